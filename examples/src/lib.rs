@@ -1,0 +1,1 @@
+//! Holds no code: the programs are the examples listed in `README.md`.

@@ -1,0 +1,164 @@
+//! The client side's rules for one attempt, used by every transport's requester.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context as TaskContext, Poll, ready};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+
+use crate::context::{Context, Race};
+use crate::error::{Delivery, Error};
+
+/// One attempt of a call: its deadline, and whether its bytes have left.
+///
+/// # Examples
+///
+/// ```
+/// use rr_spi::{Attempt, Context, Error, defaults};
+///
+/// async fn send(ctx: &Context) -> Result<(), Error> {
+///     let attempt = Attempt::start(ctx, defaults::CLIENT_TIMEOUT)?;
+///     attempt
+///         .run(async {
+///             // Connect first; then, when the bytes are about to be handed over:
+///             let _for_the_wire = attempt.timeout_millis();
+///             attempt.sent();
+///             Ok(())
+///         })
+///         .await
+/// }
+/// ```
+pub struct Attempt {
+    ctx: Context,
+    sent: AtomicBool,
+}
+
+impl Attempt {
+    /// Starts an attempt, with `default` as the timeout if the context has none.
+    ///
+    /// # Errors
+    ///
+    /// `DeadlineExceeded` or `Canceled`, not sent, when the context has ended.
+    pub fn start(ctx: &Context, default: Duration) -> Result<Self, Error> {
+        match ctx.cause() {
+            None => Ok(Self { ctx: ctx.or_timeout(default), sent: AtomicBool::new(false) }),
+            Some(cause) => Err(Error::from_cause(cause, Delivery::NotSent)),
+        }
+    }
+
+    /// Returns the context of the attempt, its deadline included.
+    #[must_use]
+    pub fn context(&self) -> &Context {
+        &self.ctx
+    }
+
+    /// Returns the remaining milliseconds for the wire: rounded up, at least 1; `None` when the
+    /// call is unbounded or the number would have more than 10 digits.
+    #[must_use]
+    pub fn timeout_millis(&self) -> Option<u64> {
+        self.ctx.deadline()?.wire_millis()
+    }
+
+    /// Records that the bytes are about to be handed over.
+    ///
+    /// From here on, expiry and cancellation say `Unknown` instead of `NotSent`.
+    pub fn sent(&self) {
+        self.sent.store(true, Ordering::Relaxed);
+    }
+
+    /// Records that the bytes came back unwritten, provably: expiry says `NotSent` again.
+    pub fn unsent(&self) {
+        self.sent.store(false, Ordering::Relaxed);
+    }
+
+    /// Returns what may be said of the handler at this moment: `Unknown` once bytes have left.
+    #[must_use]
+    pub fn delivery(&self) -> Delivery {
+        if self.sent.load(Ordering::Relaxed) { Delivery::Unknown } else { Delivery::NotSent }
+    }
+
+    /// Runs the transport's part against the deadline and the cancellation of the call.
+    ///
+    /// # Errors
+    ///
+    /// Those of `future`; `DeadlineExceeded` or `Canceled` when the context ended first, not sent
+    /// or unknown according to [`Attempt::sent`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it drops `future`.
+    pub fn run<T, F>(&self, future: F) -> Run<'_, F>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        Run { race: Race::checked(&self.ctx, future), attempt: self }
+    }
+}
+
+impl fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attempt")
+            .field("ctx", &self.ctx)
+            .field("delivery", &self.delivery())
+            .finish()
+    }
+}
+
+pin_project! {
+    /// A transport's part of an attempt; see [`Attempt::run`].
+    #[must_use = "futures do nothing unless polled"]
+    #[derive(Debug)]
+    pub struct Run<'a, F> {
+        #[pin]
+        race: Race<'a, F>,
+        attempt: &'a Attempt,
+    }
+}
+
+impl<T, F: Future<Output = Result<T, Error>>> Future for Run<'_, F> {
+    type Output = Result<T, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        Poll::Ready(match ready!(this.race.poll(cx)) {
+            Ok(output) => output,
+            Err(cause) => Err(Error::from_cause(cause, this.attempt.delivery())),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+    use crate::error::Code;
+
+    #[tokio::test(start_paused = true)]
+    async fn expiry_says_not_sent_before_and_unknown_after_the_bytes_left() {
+        let ctx = Context::background().with_timeout(Duration::from_millis(20));
+        let attempt = Attempt::start(&ctx, Duration::MAX).unwrap();
+        let error = attempt.run(pending::<Result<(), Error>>()).await.unwrap_err();
+        assert_eq!((error.code(), error.delivery()), (Code::DeadlineExceeded, Delivery::NotSent));
+
+        let ctx = Context::background();
+        let attempt = Attempt::start(&ctx, Duration::from_millis(20)).unwrap();
+        assert_eq!(attempt.timeout_millis(), Some(20));
+        attempt.sent();
+        let error = attempt.run(pending::<Result<(), Error>>()).await.unwrap_err();
+        assert_eq!((error.code(), error.delivery()), (Code::DeadlineExceeded, Delivery::Unknown));
+        let error = Attempt::start(attempt.context(), Duration::MAX).unwrap_err();
+        assert_eq!((error.code(), error.delivery()), (Code::DeadlineExceeded, Delivery::NotSent));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cancelled_context_starts_nothing() {
+        let (ctx, handle) = Context::background().child();
+        handle.cancel();
+        let error = Attempt::start(&ctx, Duration::MAX).unwrap_err();
+        assert_eq!((error.code(), error.delivery()), (Code::Canceled, Delivery::NotSent));
+    }
+}

@@ -1,0 +1,57 @@
+//! A deadline: an instant locally, remaining milliseconds on the wire.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How far away a deadline is put when the arithmetic would overflow: longer than any process.
+const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
+/// Largest timeout that travels: 10 digits of milliseconds (WIRE; Connect has the same limit).
+const WIRE_MILLIS_MAX: u64 = 9_999_999_999;
+
+/// The instant at which a call ends, on tokio's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deadline(Instant);
+
+impl Deadline {
+    /// Returns the deadline that is `timeout` from now; one too far to count is 30 years away.
+    #[must_use]
+    pub fn after(timeout: Duration) -> Self {
+        let now = Instant::now();
+        Self(now.checked_add(timeout.min(FAR)).unwrap_or(now))
+    }
+
+    /// Returns the deadline at an instant.
+    #[must_use]
+    pub const fn at(instant: Instant) -> Self {
+        Self(instant)
+    }
+
+    /// Returns the instant.
+    #[must_use]
+    pub const fn instant(self) -> Instant {
+        self.0
+    }
+
+    /// Returns the time that is left, zero when it has passed.
+    #[must_use]
+    pub fn remaining(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+
+    /// Tells whether it has passed. At the very instant it has: the deadline wins ties.
+    #[must_use]
+    pub fn has_passed(self) -> bool {
+        Instant::now() >= self.0
+    }
+
+    /// Returns the remaining milliseconds for the wire, rounded up and at least 1.
+    ///
+    /// `None` when it takes more than 10 digits: then none is sent.
+    #[must_use]
+    pub fn wire_millis(self) -> Option<u64> {
+        let millis = self.remaining().as_nanos().div_ceil(1_000_000).max(1);
+        u64::try_from(millis).ok().filter(|&millis| millis <= WIRE_MILLIS_MAX)
+    }
+}

@@ -1,0 +1,48 @@
+//! The one shared part of a context.
+
+use std::sync::Arc;
+
+use super::data::Data;
+use super::inbound::InboundState;
+use super::scope::Scope;
+
+/// The one shared part of a context: a link in the chain of scopes, and the data in force here.
+#[derive(Default)]
+pub(crate) struct Node {
+    pub(super) parent: Parent,
+    pub(super) scope: Option<Scope>,
+    pub(super) data: Option<Arc<Data>>,
+    pub(super) inbound: Option<InboundState>,
+}
+
+impl Node {
+    pub(super) fn child_of(parent: Option<&Arc<Self>>) -> Self {
+        Self {
+            parent: Parent(parent.cloned()),
+            scope: Some(Scope::default()),
+            data: parent.and_then(|node| node.data.clone()),
+            inbound: None,
+        }
+    }
+
+    /// Cancels this node's own scope.
+    pub(crate) fn cancel(&self, cause: super::Cause) {
+        if let Some(scope) = &self.scope {
+            scope.cancel(cause);
+        }
+    }
+}
+
+/// The link upwards.
+#[derive(Default)]
+pub(super) struct Parent(pub(super) Option<Arc<Node>>);
+
+impl Drop for Parent {
+    /// Unlinks a chain in a loop: dropping a very long one recursively would exhaust the stack.
+    fn drop(&mut self) {
+        let mut next = self.0.take();
+        while let Some(mut node) = next.and_then(Arc::into_inner) {
+            next = node.parent.0.take();
+        }
+    }
+}

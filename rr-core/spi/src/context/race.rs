@@ -1,0 +1,155 @@
+//! The one primitive: a future against the deadline and the scopes of a context.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll, Waker, ready};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::Context;
+use super::deadline::Deadline;
+use super::scope::{Cause, Scope};
+
+/// Longest stretch a timer is armed for. Tokio's wheel ends near two years; a deadline further
+/// away is waited for in stretches.
+const STRETCH: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+pin_project! {
+    /// A future racing its context; see [`Context::race`].
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Race<'a, F> {
+        #[pin]
+        future: F,
+        #[pin]
+        timer: Option<Sleep>,
+        waits: Waits<'a>,
+        started: bool,
+        // Whether the first poll looks at the deadline; whoever has just looked skips it.
+        check_deadline: bool,
+    }
+}
+
+impl<'a, F: Future> Race<'a, F> {
+    pub(super) fn new(ctx: &'a Context, future: F) -> Self {
+        Self { future, timer: None, waits: Waits::new(ctx), started: false, check_deadline: true }
+    }
+
+    /// A race whose maker has just checked that the deadline has not passed.
+    pub(crate) fn checked(ctx: &'a Context, future: F) -> Self {
+        Self { check_deadline: false, ..Self::new(ctx, future) }
+    }
+}
+
+impl<F: Future> Future for Race<'_, F> {
+    type Output = Result<F::Output, Cause>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let ctx = this.waits.ctx;
+        if *this.started {
+            if poll_deadline(this.timer.as_mut(), ctx.deadline, cx).is_ready() {
+                return Poll::Ready(Err(Cause::DeadlineExceeded));
+            }
+            if let Some(cause) = ctx.scope_cause() {
+                return Poll::Ready(Err(cause));
+            }
+            if let Poll::Ready(output) = this.future.poll(cx) {
+                return Poll::Ready(Ok(output));
+            }
+            return this.waits.register(cx.waker()).map_or(Poll::Pending, |c| Poll::Ready(Err(c)));
+        }
+        *this.started = true;
+        let ended = if *this.check_deadline { ctx.cause() } else { ctx.scope_cause() };
+        if let Some(cause) = ended {
+            return Poll::Ready(Err(cause));
+        }
+        if let Poll::Ready(output) = this.future.poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        if let Some(deadline) = ctx.deadline {
+            this.timer.set(Some(sleep_until(stretch(deadline))));
+            if poll_deadline(this.timer, ctx.deadline, cx).is_ready() {
+                return Poll::Ready(Err(Cause::DeadlineExceeded));
+            }
+        }
+        this.waits.register(cx.waker()).map_or(Poll::Pending, |c| Poll::Ready(Err(c)))
+    }
+}
+
+fn stretch(deadline: Deadline) -> Instant {
+    let far = Instant::now().checked_add(STRETCH).unwrap_or(deadline.instant());
+    deadline.instant().min(far)
+}
+
+fn poll_deadline(
+    mut timer: Pin<&mut Option<Sleep>>,
+    deadline: Option<Deadline>,
+    cx: &mut TaskContext<'_>,
+) -> Poll<()> {
+    let (Some(mut timer), Some(deadline)) = (timer.as_mut().as_pin_mut(), deadline) else {
+        return Poll::Pending;
+    };
+    ready!(timer.as_mut().poll(cx));
+    while !deadline.has_passed() {
+        timer.as_mut().reset(stretch(deadline));
+        ready!(timer.as_mut().poll(cx));
+    }
+    Poll::Ready(())
+}
+
+/// One waiter per scope above the context: two inline, more on the heap.
+struct Waits<'a> {
+    ctx: &'a Context,
+    first: Option<usize>,
+    second: Option<usize>,
+    more: Vec<Option<usize>>,
+}
+
+impl<'a> Waits<'a> {
+    fn new(ctx: &'a Context) -> Self {
+        Self { ctx, first: None, second: None, more: Vec::new() }
+    }
+
+    /// Registers with every scope, or returns the cause of one that has ended.
+    fn register(&mut self, waker: &Waker) -> Option<Cause> {
+        for (at, scope) in self.ctx.scopes().enumerate() {
+            let key = match at {
+                0 => &mut self.first,
+                1 => &mut self.second,
+                at => {
+                    if self.more.len() <= at - 2 {
+                        self.more.push(None);
+                    }
+                    &mut self.more[at - 2]
+                }
+            };
+            *key = scope.register(*key, waker);
+            if key.is_none() {
+                return scope.cause();
+            }
+        }
+        None
+    }
+
+    fn keys(&self) -> impl Iterator<Item = Option<usize>> {
+        [self.first, self.second].into_iter().chain(self.more.iter().copied())
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        let waits = self.ctx.scopes().zip(self.keys());
+        for (scope, key) in waits.filter_map(|(scope, key)| Some((scope, key?))) {
+            Scope::forget(scope, key);
+        }
+    }
+}
+
+impl<F> fmt::Debug for Race<'_, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Race").field("started", &self.started).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,76 @@
+//! Chance, injected: jitter and identifiers come from here, so that a seed repeats a run.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A source of random numbers that can be replaced by a seeded one.
+pub trait Entropy: Send + Sync + 'static {
+    /// Returns 64 random bits.
+    fn next_u64(&self) -> u64;
+}
+
+/// Entropy from the operating system, by way of the standard library's hasher keys.
+///
+/// Good for jitter and for tokens that must not collide; not a source of secrets.
+#[derive(Debug, Default)]
+pub struct OsEntropy {
+    keys: RandomState,
+    drawn: AtomicU64,
+}
+
+impl OsEntropy {
+    /// Makes a source with fresh keys.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl Entropy for OsEntropy {
+    fn next_u64(&self) -> u64 {
+        let mut hasher = self.keys.build_hasher();
+        hasher.write_u64(self.drawn.fetch_add(1, Ordering::Relaxed));
+        hasher.finish()
+    }
+}
+
+/// A repeatable sequence (SplitMix64), the same in every release: a printed seed replays.
+#[derive(Debug)]
+pub struct SeededEntropy(AtomicU64);
+
+/// SplitMix64's increment: the golden ratio in 64 bits, odd, so that all states are visited.
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+impl SeededEntropy {
+    /// Starts the sequence that belongs to this seed.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
+        Self(AtomicU64::new(seed))
+    }
+}
+
+impl Entropy for SeededEntropy {
+    fn next_u64(&self) -> u64 {
+        let mut z = self.0.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeded_sequence_has_its_published_values() {
+        let entropy = SeededEntropy::new(1_234_567);
+        assert_eq!(entropy.next_u64(), 6_457_827_717_110_365_317);
+        assert_eq!(entropy.next_u64(), 3_203_168_211_198_807_973);
+    }
+
+    #[test]
+    fn two_os_sources_differ() {
+        assert_ne!(OsEntropy::new().next_u64(), OsEntropy::new().next_u64());
+    }
+}

@@ -1,0 +1,530 @@
+//! The one error type: what went wrong, and whether the handler may have run.
+
+mod code;
+mod explain;
+mod reason;
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::context::Cause;
+use crate::defaults;
+use crate::headers::Headers;
+
+pub use code::Code;
+pub use reason::Reason;
+
+/// Says whether the handler may have run. A transport must always say which; there is no default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Delivery {
+    /// The request never left this process. Trying again is safe for any request.
+    NotSent,
+    /// The peer refused the request before the handler ran. Trying again is safe for any request.
+    Rejected,
+    /// The request left and nothing proves what became of it: the handler may have run.
+    Unknown,
+    /// The handler ran.
+    Processed,
+}
+
+impl Delivery {
+    /// Returns the token that stands for this value on the wire and in messages.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotSent => "not_sent",
+            Self::Rejected => "rejected",
+            Self::Unknown => "unknown",
+            Self::Processed => "processed",
+        }
+    }
+
+    /// Parses the token of the wire; `not_sent` never travels and is not read.
+    #[must_use]
+    pub fn from_wire(text: &str) -> Option<Self> {
+        match text {
+            "rejected" => Some(Self::Rejected),
+            "unknown" => Some(Self::Unknown),
+            "processed" => Some(Self::Processed),
+            _ => None,
+        }
+    }
+
+    /// Tells whether the handler provably did not run, so that any request may be tried again.
+    #[must_use]
+    pub const fn is_unexecuted(self) -> bool {
+        matches!(self, Self::NotSent | Self::Rejected)
+    }
+}
+
+/// Where an error was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Origin {
+    /// In this process.
+    Local,
+    /// By the peer that was called.
+    Peer,
+    /// By something between the two that does not speak the protocol: a proxy, a foreign server.
+    Intermediary,
+}
+
+/// What the maker of an error says about trying again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RetryHint {
+    /// Nothing was said; the code and the delivery decide.
+    Unset,
+    /// Trying again is useless or harmful.
+    Never,
+    /// Trying again makes sense after this long.
+    After(Duration),
+}
+
+/// One typed detail of an error, as Connect carries them: a type name and its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Detail {
+    /// The declared name of the type, such as `orders.OutOfStock`.
+    pub kind: Cow<'static, str>,
+    /// The encoded value; JSON for application errors.
+    pub value: Bytes,
+}
+
+impl Detail {
+    /// Makes a detail of the given type name and bytes.
+    pub fn new(kind: impl Into<Cow<'static, str>>, value: impl Into<Bytes>) -> Self {
+        Self { kind: kind.into(), value: value.into() }
+    }
+}
+
+/// What one attempt of a call did, for the account of a call that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AttemptRecord {
+    /// The code that the attempt ended with.
+    pub code: Code,
+    /// Whether the handler may have run in this attempt.
+    pub delivery: Delivery,
+    /// The reason token, when there was one.
+    pub reason: Option<Reason>,
+    /// How long the attempt took.
+    pub elapsed: Duration,
+}
+
+impl AttemptRecord {
+    /// Records how an attempt failed.
+    #[must_use]
+    pub fn of(error: &Error, elapsed: Duration) -> Self {
+        Self {
+            code: error.code(),
+            delivery: error.delivery(),
+            reason: error.reason().cloned(),
+            elapsed,
+        }
+    }
+}
+
+/// What went wrong with a call, and whether the handler may have run.
+///
+/// Handlers make one with [`Error::new`]; transports and middleware with [`Error::failure`], which
+/// states the [`Delivery`]. A failure that leaves a handler by `?` is re-scoped: it keeps a code
+/// that makes sense one hop further, and loses message, details, headers and retry hint, so that
+/// nothing leaks and nothing claims that *this* handler did not run.
+///
+/// # Examples
+///
+/// ```
+/// use rr_spi::{Code, Delivery, Error};
+///
+/// let error = Error::new(Code::NotFound, "no order 17");
+/// assert_eq!(error.code(), Code::NotFound);
+/// assert_eq!(error.delivery(), Delivery::Processed);
+/// ```
+#[derive(Clone)]
+pub struct Error(Box<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    code: Code,
+    delivery: Delivery,
+    origin: Origin,
+    retry: RetryHint,
+    failure: bool,
+    exposed: bool,
+    reason: Option<Reason>,
+    message: Cow<'static, str>,
+    hint: Option<Cow<'static, str>>,
+    details: Vec<Detail>,
+    headers: Headers,
+    attempts: Vec<AttemptRecord>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// Makes a handler's own error: it means that the handler ran.
+    pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
+        Self(Box::new(Inner {
+            code,
+            delivery: Delivery::Processed,
+            origin: Origin::Local,
+            retry: RetryHint::Unset,
+            failure: false,
+            exposed: false,
+            reason: None,
+            message: message.into(),
+            hint: None,
+            details: Vec::new(),
+            headers: Headers::new(),
+            attempts: Vec::new(),
+            source: None,
+        }))
+    }
+
+    /// Makes an error of a transport or a middleware, which says whether the handler may have run.
+    ///
+    /// It carries the private mark that re-scoping looks for, and [`RetryHint::Never`] where the
+    /// reason says that trying again is useless.
+    pub fn failure(
+        code: Code,
+        delivery: Delivery,
+        reason: impl Into<Option<Reason>>,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        let mut error = Self::new(code, message);
+        error.0.delivery = delivery;
+        error.0.failure = true;
+        error.0.reason = reason.into();
+        if error.0.reason.as_ref().is_some_and(Reason::forbids_retry) {
+            error.0.retry = RetryHint::Never;
+        }
+        error
+    }
+
+    /// Makes the failure that a cause of cancellation amounts to.
+    #[must_use]
+    pub fn from_cause(cause: Cause, delivery: Delivery) -> Self {
+        match cause {
+            Cause::DeadlineExceeded => {
+                Self::failure(Code::DeadlineExceeded, delivery, None, "the deadline passed")
+            }
+            Cause::Shutdown => Self::failure(
+                Code::Unavailable,
+                delivery,
+                Reason::DRAINING,
+                "the server shut down before the call was done",
+            ),
+            Cause::CallerDropped => {
+                Self::failure(Code::Canceled, delivery, None, "the caller dropped the call")
+            }
+            Cause::PeerGone => {
+                Self::failure(Code::Canceled, delivery, None, "the peer closed the connection")
+            }
+            Cause::HedgeLost => {
+                Self::failure(Code::Canceled, delivery, None, "another attempt won")
+            }
+            Cause::Cancelled | Cause::Finished => {
+                Self::failure(Code::Canceled, delivery, None, "the call was cancelled")
+            }
+        }
+    }
+
+    /// Adds the reason token; [`RetryHint::Never`] follows where the reason says so.
+    #[must_use]
+    pub fn with_reason(mut self, reason: Reason) -> Self {
+        if reason.forbids_retry() {
+            self.0.retry = RetryHint::Never;
+        }
+        self.0.reason = Some(reason);
+        self
+    }
+
+    /// Adds a typed detail.
+    #[must_use]
+    pub fn with_detail(mut self, detail: Detail) -> Self {
+        self.0.details.push(detail);
+        self
+    }
+
+    /// Replaces the headers that travel with the error.
+    #[must_use]
+    pub fn with_headers(mut self, headers: Headers) -> Self {
+        self.0.headers = headers;
+        self
+    }
+
+    /// Says when, if at all, trying again makes sense.
+    #[must_use]
+    pub fn with_retry(mut self, retry: RetryHint) -> Self {
+        self.0.retry = retry;
+        self
+    }
+
+    /// Says where the error was made.
+    #[must_use]
+    pub fn with_origin(mut self, origin: Origin) -> Self {
+        self.0.origin = origin;
+        self
+    }
+
+    /// Keeps the underlying error for logs; it never travels.
+    #[must_use]
+    pub fn with_source(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
+        self.0.source = Some(Arc::new(source));
+        self
+    }
+
+    /// Replaces the line that tells a person what to do.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Appends what one attempt did.
+    #[must_use]
+    pub fn with_attempt(mut self, attempt: AttemptRecord) -> Self {
+        self.0.attempts.push(attempt);
+        self
+    }
+
+    /// Lets the message of a downstream's failure pass on to this handler's caller.
+    ///
+    /// Only the text is exposed; code, delivery, details and headers are re-scoped all the same.
+    #[must_use]
+    pub fn expose(mut self) -> Self {
+        self.0.exposed = true;
+        self
+    }
+
+    /// Returns the code.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        self.0.code
+    }
+
+    /// Returns whether the handler may have run.
+    #[must_use]
+    pub fn delivery(&self) -> Delivery {
+        self.0.delivery
+    }
+
+    /// Returns where the error was made.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.0.origin
+    }
+
+    /// Returns the reason token, which tells apart what one code covers.
+    #[must_use]
+    pub fn reason(&self) -> Option<&Reason> {
+        self.0.reason.as_ref()
+    }
+
+    /// Returns the message.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// Returns the typed details.
+    #[must_use]
+    pub fn details(&self) -> &[Detail] {
+        &self.0.details
+    }
+
+    /// Returns the headers that came, or will travel, with the error.
+    #[must_use]
+    pub fn headers(&self) -> &Headers {
+        &self.0.headers
+    }
+
+    /// Returns what the maker of the error says about trying again.
+    #[must_use]
+    pub fn retry(&self) -> RetryHint {
+        self.0.retry
+    }
+
+    /// Returns what each attempt did, oldest first; empty unless a retry layer filled it.
+    #[must_use]
+    pub fn attempts(&self) -> &[AttemptRecord] {
+        &self.0.attempts
+    }
+
+    /// Returns one line that a person can act on.
+    #[must_use]
+    pub fn hint(&self) -> &str {
+        match &self.0.hint {
+            Some(hint) => hint,
+            None => explain::hint(self.0.code, self.0.reason.as_ref()),
+        }
+    }
+
+    /// Returns the stable identifier of this kind of error, such as `RR0114`.
+    #[must_use]
+    pub fn id(&self) -> &'static str {
+        explain::id(self.0.code, self.0.reason.as_ref())
+    }
+
+    /// Turns the error into what the caller on the other side of a hop sees.
+    ///
+    /// For transports that hand errors over by value: it becomes the peer's, carries the mark of
+    /// a failure, and loses what never travels (source, attempts, hint). `NotSent` becomes
+    /// `Rejected`, the message is cut at 1 KiB and details at 8 KiB, as on every wire.
+    #[must_use]
+    pub fn into_received(self) -> Self {
+        let mut error = self.capped();
+        error.0.failure = true;
+        error.0.exposed = false;
+        error.0.source = None;
+        error.0.hint = None;
+        error.0.attempts = Vec::new();
+        if error.0.origin == Origin::Local {
+            error.0.origin = Origin::Peer;
+        }
+        if error.0.delivery == Delivery::NotSent {
+            error.0.delivery = Delivery::Rejected;
+        }
+        error
+    }
+
+    /// Cuts message and details to what the wire allows.
+    pub(crate) fn capped(mut self) -> Self {
+        let limit = defaults::ERROR_MESSAGE_BYTES_MAX;
+        if self.0.message.len() > limit {
+            let end = (0..=limit).rev().find(|&at| self.0.message.is_char_boundary(at));
+            self.0.message.to_mut().truncate(end.unwrap_or(0));
+        }
+        let size = |details: &[Detail]| -> usize {
+            details.iter().map(|detail| detail.kind.len() + detail.value.len()).sum()
+        };
+        while size(&self.0.details) > defaults::ERROR_DETAIL_BYTES_MAX {
+            self.0.details.pop();
+        }
+        self
+    }
+
+    /// Tells whether a transport, a middleware or a peer made this error.
+    pub(crate) fn is_failure(&self) -> bool {
+        self.0.failure
+    }
+
+    pub(crate) fn is_exposed(&self) -> bool {
+        self.0.exposed
+    }
+
+    pub(crate) fn with_message(mut self, message: String) -> Self {
+        self.0.message = message.into();
+        self
+    }
+
+    pub(crate) fn with_delivery(mut self, delivery: Delivery) -> Self {
+        self.0.delivery = delivery;
+        self
+    }
+
+    /// Marks the error as one that came from a call, so that it is re-scoped when it leaves a
+    /// handler by `?`.
+    #[must_use]
+    pub fn into_failure(mut self) -> Self {
+        self.0.failure = true;
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.code)?;
+        if let Some(reason) = &self.0.reason {
+            write!(f, "/{reason}")?;
+        }
+        write!(f, " ({})", self.0.delivery.as_str())?;
+        if !self.0.message.is_empty() {
+            write!(f, ": {}", self.0.message)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Error");
+        out.field("code", &self.0.code).field("delivery", &self.0.delivery);
+        out.field("origin", &self.0.origin);
+        if let Some(reason) = &self.0.reason {
+            out.field("reason", &reason.as_str());
+        }
+        out.field("message", &self.0.message);
+        if self.0.retry != RetryHint::Unset {
+            out.field("retry", &self.0.retry);
+        }
+        if !self.0.details.is_empty() {
+            out.field("details", &self.0.details.len());
+        }
+        if !self.0.attempts.is_empty() {
+            out.field("attempts", &self.0.attempts);
+        }
+        if let Some(source) = &self.0.source {
+            out.field("source", &format_args!("{source}"));
+        }
+        out.finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_ref().map(|source| &**source as &(dyn StdError + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_is_one_pointer() {
+        assert_eq!(size_of::<Error>(), 8);
+    }
+
+    #[test]
+    fn long_message_is_cut_on_a_character_boundary() {
+        let error = Error::new(Code::Internal, "é".repeat(600)).capped();
+        assert_eq!(error.message().len(), 1024);
+        let error = Error::new(Code::Internal, format!("x{}", "é".repeat(600))).capped();
+        assert_eq!(error.message().len(), 1023);
+    }
+
+    #[test]
+    fn details_are_dropped_whole_and_last_first() {
+        let error = Error::new(Code::Internal, "")
+            .with_detail(Detail::new("a", vec![0; 5000]))
+            .with_detail(Detail::new("b", vec![0; 5000]))
+            .capped();
+        assert_eq!(error.details().len(), 1);
+        assert_eq!(error.details()[0].kind, "a");
+    }
+
+    #[test]
+    fn display_is_one_line_with_reason_and_delivery() {
+        let error = Error::failure(
+            Code::Unavailable,
+            Delivery::NotSent,
+            Reason::CONNECT_FAILED,
+            "connection refused",
+        );
+        assert_eq!(error.to_string(), "unavailable/connect-failed (not_sent): connection refused");
+    }
+
+    #[test]
+    fn reasons_that_forbid_a_retry_carry_never() {
+        let error =
+            Error::failure(Code::Unavailable, Delivery::NotSent, Reason::CLOSED, "closed already");
+        assert_eq!(error.retry(), RetryHint::Never);
+    }
+}

@@ -1,0 +1,339 @@
+//! The application's headers: an ordered multimap that means the same on every transport.
+
+mod rules;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::defaults;
+use crate::error::{Code, Delivery, Error, Reason};
+
+/// The application's headers: an ordered multimap that means the same on every transport.
+///
+/// Names are lower-case `[a-z0-9][a-z0-9.-]*`; given in another case they are folded. Values are
+/// printable ASCII without space at the edges, and may be empty; a name that ends in `-bin`
+/// carries bytes instead. At most 64 entries and 16 KiB in all. Names that belong to the
+/// transport or to [`Context`](crate::Context) are refused.
+///
+/// Empty headers are a null pointer, and a clone shares the entries.
+///
+/// # Examples
+///
+/// ```
+/// use rr_spi::Headers;
+///
+/// let mut headers = Headers::new();
+/// headers.insert("x-shop", "berlin")?;
+/// headers.append("x-tag", "a")?;
+/// headers.append("x-tag", "b")?;
+/// assert_eq!(headers.get("x-shop"), Some("berlin"));
+/// assert_eq!(headers.get_all("x-tag").collect::<Vec<_>>(), ["a", "b"]);
+/// assert!(headers.insert("nats-msg-id", "1").is_err());
+/// # Ok::<(), rr_spi::Error>(())
+/// ```
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Headers(Option<Arc<Vec<Entry>>>);
+
+#[derive(Clone, PartialEq, Eq)]
+struct Entry {
+    name: Cow<'static, str>,
+    value: Bytes,
+}
+
+/// What became of a header that a peer sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Received {
+    /// It is now among the application's headers.
+    Kept,
+    /// It belongs to the transport or does not fit the grammar; the application does not see it.
+    Dropped,
+    /// It would go over the limit of entries or bytes; the request is to be refused.
+    OverLimit,
+}
+
+impl Headers {
+    /// Makes empty headers, which cost nothing.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(None)
+    }
+
+    /// Sets a header, replacing all of that name.
+    ///
+    /// # Errors
+    ///
+    /// Not sent: `InvalidArgument` when the name or the value does not fit the grammar or the name
+    /// is reserved; `ResourceExhausted`, `request-too-large`, when it would go over the limits.
+    pub fn insert(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        value: impl Into<Cow<'static, str>>,
+    ) -> Result<(), Error> {
+        let name = checked_name(name.into())?;
+        let value = checked_text(&name, value.into())?;
+        self.remove(&name);
+        self.push(name, value)
+    }
+
+    /// Adds a header after those of the same name.
+    ///
+    /// # Errors
+    ///
+    /// As [`Headers::insert`].
+    pub fn append(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        value: impl Into<Cow<'static, str>>,
+    ) -> Result<(), Error> {
+        let name = checked_name(name.into())?;
+        let value = checked_text(&name, value.into())?;
+        self.push(name, value)
+    }
+
+    /// Adds a binary header; its name ends in `-bin`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Headers::insert`]; also `InvalidArgument` when the name does not end in `-bin`.
+    pub fn append_bin(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        value: impl Into<Bytes>,
+    ) -> Result<(), Error> {
+        let name = checked_name(name.into())?;
+        if !rules::is_binary(&name) {
+            return Err(invalid(format!(
+                "header `{name}` carries bytes: its name must end in -bin"
+            )));
+        }
+        self.push(name, value.into())
+    }
+
+    /// Takes a header that a peer sent: folds its name and keeps it if the application may see it.
+    ///
+    /// For transports. The value of a `-bin` name is given decoded.
+    pub fn receive(&mut self, name: &str, value: Bytes) -> Received {
+        let name = match rules::intern(name) {
+            Some(known) => Cow::Borrowed(known),
+            None => Cow::Owned(name.to_ascii_lowercase()),
+        };
+        let fits = rules::is_name(&name)
+            && rules::may_be_received(&name)
+            && (rules::is_binary(&name) || rules::is_text(&value));
+        if !fits {
+            return Received::Dropped;
+        }
+        if self.push(name, value).is_err() { Received::OverLimit } else { Received::Kept }
+    }
+
+    /// Removes all headers of a name and tells whether there was one.
+    pub fn remove(&mut self, name: &str) -> bool {
+        if !self.contains(name) {
+            return false;
+        }
+        if let Some(entries) = &mut self.0 {
+            Arc::make_mut(entries).retain(|entry| !entry.name.eq_ignore_ascii_case(name));
+            if entries.is_empty() {
+                self.0 = None;
+            }
+        }
+        true
+    }
+
+    /// Returns the first value of a name; `None` for a `-bin` name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.get_all(name).next()
+    }
+
+    /// Returns the first value of a `-bin` name.
+    #[must_use]
+    pub fn get_bin(&self, name: &str) -> Option<&Bytes> {
+        let wanted = |entry: &&Entry| entry.name.eq_ignore_ascii_case(name);
+        self.entries()
+            .iter()
+            .find(wanted)
+            .filter(|entry| rules::is_binary(&entry.name))
+            .map(|e| &e.value)
+    }
+
+    /// Returns every text value of a name, in order.
+    pub fn get_all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.entries()
+            .iter()
+            .filter(move |entry| entry.name.eq_ignore_ascii_case(name))
+            .filter(|entry| !rules::is_binary(&entry.name))
+            .filter_map(|entry| std::str::from_utf8(&entry.value).ok())
+    }
+
+    /// Returns every entry in order, as name and bytes; those of `-bin` names are not encoded.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Bytes)> {
+        self.entries().iter().map(|entry| (&*entry.name, &entry.value))
+    }
+
+    /// Tells whether there is a header of this name.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        self.entries().iter().any(|entry| entry.name.eq_ignore_ascii_case(name))
+    }
+
+    /// Returns the number of entries.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries().len()
+    }
+
+    /// Tells whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Tells whether a name carries bytes, which text transports encode as base64.
+    #[must_use]
+    pub fn is_binary_name(name: &str) -> bool {
+        rules::is_binary(name)
+    }
+
+    fn entries(&self) -> &[Entry] {
+        self.0.as_ref().map_or(&[], |entries| entries)
+    }
+
+    fn push(&mut self, name: Cow<'static, str>, value: Bytes) -> Result<(), Error> {
+        let bytes: usize = self.entries().iter().map(|e| e.name.len() + e.value.len()).sum();
+        let fits = self.len() < defaults::HEADER_ENTRIES_MAX
+            && bytes + name.len() + value.len() <= defaults::HEADER_BYTES_MAX;
+        if !fits {
+            return Err(Error::failure(
+                Code::ResourceExhausted,
+                Delivery::NotSent,
+                Reason::REQUEST_TOO_LARGE,
+                "more than 64 headers or 16 KiB of them",
+            ));
+        }
+        let entries = self.0.get_or_insert_with(Default::default);
+        Arc::make_mut(entries).push(Entry { name, value });
+        Ok(())
+    }
+}
+
+fn invalid(message: impl Into<Cow<'static, str>>) -> Error {
+    Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message)
+}
+
+fn checked_name(name: Cow<'static, str>) -> Result<Cow<'static, str>, Error> {
+    let name = if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(name.to_ascii_lowercase())
+    } else {
+        name
+    };
+    let shown = || name.chars().take(64).collect::<String>().escape_debug().to_string();
+    if !rules::is_name(&name) {
+        return Err(invalid(format!("header name `{}` is malformed", shown()))
+            .with_hint("use letters, digits, `-` and `.`, starting with a letter or digit"));
+    }
+    if rules::is_reserved(&name) {
+        return Err(invalid(format!("header name `{}` is reserved", shown()))
+            .with_hint("names of the protocol, and those that Context carries, cannot be set"));
+    }
+    Ok(name)
+}
+
+fn checked_text(name: &str, value: Cow<'static, str>) -> Result<Bytes, Error> {
+    if rules::is_binary(name) {
+        return Err(invalid(format!("header `{name}` carries bytes: use append_bin")));
+    }
+    if !rules::is_text(value.as_bytes()) {
+        return Err(invalid(format!("the value of header `{name}` is not printable ASCII"))
+            .with_hint("no control characters, no space at the edges; other text goes in `-bin`"));
+    }
+    Ok(match value {
+        Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
+        Cow::Owned(text) => Bytes::from(text),
+    })
+}
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_one_pointer_and_empty_ones_are_null() {
+        assert_eq!(size_of::<Headers>(), 8);
+        let mut headers = Headers::new();
+        headers.insert("a", "1").unwrap();
+        assert!(headers.remove("A"));
+        assert!(headers.is_empty() && headers.0.is_none());
+    }
+
+    #[test]
+    fn names_fold_and_repeated_names_keep_their_order() {
+        let mut headers = Headers::new();
+        headers.append("X-Tag", "b").unwrap();
+        headers.append("x-tag", "a").unwrap();
+        assert_eq!(headers.get_all("X-TAG").collect::<Vec<_>>(), ["b", "a"]);
+        headers.insert("x-tag", "c").unwrap();
+        assert_eq!(headers.len(), 1);
+    }
+
+    #[test]
+    fn what_could_split_a_message_is_refused() {
+        let mut headers = Headers::new();
+        for value in ["a\r\nb", "a\nb", "a\0", " a", "a ", "ü", "\t"] {
+            let error = headers.insert("x", value).unwrap_err();
+            assert_eq!(error.code(), Code::InvalidArgument, "{value:?}");
+            assert_eq!(error.delivery(), Delivery::NotSent);
+        }
+        for name in ["", "a b", "a:b", "ä", "a_b", "-a", "a\r\n"] {
+            assert!(headers.insert(name, "v").is_err(), "{name:?}");
+        }
+        assert!(headers.is_empty());
+        headers.insert("x", "").unwrap();
+        assert_eq!(headers.get("x"), Some(""));
+    }
+
+    #[test]
+    fn entries_and_bytes_are_bounded() {
+        let mut headers = Headers::new();
+        for _ in 0..64 {
+            headers.append("x", "v").unwrap();
+        }
+        let error = headers.append("x", "v").unwrap_err();
+        assert_eq!(error.reason(), Some(&Reason::REQUEST_TOO_LARGE));
+        let mut headers = Headers::new();
+        headers.insert("x", "v".repeat(16 * 1024 - 1)).unwrap();
+        assert!(headers.append("y", "").is_err());
+    }
+
+    #[test]
+    fn binary_names_carry_bytes_and_nothing_else() {
+        let mut headers = Headers::new();
+        headers.append_bin("sig-bin", vec![0, 255]).unwrap();
+        assert_eq!(headers.get_bin("sig-bin").unwrap().as_ref(), [0, 255]);
+        assert_eq!(headers.get("sig-bin"), None);
+        assert!(headers.insert("sig-bin", "text").is_err());
+        assert!(headers.append_bin("sig", "x").is_err());
+    }
+
+    #[test]
+    fn received_headers_are_folded_and_filtered() {
+        let mut headers = Headers::new();
+        assert_eq!(headers.receive("X-Shop", "berlin".into()), Received::Kept);
+        assert_eq!(headers.receive("trailer-x", "shown".into()), Received::Kept);
+        for name in ["rr", "RR-Code", "Nats-Msg-Id", "grpc-timeout", "Host", "traceparent", "a_b"] {
+            assert_eq!(headers.receive(name, "v".into()), Received::Dropped, "{name}");
+        }
+        assert_eq!(headers.receive("x-latin", Bytes::from_static(b"\xfc")), Received::Dropped);
+        assert_eq!(headers.len(), 2);
+    }
+}

@@ -1,0 +1,68 @@
+//! The grammar of headers, and the names that are not the application's (WIRE, "Headers").
+
+/// Names that belong to the protocol, to hop-by-hop framing, or to Context and Idempotency.
+const RESERVED: &[&str] = &[
+    "rr",
+    "connection",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "host",
+    "content-length",
+    "expect",
+    "date",
+    "content-encoding",
+    "accept-encoding",
+    "retry-after",
+    "allow",
+    "traceparent",
+    "tracestate",
+    "baggage",
+    "x-request-id",
+    "idempotency-key",
+];
+
+/// Whole families of names that belong to the protocols rr speaks.
+const RESERVED_PREFIXES: &[&str] = &["rr-", "nats-", "connect-", "grpc-", "proxy-"];
+
+/// Reply headers of Connect servers that are shown as they are, and that apps may not set.
+const SHOWN_PREFIX: &str = "trailer-";
+
+/// Names that most messages carry, so that receiving them allocates nothing.
+const COMMON: &[&str] = &["content-type", "user-agent", "accept", "authorization"];
+
+/// Returns the static form of a name that is received often.
+pub(super) fn intern(name: &str) -> Option<&'static str> {
+    COMMON.iter().copied().find(|common| common.eq_ignore_ascii_case(name))
+}
+
+/// Tells whether a lower-case name fits the grammar.
+pub(super) fn is_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    name.bytes().next().is_some_and(plain)
+        && name.bytes().all(|byte| plain(byte) || byte == b'-' || byte == b'.')
+}
+
+/// Tells whether a value is printable ASCII without space at the edges; empty is fine.
+pub(super) fn is_text(value: &[u8]) -> bool {
+    value.iter().all(|byte| (0x20..0x7f).contains(byte))
+        && value.first() != Some(&b' ')
+        && value.last() != Some(&b' ')
+}
+
+/// Tells whether values of this name are bytes.
+pub(super) fn is_binary(name: &str) -> bool {
+    name.ends_with("-bin")
+}
+
+/// Tells whether applications may not set this lower-case name.
+pub(super) fn is_reserved(name: &str) -> bool {
+    name.starts_with(SHOWN_PREFIX) || !may_be_received(name)
+}
+
+/// Tells whether applications may see this lower-case name when a peer sent it.
+pub(super) fn may_be_received(name: &str) -> bool {
+    !RESERVED.contains(&name) && !RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}

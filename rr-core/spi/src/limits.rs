@@ -1,0 +1,74 @@
+//! Body limits, checked the same way by every transport.
+
+use crate::defaults;
+use crate::error::{Code, Delivery, Error, Reason};
+use crate::request::Request;
+
+/// Longest bodies, in bytes, that one side sends and accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Longest request body in bytes. Default 1 MiB less 32 KiB; 0 allows only empty bodies.
+    pub request_bytes_max: usize,
+    /// Longest response body in bytes. Default 1 MiB less 32 KiB; 0 allows only empty bodies.
+    pub response_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            request_bytes_max: defaults::BODY_BYTES_MAX,
+            response_bytes_max: defaults::BODY_BYTES_MAX,
+        }
+    }
+}
+
+impl Limits {
+    /// Replaces the longest request body, in bytes.
+    #[must_use]
+    pub fn with_request_bytes_max(mut self, bytes: usize) -> Self {
+        self.request_bytes_max = bytes;
+        self
+    }
+
+    /// Replaces the longest response body, in bytes.
+    #[must_use]
+    pub fn with_response_bytes_max(mut self, bytes: usize) -> Self {
+        self.response_bytes_max = bytes;
+        self
+    }
+
+    /// Checks a request before it is sent.
+    ///
+    /// # Errors
+    ///
+    /// `ResourceExhausted`, not sent, `request-too-large`, when the body is over the limit.
+    pub fn check_outgoing(&self, request: &Request) -> Result<(), Error> {
+        if request.body.len() <= self.request_bytes_max {
+            return Ok(());
+        }
+        Err(self.request_too_large(Delivery::NotSent))
+    }
+
+    /// Makes the error for a request over the limit.
+    #[must_use]
+    pub fn request_too_large(&self, delivery: Delivery) -> Error {
+        Error::failure(
+            Code::ResourceExhausted,
+            delivery,
+            Reason::REQUEST_TOO_LARGE,
+            format!("the request is larger than {} bytes", self.request_bytes_max),
+        )
+    }
+
+    /// Makes the error for a response over the limit; the handler has run.
+    #[must_use]
+    pub fn response_too_large(&self) -> Error {
+        Error::failure(
+            Code::ResourceExhausted,
+            Delivery::Processed,
+            Reason::RESPONSE_TOO_LARGE,
+            format!("the response is larger than {} bytes", self.response_bytes_max),
+        )
+    }
+}

@@ -1,0 +1,199 @@
+//! Splitting a transport's URL, without knowing what its parts mean.
+
+use std::fmt;
+
+use crate::error::{Code, Delivery, Error};
+
+/// The parts of a transport's URL: `scheme://authority/path?key=value`.
+///
+/// Only what every transport needs: the path and the query are percent-decoded, the authority is
+/// left as it is. `Debug` hides what stands before an `@`, as it may be a password.
+///
+/// # Examples
+///
+/// ```
+/// let location = rr_spi::Location::parse("http://127.0.0.1:8080/api?version=h2c")?;
+/// assert_eq!(location.scheme(), "http");
+/// assert_eq!(location.authority(), "127.0.0.1:8080");
+/// assert_eq!(location.path(), "/api");
+/// # Ok::<(), rr_spi::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Location {
+    scheme: String,
+    authority: String,
+    path: String,
+    query: Vec<(String, String)>,
+}
+
+/// Longest URL in bytes that is looked at; longer ones are a mistake.
+const URL_BYTES_MAX: usize = 8 * 1024;
+
+impl Location {
+    /// Splits a URL.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument`, not sent, when there is no `scheme://`, a percent-escape is broken, the
+    /// query has a repeated key or a part without `=`, or the whole is longer than 8 KiB.
+    pub fn parse(url: &str) -> Result<Self, Error> {
+        if url.len() > URL_BYTES_MAX {
+            return Err(invalid("the URL is longer than 8 KiB"));
+        }
+        let Some((scheme, rest)) = url.split_once("://") else {
+            return Err(invalid("the URL has no `scheme://`"));
+        };
+        let scheme_fits = !scheme.is_empty()
+            && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+        if !scheme_fits {
+            return Err(invalid("the URL's scheme is malformed"));
+        }
+        if rest.contains('#') {
+            return Err(invalid("the URL has a fragment, which means nothing here"));
+        }
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+        Ok(Self {
+            scheme: scheme.to_ascii_lowercase(),
+            authority: authority.to_owned(),
+            path: decode(path)?,
+            query: parse_query(query)?,
+        })
+    }
+
+    /// Returns the scheme, in lower case.
+    #[must_use]
+    pub fn scheme(&self) -> &str {
+        &self.scheme
+    }
+
+    /// Returns what stands between `//` and the path, as it is written.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// Returns the path, decoded; empty or with a leading slash.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Removes a query parameter and returns its value.
+    pub fn take(&mut self, key: &str) -> Option<String> {
+        let at = self.query.iter().position(|(name, _)| name == key)?;
+        Some(self.query.remove(at).1)
+    }
+
+    /// Refuses what is left of the query, naming the keys that are known.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument`, not sent, when a parameter was not taken.
+    pub fn finish(&self, known: &[&str]) -> Result<(), Error> {
+        let Some((key, _)) = self.query.first() else { return Ok(()) };
+        let hint = match known {
+            [] => "this transport has no query parameters".to_owned(),
+            known => format!("known parameters: {}", known.join(", ")),
+        };
+        Err(invalid(format!("unknown parameter `{}`", key.escape_debug())).with_hint(hint))
+    }
+}
+
+fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message)
+        .with_hint("a URL looks like `scheme://host:port/prefix?key=value`")
+}
+
+fn parse_query(query: &str) -> Result<Vec<(String, String)>, Error> {
+    let mut pairs: Vec<(String, String)> = Vec::new();
+    for part in query.split('&').filter(|part| !part.is_empty()) {
+        let Some((key, value)) = part.split_once('=') else {
+            return Err(invalid("a query parameter has no `=`"));
+        };
+        let (key, value) = (decode(key)?, decode(value)?);
+        if pairs.iter().any(|(known, _)| *known == key) {
+            return Err(invalid(format!("parameter `{}` is repeated", key.escape_debug())));
+        }
+        pairs.push((key, value));
+    }
+    Ok(pairs)
+}
+
+/// Decodes percent-escapes; the result must be UTF-8.
+fn decode(text: &str) -> Result<String, Error> {
+    if !text.contains('%') {
+        return Ok(text.to_owned());
+    }
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            out.push(byte);
+            continue;
+        }
+        let mut digit = || bytes.next().and_then(|byte| char::from(byte).to_digit(16));
+        let (Some(high), Some(low)) = (digit(), digit()) else {
+            return Err(invalid("the URL has a broken percent-escape"));
+        };
+        out.push((high * 16 + low) as u8);
+    }
+    String::from_utf8(out).map_err(|_| invalid("the URL's escapes are not UTF-8"))
+}
+
+impl fmt::Debug for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = match self.authority.rsplit_once('@') {
+            Some((_, host)) => format!("***@{host}"),
+            None => self.authority.clone(),
+        };
+        let keys: Vec<_> = self.query.iter().map(|(key, _)| key.as_str()).collect();
+        f.debug_struct("Location")
+            .field("scheme", &self.scheme)
+            .field("authority", &shown)
+            .field("path", &self.path)
+            .field("query", &keys)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn parts_are_split_and_decoded() {
+        let mut location = Location::parse("HTTP://u:p@h:1/a%20b?k=v%3d1&x=").unwrap();
+        assert_eq!(location.scheme(), "http");
+        assert_eq!(location.authority(), "u:p@h:1");
+        assert_eq!(location.path(), "/a b");
+        assert_eq!(location.take("k").unwrap(), "v=1");
+        assert!(location.finish(&["k"]).unwrap_err().hint().contains("known parameters: k"));
+        assert_eq!(location.take("x").unwrap(), "");
+        location.finish(&["k"]).unwrap();
+    }
+
+    #[test]
+    fn debug_hides_credentials() {
+        let location = Location::parse("nats://user:secret@host/team").unwrap();
+        let shown = format!("{location:?}");
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+
+    #[test]
+    fn broken_urls_are_refused() {
+        for bad in ["", "x", "://x", "ht tp://x", "a://b?c", "a://b?c=1&c=2", "a://b/%g", "a://b#c"]
+        {
+            assert_eq!(Location::parse(bad).unwrap_err().code(), Code::InvalidArgument, "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn parse_never_panics(text in "\\PC{0,60}") {
+            let _ = Location::parse(&text);
+        }
+    }
+}

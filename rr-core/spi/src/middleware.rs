@@ -1,0 +1,121 @@
+//! What wraps a call, on either side.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::BoxFuture;
+use crate::context::Context;
+use crate::error::Error;
+use crate::request::Request;
+use crate::requester::Requester;
+use crate::response::Response;
+use crate::routes::Found;
+
+/// Wraps a call, on the requester's side or the responder's.
+///
+/// # Contract
+///
+/// * `next.run(ctx, request)` goes on; it may be run several times, or not at all.
+/// * An error that a middleware makes itself is an [`Error::failure`] and states its delivery.
+///   On the responder's side, what is refused before `next` ran leaves as `Rejected`.
+///
+/// # For implementors
+///
+/// Keep decisions in pure functions of `now` and state, and this shell thin.
+///
+/// # For wrappers
+///
+/// Pass the context on, or a child of it; never a fresh one.
+///
+/// # Cancel safety
+///
+/// Dropping the future drops what `next` runs.
+#[async_trait]
+pub trait Middleware: Send + Sync + 'static {
+    /// Handles one call, going on with `next`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `next`, and the middleware's own.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops what `next` runs.
+    async fn handle(
+        &self,
+        ctx: &Context,
+        request: Request,
+        next: Next<'_>,
+    ) -> Result<Response, Error>;
+}
+
+/// What stands at the end of a chain of middleware.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub enum Endpoint<'a> {
+    /// A requester: the chain is on the client's side.
+    Requester(&'a dyn Requester),
+    /// A route's responder: the chain is on the server's side.
+    Route(Found<'a>),
+}
+
+impl fmt::Debug for Endpoint<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Requester(_) => "Endpoint::Requester",
+            Self::Route(_) => "Endpoint::Route",
+        })
+    }
+}
+
+/// The rest of a call: the middleware further in, and the endpoint.
+///
+/// It is `Copy`, so that a retry can run it again and a hedge can poll two runs in one future. It
+/// borrows, so it cannot be spawned and leaves no orphans.
+#[derive(Clone, Copy)]
+pub struct Next<'a> {
+    middleware: &'a [Arc<dyn Middleware>],
+    endpoint: Endpoint<'a>,
+}
+
+impl<'a> Next<'a> {
+    /// Makes a chain; the first middleware is the outermost.
+    #[must_use]
+    pub const fn new(middleware: &'a [Arc<dyn Middleware>], endpoint: Endpoint<'a>) -> Self {
+        Self { middleware, endpoint }
+    }
+
+    /// Runs the rest of the call.
+    ///
+    /// # Errors
+    ///
+    /// Those of the middleware further in and of the endpoint.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the rest of the call.
+    pub fn run<'f>(
+        self,
+        ctx: &'f Context,
+        request: Request,
+    ) -> BoxFuture<'f, Result<Response, Error>>
+    where
+        'a: 'f,
+    {
+        match (self.middleware.split_first(), self.endpoint) {
+            (Some((first, rest)), endpoint) => {
+                first.handle(ctx, request, Next { middleware: rest, endpoint })
+            }
+            (None, Endpoint::Requester(requester)) => requester.request(ctx, request),
+            (None, Endpoint::Route(found)) => found.respond(ctx, request),
+        }
+    }
+}
+
+impl fmt::Debug for Next<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Next({} middleware, {:?})", self.middleware.len(), self.endpoint)
+    }
+}

@@ -1,0 +1,343 @@
+//! Which responder answers which target.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::BoxFuture;
+use crate::context::Context;
+use crate::error::{Code, Delivery, Error, Reason};
+use crate::intake::rescope;
+use crate::middleware::{Endpoint, Middleware, Next};
+use crate::request::Request;
+use crate::responder::Responder;
+use crate::response::Response;
+use crate::target::Target;
+
+/// What a responder answers for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Route {
+    /// One target, given by its full name.
+    Target(String),
+    /// Every method of a service.
+    Service(String),
+    /// Whatever nothing else answers.
+    Fallback,
+}
+
+/// What a method is declared to be, which decides how it may be called and repeated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Declared {
+    /// Nothing is known.
+    #[default]
+    Unspecified,
+    /// It changes nothing; HTTP may call it with GET.
+    Safe,
+    /// Running it twice has the effect of running it once.
+    Idempotent,
+    /// It recognises a second request by its idempotency key.
+    Keyed,
+}
+
+/// Which responder answers which target: what a transport's `serve` takes.
+///
+/// `rr-core`'s `Router` becomes one. A transport looks a target up with [`Routes::find`] (through
+/// [`Intake`](crate::Intake)) and learns from [`Routes::iter`] what to subscribe to.
+#[derive(Clone, Debug, Default)]
+pub struct Routes {
+    targets: BTreeMap<String, Entry>,
+    services: BTreeMap<String, Service>,
+    fallback: Option<Entry>,
+}
+
+#[derive(Clone, Debug)]
+enum Service {
+    /// One responder answers every method.
+    Whole(Entry),
+    /// Its methods are a closed list among the targets; others do not exist.
+    Closed,
+}
+
+#[derive(Clone)]
+pub(crate) struct Entry {
+    pub(crate) responder: Arc<dyn Responder>,
+    pub(crate) middleware: Arc<[Arc<dyn Middleware>]>,
+    pub(crate) declared: Declared,
+    /// Whether entering the responder counts as running the handler. Otherwise it marks itself.
+    pub(crate) marks: bool,
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Entry({:?}, {} middleware)", self.declared, self.middleware.len())
+    }
+}
+
+impl Routes {
+    /// Makes an empty table.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a responder; entering it counts as running the handler.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument`, not sent, when the name is malformed; `AlreadyExists`, not sent, when
+    /// the route is taken.
+    pub fn insert(
+        &mut self,
+        route: Route,
+        declared: Declared,
+        responder: Arc<dyn Responder>,
+    ) -> Result<(), Error> {
+        self.add(route, Entry { responder, middleware: Arc::default(), declared, marks: true })
+    }
+
+    /// Adds a responder that sets the mark itself, with [`Context::mark`].
+    ///
+    /// For wrappers that still answer for themselves after they were entered: decoding, bridges.
+    ///
+    /// # Errors
+    ///
+    /// As [`Routes::insert`].
+    pub fn insert_unmarked(
+        &mut self,
+        route: Route,
+        declared: Declared,
+        responder: Arc<dyn Responder>,
+    ) -> Result<(), Error> {
+        self.add(route, Entry { responder, middleware: Arc::default(), declared, marks: false })
+    }
+
+    /// Declares that a service has no methods beside those routed by name.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument`, not sent, when the name is malformed; `AlreadyExists`, not sent, when
+    /// one responder answers the whole service.
+    pub fn close_service(&mut self, service: &str) -> Result<(), Error> {
+        Target::check_service(service)?;
+        if matches!(self.services.get(service), Some(Service::Whole(_))) {
+            return Err(taken(&Route::Service(service.to_owned())));
+        }
+        self.services.insert(service.to_owned(), Service::Closed);
+        Ok(())
+    }
+
+    /// Takes in every route of another table.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists`, not sent, when a route is in both.
+    pub fn merge(&mut self, other: Self) -> Result<(), Error> {
+        for (name, entry) in other.targets {
+            self.add(Route::Target(name), entry)?;
+        }
+        for (name, service) in other.services {
+            match service {
+                Service::Whole(entry) => self.add(Route::Service(name), entry)?,
+                Service::Closed => self.close_service(&name)?,
+            }
+        }
+        other.fallback.map_or(Ok(()), |entry| self.add(Route::Fallback, entry))
+    }
+
+    /// Wraps every route in middleware, outside of what wraps it already; the first is outermost.
+    #[must_use]
+    pub fn wrap(mut self, middleware: &[Arc<dyn Middleware>]) -> Self {
+        let services = self.services.values_mut().filter_map(|service| match service {
+            Service::Whole(entry) => Some(entry),
+            Service::Closed => None,
+        });
+        for entry in self.targets.values_mut().chain(services).chain(&mut self.fallback) {
+            entry.middleware = middleware.iter().chain(&*entry.middleware).cloned().collect();
+        }
+        self
+    }
+
+    /// Finds who answers a target: its own route, then its service, then the fallback.
+    ///
+    /// # Errors
+    ///
+    /// `Unimplemented`, rejected, `no-such-target`, when nobody does.
+    pub fn find(&self, target: &Target) -> Result<Found<'_>, Error> {
+        let entry = match self.targets.get(target.as_str()) {
+            Some(entry) => Some(entry),
+            None => match self.services.get(target.service()) {
+                Some(Service::Whole(entry)) => Some(entry),
+                Some(Service::Closed) => None,
+                None => self.fallback.as_ref(),
+            },
+        };
+        entry.map(|entry| Found { entry }).ok_or_else(|| {
+            Error::failure(
+                Code::Unimplemented,
+                Delivery::Rejected,
+                Reason::NO_SUCH_TARGET,
+                format!("nothing answers `{target}` here"),
+            )
+        })
+    }
+
+    /// Returns every route and what it is declared to be, in a stable order.
+    pub fn iter(&self) -> impl Iterator<Item = (Route, Declared)> {
+        let targets =
+            self.targets.iter().map(|(name, e)| (Route::Target(name.clone()), e.declared));
+        let services = self.services.iter().filter_map(|(name, service)| match service {
+            Service::Whole(entry) => Some((Route::Service(name.clone()), entry.declared)),
+            Service::Closed => None,
+        });
+        let fallback = self.fallback.iter().map(|entry| (Route::Fallback, entry.declared));
+        targets.chain(services).chain(fallback)
+    }
+
+    /// Returns the services whose methods are a closed list.
+    pub fn closed_services(&self) -> impl Iterator<Item = &str> {
+        let closed =
+            |(name, service): (_, &Service)| matches!(service, Service::Closed).then_some(name);
+        self.services.iter().filter_map(move |(name, service)| closed((name.as_str(), service)))
+    }
+
+    fn add(&mut self, route: Route, entry: Entry) -> Result<(), Error> {
+        let free = match &route {
+            Route::Target(name) => {
+                Target::parse(name)?;
+                !self.targets.contains_key(name)
+            }
+            Route::Service(name) => {
+                Target::check_service(name)?;
+                !self.services.contains_key(name)
+            }
+            Route::Fallback => self.fallback.is_none(),
+        };
+        if !free {
+            return Err(taken(&route));
+        }
+        match route {
+            Route::Target(name) => drop(self.targets.insert(name, entry)),
+            Route::Service(name) => drop(self.services.insert(name, Service::Whole(entry))),
+            Route::Fallback => self.fallback = Some(entry),
+        }
+        Ok(())
+    }
+}
+
+fn taken(route: &Route) -> Error {
+    let what = match route {
+        Route::Target(name) => format!("target `{name}`"),
+        Route::Service(name) => format!("service `{name}`"),
+        Route::Fallback => "the fallback".to_owned(),
+    };
+    Error::failure(
+        Code::AlreadyExists,
+        Delivery::NotSent,
+        None,
+        format!("{what} is routed already"),
+    )
+    .with_hint("route each target, service and the fallback once")
+}
+
+/// Who answers a target.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'a> {
+    pub(crate) entry: &'a Entry,
+}
+
+impl<'a> Found<'a> {
+    /// Returns what the method is declared to be.
+    #[must_use]
+    pub fn declared(self) -> Declared {
+        self.entry.declared
+    }
+
+    /// Runs the middleware of the route, then its responder.
+    pub(crate) fn run<'f>(
+        self,
+        ctx: &'f Context,
+        request: Request,
+    ) -> BoxFuture<'f, Result<Response, Error>>
+    where
+        'a: 'f,
+    {
+        Next::new(&self.entry.middleware, Endpoint::Route(self)).run(ctx, request)
+    }
+
+    /// Runs the responder, marking the call as run and re-scoping what comes out.
+    pub(crate) fn respond<'f>(
+        self,
+        ctx: &'f Context,
+        request: Request,
+    ) -> BoxFuture<'f, Result<Response, Error>>
+    where
+        'a: 'f,
+    {
+        let entry = self.entry;
+        if !entry.marks {
+            return entry.responder.respond(ctx, request);
+        }
+        Box::pin(async move {
+            ctx.mark(crate::Mark::Ran);
+            entry.responder.respond(ctx, request).await.map_err(rescope)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Named(&'static str);
+
+    #[async_trait::async_trait]
+    impl Responder for Named {
+        async fn respond(&self, _: &Context, _: Request) -> Result<Response, Error> {
+            Ok(Response::new(self.0))
+        }
+    }
+
+    fn routes() -> Routes {
+        let mut routes = Routes::new();
+        let mut add = |route, name| {
+            routes.insert(route, Declared::Unspecified, Arc::new(Named(name))).unwrap();
+        };
+        add(Route::Target("a.b".into()), "target");
+        add(Route::Service("s".into()), "service");
+        add(Route::Fallback, "fallback");
+        routes.close_service("closed").unwrap();
+        routes
+    }
+
+    async fn ask(routes: &Routes, target: &str) -> Result<Response, Error> {
+        let target = Target::parse(target)?;
+        let found = routes.find(&target)?;
+        found.run(&Context::background(), Request::new(target.clone(), "")).await
+    }
+
+    #[tokio::test]
+    async fn the_closest_route_answers() {
+        let routes = routes();
+        assert_eq!(ask(&routes, "a.b").await.unwrap().body, "target");
+        assert_eq!(ask(&routes, "s.any").await.unwrap().body, "service");
+        assert_eq!(ask(&routes, "a.c").await.unwrap().body, "fallback");
+        let error = ask(&routes, "closed.x").await.unwrap_err();
+        assert_eq!(error.reason(), Some(&Reason::NO_SUCH_TARGET));
+        assert_eq!(error.delivery(), Delivery::Rejected);
+    }
+
+    #[test]
+    fn a_route_is_given_once() {
+        let mut routes = routes();
+        for route in [Route::Target("a.b".into()), Route::Service("s".into()), Route::Fallback] {
+            let named = Arc::new(Named("again"));
+            let error = routes.insert(route, Declared::Unspecified, named).unwrap_err();
+            assert_eq!(error.code(), Code::AlreadyExists);
+        }
+        assert!(routes.clone().merge(routes.clone()).is_err());
+        assert!(routes.close_service("s").is_err());
+        assert_eq!(routes.iter().count(), 3);
+    }
+}

@@ -1,0 +1,237 @@
+//! The handle on a running server, and the one drain that every transport shares.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use crate::context::{CancelHandle, Cause, Context, Deadline};
+use crate::intake::Intake;
+
+/// How long replies of requests that were cancelled at the end of the grace may take to leave.
+/// Long enough for a local network; a peer that does not read is not waited for.
+const FLUSH: Duration = Duration::from_millis(500);
+
+/// What became of requests during a drain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DrainReport {
+    /// Requests that were in flight and came to their own end.
+    pub completed: u64,
+    /// Requests that were cancelled when the grace was over.
+    pub aborted: u64,
+    /// Requests that came too late and were refused as `draining`.
+    pub refused: u64,
+}
+
+/// A running server, as every transport's `serve` returns it. Dropping it stops the server.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example(server: rr_spi::Server) {
+/// println!("serving {}", server.url());
+/// let report = server.shutdown(rr_spi::defaults::DRAIN_GRACE).await;
+/// assert_eq!(report.aborted, 0);
+/// # }
+/// ```
+pub struct Server {
+    url: String,
+    intake: Intake,
+    /// Ends when the server's task has ended.
+    finished: Context,
+    draining: CancelHandle,
+    /// Ends everything at once; dropped with the server.
+    life: CancelHandle,
+    grace: std::sync::Arc<Mutex<Option<Deadline>>>,
+}
+
+/// What a transport's task is told about its end.
+#[derive(Clone, Debug)]
+pub struct Shutdown {
+    draining: Context,
+    closing: Context,
+}
+
+impl Shutdown {
+    /// Waits until the drain begins.
+    ///
+    /// From then on requests are refused by the intake. The transport keeps answering on its
+    /// connections, accepts no more work where it can, and returns once its connections are done.
+    ///
+    /// # Cancel safety
+    ///
+    /// Can be dropped and called again at any time.
+    pub async fn draining(&self) {
+        self.draining.cancelled().await;
+    }
+
+    /// Waits until everything must end: the grace is over, or the server was dropped.
+    ///
+    /// # Cancel safety
+    ///
+    /// Can be dropped and called again at any time.
+    pub async fn closing(&self) {
+        self.closing.cancelled().await;
+    }
+
+    /// Runs a future until everything must end; then drops it and returns `None`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it drops `future`.
+    pub async fn until_closing<F: Future>(&self, future: F) -> Option<F::Output> {
+        self.closing.race(future).await.ok()
+    }
+
+    /// Runs a future until the drain begins; then drops it and returns `None`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it drops `future`.
+    pub async fn until_draining<F: Future>(&self, future: F) -> Option<F::Output> {
+        self.draining.race(future).await.ok()
+    }
+}
+
+impl Server {
+    /// Starts a server: `run` is the transport's task, which ends after it was told to.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn spawn<F>(url: String, intake: Intake, run: impl FnOnce(Shutdown) -> F) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (alive, life) = Context::background().child();
+        let (draining, drain_handle) = alive.child();
+        let (closing, close_handle) = alive.child();
+        let (finished, finish_handle) = Context::background().child();
+        let grace = std::sync::Arc::new(Mutex::new(None));
+        let transport = run(Shutdown { draining: draining.clone(), closing });
+        let supervisor = Supervisor {
+            intake: intake.clone(),
+            alive,
+            draining,
+            closing: close_handle,
+            grace: std::sync::Arc::clone(&grace),
+        };
+        tokio::spawn(async move {
+            supervisor.run(transport).await;
+            finish_handle.cancel_with(Cause::Finished);
+        });
+        Self { url, intake, finished, draining: drain_handle, life, grace }
+    }
+
+    /// Returns the URL that a requester connects to; a port of 0 is replaced by the real one.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Returns how many requests are in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.intake.in_flight()
+    }
+
+    /// Drains the server: refuses newcomers, lets requests in flight finish, and cancels what is
+    /// left after `grace` with [`Cause::Shutdown`].
+    ///
+    /// May be called again, or from several places: the shortest grace holds, and each call
+    /// returns the same report.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not stop the drain.
+    pub async fn shutdown(&self, grace: Duration) -> DrainReport {
+        {
+            let mut end = self.grace.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let asked = Deadline::after(grace);
+            *end = Some(end.map_or(asked, |end| end.min(asked)));
+        }
+        self.intake.drain();
+        self.draining.cancel_with(Cause::Shutdown);
+        self.wait().await;
+        self.intake.report()
+    }
+
+    /// Waits until the server has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Can be dropped and called again at any time.
+    pub async fn wait(&self) {
+        self.finished.cancelled().await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.intake.drain();
+        self.life.cancel_with(Cause::Shutdown);
+        self.intake.cancel_all(Cause::Shutdown);
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("url", &self.url).field("intake", &self.intake).finish()
+    }
+}
+
+/// Owns the transport's future and takes it through its phases.
+struct Supervisor {
+    intake: Intake,
+    alive: Context,
+    draining: Context,
+    closing: CancelHandle,
+    grace: std::sync::Arc<Mutex<Option<Deadline>>>,
+}
+
+impl Supervisor {
+    async fn run(self, transport: impl Future<Output = ()>) {
+        let mut transport = pin!(transport);
+        // A transport that ends on its own has lost its socket: what is in flight ends with it.
+        let _ = self.draining.race(transport.as_mut()).await;
+        let drained = async {
+            transport.as_mut().await;
+            // By value or detached from a connection, work may outlive the transport's own.
+            self.intake.idle().await;
+        };
+        let mut drained = pin!(drained);
+        if self.within_grace(drained.as_mut()).await {
+            return;
+        }
+        self.intake.cancel_all(Cause::Shutdown);
+        let flush = self.alive.with_timeout(FLUSH);
+        if flush.race(drained.as_mut()).await.is_ok() {
+            return;
+        }
+        self.closing.cancel_with(Cause::Shutdown);
+        let _ = self.alive.with_timeout(FLUSH).race(drained).await;
+    }
+
+    /// Runs the drain until the grace is over; a later, shorter grace counts from its own call.
+    async fn within_grace(
+        &self,
+        mut drained: std::pin::Pin<&mut impl Future<Output = ()>>,
+    ) -> bool {
+        loop {
+            let end = *self.grace.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let Some(end) = end else { return false };
+            if end.has_passed() {
+                return false;
+            }
+            // Looked at again every so often, since a second call may have shortened the grace.
+            let step = self.alive.with_deadline(end).with_timeout(Duration::from_millis(50));
+            match step.race(drained.as_mut()).await {
+                Ok(()) => return true,
+                Err(Cause::DeadlineExceeded) => {}
+                Err(_) => return false,
+            }
+        }
+    }
+}

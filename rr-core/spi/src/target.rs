@@ -1,0 +1,214 @@
+//! What a request names: a service and a method.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::error::{Code, Delivery, Error};
+
+/// Longest target in bytes; NATS servers limit a protocol line to 4 KiB, and 256 leaves room for
+/// prefix and reply subject many times over.
+const TARGET_BYTES_MAX: usize = 256;
+
+/// What a request names: a dotted service, which may be empty, and a method.
+///
+/// `ping` is the method `ping` of no service; `acme.orders.v1.Place` is the method `Place` of the
+/// service `acme.orders.v1`. Tokens are `[A-Za-z0-9_-]+`, 256 bytes in all, and case matters.
+/// A target made of a `&'static str` costs no allocation.
+///
+/// # Examples
+///
+/// ```
+/// let target: rr_spi::Target = "orders.v1.place".try_into()?;
+/// assert_eq!(target.service(), "orders.v1");
+/// assert_eq!(target.method(), "place");
+/// # Ok::<(), rr_spi::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Target(Repr);
+
+#[derive(Clone)]
+enum Repr {
+    Static { text: &'static str, method_at: u16 },
+    Shared { text: Arc<str>, method_at: u16 },
+}
+
+impl Target {
+    /// Parses a name known only at run time.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument`, not sent, when the name is empty, longer than 256 bytes, has an empty
+    /// token or a character outside `[A-Za-z0-9_-]`.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let method_at = check(text)?;
+        Ok(Self(Repr::Shared { text: text.into(), method_at }))
+    }
+
+    /// Returns the whole name, `service.method` or `method`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match &self.0 {
+            Repr::Static { text, .. } => text,
+            Repr::Shared { text, .. } => text,
+        }
+    }
+
+    /// Returns the service, which is empty when the target is one token.
+    #[must_use]
+    pub fn service(&self) -> &str {
+        let at = self.method_at();
+        if at == 0 { "" } else { &self.as_str()[..at - 1] }
+    }
+
+    /// Returns the method, the last token.
+    #[must_use]
+    pub fn method(&self) -> &str {
+        &self.as_str()[self.method_at()..]
+    }
+
+    fn method_at(&self) -> usize {
+        match self.0 {
+            Repr::Static { method_at, .. } | Repr::Shared { method_at, .. } => method_at.into(),
+        }
+    }
+
+    /// Checks the dotted name of a service.
+    pub(crate) fn check_service(service: &str) -> Result<(), Error> {
+        check(service).map(drop)
+    }
+}
+
+/// Returns where the method starts, or what is wrong with the name.
+fn check(text: &str) -> Result<u16, Error> {
+    let refuse = |what: &str| {
+        let shown: String = text.chars().take(64).collect();
+        Err(Error::failure(
+            Code::InvalidArgument,
+            Delivery::NotSent,
+            None,
+            format!("target `{}` {what}", shown.escape_debug()),
+        )
+        .with_hint("name it like `service.method`: dotted tokens of letters, digits, `_` and `-`"))
+    };
+    if text.len() > TARGET_BYTES_MAX {
+        return refuse("is longer than 256 bytes");
+    }
+    let mut method_at = 0;
+    let mut token = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'.' if token == 0 => return refuse("has an empty token"),
+            b'.' => (method_at, token) = (at + 1, 0),
+            _ if byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-' => token += 1,
+            _ => return refuse("has a character outside [A-Za-z0-9_.-]"),
+        }
+    }
+    if token == 0 {
+        return refuse("has an empty token");
+    }
+    Ok(u16::try_from(method_at).unwrap_or(u16::MAX))
+}
+
+impl TryFrom<&'static str> for Target {
+    type Error = Error;
+
+    fn try_from(text: &'static str) -> Result<Self, Error> {
+        let method_at = check(text)?;
+        Ok(Self(Repr::Static { text, method_at }))
+    }
+}
+
+impl TryFrom<String> for Target {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self, Error> {
+        Self::parse(&text)
+    }
+}
+
+impl TryFrom<&String> for Target {
+    type Error = Error;
+
+    fn try_from(text: &String) -> Result<Self, Error> {
+        Self::parse(text)
+    }
+}
+
+impl From<&Self> for Target {
+    fn from(target: &Self) -> Self {
+        target.clone()
+    }
+}
+
+impl FromStr for Target {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        Self::parse(text)
+    }
+}
+
+impl PartialEq for Target {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Target {}
+
+impl std::hash::Hash for Target {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Target({})", self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn method_is_the_last_token() {
+        let target = Target::parse("acme.orders.v1.Orders.Place").unwrap();
+        assert_eq!((target.service(), target.method()), ("acme.orders.v1.Orders", "Place"));
+        let target = Target::try_from("ping").unwrap();
+        assert_eq!((target.service(), target.method()), ("", "ping"));
+    }
+
+    #[test]
+    fn malformed_names_are_refused_with_a_hint() {
+        for bad in ["", ".", "a.", ".a", "a..b", "a b", "a/b", "a*", "a>", "ä", &"x".repeat(257)] {
+            let error = Target::parse(bad).unwrap_err();
+            assert_eq!(error.code(), Code::InvalidArgument, "{bad}");
+            assert_eq!(error.delivery(), Delivery::NotSent);
+            assert!(error.hint().contains("service.method"));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn parse_never_panics_and_service_and_method_rebuild_the_name(text in ".{0,40}") {
+            if let Ok(target) = Target::parse(&text) {
+                let rebuilt = match target.service() {
+                    "" => target.method().to_owned(),
+                    service => format!("{service}.{}", target.method()),
+                };
+                prop_assert_eq!(rebuilt, text);
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The header `rr`: `key=value` pairs separated by `;`.
+
+use std::fmt::Write as _;
+
+use crate::error::{Code, Delivery, Error};
+use crate::idempotency::Idempotency;
+
+/// What the header `rr` of a request says.
+///
+/// # Examples
+///
+/// ```
+/// use rr_spi::wire::CallHeader;
+///
+/// let mut header = CallHeader::default();
+/// header.timeout_millis = Some(2000);
+/// header.retries = 1;
+/// let text = header.encode().unwrap();
+/// assert_eq!(text, "t=2000;n=1");
+/// assert_eq!(CallHeader::decode(&text)?, header);
+/// # Ok::<(), rr_spi::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CallHeader {
+    /// `t`: the time that is left, in milliseconds. On HTTP it travels as `connect-timeout-ms`.
+    pub timeout_millis: Option<u64>,
+    /// `at`: when it was sent, in Unix milliseconds; only where clocks are known to agree.
+    pub sent_at_millis: Option<u64>,
+    /// `n`: how many attempts preceded this one; absent on the first.
+    pub retries: u32,
+    /// `i`: [`Idempotency::Safe`] or [`Idempotency::Idempotent`]; anything else is absent.
+    pub idempotency: Idempotency,
+}
+
+impl CallHeader {
+    /// Encodes the header; `None` when there is nothing to say.
+    #[must_use]
+    pub fn encode(&self) -> Option<String> {
+        let mut out = String::new();
+        let mut pair = |key: &str, value: &dyn std::fmt::Display| {
+            let separator = if out.is_empty() { "" } else { ";" };
+            // Writing to a string cannot fail.
+            let _ = write!(out, "{separator}{key}={value}");
+        };
+        if let Some(millis) = self.timeout_millis {
+            pair("t", &millis);
+        }
+        if let Some(millis) = self.sent_at_millis {
+            pair("at", &millis);
+        }
+        if self.retries > 0 {
+            pair("n", &self.retries);
+        }
+        match self.idempotency {
+            Idempotency::Safe => pair("i", &"safe"),
+            Idempotency::Idempotent => pair("i", &"idempotent"),
+            Idempotency::Unspecified | Idempotency::Keyed(_) => {}
+        }
+        (!out.is_empty()).then_some(out)
+    }
+
+    /// Decodes the header. Unknown keys are ignored.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument`, rejected, on a repeated key or a bad value.
+    pub fn decode(text: &str) -> Result<Self, Error> {
+        let mut header = Self::default();
+        let mut seen: Vec<&str> = Vec::new();
+        for pair in text.split(';').filter(|pair| !pair.is_empty()) {
+            let (key, value) = pair.split_once('=').ok_or_else(|| malformed(pair))?;
+            if seen.contains(&key) {
+                return Err(malformed(key));
+            }
+            seen.push(key);
+            match key {
+                "t" => header.timeout_millis = Some(digits(key, value, 10)?),
+                "at" => header.sent_at_millis = Some(digits(key, value, 15)?),
+                "n" => {
+                    let retries = digits(key, value, 9)?;
+                    header.retries = u32::try_from(retries).map_err(|_| malformed(key))?;
+                }
+                "i" => {
+                    header.idempotency = match value {
+                        "safe" => Idempotency::Safe,
+                        "idempotent" => Idempotency::Idempotent,
+                        _ => return Err(malformed(key)),
+                    };
+                }
+                "v" if value != "1" => return Err(malformed(key)),
+                _ => {}
+            }
+        }
+        Ok(header)
+    }
+}
+
+/// Parses decimal digits only: no sign, no space, at most `most` of them.
+fn digits(key: &str, value: &str, most: usize) -> Result<u64, Error> {
+    let plain =
+        !value.is_empty() && value.len() <= most && value.bytes().all(|b| b.is_ascii_digit());
+    if !plain {
+        return Err(malformed(key));
+    }
+    value.parse().map_err(|_| malformed(key))
+}
+
+fn malformed(key: &str) -> Error {
+    let shown: String = key.chars().take(16).collect();
+    Error::failure(
+        Code::InvalidArgument,
+        Delivery::Rejected,
+        None,
+        format!("malformed header rr: {}", shown.escape_debug()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn repeated_keys_and_bad_values_are_refused_and_unknown_keys_ignored() {
+        for bad in ["t=1;t=2", "t=", "t=-1", "t=+1", "t=12345678901", "n=x", "i=maybe", "t", "v=2"]
+        {
+            let error = CallHeader::decode(bad).unwrap_err();
+            assert_eq!(
+                (error.code(), error.delivery()),
+                (Code::InvalidArgument, Delivery::Rejected)
+            );
+        }
+        let header = CallHeader::decode("x=y;t=0;v=1").unwrap();
+        assert_eq!(header.timeout_millis, Some(0));
+        assert_eq!(CallHeader::default().encode(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn round_trips(
+            t in prop::option::of(0u64..=9_999_999_999),
+            at in prop::option::of(0u64..=999_999_999_999_999),
+            retries in 0u32..1_000_000,
+            i in 0..3,
+        ) {
+            let idempotency = [Idempotency::Unspecified, Idempotency::Safe, Idempotency::Idempotent];
+            let header = CallHeader {
+                timeout_millis: t,
+                sent_at_millis: at,
+                retries,
+                idempotency: idempotency[i as usize].clone(),
+            };
+            let text = header.encode().unwrap_or_default();
+            prop_assert_eq!(CallHeader::decode(&text).unwrap(), header);
+        }
+
+        #[test]
+        fn decode_never_panics(text in "[a-z0-9=;+ -]{0,40}") {
+            let _ = CallHeader::decode(&text);
+        }
+    }
+}

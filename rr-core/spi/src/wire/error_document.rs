@@ -1,0 +1,189 @@
+//! The error body: Connect's JSON document with a few members of our own.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::decode_binary;
+use crate::error::{Code, Delivery, Detail, Error, Reason, RetryHint};
+
+/// The error body, read leniently: every member may be missing or broken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ErrorDocument {
+    /// `code`, when it is one of the 16.
+    pub code: Option<Code>,
+    /// `message`, empty when missing.
+    pub message: String,
+    /// `details`, without those that are broken.
+    pub details: Vec<Detail>,
+    /// `reason`.
+    pub reason: Option<Reason>,
+    /// `delivery`.
+    pub delivery: Option<Delivery>,
+    /// `retryAfterMs`.
+    pub retry: Option<RetryHint>,
+}
+
+#[derive(Serialize)]
+struct Written<'a> {
+    code: &'static str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    details: Vec<WrittenDetail<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    delivery: &'static str,
+    #[serde(rename = "retryAfterMs", skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<i64>,
+}
+
+#[derive(Serialize)]
+struct WrittenDetail<'a> {
+    r#type: &'a str,
+    value: String,
+}
+
+/// Every member as any JSON value, so that one broken member does not lose the others.
+#[derive(Deserialize)]
+struct Read {
+    #[serde(default)]
+    code: Value,
+    #[serde(default)]
+    message: Value,
+    #[serde(default)]
+    details: Value,
+    #[serde(default)]
+    reason: Value,
+    #[serde(default)]
+    delivery: Value,
+    #[serde(default, rename = "retryAfterMs")]
+    retry_after_ms: Value,
+}
+
+impl ErrorDocument {
+    /// Encodes an error as its body: message cut at 1 KiB, details at 8 KiB.
+    #[must_use]
+    pub fn encode(error: &Error) -> Bytes {
+        let error: Cow<'_, Error> = Cow::Owned(error.clone().capped());
+        let details = error.details().iter();
+        let written = Written {
+            code: error.code().as_str(),
+            message: error.message(),
+            details: details
+                .map(|detail| WrittenDetail {
+                    r#type: &detail.kind,
+                    value: STANDARD_NO_PAD.encode(&detail.value),
+                })
+                .collect(),
+            reason: error.reason().map(Reason::as_str),
+            delivery: wire_delivery(&error),
+            retry_after_ms: encode_retry(error.retry()),
+        };
+        // Strings and numbers always serialize.
+        serde_json::to_vec(&written).unwrap_or_default().into()
+    }
+
+    /// Decodes an error body; `None` when it is not a JSON object.
+    #[must_use]
+    pub fn decode(body: &[u8]) -> Option<Self> {
+        let read: Read = serde_json::from_slice(body).ok()?;
+        let details = read.details.as_array().map(Vec::as_slice).unwrap_or_default();
+        Some(Self {
+            code: read.code.as_str().and_then(Code::from_wire),
+            message: read.message.as_str().unwrap_or_default().to_owned(),
+            details: details.iter().filter_map(read_detail).collect(),
+            reason: read.reason.as_str().and_then(Reason::parse),
+            delivery: read.delivery.as_str().and_then(Delivery::from_wire),
+            retry: match read.retry_after_ms {
+                Value::Null => None,
+                other => Some(decode_retry(other.as_i64())),
+            },
+        })
+    }
+}
+
+fn read_detail(detail: &Value) -> Option<Detail> {
+    let kind = detail.get("type")?.as_str()?;
+    let value = decode_binary(detail.get("value")?.as_str()?.as_bytes())?;
+    Some(Detail::new(kind.to_owned(), value))
+}
+
+/// Returns what an error says of the handler on the wire; `NotSent` travels as rejected.
+pub(super) fn wire_delivery(error: &Error) -> &'static str {
+    match error.delivery() {
+        Delivery::NotSent => Delivery::Rejected.as_str(),
+        other => other.as_str(),
+    }
+}
+
+/// Returns the milliseconds that stand for a hint; negative is never.
+pub(super) fn encode_retry(retry: RetryHint) -> Option<i64> {
+    match retry {
+        RetryHint::Unset => None,
+        RetryHint::Never => Some(-1),
+        RetryHint::After(after) => Some(i64::try_from(after.as_millis()).unwrap_or(i64::MAX)),
+    }
+}
+
+/// Longest hint that is believed, in milliseconds; a longer one counts as never.
+const RETRY_AFTER_MS_MAX: i64 = 300_000;
+
+/// Returns the hint that milliseconds stand for: negative, garbage or over 300 s is never.
+pub(super) fn decode_retry(millis: Option<i64>) -> RetryHint {
+    match millis.filter(|&millis| millis <= RETRY_AFTER_MS_MAX).map(u64::try_from) {
+        Some(Ok(millis)) => RetryHint::After(std::time::Duration::from_millis(millis)),
+        _ => RetryHint::Never,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn bytes_are_those_of_the_wire_format() {
+        let error = Error::failure(Code::Unavailable, Delivery::NotSent, Reason::DRAINING, "bye")
+            .with_detail(Detail::new("a.B", "x"))
+            .with_retry(RetryHint::After(Duration::from_millis(20)));
+        let body = ErrorDocument::encode(&error);
+        let text = r#"{"code":"unavailable","message":"bye","details":[{"type":"a.B","value":"eA"}],"reason":"draining","delivery":"rejected","retryAfterMs":20}"#;
+        assert_eq!(body, text);
+    }
+
+    #[test]
+    fn broken_members_do_not_lose_the_others() {
+        let body = br#"{"code":7,"message":null,"details":[{"type":"a","value":"%"},{"type":"b","value":"eA=="},3],"extra":{}}"#;
+        let document = ErrorDocument::decode(body).unwrap();
+        assert_eq!((document.code, document.message.as_str()), (None, ""));
+        assert_eq!(document.details, [Detail::new("b", "x")]);
+        assert_eq!(ErrorDocument::decode(b"<html>"), None);
+        assert_eq!(ErrorDocument::decode(b""), None);
+    }
+
+    proptest! {
+        #[test]
+        fn round_trips(code in 0usize..16, message in ".{0,80}", value in prop::collection::vec(any::<u8>(), 0..40)) {
+            let error = Error::failure(Code::ALL[code], Delivery::Processed, None, message.clone())
+                .with_detail(Detail::new("t.T", value.clone()));
+            let document = ErrorDocument::decode(&ErrorDocument::encode(&error)).unwrap();
+            prop_assert_eq!(document.code, Some(Code::ALL[code]));
+            prop_assert_eq!(document.message, message);
+            prop_assert_eq!(document.delivery, Some(Delivery::Processed));
+            prop_assert_eq!(&document.details[0].value[..], &value[..]);
+        }
+
+        #[test]
+        fn decode_never_panics(body in prop::collection::vec(any::<u8>(), 0..80)) {
+            let _ = ErrorDocument::decode(&body);
+        }
+    }
+}

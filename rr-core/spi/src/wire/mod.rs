@@ -1,0 +1,54 @@
+//! The encoding that all transports share (WIRE): pure functions, no IO.
+
+mod call_header;
+mod error_document;
+mod error_reply;
+mod idempotency_key;
+
+pub use call_header::CallHeader;
+pub use error_document::ErrorDocument;
+pub use error_reply::{ErrorHeaders, ErrorReply};
+pub use idempotency_key::{decode_idempotency_key, encode_idempotency_key};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use bytes::Bytes;
+
+/// The one header of a request: what the call needs beyond target and body.
+pub const RR: &str = "rr";
+/// The code of an error reply, in lower snake case.
+pub const RR_CODE: &str = "rr-code";
+/// The reason token of an error reply.
+pub const RR_REASON: &str = "rr-reason";
+/// Whether the handler ran: `rejected`, `unknown` or `processed`.
+pub const RR_DELIVERY: &str = "rr-delivery";
+/// When to try again, in milliseconds; negative is never.
+pub const RR_RETRY_AFTER_MS: &str = "rr-retry-after-ms";
+/// Set on replies to keyed requests by a responder that deduplicates.
+pub const RR_DEDUP: &str = "rr-dedup";
+/// The key of a keyed request.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// The request id that travels over hops.
+pub const REQUEST_ID: &str = "x-request-id";
+/// W3C trace context.
+pub const TRACEPARENT: &str = "traceparent";
+/// W3C trace context.
+pub const TRACESTATE: &str = "tracestate";
+/// W3C baggage.
+pub const BAGGAGE: &str = "baggage";
+/// The type of a body.
+pub const CONTENT_TYPE: &str = "content-type";
+
+/// Encodes the value of a `-bin` header: standard base64 without padding.
+#[must_use]
+pub fn encode_binary(value: &[u8]) -> String {
+    STANDARD_NO_PAD.encode(value)
+}
+
+/// Decodes the value of a `-bin` header, with or without padding.
+#[must_use]
+pub fn decode_binary(text: &[u8]) -> Option<Bytes> {
+    let padded = text.last() == Some(&b'=');
+    let decoded = if padded { STANDARD.decode(text) } else { STANDARD_NO_PAD.decode(text) };
+    decoded.ok().map(Bytes::from)
+}
