@@ -1,1 +1,22 @@
-//! x
+//! Tests for applications and transports of rr.
+//!
+//! # Map
+//!
+//! | you want to | read |
+//! |---|---|
+//! | call your routes in a unit test, without a network | [`loopback`] |
+//! | let a requester and a server meet at `memory://name` | [`MemoryRequester`], [`serve`] |
+//! | prove that a transport keeps the rules | `conformance` (feature `conformance`) |
+//!
+//! The in-memory transport passes values through the same rules as every other transport, with
+//! the same limits, so that an application meets them in its unit tests.
+
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod loopback;
+mod memory;
+
+pub use loopback::{Loopback, loopback, loopback_with};
+pub use memory::{MemoryConfig, MemoryRequester, serve, serve_with};

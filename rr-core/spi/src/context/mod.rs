@@ -129,7 +129,6 @@ impl Context {
     /// Makes a child with a cancellation scope of its own; cancelling it leaves this one alone.
     ///
     /// Dropping the handle cancels the child with [`Cause::CallerDropped`]. Allocates once.
-    #[must_use]
     pub fn child(&self) -> (Self, CancelHandle) {
         let node = Arc::new(Node::child_of(self.rest.as_ref()));
         let handle = CancelHandle::new(Arc::clone(&node), self.deadline);

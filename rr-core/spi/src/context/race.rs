@@ -80,7 +80,7 @@ impl<F: Future> Future for Race<'_, F> {
 }
 
 fn stretch(deadline: Deadline) -> Instant {
-    let far = Instant::now().checked_add(STRETCH).unwrap_or(deadline.instant());
+    let far = Instant::now().checked_add(STRETCH).unwrap_or_else(|| deadline.instant());
     deadline.instant().min(far)
 }
 

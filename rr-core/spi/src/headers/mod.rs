@@ -171,6 +171,7 @@ impl Headers {
     }
 
     /// Returns every entry in order, as name and bytes; those of `-bin` names are not encoded.
+    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Bytes)> {
         self.entries().iter().map(|entry| (&*entry.name, &entry.value))
     }

@@ -196,7 +196,6 @@ impl Intake {
     ///
     /// The transport keeps the handle: it cancels with [`Cause::PeerGone`] or
     /// [`Cause::Cancelled`] when the caller goes away, and with [`Cause::Finished`] at the end.
-    #[must_use]
     pub fn context(&self, inbound: Inbound<'_>) -> (Context, CancelHandle) {
         let deadline = Deadline::after(self.0.config.grant(inbound.timeout));
         let data = crate::context::Data::receive(

@@ -1,0 +1,1 @@
+//! The conformance suite: what every transport must do, case by case.

@@ -1,0 +1,99 @@
+//! Routes and their requester in one value, for unit tests.
+
+use std::sync::Arc;
+
+use rr_spi::{
+    BoxFuture, Context, Error, Intake, IntakeConfig, Request, Requester, Response, Routes, Server,
+};
+
+use crate::memory::{Meeting, MemoryConfig, MemoryRequester, serve_at};
+
+/// Routes and a requester for them, over the in-memory transport; see [`loopback`].
+#[derive(Debug)]
+pub struct Loopback {
+    requester: MemoryRequester,
+    server: Server,
+}
+
+/// Serves routes in memory and returns a requester for them.
+///
+/// # Panics
+///
+/// Outside of a tokio runtime.
+///
+/// # Examples
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use rr_spi::{async_trait, Context, Declared, Error, Request, Requester, Responder, Response, Route, Routes};
+/// struct Ping;
+///
+/// #[async_trait]
+/// impl Responder for Ping {
+///     async fn respond(&self, _: &Context, _: Request) -> Result<Response, Error> {
+///         Ok(Response::new("pong"))
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Error> {
+/// let mut routes = Routes::new();
+/// routes.insert(Route::Target("ping".into()), Declared::Safe, Arc::new(Ping))?;
+/// let client = rr_testkit::loopback(routes);
+/// let request = Request::new("ping".try_into()?, "");
+/// assert_eq!(client.request(&Context::background(), request).await?.body, "pong");
+/// # Ok(()) }
+/// ```
+pub fn loopback(routes: impl Into<Routes>) -> Loopback {
+    loopback_with(routes, IntakeConfig::default(), MemoryConfig::default())
+}
+
+/// Serves routes in memory with the given limits and returns a requester for them.
+///
+/// # Panics
+///
+/// Outside of a tokio runtime.
+pub fn loopback_with(
+    routes: impl Into<Routes>,
+    server: IntakeConfig,
+    client: MemoryConfig,
+) -> Loopback {
+    let meeting = Arc::new(Meeting::default());
+    let requester = MemoryRequester::at(Arc::clone(&meeting), client);
+    let server = serve_at(&meeting, "memory://", Intake::new(routes, server))
+        .expect("a meeting that nobody else knows has a free place");
+    Loopback { requester, server }
+}
+
+impl Loopback {
+    /// Returns the server, to drain it or to see what is in flight.
+    #[must_use]
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Returns another requester for the same routes.
+    #[must_use]
+    pub fn requester(&self) -> MemoryRequester {
+        self.requester.clone()
+    }
+
+    /// Splits it into the requester and the server.
+    #[must_use]
+    pub fn into_parts(self) -> (MemoryRequester, Server) {
+        (self.requester, self.server)
+    }
+}
+
+impl Requester for Loopback {
+    fn request<'a, 'c, 'f>(
+        &'a self,
+        ctx: &'c Context,
+        request: Request,
+    ) -> BoxFuture<'f, Result<Response, Error>>
+    where
+        'a: 'f,
+        'c: 'f,
+    {
+        self.requester.request(ctx, request)
+    }
+}

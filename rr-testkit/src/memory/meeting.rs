@@ -1,0 +1,92 @@
+//! Where requesters and a server of one name meet.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use rr_spi::{Code, Delivery, Error, Intake, Location};
+use tokio::sync::Notify;
+
+/// Every name in use in this process. The entries are weak: a name is gone with the last
+/// requester and server that hold it.
+static NAMES: Mutex<BTreeMap<String, Weak<Meeting>>> = Mutex::new(BTreeMap::new());
+
+/// Longest name in bytes.
+const NAME_BYTES_MAX: usize = 128;
+
+/// Where requesters and a server of one name meet; either may come first.
+#[derive(Debug, Default)]
+pub(crate) struct Meeting {
+    server: Mutex<Option<Intake>>,
+    arrived: Notify,
+}
+
+impl Meeting {
+    /// Returns the meeting that `memory://name` stands for.
+    pub(crate) fn of_url(url: &str) -> Result<Arc<Self>, Error> {
+        let location = Location::parse(url)?;
+        location.finish(&[])?;
+        let name = location.authority();
+        let fits = location.scheme() == "memory"
+            && location.path().is_empty()
+            && (1..=NAME_BYTES_MAX).contains(&name.len());
+        if !fits {
+            let text = "an in-memory URL is memory://name";
+            return Err(Error::failure(Code::InvalidArgument, Delivery::NotSent, None, text)
+                .with_hint("use `memory://` and a name of 1 to 128 characters, nothing after it"));
+        }
+        let mut names = lock(&NAMES);
+        names.retain(|_, meeting| meeting.strong_count() > 0);
+        if let Some(meeting) = names.get(name).and_then(Weak::upgrade) {
+            return Ok(meeting);
+        }
+        let meeting = Arc::new(Self::default());
+        names.insert(name.to_owned(), Arc::downgrade(&meeting));
+        Ok(meeting)
+    }
+
+    /// Returns the server that is there, if any.
+    pub(super) fn server(&self) -> Option<Intake> {
+        lock(&self.server).clone()
+    }
+
+    /// Waits until a server is there.
+    pub(super) async fn served(&self) {
+        loop {
+            let arrived = self.arrived.notified();
+            tokio::pin!(arrived);
+            arrived.as_mut().enable();
+            if self.server().is_some() {
+                return;
+            }
+            arrived.await;
+        }
+    }
+
+    /// Takes the server's place, until the returned guard is dropped.
+    pub(super) fn enter(self: &Arc<Self>, intake: Intake) -> Result<Place, Error> {
+        let mut server = lock(&self.server);
+        if server.is_some() {
+            let text = "the name is served already in this process";
+            return Err(Error::failure(Code::AlreadyExists, Delivery::NotSent, None, text)
+                .with_hint("shut the other server down first, or use another name"));
+        }
+        *server = Some(intake);
+        self.arrived.notify_waiters();
+        Ok(Place(Arc::clone(self)))
+    }
+}
+
+/// The server's place at a meeting; dropping it leaves.
+#[derive(Debug)]
+pub(super) struct Place(Arc<Meeting>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        *lock(&self.0.server) = None;
+    }
+}
+
+/// Locks; a panic cannot leave these values half-changed, as nothing foreign runs under a lock.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,11 @@
+//! The in-memory transport: requests by value, on the rules of every transport.
+
+mod meeting;
+mod requester;
+mod server;
+
+pub use requester::{MemoryConfig, MemoryRequester};
+pub use server::{serve, serve_with};
+
+pub(crate) use meeting::Meeting;
+pub(crate) use server::serve_at;

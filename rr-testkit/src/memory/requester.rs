@@ -1,0 +1,130 @@
+//! The client side of the in-memory transport.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rr_spi::{
+    Attempt, Cause, Code, Context, Delivery, Error, Inbound, Intake, Limits, Reason, Request,
+    Requester, Response, async_trait, defaults,
+};
+use tokio::sync::oneshot;
+
+use super::Meeting;
+
+/// What a requester over memory does by default.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemoryConfig {
+    /// Time for a call whose context has no deadline. Default 10 s.
+    pub timeout_default: Duration,
+    /// Longest bodies, in bytes. Default 1 MiB less 32 KiB each way.
+    pub limits: Limits,
+}
+
+impl Default for MemoryConfig {
+    fn default() -> Self {
+        Self { timeout_default: defaults::CLIENT_TIMEOUT, limits: Limits::default() }
+    }
+}
+
+impl MemoryConfig {
+    /// Replaces the time for a call whose context has no deadline.
+    #[must_use]
+    pub fn with_timeout_default(mut self, timeout: Duration) -> Self {
+        self.timeout_default = timeout;
+        self
+    }
+
+    /// Replaces the longest bodies.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+}
+
+/// Sends requests by value to the server of the same name in this process.
+///
+/// The handler runs in a task of its own, as it would behind a network: dropping the call tells
+/// it to stop, and does not stop it by itself.
+#[derive(Clone, Debug)]
+pub struct MemoryRequester {
+    meeting: Arc<Meeting>,
+    config: MemoryConfig,
+}
+
+impl MemoryRequester {
+    /// Makes a requester for `memory://name`; the server need not be there yet.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument`, not sent, when the URL is malformed.
+    pub fn new(url: &str, config: MemoryConfig) -> Result<Self, Error> {
+        Ok(Self::at(Meeting::of_url(url)?, config))
+    }
+
+    pub(crate) fn at(meeting: Arc<Meeting>, config: MemoryConfig) -> Self {
+        Self { meeting, config }
+    }
+
+    /// Waits until the server is there.
+    ///
+    /// # Errors
+    ///
+    /// `DeadlineExceeded` or `Canceled`, not sent, when the context ended first.
+    ///
+    /// # Cancel safety
+    ///
+    /// Can be dropped and called again at any time.
+    pub async fn ready(&self, ctx: &Context) -> Result<(), Error> {
+        let attempt = Attempt::start(ctx, self.config.timeout_default)?;
+        attempt
+            .run(async {
+                self.meeting.served().await;
+                Ok(())
+            })
+            .await
+    }
+}
+
+#[async_trait]
+impl Requester for MemoryRequester {
+    async fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
+        let attempt = Attempt::start(ctx, self.config.timeout_default)?;
+        self.config.limits.check_outgoing(&request)?;
+        let Some(intake) = self.meeting.server() else {
+            return Err(Error::failure(
+                Code::Unavailable,
+                Delivery::NotSent,
+                Reason::NO_RESPONDER,
+                format!("nobody serves `{}` under this name", request.target),
+            ));
+        };
+        let response = attempt.run(exchange(&attempt, &intake, request)).await?;
+        if response.body.len() > self.config.limits.response_bytes_max {
+            return Err(self.config.limits.response_too_large());
+        }
+        Ok(response)
+    }
+}
+
+/// Hands the request to the server's task and waits for what it answers.
+async fn exchange(attempt: &Attempt, intake: &Intake, request: Request) -> Result<Response, Error> {
+    let inbound = Inbound::of(attempt.context(), attempt.timeout_millis());
+    // Kept on this side: dropping the call drops it, which tells the handler.
+    let (ctx, handle) = intake.context(inbound);
+    let (reply, answered) = oneshot::channel();
+    attempt.sent();
+    let server = intake.clone();
+    tokio::spawn(async move {
+        let outcome = server.handle(&ctx, request).await;
+        // Nobody listens any more when the caller has gone.
+        let _ = reply.send(outcome.map_err(Error::into_received));
+    });
+    let outcome = answered.await.unwrap_or_else(|_| {
+        let text = "the server's runtime ended before it answered";
+        Err(Error::failure(Code::Unavailable, Delivery::Unknown, Reason::CONNECTION_LOST, text))
+    });
+    handle.cancel_with(Cause::Finished);
+    outcome
+}

@@ -1,0 +1,48 @@
+//! The server side of the in-memory transport.
+
+use std::sync::Arc;
+
+use rr_spi::{Error, Intake, IntakeConfig, Routes, Server};
+
+use super::Meeting;
+
+/// Serves routes at `memory://name` with the default limits.
+///
+/// # Errors
+///
+/// Not sent: `InvalidArgument` when the URL is malformed, `AlreadyExists` when the name is served
+/// already in this process.
+///
+/// # Panics
+///
+/// Outside of a tokio runtime.
+pub fn serve(url: &str, routes: impl Into<Routes>) -> Result<Server, Error> {
+    serve_with(url, routes, IntakeConfig::default())
+}
+
+/// Serves routes at `memory://name`.
+///
+/// # Errors
+///
+/// As [`serve`].
+///
+/// # Panics
+///
+/// Outside of a tokio runtime.
+pub fn serve_with(
+    url: &str,
+    routes: impl Into<Routes>,
+    config: IntakeConfig,
+) -> Result<Server, Error> {
+    serve_at(&Meeting::of_url(url)?, url, Intake::new(routes, config))
+}
+
+pub(crate) fn serve_at(meeting: &Arc<Meeting>, url: &str, intake: Intake) -> Result<Server, Error> {
+    let place = meeting.enter(intake.clone())?;
+    Ok(Server::spawn(url.to_owned(), intake.clone(), |shutdown| async move {
+        shutdown.draining().await;
+        // Stays until the last one is done, so that newcomers hear `draining` until then.
+        intake.idle().await;
+        drop(place);
+    }))
+}
