@@ -1,1 +1,83 @@
-//! x
+//! One request-response API over any transport: HTTP, NATS or memory, chosen by URL.
+//!
+//! Write `Requester` calls and handlers once; a URL decides how they travel. Deadlines,
+//! cancellation, errors and drain mean the same on every transport, and every error says
+//! truthfully whether the handler may have run.
+//!
+#![cfg_attr(all(feature = "json", feature = "memory"), doc = "```")]
+#![cfg_attr(not(all(feature = "json", feature = "memory")), doc = "```ignore")]
+//! use std::time::Duration;
+//! use rr_core::{Context, Error, RequesterExt, Router, connect, serve};
+//!
+//! async fn greet(name: String) -> Result<String, Error> {
+//!     Ok(format!("Hello, {name}!"))
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), rr_core::CallError> {
+//! // Another URL, such as http://127.0.0.1:0, changes nothing else.
+//! let server = serve("memory://greeter", Router::new().route("greeter.greet", greet)).await?;
+//!
+//! let client = connect(server.url()).await?;
+//! let ctx = Context::background().with_timeout(Duration::from_secs(2));
+//! let greeting: String = client.call(&ctx, "greeter.greet", "world").await?;
+//! assert_eq!(greeting, "Hello, world!");
+//!
+//! server.shutdown(Duration::from_secs(5)).await;
+//! # Ok(()) }
+//! ```
+//!
+//! # Map
+//!
+//! | you want to | read |
+//! |---|---|
+//! | answer requests | [`Router`], [`IntoHandler`], [`serve`], [`serve_until`] |
+//! | make calls | [`connect`], [`RequesterExt`], [`Call`], [`CallError`] |
+//! | bound a call in time, or cancel it | [`Context`] |
+//! | know what went wrong, and whether the handler ran | [`Error`], [`Code`], [`Delivery`] |
+//! | wrap calls on either side | [`Stack`], [`Middleware`], [`Router::with`] |
+//! | answer by calling on, without claiming the call | [`Forward`] |
+//! | call routes in this process, without IO | [`Local`] |
+//! | write a transport | [`Attempt`], [`Intake`], [`Server`], [`wire`] |
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `json` (default) | typed calls and handlers with JSON bodies |
+//! | `http` | `http://` and `http+unix://` URLs |
+//! | `memory` | `memory://` URLs, for one process and for tests |
+//!
+//! Features only add; all of them may be on at once.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![forbid(unsafe_code)]
+
+mod call;
+mod client;
+#[cfg(feature = "json")]
+mod codec;
+mod error;
+mod forward;
+mod local;
+mod router;
+mod serve;
+mod stack;
+
+#[doc(inline)]
+pub use rr_spi::*;
+
+#[cfg(feature = "json")]
+pub use call::Typed;
+pub use call::{Call, Calling, Raw, Reply, RequesterExt};
+pub use client::{Client, connect};
+#[cfg(feature = "json")]
+pub use codec::{Codec, Json};
+pub use error::{CallError, NoAppError};
+pub use forward::Forward;
+pub use local::Local;
+pub use router::{Handler, IntoHandler, Router};
+#[cfg(feature = "_serve")]
+pub use serve::shutdown_signal;
+pub use serve::{serve, serve_until};
+pub use stack::Stack;

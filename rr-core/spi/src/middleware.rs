@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::request::Request;
 use crate::requester::Requester;
+use crate::responder::Responder;
 use crate::response::Response;
 use crate::routes::Found;
 
@@ -57,7 +58,9 @@ pub trait Middleware: Send + Sync + 'static {
 pub enum Endpoint<'a> {
     /// A requester: the chain is on the client's side.
     Requester(&'a dyn Requester),
-    /// A route's responder: the chain is on the server's side.
+    /// A responder: the chain is on the server's side.
+    Responder(&'a dyn Responder),
+    /// A route's responder, which is marked as run when it is entered.
     Route(Found<'a>),
 }
 
@@ -65,6 +68,7 @@ impl fmt::Debug for Endpoint<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Requester(_) => "Endpoint::Requester",
+            Self::Responder(_) => "Endpoint::Responder",
             Self::Route(_) => "Endpoint::Route",
         })
     }
@@ -109,6 +113,7 @@ impl<'a> Next<'a> {
                 first.handle(ctx, request, Next { middleware: rest, endpoint })
             }
             (None, Endpoint::Requester(requester)) => requester.request(ctx, request),
+            (None, Endpoint::Responder(responder)) => responder.respond(ctx, request),
             (None, Endpoint::Route(found)) => found.respond(ctx, request),
         }
     }

@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn a_source_without_a_known_code_is_skipped() {
         let body = Bytes::from_static(br#"{"code":"aborted","message":"m"}"#);
-        let reply = ErrorReply { code: Some("new_code"), body: body.clone(), ..Default::default() };
+        let reply = ErrorReply { code: Some("new_code"), body, ..Default::default() };
         let read = reply.decode(fallback);
         assert_eq!((read.code(), read.delivery()), (Code::Aborted, Delivery::Unknown));
         let reply = ErrorReply { body: "<html>".into(), ..Default::default() };

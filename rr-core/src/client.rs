@@ -1,0 +1,134 @@
+//! Connecting by URL.
+
+use rr_spi::{BoxFuture, Code, Context, Delivery, Error, Request, Requester, Response};
+
+/// A requester made from a URL; cloning it shares its connections.
+#[derive(Clone, Debug)]
+pub struct Client(Inner);
+
+/// One variant per transport compiled in.
+#[derive(Clone, Debug)]
+enum Inner {
+    #[cfg(feature = "http")]
+    Http(rr_http::HttpRequester),
+    #[cfg(feature = "memory")]
+    Memory(rr_testkit::MemoryRequester),
+}
+
+/// Makes a requester for a URL. The peer need not be there: see [`Client::ready`].
+///
+/// # Errors
+///
+/// `InvalidArgument`, not sent, when the URL is malformed, or its scheme is unknown or not
+/// compiled in; the hint names the cargo feature.
+///
+/// # Cancel safety
+///
+/// Dropping the future leaves nothing behind.
+#[allow(clippy::unused_async, reason = "some transports start their connection here")]
+pub async fn connect(url: &str) -> Result<Client, Error> {
+    match scheme(url).as_str() {
+        #[cfg(feature = "http")]
+        "http" | "http+unix" => {
+            Ok(Client(Inner::Http(rr_http::HttpRequester::connect(url).await?)))
+        }
+        #[cfg(feature = "memory")]
+        "memory" => {
+            let config = rr_testkit::MemoryConfig::default();
+            Ok(Client(Inner::Memory(rr_testkit::MemoryRequester::new(url, config)?)))
+        }
+        scheme => Err(unknown(scheme)),
+    }
+}
+
+impl Client {
+    /// Waits until the peer can be reached.
+    ///
+    /// # Errors
+    ///
+    /// `DeadlineExceeded` or `Canceled`, not sent, when the context ended first.
+    ///
+    /// # Cancel safety
+    ///
+    /// Can be dropped and called again at any time.
+    #[allow(clippy::unused_async, unused_variables, reason = "without transports there is no peer")]
+    pub async fn ready(&self, ctx: &Context) -> Result<(), Error> {
+        match &self.0 {
+            #[cfg(feature = "http")]
+            Inner::Http(requester) => requester.ready(ctx).await,
+            #[cfg(feature = "memory")]
+            Inner::Memory(requester) => requester.ready(ctx).await,
+            #[cfg(not(feature = "_serve"))]
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Requester for Client {
+    #[allow(unused_variables, reason = "without transports there is no variant")]
+    fn request<'a, 'c, 'f>(
+        &'a self,
+        ctx: &'c Context,
+        request: Request,
+    ) -> BoxFuture<'f, Result<Response, Error>>
+    where
+        'a: 'f,
+        'c: 'f,
+    {
+        match &self.0 {
+            #[cfg(feature = "http")]
+            Inner::Http(requester) => requester.request(ctx, request),
+            #[cfg(feature = "memory")]
+            Inner::Memory(requester) => requester.request(ctx, request),
+            #[cfg(not(feature = "_serve"))]
+            _ => Box::pin(async { Err(unknown("")) }),
+        }
+    }
+}
+
+/// Every scheme that rr knows, with the cargo feature that compiles it in and whether it is.
+const SCHEMES: &[(&str, &str, bool)] = &[
+    ("http", "http", cfg!(feature = "http")),
+    ("http+unix", "http", cfg!(feature = "http")),
+    ("memory", "memory", cfg!(feature = "memory")),
+];
+
+pub(crate) fn scheme(url: &str) -> String {
+    let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
+    scheme.to_ascii_lowercase()
+}
+
+/// Says which schemes there are, and which feature brings the one asked for.
+pub(crate) fn unknown(scheme: &str) -> Error {
+    let compiled: Vec<_> = SCHEMES.iter().filter(|row| row.2).map(|row| row.0).collect();
+    let compiled = if compiled.is_empty() { "none".to_owned() } else { compiled.join(", ") };
+    let shown: String = scheme.chars().take(32).collect();
+    let text = format!("unknown scheme `{}`; compiled in: {compiled}", shown.escape_debug());
+    let hint = match SCHEMES.iter().find(|row| row.0 == scheme) {
+        Some((_, feature, _)) => format!("enable the feature `{feature}` of rr-core"),
+        None => {
+            let all: Vec<_> = SCHEMES.iter().map(|row| row.0).collect();
+            format!("a URL looks like scheme://address, with one of {}", all.join(", "))
+        }
+    };
+    Error::failure(Code::InvalidArgument, Delivery::NotSent, None, text).with_hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_unknown_scheme_is_answered_with_what_there_is() {
+        let error = connect("gopher://x").await.unwrap_err();
+        assert_eq!((error.code(), error.delivery()), (Code::InvalidArgument, Delivery::NotSent));
+        assert!(error.hint().contains("memory"), "{}", error.hint());
+    }
+
+    #[cfg(not(feature = "http"))]
+    #[tokio::test]
+    async fn a_scheme_that_is_not_compiled_in_names_its_feature() {
+        let error = connect("http://x").await.unwrap_err();
+        assert_eq!(error.hint(), "enable the feature `http` of rr-core");
+    }
+}

@@ -1,0 +1,33 @@
+//! Answering by calling on: a bridge in one line.
+
+use rr_spi::{Context, Error, Mark, Request, Requester, Responder, Response, async_trait};
+
+/// Answers requests by calling on, verbatim: a bridge from one transport to another in one line.
+///
+/// Deadline, cancellation, trace and headers cross it, and so do errors with their delivery. It
+/// can be routed, and is no `Responder`: a handler could otherwise call it after side effects,
+/// and pass on an error that says that nothing ran.
+///
+/// # Examples
+///
+/// ```
+/// use rr_core::{Forward, Requester, Router};
+///
+/// fn bridge(onward: impl Requester) -> Router {
+///     Router::new().fallback(Forward(onward))
+/// }
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "it is the requester it wraps, and nothing more")]
+pub struct Forward<R>(pub R);
+
+/// What a [`Forward`] is routed as; it marks the call as passed on, not as run.
+pub(crate) struct Forwarder<R>(pub(crate) R);
+
+#[async_trait]
+impl<R: Requester> Responder for Forwarder<R> {
+    async fn respond(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
+        ctx.mark(Mark::Passed);
+        self.0.request(ctx, request).await
+    }
+}

@@ -1,0 +1,67 @@
+//! Routes called in this process, on the rules of a wire.
+
+use rr_spi::{
+    Attempt, Cause, Context, Error, Inbound, Intake, IntakeConfig, Request, Requester, Response,
+    Routes, async_trait, defaults,
+};
+
+/// Calls routes in this process: the same rules, limits and defaults as on a wire, and no IO.
+///
+/// The handler runs within the caller's future. Dropping the call drops the handler.
+///
+/// # Examples
+///
+#[cfg_attr(feature = "json", doc = "```")]
+#[cfg_attr(not(feature = "json"), doc = "```ignore")]
+/// use rr_core::{Context, Error, Local, RequesterExt, Router};
+///
+/// async fn double(n: u32) -> Result<u32, Error> {
+///     Ok(n * 2)
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rr_core::CallError> {
+/// let local = Local::new(Router::new().route("math.double", double));
+/// let six: u32 = local.call(&Context::background(), "math.double", &3).await?;
+/// assert_eq!(six, 6);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Local {
+    intake: Intake,
+}
+
+impl Local {
+    /// Makes a requester for these routes, with the default limits.
+    pub fn new(routes: impl Into<Routes>) -> Self {
+        Self::with_config(routes, IntakeConfig::default())
+    }
+
+    /// Makes a requester for these routes, with the given limits.
+    pub fn with_config(routes: impl Into<Routes>, config: IntakeConfig) -> Self {
+        Self { intake: Intake::new(routes, config) }
+    }
+
+    /// Returns the intake, to drain it or to see what is in flight.
+    #[must_use]
+    pub fn intake(&self) -> &Intake {
+        &self.intake
+    }
+}
+
+#[async_trait]
+impl Requester for Local {
+    async fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
+        let attempt = Attempt::start(ctx, defaults::CLIENT_TIMEOUT)?;
+        self.intake.config().limits.check_outgoing(&request)?;
+        let inbound = Inbound::of(attempt.context(), attempt.timeout_millis());
+        let (inner, handle) = self.intake.context(inbound);
+        attempt.sent();
+        let answered =
+            async { self.intake.handle(&inner, request).await.map_err(Error::into_received) };
+        let outcome = attempt.run(answered).await;
+        if outcome.is_ok() {
+            handle.cancel_with(Cause::Finished);
+        }
+        outcome
+    }
+}

@@ -1,0 +1,151 @@
+//! Which handler answers which target.
+
+mod handler;
+
+use std::fmt;
+use std::sync::Arc;
+
+use rr_spi::{Error, Middleware, Route, Routes};
+
+pub use handler::{Handler, IntoHandler};
+
+/// Which handler answers which target.
+///
+/// Takes responders, `Arc<dyn Responder>`, [`Forward`](crate::Forward), and async functions and
+/// closures of the forms `async fn(Context, Request)`, `async fn(Context, T)` and `async fn(T)`,
+/// where `T` and the result are (de)serializable. Errors may be [`Error`], an
+/// [`AppError`](rr_spi::AppError) or a [`CallError`](crate::CallError).
+///
+/// # Examples
+///
+#[cfg_attr(feature = "json", doc = "```")]
+#[cfg_attr(not(feature = "json"), doc = "```ignore")]
+/// use rr_core::{Context, Error, IntoHandler, Request, Response, Router};
+///
+/// async fn ping(_ctx: Context, _request: Request) -> Result<Response, Error> {
+///     Ok(Response::new("pong"))
+/// }
+///
+/// async fn double(n: u32) -> Result<u32, Error> {
+///     Ok(n * 2)
+/// }
+///
+/// let router = Router::new()
+///     .route("ping", ping.safe())
+///     .route("math.double", double)
+///     .route("math.half", |n: u32| async move { Ok::<_, Error>(n / 2) });
+/// ```
+#[derive(Default)]
+pub struct Router {
+    routes: Routes,
+    middleware: Vec<Arc<dyn Middleware>>,
+}
+
+impl Router {
+    /// Makes a router without routes.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Routes one target.
+    ///
+    /// # Panics
+    ///
+    /// When the target is malformed or routed already; see [`Router::try_route`].
+    #[must_use]
+    pub fn route<M>(self, target: &str, handler: impl IntoHandler<M>) -> Self {
+        self.try_route(target, handler).unwrap_or_else(|error| refuse(&error))
+    }
+
+    /// Routes one target whose name is known only at run time.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument`, not sent, when it is malformed; `AlreadyExists` when it is routed.
+    pub fn try_route<M>(
+        mut self,
+        target: &str,
+        handler: impl IntoHandler<M>,
+    ) -> Result<Self, Error> {
+        let route = Route::Target(target.to_owned());
+        handler.into_handler().add(&mut self.routes, route)?;
+        Ok(self)
+    }
+
+    /// Routes every method of a service.
+    ///
+    /// # Panics
+    ///
+    /// When the name is malformed or routed already.
+    #[must_use]
+    pub fn service<M>(mut self, service: &str, handler: impl IntoHandler<M>) -> Self {
+        let route = Route::Service(service.to_owned());
+        let added = handler.into_handler().add(&mut self.routes, route);
+        added.map_or_else(|error| refuse(&error), |()| self)
+    }
+
+    /// Routes whatever nothing else answers.
+    ///
+    /// # Panics
+    ///
+    /// When there is a fallback already.
+    #[must_use]
+    pub fn fallback<M>(mut self, handler: impl IntoHandler<M>) -> Self {
+        let added = handler.into_handler().add(&mut self.routes, Route::Fallback);
+        added.map_or_else(|error| refuse(&error), |()| self)
+    }
+
+    /// Takes in the routes of another router; its middleware stays around them.
+    ///
+    /// # Panics
+    ///
+    /// When a route is in both; see [`Router::try_merge`].
+    #[must_use]
+    pub fn merge(self, routes: impl Into<Routes>) -> Self {
+        self.try_merge(routes).unwrap_or_else(|error| refuse(&error))
+    }
+
+    /// Takes in the routes of another router whose names are known only at run time.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists`, not sent, when a route is in both.
+    pub fn try_merge(mut self, routes: impl Into<Routes>) -> Result<Self, Error> {
+        self.routes.merge(routes.into())?;
+        Ok(self)
+    }
+
+    /// Wraps every route, those added later too, in middleware. The first one named is outermost.
+    ///
+    /// What it refuses before it goes on is `Rejected`: no handler was entered.
+    #[must_use]
+    pub fn with(mut self, middleware: impl Middleware) -> Self {
+        self.middleware.push(Arc::new(middleware));
+        self
+    }
+}
+
+#[track_caller]
+fn refuse<T>(error: &Error) -> T {
+    panic!("{}; {}", error.message(), error.hint())
+}
+
+impl From<Router> for Routes {
+    fn from(router: Router) -> Self {
+        if router.middleware.is_empty() {
+            return router.routes;
+        }
+        router.routes.wrap(&router.middleware)
+    }
+}
+
+impl fmt::Debug for Router {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let routes: Vec<_> = self.routes.iter().map(|(route, _)| route).collect();
+        f.debug_struct("Router")
+            .field("routes", &routes)
+            .field("middleware", &self.middleware.len())
+            .finish()
+    }
+}

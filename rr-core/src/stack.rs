@@ -1,0 +1,102 @@
+//! Middleware around a requester or a responder.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rr_spi::{
+    BoxFuture, Context, Endpoint, Error, Middleware, Next, Request, Requester, Responder, Response,
+    defaults,
+};
+
+/// Middleware around a requester or a responder; it is one itself.
+///
+/// The first middleware named is the outermost. Around a requester it applies the default
+/// deadline on entry, so that every layer shares one. With nothing in it, it costs nothing.
+///
+/// A stack around a responder is one handler: what its middleware refuses counts as run. Where a
+/// refusal must say `Rejected`, use [`Router::with`](crate::Router::with).
+///
+/// # Examples
+///
+/// ```
+/// use rr_core::{async_trait, Context, Error, Middleware, Next, Request, Requester, Response, Stack};
+///
+/// struct Tag;
+///
+/// #[async_trait]
+/// impl Middleware for Tag {
+///     async fn handle(&self, ctx: &Context, mut request: Request, next: Next<'_>) -> Result<Response, Error> {
+///         request.headers.insert("x-tag", "a")?;
+///         next.run(ctx, request).await
+///     }
+/// }
+///
+/// fn tagged(client: impl Requester) -> impl Requester {
+///     Stack::new(client).with(Tag)
+/// }
+/// ```
+pub struct Stack<T> {
+    middleware: Vec<Arc<dyn Middleware>>,
+    inner: T,
+}
+
+impl<T> Stack<T> {
+    /// Makes a stack with nothing in it.
+    pub const fn new(inner: T) -> Self {
+        Self { middleware: Vec::new(), inner }
+    }
+
+    /// Adds a middleware inside of those that are there.
+    #[must_use]
+    pub fn with(mut self, middleware: impl Middleware) -> Self {
+        self.middleware.push(Arc::new(middleware));
+        self
+    }
+
+    /// Returns what the stack is around.
+    #[must_use]
+    pub fn into_inner(self) -> T {
+        self.inner
+    }
+}
+
+impl<T: Requester> Requester for Stack<T> {
+    fn request<'a, 'c, 'f>(
+        &'a self,
+        ctx: &'c Context,
+        request: Request,
+    ) -> BoxFuture<'f, Result<Response, Error>>
+    where
+        'a: 'f,
+        'c: 'f,
+    {
+        let next = Next::new(&self.middleware, Endpoint::Requester(&self.inner));
+        if self.middleware.is_empty() || ctx.deadline().is_some() {
+            return next.run(ctx, request);
+        }
+        Box::pin(async move {
+            let ctx = ctx.or_timeout(defaults::CLIENT_TIMEOUT);
+            next.run(&ctx, request).await
+        })
+    }
+}
+
+impl<T: Responder> Responder for Stack<T> {
+    fn respond<'a, 'c, 'f>(
+        &'a self,
+        ctx: &'c Context,
+        request: Request,
+    ) -> BoxFuture<'f, Result<Response, Error>>
+    where
+        'a: 'f,
+        'c: 'f,
+    {
+        Next::new(&self.middleware, Endpoint::Responder(&self.inner)).run(ctx, request)
+    }
+}
+
+impl<T> fmt::Debug for Stack<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stack").field("middleware", &self.middleware.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,102 @@
+//! A bridge passes calls and answers on, and says what it knows.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rr_core::{
+    Cause, Code, Context, Delivery, Error, Forward, Local, Reason, Request, RequesterExt, Response,
+    Router,
+};
+use rr_testkit::loopback;
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+async fn remaining(ctx: Context, _: Request) -> Result<Response, Error> {
+    let millis = ctx.remaining().map(|left| left.as_millis()).unwrap_or_default();
+    Ok(Response::new(millis.to_string()))
+}
+
+async fn refuse(_: Context, request: Request) -> Result<Response, Error> {
+    Err(Error::new(Code::NotFound, "no such thing").with_headers(request.headers))
+}
+
+async fn hang(_: Context, _: Request) -> Result<Response, Error> {
+    std::future::pending().await
+}
+
+fn backend() -> Router {
+    Router::new().route("remaining", remaining).route("refuse", refuse).route("hang", hang)
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_errors_and_deadlines_cross_a_bridge() {
+    let back = loopback(backend());
+    let front = loopback(Router::new().fallback(Forward(back)));
+    let ctx = Context::background().with_timeout(ms(500));
+    assert_eq!(front.call_raw(&ctx, "remaining", "").await.unwrap().body, "500");
+    let error = front.call_raw(&ctx, "refuse", "").header("x-a", "1").await.unwrap_err();
+    assert_eq!((error.code(), error.delivery()), (Code::NotFound, Delivery::Processed));
+    assert_eq!((error.message(), error.headers().get("x-a")), ("no such thing", Some("1")));
+    let error = front.call_raw(&ctx, "unknown", "").await.unwrap_err();
+    assert_eq!((error.code(), error.delivery()), (Code::Unimplemented, Delivery::Rejected));
+    assert_eq!(error.reason(), Some(&Reason::NO_SUCH_TARGET));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_never_reached_the_backend_is_rejected_by_the_bridge() {
+    let (back, server) = loopback(backend()).into_parts();
+    drop(server);
+    tokio::time::sleep(ms(1)).await;
+    let front = Local::new(Router::new().fallback(Forward(back)));
+    let error = front.call_raw(&Context::background(), "refuse", "").await.unwrap_err();
+    assert_eq!((error.code(), error.delivery()), (Code::Unavailable, Delivery::Rejected));
+    assert_eq!(error.reason(), Some(&Reason::NO_RESPONDER));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bridges_own_deadline_says_unknown() {
+    let back = loopback(backend());
+    let front = loopback(Router::new().fallback(Forward(back)));
+    // The caller waits longer than the server grants, so that the server's answer is seen.
+    let config = rr_core::IntakeConfig::default().with_timeout_max(ms(50));
+    let (requester, _server) = front.into_parts();
+    let bridge = Local::with_config(Router::new().fallback(Forward(requester)), config);
+    let error = bridge.call_raw(&Context::background(), "hang", "").await.unwrap_err();
+    assert_eq!((error.code(), error.delivery()), (Code::DeadlineExceeded, Delivery::Unknown));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancel_at_the_front_stops_the_handler_at_the_back() {
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let (seen, mut causes) = tokio::sync::mpsc::unbounded_channel();
+    let counter = Arc::clone(&dropped);
+    let back = Router::new().route("hang", move |ctx: Context, _: Request| {
+        let (counter, seen) = (Arc::clone(&counter), seen.clone());
+        let watched = ctx.clone();
+        tokio::spawn(async move { seen.send(watched.cancelled().await) });
+        async move {
+            let _guard = OnDrop(counter);
+            std::future::pending::<Result<Response, Error>>().await
+        }
+    });
+    let front = loopback(Router::new().fallback(Forward(loopback(back))));
+    let (ctx, handle) = Context::background().child();
+    let call = tokio::spawn(async move { front.call_raw(&ctx, "hang", "").await });
+    tokio::time::sleep(ms(10)).await;
+    handle.cancel();
+    assert_eq!(call.await.unwrap().unwrap_err().code(), Code::Canceled);
+    assert_eq!(causes.recv().await, Some(Cause::CallerDropped));
+    tokio::time::sleep(ms(1)).await;
+    assert_eq!(dropped.load(Ordering::SeqCst), 1);
+}
+
+struct OnDrop(Arc<AtomicUsize>);
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}

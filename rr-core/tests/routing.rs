@@ -1,0 +1,198 @@
+//! Every form that can be routed, called through every form of call.
+
+use std::sync::Arc;
+
+use rr_core::{
+    AppError, CallError, Code, Context, Delivery, Error, IntoHandler, Local, Middleware, Next,
+    Reason, Request, Requester, RequesterExt, Responder, Response, Router, Stack, async_trait,
+};
+use serde::{Deserialize, Serialize};
+
+async fn raw(_: Context, request: Request) -> Result<Response, Error> {
+    Ok(Response::new(request.body))
+}
+
+async fn typed(n: u32) -> Result<u32, Error> {
+    Ok(n * 2)
+}
+
+async fn typed_with_context(ctx: Context, (): ()) -> Result<bool, Error> {
+    Ok(ctx.deadline().is_some())
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct OutOfStock {
+    left: u32,
+}
+
+impl AppError for OutOfStock {
+    const TYPE: &'static str = "orders.OutOfStock";
+}
+
+async fn app_error(left: u32) -> Result<(), OutOfStock> {
+    Err(OutOfStock { left })
+}
+
+async fn call_error(left: u32) -> Result<(), CallError<OutOfStock>> {
+    Err(CallError::App(OutOfStock { left }))
+}
+
+struct Named(&'static str);
+
+#[async_trait]
+impl Responder for Named {
+    async fn respond(&self, _: &Context, request: Request) -> Result<Response, Error> {
+        Ok(Response::new(format!("{} {}", self.0, request.target.method())))
+    }
+}
+
+fn router() -> Router {
+    let shared: Arc<dyn Responder> = Arc::new(Named("shared"));
+    Router::new()
+        .route("raw", raw)
+        .route("typed", typed)
+        .route("with.context", typed_with_context)
+        .route("app", app_error)
+        .route("call", call_error)
+        .route("closure", |n: u32| async move { Ok::<_, Error>(n + 1) })
+        .route("safe", raw.safe())
+        .route("shared", shared)
+        .service("named", Named("service"))
+        .fallback(Named("fallback"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_form_of_handler_answers() {
+    let client: Arc<dyn Requester> = Arc::new(Local::new(router()));
+    let ctx = Context::background();
+    assert_eq!(client.call_raw(&ctx, "raw", "bytes").await.unwrap().body, "bytes");
+    assert_eq!(client.call::<u32>(&ctx, "typed", &21).await.unwrap(), 42);
+    assert!(client.call::<bool>(&ctx, "with.context", &()).await.unwrap());
+    assert_eq!(client.call::<u32>(&ctx, "closure", &1).await.unwrap(), 2);
+    for (target, body) in [
+        ("shared", "shared shared"),
+        ("named.x", "service x"),
+        ("other.y", "fallback y"),
+        ("safe", ""),
+    ] {
+        assert_eq!(client.call_raw(&ctx, target, "").await.unwrap().body, body);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn application_errors_come_back_as_values_in_either_way_of_returning_them() {
+    let client = Local::new(router());
+    let ctx = Context::background();
+    for target in ["app", "call"] {
+        let call = client.call::<()>(&ctx, target, &3).app_error::<OutOfStock>();
+        assert!(matches!(call.await, Err(CallError::App(OutOfStock { left: 3 }))), "{target}");
+        let Err(CallError::Rr(error)) = client.call::<()>(&ctx, target, &3).await else {
+            panic!("without the type it is an ordinary error");
+        };
+        assert_eq!(
+            (error.code(), error.delivery()),
+            (Code::FailedPrecondition, Delivery::Processed)
+        );
+        assert_eq!(error.reason(), Some(&Reason::APP));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_fit_is_rejected_before_the_handler() {
+    let client = Local::new(router());
+    let ctx = Context::background();
+    let error = client.call_raw(&ctx, "typed", "\"text\"").await.unwrap_err();
+    assert_eq!((error.code(), error.delivery()), (Code::InvalidArgument, Delivery::Rejected));
+    assert_eq!(error.reason(), Some(&Reason::DECODE));
+    let call = client.call_raw(&ctx, "typed", "1").header("content-type", "text/plain");
+    let error = call.await.unwrap_err();
+    assert_eq!((error.code(), error.reason()), (Code::Unimplemented, Some(&Reason::CODEC)));
+    let Err(CallError::Rr(error)) = client.call::<u32>(&ctx, "raw", "text").await else {
+        panic!("text is no number");
+    };
+    assert_eq!((error.code(), error.delivery()), (Code::Internal, Delivery::Processed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_downstreams_application_error_does_not_leak_by_a_question_mark() {
+    let inner = Arc::new(Local::new(router()));
+    let outer = Local::new(Router::new().route("outer", move |ctx: Context, n: u32| {
+        let inner = Arc::clone(&inner);
+        async move {
+            inner.call::<()>(&ctx, "app", &n).app_error::<OutOfStock>().await?;
+            Ok::<_, Error>(())
+        }
+    }));
+    let ctx = Context::background();
+    let call = outer.call::<()>(&ctx, "outer", &3).app_error::<OutOfStock>();
+    let Err(CallError::Rr(error)) = call.await else { panic!("it must not arrive as App") };
+    assert_eq!((error.code(), error.delivery()), (Code::Internal, Delivery::Processed));
+    assert!(error.details().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn malformed_calls_fail_before_anything_is_sent() {
+    let client = Local::new(router());
+    let ctx = Context::background();
+    let bad_target = client.call_raw(&ctx, "a b", "").await.unwrap_err();
+    let bad_header = client.call_raw(&ctx, "raw", "").header("nats-x", "1").await.unwrap_err();
+    for error in [bad_target, bad_header] {
+        assert_eq!((error.code(), error.delivery()), (Code::InvalidArgument, Delivery::NotSent));
+    }
+}
+
+#[test]
+#[should_panic(expected = "target `raw` is routed already")]
+fn a_duplicate_route_panics_when_it_is_a_literal() {
+    let _ = router().route("raw", raw);
+}
+
+#[test]
+fn a_duplicate_route_is_an_error_when_it_is_not() {
+    let error = router().try_route("raw", raw).unwrap_err();
+    assert_eq!(error.code(), Code::AlreadyExists);
+    assert!(router().try_route("a..b", raw).is_err());
+    assert!(router().try_merge(router()).is_err());
+}
+
+/// Appends its name on the way in and refuses when told to.
+struct Layer(&'static str);
+
+#[async_trait]
+impl Middleware for Layer {
+    async fn handle(
+        &self,
+        ctx: &Context,
+        mut request: Request,
+        next: Next<'_>,
+    ) -> Result<Response, Error> {
+        if request.headers.get("x-refuse") == Some(self.0) {
+            return Err(Error::new(Code::PermissionDenied, "no"));
+        }
+        request.headers.append("x-path", self.0)?;
+        next.run(ctx, request).await
+    }
+}
+
+async fn path(_: Context, request: Request) -> Result<Response, Error> {
+    Ok(Response::new(request.headers.get_all("x-path").collect::<Vec<_>>().join(" ")))
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_middleware_named_is_the_outermost_on_both_sides() {
+    let inner = Router::new().with(Layer("c")).route("path", path).with(Layer("d"));
+    let router = Router::new().with(Layer("b")).merge(inner);
+    let client = Stack::new(Local::new(router)).with(Layer("1")).with(Layer("2"));
+    let ctx = Context::background();
+    assert_eq!(client.call_raw(&ctx, "path", "").await.unwrap().body, "1 2 b c d");
+    let error = client.call_raw(&ctx, "path", "").header("x-refuse", "d").await.unwrap_err();
+    assert_eq!((error.code(), error.delivery()), (Code::PermissionDenied, Delivery::Rejected));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stack_around_a_responder_is_one_handler() {
+    let client = Local::new(Router::new().route("path", Stack::new(Named("x")).with(Layer("a"))));
+    let ctx = Context::background();
+    let error = client.call_raw(&ctx, "path", "").header("x-refuse", "a").await.unwrap_err();
+    assert_eq!((error.code(), error.delivery()), (Code::PermissionDenied, Delivery::Processed));
+}
