@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::future::Future;
-use std::pin::pin;
-use std::sync::Mutex;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::context::{CancelHandle, Cause, Context, Deadline};
@@ -44,7 +44,7 @@ pub struct Server {
     draining: CancelHandle,
     /// Ends everything at once; dropped with the server.
     life: CancelHandle,
-    grace: std::sync::Arc<Mutex<Option<Deadline>>>,
+    grace: Arc<Mutex<Option<Deadline>>>,
 }
 
 /// What a transport's task is told about its end.
@@ -109,14 +109,14 @@ impl Server {
         let (draining, drain_handle) = alive.child();
         let (closing, close_handle) = alive.child();
         let (finished, finish_handle) = Context::background().child();
-        let grace = std::sync::Arc::new(Mutex::new(None));
+        let grace = Arc::new(Mutex::new(None));
         let transport = run(Shutdown { draining: draining.clone(), closing });
         let supervisor = Supervisor {
             intake: intake.clone(),
             alive,
             draining,
             closing: close_handle,
-            grace: std::sync::Arc::clone(&grace),
+            grace: Arc::clone(&grace),
         };
         tokio::spawn(async move {
             supervisor.run(transport).await;
@@ -148,7 +148,7 @@ impl Server {
     /// Dropping the future does not stop the drain.
     pub async fn shutdown(&self, grace: Duration) -> DrainReport {
         {
-            let mut end = self.grace.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut end = lock(&self.grace);
             let asked = Deadline::after(grace);
             *end = Some(end.map_or(asked, |end| end.min(asked)));
         }
@@ -188,14 +188,18 @@ struct Supervisor {
     alive: Context,
     draining: Context,
     closing: CancelHandle,
-    grace: std::sync::Arc<Mutex<Option<Deadline>>>,
+    grace: Arc<Mutex<Option<Deadline>>>,
 }
 
 impl Supervisor {
     async fn run(self, transport: impl Future<Output = ()>) {
         let mut transport = pin!(transport);
-        // A transport that ends on its own has lost its socket: what is in flight ends with it.
-        let _ = self.draining.race(transport.as_mut()).await;
+        if self.draining.race(transport.as_mut()).await.is_ok() {
+            // It ended on its own: its socket is lost, and what is in flight can answer nobody.
+            self.intake.drain();
+            self.intake.cancel_all(Cause::Shutdown);
+            return;
+        }
         let drained = async {
             transport.as_mut().await;
             // By value or detached from a connection, work may outlive the transport's own.
@@ -215,12 +219,9 @@ impl Supervisor {
     }
 
     /// Runs the drain until the grace is over; a later, shorter grace counts from its own call.
-    async fn within_grace(
-        &self,
-        mut drained: std::pin::Pin<&mut impl Future<Output = ()>>,
-    ) -> bool {
+    async fn within_grace(&self, mut drained: Pin<&mut impl Future<Output = ()>>) -> bool {
         loop {
-            let end = *self.grace.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let end = *lock(&self.grace);
             let Some(end) = end else { return false };
             if end.has_passed() {
                 return false;
@@ -233,5 +234,104 @@ impl Supervisor {
                 Err(_) => return false,
             }
         }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Only copies go in and out under the lock: a panic leaves a whole value.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::intake::{Inbound, IntakeConfig};
+    use crate::request::Request;
+    use crate::routes::{Declared, Route, Routes};
+    use crate::{BoxFuture, Error, Responder, Response, Target};
+
+    struct Hang;
+
+    impl Responder for Hang {
+        fn respond<'a, 'c, 'f>(
+            &'a self,
+            _: &'c Context,
+            _: Request,
+        ) -> BoxFuture<'f, Result<Response, Error>>
+        where
+            'a: 'f,
+            'c: 'f,
+        {
+            Box::pin(pending())
+        }
+    }
+
+    fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn server() -> (Server, Intake) {
+        let mut routes = Routes::new();
+        routes.insert(Route::Fallback, Declared::Unspecified, Arc::new(Hang)).unwrap();
+        let intake = Intake::new(routes, IntakeConfig::default());
+        let server = Server::spawn("test://".into(), intake.clone(), |shutdown| async move {
+            shutdown.draining().await;
+        });
+        (server, intake)
+    }
+
+    fn hang(intake: Intake) {
+        tokio::spawn(async move {
+            let (ctx, _handle) = intake.context(Inbound::default());
+            let target = Target::try_from("t").unwrap();
+            let _ = intake.handle(&ctx, Request::new(target, "")).await;
+        });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_grace_bounds_a_drain_and_a_shorter_one_holds() {
+        let (server, intake) = server();
+        hang(intake);
+        tokio::task::yield_now().await;
+        let start = Instant::now();
+        let (long, short) = tokio::join!(server.shutdown(ms(60_000)), async {
+            tokio::time::sleep(ms(100)).await;
+            server.shutdown(ms(200)).await
+        });
+        assert!(start.elapsed() >= ms(300) && start.elapsed() < ms(400), "{:?}", start.elapsed());
+        assert_eq!((long, short.aborted), (short, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dropped_shutdown_goes_on_and_a_second_one_reports_the_same() {
+        let (server, intake) = server();
+        hang(intake);
+        tokio::task::yield_now().await;
+        assert!(tokio::time::timeout(ms(10), server.shutdown(ms(100))).await.is_err());
+        tokio::time::timeout(ms(1_000), server.wait()).await.unwrap();
+        assert_eq!(server.shutdown(ms(0)).await.aborted, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn dropping_the_handle_ends_everything() {
+        let (server, intake) = server();
+        hang(intake.clone());
+        tokio::task::yield_now().await;
+        assert_eq!(intake.in_flight(), 1);
+        drop(server);
+        intake.idle().await;
+        assert!(intake.is_draining());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_transport_that_ends_on_its_own_ends_the_server() {
+        let intake = Intake::new(Routes::new(), IntakeConfig::default());
+        let server = Server::spawn("test://".into(), intake, |_| async {});
+        tokio::time::timeout(ms(10), server.wait()).await.unwrap();
+        assert_eq!(server.shutdown(ms(10)).await, DrainReport::default());
     }
 }

@@ -473,7 +473,8 @@ impl fmt::Debug for Error {
         if let Some(source) = &self.0.source {
             out.field("source", &format_args!("{source}"));
         }
-        out.finish()
+        // A program whose main returns the error prints this: it should say what to do.
+        out.field("hint", &self.hint()).field("id", &self.id()).finish()
     }
 }
 

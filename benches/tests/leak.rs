@@ -1,0 +1,118 @@
+//! Ten thousand calls, a third timed out and a third dropped, leave nothing behind.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rr_benches::counting::{Counting, live_bytes};
+use rr_core::{
+    Context, Error, Request, Requester, RequesterExt, Response, Router, Server, connect, serve,
+};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Calls in all.
+const CALLS: usize = 10_000;
+
+/// Calls under way at once.
+const CONCURRENCY: usize = 50;
+
+/// What the live heap may differ by between a tenth of the calls and all of them.
+const SLACK: i64 = 64 * 1024;
+
+/// Answers at once when asked to, and never otherwise.
+async fn answer(_: Context, request: Request) -> Result<Response, Error> {
+    if request.body == "answer" {
+        return Ok(Response::new(request.body));
+    }
+    std::future::pending().await
+}
+
+async fn one(client: &dyn Requester, call: usize) {
+    let ctx = Context::background();
+    match call % 3 {
+        0 => {
+            let answered = client.call_raw(&ctx, "t", "answer").await;
+            assert_eq!(answered.expect("it is answered").body, "answer");
+        }
+        1 => {
+            let ctx = ctx.with_timeout(Duration::from_millis(5));
+            client.call_raw(&ctx, "t", "hang").await.expect_err("it times out");
+        }
+        _ => {
+            let hanging = client.call_raw(&ctx, "t", "hang").into_future();
+            let _ = tokio::time::timeout(Duration::from_millis(3), hanging).await;
+        }
+    }
+}
+
+async fn batch(client: &Arc<dyn Requester>, calls: usize) {
+    let next = Arc::new(AtomicUsize::new(0));
+    let workers: Vec<_> = (0..CONCURRENCY)
+        .map(|_| {
+            let (client, next) = (Arc::clone(client), Arc::clone(&next));
+            tokio::spawn(async move {
+                loop {
+                    let call = next.fetch_add(1, Ordering::Relaxed);
+                    if call >= calls {
+                        return;
+                    }
+                    one(&*client, call).await;
+                }
+            })
+        })
+        .collect();
+    for worker in workers {
+        worker.await.expect("no call panics");
+    }
+}
+
+/// Waits until the server has let go of every call; what is never let go of fails the test.
+async fn settled(server: &Server) {
+    for _ in 0..200 {
+        if server.in_flight() == 0 {
+            // Connections that were cut are closed by tasks of their own.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{} calls are still in flight", server.in_flight());
+}
+
+fn tasks() -> usize {
+    tokio::runtime::Handle::current().metrics().num_alive_tasks()
+}
+
+async fn leaves_nothing(url: &str) {
+    let before = tasks();
+    let server = serve(url, Router::new().route("t", answer)).await.unwrap();
+    let client: Arc<dyn Requester> = Arc::new(connect(server.url()).await.unwrap());
+    batch(&client, CALLS / 10).await;
+    settled(&server).await;
+    let at_a_tenth = live_bytes();
+    batch(&client, CALLS - CALLS / 10).await;
+    settled(&server).await;
+    let grown = live_bytes() - at_a_tenth;
+    println!("{url}: the live heap went from {at_a_tenth} by {grown} bytes");
+    assert!(grown.abs() <= SLACK, "{url}: the live heap grew by {grown} bytes");
+    drop(client);
+    server.shutdown(Duration::from_secs(5)).await;
+    drop(server);
+    for _ in 0..100 {
+        if tasks() <= before {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{url}: {} tasks are left", tasks() - before);
+}
+
+// One test, since the heap is the process's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_mixed_calls_leave_nothing_behind_on_any_transport() {
+    for url in ["memory://leak", "http://127.0.0.1:0", "http://127.0.0.1:0?version=h2c"] {
+        leaves_nothing(url).await;
+    }
+}

@@ -1,0 +1,102 @@
+//! A few more methods, for peers in other languages to call.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rr_core::{AppError, Context, Error, IntoHandler, Request, Response, Router};
+use serde::{Deserialize, Serialize};
+
+#[derive(Deserialize)]
+struct Name {
+    name: String,
+}
+
+#[derive(Serialize)]
+struct Greeting {
+    greeting: String,
+}
+
+/// The greeter's own error.
+#[derive(Serialize, Deserialize)]
+struct NoName {
+    hint: String,
+}
+
+impl AppError for NoName {
+    const TYPE: &'static str = "greeter.v1.NoName";
+}
+
+async fn greet(Name { name }: Name) -> Result<Greeting, NoName> {
+    if name.is_empty() {
+        return Err(NoName { hint: "say who you are".into() });
+    }
+    Ok(Greeting { greeting: format!("Hello, {name}!") })
+}
+
+async fn echo(_: Context, request: Request) -> Result<Response, Error> {
+    Ok(Response::new(request.body))
+}
+
+async fn fail(_: Context, _: Request) -> Result<Response, Error> {
+    panic!("this text stays in the server's log")
+}
+
+#[derive(Deserialize)]
+struct Nap {
+    millis: u64,
+}
+
+/// What has become of the naps so far.
+#[derive(Default)]
+struct Naps {
+    started: AtomicU64,
+    finished: AtomicU64,
+    dropped: AtomicU64,
+}
+
+#[derive(Serialize)]
+struct Stats {
+    started: u64,
+    finished: u64,
+    dropped: u64,
+}
+
+/// Counts a nap as dropped unless it was finished.
+struct Napping<'a>(&'a Naps);
+
+impl Drop for Napping<'_> {
+    fn drop(&mut self) {
+        self.0.dropped.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+async fn sleep(naps: Arc<Naps>, nap: Nap) -> Result<(), Error> {
+    naps.started.fetch_add(1, Ordering::SeqCst);
+    let napping = Napping(&naps);
+    tokio::time::sleep(Duration::from_millis(nap.millis)).await;
+    std::mem::forget(napping);
+    naps.finished.fetch_add(1, Ordering::SeqCst);
+    Ok(())
+}
+
+async fn stats(naps: Arc<Naps>) -> Result<Stats, Error> {
+    let count = |counter: &AtomicU64| counter.load(Ordering::SeqCst);
+    Ok(Stats {
+        started: count(&naps.started),
+        finished: count(&naps.finished),
+        dropped: count(&naps.dropped),
+    })
+}
+
+/// Routes the methods.
+pub(crate) fn router() -> Router {
+    let naps = Arc::new(Naps::default());
+    let counted = Arc::clone(&naps);
+    Router::new()
+        .route("echo", echo)
+        .route("greeter.v1.Greet", greet)
+        .route("demo.Sleep", move |nap: Nap| sleep(Arc::clone(&naps), nap))
+        .route("demo.Stats", (move |(): ()| stats(Arc::clone(&counted))).safe())
+        .route("demo.Panic", fail)
+}

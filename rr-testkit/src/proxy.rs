@@ -1,0 +1,122 @@
+//! A TCP proxy that cuts connections, for tests over real sockets.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use rr_spi::{CancelHandle, Cause, Context};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+
+/// Stands between a requester and a server on loopback and cuts their connections on command.
+///
+/// Dropping it ends it, with every connection.
+pub struct TcpProxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    _life: CancelHandle,
+}
+
+struct Shared {
+    upstream: SocketAddr,
+    refusing: AtomicBool,
+    connections: AtomicUsize,
+    life: Context,
+    /// The scope of the connections that are open; replaced at each cut.
+    link: Mutex<(Context, CancelHandle)>,
+}
+
+impl TcpProxy {
+    /// Starts a proxy on a free loopback port.
+    ///
+    /// # Errors
+    ///
+    /// Those of binding a socket.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing behind.
+    pub async fn start(upstream: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let (life, handle) = Context::background().child();
+        let shared = Arc::new(Shared {
+            upstream,
+            refusing: AtomicBool::new(false),
+            connections: AtomicUsize::new(0),
+            link: Mutex::new(life.child()),
+            life: life.clone(),
+        });
+        let accepting = Arc::clone(&shared);
+        tokio::spawn(async move {
+            let _ = life.race(accept(listener, accepting)).await;
+        });
+        Ok(Self { address, shared, _life: handle })
+    }
+
+    /// Returns the address to connect to instead of the server's.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Cuts every open connection, at whatever byte it is.
+    pub fn cut(&self) {
+        let mut link = self.shared.link.lock().unwrap_or_else(PoisonError::into_inner);
+        link.1.cancel_with(Cause::PeerGone);
+        *link = self.shared.life.child();
+    }
+
+    /// Cuts every open connection, and closes new ones at once until [`TcpProxy::restore`].
+    pub fn cut_and_refuse(&self) {
+        self.shared.refusing.store(true, Ordering::SeqCst);
+        self.cut();
+    }
+
+    /// Lets connections through again.
+    pub fn restore(&self) {
+        self.shared.refusing.store(false, Ordering::SeqCst);
+    }
+
+    /// Returns how many connections are open.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::SeqCst)
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        if shared.refusing.load(Ordering::SeqCst) {
+            continue;
+        }
+        let link = shared.link.lock().unwrap_or_else(PoisonError::into_inner).0.clone();
+        let shared = Arc::clone(&shared);
+        tokio::spawn(async move {
+            shared.connections.fetch_add(1, Ordering::SeqCst);
+            let _ = link.race(pipe(stream, shared.upstream)).await;
+            shared.connections.fetch_sub(1, Ordering::SeqCst);
+        });
+    }
+}
+
+async fn pipe(mut client: TcpStream, upstream: SocketAddr) -> io::Result<()> {
+    let mut server = TcpStream::connect(upstream).await?;
+    client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
+    copy_bidirectional(&mut client, &mut server).await?;
+    Ok(())
+}
+
+impl fmt::Debug for TcpProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TcpProxy")
+            .field("address", &self.address)
+            .field("upstream", &self.shared.upstream)
+            .field("connections", &self.connections())
+            .finish()
+    }
+}
