@@ -1,6 +1,8 @@
 //! Serving a router at a URL.
 
 use std::future::Future;
+#[cfg(feature = "_serve")]
+use std::task::Poll;
 
 use rr_spi::{DrainReport, Error, Server, defaults};
 
@@ -72,20 +74,22 @@ pub async fn serve_until(
 /// Can be dropped and called again at any time.
 #[cfg(feature = "_serve")]
 pub async fn shutdown_signal() {
+    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
     #[cfg(unix)]
-    {
+    let mut terminate = {
         use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                biased;
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            return;
+        signal(SignalKind::terminate()).ok()
+    };
+    std::future::poll_fn(|cx| {
+        #[cfg(unix)]
+        if terminate.as_mut().is_some_and(|signal| signal.poll_recv(cx).is_ready()) {
+            return Poll::Ready(());
         }
-    }
-    // Without a handler there is nothing to wait for but the process being killed.
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
-    }
+        match interrupt.as_mut().poll(cx) {
+            Poll::Ready(Ok(())) => Poll::Ready(()),
+            // Without a handler, what is left to wait for is the process being killed.
+            _ => Poll::Pending,
+        }
+    })
+    .await;
 }

@@ -45,10 +45,10 @@ fn sizes_are_those_of_the_design() {
 fn traits_are_object_safe_and_smart_pointers_implement_them() {
     fn requester(_: &impl Requester) {}
     fn responder(_: &impl Responder) {}
-    fn objects(a: Arc<dyn Requester>, b: Box<dyn Requester>, c: Arc<dyn Responder>) {
-        requester(&a);
-        requester(&b);
-        responder(&c);
+    fn objects(a: &Arc<dyn Requester>, b: &Box<dyn Requester>, c: &Arc<dyn Responder>) {
+        requester(a);
+        requester(b);
+        responder(c);
     }
     let _ = objects;
     shared::<Arc<dyn Middleware>>();
