@@ -22,6 +22,6 @@ mod memory;
 mod proxy;
 
 pub use loopback::{Loopback, loopback, loopback_with};
+pub use memory::{MemoryConfig, MemoryRequester, serve, serve_with};
 #[cfg(feature = "proxy")]
 pub use proxy::TcpProxy;
-pub use memory::{MemoryConfig, MemoryRequester, serve, serve_with};
