@@ -43,14 +43,13 @@ fn sizes_are_those_of_the_design() {
 
 #[test]
 fn traits_are_object_safe_and_smart_pointers_implement_them() {
-    fn requester(_: &impl Requester) {}
-    fn responder(_: &impl Responder) {}
-    fn objects(a: &Arc<dyn Requester>, b: &Box<dyn Requester>, c: &Arc<dyn Responder>) {
-        requester(a);
-        requester(b);
-        responder(c);
-    }
-    let _ = objects;
+    fn requester<T: Requester>() {}
+    fn responder<T: Responder>() {}
+    requester::<Arc<dyn Requester>>();
+    requester::<Box<dyn Requester>>();
+    requester::<&'static dyn Requester>();
+    responder::<Arc<dyn Responder>>();
+    responder::<Box<dyn Responder>>();
     shared::<Arc<dyn Middleware>>();
 }
 
