@@ -57,15 +57,14 @@ impl Requester for Local {
         let (inner, handle) = self.intake.context(inbound);
         attempt.sent();
         let mut answered = std::pin::pin!(async {
-            self.intake.handle(&inner, request).await.map_err(Error::into_received)
+            // What the handler answers is no failure of the attempt.
+            Ok(self.intake.handle(&inner, request).await)
         });
         // Declared after the handler so that it is dropped before it: a handler that is dropped
         // can see why.
         let handle = handle;
-        let outcome = attempt.run(answered.as_mut()).await;
-        if outcome.is_ok() {
-            handle.cancel_with(Cause::Finished);
-        }
-        outcome
+        let outcome = attempt.run(answered.as_mut()).await?;
+        handle.cancel_with(Cause::Finished);
+        outcome.map_err(Error::into_received)
     }
 }

@@ -62,7 +62,7 @@ impl Responder for Probe {
             "headers" => Ok(Response::new(format!("{:?}", request.headers))),
             "context" => Ok(Response::new(format!(
                 "{} {:?} {:?} {:?} {}",
-                ctx.retries(),
+                ctx.inbound_retries(),
                 ctx.request_id(),
                 ctx.traceparent(),
                 request.idempotency,

@@ -96,7 +96,19 @@ impl Error {
         error
     }
 
-    /// Makes the failure that a cause of cancellation amounts to.
+    /// Makes the failure that the end of a caller's context amounts to: its deadline, or that it
+    /// was cancelled, whatever for. There is no use in trying such a call again.
+    pub(crate) fn of_ended(cause: Cause, delivery: Delivery) -> Self {
+        match cause {
+            Cause::Shutdown => {
+                let text = "the call was cancelled: its server is shutting down";
+                Self::failure(Code::Canceled, delivery, None, text)
+            }
+            cause => Self::from_cause(cause, delivery),
+        }
+    }
+
+    /// Makes the failure that the end of an inbound context amounts to, on the server's side.
     #[must_use]
     pub fn from_cause(cause: Cause, delivery: Delivery) -> Self {
         match cause {

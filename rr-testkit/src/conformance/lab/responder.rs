@@ -176,7 +176,7 @@ fn report(
 ) -> Result<(), Error> {
     headers.append("lab-saw-route", route.to_owned())?;
     headers.append("lab-saw-target", request.target.as_str().to_owned())?;
-    headers.append("lab-saw-retries", ctx.retries().to_string())?;
+    headers.append("lab-saw-retries", ctx.inbound_retries().to_string())?;
     if let Some(remaining) = ctx.remaining() {
         headers.append("lab-saw-remaining-ms", remaining.as_millis().to_string())?;
     }

@@ -50,7 +50,7 @@ impl Run {
             body: request.body.clone(),
             idempotency: request.idempotency.clone(),
             remaining: ctx.remaining(),
-            retries: ctx.retries(),
+            retries: ctx.inbound_retries(),
             request_id: owned(ctx.request_id()),
             traceparent: owned(ctx.traceparent()),
             tracestate: owned(ctx.tracestate()),
