@@ -38,21 +38,21 @@ where
     collect(body, [first, second], max).await
 }
 
-/// Reads the start of a body, at most `max` bytes of it, and tells whether that was all.
-pub(crate) async fn read_start<B>(body: &mut B, max: usize) -> (Bytes, bool)
+/// Reads the start of a body, at most `max` bytes of it, and tells whether that was all. Dropping
+/// it leaves what has come.
+pub(crate) async fn read_start<B>(body: &mut B, start: &mut Vec<u8>, max: usize) -> bool
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let mut start = Vec::new();
     loop {
         match data(body).await {
-            Ok(None) => return (start.into(), true),
+            Ok(None) => return true,
             Ok(Some(frame)) if frame.len() <= max - start.len() => start.extend_from_slice(&frame),
             Ok(Some(frame)) => {
                 start.extend_from_slice(&frame[..max - start.len()]);
-                return (start.into(), false);
+                return false;
             }
-            Err(_) => return (start.into(), false),
+            Err(_) => return false,
         }
     }
 }

@@ -37,11 +37,12 @@ pub struct HttpConfig {
     /// Time for a call whose context has no deadline. Default 10 s; 0 fails such calls at once.
     #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub timeout: Duration,
-    /// Time for one connection to be made, name lookup included. Default 5 s; 0 never connects.
+    /// Time for one connection to be made, name lookup included, and again for an HTTP/2 server
+    /// to say what it allows. Default 5 s; 0 never connects.
     #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub connect_timeout: Duration,
-    /// How long an unused connection is kept. Default 30 s, less than what servers grant; 0 keeps
-    /// none.
+    /// How long an unused connection is kept, unless the server grants less with `keep-alive`.
+    /// Default 30 s, half of what our server grants; 0 keeps none.
     #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub idle_timeout: Duration,
     /// Most unused HTTP/1.1 connections. Default 64; 0 keeps none.
@@ -49,10 +50,12 @@ pub struct HttpConfig {
     /// Most HTTP/1.1 connections in use at once; further calls wait within their deadline.
     /// Default 256; 0 lets every call wait until its deadline.
     pub connections_max: usize,
-    /// Most HTTP/2 connections. Default 4; at least 1 is used.
+    /// Most HTTP/2 connections that take calls; as many again may be ending, with calls in flight
+    /// that their server still answers. Default 4; at least 1 is used.
     pub h2_connections_max: usize,
     /// Most calls in flight on one HTTP/2 connection, unless the server allows fewer; further
-    /// calls wait within their deadline. Default 200; at least 1 is used.
+    /// calls take another connection, or wait within their deadline. Default 200; at least 1 is
+    /// used.
     pub h2_streams_max: usize,
     /// Longest request body in bytes. Default 1 MiB less 32 KiB; 0 allows only empty bodies.
     pub request_bytes_max: usize,
@@ -200,6 +203,18 @@ pub struct HttpServerConfig {
     /// only bodies that came with the head.
     #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub body_read_timeout: Duration,
+    /// Most bytes of request bodies that take their time to arrive, over all connections: a body
+    /// counts with its length, or, without one, with what has come; one too many is refused.
+    /// Default 64 MiB; 0 takes only bodies that came with the head.
+    pub bodies_bytes_max: usize,
+    /// How long a connection may take nothing of what it is sent, for want of an HTTP/2 window
+    /// too. Default 30 s; 0 closes it once anything waits.
+    #[serde(deserialize_with = "rr_spi::duration::deserialize")]
+    pub write_timeout: Duration,
+    /// How long an unused connection is kept. Default 60 s, twice what our requesters use; 0
+    /// closes it as soon as it is unused, an HTTP/2 one even before its first call.
+    #[serde(deserialize_with = "rr_spi::duration::deserialize")]
+    pub idle_timeout: Duration,
     /// How long connections are still served when a drain begins, so that a request racing it is
     /// answered. Default 250 ms; 0 closes unused connections at once.
     #[serde(deserialize_with = "rr_spi::duration::deserialize")]
@@ -221,6 +236,9 @@ impl Default for HttpServerConfig {
             first_bytes_timeout: Duration::from_secs(10),
             header_read_timeout: Duration::from_secs(30),
             body_read_timeout: Duration::from_secs(30),
+            bodies_bytes_max: 64 * 1024 * 1024,
+            write_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(60),
             drain_linger: Duration::from_millis(250),
             h2_streams_max: 200,
         }
@@ -238,6 +256,9 @@ setters!(HttpServerConfig {
     with_first_bytes_timeout = first_bytes_timeout: Duration, "the time for the first bytes";
     with_header_read_timeout = header_read_timeout: Duration, "the time for a request's head";
     with_body_read_timeout = body_read_timeout: Duration, "the time for a request's body";
+    with_bodies_bytes_max = bodies_bytes_max: usize, "the most bytes of bodies that take their time";
+    with_write_timeout = write_timeout: Duration, "how long nothing sent may be taken";
+    with_idle_timeout = idle_timeout: Duration, "how long an unused connection is kept";
     with_drain_linger = drain_linger: Duration, "how long a drain still serves connections";
     with_h2_streams_max = h2_streams_max: u32, "the most streams on one HTTP/2 connection";
 });

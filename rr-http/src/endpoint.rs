@@ -1,5 +1,7 @@
 //! Where a URL points.
 
+use std::net::Ipv6Addr;
+
 use rr_spi::{Code, Delivery, Error, Location};
 
 /// Where a URL points: an address, and the prefix of every path.
@@ -44,15 +46,20 @@ impl Endpoint {
             return Err(invalid("credentials in the URL are not supported"));
         }
         let (host, port) = split_port(authority)?;
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:%".contains(&byte);
+        let prefix = prefix(location.path())?;
+        if authority.starts_with('[') {
+            let (address, zone) = split_zone(host)?;
+            // The zone means something only on this machine: it is not sent (RFC 6874 §4).
+            let sent = authority.replacen(host, address, 1);
+            let host = if zone.is_empty() { address.into() } else { format!("{address}%{zone}") };
+            return Ok(Self { address: Address::Tcp { host, port }, prefix, authority: sent });
+        }
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
         if host.is_empty() || !host.bytes().all(plain) {
             return Err(invalid("the URL's host is malformed"));
         }
-        Ok(Self {
-            address: Address::Tcp { host: host.to_owned(), port },
-            prefix: prefix(location.path())?,
-            authority: authority.to_owned(),
-        })
+        let address = Address::Tcp { host: host.to_owned(), port };
+        Ok(Self { address, prefix, authority: authority.to_owned() })
     }
 
     #[cfg(unix)]
@@ -75,6 +82,9 @@ fn split_port(authority: &str) -> Result<(&str, u16), Error> {
         Some(rest) => {
             let (host, rest) =
                 rest.split_once(']').ok_or_else(|| invalid("the URL's host is malformed"))?;
+            if !rest.is_empty() && !rest.starts_with(':') {
+                return Err(invalid("the URL's host is malformed"));
+            }
             (host, rest.strip_prefix(':'))
         }
         None => match authority.split_once(':') {
@@ -82,8 +92,26 @@ fn split_port(authority: &str) -> Result<(&str, u16), Error> {
             None => (authority, None),
         },
     };
-    let port = port.map_or(Ok(PORT_DEFAULT), str::parse);
-    Ok((host, port.map_err(|_| invalid("the URL's port is no port"))?))
+    let port = match port {
+        None => Some(PORT_DEFAULT),
+        Some(port) => port.parse().ok().filter(|_| !port.starts_with('+')),
+    };
+    Ok((host, port.ok_or_else(|| invalid("the URL's port is no port"))?))
+}
+
+/// Splits an IPv6 address and its zone, which is empty without one; its `%` may be escaped as
+/// RFC 6874 asks for, or not, as everyone writes it.
+fn split_zone(host: &str) -> Result<(&str, &str), Error> {
+    let (address, zone) = match host.split_once('%') {
+        Some((address, zone)) => (address, zone.strip_prefix("25").unwrap_or(zone)),
+        None => (host, ""),
+    };
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    let named = !zone.is_empty() || !host.contains('%');
+    if !named || !zone.bytes().all(plain) || address.parse::<Ipv6Addr>().is_err() {
+        return Err(invalid("the URL's host is no IPv6 address"));
+    }
+    Ok((address, zone))
 }
 
 /// Checks a path that is put before every target's.
@@ -116,6 +144,11 @@ mod tests {
         assert_eq!(of("http://[::1]:81/api/").unwrap().address, tcp("::1", 81));
         assert_eq!(of("http://[::1]:81/api/").unwrap().prefix, "/api");
         assert_eq!(of("http://a:1/").unwrap().authority, "a:1");
+        for zone in ["%eth0", "%25eth0"] {
+            let endpoint = of(&format!("http://[fe80::1{zone}]:81/api")).unwrap();
+            assert_eq!(endpoint.address, tcp("fe80::1%eth0", 81));
+            assert_eq!(endpoint.authority, "[fe80::1]:81");
+        }
         #[cfg(unix)]
         assert_eq!(of("http+unix:///a/b").unwrap().address, Address::Unix("/a/b".into()));
     }
@@ -127,7 +160,15 @@ mod tests {
             "nats://a",
             "http://",
             "http://a:x",
+            "http://a:+1",
+            "http://a:",
             "http://[::1",
+            "http://[::1]x",
+            "http://[a]",
+            "http://[]",
+            "http://[fe80::1%]",
+            "http://[fe80::1%a b]",
+            "http://a%20b",
             "http://u:p@a",
             "http://a b",
             "http://a/b c",

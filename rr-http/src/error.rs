@@ -55,6 +55,14 @@ pub(crate) fn connect_timed_out(authority: &str, after: Duration) -> Error {
     Error::failure(Code::Unavailable, Delivery::NotSent, Reason::CONNECT_FAILED, message)
 }
 
+/// Makes the error for a connection that was made and ended before it was of any use: nothing was
+/// sent on it.
+pub(crate) fn closed_early(authority: &str) -> Error {
+    let message = format!("{authority} closed the connection at once");
+    Error::failure(Code::Unavailable, Delivery::NotSent, Reason::CONNECT_FAILED, message)
+        .with_hint("check that the server speaks HTTP/2 without TLS, or leave out `version=h2c`")
+}
+
 /// Makes the error for a request that every connection handed back unwritten.
 pub(crate) fn handed_back() -> Error {
     let message = "connections closed before the request was written";
@@ -146,9 +154,11 @@ pub(crate) fn of_status(status: StatusCode, headers: &HeaderMap) -> Error {
     let error = Error::failure(code, delivery, reason, format!("HTTP status {}", status.as_u16()))
         .with_origin(Origin::Intermediary);
     let hinted = matches!(status.as_u16(), 429 | 502 | 503);
-    match headers.get(header::RETRY_AFTER).filter(|_| hinted) {
-        Some(value) => error.with_retry(retry_after(value.to_str().unwrap_or_default())),
-        None => error,
+    let mut hints = headers.get_all(header::RETRY_AFTER).iter();
+    match (hints.next().filter(|_| hinted), hints.next()) {
+        (None, _) => error,
+        (Some(only), None) => error.with_retry(retry_after(only.to_str().unwrap_or_default())),
+        (Some(_), Some(_)) => error.with_retry(RetryHint::Never),
     }
 }
 
@@ -157,9 +167,10 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
 /// Reads `Retry-After`: seconds or a date (RFC 9110 §10.2.3); garbage counts as never.
 fn retry_after(text: &str) -> RetryHint {
-    let after = match text.parse() {
-        Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) => httpdate::parse_http_date(text).ok().map(until),
+    let after = if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        text.parse().ok().map(Duration::from_secs)
+    } else {
+        httpdate::parse_http_date(text).ok().map(until)
     };
     match after {
         Some(after) if after <= RETRY_AFTER_MAX => RetryHint::After(after),
@@ -222,8 +233,16 @@ mod tests {
     fn retry_after_is_seconds_or_a_date_and_garbage_is_never() {
         assert_eq!(retry_after("7"), RetryHint::After(Duration::from_secs(7)));
         assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT"), RetryHint::After(Duration::ZERO));
-        for never in ["301", "-1", "soon", "", "Fri, 31 Dec 9999 23:59:59 GMT"] {
+        for never in ["301", "-1", "+5", "5.0", "soon", "", "Fri, 31 Dec 9999 23:59:59 GMT"] {
             assert_eq!(retry_after(never), RetryHint::Never, "{never}");
         }
+        let hint = |values: &[&'static str]| {
+            let values = values.iter().map(|value| http::HeaderValue::from_static(value));
+            let map = values.map(|value| (header::RETRY_AFTER, value)).collect();
+            of_status(StatusCode::SERVICE_UNAVAILABLE, &map).retry()
+        };
+        assert_eq!(hint(&[]), RetryHint::Unset);
+        assert_eq!(hint(&["7"]), RetryHint::After(Duration::from_secs(7)));
+        assert_eq!(hint(&["7", "7"]), RetryHint::Never);
     }
 }

@@ -38,6 +38,7 @@
 
 mod body;
 mod config;
+mod count;
 mod endpoint;
 mod error;
 mod pool;

@@ -3,13 +3,13 @@
 mod h1;
 mod h2;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use rr_spi::{Context, Error};
 use tokio::task::AbortHandle;
 
+use crate::count::{Count, Counted};
 use crate::endpoint::Endpoint;
 use crate::error::{connect_failed, connect_timed_out};
 use crate::socket::Socket;
@@ -22,29 +22,29 @@ pub(crate) use h2::H2Pool;
 pub(crate) struct Dialer {
     endpoint: Endpoint,
     timeout: Duration,
-    open: Arc<AtomicUsize>,
+    open: Count,
 }
 
 impl Dialer {
     pub(crate) fn new(endpoint: Endpoint, timeout: Duration) -> Self {
-        Self { endpoint, timeout, open: Arc::default() }
+        Self { endpoint, timeout, open: Count::default() }
     }
 
     /// Returns how many connections are open, unused ones included.
     pub(crate) fn open(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
+        self.open.now()
     }
 
-    /// Connects.
+    /// Connects. The task that drives the connection holds its count.
     ///
     /// # Errors
     ///
     /// `Unavailable`, not sent, `connect-failed`.
-    async fn dial(&self) -> Result<(Socket, Open), Error> {
+    async fn dial(&self) -> Result<(Socket, Counted), Error> {
         let authority = &self.endpoint.authority;
         let bound = Context::background().with_timeout(self.timeout);
         match bound.race(Socket::connect(&self.endpoint.address)).await {
-            Ok(Ok(socket)) => Ok((socket, Open::new(&self.open))),
+            Ok(Ok(socket)) => Ok((socket, self.open.one())),
             Ok(Err(error)) => Err(connect_failed(authority, error)),
             Err(_) => Err(connect_timed_out(authority, self.timeout)),
         }
@@ -56,22 +56,6 @@ impl Dialer {
     }
 }
 
-/// One open connection; held by the task that drives it.
-struct Open(Arc<AtomicUsize>);
-
-impl Open {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(count))
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// Lets go of what has been unused for too long.
 trait Reap: Send + Sync + 'static {
     /// Drops what has expired. Returns `false` when nothing is kept any more; then the reaper
@@ -79,16 +63,34 @@ trait Reap: Send + Sync + 'static {
     fn reap(&self) -> bool;
 }
 
-/// The task that calls [`Reap::reap`] every so often; it ends with the pool.
+/// A task that ends with the pool that owns it.
 #[derive(Debug, Default)]
-struct Reaper(Option<AbortHandle>);
+struct Owned(Option<AbortHandle>);
+
+impl Owned {
+    fn is_running(&self) -> bool {
+        self.0.as_ref().is_some_and(|task| !task.is_finished())
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
+}
+
+/// The task that calls [`Reap::reap`] every so often.
+#[derive(Debug, Default)]
+struct Reaper(Owned);
 
 /// Shortest pause between two looks, so that a tiny idle timeout does not spin.
 const REAP_PAUSE_MIN: Duration = Duration::from_millis(10);
 
 impl Reaper {
     fn start<T: Reap>(&mut self, pool: impl FnOnce() -> Weak<T>, idle_timeout: Duration) {
-        if self.0.as_ref().is_some_and(|task| !task.is_finished()) {
+        if self.0.is_running() {
             return;
         }
         let pool = pool();
@@ -102,20 +104,12 @@ impl Reaper {
                 }
             }
         });
-        self.0 = Some(task.abort_handle());
+        self.0 = Owned(Some(task.abort_handle()));
     }
 
     /// Forgets the task, which is about to end.
     fn ended(&mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Reaper {
-    fn drop(&mut self) {
-        if let Some(task) = &self.0 {
-            task.abort();
-        }
+        self.0.0 = None;
     }
 }
 

@@ -2,27 +2,28 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::response::Parts;
-use http::{HeaderMap, HeaderValue, Uri, header};
+use http::{HeaderValue, Uri, header};
 use http_body::Body;
 use http_body_util::Full;
 use rr_spi::{
-    Attempt, Code, Context, Delivery, Error, Limits, Location, Request, Requester, Response,
-    Target, async_trait,
+    Attempt, Code, Context, Delivery, Error, Headers, Limits, Location, Request, Requester,
+    Response, Target, async_trait,
 };
 
 use crate::body::{self, BodyError, StreamBody};
 use crate::config::{HttpConfig, HttpVersion};
+use crate::count::Count;
 use crate::endpoint::Endpoint;
 use crate::error::{handed_back, lost, of_h2, of_hyper};
 use crate::pool::{Dialer, H1Lease, H1Pool, H2Pool};
 use crate::wire::{
-    self, decode_error, decode_response, encode_path, encode_request, set_timeout, turn_into_get,
+    check_body, decode_error, decode_response, encode_path, encode_request, granted, set_timeout,
+    turn_into_get,
 };
 
 /// Sends requests over HTTP. Cloning it shares its connections.
@@ -47,7 +48,7 @@ struct Inner {
     dialer: Arc<Dialer>,
     pool: Pool,
     uris: Mutex<HashMap<Target, Uri>>,
-    in_flight: AtomicUsize,
+    in_flight: Count,
 }
 
 enum Pool {
@@ -64,6 +65,10 @@ const ROUNDS: usize = 3;
 
 /// Longest body of an error reply that is read; ours are far shorter.
 const ERROR_BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// Longest wait for the body of an error reply, of which the head has said what matters most;
+/// nor is it more than half of the time that the call has left.
+const ERROR_BODY_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Pause between two tries of [`HttpRequester::ready`]: short, so that a test does not wait, and
 /// long enough not to press a server that is starting.
@@ -94,6 +99,8 @@ impl HttpRequester {
         let config = config.with_location(&mut location)?;
         let endpoint = Endpoint::of(&location)?;
         let host = HeaderValue::from_str(&endpoint.authority).map_err(|_| bad_host())?;
+        let base = format!("http://{}{}/", endpoint.authority, endpoint.prefix);
+        let _fits: Uri = base.try_into().map_err(|_| bad_host())?;
         let dialer = Arc::new(Dialer::new(endpoint.clone(), config.connect_timeout));
         let pool = match config.version {
             HttpVersion::H1 => Pool::H1(H1Pool::new(Arc::clone(&dialer), &config)),
@@ -107,7 +114,7 @@ impl HttpRequester {
             dialer,
             pool,
             uris: Mutex::default(),
-            in_flight: AtomicUsize::new(0),
+            in_flight: Count::default(),
         })))
     }
 
@@ -145,12 +152,12 @@ impl HttpRequester {
     /// Returns how many calls are in flight.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.0.in_flight.load(Ordering::Relaxed)
+        self.0.in_flight.now()
     }
 }
 
 fn bad_host() -> Error {
-    let message = "the URL's host does not fit into a header";
+    let message = "the URL's host does not fit into a request";
     Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message)
 }
 
@@ -170,7 +177,7 @@ impl Requester for HttpRequester {
         let inner = &*self.0;
         let attempt = Attempt::start(ctx, inner.config.timeout)?;
         inner.limits.check_outgoing(&request)?;
-        let _counted = Counted::new(&inner.in_flight);
+        let _counted = inner.in_flight.one();
         match &inner.pool {
             Pool::H1(pool) => attempt.run(inner.call_h1(pool, &attempt, request)).await,
             Pool::H2(pool) => attempt.run(inner.call_h2(pool, &attempt, request)).await,
@@ -178,20 +185,11 @@ impl Requester for HttpRequester {
     }
 }
 
-/// Counts one call for as long as it lives.
-struct Counted<'a>(&'a AtomicUsize);
-
-impl<'a> Counted<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+/// A reply, of which the head has come, and the call that it is for.
+struct Exchange<'a> {
+    ctx: &'a Context,
+    called: &'a Headers,
+    parts: Parts,
 }
 
 impl Inner {
@@ -222,7 +220,8 @@ impl Inner {
             match lease.sender.try_send_request(message).await {
                 Ok(reply) => {
                     let (parts, body) = reply.into_parts();
-                    return self.finish_h1(pool, lease, parts, body).await;
+                    let exchange = Exchange { ctx, called: &request.headers, parts };
+                    return self.finish_h1(pool, lease, exchange, body).await;
                 }
                 Err(mut failed) => match failed.take_message() {
                     // Hyper hands a request back only when no byte of it was written.
@@ -239,13 +238,13 @@ impl Inner {
         &self,
         pool: &H1Pool,
         lease: H1Lease<'_>,
-        parts: Parts,
+        exchange: Exchange<'_>,
         mut body: hyper::body::Incoming,
     ) -> Result<Response, Error> {
-        let (outcome, whole) = self.finish(&parts, &mut body).await;
+        let (outcome, whole) = self.finish(&exchange, &mut body).await;
         // What was not read to its end would be taken for the next reply: such a connection goes.
         if whole {
-            pool.put_back(lease, granted(&parts.headers));
+            pool.put_back(lease, granted(&exchange.parts.headers));
         }
         outcome
     }
@@ -257,10 +256,12 @@ impl Inner {
         request: Request,
     ) -> Result<Response, Error> {
         let uri = self.uri(&request.target)?;
-        for _ in 1..=ROUNDS {
-            // A connection that is going away is replaced by the next round's.
-            let Some(mut lease) = pool.checkout().await? else { continue };
-            let ctx = attempt.context();
+        let ctx = attempt.context();
+        for round in 1..=ROUNDS {
+            let mut lease = match round {
+                ROUNDS => pool.checkout_fresh().await?,
+                _ => pool.checkout().await?,
+            };
             let mut message = encode_request(ctx, &request, uri.clone(), None, ())?;
             let body = if turn_into_get(&mut message, &request, self.config.get_bytes_max) {
                 Bytes::new()
@@ -272,7 +273,14 @@ impl Inner {
             set_timeout(message.headers_mut(), attempt.timeout_millis());
             attempt.sent();
             match lease.sender.send_request(message, body.is_empty()) {
-                Ok((reply, stream)) => return self.finish_h2(reply, stream, body).await,
+                Ok((reply, mut stream)) => {
+                    if !body.is_empty() {
+                        // H2 holds the bytes until the peer's window takes them. Should it have
+                        // closed the stream already, the reply says why.
+                        let _ = stream.send_data(body, true);
+                    }
+                    return self.finish_h2(reply, ctx, &request.headers).await;
+                }
                 // H2 refuses before it has queued anything.
                 Err(_) => lease.retire(),
             }
@@ -284,37 +292,39 @@ impl Inner {
     async fn finish_h2(
         &self,
         reply: h2::client::ResponseFuture,
-        mut stream: h2::SendStream<Bytes>,
-        body: Bytes,
+        ctx: &Context,
+        called: &Headers,
     ) -> Result<Response, Error> {
-        if !body.is_empty() {
-            // H2 holds the bytes until the peer's window takes them. Should it have closed the
-            // stream already, the reply says why.
-            let _ = stream.send_data(body, true);
-        }
         let (parts, stream) = reply.await.map_err(of_h2)?.into_parts();
         let length = parts.headers.get(header::CONTENT_LENGTH);
         let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
         let mut body = StreamBody::new(stream, length);
-        self.finish(&parts, &mut body).await.0
+        self.finish(&Exchange { ctx, called, parts }, &mut body).await.0
     }
 
     /// Reads a reply and says what it means, and whether it was read to its end.
-    async fn finish<B>(&self, parts: &Parts, body: &mut B) -> (Result<Response, Error>, bool)
+    async fn finish<B>(
+        &self,
+        exchange: &Exchange<'_>,
+        body: &mut B,
+    ) -> (Result<Response, Error>, bool)
     where
         B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
     {
+        let Exchange { ctx, called, parts } = exchange;
         if !parts.status.is_success() {
-            // Whatever of the body did not come, the head has said enough.
-            let (start, whole) = body::read_start(body, ERROR_BODY_BYTES_MAX).await;
-            return (Err(decode_error(parts, start)), whole);
+            let (error, whole) = read_error(ctx, parts, body).await;
+            return (Err(error), whole);
         }
         let headers = match decode_response(parts) {
             Ok(headers) => headers,
             Err(error) => return (Err(error), false),
         };
         match body::read(body, self.limits.response_bytes_max).await {
-            Ok(body) => (Ok(Response::new(body).with_headers(headers)), true),
+            Ok(body) => {
+                let checked = check_body(parts.status, &body, called);
+                (checked.map(|()| Response::new(body).with_headers(headers)), true)
+            }
             Err(BodyError::TooLarge) => (Err(self.limits.response_too_large()), false),
             // The reply had begun, so that nothing may say any more that the handler did not run.
             Err(BodyError::Broken(error)) => (Err(lost(error)), false),
@@ -347,16 +357,22 @@ impl Inner {
                 let lease = pool.checkout().await?;
                 pool.put_back(lease, None);
             }
-            Pool::H2(pool) => drop(pool.checkout().await?.ok_or_else(handed_back)?),
+            Pool::H2(pool) => drop(pool.checkout().await?),
         }
         Ok(())
     }
 }
 
-/// Returns how long the server says it keeps an unused connection, less a second for the way.
-fn granted(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(wire::name::KEEP_ALIVE)?.to_str().ok()?;
-    let seconds = text.split(',').find_map(|part| part.trim().strip_prefix("timeout="))?;
-    let seconds: u64 = seconds.parse().ok()?;
-    Some(Duration::from_secs(seconds.saturating_sub(1)))
+/// Reads the body of an error reply as far as it comes in time, and makes the error: what the head
+/// says of the handler holds, whatever becomes of the body. Tells whether it came to its end.
+async fn read_error<B>(ctx: &Context, parts: &Parts, body: &mut B) -> (Error, bool)
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let half = ctx.remaining().map_or(Duration::MAX, |remaining| remaining / 2);
+    let bound = Context::background().with_timeout(ERROR_BODY_TIMEOUT.min(half));
+    let mut start = Vec::new();
+    let reading = body::read_start(body, &mut start, ERROR_BODY_BYTES_MAX);
+    let whole = bound.race(reading).await.unwrap_or(false);
+    (decode_error(parts, start.into()), whole)
 }

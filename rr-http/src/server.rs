@@ -1,17 +1,22 @@
 //! The server side.
 
 mod accept;
+mod budget;
 mod connection;
 mod discard;
 mod gzip;
 mod listener;
+mod receive;
 mod service;
+mod sniffed;
 mod stop;
 mod tasks;
+mod watch;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rr_spi::{Error, Intake, Location, Route, Routes, Server, Target};
 
@@ -19,6 +24,7 @@ use crate::config::HttpServerConfig;
 use crate::endpoint::Endpoint;
 use crate::wire::encode_path;
 
+use budget::Budget;
 use listener::Listener;
 use stop::Stop;
 use tasks::Count;
@@ -67,7 +73,7 @@ pub async fn serve_with(
     Ok(serve_with_stats(url, routes, config).await?.0)
 }
 
-/// Serves these routes at a URL, and returns what is open beside the server.
+/// Serves these routes at a URL, and returns beside the server what is open and what was dropped.
 ///
 /// # Errors
 ///
@@ -94,11 +100,12 @@ pub async fn serve_with_stats(
     Ok((server, stats))
 }
 
-/// What a server has open at the moment.
+/// What a server has open at the moment, and what it has left out.
 #[derive(Clone, Default)]
 pub struct HttpServerStats {
     connections: Count,
     tasks: Count,
+    headers_dropped: Arc<AtomicU64>,
 }
 
 impl HttpServerStats {
@@ -113,6 +120,19 @@ impl HttpServerStats {
     pub fn tasks(&self) -> usize {
         self.tasks.now()
     }
+
+    /// Returns how many headers of requests were dropped because they do not fit the grammar of
+    /// [`Headers`](rr_spi::Headers): names with underscores, values that are not ASCII.
+    #[must_use]
+    pub fn headers_dropped(&self) -> u64 {
+        self.headers_dropped.load(Ordering::Relaxed)
+    }
+
+    fn drop_headers(&self, dropped: u64) {
+        if dropped > 0 {
+            self.headers_dropped.fetch_add(dropped, Ordering::Relaxed);
+        }
+    }
 }
 
 impl fmt::Debug for HttpServerStats {
@@ -120,6 +140,7 @@ impl fmt::Debug for HttpServerStats {
         f.debug_struct("HttpServerStats")
             .field("connections", &self.connections())
             .field("tasks", &self.tasks())
+            .field("headers_dropped", &self.headers_dropped())
             .finish()
     }
 }
@@ -131,6 +152,8 @@ struct Site {
     config: HttpServerConfig,
     stats: HttpServerStats,
     stop: Stop,
+    /// For the bodies of requests that take their time.
+    bodies: Budget,
     /// The targets that are routed by name, under their paths: such a request needs no parsing.
     paths: HashMap<String, Target>,
 }
@@ -147,6 +170,7 @@ impl Site {
             _ => None,
         });
         let paths = routed.map(|target| (encode_path(&prefix, &target), target)).collect();
-        Self { prefix, intake, config, stats, stop: Stop::default(), paths }
+        let bodies = Budget::new(config.bodies_bytes_max);
+        Self { prefix, intake, config, stats, stop: Stop::default(), bodies, paths }
     }
 }

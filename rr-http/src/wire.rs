@@ -1,5 +1,7 @@
 //! Between core types and HTTP: pure functions, no IO.
 
+mod coding;
+mod framing;
 mod head;
 mod headers;
 mod path;
@@ -8,11 +10,13 @@ mod reply;
 mod request;
 mod response;
 
-pub(crate) use head::{Coding, Head, Refusal, check_host};
+pub(crate) use coding::{Coding, unsupported_coding};
+pub(crate) use framing::check_framing;
+pub(crate) use head::{Head, Refusal};
 pub(crate) use path::{decode_path, encode_path};
 pub(crate) use reply::{ReplyStyle, encode_error, encode_health, encode_response};
 pub(crate) use request::{encode_request, set_timeout, turn_into_get};
-pub(crate) use response::{decode_error, decode_response};
+pub(crate) use response::{check_body, decode_error, decode_response, granted};
 
 use http::HeaderName;
 

@@ -1,27 +1,24 @@
 //! One connection: its version, and its end.
 
 use std::convert::Infallible;
+use std::future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context as TaskContext, Poll, ready};
+use std::task::Poll;
 use std::time::Duration;
-use std::{future, io};
 
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rr_spi::Context;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, sleep};
 
 use super::Site;
 use super::service::answer;
-use super::stop::Stop;
-use super::tasks::{Count, Streams, Tasks};
+use super::sniffed::{Sniffed, Version};
+use super::tasks::{Streams, Tasks};
+use super::watch::{Verdict, Watch};
 use crate::socket::Socket;
-
-/// What an HTTP/2 client sends first (RFC 9113 §3.4).
-const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Longest head of an HTTP/1 request, in bytes: 16 KiB for the application, as much for the rest.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
@@ -34,7 +31,7 @@ const HEADER_LIST_BYTES_MAX: u32 = 32 * 1024;
 const RESETS_PENDING_MAX: usize = 1024;
 
 /// How often an HTTP/2 client is asked whether it is alive, and how long it may take to say so:
-/// an idle connection has no other end when the client vanished.
+/// one that vanished with calls in flight would keep its handlers until their deadlines.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -42,176 +39,111 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// half a head has arrived never would.
 const CLOSE: Duration = Duration::from_millis(100);
 
+/// What the requests of one connection share.
+#[derive(Clone)]
+pub(super) struct Peer {
+    pub(super) site: Arc<Site>,
+    pub(super) tasks: Tasks,
+    pub(super) watch: Arc<Watch>,
+}
+
 /// Serves one connection until it ends, or until requests are no longer served and it has answered
 /// what it had begun.
 pub(super) async fn serve_connection(socket: Socket, site: Arc<Site>, tasks: Tasks) {
-    let mut io = Sniffed::new(socket);
+    let watch = Watch::new(&site.config);
+    let mut io = Sniffed::new(socket, Arc::clone(&watch));
     let bound = Context::background().with_timeout(site.config.first_bytes_timeout);
     let first = pin!(bound.race(future::poll_fn(|cx| io.poll_version(cx))));
-    let Some(Ok(Ok(is_h2))) = site.stop.race(first).await else { return };
-    let watch = Watch { active: Count::default(), blocked: Arc::clone(&io.blocked) };
-    if is_h2 {
-        serve_h2(io, site, tasks, watch).await;
-    } else {
-        serve_h1(io, site, tasks, watch).await;
+    let Some(Ok(Ok(version))) = site.stop.race(first).await else { return };
+    let peer = Peer { site, tasks, watch };
+    match version {
+        Version::H1 => serve_h1(io, peer).await,
+        Version::H2 => serve_h2(io, peer).await,
     }
 }
 
-async fn serve_h1(io: Sniffed, site: Arc<Site>, tasks: Tasks, watch: Watch) {
+async fn serve_h1(io: Sniffed, peer: Peer) {
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new());
-    builder.header_read_timeout(site.config.header_read_timeout);
+    // The watch tells the head of a request from the time before it, and needs no timer for each.
+    builder.header_read_timeout(None);
     builder.max_header_size(HEAD_BYTES_MAX);
     let service = service_fn(|request| {
-        let active = watch.active.one();
-        let (site, tasks) = (&site, &tasks);
+        let active = peer.watch.begin();
+        let peer = &peer;
         async move {
             let _active = active;
-            Ok::<_, Infallible>(answer(site, tasks, request).await)
+            Ok::<_, Infallible>(answer(peer, request).await)
         }
     });
     let connection = pin!(builder.serve_connection(TokioIo::new(io), service));
-    drive(connection, http1::Connection::graceful_shutdown, &site.stop, &watch).await;
+    drive(connection, http1::Connection::graceful_shutdown, &peer).await;
 }
 
-async fn serve_h2(io: Sniffed, site: Arc<Site>, tasks: Tasks, watch: Watch) {
-    let streams = Streams::new(tasks.clone(), watch.active.clone());
+async fn serve_h2(io: Sniffed, peer: Peer) {
+    let streams = Streams::new(peer.tasks.clone(), Arc::clone(&peer.watch));
     let mut builder = http2::Builder::new(streams);
     builder.timer(TokioTimer::new());
-    builder.max_concurrent_streams(site.config.h2_streams_max.max(1));
+    builder.max_concurrent_streams(peer.site.config.h2_streams_max.max(1));
     builder.max_header_list_size(HEADER_LIST_BYTES_MAX);
     builder.max_pending_accept_reset_streams(RESETS_PENDING_MAX);
     builder.keep_alive_interval(PING_INTERVAL);
     builder.keep_alive_timeout(PING_TIMEOUT);
     let service = service_fn(|request| {
-        let (site, tasks) = (Arc::clone(&site), tasks.clone());
-        async move { Ok::<_, Infallible>(answer(&site, &tasks, request).await) }
+        let peer = peer.clone();
+        async move { Ok::<_, Infallible>(answer(&peer, request).await) }
     });
     let connection = pin!(builder.serve_connection(TokioIo::new(io), service));
-    drive(connection, http2::Connection::graceful_shutdown, &site.stop, &watch).await;
+    drive(connection, http2::Connection::graceful_shutdown, &peer).await;
 }
 
-/// What tells whether a connection still has something to answer.
-struct Watch {
-    /// Requests that are being answered.
-    active: Count,
-    /// Whether bytes wait for the peer to take them.
-    blocked: Arc<AtomicBool>,
-}
-
-impl Watch {
-    fn is_done(&self) -> bool {
-        self.active.now() == 0 && !self.blocked.load(Ordering::Relaxed)
-    }
-}
-
-/// Drives a connection; once requests are no longer served, only to the end of its answers.
+/// Drives a connection; once it is unused, or requests are no longer served, only to the end of
+/// its answers.
 async fn drive<C: Future>(
     mut connection: Pin<&mut C>,
     shut_down: impl FnOnce(Pin<&mut C>),
-    stop: &Stop,
-    watch: &Watch,
+    peer: &Peer,
 ) {
-    // How a connection ended is told to the calls on it; nobody else can act on it.
-    if stop.race(connection.as_mut()).await.is_some() {
-        return;
+    let end = {
+        let watched = pin!(watched(connection.as_mut(), &peer.watch));
+        peer.site.stop.race(watched).await
+    };
+    match end {
+        // How a connection ended is told to the calls on it; nobody else can act on it.
+        Some(End::Closed | End::Stuck) => return,
+        Some(End::Unused) | None => shut_down(connection.as_mut()),
     }
-    shut_down(connection.as_mut());
     loop {
         let bound = Context::background().with_timeout(CLOSE);
-        if bound.race(connection.as_mut()).await.is_ok() || watch.is_done() {
+        let has_ended = bound.race(connection.as_mut()).await.is_ok();
+        if has_ended || peer.watch.is_done() || peer.watch.look() == Verdict::Stuck {
             return;
         }
     }
 }
 
-/// A socket whose first bytes were looked at.
-struct Sniffed {
-    socket: Socket,
-    /// What was read while the version was found out, and how much of it was handed on.
-    seen: [u8; PREFACE.len()],
-    seen_len: usize,
-    handed: usize,
-    blocked: Arc<AtomicBool>,
+/// How a connection came to an end.
+enum End {
+    Closed,
+    Unused,
+    Stuck,
 }
 
-impl Sniffed {
-    fn new(socket: Socket) -> Self {
-        let seen = [0; PREFACE.len()];
-        Self { socket, seen, seen_len: 0, handed: 0, blocked: Arc::default() }
-    }
-
-    /// Reads until it is clear whether this is HTTP/2; a peer that closes first is an error.
-    fn poll_version(&mut self, cx: &mut TaskContext<'_>) -> Poll<io::Result<bool>> {
-        loop {
-            let seen = &self.seen[..self.seen_len];
-            if *seen != PREFACE[..seen.len()] {
-                return Poll::Ready(Ok(false));
-            }
-            if seen.len() == PREFACE.len() {
-                return Poll::Ready(Ok(true));
-            }
-            let mut rest = ReadBuf::new(&mut self.seen[self.seen_len..]);
-            ready!(Pin::new(&mut self.socket).poll_read(cx, &mut rest))?;
-            let read = rest.filled().len();
-            if read == 0 {
-                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
-            }
-            self.seen_len += read;
+/// Drives a connection until it ends, or its watch says that it should. One timer serves all of
+/// its requests.
+async fn watched<C: Future>(mut connection: Pin<&mut C>, watch: &Watch) -> End {
+    let mut timer = pin!(sleep(watch.pace()));
+    future::poll_fn(|cx| {
+        if connection.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(End::Closed);
         }
-    }
-
-    /// Remembers whether the peer takes what is written.
-    fn note<T>(&self, polled: Poll<T>) -> Poll<T> {
-        self.blocked.store(polled.is_pending(), Ordering::Relaxed);
-        polled
-    }
-}
-
-impl AsyncRead for Sniffed {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut TaskContext<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.handed < self.seen_len {
-            let end = self.seen_len.min(self.handed + into.remaining());
-            into.put_slice(&self.seen[self.handed..end]);
-            self.handed = end;
-            return Poll::Ready(Ok(()));
+        while timer.as_mut().poll(cx).is_ready() {
+            match watch.look() {
+                Verdict::Fine(wait) => timer.as_mut().reset(Instant::now() + wait),
+                Verdict::Unused => return Poll::Ready(End::Unused),
+                Verdict::Stuck => return Poll::Ready(End::Stuck),
+            }
         }
-        Pin::new(&mut self.socket).poll_read(cx, into)
-    }
-}
-
-impl AsyncWrite for Sniffed {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut TaskContext<'_>,
-        from: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.socket).poll_write(cx, from);
-        self.note(polled)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut TaskContext<'_>,
-        from: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.socket).poll_write_vectored(cx, from);
-        self.note(polled)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
-    }
+        Poll::Pending
+    })
+    .await
 }

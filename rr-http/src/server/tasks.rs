@@ -7,6 +7,8 @@ use hyper::rt::Executor;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
+use super::watch::Watch;
+
 /// How many of something there are, and a way to wait until there are none.
 #[derive(Clone, Default)]
 pub(super) struct Count(Arc<(AtomicUsize, Notify)>);
@@ -107,12 +109,12 @@ impl Tasks {
 #[derive(Clone)]
 pub(super) struct Streams {
     tasks: Tasks,
-    of_connection: Count,
+    watch: Arc<Watch>,
 }
 
 impl Streams {
-    pub(super) fn new(tasks: Tasks, of_connection: Count) -> Self {
-        Self { tasks, of_connection }
+    pub(super) fn new(tasks: Tasks, watch: Arc<Watch>) -> Self {
+        Self { tasks, watch }
     }
 }
 
@@ -122,9 +124,9 @@ where
     F::Output: Send,
 {
     fn execute(&self, stream: F) {
-        let counted = self.of_connection.one();
+        let active = self.watch.begin();
         self.tasks.spawn(async move {
-            let _counted = counted;
+            let _active = active;
             stream.await
         });
     }

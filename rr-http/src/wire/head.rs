@@ -1,13 +1,15 @@
 //! Heads of requests that arrive.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use rr_spi::wire::{CallHeader, decode_idempotency_key};
 use rr_spi::{Code, Declared, Delivery, Error, Headers, Idempotency, Inbound, Reason, Received};
 
+use super::coding::Coding;
 use super::query::{Query, decode_query};
 use super::{headers, name};
 
@@ -17,34 +19,37 @@ pub(crate) struct Refusal {
     pub(crate) error: Error,
     /// The status, where the error's own would say less.
     pub(crate) status: Option<StatusCode>,
-    /// Whether the reply says that POST would do.
-    pub(crate) allows_post: bool,
+    /// The methods that would do.
+    pub(crate) allow: Option<&'static str>,
+    /// Whether nothing more is read of an HTTP/1 connection.
+    pub(crate) closes: bool,
 }
 
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
-        Self { error, status: None, allows_post: false }
+        Self { error, status: None, allow: None, closes: false }
     }
 }
 
 impl Refusal {
-    fn with_status(error: Error, status: StatusCode) -> Self {
-        Self { error, status: Some(status), allows_post: false }
+    pub(super) fn with_status(error: Error, status: StatusCode) -> Self {
+        Self { status: Some(status), ..Self::from(error) }
     }
-}
 
-/// How a body is encoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Coding {
-    Identity,
-    Gzip,
+    pub(super) fn closing(self) -> Self {
+        Self { closes: true, ..self }
+    }
 }
 
 /// What the head of a request says, beyond its target.
 #[derive(Debug)]
 pub(crate) struct Head<'a> {
-    pub(crate) inbound: Inbound<'a>,
+    inbound: Inbound<'a>,
+    tracestate: Option<Cow<'a, str>>,
+    baggage: Option<Cow<'a, str>>,
     pub(crate) headers: Headers,
+    /// How many headers do not fit our grammar.
+    pub(crate) headers_dropped: u64,
     pub(crate) idempotency: Idempotency,
     pub(crate) coding: Coding,
     /// The content type that the reply takes over; `None` when the request had none.
@@ -58,25 +63,38 @@ impl<'a> Head<'a> {
     pub(crate) fn read(parts: &'a Parts, declared: Declared) -> Result<Self, Refusal> {
         check_method(&parts.method, declared)?;
         let map = &parts.headers;
-        let (headers, received) = headers::read(map);
+        let (headers, received, headers_dropped) = headers::read_counting(map);
         if received == Received::OverLimit {
             return Err(too_many_headers());
         }
         let mut head = Self {
             inbound: Inbound::default(),
+            tracestate: headers::list(map, &name::TRACESTATE),
+            baggage: headers::list(map, &name::BAGGAGE),
             headers,
+            headers_dropped,
             idempotency: Idempotency::Unspecified,
-            coding: Coding::Identity,
+            coding: Coding::of(map),
             content_type: map.get(header::CONTENT_TYPE).cloned(),
             message: None,
         };
         head.read_call(map)?;
-        check_content_type(head.content_type.as_ref())?;
-        head.coding = coding(single(map, &header::CONTENT_ENCODING)?)?;
+        if map.get_all(header::CONTENT_TYPE).iter().nth(1).is_some() {
+            return Err(invalid("header content-type is repeated").into());
+        }
         if parts.method != Method::POST {
             head.read_query(parts.uri.query().unwrap_or_default())?;
         }
+        check_content_type(head.content_type.as_ref())?;
         Ok(head)
+    }
+
+    /// Returns what becomes of the head in the call's context.
+    pub(crate) fn inbound(&self) -> Inbound<'_> {
+        let mut inbound = self.inbound;
+        inbound.tracestate = self.tracestate.as_deref();
+        inbound.baggage = self.baggage.as_deref();
+        inbound
     }
 
     fn read_call(&mut self, map: &'a HeaderMap) -> Result<(), Refusal> {
@@ -100,8 +118,6 @@ impl<'a> Head<'a> {
         let text = |name| map.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         self.inbound.request_id = text(name::REQUEST_ID);
         self.inbound.traceparent = text(name::TRACEPARENT);
-        self.inbound.tracestate = text(name::TRACESTATE);
-        self.inbound.baggage = text(name::BAGGAGE);
         Ok(())
     }
 
@@ -112,7 +128,7 @@ impl<'a> Head<'a> {
         if version.is_some_and(|version| version != "v1") {
             return Err(invalid("the parameter `connect` is not v1").into());
         }
-        self.coding = coding(compression.as_deref())?;
+        self.coding = Coding::of_list(compression.as_deref());
         self.idempotency = Idempotency::Safe;
         self.message = Some(message);
         self.headers.remove(rr_spi::wire::CONTENT_TYPE);
@@ -151,32 +167,23 @@ fn single<'a>(map: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, 
     })
 }
 
-/// HTTP/1.1 asks for exactly one `Host` (RFC 9112 §3.2); nothing else depends on it.
-pub(crate) fn check_host(parts: &Parts) -> Result<(), Refusal> {
-    if parts.version > Version::HTTP_11 {
-        return Ok(());
-    }
-    let hosts = parts.headers.get_all(header::HOST).iter().count();
-    if hosts > 1 || (hosts == 0 && parts.version == Version::HTTP_11) {
-        return Err(invalid("HTTP/1.1 requests carry exactly one Host").into());
-    }
-    Ok(())
-}
-
 /// POST runs any method; GET and HEAD, which others repeat at will, only those declared safe.
 fn check_method(method: &Method, declared: Declared) -> Result<(), Refusal> {
     let is_get = method == Method::GET || method == Method::HEAD;
     if method == Method::POST || (is_get && declared == Declared::Safe) {
         return Ok(());
     }
-    let message = if is_get {
-        "this method takes POST; declare it safe where it is routed to let GET call it"
-    } else {
-        "methods are called with POST"
+    let (message, allow) = match (is_get, declared) {
+        (_, Declared::Safe) => ("this method is called with GET or POST", "GET, HEAD, POST"),
+        (false, _) => ("methods are called with POST", "POST"),
+        (true, _) => (
+            "this method takes POST; declare it safe where it is routed to let GET call it",
+            "POST",
+        ),
     };
     let error = Error::failure(Code::Unimplemented, Delivery::Rejected, None, message);
-    let status = Some(StatusCode::METHOD_NOT_ALLOWED);
-    Err(Refusal { error, status, allows_post: true })
+    let refusal = Refusal::with_status(error, StatusCode::METHOD_NOT_ALLOWED);
+    Err(Refusal { allow: Some(allow), ..refusal })
 }
 
 fn too_many_headers() -> Refusal {
@@ -198,26 +205,10 @@ fn check_content_type(value: Option<&HeaderValue>) -> Result<(), Refusal> {
     };
     if starts(b"application/connect+") || starts(b"application/grpc") {
         let message = "streams of the Connect and gRPC protocols are not spoken here; send unary";
-        return Err(codec(message.to_owned()));
+        let error = Error::failure(Code::Unimplemented, Delivery::Rejected, Reason::CODEC, message);
+        return Err(error.into());
     }
     Ok(())
-}
-
-fn coding(text: Option<&str>) -> Result<Coding, Refusal> {
-    match text {
-        None | Some("") => Ok(Coding::Identity),
-        Some(text) if text.eq_ignore_ascii_case("identity") => Ok(Coding::Identity),
-        Some(text) if text.eq_ignore_ascii_case("gzip") => Ok(Coding::Gzip),
-        Some(text) => {
-            let shown: String = text.chars().take(32).collect();
-            let shown = shown.escape_debug();
-            Err(codec(format!("encoding `{shown}` is not supported; supported: identity, gzip")))
-        }
-    }
-}
-
-fn codec(message: String) -> Refusal {
-    Error::failure(Code::Unimplemented, Delivery::Rejected, Reason::CODEC, message).into()
 }
 
 fn connect_timeout(text: &str) -> Result<Duration, Error> {
@@ -271,7 +262,7 @@ mod tests {
 
     fn timeout(headers: &[(&str, &str)]) -> Option<Duration> {
         let parts = parts(Method::POST, "/t", headers);
-        Head::read(&parts, Declared::Unspecified).unwrap().inbound.timeout
+        Head::read(&parts, Declared::Unspecified).unwrap().inbound().timeout
     }
 
     #[test]
@@ -300,16 +291,26 @@ mod tests {
     }
 
     #[test]
-    fn streams_and_unknown_encodings_are_not_spoken() {
-        for (name, value) in [
-            ("content-type", "application/connect+json"),
-            ("content-type", "Application/gRPC-web"),
-            ("content-encoding", "br"),
-        ] {
-            let refusal = refused(&[(name, value)]).unwrap();
+    fn streams_are_not_spoken_and_there_is_one_content_type() {
+        for value in ["application/connect+json", "Application/gRPC-web"] {
+            let refusal = refused(&[("content-type", value)]).unwrap();
             assert_eq!(refusal.error.reason(), Some(&Reason::CODEC), "{value}");
         }
-        assert!(refused(&[("content-encoding", "GZIP")]).is_none());
+        let twice = [("content-type", "text/plain"), ("content-type", "text/plain")];
+        assert_eq!(refused(&twice).unwrap().error.code(), Code::InvalidArgument);
+        let parts = parts(Method::GET, "/t?encoding=grpc", &[]);
+        let refusal = Head::read(&parts, Declared::Safe).unwrap_err();
+        assert_eq!(refusal.error.reason(), Some(&Reason::CODEC));
+    }
+
+    #[test]
+    fn what_is_said_on_several_lines_is_one_list() {
+        let lines =
+            [("tracestate", "a=1"), ("baggage", "k=v"), ("tracestate", "b=2"), ("baggage", "l=w")];
+        let parts = parts(Method::POST, "/t", &lines);
+        let head = Head::read(&parts, Declared::Unspecified).unwrap();
+        assert_eq!(head.inbound().tracestate, Some("a=1,b=2"));
+        assert_eq!(head.inbound().baggage, Some("k=v,l=w"));
     }
 
     #[test]
@@ -321,7 +322,7 @@ mod tests {
         );
         let refusal = Head::read(&parts, Declared::Idempotent).unwrap_err();
         assert_eq!(refusal.status, Some(StatusCode::METHOD_NOT_ALLOWED));
-        assert!(refusal.allows_post);
+        assert_eq!(refusal.allow, Some("POST"));
         let head = Head::read(&parts, Declared::Safe).unwrap();
         assert_eq!(head.message.unwrap(), "{}");
         assert_eq!(head.headers.get("content-type"), Some("application/json"));
@@ -365,12 +366,13 @@ mod tests {
             crate::wire::set_timeout(message.headers_mut(), Some(millis));
             let (parts, ()) = message.into_parts();
             let head = Head::read(&parts, Declared::Unspecified).unwrap();
-            prop_assert_eq!(head.inbound.retries, retries);
-            prop_assert_eq!(head.inbound.timeout, Some(Duration::from_millis(millis)));
-            prop_assert_eq!(head.inbound.request_id, Some("id-1"));
-            prop_assert_eq!(head.inbound.traceparent, Some("00-a-b-01"));
-            prop_assert_eq!(head.inbound.tracestate, Some("s=1"));
-            prop_assert_eq!(head.inbound.baggage, Some("k=v"));
+            let inbound = head.inbound();
+            prop_assert_eq!(inbound.retries, retries);
+            prop_assert_eq!(inbound.timeout, Some(Duration::from_millis(millis)));
+            prop_assert_eq!(inbound.request_id, Some("id-1"));
+            prop_assert_eq!(inbound.traceparent, Some("00-a-b-01"));
+            prop_assert_eq!(inbound.tracestate, Some("s=1"));
+            prop_assert_eq!(inbound.baggage, Some("k=v"));
             prop_assert_eq!(head.idempotency, idempotency);
             prop_assert!(head.headers.is_empty());
         }

@@ -1,5 +1,7 @@
 //! The application's headers in a header map.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use rr_spi::wire::{CONTENT_TYPE, decode_binary, encode_binary};
@@ -34,19 +36,38 @@ fn unfit(name: &str) -> Error {
 /// Takes the application's headers out of a message. Those over the limit are left out, and then
 /// the second value is [`Received::OverLimit`].
 pub(super) fn read(from: &HeaderMap) -> (Headers, Received) {
+    let (headers, worst, _) = read_counting(from);
+    (headers, worst)
+}
+
+/// As [`read`], and counts the headers that were dropped because they do not fit our grammar.
+pub(super) fn read_counting(from: &HeaderMap) -> (Headers, Received, u64) {
     let mut headers = Headers::new();
     let mut worst = Received::Kept;
+    let mut dropped = 0;
     for (name, value) in from {
         let name = name.as_str();
         if is_framing(name) {
             continue;
         }
-        let Some(value) = received_value(name, value) else { continue };
-        if headers.receive(name, value) == Received::OverLimit {
-            worst = Received::OverLimit;
+        let received = match received_value(name, value) {
+            Value::Absent => continue,
+            Value::Broken => Received::Dropped,
+            Value::Of(value) => headers.receive(name, value),
+        };
+        match received {
+            Received::OverLimit => worst = Received::OverLimit,
+            Received::Dropped if is_foreign(name, value) => dropped += 1,
+            _ => {}
         }
     }
-    (headers, worst)
+    (headers, worst, dropped)
+}
+
+/// Tells whether a header was dropped for its form, and not because its name is reserved.
+fn is_foreign(name: &str, value: &HeaderValue) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
+    Headers::is_binary_name(name) || !name.bytes().all(plain) || value.to_str().is_err()
 }
 
 /// Names that nearly every message carries and no application sees; [`Headers::receive`] would
@@ -64,29 +85,49 @@ fn is_framing(name: &str) -> bool {
             | "rr"
             | "traceparent"
             | "tracestate"
+            | "baggage"
             | "x-request-id"
     )
 }
 
-/// Returns the bytes that the application sees, or `None` for what stands for nothing.
-fn received_value(name: &str, value: &HeaderValue) -> Option<Bytes> {
+/// What a value amounts to.
+enum Value {
+    /// The bytes that the application sees.
+    Of(Bytes),
+    /// It says nothing.
+    Absent,
+    /// It is not what its name says it is.
+    Broken,
+}
+
+fn received_value(name: &str, value: &HeaderValue) -> Value {
     if Headers::is_binary_name(name) {
-        return decode_binary(value.as_bytes());
+        return decode_binary(value.as_bytes()).map_or(Value::Broken, Value::Of);
     }
     if name == CONTENT_TYPE {
         if is_octet_stream(value) {
-            return None;
+            return Value::Absent;
         }
         if value == JSON {
-            return Some(Bytes::from_static(JSON.as_bytes()));
+            return Value::Of(Bytes::from_static(JSON.as_bytes()));
         }
     }
-    Some(Bytes::copy_from_slice(value.as_bytes()))
+    Value::Of(Bytes::copy_from_slice(value.as_bytes()))
 }
 
 /// Tells whether a content type says no more than that these are bytes.
 pub(super) fn is_octet_stream(value: &HeaderValue) -> bool {
     value.as_bytes().eq_ignore_ascii_case(OCTET_STREAM.as_bytes())
+}
+
+/// Returns the values of a name as one list, as W3C Trace Context §3.3.1 and Baggage §3.3 ask for;
+/// `None` without any, or when one of them is not text. Only several are put together anew.
+pub(super) fn list<'a>(from: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, str>> {
+    let mut values = from.get_all(name).iter();
+    let first = values.next()?.to_str().ok()?;
+    values.try_fold(Cow::Borrowed(first), |list, next| {
+        Some(Cow::Owned(format!("{list},{}", next.to_str().ok()?)))
+    })
 }
 
 /// Returns the one value of a name: `Ok(None)` without any, `Err` when there are several or it is
@@ -153,6 +194,33 @@ mod tests {
         let (headers, _) = read(&map);
         assert_eq!(headers.len(), 1);
         assert_eq!(headers.get_bin("b-bin").unwrap(), "x");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_counted_and_what_is_reserved_is_not() {
+        let mut map = HeaderMap::new();
+        let latin = HeaderValue::from_bytes(b"caf\xe9").unwrap();
+        map.insert("x_under", HeaderValue::from_static("v"));
+        map.insert("x-latin", latin);
+        map.insert("x-bin", HeaderValue::from_static("%%%"));
+        assert_eq!(read_counting(&map).2, 3);
+        for reserved in ["rr-code", "nats-x", "keep-alive", "baggage", "content-type", "x-kept"] {
+            map.insert(reserved, HeaderValue::from_static("application/octet-stream"));
+        }
+        let (headers, _, dropped) = read_counting(&map);
+        assert_eq!((headers.len(), dropped), (1, 3));
+    }
+
+    #[test]
+    fn lines_of_a_list_are_joined_and_one_line_is_not_copied() {
+        let name = HeaderName::from_static("tracestate");
+        let mut map = HeaderMap::new();
+        assert_eq!(list(&map, &name), None);
+        map.append(&name, HeaderValue::from_static("a=1"));
+        assert!(matches!(list(&map, &name), Some(Cow::Borrowed("a=1"))));
+        map.append(&name, HeaderValue::from_static("b=2,c=3"));
+        map.append(&name, HeaderValue::from_static("d=4"));
+        assert_eq!(list(&map, &name).unwrap(), "a=1,b=2,c=3,d=4");
     }
 
     #[test]

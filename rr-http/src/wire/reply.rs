@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response as HttpResponse, StatusCode, header};
-use http_body_util::Full;
 use rr_spi::wire::{ErrorDocument, ErrorHeaders};
 use rr_spi::{Code, Delivery, Error, Reason, Response, RetryHint};
 
@@ -10,8 +9,8 @@ use super::head::Refusal;
 use super::{JSON, OCTET_STREAM, headers};
 use crate::error::status_of;
 
-/// A reply as hyper takes it.
-type Reply = HttpResponse<Full<Bytes>>;
+/// A reply with its whole body.
+type Reply = HttpResponse<Bytes>;
 
 /// What the request and the connection say about the form of a reply.
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,9 +61,10 @@ pub(crate) fn encode_error(refusal: &Refusal, style: ReplyStyle) -> Reply {
         // Whole seconds, rounded up: earlier than asked for would be wrong.
         map.insert(header::RETRY_AFTER, HeaderValue::from(after.as_millis().div_ceil(1000) as u64));
     }
-    if refusal.allows_post {
-        map.insert(header::ALLOW, HeaderValue::from_static("POST"));
+    if let Some(methods) = refusal.allow {
+        map.insert(header::ALLOW, HeaderValue::from_static(methods));
     }
+    let style = ReplyStyle { closes: style.closes || refusal.closes, ..style };
     finish(status, map, ErrorDocument::encode(error), style)
 }
 
@@ -92,7 +92,7 @@ fn finish(status: StatusCode, mut map: HeaderMap, body: Bytes, style: ReplyStyle
     } else {
         body
     };
-    let mut reply = HttpResponse::new(Full::new(body));
+    let mut reply = HttpResponse::new(body);
     *reply.status_mut() = status;
     *reply.headers_mut() = map;
     reply

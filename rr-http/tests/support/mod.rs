@@ -68,6 +68,7 @@ impl Responder for Probe {
                 request.idempotency,
                 ctx.remaining().unwrap().as_millis().div_ceil(100),
             ))),
+            "trace" => Ok(Response::new(format!("{:?} {:?}", ctx.tracestate(), ctx.baggage()))),
             "panic" => panic!("secret"),
             "fail" => Err(Error::new(Code::NotFound, "no order 17")),
             "big" => Ok(Response::new(vec![b'x'; 100_000])),

@@ -1,0 +1,120 @@
+//! The task of one HTTP/2 connection.
+
+use std::pin::Pin;
+use std::sync::Weak;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::Connection;
+use h2::{Ping, PingPong};
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::Shared;
+use crate::count::Counted;
+use crate::socket::Socket;
+
+/// What h2 takes for the server's limit of streams until its SETTINGS arrive. No server can say
+/// this number, which has more than 32 bits: when it is gone, they are there. That it lets any
+/// number of streams pass does no harm: the pool opens one.
+pub(super) const BEFORE_SETTINGS: usize = usize::MAX - 1;
+
+/// How often a connection with calls in flight is asked whether it is alive, and how long it may
+/// take to say so. Without it one that was cut silently would be used for ever.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Drives one connection: moves its frames, asks whether the peer is alive, and keeps up with how
+/// many streams the server allows. When it ends, the pool forgets the connection.
+pub(super) struct Drive {
+    connection: Connection<Socket, Bytes>,
+    /// What the server allows, once it has said so.
+    allowed: Option<usize>,
+    pings: Option<Pings>,
+    id: u64,
+    pool: Weak<Shared>,
+    _open: Counted,
+}
+
+impl Drive {
+    /// `settings_timeout` is how long the server may take to say what it allows, which is the
+    /// first thing that it sends.
+    pub(super) fn new(
+        mut connection: Connection<Socket, Bytes>,
+        settings_timeout: Duration,
+        id: u64,
+        pool: Weak<Shared>,
+        open: Counted,
+    ) -> Self {
+        let pings = connection.ping_pong().map(|pings| Pings::new(pings, settings_timeout));
+        Self { connection, allowed: None, pings, id, pool, _open: open }
+    }
+}
+
+impl Future for Drive {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
+        let this = &mut *self;
+        if Pin::new(&mut this.connection).poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let allowed = Some(this.connection.max_concurrent_send_streams());
+        if allowed != Some(BEFORE_SETTINGS) && this.allowed != allowed {
+            this.allowed = allowed;
+            if let (Some(pool), Some(allowed)) = (this.pool.upgrade(), allowed) {
+                pool.change(|kept| kept.settle(this.id, allowed));
+            }
+        }
+        let Some(pings) = &mut this.pings else { return Poll::Pending };
+        let in_use =
+            || this.pool.upgrade().map_or(0, |pool| pool.look(|kept| kept.in_use(this.id)));
+        pings.poll(this.allowed.is_some(), in_use, cx)
+    }
+}
+
+impl Drop for Drive {
+    fn drop(&mut self) {
+        if let Some(pool) = self.pool.upgrade() {
+            pool.change(|kept| kept.remove(self.id));
+        }
+    }
+}
+
+/// Asks whether the peer is alive; ready when it is not.
+struct Pings {
+    pings: PingPong,
+    waiting: bool,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Pings {
+    fn new(pings: PingPong, settings_timeout: Duration) -> Self {
+        Self { pings, waiting: false, timer: Box::pin(sleep(settings_timeout)) }
+    }
+
+    fn poll(
+        &mut self,
+        settled: bool,
+        in_use: impl Fn() -> usize,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        if self.waiting && self.pings.poll_pong(cx).is_ready() {
+            self.waiting = false;
+            self.timer.as_mut().reset(Instant::now() + PING_INTERVAL);
+        }
+        while self.timer.as_mut().poll(cx).is_ready() {
+            if self.waiting || !settled {
+                return Poll::Ready(());
+            }
+            // An unused connection is not asked: servers count such pings as abuse.
+            self.waiting = in_use() > 0 && self.pings.send_ping(Ping::opaque()).is_ok();
+            let pause = if self.waiting { PING_TIMEOUT } else { PING_INTERVAL };
+            self.timer.as_mut().reset(Instant::now() + pause);
+            if self.waiting && self.pings.poll_pong(cx).is_ready() {
+                self.waiting = false;
+            }
+        }
+        Poll::Pending
+    }
+}

@@ -1,0 +1,387 @@
+//! Which HTTP/2 connections there are, who has a place on them, and when another is made.
+
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use rr_spi::Error;
+use tokio::time::Instant;
+
+use crate::config::HttpConfig;
+use crate::error::closed_early;
+use crate::pool::{Dialer, Owned, REAP_PAUSE_MIN, Reaper};
+
+/// The state of a pool.
+#[derive(Debug)]
+pub(super) struct Kept {
+    dialer: Arc<Dialer>,
+    connections: Vec<Link>,
+    connections_max: usize,
+    streams_max: usize,
+    idle_timeout: Duration,
+    /// The id of the next connection; they only grow.
+    next_id: u64,
+    /// Calls that wait for a place.
+    waiting: usize,
+    dialing: bool,
+    /// How often no connection could be made, and why it was so the last time.
+    failures: u64,
+    failure: Option<Error>,
+    pub(super) reaper: Reaper,
+    /// The task that makes a connection.
+    pub(super) dial: Owned,
+}
+
+/// One connection among those of the pool.
+#[derive(Debug)]
+struct Link {
+    id: u64,
+    /// What opens streams; `None` once it takes no more calls, those in flight going on.
+    sender: Option<SendRequest<Bytes>>,
+    /// Most streams, by our limit and by the server's; `None` until the server has said its own.
+    streams_max: Option<usize>,
+    in_use: usize,
+    /// Whether a call has ever had a place on it.
+    used: bool,
+    idle_since: Instant,
+}
+
+/// Streams on a connection whose server has not said yet how many it allows, so that the first
+/// call goes at once: more could be refused, or wait inside h2, where a call that was not sent
+/// cannot be told from one that was. There are none while another connection serves.
+const STREAMS_BEFORE_SETTINGS: usize = 1;
+
+/// What a call knows when it begins to wait.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ticket {
+    /// The oldest connection that will do.
+    since: u64,
+    /// Failures of before, which are not its own.
+    failures: u64,
+}
+
+/// A place on a connection: its id, and what opens a stream.
+pub(super) type Place = (u64, SendRequest<Bytes>);
+
+/// What a waiting call does next.
+pub(super) enum Step {
+    Go(Place),
+    Fail(Error),
+    Dial,
+    Wait,
+}
+
+impl Kept {
+    pub(super) fn new(dialer: Arc<Dialer>, config: &HttpConfig) -> Self {
+        Self {
+            dialer,
+            connections: Vec::new(),
+            connections_max: config.h2_connections_max.max(1),
+            streams_max: config.h2_streams_max.max(1),
+            idle_timeout: config.idle_timeout,
+            next_id: 0,
+            waiting: 0,
+            dialing: false,
+            failures: 0,
+            failure: None,
+            reaper: Reaper::default(),
+            dial: Owned::default(),
+        }
+    }
+
+    /// Takes a place at once, unless there is none, or others wait.
+    pub(super) fn take_unless_others_wait(&mut self) -> Option<Place> {
+        if self.waiting > 0 { None } else { self.take(0) }
+    }
+
+    /// Begins to wait for a place on a connection made from now on, or on any.
+    pub(super) fn wait(&mut self, fresh: bool) -> Ticket {
+        self.waiting += 1;
+        Ticket { since: if fresh { self.next_id } else { 0 }, failures: self.failures }
+    }
+
+    pub(super) fn wait_no_more(&mut self) {
+        self.waiting -= 1;
+    }
+
+    pub(super) fn someone_waits(&self) -> bool {
+        self.waiting > 0
+    }
+
+    /// Says what the call whose turn it is does next.
+    pub(super) fn step(&mut self, ticket: Ticket) -> Step {
+        if let Some(place) = self.take(ticket.since) {
+            return Step::Go(place);
+        }
+        let usable = self.usable().count();
+        let failed_since = self.failures > ticket.failures;
+        if let Some(failure) = self.failure.as_ref().filter(|_| failed_since && usable == 0) {
+            return Step::Fail(failure.clone());
+        }
+        // One that has not heard from its server yet may soon have room for all.
+        let settled = self.usable().all(|link| link.streams_max.is_some());
+        let room = usable < self.connections_max
+            // As many again may be ending, with calls in flight.
+            && self.connections.len() < self.connections_max.saturating_mul(2);
+        if room && settled && !self.dialing && !(failed_since && self.failure.is_some()) {
+            self.dialing = true;
+            return Step::Dial;
+        }
+        let old_will_do = ticket.since > 0 && !self.dialing;
+        old_will_do.then(|| self.take(0)).flatten().map_or(Step::Wait, Step::Go)
+    }
+
+    /// Takes a place on a connection that has one; the oldest connection fills first, so that
+    /// those made for a burst run empty and end.
+    fn take(&mut self, since: u64) -> Option<Place> {
+        self.expire();
+        loop {
+            let serves = self.usable().any(|link| link.streams_max.is_some());
+            let unsettled_max = if serves { 0 } else { STREAMS_BEFORE_SETTINGS };
+            let room = |link: &&mut Link| link.id >= since && link.has_room(unsettled_max);
+            let link = self.connections.iter_mut().find(room)?;
+            let id = link.id;
+            if let Some(sender) = link.live() {
+                link.in_use += 1;
+                link.used = true;
+                return Some((id, sender));
+            }
+            self.retire(id);
+        }
+    }
+
+    /// Gives a place back.
+    pub(super) fn release(&mut self, id: u64) {
+        let idle_timeout = self.idle_timeout;
+        let Some(link) = self.find(id) else { return };
+        link.in_use -= 1;
+        if link.in_use == 0 {
+            link.idle_since = Instant::now();
+            if idle_timeout.is_zero() {
+                link.sender = None;
+            }
+        }
+    }
+
+    /// Adds a connection, and returns its id.
+    pub(super) fn add(&mut self, sender: SendRequest<Bytes>) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.connections.push(Link {
+            id,
+            sender: Some(sender),
+            streams_max: None,
+            in_use: 0,
+            used: false,
+            idle_since: Instant::now(),
+        });
+        id
+    }
+
+    /// Ends the making of a connection; with why there is none, if so.
+    pub(super) fn dialed(&mut self, failure: Option<Error>) {
+        self.dialing = false;
+        if let Some(failure) = failure {
+            self.fail(failure);
+        }
+    }
+
+    /// Takes over how many streams the server allows.
+    pub(super) fn settle(&mut self, id: u64, allowed: usize) {
+        let streams_max = self.streams_max;
+        if let Some(link) = self.find(id) {
+            link.streams_max = Some(allowed.min(streams_max));
+        }
+    }
+
+    pub(super) fn in_use(&mut self, id: u64) -> usize {
+        self.find(id).map_or(0, |link| link.in_use)
+    }
+
+    /// Lets a connection take no more calls; those in flight go on.
+    pub(super) fn retire(&mut self, id: u64) {
+        let Some(link) = self.find(id) else { return };
+        if link.sender.take().is_none() {
+            return;
+        }
+        let was_of_use = link.used && link.streams_max.is_some();
+        if self.usable().next().is_none() {
+            // It was there a moment ago: those who wait may try again.
+            self.failure = None;
+        }
+        if !was_of_use {
+            // As if it had not been made; or calls that wait would make one after another.
+            self.fail(closed_early(&self.dialer.endpoint.authority));
+        }
+    }
+
+    /// Forgets a connection that has ended.
+    pub(super) fn remove(&mut self, id: u64) {
+        self.retire(id);
+        self.connections.retain(|link| link.id != id);
+    }
+
+    /// Lets go of connections unused for too long. Returns whether any are kept.
+    pub(super) fn expire(&mut self) -> bool {
+        // One that was just made is unused too.
+        let idle_timeout = self.idle_timeout.max(REAP_PAUSE_MIN);
+        for link in &mut self.connections {
+            if link.in_use == 0 && link.idle_since.elapsed() >= idle_timeout {
+                link.sender = None;
+            }
+        }
+        self.usable().next().is_some()
+    }
+
+    fn fail(&mut self, failure: Error) {
+        self.failures += 1;
+        self.failure = Some(failure);
+    }
+
+    fn usable(&self) -> impl Iterator<Item = &Link> {
+        self.connections.iter().filter(|link| link.sender.is_some())
+    }
+
+    fn find(&mut self, id: u64) -> Option<&mut Link> {
+        self.connections.iter_mut().find(|link| link.id == id)
+    }
+}
+
+impl Link {
+    /// Tells whether it has a place, of which there are `unsettled_max` until the server has said
+    /// its own limit.
+    fn has_room(&self, unsettled_max: usize) -> bool {
+        self.sender.is_some() && self.in_use < self.streams_max.unwrap_or(unsettled_max)
+    }
+
+    /// Returns what opens a stream, unless the connection has ended or was told to go away.
+    fn live(&mut self) -> Option<SendRequest<Bytes>> {
+        let mut sender = self.sender.clone()?;
+        let mut cx = TaskContext::from_waker(Waker::noop());
+        matches!(sender.poll_ready(&mut cx), Poll::Ready(Ok(()))).then_some(sender)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use h2::client::{Builder, Connection};
+    use rr_spi::Location;
+    use tokio::io::DuplexStream;
+
+    use super::*;
+    use crate::endpoint::Endpoint;
+    use crate::error::handed_back;
+
+    type Held = (Connection<DuplexStream, Bytes>, DuplexStream);
+
+    fn kept(connections_max: usize) -> Kept {
+        let endpoint = Endpoint::of(&Location::parse("http://h").unwrap()).unwrap();
+        let dialer = Arc::new(Dialer::new(endpoint, Duration::from_secs(1)));
+        let config = HttpConfig::default().with_h2_connections_max(connections_max);
+        Kept::new(dialer, &config.with_h2_streams_max(10))
+    }
+
+    /// Adds a connection, whose server allows so many streams if it has spoken.
+    async fn add(kept: &mut Kept, allowed: Option<usize>) -> Held {
+        let (near, far) = tokio::io::duplex(1024);
+        let (sender, connection) = Builder::new().handshake(near).await.unwrap();
+        let id = kept.add(sender);
+        if let Some(allowed) = allowed {
+            kept.settle(id, allowed);
+        }
+        (connection, far)
+    }
+
+    /// Says what the next step is, in a word.
+    fn step(kept: &mut Kept, ticket: Ticket) -> String {
+        match kept.step(ticket) {
+            Step::Go((id, _)) => format!("go {id}"),
+            Step::Fail(error) => format!("fail {}", error.delivery().as_str()),
+            Step::Dial => "dial".to_owned(),
+            Step::Wait => "wait".to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn one_call_goes_before_the_server_has_said_how_many_it_allows() {
+        let mut kept = kept(2);
+        let ticket = kept.wait(false);
+        assert_eq!(step(&mut kept, ticket), "dial");
+        assert_eq!(step(&mut kept, ticket), "wait");
+        let _first = add(&mut kept, None).await;
+        kept.dialed(None);
+        assert_eq!(step(&mut kept, ticket), "go 0");
+        assert_eq!(step(&mut kept, ticket), "wait");
+        // One is a limit like any other, and none too.
+        for allowed in [1, 0] {
+            kept.settle(0, allowed);
+            assert!(kept.take(0).is_none(), "{allowed}");
+        }
+        assert_eq!(step(&mut kept, ticket), "dial");
+        // Another connection has to hear from its server first.
+        let _second = add(&mut kept, None).await;
+        kept.dialed(None);
+        assert_eq!(step(&mut kept, ticket), "wait");
+        kept.settle(1, usize::MAX);
+        for _ in 0..10 {
+            assert_eq!(step(&mut kept, ticket), "go 1");
+        }
+        // Both are full, and no third is allowed.
+        assert_eq!(step(&mut kept, ticket), "wait");
+        kept.release(1);
+        assert_eq!(step(&mut kept, ticket), "go 1");
+    }
+
+    #[tokio::test]
+    async fn a_fresh_place_is_on_a_connection_made_from_now_on_while_one_can_be_made() {
+        let mut kept = kept(2);
+        let _old = add(&mut kept, Some(10)).await;
+        let ticket = kept.wait(true);
+        assert_eq!(step(&mut kept, ticket), "dial");
+        assert_eq!(step(&mut kept, ticket), "wait");
+        let _new = add(&mut kept, Some(10)).await;
+        kept.dialed(None);
+        assert_eq!(step(&mut kept, ticket), "go 1");
+        // No third is allowed: an old one has to do, as it has when none can be made.
+        let ticket = kept.wait(true);
+        assert_eq!(step(&mut kept, ticket), "go 0");
+        kept.remove(1);
+        assert_eq!(step(&mut kept, ticket), "dial");
+        kept.dialed(Some(handed_back()));
+        assert_eq!(step(&mut kept, ticket), "go 0");
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_told_to_those_who_waited_for_it_and_to_no_other() {
+        let mut kept = kept(2);
+        let (first, second) = (kept.wait(false), kept.wait(false));
+        assert_eq!(step(&mut kept, first), "dial");
+        kept.dialed(Some(handed_back()));
+        assert_eq!(step(&mut kept, first), "fail not_sent");
+        assert_eq!(step(&mut kept, second), "fail not_sent");
+        let later = kept.wait(false);
+        assert_eq!(step(&mut kept, later), "dial");
+        // A connection that ends before it was of use is one more failure.
+        let held = add(&mut kept, None).await;
+        kept.dialed(None);
+        drop(held);
+        assert_eq!(step(&mut kept, later), "fail not_sent");
+    }
+
+    #[tokio::test]
+    async fn those_who_wait_try_again_when_the_last_connection_ends() {
+        let mut kept = kept(2);
+        let only = add(&mut kept, Some(1)).await;
+        let first = kept.wait(false);
+        assert_eq!(step(&mut kept, first), "go 0");
+        let second = kept.wait(false);
+        assert_eq!(step(&mut kept, second), "dial");
+        kept.dialed(Some(handed_back()));
+        assert_eq!(step(&mut kept, second), "wait", "for a place on the one there is");
+        kept.release(0);
+        drop(only);
+        assert_eq!(step(&mut kept, second), "dial");
+    }
+}
