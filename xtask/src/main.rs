@@ -5,7 +5,7 @@
 //! | `test` | every test, doc test and example | a Rust toolchain, a nats-server |
 //! | `guard` | dependency counts and source rules | git |
 //! | `features` | every combination of rr-core's features | a Rust toolchain |
-//! | `interop` | foreign clients against the `ping_http` example | curl, Python, Node, npm |
+//! | `interop` | foreign peers and the examples `ping_http` and `ping_nats` | curl, Python, Node, npm |
 //! | `fetch nats` | a nats-server for `test` and `interop` | Python, or Debian |
 //!
 //! Each command prints the seconds of each of its steps and ends with a summary.
@@ -37,8 +37,8 @@ usage: cargo xtask COMMAND
       check the dependency trees and the source rules
   features
       check every combination of rr-core's features
-  interop
-      run foreign clients against the ping_http example
+  interop [--without go] [--without nats]
+      run foreign clients and servers against the examples ping_http and ping_nats
       (installs them into target/interop; needs curl, python3, node and npm)
   fetch nats
       put a nats-server into target/nats-server";
@@ -75,7 +75,10 @@ fn command(arguments: &[&str]) -> Outcome<Run> {
         }
         ["guard"] => Box::new(guard::guard),
         ["features"] => Box::new(features::features),
-        ["interop"] => Box::new(interop::interop),
+        ["interop", options @ ..] => {
+            let without = without(options, &["go", "nats"])?;
+            Box::new(move || interop::interop(&without))
+        }
         ["fetch", "nats"] => Box::new(|| nats_server::fetch().map(drop)),
         ["help" | "--help" | "-h"] => Box::new(|| {
             println!("{USAGE}");
