@@ -30,10 +30,11 @@ const HELLO: &str = "Hello from the server!";
 /// the programs.
 pub(super) fn install(folder: &Path) -> Outcome {
     let pins = scripts().join("go/requirements.txt");
+    let python = python(folder);
     let (folder, stamp) = (folder.join("go"), folder.join("go/requirements.txt"));
     if !same(&pins, &stamp) {
         debian::empty(&folder)?;
-        let mut pip = command(python(&folder.join("..")), ["-m", "pip", "install", "--quiet"]);
+        let mut pip = command(python, ["-m", "pip", "install", "--quiet"]);
         pip.args(["--no-deps", "--no-compile", "--require-hashes", "--only-binary=:all:"]);
         run(pip.arg("--target").arg(folder.join("toolchain")).arg("--requirement").arg(&pins))?;
         debian::unpack(&LIBRARIES, &folder.join("libraries"))?;
