@@ -145,6 +145,8 @@ pub(crate) struct Shared {
     config: IntakeConfig,
     in_flight: AtomicUsize,
     draining: AtomicBool,
+    /// Whether a drain still admits: what the broker has routed here can go nowhere else.
+    lingering: AtomicBool,
     idle: Notify,
     /// The contexts of requests that have been pending, for cancelling them all at shutdown.
     pending: Mutex<Slab<Context>>,
@@ -162,6 +164,7 @@ impl Intake {
             config,
             in_flight: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
+            lingering: AtomicBool::new(false),
             idle: Notify::new(),
             pending: Mutex::default(),
             completed: AtomicU64::new(0),
@@ -250,7 +253,20 @@ impl Intake {
         self.0.draining.store(true, Ordering::SeqCst);
     }
 
-    /// Tells whether admission has stopped.
+    /// Lets a drain go on admitting until [`Intake::refuse`].
+    ///
+    /// For transports over a broker: what it has routed here before it knew of the drain can go
+    /// nowhere else, and refusing it would fail calls that another member could have answered.
+    pub fn linger(&self) {
+        self.0.lingering.store(true, Ordering::SeqCst);
+    }
+
+    /// Ends [`Intake::linger`]: while draining, requests are refused again.
+    pub fn refuse(&self) {
+        self.0.lingering.store(false, Ordering::SeqCst);
+    }
+
+    /// Tells whether a drain has begun.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.0.draining.load(Ordering::SeqCst)
@@ -333,7 +349,8 @@ impl InFlight {
         // stopped admission.
         let before = shared.in_flight.fetch_add(1, Ordering::SeqCst);
         let place = Self(Arc::clone(shared));
-        if shared.draining.load(Ordering::SeqCst) {
+        let draining = shared.draining.load(Ordering::SeqCst);
+        if draining && !shared.lingering.load(Ordering::SeqCst) {
             shared.refused.fetch_add(1, Ordering::SeqCst);
             let text = "the server is draining";
             return Err(Error::failure(

@@ -1,0 +1,2 @@
+//! x
+mod config; mod duration; mod endpoint; mod error; mod wire;
