@@ -6,6 +6,7 @@ mod request;
 mod status;
 mod subject;
 
+pub(crate) use headers::block_len;
 pub(crate) use reply::{decode_reply, encode_reply, minimal};
 pub(crate) use request::{Head, decode_request, encode_request};
 pub(crate) use subject::{Plan, Token, cancel_subject, subject_of, target_of};

@@ -60,3 +60,13 @@ pub(super) fn receive(headers: &mut Headers, name: &str, value: &HeaderValue) ->
     let value = if binary { decode_binary(text) } else { Some(Bytes::copy_from_slice(text)) };
     value.map_or(Received::Dropped, |value| headers.receive(name, value))
 }
+
+/// Returns how many bytes a header block takes in a message.
+pub(crate) fn block_len(map: &HeaderMap) -> usize {
+    // "NATS/1.0" and an empty line; then ": " and a line's end for each.
+    let lines = map.iter().flat_map(|(name, values)| {
+        let name: &str = name.as_ref();
+        values.iter().map(move |value| name.len() + value.as_str().len() + 4)
+    });
+    12 + lines.sum::<usize>()
+}
