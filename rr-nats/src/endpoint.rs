@@ -122,7 +122,8 @@ mod tests {
         let endpoint = endpoint("nats://me:p%40ss@a,b:1,[::1],[::1]:2/team/eu/").unwrap();
         assert_eq!(endpoint.addresses, ["a:4222", "b:1", "[::1]:4222", "[::1]:2"]);
         assert_eq!(endpoint.prefix, "team.eu");
-        let NatsCredentials::UserPassword { user, password } = endpoint.credentials.clone().unwrap()
+        let NatsCredentials::UserPassword { user, password } =
+            endpoint.credentials.clone().unwrap()
         else {
             panic!("{endpoint:?}")
         };
@@ -133,9 +134,19 @@ mod tests {
 
     #[test]
     fn what_could_not_be_a_subject_or_a_host_is_refused() {
-        for bad in ["nats://", "nats://a,", "nats://a:0", "nats://a:99999", "nats://a b", "http://a",
-            "nats://::1", "nats://a/x//y", "nats://a/*", "nats://a/x.y", "nats://a/%20"]
-        {
+        for bad in [
+            "nats://",
+            "nats://a,",
+            "nats://a:0",
+            "nats://a:99999",
+            "nats://a b",
+            "http://a",
+            "nats://::1",
+            "nats://a/x//y",
+            "nats://a/*",
+            "nats://a/x.y",
+            "nats://a/%20",
+        ] {
             assert_eq!(endpoint(bad).unwrap_err().code(), Code::InvalidArgument, "{bad}");
         }
     }

@@ -14,9 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rr_spi::{
-    Context, Entropy, Error, Intake, Location, OsEntropy, Routes, Server, Shutdown,
-};
+use rr_spi::{Context, Entropy, Error, Intake, Location, OsEntropy, Routes, Server, Shutdown};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::config::NatsServerConfig;
@@ -233,9 +231,9 @@ impl Site {
         let endpoints = Endpoints::of_routes(intake.routes());
         let name = if prefix.is_empty() { &config.connection.name } else { &prefix };
         let (queue, version) = (config.queue.clone(), config.version.clone());
-        let discovery = config.discovery.then(|| {
-            Arc::new(Discovery::new(&endpoints, &prefix, name, queue, version, id))
-        });
+        let discovery = config
+            .discovery
+            .then(|| Arc::new(Discovery::new(&endpoints, &prefix, name, queue, version, id)));
         Ok(Self {
             prefix,
             intake,
@@ -292,12 +290,8 @@ impl Site {
         }
     }
 
-    /// Returns the connection that a reply leaves on: the one that its request came on, or, if
-    /// that is lost, the next one.
-    async fn link_for_reply(&self, link: Arc<Link>) -> Arc<Link> {
-        if !link.is_lost() {
-            return link;
-        }
+    /// Waits for a connection that is not lost.
+    async fn next_link(&self) -> Arc<Link> {
         loop {
             let mut connected = pin!(self.connected.notified());
             connected.as_mut().enable();

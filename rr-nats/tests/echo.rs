@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use rr_nats::{NatsConfig, NatsDispatch, NatsRequester, NatsServerConfig};
 use rr_spi::{
-    Code, Delivery, Detail, Error, Headers, Idempotency, IdempotencyKey, Reason, Requester,
-    Response, RetryHint, Routes, Declared, Route,
+    Code, Declared, Delivery, Detail, Error, Headers, Idempotency, IdempotencyKey, Reason,
+    Requester, Response, RetryHint, Route, Routes,
 };
 use rr_testkit::{NatsServer, NatsServerSetup};
 use support::*;

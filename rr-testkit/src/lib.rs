@@ -25,8 +25,8 @@ mod nats_server;
 mod proxy;
 
 pub use loopback::{Loopback, loopback, loopback_with};
+pub use memory::{MemoryConfig, MemoryRequester, serve, serve_with};
 #[cfg(feature = "nats-server")]
 pub use nats_server::{NatsServer, NatsServerSetup};
 #[cfg(feature = "proxy")]
 pub use proxy::TcpProxy;
-pub use memory::{MemoryConfig, MemoryRequester, serve, serve_with};

@@ -99,7 +99,9 @@ impl NatsServerSetup {
 
 impl fmt::Debug for NatsServerSetup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NatsServerSetup").field("max_payload", &self.max_payload).finish_non_exhaustive()
+        f.debug_struct("NatsServerSetup")
+            .field("max_payload", &self.max_payload)
+            .finish_non_exhaustive()
     }
 }
 

@@ -50,11 +50,7 @@ pub(crate) struct LinkSetup {
 
 impl Link {
     /// Connects to one address and proves the connection by a round trip.
-    pub(crate) async fn open(
-        setup: &LinkSetup,
-        address: &str,
-        unique: u64,
-    ) -> Result<Self, Error> {
+    pub(crate) async fn open(setup: &LinkSetup, address: &str, unique: u64) -> Result<Self, Error> {
         let inbox = format!("{}.{unique:016x}", setup.config.inbox_prefix);
         let signals = Arc::new(Signals::new(inbox, setup.prefix.clone()));
         let deadline = Context::background().with_timeout(setup.config.connect_timeout);

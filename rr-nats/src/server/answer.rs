@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_nats::{Message, Subject};
 use rr_spi::{
-    Cause, CancelHandle, Code, Context, Delivery, Error, Inbound, Reason, Request, Response, Target,
+    CancelHandle, Cause, Code, Context, Delivery, Error, Inbound, Reason, Request, Response, Target,
 };
 use tokio::time::Instant;
 
@@ -68,9 +68,13 @@ impl Arrived {
             if let Some(counters) = counters {
                 counters.count(start.elapsed(), &outcome);
             }
-            // When its own connection is lost, the caller may still be there, on another server.
-            if let Ok(link) = ctx.race(site.link_for_reply(link)).await {
-                send(&link, reply, outcome).await;
+            if !link.is_lost() {
+                return send(&link, reply, outcome).await;
+            }
+            // The caller may still be there, on another server: as long as the call has time, the
+            // reply waits for the next connection.
+            if let Ok(next) = ctx.race(site.next_link()).await {
+                send(&next, reply, outcome).await;
             }
         };
         (answer, handle, key)

@@ -57,8 +57,9 @@ pub(crate) fn decode_reply(target: &Target, message: Message) -> Result<Response
         }
         let text = format!("a message of status {status} instead of a reply");
         let code = code_of(&status.as_u16().to_string());
-        return Err(Error::failure(code, Delivery::Unknown, None, text)
-            .with_origin(Origin::Intermediary));
+        return Err(
+            Error::failure(code, Delivery::Unknown, None, text).with_origin(Origin::Intermediary)
+        );
     }
     let Some(map) = message.headers.as_ref().filter(|map| !map.is_empty()) else {
         return Ok(Response::new(message.payload));
@@ -178,10 +179,11 @@ mod tests {
     fn an_error_round_trips_and_is_marked_twice() {
         let mut headers = Headers::new();
         headers.insert("x-shop", "berlin").unwrap();
-        let error = Error::failure(Code::Unavailable, Delivery::Rejected, Reason::DRAINING, "b\r\nü")
-            .with_detail(Detail::new("a.B", "x"))
-            .with_retry(RetryHint::After(std::time::Duration::from_millis(20)))
-            .with_headers(headers);
+        let error =
+            Error::failure(Code::Unavailable, Delivery::Rejected, Reason::DRAINING, "b\r\nü")
+                .with_detail(Detail::new("a.B", "x"))
+                .with_retry(RetryHint::After(std::time::Duration::from_millis(20)))
+                .with_headers(headers);
         let (map, _) = encode_reply(Err(error.clone()));
         let map = map.unwrap();
         assert_eq!(map.get(SERVICE_ERROR).unwrap().as_str(), "b  ?");

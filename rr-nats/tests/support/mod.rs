@@ -11,7 +11,7 @@ use rr_spi::{
     Code, Context, Declared, Delivery, Error, Request, Requester, Responder, Response, Route,
     Routes, Target, async_trait,
 };
-use rr_testkit::NatsServer;
+use rr_testkit::{NatsServer, NatsServerSetup};
 use tokio::sync::Notify;
 
 pub struct Do<F>(pub F);
@@ -53,6 +53,10 @@ pub async fn echo(_: Context, request: Request) -> Result<Response, Error> {
 
 pub async fn nats() -> NatsServer {
     NatsServer::start().await.unwrap()
+}
+
+pub async fn nats_with(setup: &NatsServerSetup) -> NatsServer {
+    NatsServer::start_with(setup).await.unwrap()
 }
 
 pub async fn client(url: &str) -> NatsRequester {
