@@ -14,7 +14,8 @@ use crate::router::Router;
 /// # Errors
 ///
 /// Not sent: `InvalidArgument` when the URL is malformed, or its scheme is unknown or not compiled
-/// in; `Unavailable` when the address cannot be bound; `AlreadyExists` when it is taken.
+/// in; `Unavailable` when the address cannot be bound or no broker can be reached; `AlreadyExists`
+/// when it is taken; `Unauthenticated` or `PermissionDenied` when a broker refuses.
 ///
 /// # Cancel safety
 ///
@@ -30,6 +31,8 @@ pub async fn serve(url: &str, router: impl Into<Router>) -> Result<Server, Error
         "http" | "http+unix" => rr_http::serve(url, router.into()).await,
         #[cfg(feature = "memory")]
         "memory" => rr_testkit::serve(url, router.into()),
+        #[cfg(feature = "nats")]
+        "nats" => rr_nats::serve(url, router.into()).await,
         scheme => Err(unknown(scheme)),
     }
 }
