@@ -78,3 +78,9 @@ pub(crate) fn denied(what: &str, subject: &dyn Display, delivery: Delivery) -> E
     Error::failure(Code::PermissionDenied, delivery, None, message)
         .with_hint("the permissions of this user on the NATS server do not allow the subject")
 }
+
+/// Makes the error for subscriptions that the server refused without naming one.
+pub(crate) fn refused(complaint: &str) -> Error {
+    let message = format!("the NATS server refused the subscriptions: {complaint}");
+    Error::failure(Code::Unavailable, Delivery::NotSent, Reason::CONNECT_FAILED, message)
+}

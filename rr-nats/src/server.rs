@@ -14,7 +14,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rr_spi::{Context, Entropy, Error, Intake, Location, OsEntropy, Routes, Server, Shutdown};
+use rr_spi::{
+    Cause, Context, Entropy, Error, Intake, Location, OsEntropy, Routes, Server, Shutdown,
+};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::config::NatsServerConfig;
@@ -192,11 +194,14 @@ struct Site {
     connected: Notify,
 }
 
-/// Closes the connection when the server ends, whoever still holds its counts.
+/// When the server has ended: closes the connection, whoever still holds its counts, and ends
+/// what was let in after the last cancel.
 struct Leave(Arc<Site>);
 
 impl Drop for Leave {
     fn drop(&mut self) {
+        self.0.intake.refuse();
+        self.0.intake.cancel_all(Cause::Shutdown);
         *self.0.lock() = None;
     }
 }

@@ -37,6 +37,8 @@ const LOOK: Duration = Duration::from_millis(2);
 pub struct NatsServer {
     child: Child,
     port: u16,
+    /// The port for other members, when there is a cluster.
+    cluster_port: u16,
     directory: PathBuf,
     config: Option<PathBuf>,
 }
@@ -140,10 +142,38 @@ impl NatsServer {
             fs::write(path, text)?;
         }
         let child = spawn(&directory, config.as_deref(), None)?;
-        let mut server = Self { child, port: 0, directory, config };
-        server.port = server.announced_port().await?;
+        let mut server = Self { child, port: 0, cluster_port: 0, directory, config };
+        (server.port, server.cluster_port) = server.announced_ports().await?;
         server.listening().await?;
         Ok(server)
+    }
+
+    /// Starts a cluster of servers that know each other, on this machine.
+    ///
+    /// Its members announce each other to clients; interest in subjects spreads among them within
+    /// milliseconds, so that a test waits for an answer, not for a time.
+    ///
+    /// # Errors
+    ///
+    /// As [`NatsServer::start`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future kills the servers.
+    pub async fn start_cluster(members: usize) -> io::Result<Vec<Self>> {
+        let mut servers: Vec<Self> = Vec::new();
+        for at in 0..members {
+            let routes: Vec<_> = servers
+                .iter()
+                .map(|server| format!("nats://127.0.0.1:{}", server.cluster_port))
+                .collect();
+            let lines = format!(
+                "server_name: n{at}\ncluster {{ name: rr, listen: \"127.0.0.1:-1\", routes: {routes:?} }}"
+            );
+            let setup = NatsServerSetup::default().with_lines(&lines);
+            servers.push(Self::start_with(&setup).await?);
+        }
+        Ok(servers)
     }
 
     /// Returns the URL, `nats://127.0.0.1:port`.
@@ -220,15 +250,15 @@ impl NatsServer {
         if status.success() { Ok(()) } else { Err(io::Error::other("kill failed")) }
     }
 
-    /// Reads the port from the file that the server writes.
-    async fn announced_port(&mut self) -> io::Result<u16> {
+    /// Reads the ports from the file that the server writes.
+    async fn announced_ports(&mut self) -> io::Result<(u16, u16)> {
         for _ in 0..START_MAX.as_millis() / LOOK.as_millis() {
             self.still_runs()?;
             for entry in fs::read_dir(&self.directory)? {
                 let path = entry?.path();
                 if path.extension().is_some_and(|extension| extension == "ports") {
-                    if let Some(port) = read_port(&path) {
-                        return Ok(port);
+                    if let Some(ports) = read_ports(&path) {
+                        return Ok(ports);
                     }
                 }
             }
@@ -297,8 +327,10 @@ fn binary() -> io::Result<PathBuf> {
     })
 }
 
-/// Reads `{"nats":["nats://127.0.0.1:4222"]}`; `None` while the file is half written.
-fn read_port(path: &Path) -> Option<u16> {
+/// Reads `{"nats":["nats://127.0.0.1:4222"]}`, and `cluster` beside it; `None` while the file is
+/// half written.
+fn read_ports(path: &Path) -> Option<(u16, u16)> {
     let document: serde_json::Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
-    document["nats"][0].as_str()?.rsplit_once(':')?.1.parse().ok()
+    let port = |key: &str| document[key][0].as_str()?.rsplit_once(':')?.1.parse().ok();
+    Some((port("nats")?, port("cluster").unwrap_or(0)))
 }

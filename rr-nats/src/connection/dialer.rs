@@ -33,7 +33,9 @@ impl Dialer {
     pub(crate) async fn dial(&mut self) -> Result<Link, Error> {
         let address = self.addresses[self.next % self.addresses.len()].clone();
         self.next = (self.next + 1) % self.addresses.len();
-        let opened = Link::open(&self.setup, &address, self.entropy.next_u64()).await;
+        // Boxed: the library's connecting takes many kilobytes, once in a long while.
+        let unique = self.entropy.next_u64();
+        let opened = Box::pin(Link::open(&self.setup, &address, unique)).await;
         match &opened {
             Ok(link) => {
                 self.failures = 0;

@@ -107,6 +107,12 @@ impl Link {
         self.signals.proof().subscriptions_denied.clone()
     }
 
+    /// Returns the last error of the server that is about no subject, such as too many
+    /// subscriptions.
+    pub(crate) fn complaint(&self) -> Option<String> {
+        self.signals.proof().complaint.clone()
+    }
+
     pub(crate) fn replies_denied(&self) -> u64 {
         self.signals.replies_denied.load(Ordering::Relaxed)
     }

@@ -39,6 +39,8 @@ pub(super) struct Proof {
     pub(super) seen: u64,
     pub(super) inbox_denied: bool,
     pub(super) subscriptions_denied: Vec<String>,
+    /// The last error that is about nothing we know.
+    pub(super) complaint: Option<String>,
 }
 
 impl Signals {
@@ -85,11 +87,10 @@ impl Signals {
             Event::Disconnected
             | Event::Closed
             | Event::ClientError(ClientError::MaxReconnects) => self.lose(),
-            Event::ServerError(ServerError::Other(text)) => {
-                if let Some(violation) = Violation::parse(&text) {
-                    self.on_violation(violation);
-                }
-            }
+            Event::ServerError(ServerError::Other(text)) => match Violation::parse(&text) {
+                Some(violation) => self.on_violation(violation),
+                None => self.proof().complaint = Some(text),
+            },
             Event::SlowConsumer(_) => {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
             }

@@ -30,6 +30,9 @@ impl Subscriptions {
             Ok(subscriptions)
         });
         let made = made.await.unwrap_or_else(|_| Err(error::not_connected()))?;
+        if let Some(complaint) = link.complaint() {
+            return Err(error::refused(&complaint));
+        }
         let denied = link.subscriptions_denied();
         match site.plan.requests.iter().find(|subject| denied.contains(subject)) {
             // Without cancelling or discovery the service works; without requests it does not.

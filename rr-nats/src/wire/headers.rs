@@ -16,6 +16,12 @@ pub(super) fn put(map: &mut Option<HeaderMap>, name: &'static str, value: &str) 
     map.get_or_insert_default().insert(HeaderName::from_static(name), value);
 }
 
+/// Adds a header whose name and value are known to be fine: printable ASCII, made by us.
+pub(super) fn put_plain(map: &mut Option<HeaderMap>, name: &'static str, value: String) {
+    debug_assert!(value.bytes().all(|byte| byte.is_ascii_graphic()), "made by us: {value}");
+    map.get_or_insert_default().insert(HeaderName::from_static(name), HeaderValue::from(value));
+}
+
 /// Adds the application's headers; those of `-bin` names are encoded.
 pub(super) fn put_all(map: &mut Option<HeaderMap>, headers: &Headers) {
     for (name, value) in headers.iter() {

@@ -1,6 +1,6 @@
 //! The header block of a request.
 
-use async_nats::HeaderMap;
+use async_nats::{HeaderMap, HeaderValue};
 use rr_spi::wire::{
     BAGGAGE, CallHeader, IDEMPOTENCY_KEY, REQUEST_ID, RR, TRACEPARENT, TRACESTATE,
     decode_idempotency_key, encode_idempotency_key,
@@ -9,7 +9,7 @@ use rr_spi::{
     Code, Context, Delivery, Error, Headers, Idempotency, Inbound, Limits, Received, Request,
 };
 
-use super::headers::{put, put_all, receive, sorted};
+use super::headers::{put, put_all, put_plain, receive, sorted};
 
 /// Returns the header block of a request; none when there is nothing to say.
 pub(crate) fn encode_request(
@@ -26,7 +26,7 @@ pub(crate) fn encode_request(
         other => call.idempotency = other.clone(),
     }
     if let Some(text) = call.encode() {
-        put(&mut map, RR, &text);
+        put_plain(&mut map, RR, text);
     }
     let carried = [
         (REQUEST_ID, ctx.request_id()),
@@ -79,41 +79,53 @@ impl Head<'_> {
 /// `ResourceExhausted`, `request-too-large`, when there are too many.
 pub(crate) fn decode_request(map: &HeaderMap) -> Result<Head<'_>, Error> {
     let mut head = Head::default();
-    for (name, values) in sorted(map) {
-        let first = values.first().map(async_nats::HeaderValue::as_str);
-        let is = |known: &str| name.eq_ignore_ascii_case(known);
-        if is(RR) {
-            head.call = CallHeader::decode(only(RR, values)?)?;
-            if head.call.idempotency != Idempotency::Unspecified {
-                head.idempotency = head.call.idempotency.clone();
-            }
-        } else if is(IDEMPOTENCY_KEY) {
-            let key = decode_idempotency_key(only(IDEMPOTENCY_KEY, values)?)?;
-            head.idempotency = Idempotency::Keyed(key);
-        } else if is(REQUEST_ID) {
-            head.request_id = first;
-        } else if is(TRACEPARENT) {
-            head.traceparent = first;
-        } else if is(TRACESTATE) {
-            head.tracestate = first;
-        } else if is(BAGGAGE) {
-            head.baggage = first;
-        } else {
-            for value in values {
-                match receive(&mut head.headers, name, value) {
-                    Received::OverLimit => {
-                        return Err(Limits::default().request_too_large(Delivery::Rejected));
-                    }
-                    Received::Dropped => head.dropped += 1,
-                    _ => {}
-                }
-            }
+    if map.len() > 1 {
+        for (name, values) in sorted(map) {
+            head.take(name, values)?;
         }
+    } else if let Some((name, values)) = map.iter().next() {
+        // The usual one: there is nothing to sort.
+        head.take(name.as_ref(), values)?;
     }
     Ok(head)
 }
 
-fn only<'a>(name: &str, values: &'a [async_nats::HeaderValue]) -> Result<&'a str, Error> {
+impl<'a> Head<'a> {
+    fn take(&mut self, name: &str, values: &'a [HeaderValue]) -> Result<(), Error> {
+        let first = values.first().map(HeaderValue::as_str);
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        if is(RR) {
+            self.call = CallHeader::decode(only(RR, values)?)?;
+            if self.idempotency == Idempotency::Unspecified {
+                self.idempotency = self.call.idempotency.clone();
+            }
+        } else if is(IDEMPOTENCY_KEY) {
+            let key = decode_idempotency_key(only(IDEMPOTENCY_KEY, values)?)?;
+            self.idempotency = Idempotency::Keyed(key);
+        } else if is(REQUEST_ID) {
+            self.request_id = first;
+        } else if is(TRACEPARENT) {
+            self.traceparent = first;
+        } else if is(TRACESTATE) {
+            self.tracestate = first;
+        } else if is(BAGGAGE) {
+            self.baggage = first;
+        } else {
+            for value in values {
+                match receive(&mut self.headers, name, value) {
+                    Received::OverLimit => {
+                        return Err(Limits::default().request_too_large(Delivery::Rejected));
+                    }
+                    Received::Dropped => self.dropped += 1,
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn only<'a>(name: &str, values: &'a [HeaderValue]) -> Result<&'a str, Error> {
     match values {
         [only] => Ok(only.as_str()),
         _ => {
