@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use rr_core::{Code, Context, Delivery, Error, Local, Requester, RequesterExt, Router};
+use rr_core::{
+    Client, Code, Context, Delivery, Error, Requester, RequesterExt, Router, Server, connect, serve,
+};
 
 /// The application: a shop that asks a warehouse before it sells.
 #[derive(Clone)]
@@ -28,9 +30,17 @@ impl Shop {
     }
 }
 
-/// A shop whose warehouse answers as the scenario wants it to.
-fn shop(warehouse: Router) -> Local {
-    Local::new(Shop { warehouse: Arc::new(Local::new(warehouse)) }.router())
+/// A shop whose warehouse answers as the scenario wants it to; both end with it.
+struct Scenario {
+    shop: Client,
+    _servers: [Server; 2],
+}
+
+async fn scenario(name: &str, warehouse: Router) -> Result<Scenario, Error> {
+    let warehouse = serve(&format!("memory://{name}.warehouse"), warehouse).await?;
+    let shop = Shop { warehouse: Arc::new(connect(warehouse.url()).await?) };
+    let shop = serve(&format!("memory://{name}.shop"), shop.router()).await?;
+    Ok(Scenario { shop: connect(shop.url()).await?, _servers: [warehouse, shop] })
 }
 
 async fn three(_item: String) -> Result<u32, Error> {
@@ -41,40 +51,46 @@ async fn down(_item: String) -> Result<u32, Error> {
     Err(Error::new(Code::Unavailable, "the database at 10.0.0.7 is down"))
 }
 
-async fn sells_what_is_there() {
-    let shop = shop(Router::new().route("warehouse.count", three));
-    let sold: String =
-        shop.call(&Context::background(), "shop.sell", "tea").await.expect("three are left");
+async fn sells_what_is_there() -> Result<(), Error> {
+    let scenario = scenario("sells", Router::new().route("warehouse.count", three)).await?;
+    let ctx = Context::background();
+    let sold: String = scenario.shop.call(&ctx, "shop.sell", "tea").await?;
     assert_eq!(sold, "sold tea, 2 left");
+    Ok(())
 }
 
-async fn a_warehouse_that_is_down_is_reported_without_its_secrets() {
-    let shop = shop(Router::new().route("warehouse.count", down));
-    let failed = shop.call::<String>(&Context::background(), "shop.sell", "tea").await;
+async fn a_warehouse_that_is_down_is_reported_without_its_secrets() -> Result<(), Error> {
+    let scenario = scenario("down", Router::new().route("warehouse.count", down)).await?;
+    let ctx = Context::background();
+    let failed = scenario.shop.call::<String>(&ctx, "shop.sell", "tea").await;
     let error = Error::from(failed.expect_err("the warehouse is down"));
     assert_eq!(error.code(), Code::Unavailable);
     // The shop's handler ran, whatever the warehouse says of its own.
     assert_eq!(error.delivery(), Delivery::Processed);
     assert!(!error.message().contains("10.0.0.7"));
+    Ok(())
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() {
-    sells_what_is_there().await;
+async fn main() -> Result<(), Error> {
+    sells_what_is_there().await?;
     println!("ok: sells_what_is_there");
-    a_warehouse_that_is_down_is_reported_without_its_secrets().await;
+    a_warehouse_that_is_down_is_reported_without_its_secrets().await?;
     println!("ok: a_warehouse_that_is_down_is_reported_without_its_secrets");
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use rr_core::Error;
+
     #[tokio::test]
-    async fn sells_what_is_there() {
-        super::sells_what_is_there().await;
+    async fn sells_what_is_there() -> Result<(), Error> {
+        super::sells_what_is_there().await
     }
 
     #[tokio::test]
-    async fn a_warehouse_that_is_down_is_reported_without_its_secrets() {
-        super::a_warehouse_that_is_down_is_reported_without_its_secrets().await;
+    async fn a_warehouse_that_is_down_is_reported_without_its_secrets() -> Result<(), Error> {
+        super::a_warehouse_that_is_down_is_reported_without_its_secrets().await
     }
 }

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize)]
 struct Name {
+    // A Protobuf client leaves out what is empty.
+    #[serde(default)]
     name: String,
 }
 

@@ -10,7 +10,6 @@ use std::task::{Context as TaskContext, Poll, ready};
 use bytes::Bytes;
 use rr_spi::{
     BoxFuture, Context, Error, Idempotency, IdempotencyKey, Request, Requester, Response, Target,
-    defaults,
 };
 
 mod sealed {
@@ -35,6 +34,8 @@ mod sealed {
 /// ```
 pub trait RequesterExt: Requester + sealed::Sealed {
     /// Prepares a typed call: the body is encoded as JSON, and the reply decoded.
+    ///
+    /// A target whose name is not `'static` goes through [`Target::parse`].
     ///
     /// # Errors
     ///
@@ -146,7 +147,8 @@ where
 /// A call that is being prepared; `.await` sends it.
 ///
 /// Its deadline is the context's: bound it with
-/// [`Context::with_timeout`](rr_spi::Context::with_timeout).
+/// [`Context::with_timeout`](rr_spi::Context::with_timeout). Without one, the requester's default
+/// holds: 10 s, unless it was configured otherwise.
 #[must_use = "a call does nothing unless awaited"]
 pub struct Call<'a, R: ?Sized, K> {
     requester: &'a R,
@@ -243,14 +245,8 @@ impl<'a, R: Requester + ?Sized, K: Reply> IntoFuture for Call<'a, R, K> {
         let Self { requester, ctx, request, .. } = self;
         let state = match request {
             Err(error) => State::Failed(Some(error)),
-            Ok(request) if ctx.deadline().is_some() => {
-                State::Running(requester.request(ctx, request))
-            }
-            // The default is applied here, once, so that layers further in share one deadline.
-            Ok(request) => State::Running(Box::pin(async move {
-                let ctx = ctx.or_timeout(defaults::CLIENT_TIMEOUT);
-                requester.request(&ctx, request).await
-            })),
+            // Without a deadline, the requester's own default holds, or that of a stack.
+            Ok(request) => State::Running(requester.request(ctx, request)),
         };
         Calling { state, reply: PhantomData }
     }

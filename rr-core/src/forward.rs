@@ -1,6 +1,6 @@
 //! Answering by calling on: a bridge in one line.
 
-use rr_spi::{Context, Error, Mark, Request, Requester, Responder, Response, async_trait};
+use rr_spi::{Context, Error, Request, Requester, Responder, Response, async_trait};
 
 /// Answers requests by calling on, verbatim: a bridge from one transport to another in one line.
 ///
@@ -27,7 +27,11 @@ pub(crate) struct Forwarder<R>(pub(crate) R);
 #[async_trait]
 impl<R: Requester> Responder for Forwarder<R> {
     async fn respond(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
-        ctx.mark(Mark::Passed);
-        self.0.request(ctx, request).await
+        let passage = ctx.pass();
+        // What a bridge was called with is what it calls on with: the same attempt.
+        let onward = ctx.with_retries(ctx.inbound_retries());
+        let outcome = self.0.request(&onward, request).await;
+        passage.settle(&outcome);
+        outcome
     }
 }

@@ -80,5 +80,5 @@ pub use local::Local;
 pub use router::{Handler, IntoHandler, Router};
 #[cfg(feature = "_serve")]
 pub use serve::shutdown_signal;
-pub use serve::{serve, serve_until};
+pub use serve::{serve, serve_until, serve_with};
 pub use stack::Stack;

@@ -56,12 +56,15 @@ impl Requester for Local {
         let inbound = Inbound::of(attempt.context(), attempt.timeout_millis());
         let (inner, handle) = self.intake.context(inbound);
         attempt.sent();
-        let answered =
-            async { self.intake.handle(&inner, request).await.map_err(Error::into_received) };
-        let outcome = attempt.run(answered).await;
-        if outcome.is_ok() {
-            handle.cancel_with(Cause::Finished);
-        }
-        outcome
+        let mut answered = std::pin::pin!(async {
+            // What the handler answers is no failure of the attempt.
+            Ok(self.intake.handle(&inner, request).await)
+        });
+        // Declared after the handler so that it is dropped before it: a handler that is dropped
+        // can see why.
+        let handle = handle;
+        let outcome = attempt.run(answered.as_mut()).await?;
+        handle.cancel_with(Cause::Finished);
+        outcome.map_err(Error::into_received)
     }
 }

@@ -1,8 +1,9 @@
 //! Serving a router at a URL.
 
 use std::future::Future;
+use std::task::Poll;
 
-use rr_spi::{DrainReport, Error, Server, defaults};
+use rr_spi::{DrainReport, Error, IntakeConfig, Server, defaults};
 
 use crate::client::{scheme, unknown};
 use crate::router::Router;
@@ -26,13 +27,41 @@ use crate::router::Router;
     reason = "it depends on the transports compiled in"
 )]
 pub async fn serve(url: &str, router: impl Into<Router>) -> Result<Server, Error> {
+    serve_with(url, router, IntakeConfig::default()).await
+}
+
+/// Serves a router at a URL, granting what `config` says: requests in flight, time, body sizes.
+///
+/// # Errors
+///
+/// As [`serve`].
+///
+/// # Cancel safety
+///
+/// Dropping the future leaves nothing behind.
+#[allow(
+    clippy::unused_async,
+    unused_variables,
+    reason = "it depends on the transports compiled in"
+)]
+pub async fn serve_with(
+    url: &str,
+    router: impl Into<Router>,
+    config: IntakeConfig,
+) -> Result<Server, Error> {
     match scheme(url).as_str() {
         #[cfg(feature = "http")]
-        "http" | "http+unix" => rr_http::serve(url, router.into()).await,
+        "http" | "http+unix" => {
+            let config = rr_http::HttpServerConfig::default().with_intake(&config);
+            rr_http::serve_with(url, router.into(), config).await
+        }
         #[cfg(feature = "memory")]
-        "memory" => rr_testkit::serve(url, router.into()),
+        "memory" => rr_testkit::serve_with(url, router.into(), config),
         #[cfg(feature = "nats")]
-        "nats" => rr_nats::serve(url, router.into()).await,
+        "nats" => {
+            let config = rr_nats::NatsServerConfig::default().with_intake(&config);
+            rr_nats::serve_with(url, router.into(), config).await
+        }
         scheme => Err(unknown(scheme)),
     }
 }
@@ -64,31 +93,45 @@ pub async fn serve_until(
     signal: impl Future<Output = ()>,
 ) -> Result<DrainReport, Error> {
     let server = serve(url, router).await?;
-    signal.await;
+    let mut signal = std::pin::pin!(signal);
+    let mut ended = std::pin::pin!(server.wait());
+    // A server that ends on its own has nothing left to wait for.
+    std::future::poll_fn(|cx| match signal.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(()),
+        Poll::Pending => ended.as_mut().poll(cx),
+    })
+    .await;
     Ok(server.shutdown(defaults::DRAIN_GRACE).await)
 }
 
 /// Completes on ctrl-c, and on Unix on SIGTERM, which is how orchestrators ask to stop.
+///
+/// From the first call on, these signals no longer end the process by themselves: a second ctrl-c
+/// during a drain does nothing.
 ///
 /// # Cancel safety
 ///
 /// Can be dropped and called again at any time.
 #[cfg(feature = "_serve")]
 pub async fn shutdown_signal() {
+    let mut interrupt = Some(Box::pin(tokio::signal::ctrl_c()));
     #[cfg(unix)]
-    {
+    let mut terminate = {
         use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                biased;
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            return;
+        signal(SignalKind::terminate()).ok()
+    };
+    std::future::poll_fn(|cx| {
+        #[cfg(unix)]
+        if terminate.as_mut().is_some_and(|signal| signal.poll_recv(cx).is_ready()) {
+            return Poll::Ready(());
         }
-    }
-    // Without a handler there is nothing to wait for but the process being killed.
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
-    }
+        match interrupt.as_mut().map(|signal| signal.as_mut().poll(cx)) {
+            Some(Poll::Ready(Ok(()))) => return Poll::Ready(()),
+            // Without a handler, what is left to wait for is the process being killed.
+            Some(Poll::Ready(Err(_))) => interrupt = None,
+            Some(Poll::Pending) | None => {}
+        }
+        Poll::Pending
+    })
+    .await;
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rr_spi::{
     BoxFuture, Context, Endpoint, Error, Middleware, Next, Request, Requester, Responder, Response,
@@ -37,19 +38,28 @@ use rr_spi::{
 /// ```
 pub struct Stack<T> {
     middleware: Vec<Arc<dyn Middleware>>,
+    timeout_default: Duration,
     inner: T,
 }
 
 impl<T> Stack<T> {
     /// Makes a stack with nothing in it.
     pub const fn new(inner: T) -> Self {
-        Self { middleware: Vec::new(), inner }
+        Self { middleware: Vec::new(), timeout_default: defaults::CLIENT_TIMEOUT, inner }
     }
 
     /// Adds a middleware inside of those that are there.
     #[must_use]
     pub fn with(mut self, middleware: impl Middleware) -> Self {
         self.middleware.push(Arc::new(middleware));
+        self
+    }
+
+    /// Replaces the time for a call whose context has no deadline; 10 s by default. It holds once
+    /// there is middleware: an empty stack leaves it to what it is around.
+    #[must_use]
+    pub const fn with_timeout_default(mut self, timeout: Duration) -> Self {
+        self.timeout_default = timeout;
         self
     }
 
@@ -75,7 +85,7 @@ impl<T: Requester> Requester for Stack<T> {
             return next.run(ctx, request);
         }
         Box::pin(async move {
-            let ctx = ctx.or_timeout(defaults::CLIENT_TIMEOUT);
+            let ctx = ctx.or_timeout(self.timeout_default);
             next.run(&ctx, request).await
         })
     }

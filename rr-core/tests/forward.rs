@@ -75,8 +75,7 @@ async fn a_cancel_at_the_front_stops_the_handler_at_the_back() {
     let counter = Arc::clone(&dropped);
     let back = Router::new().route("hang", move |ctx: Context, _: Request| {
         let (counter, seen) = (Arc::clone(&counter), seen.clone());
-        let watched = ctx.clone();
-        tokio::spawn(async move { seen.send(watched.cancelled().await) });
+        tokio::spawn(async move { seen.send(ctx.cancelled().await) });
         async move {
             let _guard = OnDrop(counter);
             std::future::pending::<Result<Response, Error>>().await

@@ -1,1 +1,53 @@
-//! x
+//! HTTP transport for `rr`, over hyper: HTTP/1.1 and HTTP/2, compatible with Connect clients and
+//! servers.
+//!
+//! Applications name `rr-core` with its feature `http` and connect by URL; this crate is what that
+//! feature compiles in. It can be used directly for what a URL cannot say.
+//!
+//! # Map
+//!
+//! | you want to | read |
+//! |---|---|
+//! | send requests | [`HttpRequester`], [`HttpConfig`], [`HttpVersion`] |
+//! | answer requests | [`serve`], [`serve_with`], [`HttpServerConfig`] |
+//! | watch what is open | [`HttpRequester::connections`], [`serve_with_stats`], [`HttpServerStats`] |
+//! | see what a foreign server really said | [`RawReply`] |
+//!
+//! # URLs
+//!
+//! `http://host:port/prefix` and `http+unix:///path/to.sock`, for both ends. The query of a
+//! requester's URL sets fields of [`HttpConfig`]: `?version=h2c` speaks HTTP/2 with prior
+//! knowledge. A server answers both versions on one port.
+//!
+//! # Examples
+//!
+//! ```no_run
+//! use rr_http::HttpRequester;
+//! use rr_spi::{Context, Request, Requester};
+//!
+//! # async fn example() -> Result<(), rr_spi::Error> {
+//! let client = HttpRequester::connect("http://127.0.0.1:8080").await?;
+//! let request = Request::new("service.ping".try_into()?, "hello");
+//! let response = client.request(&Context::background(), request).await?;
+//! # drop(response);
+//! # Ok(())
+//! # }
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod body;
+mod config;
+mod duration;
+mod endpoint;
+mod error;
+mod pool;
+mod requester;
+mod server;
+mod socket;
+mod wire;
+
+pub use config::{HttpConfig, HttpServerConfig, HttpVersion};
+pub use error::RawReply;
+pub use requester::HttpRequester;
+pub use server::{HttpServerStats, serve, serve_with, serve_with_stats};

@@ -1,5 +1,7 @@
 //! What an error says of the handler agrees with what the handler says of itself.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests, outside of any test function")]
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -51,7 +53,9 @@ async fn calls_under_cuts(query: &str) -> Tally {
     let mut routes = Routes::new();
     let counter = Arc::new(Counter { runs: Arc::clone(&runs) });
     routes.insert(Route::Target("t".into()), Declared::Unspecified, counter).unwrap();
-    let server = rr_http::serve("http://127.0.0.1:0", routes).await.unwrap();
+    // Fewer places than calls under way, so that some are refused.
+    let config = rr_http::HttpServerConfig::default().with_in_flight_max(CONCURRENCY / 4);
+    let server = rr_http::serve_with("http://127.0.0.1:0", routes, config).await.unwrap();
     let upstream: SocketAddr = server.url().strip_prefix("http://").unwrap().parse().unwrap();
     let proxy = Arc::new(TcpProxy::start(upstream).await.unwrap());
     let url = format!("http://{}{query}", proxy.address());
@@ -61,7 +65,7 @@ async fn calls_under_cuts(query: &str) -> Tally {
     let cutting = Arc::clone(&proxy);
     let cuts = tokio::spawn(async move {
         loop {
-            tokio::time::sleep(Duration::from_millis(1 + entropy.next_u64() % 12)).await;
+            tokio::time::sleep(Duration::from_millis(1 + entropy.next_u64() % 60)).await;
             cutting.cut();
         }
     });
@@ -140,8 +144,9 @@ impl Tally {
     fn assert(&self) {
         assert!(self.lies.is_empty(), "calls whose delivery is a lie: {:?}", self.lies);
         assert!(self.run_twice.is_empty(), "calls that ran twice: {:?}", self.run_twice);
-        // A run in which nothing was cut, or nothing got through, proves nothing.
-        assert!(self.answered > 100 && self.unknown > 100, "{self:?}");
+        // A run in which nothing was cut, or refused, or got through, proves nothing.
+        let least = self.answered.min(self.unknown).min(self.unexecuted);
+        assert!(least > 50, "{self:?}");
     }
 }
 

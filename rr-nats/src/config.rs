@@ -338,6 +338,20 @@ impl NatsServerConfig {
         Ok(self)
     }
 
+    /// Replaces what every transport's server has in common: requests in flight, time, body sizes.
+    #[must_use]
+    pub fn with_intake(self, intake: &IntakeConfig) -> Self {
+        Self {
+            in_flight_max: intake.in_flight_max,
+            timeout_default: intake.timeout_default,
+            timeout_min: intake.timeout_min,
+            timeout_max: intake.timeout_max,
+            request_bytes_max: intake.limits.request_bytes_max,
+            response_bytes_max: intake.limits.response_bytes_max,
+            ..self
+        }
+    }
+
     pub(crate) fn intake(&self) -> IntakeConfig {
         let limits = Limits::default()
             .with_request_bytes_max(self.request_bytes_max)

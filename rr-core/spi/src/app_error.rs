@@ -8,7 +8,9 @@ use crate::error::{Code, Detail, Error, Reason};
 /// An application's own error type, carried as a detail of its declared name.
 ///
 /// It reaches a typed caller as a value again. It is an answer, not a failure of the call: retry
-/// and breaker count it as a success.
+/// and breaker count it as a success. Encoded it may take 8 KiB
+/// ([`ERROR_DETAIL_BYTES_MAX`](crate::defaults::ERROR_DETAIL_BYTES_MAX)); a larger one arrives without
+/// its value, as an ordinary error.
 ///
 /// # Examples
 ///

@@ -45,7 +45,7 @@ impl Attempt {
     pub fn start(ctx: &Context, default: Duration) -> Result<Self, Error> {
         match ctx.cause() {
             None => Ok(Self { ctx: ctx.or_timeout(default), sent: AtomicBool::new(false) }),
-            Some(cause) => Err(Error::from_cause(cause, Delivery::NotSent)),
+            Some(cause) => Err(Error::of_ended(cause, Delivery::NotSent)),
         }
     }
 
@@ -94,7 +94,7 @@ impl Attempt {
     where
         F: Future<Output = Result<T, Error>>,
     {
-        Run { race: Race::checked(&self.ctx, future), attempt: self }
+        Run { race: self.ctx.race(future), attempt: self }
     }
 }
 
@@ -125,7 +125,7 @@ impl<T, F: Future<Output = Result<T, Error>>> Future for Run<'_, F> {
         let this = self.project();
         Poll::Ready(match ready!(this.race.poll(cx)) {
             Ok(output) => output,
-            Err(cause) => Err(Error::from_cause(cause, this.attempt.delivery())),
+            Err(cause) => Err(Error::of_ended(cause, this.attempt.delivery())),
         })
     }
 }

@@ -50,7 +50,9 @@ pub use bytes::Bytes;
 
 pub use app_error::{AppError, HandlerError};
 pub use attempt::{Attempt, Run};
-pub use context::{CancelHandle, Cause, Context, Criticality, Deadline, Mark, Race, Shield};
+pub use context::{
+    CancelHandle, Cause, Context, Criticality, Deadline, Mark, Passage, Race, Shield,
+};
 pub use entropy::{Entropy, OsEntropy, SeededEntropy};
 pub use error::{AttemptRecord, Code, Delivery, Detail, Error, Origin, Reason, RetryHint};
 pub use headers::{Headers, Received};

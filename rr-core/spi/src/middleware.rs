@@ -19,6 +19,8 @@ use crate::routes::Found;
 /// # Contract
 ///
 /// * `next.run(ctx, request)` goes on; it may be run several times, or not at all.
+/// * Whoever runs `next` several times and returns an error returns the worst of their deliveries:
+///   one run that may have happened is not undone by another that did not.
 /// * An error that a middleware makes itself is an [`Error::failure`] and states its delivery.
 ///   On the responder's side, what is refused before `next` ran leaves as `Rejected`.
 ///

@@ -173,7 +173,7 @@ impl Routes {
                 None => self.fallback.as_ref(),
             },
         };
-        entry.map(|entry| Found { entry }).ok_or_else(|| {
+        entry.map(|entry| Found { entry, root: None }).ok_or_else(|| {
             Error::failure(
                 Code::Unimplemented,
                 Delivery::Rejected,
@@ -244,7 +244,9 @@ fn taken(route: &Route) -> Error {
 /// Who answers a target.
 #[derive(Clone, Copy, Debug)]
 pub struct Found<'a> {
-    pub(crate) entry: &'a Entry,
+    entry: &'a Entry,
+    /// The context that the server made, where middleware might go on with another one.
+    root: Option<&'a Context>,
 }
 
 impl<'a> Found<'a> {
@@ -254,8 +256,14 @@ impl<'a> Found<'a> {
         self.entry.declared
     }
 
-    /// Runs the middleware of the route, then its responder.
-    pub(crate) fn run<'f>(
+    /// Tells whether nothing stands between the server and a responder that does not mark itself.
+    pub(crate) fn is_direct(self) -> bool {
+        self.entry.marks && self.entry.middleware.is_empty()
+    }
+
+    /// Enters the route: its middleware, then its responder. A direct one is marked here, and
+    /// whoever polls the future re-scopes what comes out.
+    pub(crate) fn enter<'f>(
         self,
         ctx: &'f Context,
         request: Request,
@@ -263,10 +271,15 @@ impl<'a> Found<'a> {
     where
         'a: 'f,
     {
-        Next::new(&self.entry.middleware, Endpoint::Route(self)).run(ctx, request)
+        if self.is_direct() {
+            ctx.mark_ran();
+            return self.entry.responder.respond(ctx, request);
+        }
+        let found = Found { entry: self.entry, root: Some(ctx) };
+        Next::new(&self.entry.middleware, Endpoint::Route(found)).run(ctx, request)
     }
 
-    /// Runs the responder, marking the call as run and re-scoping what comes out.
+    /// Runs the responder at the end of its middleware.
     pub(crate) fn respond<'f>(
         self,
         ctx: &'f Context,
@@ -275,14 +288,40 @@ impl<'a> Found<'a> {
     where
         'a: 'f,
     {
-        let entry = self.entry;
+        let Self { entry, root } = self;
+        if let Some(root) = root.filter(|root| entry.marks || !ctx.shares_mark_with(root)) {
+            // Also where middleware went on with a context of its own: what marks that one is
+            // not seen by the server, and the handler is about to run.
+            root.mark_ran();
+        }
         if !entry.marks {
             return entry.responder.respond(ctx, request);
         }
-        Box::pin(async move {
-            ctx.mark(crate::Mark::Ran);
-            entry.responder.respond(ctx, request).await.map_err(rescope)
-        })
+        ctx.mark_ran();
+        Box::pin(async move { entry.responder.respond(ctx, request).await.map_err(rescope) })
+    }
+}
+
+impl Responder for Routes {
+    /// Answers as one handler: a target that nobody answers is this handler's own error.
+    fn respond<'a, 'c, 'f>(
+        &'a self,
+        ctx: &'c Context,
+        request: Request,
+    ) -> BoxFuture<'f, Result<Response, Error>>
+    where
+        'a: 'f,
+        'c: 'f,
+    {
+        match self.find(&request.target) {
+            Ok(found) => {
+                Next::new(&found.entry.middleware, Endpoint::Route(found)).run(ctx, request)
+            }
+            Err(error) => {
+                let error = Error::new(error.code(), error.message().to_owned());
+                Box::pin(std::future::ready(Err(error.with_reason(Reason::NO_SUCH_TARGET))))
+            }
+        }
     }
 }
 
@@ -314,7 +353,7 @@ mod tests {
     async fn ask(routes: &Routes, target: &str) -> Result<Response, Error> {
         let target = Target::parse(target)?;
         let found = routes.find(&target)?;
-        found.run(&Context::background(), Request::new(target.clone(), "")).await
+        found.enter(&Context::background(), Request::new(target.clone(), "")).await
     }
 
     #[tokio::test]

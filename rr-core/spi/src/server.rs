@@ -4,7 +4,10 @@ use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
+
+use pin_project_lite::pin_project;
 
 use crate::context::{CancelHandle, Cause, Context, Deadline};
 use crate::intake::Intake;
@@ -17,7 +20,7 @@ const FLUSH: Duration = Duration::from_millis(500);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DrainReport {
-    /// Requests that were in flight and came to their own end.
+    /// Requests that were in flight and came to their own end, or whose callers went.
     pub completed: u64,
     /// Requests that were cancelled when the grace was over.
     pub aborted: u64,
@@ -138,7 +141,8 @@ impl Server {
     }
 
     /// Drains the server: refuses newcomers, lets requests in flight finish, and cancels what is
-    /// left after `grace` with [`Cause::Shutdown`].
+    /// left after `grace` with [`Cause::Shutdown`]. Replies of those may then take half a second to
+    /// leave, and connections as long to close. Shielded work is waited for within the grace only.
     ///
     /// May be called again, or from several places: the shortest grace holds, and each call
     /// returns the same report.
@@ -193,11 +197,9 @@ struct Supervisor {
 
 impl Supervisor {
     async fn run(self, transport: impl Future<Output = ()>) {
-        let mut transport = pin!(transport);
+        let mut transport = pin!(Fuse { inner: transport, done: false });
         if self.draining.race(transport.as_mut()).await.is_ok() {
             // It ended on its own: its socket is lost, and what is in flight can answer nobody.
-            self.intake.drain();
-            self.intake.cancel_all(Cause::Shutdown);
             return;
         }
         let drained = async {
@@ -205,17 +207,20 @@ impl Supervisor {
             // By value or detached from a connection, work may outlive the transport's own.
             self.intake.idle().await;
         };
-        let mut drained = pin!(drained);
-        if self.within_grace(drained.as_mut()).await {
+        if self.within_grace(pin!(drained)).await {
             return;
         }
         self.intake.cancel_all(Cause::Shutdown);
-        let flush = self.alive.with_timeout(FLUSH);
-        if flush.race(drained.as_mut()).await.is_ok() {
+        // Nothing ends shielded work; it goes on, and is not waited for any longer.
+        let flushed = async {
+            transport.as_mut().await;
+            self.intake.no_requests().await;
+        };
+        if self.alive.with_timeout(FLUSH).race(flushed).await.is_ok() {
             return;
         }
         self.closing.cancel_with(Cause::Shutdown);
-        let _ = self.alive.with_timeout(FLUSH).race(drained).await;
+        let _ = self.alive.with_timeout(FLUSH).race(transport.as_mut()).await;
     }
 
     /// Runs the drain until the grace is over; a later, shorter grace counts from its own call.
@@ -234,6 +239,37 @@ impl Supervisor {
                 Err(_) => return false,
             }
         }
+    }
+}
+
+impl Drop for Supervisor {
+    /// However the server ends, by a panic of its transport too, it takes no more work and leaves
+    /// none behind.
+    fn drop(&mut self) {
+        self.intake.drain();
+        self.intake.cancel_all(Cause::Shutdown);
+    }
+}
+
+pin_project! {
+    /// A future that may be awaited again after it has completed.
+    struct Fuse<F> {
+        #[pin]
+        inner: F,
+        done: bool,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Fuse<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
+        let this = self.project();
+        if !*this.done {
+            ready!(this.inner.poll(cx));
+            *this.done = true;
+        }
+        Poll::Ready(())
     }
 }
 
@@ -325,6 +361,32 @@ mod tests {
         drop(server);
         intake.idle().await;
         assert!(intake.is_draining());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_transport_that_panics_leaves_nothing_running() {
+        let mut routes = Routes::new();
+        routes.insert(Route::Fallback, Declared::Unspecified, Arc::new(Hang)).unwrap();
+        let intake = Intake::new(routes, IntakeConfig::default());
+        let server = Server::spawn("test://".into(), intake.clone(), |_| async {
+            tokio::time::sleep(ms(10)).await;
+            panic!("the transport is broken");
+        });
+        hang(intake.clone());
+        tokio::time::timeout(ms(20), server.wait()).await.unwrap();
+        tokio::time::timeout(ms(20), intake.idle()).await.unwrap();
+        assert!(intake.is_draining());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn shielded_work_is_waited_for_within_the_grace_only() {
+        let (server, intake) = server();
+        let (ctx, _handle) = intake.context(Inbound::default());
+        let shielded = ctx.shield(tokio::time::sleep(ms(5_000)));
+        let start = Instant::now();
+        server.shutdown(ms(100)).await;
+        assert!(start.elapsed() < ms(300), "{:?}", start.elapsed());
+        shielded.await;
     }
 
     #[tokio::test(start_paused = true)]

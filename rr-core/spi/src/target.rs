@@ -14,7 +14,8 @@ const TARGET_BYTES_MAX: usize = 256;
 ///
 /// `ping` is the method `ping` of no service; `acme.orders.v1.Place` is the method `Place` of the
 /// service `acme.orders.v1`. Tokens are `[A-Za-z0-9_-]+`, 256 bytes in all, and case matters.
-/// A target made of a `&'static str` costs no allocation.
+/// A target made of a `&'static str` costs no allocation; a name that lives shorter goes through
+/// [`Target::parse`].
 ///
 /// # Examples
 ///
@@ -156,6 +157,18 @@ impl PartialEq for Target {
 }
 
 impl Eq for Target {}
+
+impl PartialEq<str> for Target {
+    fn eq(&self, other: &str) -> bool {
+        self.as_str() == other
+    }
+}
+
+impl PartialEq<&str> for Target {
+    fn eq(&self, other: &&str) -> bool {
+        self.as_str() == *other
+    }
+}
 
 impl std::hash::Hash for Target {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {

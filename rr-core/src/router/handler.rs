@@ -15,6 +15,14 @@ use crate::forward::{Forward, Forwarder};
 /// Something that can be routed; see [`Router`](crate::Router) for the forms.
 ///
 /// `M` only tells the forms apart and is always inferred.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be routed",
+    label = "not a handler",
+    note = "a handler is `async fn(Context, Request)`, `async fn(Context, T)` or `async fn(T)`, with an owned Context",
+    note = "it returns `Result<Response, E>` on bytes, or `Result<U, E>` where `T: DeserializeOwned` and `U: Serialize`",
+    note = "`E` is `Error`, an `AppError` or a `CallError`; a method without input takes `(): ()`",
+    note = "its future must be `Send + 'static`; a closure names the types of its arguments"
+)]
 pub trait IntoHandler<M>: Sized {
     /// Turns it into a handler.
     fn into_handler(self) -> Handler;
@@ -141,7 +149,7 @@ where
 
 #[cfg(feature = "json")]
 mod typed {
-    use rr_spi::{Mark, rescope, wire};
+    use rr_spi::{rescope, wire};
     use serde::Serialize;
     use serde::de::DeserializeOwned;
 
@@ -211,7 +219,7 @@ mod typed {
                 let untyped = !request.headers.contains(wire::CONTENT_TYPE);
                 drop(request);
                 // Decoded: from here on it is the handler that answers.
-                ctx.mark(Mark::Ran);
+                ctx.mark_ran();
                 let outcome = (self.call)(ctx.clone(), value).await;
                 let value = outcome.map_err(|error| rescope(error.into_handler_error()))?;
                 let mut response = Response::new(Json::encode(&value).map_err(rescope)?);

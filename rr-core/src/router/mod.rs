@@ -5,7 +5,10 @@ mod handler;
 use std::fmt;
 use std::sync::Arc;
 
-use rr_spi::{Error, Middleware, Route, Routes};
+use rr_spi::{
+    BoxFuture, Context, Endpoint, Error, Middleware, Next, Request, Responder, Response, Route,
+    Routes,
+};
 
 pub use handler::{Handler, IntoHandler};
 
@@ -13,8 +16,9 @@ pub use handler::{Handler, IntoHandler};
 ///
 /// Takes responders, `Arc<dyn Responder>`, [`Forward`](crate::Forward), and async functions and
 /// closures of the forms `async fn(Context, Request)`, `async fn(Context, T)` and `async fn(T)`,
-/// where `T` and the result are (de)serializable. Errors may be [`Error`], an
-/// [`AppError`](rr_spi::AppError) or a [`CallError`](crate::CallError).
+/// where `T` and the result are (de)serializable; a method without input takes `(): ()`. Errors may
+/// be [`Error`], an [`AppError`](rr_spi::AppError) or a [`CallError`](crate::CallError). In a handler
+/// that returns `CallError<A>`, another call's failure goes on with `.map_err(Error::from)?`.
 ///
 /// # Examples
 ///
@@ -137,6 +141,22 @@ impl From<Router> for Routes {
             return router.routes;
         }
         router.routes.wrap(&router.middleware)
+    }
+}
+
+impl Responder for Router {
+    /// Answers as one handler: what its middleware or its routes refuse counts as run. To take its
+    /// routes in as they are, use [`Router::merge`].
+    fn respond<'a, 'c, 'f>(
+        &'a self,
+        ctx: &'c Context,
+        request: Request,
+    ) -> BoxFuture<'f, Result<Response, Error>>
+    where
+        'a: 'f,
+        'c: 'f,
+    {
+        Next::new(&self.middleware, Endpoint::Responder(&self.routes)).run(ctx, request)
     }
 }
 

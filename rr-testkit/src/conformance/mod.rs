@@ -1,1 +1,111 @@
 //! The conformance suite: what every transport must do, case by case.
+//!
+//! A transport, ours or a stranger's, writes a [`Harness`] and runs every case with one line. Each
+//! case becomes a `#[test]` of its own, in a module named after its group:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! use rr_spi::{DrainReport, Error, Intake, Requester, Routes, async_trait};
+//! use rr_testkit::conformance::{Harness, Live, Rig, StartOptions, Timing};
+//! use rr_testkit::{Loopback, MemoryConfig, loopback_with};
+//!
+//! struct Memory;
+//!
+//! #[async_trait]
+//! impl Harness for Memory {
+//!     fn name(&self) -> &str {
+//!         "memory"
+//!     }
+//!
+//!     fn timing(&self) -> Timing {
+//!         Timing::Virtual
+//!     }
+//!
+//!     async fn start(&self, routes: Routes, options: StartOptions) -> Result<Box<dyn Rig>, Error> {
+//!         let client = MemoryConfig::default()
+//!             .with_timeout_default(options.client_timeout)
+//!             .with_limits(options.client_limits);
+//!         Ok(Box::new(Running(loopback_with(routes, options.server, client))))
+//!     }
+//! }
+//!
+//! struct Running(Loopback);
+//!
+//! #[async_trait]
+//! impl Rig for Running {
+//!     fn requester(&self) -> Arc<dyn Requester> {
+//!         Arc::new(self.0.requester())
+//!     }
+//!
+//!     async fn connect_again(&self) -> Result<Arc<dyn Requester>, Error> {
+//!         Ok(self.requester())
+//!     }
+//!
+//!     async fn stop(&self, grace: Duration) -> DrainReport {
+//!         self.0.server().shutdown(grace).await
+//!     }
+//!
+//!     fn live(&self) -> Live {
+//!         Live::default().with_in_flight(self.0.server().in_flight())
+//!     }
+//! }
+//!
+//! rr_testkit::conformance!(Memory);
+//!
+//! // Or all at once, without stopping at the first failure:
+//! use rr_testkit::conformance::{Plan, run};
+//! let report = run(Memory, &Plan::v1().only("round_trip/*"));
+//! println!("{report}");
+//! report.assert();
+//! ```
+//!
+//! # Map
+//!
+//! | you want to | read |
+//! |---|---|
+//! | start your transport for the suite | [`Harness`], [`Rig`], [`StartOptions`] |
+//! | say what it cannot do | [`Capabilities`] |
+//! | run it in virtual or in real time | [`Timing`] |
+//! | leave out a case, or expect it to fail | [`Plan`] |
+//! | read what came out | [`Report`], [`Outcome`] |
+//! | know every case | [`cases`] |
+//!
+//! # What every case checks besides its own matter
+//!
+//! The [`Lab`] counts how often each request ran. An error that says `NotSent` or `Rejected` for
+//! a request that ran, a request that ran twice, and an answer to a request that never ran fail
+//! whatever case they happen in.
+//!
+//! # Not yet in the plan
+//!
+//! | case | waits for |
+//! |---|---|
+//! | `round_trip/typed_equals_raw` | typed calls: they are rr-core's, and reach the suite as closures |
+//! | `deadline/malformed_is_invalid_argument` | `Rig::raw`: a peer that writes below the API |
+//! | `deadline/expired_on_arrival_does_not_run` | `Rig::raw`: a requester never sends what has expired |
+//! | `errors/unknown_code_tolerated` | `Rig::raw` |
+//! | `errors/malformed_reply_is_bad_response` | `Rig::raw` |
+//! | groups concurrency, delivery, reconnect, leak | link control, seeded faults, live counts |
+//! | group idempotency | the middleware that suppresses duplicates |
+
+mod capabilities;
+mod cases;
+mod harness;
+mod lab;
+mod list;
+mod options;
+mod plan;
+mod report;
+mod runner;
+mod stage;
+
+pub use capabilities::{Capabilities, Capability};
+pub use harness::{Harness, Live, Rig, Timing};
+pub use lab::Lab;
+pub use list::{Case, Level, cases};
+pub use options::StartOptions;
+pub use plan::Plan;
+pub use report::{Outcome, Report, Row};
+pub use runner::{check, run, run_case};

@@ -16,7 +16,7 @@ const NAME_BYTES_MAX: usize = 128;
 /// Where requesters and a server of one name meet; either may come first.
 #[derive(Debug, Default)]
 pub(crate) struct Meeting {
-    server: Mutex<Option<Intake>>,
+    server: Mutex<Option<Occupant>>,
     arrived: Notify,
 }
 
@@ -46,7 +46,7 @@ impl Meeting {
 
     /// Returns the server that is there, if any.
     pub(super) fn server(&self) -> Option<Intake> {
-        lock(&self.server).clone()
+        lock(&self.server).as_ref().map(|occupant| occupant.intake.clone())
     }
 
     /// Waits until a server is there.
@@ -65,24 +65,40 @@ impl Meeting {
     /// Takes the server's place, until the returned guard is dropped.
     pub(super) fn enter(self: &Arc<Self>, intake: Intake) -> Result<Place, Error> {
         let mut server = lock(&self.server);
-        if server.is_some() {
+        let gone = |intake: &Intake| intake.is_draining() && intake.in_flight() == 0;
+        if server.as_ref().is_some_and(|occupant| !gone(&occupant.intake)) {
             let text = "the name is served already in this process";
             return Err(Error::failure(Code::AlreadyExists, Delivery::NotSent, None, text)
-                .with_hint("shut the other server down first, or use another name"));
+                .with_hint("await the other server's shutdown first, or use another name"));
         }
-        *server = Some(intake);
+        let token = Arc::new(());
+        *server = Some(Occupant { intake, token: Arc::clone(&token) });
         self.arrived.notify_waiters();
-        Ok(Place(Arc::clone(self)))
+        Ok(Place { meeting: Arc::clone(self), token })
     }
+}
+
+/// The server that is there. The token tells it from a successor.
+#[derive(Debug)]
+struct Occupant {
+    intake: Intake,
+    token: Arc<()>,
 }
 
 /// The server's place at a meeting; dropping it leaves.
 #[derive(Debug)]
-pub(super) struct Place(Arc<Meeting>);
+pub(super) struct Place {
+    meeting: Arc<Meeting>,
+    token: Arc<()>,
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        *lock(&self.0.server) = None;
+        let mut server = lock(&self.meeting.server);
+        // A successor may have come once nothing was in flight here any more.
+        if server.as_ref().is_some_and(|occupant| Arc::ptr_eq(&occupant.token, &self.token)) {
+            *server = None;
+        }
     }
 }
 

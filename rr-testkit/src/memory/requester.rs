@@ -45,8 +45,8 @@ impl MemoryConfig {
 
 /// Sends requests by value to the server of the same name in this process.
 ///
-/// The handler runs in a task of its own, as it would behind a network: dropping the call tells
-/// it to stop, and does not stop it by itself.
+/// The handler runs in a task of its own on the caller's runtime: dropping the call tells it to
+/// stop, as it would behind a network, and does not stop it by itself.
 #[derive(Clone, Debug)]
 pub struct MemoryRequester {
     meeting: Arc<Meeting>,
@@ -122,7 +122,7 @@ async fn exchange(attempt: &Attempt, intake: &Intake, request: Request) -> Resul
         let _ = reply.send(outcome.map_err(Error::into_received));
     });
     let outcome = answered.await.unwrap_or_else(|_| {
-        let text = "the server's runtime ended before it answered";
+        let text = "the runtime that the handler ran on ended";
         Err(Error::failure(Code::Unavailable, Delivery::Unknown, Reason::CONNECTION_LOST, text))
     });
     handle.cancel_with(Cause::Finished);

@@ -1,6 +1,13 @@
 //! What a server knows of a request it handles: how far it got, and on whose account it runs.
 
+use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+
+use super::Context;
+use crate::error::{Delivery, Error};
+use crate::intake::Ledger;
+use crate::response::Response;
 
 /// How far a call got on the server's side; it only ever goes up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,26 +26,125 @@ pub enum Mark {
 /// The server's side of an inbound context.
 pub(crate) struct InboundState {
     mark: AtomicU8,
-    pub(crate) account: Account,
+    /// The worst that is known of the runs elsewhere, as a [`Delivery`].
+    passed: AtomicU8,
+    retries: u32,
+    pub(super) ledger: Arc<Ledger>,
 }
 
-/// Whoever waits for the work of a call: the intake that admitted it.
-pub(crate) type Account = std::sync::Arc<crate::intake::Shared>;
-
 impl InboundState {
-    pub(super) fn new(account: Account) -> Self {
-        Self { mark: AtomicU8::new(Mark::NotRun as u8), account }
+    pub(super) fn new(retries: u32, ledger: Arc<Ledger>) -> Self {
+        let (mark, passed) = (AtomicU8::new(Mark::NotRun as u8), AtomicU8::new(0));
+        Self { mark, passed, retries, ledger }
     }
 
-    pub(super) fn raise(&self, mark: Mark) {
+    fn raise(&self, mark: Mark) {
         self.mark.fetch_max(mark as u8, Ordering::Relaxed);
     }
 
-    pub(super) fn mark(&self) -> Mark {
+    fn mark(&self) -> Mark {
         match self.mark.load(Ordering::Relaxed) {
             0 => Mark::NotRun,
             1 => Mark::Passed,
             _ => Mark::Ran,
+        }
+    }
+}
+
+/// Deliveries from the one that says least of a run to the one that says most.
+const DELIVERIES: [Delivery; 4] =
+    [Delivery::NotSent, Delivery::Rejected, Delivery::Unknown, Delivery::Processed];
+
+/// A run elsewhere that a call waits on; see [`Context::pass`].
+#[must_use = "dropping it says that nothing is known of the run"]
+pub struct Passage<'a> {
+    ctx: &'a Context,
+    delivery: Delivery,
+}
+
+impl Passage<'_> {
+    /// Records what became of the run: the call's own error cannot say less from here on.
+    pub fn settle(mut self, outcome: &Result<Response, Error>) {
+        self.delivery = outcome.as_ref().map_or_else(Error::delivery, |_| Delivery::Processed);
+    }
+}
+
+impl Drop for Passage<'_> {
+    fn drop(&mut self) {
+        if let Some(inbound) = self.ctx.inbound() {
+            inbound.passed.fetch_max(self.delivery as u8, Ordering::Relaxed);
+        }
+    }
+}
+
+impl fmt::Debug for Passage<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Passage").field("delivery", &self.delivery).finish_non_exhaustive()
+    }
+}
+
+impl Context {
+    /// Records that the handler has been entered: from now on every error is `Processed`.
+    ///
+    /// For wrappers that are routed unmarked. Does nothing on a context that no server made.
+    pub fn mark_ran(&self) {
+        if let Some(inbound) = self.inbound() {
+            inbound.raise(Mark::Ran);
+        }
+    }
+
+    /// Records that the call waits on another run, elsewhere, until the passage is settled.
+    ///
+    /// For bridges, and for whoever joins a run that is under way. A passage that is dropped
+    /// unsettled says `Unknown`; of several, the worst counts.
+    pub fn pass(&self) -> Passage<'_> {
+        if let Some(inbound) = self.inbound() {
+            inbound.raise(Mark::Passed);
+        }
+        Passage { ctx: self, delivery: Delivery::Unknown }
+    }
+
+    /// Returns how far the call got that this context belongs to.
+    #[must_use]
+    pub fn marked(&self) -> Mark {
+        self.inbound().map_or(Mark::NotRun, InboundState::mark)
+    }
+
+    /// Returns how many attempts preceded the one that is being handled; 0 on the first, and on a
+    /// context that no server made.
+    #[must_use]
+    pub fn inbound_retries(&self) -> u32 {
+        self.inbound().map_or(0, |inbound| inbound.retries)
+    }
+
+    /// Returns the worst that is known of the runs elsewhere.
+    pub(crate) fn passed(&self) -> Delivery {
+        let worst = self.inbound().map_or(0, |inbound| inbound.passed.load(Ordering::Relaxed));
+        DELIVERIES[usize::from(worst).min(DELIVERIES.len() - 1)]
+    }
+
+    /// Tells whether the server of this ledger made the context.
+    pub(crate) fn is_of(&self, ledger: &Arc<Ledger>) -> bool {
+        self.inbound().is_some_and(|inbound| Arc::ptr_eq(&inbound.ledger, ledger))
+    }
+
+    /// Tells whether a mark on one of them is a mark on the other.
+    pub(crate) fn shares_mark_with(&self, other: &Self) -> bool {
+        match (self.inbound(), other.inbound()) {
+            (Some(own), Some(others)) => std::ptr::eq(own, others),
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deliveries_stand_at_their_own_numbers() {
+        for (at, delivery) in DELIVERIES.into_iter().enumerate() {
+            assert_eq!(delivery as usize, at);
         }
     }
 }

@@ -16,18 +16,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::intake::Ledger;
 
 use node::Node;
 
 pub use data::Criticality;
 pub use deadline::Deadline;
-pub use inbound::Mark;
+pub use inbound::{Mark, Passage};
 pub use race::Race;
 pub use scope::{CancelHandle, Cause};
 pub use shield::Shield;
 
 pub(crate) use data::Data;
-pub(crate) use inbound::{Account, InboundState};
+pub(crate) use inbound::InboundState;
 
 /// What bounds a call and travels with it: deadline, cancellation, trace context, baggage.
 ///
@@ -114,7 +115,8 @@ impl Context {
         self.deadline.map(Deadline::remaining)
     }
 
-    /// Returns how many attempts of this call preceded this one; 0 on the first.
+    /// Returns how many attempts of the call that is made with this context preceded this one; 0 on
+    /// the first. What a handler was called with is [`Context::inbound_retries`].
     #[must_use]
     pub fn retries(&self) -> u32 {
         self.retries
@@ -136,11 +138,11 @@ impl Context {
     }
 
     /// Returns a context with the trace, baggage and values of this one, without its deadline and
-    /// cancellation: for work that goes on after the call.
+    /// cancellation: for work that goes on after the call, such as what is shielded.
     #[must_use]
     pub fn detached(&self) -> Self {
-        let data = self.data_arc().cloned();
-        let rest = data.map(|data| Arc::new(Node { data: Some(data), ..Node::default() }));
+        // The link upwards stays, so that a server still knows its call by it.
+        let rest = self.rest.as_ref().map(|node| Arc::new(Node::detached_from(node)));
         Self { rest, ..Self::background() }
     }
 
@@ -152,6 +154,10 @@ impl Context {
     /// # Errors
     ///
     /// The [`Cause`] when the context ended first.
+    ///
+    /// # Panics
+    ///
+    /// With a deadline, when polled outside of a tokio runtime whose time is enabled.
     ///
     /// # Cancel safety
     ///
@@ -175,16 +181,28 @@ impl Context {
     /// Returns why the context has ended, or `None` while it has not.
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
-        if self.deadline.is_some_and(Deadline::has_passed) {
-            return Some(Cause::DeadlineExceeded);
-        }
-        self.scope_cause()
+        let expired = || self.deadline.filter(|deadline| deadline.has_passed());
+        self.scope_cause().or_else(|| expired().map(|_| Cause::DeadlineExceeded))
     }
 
     /// Runs a future to its end, on the account of the server that handles this call.
     ///
     /// The future goes on if the handler is dropped; a drain waits for it, within its grace. On
-    /// a context that no server made, nobody waits for it but the caller.
+    /// a context that no server made, nobody waits for it but the caller. Inside, use
+    /// [`Context::detached`] with a timeout of its own: this context ends with the call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use rr_spi::Context;
+    /// async fn charge(_: Context) {}
+    ///
+    /// async fn handler(ctx: Context) {
+    ///     let inside = ctx.detached().with_timeout(Duration::from_secs(5));
+    ///     ctx.shield(charge(inside)).await;
+    /// }
+    /// ```
     ///
     /// # Panics
     ///
@@ -198,23 +216,7 @@ impl Context {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        Shield::spawn(self.inbound().map(|inbound| inbound.account.clone()), future)
-    }
-
-    /// Records how far a call got, on the nearest server's side; does nothing elsewhere.
-    ///
-    /// For wrappers that are routed unmarked. It only ever goes up, from `NotRun` to `Passed` to
-    /// `Ran`.
-    pub fn mark(&self, mark: Mark) {
-        if let Some(inbound) = self.inbound() {
-            inbound.raise(mark);
-        }
-    }
-
-    /// Returns how far the call got that this context belongs to.
-    #[must_use]
-    pub fn marked(&self) -> Mark {
-        self.inbound().map_or(Mark::NotRun, InboundState::mark)
+        Shield::spawn(self.inbound().map(|inbound| Arc::clone(&inbound.ledger)), future)
     }
 
     /// Returns the request id that a caller or a proxy gave.
@@ -319,7 +321,9 @@ impl Context {
 
     /// Returns the cancellation scopes above this context, nearest first.
     fn scopes(&self) -> impl Iterator<Item = &scope::Scope> {
-        let nodes = std::iter::successors(self.rest.as_deref(), |node| node.parent.0.as_deref());
+        let nodes = std::iter::successors(self.rest.as_deref(), |node| {
+            if node.is_detached { None } else { node.parent.0.as_deref() }
+        });
         nodes.filter_map(|node| node.scope.as_ref())
     }
 
@@ -337,16 +341,16 @@ impl Context {
         deadline: Deadline,
         retries: u32,
         data: Option<Data>,
-        account: Account,
+        ledger: Arc<Ledger>,
     ) -> (Self, CancelHandle) {
         let node = Arc::new(Node {
             scope: Some(scope::Scope::default()),
             data: data.map(Arc::new),
-            inbound: Some(InboundState::new(account)),
+            inbound: Some(InboundState::new(retries, ledger)),
             ..Node::default()
         });
         let handle = CancelHandle::new(Arc::clone(&node), Some(deadline));
-        (Self { deadline: Some(deadline), rest: Some(node), retries, unbounded: false }, handle)
+        (Self { deadline: Some(deadline), rest: Some(node), ..Self::background() }, handle)
     }
 
     /// Cancels the scope that this context itself was made with.

@@ -13,6 +13,8 @@ pub(crate) struct Node {
     pub(super) scope: Option<Scope>,
     pub(super) data: Option<Arc<Data>>,
     pub(super) inbound: Option<InboundState>,
+    /// Whether the scopes above do not reach down to here.
+    pub(super) is_detached: bool,
 }
 
 impl Node {
@@ -21,7 +23,16 @@ impl Node {
             parent: Parent(parent.cloned()),
             scope: Some(Scope::default()),
             data: parent.and_then(|node| node.data.clone()),
-            inbound: None,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn detached_from(parent: &Arc<Self>) -> Self {
+        Self {
+            parent: Parent(Some(Arc::clone(parent))),
+            data: parent.data.clone(),
+            is_detached: true,
+            ..Self::default()
         }
     }
 

@@ -106,15 +106,20 @@ struct Waits<'a> {
     first: Option<usize>,
     second: Option<usize>,
     more: Vec<Option<usize>>,
+    /// What is registered; most polls come with the same waker and need no lock.
+    waker: Option<Waker>,
 }
 
 impl<'a> Waits<'a> {
     fn new(ctx: &'a Context) -> Self {
-        Self { ctx, first: None, second: None, more: Vec::new() }
+        Self { ctx, first: None, second: None, more: Vec::new(), waker: None }
     }
 
     /// Registers with every scope, or returns the cause of one that has ended.
     fn register(&mut self, waker: &Waker) -> Option<Cause> {
+        if self.waker.as_ref().is_some_and(|registered| registered.will_wake(waker)) {
+            return None;
+        }
         for (at, scope) in self.ctx.scopes().enumerate() {
             let key = match at {
                 0 => &mut self.first,
@@ -130,6 +135,9 @@ impl<'a> Waits<'a> {
             if key.is_none() {
                 return scope.cause();
             }
+        }
+        if self.first.is_some() {
+            self.waker = Some(waker.clone());
         }
         None
     }

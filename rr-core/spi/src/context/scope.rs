@@ -78,15 +78,20 @@ impl Scope {
 
     /// Registers a waker under a new key or the one given; returns `None` when the scope has ended.
     pub(super) fn register(&self, key: Option<usize>, waker: &Waker) -> Option<usize> {
-        let mut waiters = self.lock();
-        if self.cause.load(Ordering::Acquire) != 0 {
-            return None;
-        }
-        Some(waiters.put(key, waker))
+        // What is replaced is dropped outside of the lock: a waker may own a task.
+        let (key, _replaced) = {
+            let mut waiters = self.lock();
+            if self.cause.load(Ordering::Acquire) != 0 {
+                return None;
+            }
+            waiters.put(key, waker.clone())
+        };
+        Some(key)
     }
 
     pub(super) fn forget(&self, key: usize) {
-        self.lock().remove(key);
+        let forgotten = self.lock().remove(key);
+        drop(forgotten);
     }
 
     #[cfg(test)]
@@ -96,7 +101,7 @@ impl Scope {
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiters> {
-        // A panic cannot leave the slots half-changed: wakers are cloned and woken outside.
+        // A panic cannot leave the slots half-changed: nothing foreign runs under the lock.
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -113,29 +118,25 @@ struct Waiters {
 const FIRST: usize = 0;
 
 impl Waiters {
-    fn put(&mut self, key: Option<usize>, waker: &Waker) -> usize {
+    /// Puts a waker under the key given, or a new one; returns what it replaces.
+    fn put(&mut self, key: Option<usize>, waker: Waker) -> (usize, Option<Waker>) {
         let known = match key {
             None => None,
             Some(FIRST) => self.first.as_mut(),
             Some(key) => self.more.get_mut(key - 1),
         };
         if let (Some(known), Some(key)) = (known, key) {
-            known.clone_from(waker);
-            return key;
+            return (key, Some(mem::replace(known, waker)));
         }
         if self.first.is_none() {
-            self.first = Some(waker.clone());
-            return FIRST;
+            self.first = Some(waker);
+            return (FIRST, None);
         }
-        self.more.insert(waker.clone()) + 1
+        (self.more.insert(waker) + 1, None)
     }
 
-    fn remove(&mut self, key: usize) {
-        if key == FIRST {
-            self.first = None;
-        } else {
-            self.more.try_remove(key - 1);
-        }
+    fn remove(&mut self, key: usize) -> Option<Waker> {
+        if key == FIRST { self.first.take() } else { self.more.try_remove(key - 1) }
     }
 
     fn wake(self) {

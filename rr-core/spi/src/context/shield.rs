@@ -4,21 +4,22 @@ use std::fmt;
 use std::future::Future;
 use std::panic::resume_unwind;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 
 use tokio::task::JoinHandle;
 
-use super::inbound::Account;
+use crate::intake::{InFlight, Ledger};
 
 /// The result of shielded work; see [`Context::shield`](super::Context::shield).
 pub struct Shield<T>(JoinHandle<T>);
 
 impl<T: Send + 'static> Shield<T> {
-    pub(super) fn spawn<F>(account: Option<Account>, future: F) -> Self
+    pub(super) fn spawn<F>(ledger: Option<Arc<Ledger>>, future: F) -> Self
     where
         F: Future<Output = T> + Send + 'static,
     {
-        let guard = account.map(crate::intake::InFlight::join);
+        let guard = ledger.map(InFlight::shielded);
         Self(tokio::spawn(async move {
             let output = future.await;
             drop(guard);

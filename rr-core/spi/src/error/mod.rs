@@ -1,6 +1,8 @@
 //! The one error type: what went wrong, and whether the handler may have run.
 
 mod code;
+mod delivery;
+mod detail;
 mod explain;
 mod reason;
 
@@ -8,128 +10,15 @@ use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
-
-use bytes::Bytes;
 
 use crate::context::Cause;
 use crate::defaults;
 use crate::headers::Headers;
 
 pub use code::Code;
+pub use delivery::{Delivery, Origin, RetryHint};
+pub use detail::{AttemptRecord, Detail};
 pub use reason::Reason;
-
-/// Says whether the handler may have run. A transport must always say which; there is no default.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Delivery {
-    /// The request never left this process. Trying again is safe for any request.
-    NotSent,
-    /// The peer refused the request before the handler ran. Trying again is safe for any request.
-    Rejected,
-    /// The request left and nothing proves what became of it: the handler may have run.
-    Unknown,
-    /// The handler ran.
-    Processed,
-}
-
-impl Delivery {
-    /// Returns the token that stands for this value on the wire and in messages.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NotSent => "not_sent",
-            Self::Rejected => "rejected",
-            Self::Unknown => "unknown",
-            Self::Processed => "processed",
-        }
-    }
-
-    /// Parses the token of the wire; `not_sent` never travels and is not read.
-    #[must_use]
-    pub fn from_wire(text: &str) -> Option<Self> {
-        match text {
-            "rejected" => Some(Self::Rejected),
-            "unknown" => Some(Self::Unknown),
-            "processed" => Some(Self::Processed),
-            _ => None,
-        }
-    }
-
-    /// Tells whether the handler provably did not run, so that any request may be tried again.
-    #[must_use]
-    pub const fn is_unexecuted(self) -> bool {
-        matches!(self, Self::NotSent | Self::Rejected)
-    }
-}
-
-/// Where an error was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Origin {
-    /// In this process.
-    Local,
-    /// By the peer that was called.
-    Peer,
-    /// By something between the two that does not speak the protocol: a proxy, a foreign server.
-    Intermediary,
-}
-
-/// What the maker of an error says about trying again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum RetryHint {
-    /// Nothing was said; the code and the delivery decide.
-    Unset,
-    /// Trying again is useless or harmful.
-    Never,
-    /// Trying again makes sense after this long.
-    After(Duration),
-}
-
-/// One typed detail of an error, as Connect carries them: a type name and its bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Detail {
-    /// The declared name of the type, such as `orders.OutOfStock`.
-    pub kind: Cow<'static, str>,
-    /// The encoded value; JSON for application errors.
-    pub value: Bytes,
-}
-
-impl Detail {
-    /// Makes a detail of the given type name and bytes.
-    pub fn new(kind: impl Into<Cow<'static, str>>, value: impl Into<Bytes>) -> Self {
-        Self { kind: kind.into(), value: value.into() }
-    }
-}
-
-/// What one attempt of a call did, for the account of a call that failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct AttemptRecord {
-    /// The code that the attempt ended with.
-    pub code: Code,
-    /// Whether the handler may have run in this attempt.
-    pub delivery: Delivery,
-    /// The reason token, when there was one.
-    pub reason: Option<Reason>,
-    /// How long the attempt took.
-    pub elapsed: Duration,
-}
-
-impl AttemptRecord {
-    /// Records how an attempt failed.
-    #[must_use]
-    pub fn of(error: &Error, elapsed: Duration) -> Self {
-        Self {
-            code: error.code(),
-            delivery: error.delivery(),
-            reason: error.reason().cloned(),
-            elapsed,
-        }
-    }
-}
 
 /// What went wrong with a call, and whether the handler may have run.
 ///
@@ -207,7 +96,19 @@ impl Error {
         error
     }
 
-    /// Makes the failure that a cause of cancellation amounts to.
+    /// Makes the failure that the end of a caller's context amounts to: its deadline, or that it
+    /// was cancelled, whatever for. There is no use in trying such a call again.
+    pub(crate) fn of_ended(cause: Cause, delivery: Delivery) -> Self {
+        match cause {
+            Cause::Shutdown => {
+                let text = "the call was cancelled: its server is shutting down";
+                Self::failure(Code::Canceled, delivery, None, text)
+            }
+            cause => Self::from_cause(cause, delivery),
+        }
+    }
+
+    /// Makes the failure that the end of an inbound context amounts to, on the server's side.
     #[must_use]
     pub fn from_cause(cause: Cause, delivery: Delivery) -> Self {
         match cause {

@@ -75,8 +75,15 @@ impl Headers {
     ) -> Result<(), Error> {
         let name = checked_name(name.into())?;
         let value = checked_text(&name, value.into())?;
-        self.remove(&name);
-        self.push(name, value)
+        if !self.contains(&name) {
+            return self.push(name, value);
+        }
+        // On a copy, so that a value which does not fit leaves the old one in place.
+        let mut replaced = self.clone();
+        replaced.remove(&name);
+        replaced.push(name, value)?;
+        *self = replaced;
+        Ok(())
     }
 
     /// Adds a header after those of the same name.
@@ -259,8 +266,13 @@ fn checked_text(name: &str, value: Cow<'static, str>) -> Result<Bytes, Error> {
 }
 
 impl fmt::Debug for Headers {
+    /// Shows names and values; those that carry credentials are hidden.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.iter()).finish()
+        let shown = |(name, value): (&str, &Bytes)| match rules::is_secret(name) {
+            true => (name.to_owned(), Bytes::from_static(b"***")),
+            false => (name.to_owned(), value.clone()),
+        };
+        f.debug_map().entries(self.iter().map(shown)).finish()
     }
 }
 
@@ -314,6 +326,17 @@ mod tests {
         let mut headers = Headers::new();
         headers.insert("x", "v".repeat(16 * 1024 - 1)).unwrap();
         assert!(headers.append("y", "").is_err());
+        assert!(headers.insert("x", "v".repeat(16 * 1024)).is_err());
+        assert_eq!(headers.get("x").map(str::len), Some(16 * 1024 - 1), "the old value stays");
+    }
+
+    #[test]
+    fn credentials_are_not_shown() {
+        let mut headers = Headers::new();
+        headers.insert("authorization", "Bearer secret").unwrap();
+        headers.insert("x-shop", "berlin").unwrap();
+        let shown = format!("{headers:?}");
+        assert!(!shown.contains("secret") && shown.contains("berlin"), "{shown}");
     }
 
     #[test]

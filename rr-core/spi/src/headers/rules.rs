@@ -33,6 +33,14 @@ const SHOWN_PREFIX: &str = "trailer-";
 /// Names that most messages carry, so that receiving them allocates nothing.
 const COMMON: &[&str] = &["content-type", "user-agent", "accept", "authorization"];
 
+/// Names whose values are credentials, and stay out of logs.
+const SECRET: &[&str] = &["authorization", "cookie", "set-cookie"];
+
+/// Tells whether a value of this lower-case name must not be shown.
+pub(super) fn is_secret(name: &str) -> bool {
+    SECRET.contains(&name)
+}
+
 /// Returns the static form of a name that is received often.
 pub(super) fn intern(name: &str) -> Option<&'static str> {
     COMMON.iter().copied().find(|common| common.eq_ignore_ascii_case(name))

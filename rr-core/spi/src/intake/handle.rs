@@ -1,10 +1,11 @@
 //! One request being handled: the handler, dropped when its time is over, its outcome truthful.
 
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use pin_project_lite::pin_project;
@@ -24,23 +25,29 @@ pin_project! {
     ///
     /// Written by hand: as an `async fn` it takes four times the memory per request in flight.
     #[must_use = "futures do nothing unless polled"]
+    #[project = HandleProjection]
     pub struct Handle<'a> {
-        shared: &'a Arc<Shared>,
+        shared: &'a Shared,
         ctx: &'a Context,
         #[pin]
         state: State<'a>,
         // Whether errors that come out of the handler are re-scoped here.
         rescopes: bool,
         registered: Option<usize>,
-        guard: Option<InFlight>,
+        place: Option<InFlight>,
     }
 
     impl PinnedDrop for Handle<'_> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            unregister(this.shared, this.registered);
             // A handler whose own drop panics must not take the transport's task along.
-            let _ = catch_unwind(AssertUnwindSafe(|| this.state.set(State::Done)));
+            let _ = contained(|| this.state.set(State::Done));
+            unregister(this.shared, this.registered);
+            if this.place.take().is_some() {
+                // Unless the caller went or the time was up, it is the server that gives it up.
+                let ended = this.ctx.cause();
+                this.shared.ledger.count(matches!(ended, None | Some(Cause::Shutdown)));
+            }
         }
     }
 }
@@ -48,7 +55,7 @@ pin_project! {
 pin_project! {
     #[project = StateProjection]
     enum State<'a> {
-        Refused { error: Option<Error> },
+        Waiting { request: Option<Request> },
         Running { #[pin] race: Race<'a, BoxFuture<'a, Outcome>> },
         Done,
     }
@@ -61,32 +68,9 @@ enum Interrupt {
 }
 
 impl<'a> Handle<'a> {
-    pub(super) fn refuse(shared: &'a Arc<Shared>, ctx: &'a Context, error: Error) -> Self {
-        let state = State::Refused { error: Some(error) };
-        Self { shared, ctx, state, rescopes: false, registered: None, guard: None }
-    }
-
-    pub(super) fn run(
-        shared: &'a Arc<Shared>,
-        ctx: &'a Context,
-        request: Request,
-        found: Found<'a>,
-        guard: InFlight,
-    ) -> Self {
-        // Without middleware in between, mark and re-scoping need no future of their own.
-        let direct = found.entry.marks && found.entry.middleware.is_empty();
-        let start = || {
-            if !direct {
-                return found.run(ctx, request);
-            }
-            ctx.mark(Mark::Ran);
-            found.entry.responder.respond(ctx, request)
-        };
-        let state = match catch_unwind(AssertUnwindSafe(start)) {
-            Ok(future) => State::Running { race: Race::checked(ctx, future) },
-            Err(_) => State::Refused { error: Some(interrupted(ctx, &Interrupt::Panicked)) },
-        };
-        Self { shared, ctx, state, rescopes: direct, registered: None, guard: Some(guard) }
+    pub(super) fn new(shared: &'a Shared, ctx: &'a Context, request: Request) -> Self {
+        let state = State::Waiting { request: Some(request) };
+        Self { shared, ctx, state, rescopes: false, registered: None, place: None }
     }
 }
 
@@ -95,46 +79,86 @@ impl Future for Handle<'_> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Outcome> {
         let mut this = self.project();
-        let race = match this.state.as_mut().project() {
-            StateProjection::Running { race } => race,
-            StateProjection::Refused { error } => {
-                *this.guard = None;
-                let done =
-                    || Error::failure(Code::Internal, Delivery::Rejected, None, "polled again");
-                return Poll::Ready(Err(error.take().unwrap_or_else(done)));
+        if let StateProjection::Waiting { request } = this.state.as_mut().project() {
+            let request = request.take();
+            let admitted =
+                request.map(|request| admit(this.shared, this.ctx, &request).map(|a| (a, request)));
+            let started = match admitted {
+                Some(Ok(((found, place), request))) => {
+                    *this.place = Some(place);
+                    // Without middleware in between, mark and re-scoping need no future.
+                    *this.rescopes = found.is_direct();
+                    contained(|| found.enter(this.ctx, request))
+                }
+                Some(Err(error)) => {
+                    this.state.set(State::Done);
+                    return Poll::Ready(Err(error));
+                }
+                None => return Poll::Pending,
+            };
+            match started {
+                Ok(future) => {
+                    this.state.set(State::Running { race: Race::checked(this.ctx, future) })
+                }
+                Err(Panicked) => return Poll::Ready(finish(this, Err(Interrupt::Panicked))),
             }
-            StateProjection::Done => return Poll::Pending,
+        }
+        let StateProjection::Running { race } = this.state.as_mut().project() else {
+            return Poll::Pending;
         };
-        let outcome = match catch_unwind(AssertUnwindSafe(|| race.poll(cx))) {
+        let outcome = match contained(|| race.poll(cx)) {
             Ok(Poll::Pending) => {
-                let register = || this.shared.pending().insert(this.ctx.clone());
-                this.registered.get_or_insert_with(register);
+                let (ledger, ctx) = (&this.shared.ledger, *this.ctx);
+                this.registered.get_or_insert_with(|| ledger.remember(ctx));
                 return Poll::Pending;
             }
             Ok(Poll::Ready(Ok(outcome))) => Ok(outcome),
             Ok(Poll::Ready(Err(cause))) => Err(Interrupt::Ended(cause)),
-            Err(_) => Err(Interrupt::Panicked),
+            Err(Panicked) => Err(Interrupt::Panicked),
         };
-        // The handler's locals go before its place does: a drain that is over has seen them drop.
-        let dropped = catch_unwind(AssertUnwindSafe(|| this.state.set(State::Done)));
-        let outcome = if dropped.is_ok() { outcome } else { Err(Interrupt::Panicked) };
-        unregister(this.shared, this.registered);
-        this.shared.count(match outcome {
-            Err(Interrupt::Ended(cause)) => Some(cause),
-            _ => None,
+        Poll::Ready(finish(this, outcome))
+    }
+}
+
+/// Looks at everything that is decided before a handler is entered.
+fn admit<'a>(
+    shared: &'a Shared,
+    ctx: &Context,
+    request: &Request,
+) -> Result<(Found<'a>, InFlight), Error> {
+    if let Some(cause) = ctx.cause() {
+        let error = Error::from_cause(cause, Delivery::Rejected);
+        return Err(match cause {
+            Cause::DeadlineExceeded => error.with_reason(Reason::EXPIRED_ON_ARRIVAL),
+            _ => error,
         });
-        *this.guard = None;
-        Poll::Ready(match outcome {
-            Ok(Ok(response)) => checked(this.shared, response),
-            Ok(Err(error)) => Err(sealed(this.ctx, error, *this.rescopes)),
-            Err(interrupt) => Err(interrupted(this.ctx, &interrupt)),
-        })
+    }
+    let limits = shared.config.limits;
+    if request.body.len() > limits.request_bytes_max {
+        return Err(limits.request_too_large(Delivery::Rejected));
+    }
+    let found = shared.routes.find(&request.target)?;
+    Ok((found, InFlight::admit(&shared.ledger, shared.config.in_flight_max)?))
+}
+
+/// Lets go of the handler, and says what became of it.
+fn finish(mut this: HandleProjection<'_, '_>, outcome: Result<Outcome, Interrupt>) -> Outcome {
+    // The handler's locals go before its place does: a drain that is over has seen them drop.
+    let dropped = contained(|| this.state.set(State::Done));
+    let outcome = if dropped.is_ok() { outcome } else { Err(Interrupt::Panicked) };
+    unregister(this.shared, this.registered);
+    this.shared.ledger.count(matches!(outcome, Err(Interrupt::Ended(Cause::Shutdown))));
+    *this.place = None;
+    match outcome {
+        Ok(Ok(response)) => checked(this.shared, response),
+        Ok(Err(error)) => Err(sealed(this.shared, this.ctx, error, *this.rescopes)),
+        Err(interrupt) => Err(interrupted(this.shared, this.ctx, &interrupt)),
     }
 }
 
 fn unregister(shared: &Shared, registered: &mut Option<usize>) {
     if let Some(key) = registered.take() {
-        shared.pending().try_remove(key);
+        shared.ledger.forget(key);
     }
 }
 
@@ -146,20 +170,31 @@ fn checked(shared: &Shared, response: Response) -> Outcome {
     Ok(response)
 }
 
+/// Returns how far the call got. A context that this server did not make carries no mark of it,
+/// and then nothing proves that the handler did not run.
+fn mark(shared: &Shared, ctx: &Context) -> Mark {
+    if ctx.is_of(&shared.ledger) { ctx.marked() } else { Mark::Ran }
+}
+
 /// Makes an error say what is known here of the handler.
-fn sealed(ctx: &Context, error: Error, rescopes: bool) -> Error {
-    match ctx.marked() {
+fn sealed(shared: &Shared, ctx: &Context, error: Error, rescopes: bool) -> Error {
+    match mark(shared, ctx) {
         Mark::NotRun => error.with_delivery(Delivery::Rejected),
-        Mark::Passed => error,
+        Mark::Passed => {
+            // An answer that was received passes verbatim; an error that somebody made after it,
+            // or of another run, cannot undo what the worst of the runs did.
+            let delivery = error.delivery().max(ctx.passed());
+            error.with_delivery(delivery)
+        }
         Mark::Ran if rescopes => rescope(error).with_delivery(Delivery::Processed),
         Mark::Ran => error.with_delivery(Delivery::Processed),
     }
 }
 
-fn interrupted(ctx: &Context, interrupt: &Interrupt) -> Error {
-    let delivery = match ctx.marked() {
+fn interrupted(shared: &Shared, ctx: &Context, interrupt: &Interrupt) -> Error {
+    let delivery = match mark(shared, ctx) {
         Mark::NotRun => Delivery::Rejected,
-        Mark::Passed => Delivery::Unknown,
+        Mark::Passed => Delivery::Unknown.max(ctx.passed()),
         Mark::Ran => Delivery::Processed,
     };
     match interrupt {
@@ -169,6 +204,20 @@ fn interrupted(ctx: &Context, interrupt: &Interrupt) -> Error {
             Error::failure(Code::Internal, delivery, Reason::PANIC, text)
         }
     }
+}
+
+/// A panic was contained; its text went to the panic hook and goes nowhere else.
+struct Panicked;
+
+/// Runs foreign code; what it panics with is let go of here, whatever that does.
+fn contained<T>(run: impl FnOnce() -> T) -> Result<T, Panicked> {
+    let discard = |payload: Box<dyn Any + Send>| {
+        if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            mem::forget(again);
+        }
+        Panicked
+    };
+    catch_unwind(AssertUnwindSafe(run)).map_err(discard)
 }
 
 impl fmt::Debug for Handle<'_> {

@@ -1,6 +1,6 @@
 //! What a failed call further down amounts to, one hop further up.
 
-use crate::error::{Code, Error, RetryHint};
+use crate::error::{Code, Error, Origin, RetryHint};
 
 /// Turns the failure of a call further down into an error of the handler that made the call.
 ///
@@ -24,16 +24,19 @@ pub fn rescope(error: Error) -> Error {
         RetryHint::Never => RetryHint::Never,
         _ => RetryHint::Unset,
     };
-    let message = if error.is_exposed() { error.message().to_owned() } else { generic(code) };
+    let message =
+        if error.is_exposed() { error.message().to_owned() } else { generic(code, &error) };
     Error::new(code, message).with_retry(retry).with_source(error)
 }
 
-fn generic(code: Code) -> String {
+fn generic(code: Code, error: &Error) -> String {
     let text = match code {
         Code::DeadlineExceeded => "the deadline passed in a call further down",
         Code::Canceled => "a call further down was cancelled",
         Code::ResourceExhausted => "a service further down is at its limit",
         Code::Unavailable => "a service further down is unavailable",
+        // What never left this process may as well be a reply that the handler could not make.
+        _ if error.origin() == Origin::Local => "the handler failed",
         _ => "a call further down failed",
     };
     text.to_owned()

@@ -2,7 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::context::Mark;
+use crate::defaults;
+use crate::error::{Code, Delivery, Reason};
 use crate::responder::Responder;
 use crate::response::Response;
 use crate::routes::{Declared, Route};
@@ -84,11 +85,14 @@ async fn a_panic_is_contained_and_its_text_stays_here() {
 async fn one_too_many_is_rejected_at_once() {
     let intake = intake(|_| std::future::pending());
     let (ctx, _handle) = intake.context(Inbound::default());
-    let _first = intake.handle(&ctx, request());
-    let _second = intake.handle(&ctx, request());
+    let mut first = Box::pin(intake.handle(&ctx, request()));
+    let mut second = Box::pin(intake.handle(&ctx, request()));
+    for waiting in [&mut first, &mut second] {
+        assert!(tokio::time::timeout(Duration::ZERO, waiting).await.is_err());
+    }
     let expected = (Code::ResourceExhausted, Delivery::Rejected, Some(Reason::OVERLOADED));
     assert_eq!(told(ask(&intake, None).await), expected);
-    drop(_first);
+    drop(first);
     assert_eq!(intake.in_flight(), 1);
 }
 
@@ -124,11 +128,13 @@ async fn a_bridge_that_waits_says_unknown_for_itself_and_passes_answers_on() {
     let mut routes = Routes::new();
     let bridge = Do(|ctx: Context| -> BoxFuture<'static, Outcome> {
         Box::pin(async move {
-            ctx.mark(Mark::Passed);
-            if ctx.retries() == 0 {
+            let passage = ctx.pass();
+            if ctx.inbound_retries() == 0 {
                 return std::future::pending().await;
             }
-            Err(Error::failure(Code::NotFound, Delivery::Rejected, None, "verbatim"))
+            let answer = Err(Error::failure(Code::NotFound, Delivery::Rejected, None, "verbatim"));
+            passage.settle(&answer);
+            answer
         })
     });
     routes.insert_unmarked(Route::Fallback, Declared::Unspecified, Arc::new(bridge)).unwrap();
@@ -138,6 +144,146 @@ async fn a_bridge_that_waits_says_unknown_for_itself_and_passes_answers_on() {
     let (ctx, _handle) = intake.context(Inbound { retries: 1, ..Inbound::default() });
     let error = intake.handle(&ctx, request()).await.unwrap_err();
     assert_eq!((error.delivery(), error.message()), (Delivery::Rejected, "verbatim"));
+}
+
+/// Runs `next` as often as it is told to, then fails by itself.
+struct After(usize);
+
+#[crate::async_trait]
+impl Middleware for After {
+    async fn handle(&self, ctx: &Context, request: Request, next: Next<'_>) -> Outcome {
+        for _ in 0..self.0 {
+            let _ = next.run(ctx, request.clone()).await;
+        }
+        Err(Error::failure(Code::InvalidArgument, Delivery::NotSent, None, "a bad header"))
+    }
+}
+
+/// Goes on with a context of its own, against the contract.
+struct Astray;
+
+#[crate::async_trait]
+impl Middleware for Astray {
+    async fn handle(&self, _: &Context, request: Request, next: Next<'_>) -> Outcome {
+        let outcome = next.run(&Context::background(), request).await;
+        outcome.and_then(|_| Err(Error::new(Code::Internal, "after side effects")))
+    }
+}
+
+/// A bridge to a run that succeeds.
+struct Bridge;
+
+#[crate::async_trait]
+impl Responder for Bridge {
+    async fn respond(&self, ctx: &Context, _: Request) -> Outcome {
+        let passage = ctx.pass();
+        let outcome = Ok(Response::new("ran elsewhere"));
+        passage.settle(&outcome);
+        outcome
+    }
+}
+
+fn behind(middleware: impl Middleware, marks: bool) -> Intake {
+    let mut routes = Routes::new();
+    let responder = Arc::new(Bridge);
+    let insert = if marks { Routes::insert } else { Routes::insert_unmarked };
+    insert(&mut routes, Route::Target("t".into()), Declared::Unspecified, responder).unwrap();
+    Intake::new(routes.wrap(&[Arc::new(middleware)]), IntakeConfig::default())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_after_a_run_cannot_say_that_nothing_ran() {
+    for marks in [true, false] {
+        let (_, delivery, _) = told(ask(&behind(After(1), marks), None).await);
+        assert_eq!(delivery, Delivery::Processed, "marked by the route: {marks}");
+        let (_, delivery, _) = told(ask(&behind(Astray, marks), None).await);
+        assert_eq!(delivery, Delivery::Processed, "marked by the route: {marks}");
+        let (_, delivery, _) = told(ask(&behind(After(0), marks), None).await);
+        assert_eq!(delivery, Delivery::Rejected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_context_of_somebody_elses_proves_nothing() {
+    let intake = intake(|_| async { Err(Error::new(Code::Internal, "after side effects")) });
+    let outcome = intake.handle(&Context::background(), request()).await;
+    assert_eq!(told(outcome).1, Delivery::Processed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_happens_before_the_first_poll() {
+    let intake = intake(|_| async { panic!("must not run") });
+    let (ctx, _handle) = intake.context(Inbound::new(Some(Duration::from_millis(10))));
+    let late = intake.handle(&ctx, request());
+    assert_eq!(intake.in_flight(), 0);
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(told(late.await).2, Some(Reason::EXPIRED_ON_ARRIVAL));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_becomes_pending_after_all_were_cancelled_is_cancelled_too() {
+    let intake = intake(|_| std::future::pending());
+    let (ctx, _handle) = intake.context(Inbound::default());
+    let late = intake.handle(&ctx, request());
+    intake.cancel_all(Cause::Shutdown);
+    assert_eq!(told(late.await).0, Code::Unavailable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn shielded_work_takes_no_requests_place() {
+    let intake = intake(|ctx| async move {
+        ctx.shield(tokio::time::sleep(Duration::from_millis(50))).await;
+        Ok(Response::new("done"))
+    });
+    let (one, two) = tokio::join!(ask(&intake, None), ask(&intake, None));
+    assert!(one.is_ok() && two.is_ok());
+}
+
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("dropped");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_payload_that_panics_again_is_contained_too() {
+    let intake = intake(|_| async { std::panic::panic_any(Bomb) });
+    assert_eq!(told(ask(&intake, None).await).2, Some(Reason::PANIC));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kept_context_keeps_no_handler_alive() {
+    let state = Arc::new(());
+    let held = Arc::clone(&state);
+    let (keep, kept) = std::sync::mpsc::channel();
+    let intake = intake(move |ctx| {
+        let _state = Arc::clone(&held);
+        let _ = keep.send(ctx);
+        async { Ok(Response::default()) }
+    });
+    ask(&intake, None).await.unwrap();
+    drop(intake);
+    assert_eq!(Arc::strong_count(&state), 1);
+    assert!(kept.recv().unwrap().cause().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_dropped_in_a_drain_is_counted() {
+    let intake = intake(|_| std::future::pending());
+    let (ctx, handle) = intake.context(Inbound::default());
+    let mut dropped = Box::pin(intake.handle(&ctx, request()));
+    assert!(tokio::time::timeout(Duration::ZERO, &mut dropped).await.is_err());
+    intake.drain();
+    drop(dropped);
+    assert_eq!((intake.report().completed, intake.report().aborted), (0, 1));
+    let mut gone = Box::pin(intake.handle(&ctx, request()));
+    handle.cancel_with(Cause::PeerGone);
+    assert!((&mut gone).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]

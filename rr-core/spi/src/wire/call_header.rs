@@ -66,6 +66,9 @@ impl CallHeader {
     ///
     /// `InvalidArgument`, rejected, on a repeated key or a bad value.
     pub fn decode(text: &str) -> Result<Self, Error> {
+        if text.len() > BYTES_MAX {
+            return Err(malformed("too long"));
+        }
         let mut header = Self::default();
         let mut seen: Vec<&str> = Vec::new();
         for pair in text.split(';').filter(|pair| !pair.is_empty()) {
@@ -95,6 +98,10 @@ impl CallHeader {
         Ok(header)
     }
 }
+
+/// Longest value that is read: four times what all known keys take, which leaves room for new ones
+/// and bounds the work on unknown ones.
+const BYTES_MAX: usize = 256;
 
 /// Parses decimal digits only: no sign, no space, at most `most` of them.
 fn digits(key: &str, value: &str, most: usize) -> Result<u64, Error> {

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::decode_binary;
 use crate::error::{Code, Delivery, Detail, Error, Reason, RetryHint};
@@ -48,23 +48,6 @@ struct WrittenDetail<'a> {
     value: String,
 }
 
-/// Every member as any JSON value, so that one broken member does not lose the others.
-#[derive(Deserialize)]
-struct Read {
-    #[serde(default)]
-    code: Value,
-    #[serde(default)]
-    message: Value,
-    #[serde(default)]
-    details: Value,
-    #[serde(default)]
-    reason: Value,
-    #[serde(default)]
-    delivery: Value,
-    #[serde(default, rename = "retryAfterMs")]
-    retry_after_ms: Value,
-}
-
 impl ErrorDocument {
     /// Encodes an error as its body: message cut at 1 KiB, details at 8 KiB.
     #[must_use]
@@ -91,17 +74,19 @@ impl ErrorDocument {
     /// Decodes an error body; `None` when it is not a JSON object.
     #[must_use]
     pub fn decode(body: &[u8]) -> Option<Self> {
-        let read: Read = serde_json::from_slice(body).ok()?;
-        let details = read.details.as_array().map(Vec::as_slice).unwrap_or_default();
+        let read: Map<String, Value> = serde_json::from_slice(body).ok()?;
+        let text = |member: &str| read.get(member).and_then(Value::as_str);
+        let details = read.get("details").and_then(Value::as_array);
+        let details = details.map(Vec::as_slice).unwrap_or_default();
         Some(Self {
-            code: read.code.as_str().and_then(Code::from_wire),
-            message: read.message.as_str().unwrap_or_default().to_owned(),
+            code: text("code").and_then(Code::from_wire),
+            message: text("message").unwrap_or_default().to_owned(),
             details: details.iter().filter_map(read_detail).collect(),
-            reason: read.reason.as_str().and_then(Reason::parse),
-            delivery: read.delivery.as_str().and_then(Delivery::from_wire),
-            retry: match read.retry_after_ms {
-                Value::Null => None,
-                other => Some(decode_retry(other.as_i64())),
+            reason: text("reason").and_then(Reason::parse),
+            delivery: text("delivery").and_then(Delivery::from_wire),
+            retry: match read.get("retryAfterMs") {
+                None | Some(Value::Null) => None,
+                Some(millis) => Some(decode_retry(millis.as_i64())),
             },
         })
     }
@@ -165,6 +150,9 @@ mod tests {
         let document = ErrorDocument::decode(body).unwrap();
         assert_eq!((document.code, document.message.as_str()), (None, ""));
         assert_eq!(document.details, [Detail::new("b", "x")]);
+        let twice = br#"{"code":"aborted","message":"a","message":"b"}"#;
+        assert_eq!(ErrorDocument::decode(twice).unwrap().code, Some(Code::Aborted));
+        assert_eq!(ErrorDocument::decode(br#"["not_found","hi"]"#), None);
         assert_eq!(ErrorDocument::decode(b"<html>"), None);
         assert_eq!(ErrorDocument::decode(b""), None);
     }

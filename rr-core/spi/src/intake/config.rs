@@ -1,0 +1,117 @@
+//! What a server grants, and what the head of a request asks for.
+
+use std::time::Duration;
+
+use crate::context::Context;
+use crate::defaults;
+use crate::limits::Limits;
+
+/// What a server grants to the requests that arrive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct IntakeConfig {
+    /// Most requests in flight; the next one is refused. Default 1024; 0 refuses every request.
+    pub in_flight_max: usize,
+    /// Time for a request that carries no timeout. Default 30 s.
+    pub timeout_default: Duration,
+    /// Shortest time granted to a request that has any left. Default 0: as it asks.
+    pub timeout_min: Duration,
+    /// Longest time granted, whatever the request asks for. Default 5 min.
+    pub timeout_max: Duration,
+    /// Longest bodies.
+    pub limits: Limits,
+}
+
+impl Default for IntakeConfig {
+    fn default() -> Self {
+        Self {
+            in_flight_max: defaults::IN_FLIGHT_MAX,
+            timeout_default: defaults::SERVER_TIMEOUT,
+            timeout_min: Duration::ZERO,
+            timeout_max: defaults::SERVER_TIMEOUT_MAX,
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl IntakeConfig {
+    /// Replaces the most requests in flight.
+    #[must_use]
+    pub fn with_in_flight_max(mut self, requests: usize) -> Self {
+        self.in_flight_max = requests;
+        self
+    }
+
+    /// Replaces the time for a request that carries no timeout.
+    #[must_use]
+    pub fn with_timeout_default(mut self, timeout: Duration) -> Self {
+        self.timeout_default = timeout;
+        self
+    }
+
+    /// Replaces the shortest time granted.
+    #[must_use]
+    pub fn with_timeout_min(mut self, timeout: Duration) -> Self {
+        self.timeout_min = timeout;
+        self
+    }
+
+    /// Replaces the longest time granted.
+    #[must_use]
+    pub fn with_timeout_max(mut self, timeout: Duration) -> Self {
+        self.timeout_max = timeout;
+        self
+    }
+
+    /// Replaces the longest bodies.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Clamps what a request asks for; no time left stays no time left.
+    pub(super) fn grant(&self, asked: Option<Duration>) -> Duration {
+        let asked = asked.unwrap_or(self.timeout_default);
+        if asked.is_zero() { asked } else { asked.max(self.timeout_min).min(self.timeout_max) }
+    }
+}
+
+/// What the head of a request says, as far as it becomes its [`Context`].
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Inbound<'a> {
+    /// The time that the caller grants; `None` when it did not say, zero when none is left.
+    pub timeout: Option<Duration>,
+    /// How many attempts of the call preceded this one.
+    pub retries: u32,
+    /// The request id.
+    pub request_id: Option<&'a str>,
+    /// W3C `traceparent`.
+    pub traceparent: Option<&'a str>,
+    /// W3C `tracestate`.
+    pub tracestate: Option<&'a str>,
+    /// W3C `baggage`.
+    pub baggage: Option<&'a str>,
+}
+
+impl<'a> Inbound<'a> {
+    /// Makes the head of a request that grants `timeout` and says nothing else.
+    #[must_use]
+    pub fn new(timeout: Option<Duration>) -> Self {
+        Self { timeout, ..Self::default() }
+    }
+
+    /// Makes the head that a caller's context amounts to, for transports that pass it by value.
+    #[must_use]
+    pub fn of(ctx: &'a Context, timeout_millis: Option<u64>) -> Self {
+        Self {
+            timeout: timeout_millis.map(Duration::from_millis),
+            retries: ctx.retries(),
+            request_id: ctx.request_id(),
+            traceparent: ctx.traceparent(),
+            tracestate: ctx.tracestate(),
+            baggage: ctx.baggage(),
+        }
+    }
+}

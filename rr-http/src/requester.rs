@@ -1,0 +1,362 @@
+//! The client side.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::response::Parts;
+use http::{HeaderMap, HeaderValue, Uri, header};
+use http_body::Body;
+use http_body_util::Full;
+use rr_spi::{
+    Attempt, Code, Context, Delivery, Error, Limits, Location, Request, Requester, Response,
+    Target, async_trait,
+};
+
+use crate::body::{self, BodyError, StreamBody};
+use crate::config::{HttpConfig, HttpVersion};
+use crate::endpoint::Endpoint;
+use crate::error::{handed_back, lost, of_h2, of_hyper};
+use crate::pool::{Dialer, H1Lease, H1Pool, H2Pool};
+use crate::wire::{
+    self, decode_error, decode_response, encode_path, encode_request, set_timeout, turn_into_get,
+};
+
+/// Sends requests over HTTP. Cloning it shares its connections.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example() -> Result<(), rr_spi::Error> {
+/// let client = rr_http::HttpRequester::connect("http://127.0.0.1:8080?version=h2c").await?;
+/// client.ready(&rr_spi::Context::background()).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct HttpRequester(Arc<Inner>);
+
+struct Inner {
+    config: HttpConfig,
+    limits: Limits,
+    endpoint: Endpoint,
+    host: HeaderValue,
+    dialer: Arc<Dialer>,
+    pool: Pool,
+    uris: Mutex<HashMap<Target, Uri>>,
+    in_flight: AtomicUsize,
+}
+
+enum Pool {
+    H1(H1Pool),
+    H2(H2Pool),
+}
+
+/// Most targets whose URI is remembered; beyond, it is made for each call.
+const URIS_MAX: usize = 1024;
+
+/// How often a request is written before it is given up; only requests that came back unwritten
+/// are written again, and the last time on a connection made for it.
+const ROUNDS: usize = 3;
+
+/// Longest body of an error reply that is read; ours are far shorter.
+const ERROR_BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// Pause between two tries of [`HttpRequester::ready`]: short, so that a test does not wait, and
+/// long enough not to press a server that is starting.
+const READY_PAUSE: Duration = Duration::from_millis(20);
+
+impl HttpRequester {
+    /// Makes a requester for a URL; its query sets fields of [`HttpConfig`]. The peer need not be
+    /// there.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument`, not sent, when the URL is malformed or has an unknown parameter.
+    ///
+    /// # Cancel safety
+    ///
+    /// It never waits.
+    pub async fn connect(url: &str) -> Result<Self, Error> {
+        Self::new(url, HttpConfig::default())
+    }
+
+    /// Makes a requester for a URL, whose query goes over `config`.
+    ///
+    /// # Errors
+    ///
+    /// As [`HttpRequester::connect`].
+    pub fn new(url: &str, config: HttpConfig) -> Result<Self, Error> {
+        let mut location = Location::parse(url)?;
+        let config = config.with_location(&mut location)?;
+        let endpoint = Endpoint::of(&location)?;
+        let host = HeaderValue::from_str(&endpoint.authority).map_err(|_| bad_host())?;
+        let dialer = Arc::new(Dialer::new(endpoint.clone(), config.connect_timeout));
+        let pool = match config.version {
+            HttpVersion::H1 => Pool::H1(H1Pool::new(Arc::clone(&dialer), &config)),
+            HttpVersion::H2c => Pool::H2(H2Pool::new(Arc::clone(&dialer), &config)),
+        };
+        Ok(Self(Arc::new(Inner {
+            limits: config.limits(),
+            config,
+            endpoint,
+            host,
+            dialer,
+            pool,
+            uris: Mutex::default(),
+            in_flight: AtomicUsize::new(0),
+        })))
+    }
+
+    /// Waits until a connection can be made, trying again after short pauses.
+    ///
+    /// # Errors
+    ///
+    /// The last failure, `Unavailable`, not sent, `connect-failed`, when the context ended first.
+    ///
+    /// # Cancel safety
+    ///
+    /// Can be dropped and called again at any time.
+    pub async fn ready(&self, ctx: &Context) -> Result<(), Error> {
+        let attempt = Attempt::start(ctx, self.0.config.timeout)?;
+        let mut last = None;
+        let tries = async {
+            loop {
+                match self.0.reach().await {
+                    Ok(()) => return Ok(()),
+                    Err(error) => last = Some(error),
+                }
+                tokio::time::sleep(READY_PAUSE).await;
+            }
+        };
+        let outcome = attempt.run(tries).await;
+        outcome.map_err(|ended| last.unwrap_or(ended))
+    }
+
+    /// Returns how many connections are open, unused ones included.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.0.dialer.open()
+    }
+
+    /// Returns how many calls are in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.0.in_flight.load(Ordering::Relaxed)
+    }
+}
+
+fn bad_host() -> Error {
+    let message = "the URL's host does not fit into a header";
+    Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message)
+}
+
+impl fmt::Debug for HttpRequester {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpRequester")
+            .field("endpoint", &self.0.endpoint)
+            .field("connections", &self.connections())
+            .field("in_flight", &self.in_flight())
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Requester for HttpRequester {
+    async fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
+        let inner = &*self.0;
+        let attempt = Attempt::start(ctx, inner.config.timeout)?;
+        inner.limits.check_outgoing(&request)?;
+        let _counted = Counted::new(&inner.in_flight);
+        match &inner.pool {
+            Pool::H1(pool) => attempt.run(inner.call_h1(pool, &attempt, request)).await,
+            Pool::H2(pool) => attempt.run(inner.call_h2(pool, &attempt, request)).await,
+        }
+    }
+}
+
+/// Counts one call for as long as it lives.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Inner {
+    async fn call_h1(
+        &self,
+        pool: &H1Pool,
+        attempt: &Attempt,
+        request: Request,
+    ) -> Result<Response, Error> {
+        let uri = self.uri(&request.target)?;
+        let body = Full::new(request.body.clone());
+        let ctx = attempt.context();
+        let mut message = encode_request(ctx, &request, uri, Some(&self.host), body)?;
+        if turn_into_get(&mut message, &request, self.config.get_bytes_max) {
+            *message.body_mut() = Full::default();
+        } else if request.body.is_empty() {
+            // Hyper leaves it out, and there are servers that insist (RFC 9110 §8.6).
+            let zero = HeaderValue::from_static("0");
+            message.headers_mut().insert(header::CONTENT_LENGTH, zero);
+        }
+        for round in 1..=ROUNDS {
+            let mut lease = match round {
+                ROUNDS => pool.checkout_fresh().await?,
+                _ => pool.checkout().await?,
+            };
+            set_timeout(message.headers_mut(), attempt.timeout_millis());
+            attempt.sent();
+            match lease.sender.try_send_request(message).await {
+                Ok(reply) => {
+                    let (parts, body) = reply.into_parts();
+                    return self.finish_h1(pool, lease, parts, body).await;
+                }
+                Err(mut failed) => match failed.take_message() {
+                    // Hyper hands a request back only when no byte of it was written.
+                    Some(unwritten) => message = unwritten,
+                    None => return Err(of_hyper(failed.into_error())),
+                },
+            }
+            attempt.unsent();
+        }
+        Err(handed_back())
+    }
+
+    async fn finish_h1(
+        &self,
+        pool: &H1Pool,
+        lease: H1Lease<'_>,
+        parts: Parts,
+        mut body: hyper::body::Incoming,
+    ) -> Result<Response, Error> {
+        let (outcome, whole) = self.finish(&parts, &mut body).await;
+        // What was not read to its end would be taken for the next reply: such a connection goes.
+        if whole {
+            pool.put_back(lease, granted(&parts.headers));
+        }
+        outcome
+    }
+
+    async fn call_h2(
+        &self,
+        pool: &H2Pool,
+        attempt: &Attempt,
+        request: Request,
+    ) -> Result<Response, Error> {
+        let uri = self.uri(&request.target)?;
+        for _ in 1..=ROUNDS {
+            // A connection that is going away is replaced by the next round's.
+            let Some(mut lease) = pool.checkout().await? else { continue };
+            let ctx = attempt.context();
+            let mut message = encode_request(ctx, &request, uri.clone(), None, ())?;
+            let body = if turn_into_get(&mut message, &request, self.config.get_bytes_max) {
+                Bytes::new()
+            } else {
+                let length = HeaderValue::from(request.body.len());
+                message.headers_mut().insert(header::CONTENT_LENGTH, length);
+                request.body.clone()
+            };
+            set_timeout(message.headers_mut(), attempt.timeout_millis());
+            attempt.sent();
+            match lease.sender.send_request(message, body.is_empty()) {
+                Ok((reply, stream)) => return self.finish_h2(reply, stream, body).await,
+                // H2 refuses before it has queued anything.
+                Err(_) => lease.retire(),
+            }
+            attempt.unsent();
+        }
+        Err(handed_back())
+    }
+
+    async fn finish_h2(
+        &self,
+        reply: h2::client::ResponseFuture,
+        mut stream: h2::SendStream<Bytes>,
+        body: Bytes,
+    ) -> Result<Response, Error> {
+        if !body.is_empty() {
+            // H2 holds the bytes until the peer's window takes them. Should it have closed the
+            // stream already, the reply says why.
+            let _ = stream.send_data(body, true);
+        }
+        let (parts, stream) = reply.await.map_err(of_h2)?.into_parts();
+        let length = parts.headers.get(header::CONTENT_LENGTH);
+        let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
+        let mut body = StreamBody::new(stream, length);
+        self.finish(&parts, &mut body).await.0
+    }
+
+    /// Reads a reply and says what it means, and whether it was read to its end.
+    async fn finish<B>(&self, parts: &Parts, body: &mut B) -> (Result<Response, Error>, bool)
+    where
+        B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
+    {
+        if !parts.status.is_success() {
+            // Whatever of the body did not come, the head has said enough.
+            let (start, whole) = body::read_start(body, ERROR_BODY_BYTES_MAX).await;
+            return (Err(decode_error(parts, start)), whole);
+        }
+        let headers = match decode_response(parts) {
+            Ok(headers) => headers,
+            Err(error) => return (Err(error), false),
+        };
+        match body::read(body, self.limits.response_bytes_max).await {
+            Ok(body) => (Ok(Response::new(body).with_headers(headers)), true),
+            Err(BodyError::TooLarge) => (Err(self.limits.response_too_large()), false),
+            // The reply had begun, so that nothing may say any more that the handler did not run.
+            Err(BodyError::Broken(error)) => (Err(lost(error)), false),
+        }
+    }
+
+    /// Returns the URI of a target: a path for HTTP/1.1, absolute for HTTP/2.
+    fn uri(&self, target: &Target) -> Result<Uri, Error> {
+        let known = |uris: &HashMap<Target, Uri>| uris.get(target).cloned();
+        if let Some(uri) = known(&self.uris.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(uri);
+        }
+        let path = encode_path(&self.endpoint.prefix, target);
+        let text = match self.pool {
+            Pool::H1(_) => path,
+            Pool::H2(_) => format!("http://{}{path}", self.endpoint.authority),
+        };
+        let uri = Uri::try_from(text).map_err(|_| bad_host())?;
+        let mut uris = self.uris.lock().unwrap_or_else(PoisonError::into_inner);
+        if uris.len() < URIS_MAX {
+            uris.insert(target.clone(), uri.clone());
+        }
+        Ok(uri)
+    }
+
+    /// Makes sure that there is a connection.
+    async fn reach(&self) -> Result<(), Error> {
+        match &self.pool {
+            Pool::H1(pool) => {
+                let lease = pool.checkout().await?;
+                pool.put_back(lease, None);
+            }
+            Pool::H2(pool) => drop(pool.checkout().await?.ok_or_else(handed_back)?),
+        }
+        Ok(())
+    }
+}
+
+/// Returns how long the server says it keeps an unused connection, less a second for the way.
+fn granted(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(wire::name::KEEP_ALIVE)?.to_str().ok()?;
+    let seconds = text.split(',').find_map(|part| part.trim().strip_prefix("timeout="))?;
+    let seconds: u64 = seconds.parse().ok()?;
+    Some(Duration::from_secs(seconds.saturating_sub(1)))
+}

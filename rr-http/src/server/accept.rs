@@ -1,0 +1,87 @@
+//! The accept loop, and the phases of a drain.
+
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use rr_spi::{Context, Shutdown};
+use tokio::sync::Semaphore;
+
+use super::Site;
+use super::connection::serve_connection;
+use super::listener::Listener;
+use super::tasks::Tasks;
+
+/// How long connections are still served when nothing is accepted any more: whoever connected at
+/// the last moment has sent its request by then, and is told rather than cut off.
+const LAST_CALLS: Duration = Duration::from_millis(100);
+
+/// Serves until it is told to end, and its connections have.
+///
+/// A drain first goes on as before, while requests are in flight and for a short linger: the
+/// intake refuses what comes, and every reply closes its connection. So a request that raced the
+/// beginning of the drain is answered rather than lost. Then nothing is accepted any more, and
+/// connections end as soon as they have nothing to answer.
+pub(super) async fn run(listener: Listener, site: Arc<Site>, shutdown: Shutdown) {
+    let tasks = Tasks::new(site.stats.tasks.clone());
+    // However this future ends, its tasks end with it.
+    let owner = Owner(tasks.clone());
+    let _ = shutdown.until_closing(serve(listener, &site, &shutdown, &tasks)).await;
+    drop(owner);
+    tasks.none().await;
+}
+
+struct Owner(Tasks);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+async fn serve(listener: Listener, site: &Arc<Site>, shutdown: &Shutdown, tasks: &Tasks) {
+    let linger = site.config.drain_linger;
+    let lame_duck = async {
+        shutdown.draining().await;
+        tokio::time::sleep(linger).await;
+        site.intake.idle().await;
+        // Lets the runtime look at the socket once more: who is in the operating system's queue
+        // when it closes is reset.
+        tokio::task::yield_now().await;
+    };
+    until(accept(&listener, site, tasks), lame_duck).await;
+    drop(listener);
+    let last_calls = Context::background().with_timeout(linger.min(LAST_CALLS));
+    let _ = last_calls.race(tasks.none()).await;
+    site.stop.stop();
+    tasks.none().await;
+}
+
+/// Accepts connections for ever, as many at once as is configured.
+async fn accept(listener: &Listener, site: &Arc<Site>, tasks: &Tasks) {
+    let most = site.config.connections_max.min(Semaphore::MAX_PERMITS);
+    let places = Arc::new(Semaphore::new(most));
+    loop {
+        // The place comes first: who is not accepted waits in the operating system's queue.
+        // The semaphore is never closed.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let socket = listener.accept().await;
+        let counted = site.stats.connections.one();
+        let (site, own) = (Arc::clone(site), tasks.clone());
+        tasks.spawn(async move {
+            let _held = (place, counted);
+            serve_connection(socket, site, own).await;
+        });
+    }
+}
+
+/// Runs a future until another one is ready, which is asked last; then drops it.
+async fn until(future: impl Future<Output = ()>, end: impl Future<Output = ()>) {
+    let mut future = std::pin::pin!(future);
+    let mut end = std::pin::pin!(end);
+    std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(()),
+        Poll::Pending => end.as_mut().poll(cx),
+    })
+    .await;
+}

@@ -1,0 +1,140 @@
+//! The listening socket.
+
+use std::io;
+use std::time::Duration;
+
+use rr_spi::{Code, Delivery, Error};
+use tokio::net::TcpListener;
+
+use crate::endpoint::{Address, Endpoint};
+use crate::socket::Socket;
+
+/// A bound socket.
+pub(super) enum Listener {
+    Tcp(TcpListener),
+    #[cfg(unix)]
+    Unix(unix::Bound),
+}
+
+impl Listener {
+    /// Binds an endpoint; returns the URL too, in which a port of 0 is replaced by the real one.
+    pub(super) async fn bind(endpoint: &Endpoint, url: &str) -> Result<(Self, String), Error> {
+        match &endpoint.address {
+            Address::Tcp { host, port } => {
+                let bound = TcpListener::bind((host.as_str(), *port)).await;
+                let listener = bound.map_err(|error| failed(&endpoint.authority, error))?;
+                let local = listener.local_addr();
+                let port = local.map_err(|error| failed(&endpoint.authority, error))?.port();
+                let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+                let url = format!("http://{host}:{port}{}", endpoint.prefix);
+                Ok((Self::Tcp(listener), url))
+            }
+            #[cfg(unix)]
+            Address::Unix(path) => {
+                let bound = unix::Bound::bind(path).await;
+                let shown = path.display().to_string();
+                Ok((Self::Unix(bound.map_err(|error| failed(&shown, error))?), url.to_owned()))
+            }
+        }
+    }
+
+    /// Accepts the next connection. Errors never end a server: it goes on after a pause that
+    /// doubles while they last, since most of them (too many open files) pass.
+    pub(super) async fn accept(&self) -> Socket {
+        let mut pause = PAUSE_MIN;
+        loop {
+            match self.accept_once().await {
+                Ok(socket) => return socket,
+                // The peer was gone before it was accepted: nothing is wrong here.
+                Err(error) if is_of_peer(error.kind()) => {}
+                Err(_) => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE_MAX);
+                }
+            }
+        }
+    }
+
+    async fn accept_once(&self) -> io::Result<Socket> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Ok(Socket::Tcp(stream))
+            }
+            #[cfg(unix)]
+            Self::Unix(bound) => Ok(Socket::Unix(bound.listener.accept().await?.0)),
+        }
+    }
+}
+
+/// First and longest pause after a failed accept: those of Go's net/http.
+const PAUSE_MIN: Duration = Duration::from_millis(5);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+fn is_of_peer(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(kind, ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+fn failed(address: &str, source: io::Error) -> Error {
+    let code = match source.kind() {
+        io::ErrorKind::PermissionDenied => Code::PermissionDenied,
+        _ => Code::Unavailable,
+    };
+    let message = format!("cannot listen on {address}: {source}");
+    Error::failure(code, Delivery::NotSent, None, message)
+        .with_hint("is the address this machine's, and free? port 0 takes any that is")
+        .with_source(source)
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::fs::{Metadata, remove_file, symlink_metadata};
+    use std::io;
+    use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+    use std::path::{Path, PathBuf};
+
+    use tokio::net::{UnixListener, UnixStream};
+
+    /// A bound unix socket, whose file goes when it goes.
+    pub(in crate::server) struct Bound {
+        pub(super) listener: UnixListener,
+        path: PathBuf,
+        file: Option<Metadata>,
+    }
+
+    impl Bound {
+        /// Binds a path. A socket that nobody answers on is left over from a server that was
+        /// killed, and is replaced; any other file is not touched.
+        pub(super) async fn bind(path: &Path) -> io::Result<Self> {
+            let listener = match UnixListener::bind(path) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                    if !is_stale(path).await {
+                        return Err(error);
+                    }
+                    remove_file(path)?;
+                    UnixListener::bind(path)?
+                }
+                other => other?,
+            };
+            Ok(Self { listener, path: path.to_owned(), file: symlink_metadata(path).ok() })
+        }
+    }
+
+    async fn is_stale(path: &Path) -> bool {
+        let is_socket = symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+        let answer = UnixStream::connect(path).await;
+        is_socket && answer.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+    }
+
+    impl Drop for Bound {
+        /// Removes the file, unless a successor has put its own there.
+        fn drop(&mut self) {
+            let (Some(own), Ok(there)) = (&self.file, symlink_metadata(&self.path)) else { return };
+            if (own.dev(), own.ino()) == (there.dev(), there.ino()) {
+                let _ = remove_file(&self.path);
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Replies that are sent.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response as HttpResponse, StatusCode, header};
+use http_body_util::Full;
+use rr_spi::wire::{ErrorDocument, ErrorHeaders};
+use rr_spi::{Code, Delivery, Error, Reason, Response, RetryHint};
+
+use super::head::Refusal;
+use super::{JSON, OCTET_STREAM, headers};
+use crate::error::status_of;
+
+/// A reply as hyper takes it.
+type Reply = HttpResponse<Full<Bytes>>;
+
+/// What the request and the connection say about the form of a reply.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ReplyStyle {
+    /// Asked for with GET or HEAD: nothing may keep it.
+    pub(crate) is_get: bool,
+    /// Asked for with HEAD: the head only.
+    pub(crate) is_head: bool,
+    /// The last one on an HTTP/1 connection.
+    pub(crate) closes: bool,
+}
+
+/// Makes the reply of a handler that succeeded.
+pub(crate) fn encode_response(
+    response: Response,
+    request_type: Option<&HeaderValue>,
+    style: ReplyStyle,
+) -> Reply {
+    let mut map = HeaderMap::with_capacity(3 + response.headers.len());
+    if headers::write(&response.headers, &mut map).is_err() {
+        let text = "the handler's headers do not fit HTTP";
+        let error = Error::failure(Code::Internal, Delivery::Processed, Reason::BAD_RESPONSE, text);
+        return encode_error(&Refusal::from(error), style);
+    }
+    if !map.contains_key(header::CONTENT_TYPE) {
+        let none = || HeaderValue::from_static(OCTET_STREAM);
+        map.insert(header::CONTENT_TYPE, request_type.map_or_else(none, HeaderValue::clone));
+    }
+    finish(StatusCode::OK, map, response.body, style)
+}
+
+/// Makes the reply for a request that failed or was refused.
+pub(crate) fn encode_error(refusal: &Refusal, style: ReplyStyle) -> Reply {
+    let error = &refusal.error;
+    let status = refusal.status.unwrap_or_else(|| status_of(error));
+    let mut map = HeaderMap::with_capacity(8 + error.headers().len());
+    // Headers that do not fit are lost rather than the error itself.
+    if headers::write(error.headers(), &mut map).is_err() {
+        map.clear();
+    }
+    map.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+    for (name, value) in ErrorHeaders::of(error).iter() {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            map.insert(HeaderName::from_static(name), value);
+        }
+    }
+    if let (Code::Unavailable, RetryHint::After(after)) = (error.code(), error.retry()) {
+        // Whole seconds, rounded up: earlier than asked for would be wrong.
+        map.insert(header::RETRY_AFTER, HeaderValue::from(after.as_millis().div_ceil(1000) as u64));
+    }
+    if refusal.allows_post {
+        map.insert(header::ALLOW, HeaderValue::from_static("POST"));
+    }
+    finish(status, map, ErrorDocument::encode(error), style)
+}
+
+/// Makes the answer to a health check: 503 once the server drains, so that no new work comes.
+pub(crate) fn encode_health(is_draining: bool, style: ReplyStyle) -> Reply {
+    let mut map = HeaderMap::with_capacity(4);
+    map.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+    let (status, body) = match is_draining {
+        true => (StatusCode::SERVICE_UNAVAILABLE, &br#"{"status":"draining"}"#[..]),
+        false => (StatusCode::OK, &br#"{"status":"serving"}"#[..]),
+    };
+    finish(status, map, Bytes::from_static(body), ReplyStyle { is_get: true, ..style })
+}
+
+fn finish(status: StatusCode, mut map: HeaderMap, body: Bytes, style: ReplyStyle) -> Reply {
+    if style.is_get {
+        map.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    if style.closes {
+        map.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    let body = if style.is_head {
+        map.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+        Bytes::new()
+    } else {
+        body
+    };
+    let mut reply = HttpResponse::new(Full::new(body));
+    *reply.status_mut() = status;
+    *reply.headers_mut() = map;
+    reply
+}

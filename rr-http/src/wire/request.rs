@@ -1,0 +1,163 @@
+//! Requests that are sent.
+
+use std::fmt::Write as _;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request as HttpRequest, Uri, header};
+use rr_spi::wire::{CallHeader, encode_idempotency_key};
+use rr_spi::{Context, Error, Idempotency, Request};
+
+use super::{JSON, OCTET_STREAM, headers, name};
+
+/// Room for what every request carries, so that the map is allocated once.
+const HEADERS_RESERVED: usize = 6;
+
+/// Makes the head of a request; its timeout is set when it is about to leave.
+///
+/// # Errors
+///
+/// As [`headers::write`].
+pub(crate) fn encode_request<B>(
+    ctx: &Context,
+    request: &Request,
+    uri: Uri,
+    host: Option<&HeaderValue>,
+    body: B,
+) -> Result<HttpRequest<B>, Error> {
+    let mut message = HttpRequest::new(body);
+    *message.method_mut() = Method::POST;
+    *message.uri_mut() = uri;
+    let mut map = HeaderMap::with_capacity(HEADERS_RESERVED + request.headers.len());
+    if let Some(host) = host {
+        map.insert(header::HOST, host.clone());
+    }
+    map.insert(name::CONNECT_PROTOCOL_VERSION, HeaderValue::from_static("1"));
+    headers::write(&request.headers, &mut map)?;
+    if !map.contains_key(header::CONTENT_TYPE) {
+        map.insert(header::CONTENT_TYPE, HeaderValue::from_static(OCTET_STREAM));
+    }
+    write_call(ctx, &request.idempotency, &mut map);
+    *message.headers_mut() = map;
+    Ok(message)
+}
+
+/// Turns the head of a safe call of JSON into that of a Connect GET, whose query carries the body.
+/// Returns `false`, and changes nothing, when it must stay a POST.
+pub(crate) fn turn_into_get<B>(
+    message: &mut HttpRequest<B>,
+    request: &Request,
+    url_bytes_max: usize,
+) -> bool {
+    let is_json = message.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == JSON);
+    // Escapes only make it longer.
+    let fits = request.body.len() < url_bytes_max;
+    if !fits || !is_json || request.idempotency != Idempotency::Safe {
+        return false;
+    }
+    let mut url = format!("{}?connect=v1&encoding=json&message=", message.uri());
+    for &byte in &request.body {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            url.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(url, "%{byte:02X}");
+        }
+    }
+    if url.len() > url_bytes_max {
+        return false;
+    }
+    let Ok(uri) = Uri::try_from(url) else { return false };
+    *message.uri_mut() = uri;
+    *message.method_mut() = Method::GET;
+    message.headers_mut().remove(header::CONTENT_TYPE);
+    true
+}
+
+/// Says how much time is left, at the moment the request is about to leave.
+pub(crate) fn set_timeout(map: &mut HeaderMap, millis: Option<u64>) {
+    match millis {
+        Some(millis) => drop(map.insert(name::CONNECT_TIMEOUT_MS, HeaderValue::from(millis))),
+        None => drop(map.remove(name::CONNECT_TIMEOUT_MS)),
+    }
+}
+
+/// Adds what the context and the idempotency say, each only when there is something to say.
+fn write_call(ctx: &Context, idempotency: &Idempotency, map: &mut HeaderMap) {
+    let mut call = CallHeader::default();
+    call.retries = ctx.retries();
+    match idempotency {
+        Idempotency::Keyed(key) => put(map, name::IDEMPOTENCY_KEY, &encode_idempotency_key(key)),
+        other => call.idempotency = other.clone(),
+    }
+    if let Some(text) = call.encode() {
+        put(map, name::RR, &text);
+    }
+    let carried = [
+        (name::REQUEST_ID, ctx.request_id()),
+        (name::TRACEPARENT, ctx.traceparent()),
+        (name::TRACESTATE, ctx.tracestate()),
+        (name::BAGGAGE, ctx.baggage()),
+    ];
+    for (name, value) in carried {
+        if let Some(value) = value {
+            put(map, name, value);
+        }
+    }
+}
+
+/// Adds a header whose value its type keeps to visible ASCII.
+fn put(map: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        map.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rr_spi::Declared;
+
+    use super::*;
+    use crate::wire::Head;
+
+    fn encoded(request: &Request) -> HttpRequest<()> {
+        let host = HeaderValue::from_static("h");
+        let ctx = Context::background();
+        encode_request(&ctx, request, "/svc/m".parse().unwrap(), Some(&host), ()).unwrap()
+    }
+
+    fn json(body: Vec<u8>) -> Request {
+        let mut headers = rr_spi::Headers::new();
+        headers.insert("content-type", JSON).unwrap();
+        Request::new("svc.m".try_into().unwrap(), body).with_headers(headers)
+    }
+
+    #[test]
+    fn only_a_safe_short_call_of_json_becomes_a_get() {
+        let safe = json(b"{}".to_vec()).with_idempotency(Idempotency::Safe);
+        let mut message = encoded(&safe);
+        assert!(turn_into_get(&mut message, &safe, 100));
+        assert_eq!(message.uri(), "/svc/m?connect=v1&encoding=json&message=%7B%7D");
+        assert!(!message.headers().contains_key(header::CONTENT_TYPE));
+        assert!(!turn_into_get(&mut encoded(&safe), &safe, 40));
+        assert!(!turn_into_get(&mut encoded(&safe), &safe, 0));
+        let unsafe_call = json(b"{}".to_vec());
+        assert!(!turn_into_get(&mut encoded(&unsafe_call), &unsafe_call, 100));
+        let mut raw = safe;
+        raw.headers = rr_spi::Headers::new();
+        assert!(!turn_into_get(&mut encoded(&raw), &raw, 100));
+    }
+
+    proptest! {
+        #[test]
+        fn a_get_reads_back_as_what_was_sent(body in prop::collection::vec(any::<u8>(), 0..60)) {
+            let request = json(body.clone()).with_idempotency(Idempotency::Safe);
+            let mut message = encoded(&request);
+            prop_assert!(turn_into_get(&mut message, &request, 1000));
+            let (parts, ()) = message.into_parts();
+            let head = Head::read(&parts, Declared::Safe).unwrap();
+            prop_assert_eq!(&head.message.unwrap()[..], &body[..]);
+            prop_assert_eq!(head.headers, request.headers);
+            prop_assert_eq!(head.idempotency, Idempotency::Safe);
+        }
+    }
+}

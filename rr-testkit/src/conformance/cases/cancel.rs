@@ -1,0 +1,189 @@
+//! Cancelling a call ends it at once here, and soon wherever it went.
+
+use std::time::Duration;
+
+use rr_spi::{Cause, Code, Context, Delivery, IntakeConfig};
+use tokio::time::sleep;
+
+use super::{MAY_HAVE_RUN, assert_error, error_of};
+use crate::conformance::StartOptions;
+use crate::conformance::lab::{Ask, How};
+use crate::conformance::stage::{Scene, Stage};
+
+/// What the peer may learn of why the caller went away.
+const GONE: [Cause; 3] = [Cause::CallerDropped, Cause::Cancelled, Cause::PeerGone];
+
+/// Calls, waits until the handler runs, and drops the call.
+async fn call_and_drop(scene: &Scene, ask: &Ask) {
+    let ctx = Context::background();
+    let mut call = Box::pin(scene.call(&ctx, ask));
+    tokio::select! {
+        biased;
+        outcome = &mut call => panic!("it was to wait, not to end: {outcome:?}"),
+        () = scene.entered(ask) => {}
+    }
+}
+
+pub(crate) async fn drop_frees_slot(stage: &Stage) {
+    let config = IntakeConfig::default().with_in_flight_max(1);
+    let scene = stage.open_with(StartOptions::default().with_server(config)).await;
+    for _ in 0..5 {
+        let ask = scene.ask().hang();
+        call_and_drop(&scene, &ask).await;
+        scene.ended(&ask).await;
+        scene.idle().await;
+        // The only place is free again.
+        scene.ok(&scene.ask()).await;
+    }
+}
+
+pub(crate) async fn token_returns_canceled(stage: &Stage) {
+    let scene = stage.open().await;
+    let (ctx, handle) = Context::background().child();
+    let ask = scene.ask().hang();
+    let call = scene.spawn(&ctx, &ask);
+    scene.entered(&ask).await;
+    let watch = scene.watch();
+    handle.cancel();
+    let error = error_of(call.await.expect("the task ends"));
+    watch.assert_at_once();
+    assert_error(&error, Code::Canceled, MAY_HAVE_RUN, None);
+    scene.ok(&scene.ask()).await;
+}
+
+pub(crate) async fn reaches_responder(stage: &Stage) {
+    let scene = stage.open().await;
+    // By token, and by dropping the future.
+    let (ctx, handle) = Context::background().child();
+    let ask = scene.ask().hang();
+    let call = scene.spawn(&ctx, &ask);
+    scene.entered(&ask).await;
+    let watch = scene.watch();
+    handle.cancel();
+    assert!(scene.ended(&ask).await[0].was_dropped());
+    watch.assert_at_once();
+    error_of(call.await.expect("the task ends"));
+
+    let ask = scene.ask().hang();
+    call_and_drop(&scene, &ask).await;
+    let watch = scene.watch();
+    assert!(scene.ended(&ask).await[0].was_dropped());
+    watch.assert_at_once();
+    scene.idle().await;
+}
+
+pub(crate) async fn before_send_not_sent(stage: &Stage) {
+    let scene = stage.open().await;
+    let (ctx, handle) = Context::background().child();
+    handle.cancel();
+    let (below, _below_handle) = ctx.child();
+    for ctx in [ctx, below] {
+        let ask = scene.ask();
+        let error = error_of(scene.call(&ctx, &ask).await);
+        assert_error(&error, Code::Canceled, &[Delivery::NotSent], None);
+        sleep(stage.units(2)).await;
+        assert_eq!(scene.lab.count(ask.key()), 0);
+    }
+}
+
+pub(crate) async fn after_completion_noop(stage: &Stage) {
+    let scene = stage.open().await;
+    let (ctx, handle) = Context::background().child();
+    let ask = scene.ask().body("done");
+    let response = scene.call(&ctx, &ask).await.expect("an answer");
+    // Beside a call that goes on, so that a connection both use would show.
+    let beside = scene.ask().gate("beside");
+    let call = scene.spawn(&Context::background(), &beside);
+    scene.entered(&beside).await;
+    handle.cancel();
+    drop(handle);
+    sleep(stage.units(2)).await;
+    assert_eq!(response.body, "done");
+    assert_eq!(scene.run(&ask).how(), Some(How::Finished));
+    scene.lab.open_gate("beside");
+    call.await.expect("the task ends").expect("an answer");
+    assert_eq!(scene.run(&beside).how(), Some(How::Finished));
+}
+
+pub(crate) async fn one_of_many(stage: &Stage) {
+    let scene = stage.open().await;
+    let calls: Vec<_> = (0..20)
+        .map(|at| {
+            let (ctx, handle) = Context::background().child();
+            let ask = scene.ask().gate("all").body(format!("call {at}"));
+            let call = scene.spawn(&ctx, &ask);
+            (ask, handle, call)
+        })
+        .collect();
+    for (ask, ..) in &calls {
+        scene.entered(ask).await;
+    }
+    calls[7].1.cancel();
+    if stage.capabilities().cancel {
+        scene.ended(&calls[7].0).await;
+    }
+    sleep(stage.units(2)).await;
+    scene.lab.open_gate("all");
+    for (at, (ask, _handle, call)) in calls.into_iter().enumerate() {
+        let outcome = call.await.expect("the task ends");
+        if at == 7 {
+            assert_error(&error_of(outcome), Code::Canceled, MAY_HAVE_RUN, None);
+        } else {
+            assert_eq!(outcome.expect("an answer").body, ask.request().body);
+            assert_eq!(scene.ended(&ask).await[0].how(), Some(How::Finished));
+        }
+    }
+}
+
+pub(crate) async fn crosses_two_hops(stage: &Stage) {
+    let scene = stage.open().await;
+    let ask = scene.ask().onward(2).hang();
+    call_and_drop(&scene, &ask).await;
+    let watch = scene.watch();
+    let runs = scene.ended(&ask).await;
+    watch.assert_at_once();
+    assert_eq!(runs.len(), 3);
+    for run in runs {
+        assert!(run.was_dropped(), "{:?}", run.how());
+    }
+    scene.idle().await;
+}
+
+pub(crate) async fn cause_is_visible(stage: &Stage) {
+    let scene = stage.open().await;
+    let (ctx, handle) = Context::background().child();
+    let by_token = scene.ask().watch().hang();
+    let call = scene.spawn(&ctx, &by_token);
+    scene.entered(&by_token).await;
+    handle.cancel();
+    error_of(call.await.expect("the task ends"));
+    let dropped = scene.ask().watch().hang();
+    call_and_drop(&scene, &dropped).await;
+    for ask in [by_token, dropped] {
+        let runs = scene.until(&ask, "learn of its end", |run| run.watched.is_some()).await;
+        let watched = runs[0].watched.expect("it was waited for");
+        assert!(GONE.contains(&watched), "a shielded section saw {watched:?}");
+        let run = scene.ended(&ask).await.remove(0);
+        let Some(How::Dropped(Some(cause))) = run.how() else { panic!("{:?}", run.how()) };
+        assert!(GONE.contains(&cause), "the handler saw {cause:?}");
+    }
+    // Of an answered call, what outlives the handler learns that it is over.
+    let finished = scene.ask().watch();
+    scene.ok(&finished).await;
+    scene.until(&finished, "learn of its end", |run| run.watched.is_some()).await;
+}
+
+pub(crate) async fn shielded_section_finishes(stage: &Stage) {
+    let scene = stage.open().await;
+    let section: Duration = stage.units(5);
+    let ask = scene.ask().shield(section).hang();
+    let watch = scene.watch();
+    call_and_drop(&scene, &ask).await;
+    // The handler itself goes at once; its section goes on, on the server's account.
+    assert!(scene.ended(&ask).await[0].was_dropped());
+    assert!(!scene.run(&ask).shielded, "the handler was held up by its section");
+    assert_ne!(scene.rig.live().in_flight, Some(0));
+    scene.until(&ask, "finish its section", |run| run.shielded).await;
+    watch.assert_about(section);
+    scene.idle().await;
+}

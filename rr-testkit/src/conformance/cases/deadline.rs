@@ -1,0 +1,240 @@
+//! A call ends by its deadline, everywhere it went.
+
+use std::time::Duration;
+
+use rr_spi::{Cause, Code, Context, Deadline, Delivery, IntakeConfig, Reason, defaults};
+use tokio::time::{Instant, sleep};
+
+use super::{MAY_HAVE_RUN, assert_error, error_of};
+use crate::conformance::lab::How;
+use crate::conformance::stage::Stage;
+use crate::conformance::{StartOptions, Timing};
+
+/// What rounding up to whole milliseconds on the wire may add.
+const ROUNDING: Duration = Duration::from_millis(1);
+
+/// What a cause near the deadline may read as: either end may see it first.
+const AT_THE_DEADLINE: [Cause; 3] =
+    [Cause::DeadlineExceeded, Cause::CallerDropped, Cause::PeerGone];
+
+pub(crate) async fn expires_when_handler_hangs(stage: &Stage) {
+    let scene = stage.open().await;
+    let time = stage.units(5);
+    let ask = scene.ask().hang();
+    let watch = scene.watch();
+    let outcome = scene.call(&Context::background().with_timeout(time), &ask).await;
+    watch.assert_about(time);
+    assert_error(&error_of(outcome), Code::DeadlineExceeded, MAY_HAVE_RUN, None);
+    assert_eq!(scene.lab.count(ask.key()), 1);
+}
+
+pub(crate) async fn already_expired_never_sent(stage: &Stage) {
+    let scene = stage.open().await;
+    let now = Context::background().with_timeout(Duration::ZERO);
+    let past = Context::background().with_deadline(Deadline::at(Instant::now()));
+    sleep(stage.units(1)).await;
+    for ctx in [now, past.clone(), past.with_timeout(Duration::from_secs(1))] {
+        let ask = scene.ask();
+        let watch = scene.watch();
+        let error = error_of(scene.call(&ctx, &ask).await);
+        watch.assert_at_once();
+        assert_error(&error, Code::DeadlineExceeded, &[Delivery::NotSent], None);
+        sleep(stage.units(2)).await;
+        assert_eq!(scene.lab.count(ask.key()), 0);
+    }
+}
+
+pub(crate) async fn visible_to_handler(stage: &Stage) {
+    let scene = stage.open().await;
+    let time = stage.units(200);
+    let ask = scene.ask();
+    scene.call(&Context::background().with_timeout(time), &ask).await.expect("an answer");
+    let seen = scene.run(&ask).remaining.expect("the handler has a deadline");
+    assert!(seen <= time, "{seen:?} of {time:?}");
+    assert!(seen > time - stage.margin(), "{seen:?} of {time:?}");
+}
+
+pub(crate) async fn shrinks_over_three_hops(stage: &Stage) {
+    let scene = stage.open().await;
+    let (time, step) = (stage.units(200), stage.units(2));
+    let ask = scene.ask().sleep(step).onward(2);
+    scene.call(&Context::background().with_timeout(time), &ask).await.expect("an answer");
+    let seen: Vec<_> =
+        scene.lab.runs(ask.key()).iter().map(|run| run.remaining.expect("a deadline")).collect();
+    assert_eq!(seen.len(), 3);
+    assert!(seen[0] <= time && seen[2] > Duration::ZERO, "{seen:?}");
+    for hop in seen.windows(2) {
+        assert!(hop[1] + step <= hop[0] + ROUNDING, "{seen:?}");
+        assert!(hop[0] - hop[1] < step + stage.margin(), "{seen:?}");
+    }
+}
+
+pub(crate) async fn child_cannot_extend(stage: &Stage) {
+    let scene = stage.open().await;
+    let (time, longer) = (stage.units(10), Duration::from_secs(3600));
+    let ctx = Context::background().with_timeout(time).with_timeout(longer);
+    let (ctx, _handle) = ctx.child();
+    // Neither here nor one hop further does asking for more help.
+    let ask = scene.ask().onward(1).onward_timeout(longer).hang();
+    let watch = scene.watch();
+    let outcome = scene.call(&ctx.with_timeout(longer), &ask).await;
+    watch.assert_about(time - stage.units(1));
+    assert_error(&error_of(outcome), Code::DeadlineExceeded, MAY_HAVE_RUN, None);
+    let runs = scene.ended(&ask).await;
+    assert_eq!(runs.len(), 2);
+    for run in runs {
+        assert!(run.remaining.is_some_and(|seen| seen <= time + ROUNDING), "{:?}", run.remaining);
+    }
+}
+
+pub(crate) async fn default_applies(stage: &Stage) {
+    let own = stage.capabilities().client_config;
+    let client = if own { stage.units(5) } else { defaults::CLIENT_TIMEOUT };
+    let server = client * 3;
+    let config = IntakeConfig::default().with_timeout_default(server);
+    let options = StartOptions::default().with_server(config).with_client_timeout(client);
+    let scene = stage.open_with(options).await;
+
+    let ask = scene.ask().hang();
+    let watch = scene.watch();
+    let error = scene.err(&ask).await;
+    watch.assert_about(client);
+    assert_error(&error, Code::DeadlineExceeded, MAY_HAVE_RUN, None);
+    assert!(scene.run(&ask).remaining.is_some_and(|seen| seen <= client));
+
+    // A context that opts out waits longer than the client's default.
+    let unbounded = Context::background().unbounded();
+    let ask = scene.ask().sleep(client + stage.units(5));
+    scene.call(&unbounded, &ask).await.expect("an answer");
+    let seen = scene.run(&ask).remaining.expect("the server gives a deadline of its own");
+    assert!(seen <= server && seen > client, "{seen:?}");
+
+    // Then it is the server's default that ends the handler.
+    let ask = scene.ask().hang();
+    let watch = scene.watch();
+    let error = error_of(scene.call(&unbounded, &ask).await);
+    watch.assert_about(server);
+    assert_error(&error, Code::DeadlineExceeded, &[Delivery::Processed], None);
+    assert_eq!(scene.run(&ask).how(), Some(How::Dropped(Some(Cause::DeadlineExceeded))));
+}
+
+pub(crate) async fn far_future_no_overflow(stage: &Stage) {
+    let scene = stage.open().await;
+    let century = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    let ten_digits = Duration::from_millis(9_999_999_999);
+    let far = [Duration::MAX, century, ten_digits, ten_digits + ROUNDING, Duration::from_secs(301)];
+    for time in far {
+        let ask = scene.ask();
+        let ctx = Context::background().with_timeout(time);
+        scene.call(&ctx, &ask).await.unwrap_or_else(|error| panic!("{time:?}: {error:?}"));
+        let seen = scene.run(&ask).remaining.expect("the server bounds it");
+        assert!(seen <= defaults::SERVER_TIMEOUT_MAX, "{seen:?} of {time:?}");
+        // What has more than 10 digits does not travel: then it is the server's default.
+        let travels = time <= ten_digits;
+        let granted = if travels { defaults::SERVER_TIMEOUT_MAX } else { defaults::SERVER_TIMEOUT };
+        assert!(seen > granted - stage.margin(), "{seen:?} of {time:?}");
+    }
+}
+
+pub(crate) async fn sub_millisecond_rounds_up(stage: &Stage) {
+    let scene = stage.open().await;
+    let mut expired_on_arrival = 0;
+    let micros = [1, 100, 500, 900, 999];
+    for time in micros.map(Duration::from_micros) {
+        let ask = scene.ask();
+        let outcome = scene.call(&Context::background().with_timeout(time), &ask).await;
+        for run in scene.lab.runs(ask.key()) {
+            assert!(run.remaining.is_some_and(|seen| seen <= ROUNDING), "{:?}", run.remaining);
+        }
+        match outcome {
+            Ok(_) => {}
+            Err(error) => {
+                // In virtual time the whole call takes none, so there is enough of it.
+                assert_ne!(stage.timing(), Timing::Virtual, "{error:?}");
+                assert_eq!(error.code(), Code::DeadlineExceeded, "{error:?}");
+                let late = error.reason() == Some(&Reason::EXPIRED_ON_ARRIVAL);
+                expired_on_arrival += usize::from(late);
+            }
+        }
+    }
+    // Now and then a millisecond is over before the handler starts. Every time, it was sent as 0.
+    assert!(expired_on_arrival < micros.len(), "a timeout under 1 ms arrives as none at all");
+}
+
+pub(crate) async fn handler_dropped_after(stage: &Stage) {
+    let scene = stage.open().await;
+    let time = stage.units(5);
+    let ask = scene.ask().hang();
+    let watch = scene.watch();
+    let call = scene.spawn(&Context::background().with_timeout(time), &ask);
+    let run = {
+        scene.entered(&ask).await;
+        scene.ended(&ask).await.remove(0)
+    };
+    watch.assert_about(time);
+    let Some(How::Dropped(Some(cause))) = run.how() else { panic!("it ended by {:?}", run.how()) };
+    assert!(AT_THE_DEADLINE.contains(&cause), "{cause:?}");
+    assert_error(
+        &error_of(call.await.expect("the task ends")),
+        Code::DeadlineExceeded,
+        MAY_HAVE_RUN,
+        None,
+    );
+    scene.idle().await;
+}
+
+pub(crate) async fn code_is_deadline_exceeded_never_canceled(stage: &Stage) {
+    let scene = stage.open().await;
+    let calls: Vec<_> = (1..=50_u32)
+        .map(|at| {
+            let time = stage.units(4) + stage.timing().unit() * at / 10;
+            scene.spawn(&Context::background().with_timeout(time), &scene.ask().hang())
+        })
+        .collect();
+    for call in calls {
+        let error = error_of(call.await.expect("the task ends"));
+        assert_eq!(error.code(), Code::DeadlineExceeded, "{error:?}");
+    }
+}
+
+pub(crate) async fn _1000_simultaneous_leak_nothing(stage: &Stage) {
+    let scene = stage.open().await;
+    let time = stage.units(10);
+    let ctx = Context::background().with_timeout(time);
+    let watch = scene.watch();
+    let asks = (0..stage.capabilities().parallel_max.min(1000)).map(|_| scene.ask().hang());
+    let calls: Vec<_> = asks.map(|ask| scene.spawn(&ctx, &ask)).collect();
+    for call in calls {
+        let error = error_of(call.await.expect("the task ends"));
+        assert_eq!(error.code(), Code::DeadlineExceeded, "{error:?}");
+    }
+    watch.assert_about(time);
+    scene.idle().await;
+    let left = scene.lab.timeline().iter().filter(|(_, run)| run.ended.is_none()).count();
+    assert_eq!(left, 0, "handlers still run");
+    scene.ok(&scene.ask()).await;
+}
+
+pub(crate) async fn server_clamp(stage: &Stage) {
+    let longest = stage.units(5);
+    let config = IntakeConfig::default().with_timeout_max(longest);
+    let scene = stage.open_with(StartOptions::default().with_server(config)).await;
+    let ask = scene.ask().hang();
+    let watch = scene.watch();
+    let ctx = Context::background().with_timeout(stage.units(1000));
+    let error = error_of(scene.call(&ctx, &ask).await);
+    watch.assert_about(longest);
+    assert_error(&error, Code::DeadlineExceeded, &[Delivery::Processed], None);
+    assert!(scene.run(&ask).remaining.is_some_and(|seen| seen <= longest));
+
+    // A floor gives the handler more; the caller leaves when it said it would.
+    let (shortest, asked) = (stage.units(1000), stage.units(5));
+    let config = IntakeConfig::default().with_timeout_min(shortest);
+    let scene = stage.open_with(StartOptions::default().with_server(config)).await;
+    let ask = scene.ask().hang();
+    let watch = scene.watch();
+    let error = error_of(scene.call(&Context::background().with_timeout(asked), &ask).await);
+    watch.assert_about(asked);
+    assert_error(&error, Code::DeadlineExceeded, MAY_HAVE_RUN, None);
+    assert!(scene.run(&ask).remaining.is_some_and(|seen| seen > asked + stage.margin()));
+}

@@ -1,0 +1,205 @@
+//! A server that stops loses no call, and says of each one whether it ran.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rr_spi::{Cause, Code, Context, DrainReport, Error, Requester, RetryHint};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+use super::{MAY_HAVE_RUN, error_of};
+use crate::conformance::Timing;
+use crate::conformance::lab::How;
+use crate::conformance::stage::{Scene, Stage};
+
+/// Stops the rig from a task of its own.
+fn stop(scene: &Arc<Scene>, grace: Duration) -> JoinHandle<DrainReport> {
+    let scene = Arc::clone(scene);
+    tokio::spawn(async move { scene.rig.stop(grace).await })
+}
+
+/// Calls until the drain has begun and a call is refused; returns that refusal.
+async fn refused(stage: &Stage, scene: &Scene, client: &dyn Requester) -> Error {
+    let end = Instant::now() + stage.margin();
+    loop {
+        let ask = scene.ask();
+        match scene.call_by(client, &Context::background(), &ask).await {
+            Ok(_) => assert!(Instant::now() < end, "a draining server goes on taking calls"),
+            Err(error) => return error,
+        }
+        // Lets virtual time pass, and real calls not crowd out the drain.
+        sleep(stage.timing().unit() / 10).await;
+    }
+}
+
+/// Asserts that a call came too late, provably did not run, and may go to another server.
+#[track_caller]
+fn assert_too_late(error: &Error) {
+    assert_eq!(error.code(), Code::Unavailable, "{error:?}");
+    assert!(error.delivery().is_unexecuted(), "{error:?}");
+    assert_ne!(error.retry(), RetryHint::Never, "{error:?}");
+}
+
+pub(crate) async fn in_flight_finish(stage: &Stage) {
+    let scene = stage.open().await;
+    let asks: Vec<_> = (0..5).map(|at| scene.ask().gate("g").body(format!("{at}"))).collect();
+    let calls: Vec<_> = asks.iter().map(|ask| scene.spawn(&Context::background(), ask)).collect();
+    for ask in &asks {
+        scene.entered(ask).await;
+    }
+    let stopping = stop(&scene, stage.units(1000));
+    refused(stage, &scene, &*scene.client).await;
+    assert!(!stopping.is_finished(), "the drain did not wait");
+    scene.lab.open_gate("g");
+    for (call, ask) in calls.into_iter().zip(&asks) {
+        let answer = call.await.expect("the task ends").expect("an answer");
+        assert_eq!(answer.body, ask.request().body);
+    }
+    let watch = scene.watch();
+    let report = stopping.await.expect("the task ends");
+    watch.assert_at_once();
+    assert!(report.completed >= 5 && report.aborted == 0, "{report:?}");
+    scene.idle().await;
+}
+
+pub(crate) async fn newcomers_rejected_retryable(stage: &Stage) {
+    let scene = stage.open().await;
+    let other = scene.rig.connect_again().await.expect("a second client");
+    scene.call_by(&*other, &Context::background(), &scene.ask()).await.expect("an answer");
+    let held = scene.ask().gate("held");
+    let call = scene.spawn(&Context::background(), &held);
+    scene.entered(&held).await;
+    let stopping = stop(&scene, stage.units(1000));
+    assert_too_late(&refused(stage, &scene, &*scene.client).await);
+    for _ in 0..5 {
+        for client in [&scene.client, &other] {
+            let watch = scene.watch();
+            let late = scene.ask();
+            let outcome = scene.call_by(&**client, &Context::background(), &late).await;
+            watch.assert_at_once();
+            assert_too_late(&error_of(outcome));
+            assert_eq!(scene.lab.count(late.key()), 0);
+        }
+    }
+    scene.lab.open_gate("held");
+    call.await.expect("the task ends").expect("an answer");
+    stopping.await.expect("the task ends");
+    // And once it is gone.
+    for client in [&scene.client, &other] {
+        let outcome = scene.call_by(&**client, &Context::background(), &scene.ask()).await;
+        assert_too_late(&error_of(outcome));
+    }
+}
+
+pub(crate) async fn grace_exceeded_cancels(stage: &Stage) {
+    let scene = stage.open().await;
+    let grace = stage.units(5);
+    let ask = scene.ask().hang();
+    let call = scene.spawn(&Context::background(), &ask);
+    scene.entered(&ask).await;
+    let watch = scene.watch();
+    let report = scene.rig.stop(grace).await;
+    watch.assert_about(grace);
+    assert_eq!((report.completed, report.aborted), (0, 1), "{report:?}");
+    let run = scene.ended(&ask).await.remove(0);
+    assert_eq!(run.how(), Some(How::Dropped(Some(Cause::Shutdown))));
+    let error = error_of(call.await.expect("the task ends"));
+    assert_eq!(error.code(), Code::Unavailable, "{error:?}");
+    assert!(MAY_HAVE_RUN.contains(&error.delivery()), "{error:?}");
+    watch.assert_about(grace);
+}
+
+pub(crate) async fn stop_twice(stage: &Stage) {
+    let scene = stage.open().await;
+    let held = scene.ask().gate("held");
+    let call = scene.spawn(&Context::background(), &held);
+    scene.entered(&held).await;
+    let first = stop(&scene, stage.units(1000));
+    let second = stop(&scene, stage.units(500));
+    refused(stage, &scene, &*scene.client).await;
+    scene.lab.open_gate("held");
+    call.await.expect("the task ends").expect("an answer");
+    let first = first.await.expect("the task ends");
+    let second = second.await.expect("the task ends");
+    let watch = scene.watch();
+    let third = scene.rig.stop(Duration::ZERO).await;
+    watch.assert_at_once();
+    assert!(first.completed >= 1 && first.aborted == 0, "{first:?}");
+    assert_eq!((first.completed, first.aborted), (second.completed, second.aborted));
+    assert_eq!((first.completed, first.aborted), (third.completed, third.aborted));
+}
+
+/// Callers that keep the server busy while it stops.
+const CALLERS: usize = 16;
+
+/// How often a server is stopped under load: what goes wrong there goes wrong now and then.
+const ROUNDS: usize = 5;
+
+/// Calls until a call is refused; returns how many were answered, and the refusal.
+async fn call_until_refused(scene: Arc<Scene>, work: Duration, end: Instant) -> (usize, Error) {
+    let mut answered = 0;
+    loop {
+        let ask = scene.ask().body("load");
+        let ask = if work.is_zero() { ask } else { ask.sleep(work) };
+        match scene.call(&Context::background(), &ask).await {
+            Ok(_) => answered += 1,
+            Err(error) => return (answered, error),
+        }
+        assert!(Instant::now() < end, "a draining server goes on taking calls");
+        // Thinks as long as the handler works: half of the connections are unused at any time.
+        sleep(work).await;
+    }
+}
+
+pub(crate) async fn under_load_loses_nothing(stage: &Stage) {
+    // In real time some callers leave no gap at all; virtual time passes only in gaps.
+    let step = stage.timing().unit() / 10;
+    let least = if stage.timing() == Timing::Virtual { 1 } else { 0 };
+    for _ in 0..ROUNDS {
+        let scene = stage.open().await;
+        let before = scene.lab.total();
+        let end = Instant::now() + stage.units(100) + stage.margin();
+        let works = (0..CALLERS).map(|at| step * u32::try_from(at % 4).unwrap_or(0).max(least));
+        let callers: Vec<_> = works
+            .map(|work| tokio::spawn(call_until_refused(Arc::clone(&scene), work, end)))
+            .collect();
+        scene.lab.until(|lab| lab.total() >= before + 5 * CALLERS).await;
+        let report = scene.rig.stop(stage.units(1000)).await;
+        let mut answered = 0;
+        for caller in callers {
+            let (count, error) = caller.await.expect("the task ends");
+            assert_too_late(&error);
+            answered += count;
+        }
+        assert_eq!(report.aborted, 0, "{report:?}");
+        // Whatever ran was answered.
+        assert_eq!(scene.lab.total() - before, answered);
+    }
+}
+
+pub(crate) async fn client_first(stage: &Stage) {
+    let scene = stage.open().await;
+    let client = scene.rig.connect_again().await.expect("a second client");
+    let ask = scene.ask().hang();
+    {
+        let ctx = Context::background();
+        let mut call = Box::pin(scene.call_by(&*client, &ctx, &ask));
+        tokio::select! {
+            biased;
+            outcome = &mut call => panic!("it was to wait, not to end: {outcome:?}"),
+            () = scene.entered(&ask) => {}
+        }
+    }
+    drop(client);
+    if stage.capabilities().cancel {
+        scene.ended(&ask).await;
+        let watch = scene.watch();
+        let report = scene.rig.stop(stage.units(1000)).await;
+        watch.assert_at_once();
+        assert_eq!(report.aborted, 0, "{report:?}");
+    } else {
+        scene.rig.stop(stage.units(1)).await;
+        scene.ended(&ask).await;
+    }
+    scene.idle().await;
+}

@@ -1,0 +1,112 @@
+//! An error reaches the caller as the handler made it, and nothing more of the handler's does.
+
+use rr_spi::{AppError, Code, Context, Delivery, Origin, Reason, RetryHint};
+
+use super::{assert_error, error_of, own, shown};
+use crate::conformance::lab::{Refusal, pattern, unicode};
+use crate::conformance::stage::Stage;
+
+pub(crate) async fn every_code_round_trips(stage: &Stage) {
+    let scene = stage.open().await;
+    for code in Code::ALL {
+        let message = format!("it is {code}; \"quoted\", {{braces}} & <tags>");
+        let ask = scene.ask().fail(code).message(&message).reason("lab-reason").details(3);
+        let ask = ask.retry_ms(1500).header("x-why", code.as_str()).echo();
+        let error = scene.err(&ask).await;
+        let reason = Reason::parse("lab-reason");
+        assert_error(&error, code, &[Delivery::Processed], reason.as_ref());
+        assert_eq!(error.message(), message);
+        assert_eq!(error.origin(), Origin::Peer);
+        assert_eq!(error.retry(), RetryHint::After(std::time::Duration::from_millis(1500)));
+        assert_eq!(error.details().len(), 3, "{error:?}");
+        for (at, detail) in error.details().iter().enumerate() {
+            assert_eq!(detail.kind, format!("lab.Detail{at}"));
+            assert_eq!(detail.value, pattern(300 * at));
+        }
+        assert_eq!(own(error.headers()), own(&ask.headers));
+        assert_eq!(scene.lab.count(ask.key()), 1);
+
+        let plain = scene.err(&scene.ask().fail(code)).await;
+        assert_error(&plain, code, &[Delivery::Processed], None);
+        assert_eq!((plain.retry(), plain.details().len()), (RetryHint::Unset, 0));
+        let never = scene.err(&scene.ask().fail(code).retry_ms(-1)).await;
+        assert_eq!(never.retry(), RetryHint::Never);
+    }
+}
+
+pub(crate) async fn unicode_4k_message_is_cut(stage: &Stage) {
+    let scene = stage.open().await;
+    let short = scene.err(&scene.ask().fail(Code::NotFound).message_bytes(500)).await;
+    assert_eq!(short.message(), unicode(500));
+    let error = scene.err(&scene.ask().fail(Code::NotFound).message_bytes(4096)).await;
+    assert_error(&error, Code::NotFound, &[Delivery::Processed], None);
+    assert!(unicode(4096).starts_with(error.message()), "{}", error.message());
+    let length = error.message().len();
+    // On a character boundary; the longest character has four bytes.
+    assert!((1021..=1024).contains(&length), "{length} bytes");
+}
+
+pub(crate) async fn app_error_round_trips(stage: &Stage) {
+    let scene = stage.open().await;
+    for (left, code) in [(2, Code::FailedPrecondition), (0, Code::NotFound)] {
+        let error = scene.err(&scene.ask().app_error(left)).await;
+        assert_error(&error, code, &[Delivery::Processed], Some(&Reason::APP));
+        assert_eq!(error.retry(), RetryHint::Never);
+        let [detail] = error.details() else { panic!("one detail, not {:?}", error.details()) };
+        assert_eq!(detail.kind, Refusal::TYPE);
+        assert_eq!(detail.value, format!("{{\"left\":{left}}}"));
+    }
+}
+
+pub(crate) async fn display_leaks_nothing(stage: &Stage) {
+    let scene = stage.open().await;
+    let ask = scene
+        .ask()
+        .body("secret-of-the-body")
+        .header("x-token", "secret-of-the-headers")
+        .fail(Code::Internal)
+        .message("what the handler says")
+        .source("secret-of-the-source");
+    let error = scene.err(&ask).await;
+    assert_eq!(error.message(), "what the handler says");
+    let shown = shown(&error);
+    assert!(!shown.contains("secret"), "{shown}");
+    assert!(!shown.contains("lab-key"), "{shown}");
+    assert!(error.attempts().is_empty());
+}
+
+/// Codes that mean the same one hop further up.
+const KEPT: [Code; 4] =
+    [Code::DeadlineExceeded, Code::Canceled, Code::ResourceExhausted, Code::Unavailable];
+
+pub(crate) async fn downstream_error_is_rescoped(stage: &Stage) {
+    let scene = stage.open().await;
+    for code in Code::ALL {
+        let ask = scene.ask().onward(1).fail(code).message("secret-of-the-downstream");
+        let ask = ask.reason("secret-reason").details(2).retry_ms(250).header("x-secret", "s");
+        let error = scene.err(&ask.echo()).await;
+        let expected = if KEPT.contains(&code) { code } else { Code::Internal };
+        assert_error(&error, expected, &[Delivery::Processed], None);
+        assert!(!error.message().contains("secret"), "{error:?}");
+        assert!(error.details().is_empty() && own(error.headers()).is_empty(), "{error:?}");
+        assert_eq!(error.retry(), RetryHint::Unset);
+        let never = scene.err(&scene.ask().onward(1).fail(code).retry_ms(-1)).await;
+        assert_eq!(never.retry(), RetryHint::Never);
+    }
+    // The downstream did not run, but the handler in between did: "not run" stays behind.
+    let ask = scene.ask().onward_to("nobody.home");
+    let error = scene.err(&ask).await;
+    assert!([Code::Internal, Code::Unavailable].contains(&error.code()), "{error:?}");
+    assert_eq!(error.delivery(), Delivery::Processed);
+    assert_eq!(scene.lab.count(ask.key()), 1);
+}
+
+pub(crate) async fn expose_passes(stage: &Stage) {
+    let scene = stage.open().await;
+    let ask = scene.ask().onward(1).expose().fail(Code::NotFound).message("no order 17");
+    let ask = ask.reason("secret-reason").details(2).header("x-secret", "s").echo();
+    let error = error_of(scene.call(&Context::background(), &ask).await);
+    assert_error(&error, Code::Internal, &[Delivery::Processed], None);
+    assert_eq!(error.message(), "no order 17");
+    assert!(error.details().is_empty() && own(error.headers()).is_empty(), "{error:?}");
+}

@@ -1,0 +1,266 @@
+//! The application's headers arrive as they were set, and nothing else arrives as one.
+
+use std::time::Duration;
+
+use rr_spi::{
+    Code, Context, Delivery, Error, Headers, Idempotency, IdempotencyKey, Reason, defaults,
+};
+
+use super::{assert_error, own};
+use crate::conformance::lab::{Ask, fill};
+use crate::conformance::stage::{Scene, Stage};
+
+/// Names that belong to the protocol, its carriers, Context or Idempotency (WIRE, "Headers").
+const RESERVED: [&str; 25] = [
+    "rr",
+    "rr-code",
+    "rr-anything",
+    "nats-msg-id",
+    "connect-timeout-ms",
+    "connect-protocol-version",
+    "grpc-timeout",
+    "connection",
+    "keep-alive",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "host",
+    "content-length",
+    "content-encoding",
+    "accept-encoding",
+    "expect",
+    "date",
+    "traceparent",
+    "tracestate",
+    "baggage",
+    "x-request-id",
+    "idempotency-key",
+];
+
+/// Sends headers and expects them at the responder, and back on an answer and on an error.
+async fn assert_round_trip(scene: &Scene, ask: Ask) {
+    let sent = own(&ask.headers);
+    let ask = ask.echo();
+    assert_eq!(own(&scene.ok(&ask).await.headers), sent, "on the answer");
+    assert_eq!(own(&scene.run(&ask).headers), sent, "at the responder");
+    let error = scene.err(&ask.fail(Code::NotFound)).await;
+    assert_eq!(own(error.headers()), sent, "on the error");
+}
+
+pub(crate) async fn request_reaches_responder(stage: &Stage) {
+    let scene = stage.open().await;
+    let ask = scene
+        .ask()
+        .header("x-shop", "berlin")
+        .header("x-punctuation", "a=b; c=\"d\", e:f (g) {h} ~!@#$%^&*|\\/?<>'`")
+        .header("x-number", "0")
+        .header("x-0.dotted-name", "inner  spaces   stay");
+    scene.ok(&ask).await;
+    assert_eq!(own(&scene.run(&ask).headers), own(&ask.headers));
+}
+
+pub(crate) async fn response_reaches_requester(stage: &Stage) {
+    let scene = stage.open().await;
+    let ask = scene.ask().header("x-shop", "berlin").header("x-json", "{\"a\": [1, 2]}").echo();
+    let response = scene.ok(&ask).await;
+    assert_eq!(own(&response.headers), own(&ask.headers));
+    assert_eq!(response.headers.get("X-SHOP"), Some("berlin"));
+    // Headers of one answer do not show up on the next one.
+    assert_eq!(own(&scene.ok(&scene.ask()).await.headers), []);
+}
+
+pub(crate) async fn on_error_reply(stage: &Stage) {
+    let scene = stage.open().await;
+    let ask = scene.ask().header("x-shop", "berlin").header("x-tag", "a").header("x-tag", "b");
+    let ask = ask.echo().fail(Code::PermissionDenied);
+    let error = scene.err(&ask).await;
+    assert_error(&error, Code::PermissionDenied, &[Delivery::Processed], None);
+    assert_eq!(own(error.headers()), own(&ask.headers));
+}
+
+pub(crate) async fn repeated_names_keep_order(stage: &Stage) {
+    let scene = stage.open().await;
+    let tags = ["b", "a", "c", "a", "", "b,c"];
+    let ask = tags.iter().fold(scene.ask(), |ask, tag| ask.header("x-tag", tag));
+    assert_round_trip(&scene, ask.clone()).await;
+    // Between others, the order within one name stays.
+    let ask = scene.ask().header("x-tag", "2").header("x-else", "e").header("x-tag", "1").echo();
+    let response = scene.ok(&ask).await;
+    assert_eq!(response.headers.get_all("x-tag").collect::<Vec<_>>(), ["2", "1"]);
+    assert_eq!(scene.run(&ask).headers.get_all("x-tag").collect::<Vec<_>>(), ["2", "1"]);
+}
+
+pub(crate) async fn names_fold_case(stage: &Stage) {
+    let scene = stage.open().await;
+    let ask = scene.ask().header("X-MiXeD", "CaSe stays in values").echo();
+    let response = scene.ok(&ask).await;
+    for headers in [&response.headers, &scene.run(&ask).headers] {
+        assert_eq!(own(headers), [("x-mixed".to_owned(), b"CaSe stays in values".to_vec())]);
+        assert_eq!(headers.get("X-MIXED"), Some("CaSe stays in values"));
+    }
+}
+
+pub(crate) async fn empty_value(stage: &Stage) {
+    let scene = stage.open().await;
+    let ask = scene.ask().header("x-empty", "").header("x-full", "f").header("x-last", "");
+    assert_round_trip(&scene, ask).await;
+}
+
+pub(crate) async fn binary_names(stage: &Stage) {
+    let scene = stage.open().await;
+    let all: Vec<u8> = (0..=255).collect();
+    let ask = scene
+        .ask()
+        .binary("x-all-bin", all)
+        .binary("x-one-bin", vec![0])
+        .binary("x-two-bin", vec![0xff, 0xfe])
+        .binary("x-text-bin", b"text".to_vec())
+        .binary("x-text-bin", b"a,b".to_vec())
+        .binary("x-empty-bin", Vec::new());
+    assert_round_trip(&scene, ask).await;
+}
+
+/// Asserts that setting a header fails here, and that nothing of it leaves with a later call.
+async fn assert_refused(scene: &Scene, name: &'static str, value: &'static str) {
+    let mut ask = scene.ask().header("x-kept", "1");
+    let refused = ask.headers.append(name, value).expect_err("the header is refused");
+    assert_error(&refused, Code::InvalidArgument, &[Delivery::NotSent], None);
+    scene.ok(&ask).await;
+    let seen = scene.run(&ask).headers;
+    assert_eq!(own(&seen), [("x-kept".to_owned(), b"1".to_vec())]);
+    assert!(seen.iter().all(|(_, seen)| value.is_empty() || seen != value.as_bytes()));
+}
+
+pub(crate) async fn non_ascii_refused(stage: &Stage) {
+    let scene = stage.open().await;
+    for value in ["ü", "漢", "a\u{a0}b", "\u{7f}", "emoji 🦀"] {
+        assert_refused(&scene, "x-text", value).await;
+    }
+    for name in ["x-ü", "x_underscore", "x y", ""] {
+        assert_refused(&scene, name, "value-of-a-bad-name").await;
+    }
+}
+
+pub(crate) async fn crlf_refused_locally(stage: &Stage) {
+    let scene = stage.open().await;
+    for value in ["a\r\nx-forged: 1", "a\nb", "a\rb", "\r\n", "a\0b", "a\tb", " a", "a "] {
+        assert_refused(&scene, "x-text", value).await;
+    }
+    for name in ["x-a\r\nx-forged", "x-a:", "x-a\n"] {
+        assert_refused(&scene, name, "value-of-a-bad-name").await;
+    }
+}
+
+pub(crate) async fn reserved_refused(stage: &Stage) {
+    let scene = stage.open().await;
+    for name in RESERVED {
+        assert_refused(&scene, name, "forged-value").await;
+    }
+    assert_refused(&scene, "RR-Code", "forged-value").await;
+    assert_refused(&scene, "trailer-x", "forged-value").await;
+}
+
+fn assert_none_reserved(headers: &Headers, whose: &str) {
+    let prefixes = ["rr-", "nats-", "connect-", "grpc-", "proxy-"];
+    for (name, _) in headers.iter() {
+        let prefixed = prefixes.iter().any(|prefix| name.starts_with(prefix));
+        assert!(!RESERVED.contains(&name) && !prefixed, "{whose} sees `{name}`");
+    }
+}
+
+pub(crate) async fn reserved_never_seen(stage: &Stage) {
+    let scene = stage.open().await;
+    let key = IdempotencyKey::new("key-17").expect("the key fits");
+    // Everything that makes a transport write headers of its own.
+    let ctx = Context::background()
+        .with_timeout(Duration::from_secs(9))
+        .with_retries(2)
+        .with_request_id("id-17")
+        .and_then(|ctx| ctx.with_trace(TRACEPARENT, Some("a=b")))
+        .and_then(|ctx| ctx.with_baggage("c=d"))
+        .expect("the values fit");
+    for idempotency in [Idempotency::Safe, Idempotency::Idempotent, Idempotency::Keyed(key)] {
+        let ask = scene.ask().idempotency(idempotency.clone()).header("x-own", "1").echo();
+        let response = scene.call(&ctx, &ask).await.expect("an answer");
+        let run = scene.run(&ask);
+        assert_none_reserved(&run.headers, "the responder");
+        assert_none_reserved(&response.headers, "the requester");
+        assert_eq!(own(&run.headers).len(), 1);
+        assert_eq!((run.retries, &run.idempotency), (2, &idempotency));
+    }
+    let failing = scene.ask().fail(Code::Unavailable).reason("lab-reason").retry_ms(250).echo();
+    let error = scene.call(&ctx, &failing).await.expect_err("the lab fails as asked");
+    assert_none_reserved(error.headers(), "the requester, on an error,");
+}
+
+pub(crate) async fn _64_entries_16_kib(stage: &Stage) {
+    let scene = stage.open().await;
+    let (entries, bytes) = (defaults::HEADER_ENTRIES_MAX, defaults::HEADER_BYTES_MAX);
+    let mut ask = scene.ask();
+    fill(&mut ask.headers, entries, bytes);
+    scene.ok(&ask).await;
+    assert_eq!(own(&scene.run(&ask).headers), own(&ask.headers));
+    let response = scene.ok(&scene.ask().reply_headers(entries, bytes)).await;
+    let mut expected = Headers::new();
+    fill(&mut expected, entries, bytes);
+    assert_eq!(own(&response.headers), own(&expected));
+    // One value that takes all there is.
+    let mut ask = scene.ask();
+    let entries = ask.headers.len() + 1;
+    fill(&mut ask.headers, entries, bytes);
+    scene.ok(&ask).await;
+    assert_eq!(own(&scene.run(&ask).headers), own(&ask.headers));
+}
+
+pub(crate) async fn too_many_refused(stage: &Stage) {
+    let scene = stage.open().await;
+    let refused = |refused: Result<(), Error>| {
+        let error = refused.expect_err("the header is one too many");
+        assert_error(
+            &error,
+            Code::ResourceExhausted,
+            &[Delivery::NotSent],
+            Some(&Reason::REQUEST_TOO_LARGE),
+        );
+    };
+    let mut ask = scene.ask();
+    fill(&mut ask.headers, defaults::HEADER_ENTRIES_MAX, 4096);
+    refused(ask.headers.append("x-more", "1"));
+    scene.ok(&ask).await;
+    assert_eq!(own(&scene.run(&ask).headers), own(&ask.headers));
+    let mut ask = scene.ask();
+    fill(&mut ask.headers, 8, defaults::HEADER_BYTES_MAX);
+    refused(ask.headers.append("x-more", ""));
+    scene.ok(&ask).await;
+    assert_eq!(own(&scene.run(&ask).headers), own(&ask.headers));
+}
+
+const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+pub(crate) async fn trace_context_passes(stage: &Stage) {
+    let scene = stage.open().await;
+    let (state, baggage) = ("vendor=abc,other=d:e", "user=17,tier=gold;meta");
+    let ctx = Context::background()
+        .with_request_id("request 17/a")
+        .and_then(|ctx| ctx.with_trace(TRACEPARENT, Some(state)))
+        .and_then(|ctx| ctx.with_baggage(baggage))
+        .expect("the values fit");
+    let ask = scene.ask().onward(1);
+    scene.call(&ctx, &ask).await.expect("an answer");
+    let runs = scene.lab.runs(ask.key());
+    assert_eq!(runs.len(), 2);
+    for run in runs {
+        assert_eq!(run.traceparent.as_deref(), Some(TRACEPARENT));
+        assert_eq!(run.tracestate.as_deref(), Some(state));
+        assert_eq!(run.baggage.as_deref(), Some(baggage));
+        assert_eq!(run.request_id.as_deref(), Some("request 17/a"));
+    }
+    // Nothing of it sticks to a connection.
+    let plain = scene.ask();
+    scene.ok(&plain).await;
+    let run = scene.run(&plain);
+    let sticks = [run.traceparent, run.tracestate, run.baggage, run.request_id];
+    assert!(sticks.iter().all(Option::is_none), "{sticks:?}");
+}

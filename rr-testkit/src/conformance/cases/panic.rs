@@ -1,0 +1,71 @@
+//! A handler that panics fails its own call, and nothing else.
+
+use rr_spi::{Code, Context, Delivery, Reason};
+
+use super::{assert_error, error_of, shown};
+use crate::conformance::lab::{Ask, How};
+use crate::conformance::stage::{Scene, Stage};
+
+/// A handler that panics before its first await, and one that does after it.
+fn panics(scene: &Scene) -> [Ask; 2] {
+    [scene.ask().panic_now(), scene.ask().panic_later()]
+}
+
+pub(crate) async fn becomes_internal(stage: &Stage) {
+    let scene = stage.open().await;
+    for ask in panics(&scene) {
+        let watch = scene.watch();
+        let error = scene.err(&ask).await;
+        watch.assert_at_once();
+        assert_error(&error, Code::Internal, &[Delivery::Processed], Some(&Reason::PANIC));
+        assert_eq!(scene.run(&ask).how(), Some(How::Panicked));
+    }
+}
+
+pub(crate) async fn server_survives(stage: &Stage) {
+    let scene = stage.open().await;
+    for _ in 0..5 {
+        for ask in panics(&scene) {
+            scene.err(&ask).await;
+        }
+    }
+    for at in 0..10 {
+        let ask = scene.ask().body(format!("after {at}"));
+        assert_eq!(scene.ok(&ask).await.body, ask.request().body);
+    }
+    scene.idle().await;
+}
+
+pub(crate) async fn others_unharmed(stage: &Stage) {
+    let scene = stage.open().await;
+    let ctx = Context::background();
+    let others: Vec<_> = (0..8)
+        .map(|at| {
+            let ask = scene.ask().gate("others").body(format!("other {at}"));
+            (scene.spawn(&ctx, &ask), ask)
+        })
+        .collect();
+    for (_, ask) in &others {
+        scene.entered(ask).await;
+    }
+    let panicking: Vec<_> =
+        (0..4).flat_map(|_| panics(&scene)).map(|ask| scene.spawn(&ctx, &ask)).collect();
+    for call in panicking {
+        let error = error_of(call.await.expect("the task ends"));
+        assert_eq!(error.reason(), Some(&Reason::PANIC), "{error:?}");
+    }
+    scene.lab.open_gate("others");
+    for (call, ask) in others {
+        let answer = call.await.expect("the task ends").expect("an answer");
+        assert_eq!(answer.body, ask.request().body);
+    }
+}
+
+pub(crate) async fn text_redacted(stage: &Stage) {
+    let scene = stage.open().await;
+    for ask in panics(&scene) {
+        let error = scene.err(&ask).await;
+        let shown = format!("{} {:?}", shown(&error), error.headers());
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+}

@@ -1,0 +1,150 @@
+//! A request comes to the right handler, and its answer back to the right caller.
+
+use std::sync::Arc;
+
+use rr_spi::{Bytes, Code, Context, Delivery, Reason, Requester};
+
+use super::{assert_error, error_of};
+use crate::conformance::lab::pattern;
+use crate::conformance::stage::Stage;
+
+pub(crate) async fn echo_bytes(stage: &Stage) {
+    let scene = stage.open().await;
+    let all: Bytes = (0..=255_u8).chain((0..=255).rev()).collect();
+    let ask = scene.ask().body(all.clone());
+    assert_eq!(scene.ok(&ask).await.body, all);
+    assert_eq!(scene.run(&ask).body, all);
+    let lines = Bytes::from_static(b"\r\n\r\n0\r\n\r\nHTTP/1.1 200 OK\r\n\r\n-ERR\r\nPUB a 1\r\n");
+    let ask = scene.ask().body(lines.clone());
+    assert_eq!(scene.ok(&ask).await.body, lines);
+    assert_eq!(scene.run(&ask).body, lines);
+}
+
+pub(crate) async fn routing_never_crosses(stage: &Stage) {
+    let scene = stage.open().await;
+    let routed = [
+        ("ping", "ping"),
+        ("lab.run", "lab.run"),
+        ("lab.other", "lab.other"),
+        ("lab.whole.run", "lab.whole"),
+        ("lab.whole.other", "lab.whole"),
+        ("lab.closed.known", "lab.closed.known"),
+    ];
+    let mut calls = Vec::new();
+    for round in 0..5 {
+        for (target, route) in routed {
+            let ask = scene.ask().target(target).body(format!("{target} {round}")).report();
+            calls.push((target, route, scene.spawn(&Context::background(), &ask), ask));
+        }
+    }
+    for (target, route, call, ask) in calls {
+        let response = call.await.expect("the task ends").expect("an answer");
+        assert_eq!(response.body, ask.request().body);
+        assert_eq!(response.headers.get("lab-saw-route"), Some(route));
+        assert_eq!(response.headers.get("lab-saw-target"), Some(target));
+        let run = scene.run(&ask);
+        assert_eq!((run.route, run.target.as_str()), (route, target));
+    }
+}
+
+pub(crate) async fn unknown_method_of_a_service_is_unimplemented(stage: &Stage) {
+    let scene = stage.open().await;
+    let before = scene.lab.total();
+    for target in ["lab.closed.missing", "lab.closed.Known", "lab.closed.known-"] {
+        let watch = scene.watch();
+        let error = scene.err(&scene.ask().target(target)).await;
+        assert_error(
+            &error,
+            Code::Unimplemented,
+            &[Delivery::Rejected],
+            Some(&Reason::NO_SUCH_TARGET),
+        );
+        watch.assert_at_once();
+    }
+    assert_eq!(scene.lab.total(), before);
+    scene.ok(&scene.ask().target("lab.closed.known")).await;
+}
+
+pub(crate) async fn unknown_target_fails_fast_and_unrun(stage: &Stage) {
+    let scene = stage.open().await;
+    let before = scene.lab.total();
+    for target in ["nobody.home", "nobody", "lab.run.deeper", "Ping", "lab.Run", "Lab.run"] {
+        let watch = scene.watch();
+        let error = scene.err(&scene.ask().target(target)).await;
+        // A server knows that it has no such target; a broker knows that nobody listens.
+        match error.code() {
+            Code::Unavailable => assert_eq!(error.reason(), Some(&Reason::NO_RESPONDER)),
+            code => {
+                assert_eq!(code, Code::Unimplemented, "{target}: {error:?}");
+                assert_eq!(error.reason(), Some(&Reason::NO_SUCH_TARGET));
+            }
+        }
+        assert!(error.delivery().is_unexecuted(), "{target}: {error:?}");
+        watch.assert_at_once();
+    }
+    assert_eq!(scene.lab.total(), before);
+}
+
+pub(crate) async fn sequential_1000(stage: &Stage) {
+    let scene = stage.open().await;
+    let before = scene.lab.total();
+    for at in 0..1000 {
+        let ask = scene.ask().body(format!("{at} {}", at * 7919));
+        assert_eq!(scene.ok(&ask).await.body, ask.request().body, "call {at}");
+    }
+    assert_eq!(scene.lab.total() - before, 1000);
+}
+
+pub(crate) async fn two_clients_isolated(stage: &Stage) {
+    let scene = stage.open().await;
+    let other = scene.rig.connect_again().await.expect("a second client");
+    let ctx = Context::background();
+    let waiting = scene.ask().gate("two").body("first");
+    let call = scene.spawn(&ctx, &waiting);
+    scene.entered(&waiting).await;
+    // The second client comes and goes in the middle of the first one's call.
+    for at in 0..20_usize {
+        let ask = scene.ask().body(pattern(at * 100));
+        let answer = scene.call_by(&*other, &ctx, &ask).await.expect("an answer");
+        assert_eq!(answer.body, ask.request().body);
+    }
+    let hanging = scene.ask().hang();
+    {
+        let mut dropped = Box::pin(scene.call_by(&*other, &ctx, &hanging));
+        tokio::select! {
+            biased;
+            _ = &mut dropped => panic!("nothing answers this"),
+            () = scene.entered(&hanging) => {}
+        }
+    }
+    drop(other);
+    scene.lab.open_gate("two");
+    assert_eq!(call.await.expect("the task ends").expect("an answer").body, "first");
+    scene.ok(&scene.ask()).await;
+}
+
+pub(crate) async fn as_dyn_object(stage: &Stage) {
+    let scene = stage.open().await;
+    let shared: Arc<dyn Requester> = scene.rig.requester();
+    let boxed: Box<dyn Requester> = Box::new(Arc::clone(&shared));
+    let ask = scene.ask().body("boxed");
+    let answer = scene.call_by(&boxed, &Context::background(), &ask).await;
+    assert_eq!(answer.expect("an answer").body, "boxed");
+    let tasks: Vec<_> = (0..8)
+        .map(|at| {
+            let (shared, scene) = (Arc::clone(&shared), Arc::clone(&scene));
+            tokio::spawn(async move {
+                let ask = scene.ask().body(format!("task {at}"));
+                let answer = scene.call_by(&shared, &Context::background(), &ask).await;
+                (ask, answer)
+            })
+        })
+        .collect();
+    for task in tasks {
+        let (ask, answer) = task.await.expect("the task ends");
+        assert_eq!(answer.expect("an answer").body, ask.request().body);
+    }
+    let failing = scene.ask().fail(Code::Aborted);
+    let failed = scene.call_by(&shared, &Context::background(), &failing).await;
+    assert_error(&error_of(failed), Code::Aborted, &[Delivery::Processed], None);
+}

@@ -1,0 +1,156 @@
+//! Bodies of every size up to the limit pass; one byte more is refused by whoever can know it.
+
+use std::sync::Arc;
+
+use rr_spi::{Code, Context, Delivery, IntakeConfig, Limits, Reason, RetryHint, defaults};
+
+use super::assert_error;
+use crate::conformance::StartOptions;
+use crate::conformance::lab::pattern;
+use crate::conformance::stage::{Scene, Stage};
+
+const MAX: usize = defaults::BODY_BYTES_MAX;
+
+/// Sends a body of a size and expects it there and back.
+async fn assert_echo(scene: &Scene, bytes: usize) {
+    let body = pattern(bytes);
+    let ask = scene.ask().body(body.clone());
+    let echoed = scene.ok(&ask).await.body;
+    assert!(scene.run(&ask).body == body, "{bytes} bytes did not arrive as they were sent");
+    assert!(echoed == body, "{bytes} bytes did not come back as they were sent");
+}
+
+pub(crate) async fn empty_request(stage: &Stage) {
+    let scene = stage.open().await;
+    let ask = scene.ask().reply_bytes(3000);
+    assert!(scene.ok(&ask).await.body == pattern(3000));
+    assert!(scene.run(&ask).body.is_empty());
+}
+
+pub(crate) async fn empty_response(stage: &Stage) {
+    let scene = stage.open().await;
+    let ask = scene.ask().body(pattern(3000)).reply_bytes(0).header("x-kept", "1").echo();
+    let response = scene.ok(&ask).await;
+    assert!(response.body.is_empty());
+    assert_eq!(response.headers.get("x-kept"), Some("1"));
+    // Neither body nor headers: still an answer.
+    let nothing = scene.ok(&scene.ask().reply_bytes(0)).await;
+    assert!(nothing.body.is_empty());
+    assert_echo(&scene, 10).await;
+}
+
+pub(crate) async fn one_byte(stage: &Stage) {
+    let scene = stage.open().await;
+    for byte in [0, b'\n', b'a', 0xff] {
+        let ask = scene.ask().body(vec![byte]);
+        assert_eq!(scene.ok(&ask).await.body[..], [byte]);
+        assert_eq!(scene.run(&ask).body[..], [byte]);
+    }
+}
+
+pub(crate) async fn _65535_65536_65537(stage: &Stage) {
+    let scene = stage.open().await;
+    for bytes in [4095, 4096, 4097, 16_384, 65_535, 65_536, 65_537, 131_073] {
+        assert_echo(&scene, bytes).await;
+    }
+}
+
+pub(crate) async fn exactly_max_request(stage: &Stage) {
+    let scene = stage.open().await;
+    let body = pattern(MAX);
+    let ask = scene.ask().body(body.clone()).reply_bytes(1);
+    assert_eq!(scene.ok(&ask).await.body.len(), 1);
+    assert!(scene.run(&ask).body == body);
+}
+
+pub(crate) async fn max_request_plus_one_not_sent(stage: &Stage) {
+    let scene = stage.open().await;
+    let ask = scene.ask().body(pattern(MAX + 1)).reply_bytes(1);
+    let watch = scene.watch();
+    let error = scene.err(&ask).await;
+    watch.assert_at_once();
+    assert_error(
+        &error,
+        Code::ResourceExhausted,
+        &[Delivery::NotSent],
+        Some(&Reason::REQUEST_TOO_LARGE),
+    );
+    assert_eq!(error.retry(), RetryHint::Never);
+    assert_eq!(scene.lab.count(ask.key()), 0);
+}
+
+pub(crate) async fn over_the_servers_limit_is_rejected(stage: &Stage) {
+    let limits = Limits::default().with_request_bytes_max(10_000);
+    let server = IntakeConfig::default().with_limits(limits);
+    let scene = stage.open_with(StartOptions::default().with_server(server)).await;
+    assert_echo(&scene, 10_000).await;
+    for bytes in [10_001, 300_000] {
+        let ask = scene.ask().body(pattern(bytes));
+        let error = scene.err(&ask).await;
+        assert_error(
+            &error,
+            Code::ResourceExhausted,
+            &[Delivery::Rejected],
+            Some(&Reason::REQUEST_TOO_LARGE),
+        );
+        assert_eq!(error.retry(), RetryHint::Never);
+        assert_eq!(scene.lab.count(ask.key()), 0);
+    }
+    assert_echo(&scene, 10_000).await;
+}
+
+pub(crate) async fn exactly_max_response(stage: &Stage) {
+    let scene = stage.open().await;
+    let ask = scene.ask().reply_bytes(MAX);
+    assert!(scene.ok(&ask).await.body == pattern(MAX));
+}
+
+/// Asks for an answer of a size and expects that it is refused as too large.
+async fn assert_response_too_large(scene: &Scene, bytes: usize) {
+    let ask = scene.ask().reply_bytes(bytes);
+    let watch = scene.watch();
+    let error = scene.err(&ask).await;
+    watch.assert_at_once();
+    assert_error(
+        &error,
+        Code::ResourceExhausted,
+        &[Delivery::Processed],
+        Some(&Reason::RESPONSE_TOO_LARGE),
+    );
+    assert_eq!(error.retry(), RetryHint::Never);
+    assert_eq!(scene.lab.count(ask.key()), 1);
+}
+
+pub(crate) async fn max_response_plus_one_is_processed(stage: &Stage) {
+    let scene = stage.open().await;
+    assert_response_too_large(&scene, MAX + 1).await;
+}
+
+pub(crate) async fn over_the_clients_limit_is_processed(stage: &Stage) {
+    let limits = Limits::default().with_response_bytes_max(10_000);
+    let scene = stage.open_with(StartOptions::default().with_client_limits(limits)).await;
+    assert!(scene.ok(&scene.ask().reply_bytes(10_000)).await.body == pattern(10_000));
+    assert_response_too_large(&scene, 10_001).await;
+    assert_response_too_large(&scene, 300_000).await;
+}
+
+pub(crate) async fn client_usable_after(stage: &Stage) {
+    let server =
+        IntakeConfig::default().with_limits(Limits::default().with_request_bytes_max(1000));
+    let scene = stage.open_with(StartOptions::default().with_server(server)).await;
+    let ctx = Context::background();
+    for _ in 0..5 {
+        let too_large_here = scene.ask().body(pattern(MAX + 1));
+        let too_large_there = scene.ask().body(pattern(1001));
+        let too_large_back = scene.ask().reply_bytes(MAX + 1);
+        for ask in [too_large_here, too_large_there, too_large_back] {
+            // Among calls that are fine, at the same time.
+            let beside = scene.ask().body(pattern(900));
+            let call = scene.spawn(&ctx, &beside);
+            scene.err(&ask).await;
+            assert_eq!(call.await.expect("the task ends").expect("an answer").body.len(), 900);
+            assert_echo(&Arc::clone(&scene), 1000).await;
+        }
+    }
+    scene.idle().await;
+}

@@ -1,0 +1,202 @@
+//! The one responder of the suite, steered by request headers, and what it saw.
+
+mod ask;
+mod content;
+mod responder;
+mod run;
+mod steering;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rr_spi::{Cause, Context, Declared, Error, Request, Requester, Route, Routes};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use responder::LabResponder;
+use run::Visit;
+
+pub(super) use ask::Ask;
+pub(super) use content::{fill, pattern, unicode};
+pub(super) use responder::Refusal;
+pub(super) use run::{How, Run};
+
+/// The one responder of the suite, steered by request headers, so that no transport needs a
+/// server per case.
+///
+/// Cloning it shares it. It records every run under the request's `lab-key`; the case, in the same
+/// process, reads the record directly.
+///
+/// | request header | effect |
+/// |---|---|
+/// | `lab-key` | under which the run is recorded |
+/// | `lab-sleep-ms` | sleeps, on every hop |
+/// | `lab-hang` | never answers |
+/// | `lab-gate` | answers once the case has opened the gate of that name |
+/// | `lab-shield-ms` | sleeps in a shielded section |
+/// | `lab-watch` | records, from a shielded section, why the context ended |
+/// | `lab-panic` | panics: `now`, or `later`, after an await |
+/// | `lab-fail` | answers with that code; further `lab-message`, `lab-message-bytes`, `lab-reason`, `lab-details`, `lab-retry-ms` (negative: never), `lab-source` |
+/// | `lab-app` | answers with an application error of that number |
+/// | `lab-reply-bytes` | answers with that many bytes instead of the request's |
+/// | `lab-reply-headers` | answers with that many headers, `lab-reply-header-bytes` in all |
+/// | `lab-echo` | answers, errors too, with the request's `x-` headers |
+/// | `lab-report` | answers with what it saw, as `lab-saw-` headers |
+/// | `lab-onward` | calls onward, that many hops; further `lab-onward-target`, `lab-onward-timeout-ms`, `lab-expose` |
+#[derive(Clone, Default)]
+pub struct Lab(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    runs: BTreeMap<String, Vec<Run>>,
+    gates: BTreeSet<String>,
+    onward: Option<Arc<dyn Requester>>,
+}
+
+/// The targets and services that the lab answers, as [`Lab::routes`] names them.
+const TARGETS: [&str; 4] = ["ping", "lab.run", "lab.other", "lab.closed.known"];
+const SERVICE: &str = "lab.whole";
+const CLOSED_SERVICE: &str = "lab.closed";
+
+impl Lab {
+    /// Makes a lab that has seen nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Returns its routes: the targets `ping`, `lab.run` and `lab.other`, the whole service
+    /// `lab.whole`, and the closed service `lab.closed` with its one method `known`.
+    ///
+    /// # Panics
+    ///
+    /// Never: the names are constants that fit.
+    #[must_use]
+    pub fn routes(&self) -> Routes {
+        let mut routes = Routes::new();
+        let mut add = |route, name: &'static str, declared| {
+            let responder = LabResponder { lab: self.clone(), route: name };
+            routes.insert(route, declared, Arc::new(responder)).expect("the names fit");
+        };
+        for name in TARGETS {
+            let declared = if name == "ping" { Declared::Safe } else { Declared::Unspecified };
+            add(Route::Target(name.to_owned()), name, declared);
+        }
+        add(Route::Service(SERVICE.to_owned()), SERVICE, Declared::Unspecified);
+        routes.close_service(CLOSED_SERVICE).expect("the name fits");
+        routes
+    }
+
+    /// Gives the requester through which `lab-onward` calls onward.
+    pub(super) fn set_onward(&self, requester: Option<Arc<dyn Requester>>) {
+        let before = std::mem::replace(&mut self.state().onward, requester);
+        // Outside of the lock: a requester's own drop may end a server, and with it runs.
+        drop(before);
+    }
+
+    /// Opens a gate, for good.
+    pub(super) fn open_gate(&self, name: &str) {
+        self.state().gates.insert(name.to_owned());
+        self.0.changed.notify_waiters();
+    }
+
+    /// Returns every run under a key, in the order in which they began.
+    pub(super) fn runs(&self, key: &str) -> Vec<Run> {
+        self.state().runs.get(key).cloned().unwrap_or_default()
+    }
+
+    /// Returns how often the handler ran under a key.
+    pub(super) fn count(&self, key: &str) -> usize {
+        self.state().runs.get(key).map_or(0, Vec::len)
+    }
+
+    /// Returns how often the handler ran at all.
+    pub(super) fn total(&self) -> usize {
+        self.state().runs.values().map(Vec::len).sum()
+    }
+
+    /// Returns every run with its key, oldest first.
+    pub(super) fn timeline(&self) -> Vec<(String, Run)> {
+        let state = self.state();
+        let runs = state.runs.iter();
+        let mut all: Vec<_> = runs
+            .flat_map(|(key, runs)| runs.iter().map(|run| (key.clone(), run.clone())))
+            .collect();
+        all.sort_by_key(|(_, run)| run.entered_at);
+        all
+    }
+
+    /// Waits until something holds of the lab.
+    pub(super) async fn until(&self, mut holds: impl FnMut(&Self) -> bool) {
+        loop {
+            let changed = self.0.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if holds(self) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn gate_is_open(&self, name: &str) -> bool {
+        self.state().gates.contains(name)
+    }
+
+    fn onward(&self) -> Result<Arc<dyn Requester>, Error> {
+        let onward = self.state().onward.clone();
+        onward.ok_or_else(|| {
+            Error::new(rr_spi::Code::FailedPrecondition, "this lab has nobody to call onward")
+        })
+    }
+
+    /// Records that a run began; what is returned records its end.
+    fn enter(&self, route: &'static str, ctx: &Context, request: &Request) -> Visit {
+        let key = request.headers.get(steering::KEY).unwrap_or("").to_owned();
+        let at = {
+            let mut state = self.state();
+            let runs = state.runs.entry(key.clone()).or_default();
+            runs.push(Run::of(route, ctx, request));
+            runs.len() - 1
+        };
+        self.0.changed.notify_waiters();
+        Visit::new(self.clone(), key, at, ctx.clone())
+    }
+
+    fn change(&self, key: &str, at: usize, change: impl FnOnce(&mut Run)) {
+        if let Some(run) = self.state().runs.get_mut(key).and_then(|runs| runs.get_mut(at)) {
+            change(run);
+        }
+        self.0.changed.notify_waiters();
+    }
+
+    fn end(&self, key: &str, at: usize, how: How) {
+        self.change(key, at, |run| run.ended = Some((Instant::now(), how)));
+    }
+
+    fn watched(&self, key: &str, at: usize, cause: Cause) {
+        self.change(key, at, |run| run.watched = Some(cause));
+    }
+
+    fn shielded(&self, key: &str, at: usize) {
+        self.change(key, at, |run| run.shielded = true);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic cannot leave the state half-changed: nothing foreign runs under the lock.
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Lab {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lab").field("runs", &self.total()).finish_non_exhaustive()
+    }
+}

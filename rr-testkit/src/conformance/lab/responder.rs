@@ -1,0 +1,197 @@
+//! The lab's handler: does what the request's headers ask for.
+
+use std::future::pending;
+
+use rr_spi::{
+    AppError, Code, Context, Detail, Error, Headers, Reason, Request, Responder, Response,
+    RetryHint, Target, async_trait,
+};
+use serde::{Deserialize, Serialize};
+
+use super::Lab;
+use super::run::Visit;
+use super::steering::{self, Steering};
+
+/// The application error that the lab answers with when asked to.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::conformance) struct Refusal {
+    pub(in crate::conformance) left: u32,
+}
+
+impl AppError for Refusal {
+    const TYPE: &'static str = "rr.lab.Refusal";
+
+    fn code(&self) -> Code {
+        if self.left == 0 { Code::NotFound } else { Code::FailedPrecondition }
+    }
+}
+
+/// The lab behind one of its routes.
+pub(super) struct LabResponder {
+    pub(super) lab: Lab,
+    pub(super) route: &'static str,
+}
+
+#[async_trait]
+impl Responder for LabResponder {
+    async fn respond(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
+        let visit = self.lab.enter(self.route, ctx, &request);
+        let outcome = self.act(ctx, request, &visit).await;
+        visit.finish();
+        outcome
+    }
+}
+
+impl LabResponder {
+    async fn act(&self, ctx: &Context, request: Request, visit: &Visit) -> Result<Response, Error> {
+        let asked = Steering(&request.headers);
+        if asked.has(steering::WATCH) {
+            self.watch(ctx, visit);
+        }
+        if asked.text(steering::PANIC) == Some("now") {
+            panic!("{PANIC_TEXT}");
+        }
+        if let Some(time) = asked.millis(steering::SLEEP_MS) {
+            tokio::time::sleep(time).await;
+        }
+        let hops = asked.number(steering::ONWARD).unwrap_or(0);
+        if hops > 0 {
+            return self.onward(ctx, &request, hops).await;
+        }
+        if let Some(time) = asked.millis(steering::SHIELD_MS) {
+            let (lab, key, at) = (self.lab.clone(), visit.key.clone(), visit.at);
+            let section = async move {
+                tokio::time::sleep(time).await;
+                lab.shielded(&key, at);
+            };
+            ctx.shield(section).await;
+        }
+        if let Some(gate) = asked.text(steering::GATE) {
+            self.lab.until(|lab| lab.gate_is_open(gate)).await;
+        }
+        if asked.has(steering::HANG) {
+            return pending().await;
+        }
+        if asked.text(steering::PANIC).is_some() {
+            tokio::task::yield_now().await;
+            panic!("{PANIC_TEXT}");
+        }
+        answer(self.route, ctx, &request)
+    }
+
+    /// Records why the context ended, from a section that outlives the handler.
+    fn watch(&self, ctx: &Context, visit: &Visit) {
+        let (lab, key, at) = (self.lab.clone(), visit.key.clone(), visit.at);
+        let own = ctx.clone();
+        // Nobody waits for it: the record is what it is for.
+        drop(ctx.shield(async move { lab.watched(&key, at, own.cancelled().await) }));
+    }
+
+    async fn onward(&self, ctx: &Context, request: &Request, hops: u32) -> Result<Response, Error> {
+        let asked = Steering(&request.headers);
+        let mut headers = Headers::new();
+        let passed = |name: &str| name.starts_with("lab-") || name.starts_with("x-");
+        for (name, value) in request.headers.iter().filter(|(name, _)| passed(name)) {
+            append(&mut headers, name, value)?;
+        }
+        headers.insert(steering::ONWARD, (hops - 1).to_string())?;
+        let target = match asked.text(steering::ONWARD_TARGET) {
+            Some(target) => Target::parse(target)?,
+            None => request.target.clone(),
+        };
+        let ctx = match asked.millis(steering::ONWARD_TIMEOUT_MS) {
+            Some(timeout) => ctx.with_timeout(timeout),
+            None => ctx.clone(),
+        };
+        let next = Request::new(target, request.body.clone()).with_headers(headers);
+        let outcome = self.lab.onward()?.request(&ctx, next).await;
+        // A failure further down leaves by `?`, as in an application's handler.
+        outcome.map_err(|error| if asked.has(steering::EXPOSE) { error.expose() } else { error })
+    }
+}
+
+/// What must never reach a caller.
+pub(super) const PANIC_TEXT: &str = "asked to panic: secret-of-the-panic";
+
+fn answer(route: &str, ctx: &Context, request: &Request) -> Result<Response, Error> {
+    let asked = Steering(&request.headers);
+    let mut headers = Headers::new();
+    if asked.has(steering::ECHO) {
+        for (name, value) in request.headers.iter().filter(|(name, _)| name.starts_with("x-")) {
+            append(&mut headers, name, value)?;
+        }
+    }
+    if let Some(left) = asked.number(steering::APP) {
+        return Err(Refusal { left }.into());
+    }
+    if let Some(code) = asked.text(steering::FAIL).and_then(Code::from_wire) {
+        return Err(failure(code, asked).with_headers(headers));
+    }
+    if asked.has(steering::REPORT) {
+        report(&mut headers, route, ctx, request)?;
+    }
+    if let Some(entries) = asked.number(steering::REPLY_HEADERS) {
+        let bytes = asked.number(steering::REPLY_HEADER_BYTES).unwrap_or(entries * 10);
+        super::fill(&mut headers, entries, bytes);
+    }
+    let body = asked.number(steering::REPLY_BYTES).map(super::pattern);
+    Ok(Response::new(body.unwrap_or_else(|| request.body.clone())).with_headers(headers))
+}
+
+fn failure(code: Code, asked: Steering<'_>) -> Error {
+    let message = match asked.number(steering::MESSAGE_BYTES) {
+        Some(bytes) => super::unicode(bytes),
+        None => asked.text(steering::MESSAGE).unwrap_or("as asked").to_owned(),
+    };
+    let mut error = Error::new(code, message);
+    if let Some(reason) = asked.text(steering::REASON).and_then(Reason::parse) {
+        error = error.with_reason(reason);
+    }
+    for at in 0..asked.number(steering::DETAILS).unwrap_or(0_usize) {
+        error = error.with_detail(Detail::new(format!("lab.Detail{at}"), super::pattern(300 * at)));
+    }
+    match asked.number::<i64>(steering::RETRY_MS).map(u64::try_from) {
+        None => {}
+        Some(Err(_)) => error = error.with_retry(RetryHint::Never),
+        Some(Ok(millis)) => {
+            let after = std::time::Duration::from_millis(millis);
+            error = error.with_retry(RetryHint::After(after));
+        }
+    }
+    match asked.text(steering::SOURCE) {
+        Some(text) => error.with_source(std::io::Error::other(text.to_owned())).with_hint(
+            // A hint is for whoever reads this process's own log.
+            text.to_owned(),
+        ),
+        None => error,
+    }
+}
+
+/// Says in headers what the record says, for callers in another process.
+fn report(
+    headers: &mut Headers,
+    route: &str,
+    ctx: &Context,
+    request: &Request,
+) -> Result<(), Error> {
+    headers.append("lab-saw-route", route.to_owned())?;
+    headers.append("lab-saw-target", request.target.as_str().to_owned())?;
+    headers.append("lab-saw-retries", ctx.inbound_retries().to_string())?;
+    if let Some(remaining) = ctx.remaining() {
+        headers.append("lab-saw-remaining-ms", remaining.as_millis().to_string())?;
+    }
+    for (name, value) in [("id", ctx.request_id()), ("traceparent", ctx.traceparent())] {
+        if let Some(value) = value {
+            headers.append(format!("lab-saw-{name}"), value.to_owned())?;
+        }
+    }
+    Ok(())
+}
+
+fn append(headers: &mut Headers, name: &str, value: &rr_spi::Bytes) -> Result<(), Error> {
+    if Headers::is_binary_name(name) {
+        return headers.append_bin(name.to_owned(), value.clone());
+    }
+    let text = String::from_utf8_lossy(value).into_owned();
+    headers.append(name.to_owned(), text)
+}

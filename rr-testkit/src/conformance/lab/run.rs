@@ -1,0 +1,104 @@
+//! One run of the lab's handler: what it saw, and how it ended.
+
+use std::time::Duration;
+
+use rr_spi::{Bytes, Cause, Context, Headers, Idempotency, Request};
+use tokio::time::Instant;
+
+use super::Lab;
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::conformance) enum How {
+    /// It came to its own end.
+    Finished,
+    /// It panicked.
+    Panicked,
+    /// It was dropped, with what its context said of why.
+    Dropped(Option<Cause>),
+}
+
+/// One run of the lab's handler.
+#[derive(Clone, Debug)]
+pub(in crate::conformance) struct Run {
+    pub(in crate::conformance) route: &'static str,
+    pub(in crate::conformance) target: String,
+    pub(in crate::conformance) headers: Headers,
+    pub(in crate::conformance) body: Bytes,
+    pub(in crate::conformance) idempotency: Idempotency,
+    pub(in crate::conformance) remaining: Option<Duration>,
+    pub(in crate::conformance) retries: u32,
+    pub(in crate::conformance) request_id: Option<String>,
+    pub(in crate::conformance) traceparent: Option<String>,
+    pub(in crate::conformance) tracestate: Option<String>,
+    pub(in crate::conformance) baggage: Option<String>,
+    pub(in crate::conformance) entered_at: Instant,
+    pub(in crate::conformance) ended: Option<(Instant, How)>,
+    /// Whether its shielded section came to its end.
+    pub(in crate::conformance) shielded: bool,
+    /// Why its context ended, seen from a shielded section.
+    pub(in crate::conformance) watched: Option<Cause>,
+}
+
+impl Run {
+    pub(super) fn of(route: &'static str, ctx: &Context, request: &Request) -> Self {
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        Self {
+            route,
+            target: request.target.as_str().to_owned(),
+            headers: request.headers.clone(),
+            body: request.body.clone(),
+            idempotency: request.idempotency.clone(),
+            remaining: ctx.remaining(),
+            retries: ctx.inbound_retries(),
+            request_id: owned(ctx.request_id()),
+            traceparent: owned(ctx.traceparent()),
+            tracestate: owned(ctx.tracestate()),
+            baggage: owned(ctx.baggage()),
+            entered_at: Instant::now(),
+            ended: None,
+            shielded: false,
+            watched: None,
+        }
+    }
+
+    /// Returns how it ended; `None` while it has not.
+    pub(in crate::conformance) fn how(&self) -> Option<How> {
+        self.ended.map(|(_, how)| how)
+    }
+
+    /// Tells whether it was dropped before its own end.
+    pub(in crate::conformance) fn was_dropped(&self) -> bool {
+        matches!(self.how(), Some(How::Dropped(_)))
+    }
+}
+
+/// Records the end of a run when it is dropped.
+pub(super) struct Visit {
+    lab: Lab,
+    pub(super) key: String,
+    pub(super) at: usize,
+    ctx: Context,
+    finished: bool,
+}
+
+impl Visit {
+    pub(super) fn new(lab: Lab, key: String, at: usize, ctx: Context) -> Self {
+        Self { lab, key, at, ctx, finished: false }
+    }
+
+    pub(super) fn finish(mut self) {
+        self.finished = true;
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        let how = match (self.finished, std::thread::panicking()) {
+            (true, _) => How::Finished,
+            (false, true) => How::Panicked,
+            (false, false) => How::Dropped(self.ctx.cause()),
+        };
+        self.lab.end(&self.key, self.at, how);
+    }
+}

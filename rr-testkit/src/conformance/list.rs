@@ -1,0 +1,211 @@
+//! The one list of cases, and what is made of it.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use super::Capability;
+use super::stage::Stage;
+
+/// How binding a case is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Level {
+    /// A transport that fails it is wrong.
+    Must,
+    /// A transport that fails it is worse than it could be; reported, and no failure of the run.
+    Should,
+}
+
+/// One case of the suite.
+#[derive(Clone, Copy)]
+pub struct Case {
+    group: &'static str,
+    function: &'static str,
+    level: Level,
+    needs: Option<Capability>,
+    pub(super) run: for<'a> fn(&'a Stage) -> Pin<Box<dyn Future<Output = ()> + 'a>>,
+}
+
+impl Case {
+    /// Returns its name, `group/case`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        // A function's name cannot start with a digit; a case's can.
+        format!("{}/{}", self.group, self.function.trim_start_matches('_'))
+    }
+
+    /// Returns how binding it is.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// Returns what a transport must be able to do for it to run.
+    #[must_use]
+    pub fn needs(&self) -> Option<Capability> {
+        self.needs
+    }
+}
+
+impl fmt::Debug for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Case({}, {:?})", self.name(), self.level)
+    }
+}
+
+/// Returns every case, in the order in which they run.
+#[must_use]
+pub fn cases() -> &'static [Case] {
+    CASES
+}
+
+/// Runs the conformance suite: one `#[test]` per case, in a module per group.
+///
+/// Takes an expression that makes a [`Harness`](crate::conformance::Harness), evaluated once per
+/// case, and optionally one that makes a [`Plan`](crate::conformance::Plan). Several harnesses in
+/// one file go into a module each, as the groups are modules of their own. See the
+/// [module](mod@crate::conformance) for an example.
+#[macro_export]
+macro_rules! conformance {
+    ($harness:expr $(,)?) => {
+        $crate::conformance!($harness, $crate::conformance::Plan::v1());
+    };
+    ($harness:expr, $plan:expr $(,)?) => {
+        $crate::__conformance_list! { tests ($harness) ($plan) }
+    };
+}
+
+/// The list: `level case` or `level case: what it needs`. A leading `_` is not part of the name.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_list {
+    ($($then:tt)*) => {
+        $crate::__conformance_expand! {
+            { $($then)* }
+            round_trip {
+                Must echo_bytes;
+                Must routing_never_crosses;
+                Must unknown_method_of_a_service_is_unimplemented;
+                Must unknown_target_fails_fast_and_unrun;
+                Must sequential_1000;
+                Must two_clients_isolated;
+                Must as_dyn_object;
+            }
+            headers {
+                Must request_reaches_responder;
+                Must response_reaches_requester;
+                Must on_error_reply;
+                Must repeated_names_keep_order;
+                Must names_fold_case;
+                Must empty_value;
+                Must binary_names;
+                Must non_ascii_refused;
+                Must crlf_refused_locally;
+                Must reserved_refused;
+                Must reserved_never_seen;
+                Must _64_entries_16_kib;
+                Must too_many_refused;
+                Must trace_context_passes;
+            }
+            size {
+                Must empty_request;
+                Must empty_response;
+                Must one_byte;
+                Must _65535_65536_65537;
+                Must exactly_max_request;
+                Must max_request_plus_one_not_sent;
+                Must over_the_servers_limit_is_rejected: ClientConfig;
+                Must exactly_max_response;
+                Must max_response_plus_one_is_processed;
+                Must over_the_clients_limit_is_processed: ClientConfig;
+                Must client_usable_after;
+            }
+            deadline {
+                Must expires_when_handler_hangs;
+                Must already_expired_never_sent;
+                Must visible_to_handler;
+                Must shrinks_over_three_hops;
+                Must child_cannot_extend;
+                Must default_applies;
+                Must far_future_no_overflow;
+                Must sub_millisecond_rounds_up;
+                Must handler_dropped_after;
+                Must code_is_deadline_exceeded_never_canceled;
+                Must _1000_simultaneous_leak_nothing;
+                Must server_clamp;
+            }
+            cancel {
+                Must drop_frees_slot: Cancel;
+                Must token_returns_canceled;
+                Must reaches_responder: Cancel;
+                Must before_send_not_sent;
+                Must after_completion_noop;
+                Must one_of_many;
+                Must crosses_two_hops: Cancel;
+                Must cause_is_visible: Cancel;
+                Must shielded_section_finishes: Cancel;
+            }
+            errors {
+                Must every_code_round_trips;
+                Must unicode_4k_message_is_cut;
+                Must app_error_round_trips;
+                Must display_leaks_nothing;
+                Must downstream_error_is_rescoped;
+                Must expose_passes;
+            }
+            panic {
+                Must becomes_internal;
+                Must server_survives;
+                Must others_unharmed;
+                Must text_redacted;
+            }
+            drain {
+                Must in_flight_finish: Drain;
+                Must newcomers_rejected_retryable: Drain;
+                Must grace_exceeded_cancels: Drain;
+                Must stop_twice: Drain;
+                Must under_load_loses_nothing: Drain;
+                Must client_first: Drain;
+            }
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_expand {
+    (
+        { table }
+        $($group:ident { $($level:ident $case:ident $(: $needs:ident)?;)* })*
+    ) => {
+        const CASES: &[Case] = &[$($(Case {
+            group: stringify!($group),
+            function: stringify!($case),
+            level: Level::$level,
+            needs: $crate::__conformance_expand!(@needs $($needs)?),
+            run: |stage| Box::pin(super::cases::$group::$case(stage)),
+        }),*),*];
+    };
+    (
+        { tests ($harness:expr) ($plan:expr) }
+        $($group:ident { $($level:ident $case:ident $(: $needs:ident)?;)* })*
+    ) => {$(
+        mod $group {
+            #[allow(unused_imports)]
+            use super::*;
+
+            $(
+                #[test]
+                fn $case() {
+                    let name = concat!(stringify!($group), "/", stringify!($case));
+                    $crate::conformance::check($harness, &$plan, name);
+                }
+            )*
+        }
+    )*};
+    (@needs) => { None };
+    (@needs $needs:ident) => { Some(Capability::$needs) };
+}
+
+crate::__conformance_list! { table }

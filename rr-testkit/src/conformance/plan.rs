@@ -1,0 +1,104 @@
+//! Which cases run, and what is expected of them.
+
+/// Which cases run, and what is expected of them.
+///
+/// A pattern is the name of a case, `group/*`, or `*`.
+///
+/// # Examples
+///
+/// ```
+/// use rr_testkit::conformance::Plan;
+///
+/// let plan = Plan::v1()
+///     .skip("drain/client_first", "the rig cannot outlive its client")
+///     .known_failing("size/client_usable_after", "see issue 12");
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    only: Vec<String>,
+    skips: Vec<(String, String)>,
+    known_failing: Vec<(String, String)>,
+}
+
+impl Plan {
+    /// Returns the first edition of the suite: every case of it.
+    #[must_use]
+    pub fn v1() -> Self {
+        Self::default()
+    }
+
+    /// Runs only the cases that match; given several times, those that match any.
+    #[must_use]
+    pub fn only(mut self, pattern: impl Into<String>) -> Self {
+        self.only.push(pattern.into());
+        self
+    }
+
+    /// Leaves out the cases that match, for a stated reason.
+    #[must_use]
+    pub fn skip(mut self, pattern: impl Into<String>, reason: impl Into<String>) -> Self {
+        self.skips.push((pattern.into(), reason.into()));
+        self
+    }
+
+    /// Expects the cases that match to fail, for a stated reason; one that passes is a failure,
+    /// so that the list does not go stale.
+    #[must_use]
+    pub fn known_failing(mut self, pattern: impl Into<String>, reason: impl Into<String>) -> Self {
+        self.known_failing.push((pattern.into(), reason.into()));
+        self
+    }
+
+    /// Tells whether a case is part of the plan at all.
+    pub(super) fn includes(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|pattern| matches(pattern, name))
+    }
+
+    /// Returns why a case is left out.
+    pub(super) fn skipped(&self, name: &str) -> Option<&str> {
+        reason(&self.skips, name)
+    }
+
+    /// Returns why a case is expected to fail.
+    pub(super) fn expected_failure(&self, name: &str) -> Option<&str> {
+        reason(&self.known_failing, name)
+    }
+
+    /// Returns the first pattern that no case matches: a misspelt name must not pass unnoticed.
+    pub(super) fn stale(&self) -> Option<&str> {
+        let reasoned = self.skips.iter().chain(&self.known_failing).map(|(pattern, _)| pattern);
+        let mut patterns = self.only.iter().chain(reasoned);
+        let known = |pattern: &str| super::cases().iter().any(|c| matches(pattern, &c.name()));
+        patterns.find(|pattern| !known(pattern)).map(String::as_str)
+    }
+}
+
+fn reason<'a>(list: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    list.iter().find(|(pattern, _)| matches(pattern, name)).map(|(_, reason)| reason.as_str())
+}
+
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix),
+        None => pattern == name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_names_a_case_a_group_or_everything() {
+        assert!(matches("size/one_byte", "size/one_byte"));
+        assert!(!matches("size/one", "size/one_byte"));
+        assert!(matches("size/*", "size/one_byte") && matches("*", "size/one_byte"));
+        assert!(!matches("headers/*", "size/one_byte"));
+    }
+
+    #[test]
+    fn a_pattern_that_names_nothing_is_found() {
+        assert_eq!(Plan::v1().skip("size/one_byte", "why").stale(), None);
+        assert_eq!(Plan::v1().skip("size/one_bite", "why").stale(), Some("size/one_bite"));
+    }
+}

@@ -1,0 +1,164 @@
+//! Runs cases, each on a runtime of its own and under a watchdog.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+
+use super::stage::Stage;
+use super::{Case, Harness, Outcome, Plan, Report, Row, Timing, cases};
+
+/// How long a case may take on the real clock. The longest takes a few seconds in a debug build.
+const REAL_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// How long a case may take in virtual time, where waiting costs nothing: far above every timer
+/// of the suite, so that reaching it means that nothing else was left to happen.
+const VIRTUAL_TIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long the thread of a case may take: a case that neither ends nor yields.
+const THREAD_TIME_MAX: Duration = Duration::from_secs(90);
+
+/// Cases in real time run one at a time in one process, as they disturb each other's timing.
+static REAL_TIME: Mutex<()> = Mutex::new(());
+
+/// Runs every case of a plan, without stopping at the first failure, and reports.
+///
+/// Blocks the thread: each case has a thread and a runtime of its own.
+///
+/// # Panics
+///
+/// When the plan names a case that does not exist.
+pub fn run(harness: impl Harness, plan: &Plan) -> Report {
+    assert_eq!(plan.stale(), None, "the plan names a case that does not exist");
+    let harness: Arc<dyn Harness> = Arc::new(harness);
+    let planned = cases().iter().filter(|case| plan.includes(&case.name()));
+    let rows = planned.map(|case| Row {
+        name: case.name(),
+        level: case.level(),
+        outcome: outcome(&harness, plan, case),
+    });
+    Report { transport: harness.name().to_owned(), rows: rows.collect() }
+}
+
+/// Runs one case by its name, whatever a plan says, and returns what came out.
+///
+/// # Panics
+///
+/// When there is no such case.
+pub fn run_case(harness: impl Harness, name: &str) -> Outcome {
+    let harness: Arc<dyn Harness> = Arc::new(harness);
+    outcome(&harness, &Plan::v1(), named(name))
+}
+
+/// Runs one case as a test: what [`conformance!`](crate::conformance!) expands to.
+///
+/// # Panics
+///
+/// When the case failed, or passed though it is known to fail, or when the plan or `name` names a
+/// case that does not exist.
+pub fn check(harness: impl Harness, plan: &Plan, name: &str) {
+    assert_eq!(plan.stale(), None, "the plan names a case that does not exist");
+    let case = named(name);
+    if !plan.includes(&case.name()) {
+        println!("{}: not in the plan", case.name());
+        return;
+    }
+    let harness: Arc<dyn Harness> = Arc::new(harness);
+    match outcome(&harness, plan, case) {
+        Outcome::Passed => {}
+        Outcome::Skipped(reason) => println!("{}: skipped: {reason}", case.name()),
+        Outcome::FailedAsKnown(reason) => println!("{}: failed as known: {reason}", case.name()),
+        Outcome::Failed(text) if case.level() == super::Level::Should => {
+            println!("{}: warning: {text}", case.name());
+        }
+        Outcome::Failed(text) => panic!("{} over {}: {text}", case.name(), harness.name()),
+    }
+}
+
+fn named(name: &str) -> &'static Case {
+    let wanted = name.replacen("/_", "/", 1);
+    let found = cases().iter().find(|case| case.name() == wanted);
+    found.unwrap_or_else(|| panic!("there is no case `{name}`"))
+}
+
+fn outcome(harness: &Arc<dyn Harness>, plan: &Plan, case: &'static Case) -> Outcome {
+    let name = case.name();
+    let missing = case.needs().filter(|needed| !harness.capabilities().has(*needed));
+    if let Some(reason) = plan.skipped(&name) {
+        return Outcome::Skipped(reason.to_owned());
+    }
+    if let Some(missing) = missing {
+        return Outcome::Skipped(format!("the transport lacks the capability `{missing}`"));
+    }
+    match (execute(harness, case), plan.expected_failure(&name)) {
+        (Ok(()), None) => Outcome::Passed,
+        (Ok(()), Some(reason)) => {
+            Outcome::Failed(format!("it passes, but is listed as known to fail: {reason}"))
+        }
+        (Err(_), Some(reason)) => Outcome::FailedAsKnown(reason.to_owned()),
+        (Err(text), None) => Outcome::Failed(text),
+    }
+}
+
+/// Runs a case on a thread of its own; one that is stuck is left behind with its thread.
+fn execute(harness: &Arc<dyn Harness>, case: &'static Case) -> Result<(), String> {
+    let real = matches!(harness.timing(), Timing::Real { .. });
+    let _alone = real.then(|| REAL_TIME.lock().unwrap_or_else(PoisonError::into_inner));
+    let (done, result) = sync_channel(1);
+    let harness = Arc::clone(harness);
+    let thread = std::thread::Builder::new().name(case.name()).spawn(move || {
+        // Nobody listens any more when the watchdog has given up.
+        let _ = done.send(on_a_runtime(&harness, case));
+    });
+    let Ok(thread) = thread else { return Err("no thread could be started".into()) };
+    match result.recv_timeout(THREAD_TIME_MAX) {
+        Ok(outcome) => {
+            // The runtime is gone by now, and with it whatever the case left behind.
+            let _ = thread.join();
+            outcome
+        }
+        Err(RecvTimeoutError::Timeout) => Err(format!("stuck for {THREAD_TIME_MAX:?}")),
+        Err(RecvTimeoutError::Disconnected) => Err("its thread ended without a result".into()),
+    }
+}
+
+fn on_a_runtime(harness: &Arc<dyn Harness>, case: &'static Case) -> Result<(), String> {
+    let timing = harness.timing();
+    let runtime = runtime(timing)?;
+    let stage = Stage::new(Arc::clone(harness));
+    let limit = match timing {
+        Timing::Virtual => VIRTUAL_TIME_MAX,
+        Timing::Real { .. } => REAL_TIME_MAX,
+    };
+    let work = async {
+        (case.run)(&stage).await;
+        stage.settle().await;
+    };
+    let driven = || runtime.block_on(async { tokio::time::timeout(limit, work).await });
+    let outcome = match catch_unwind(AssertUnwindSafe(driven)) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(format!("not over after {limit:?}\n{}", stage.timeline())),
+        Err(panic) => Err(format!("{}\n{}", text_of(&*panic), stage.timeline())),
+    };
+    // Rigs are dropped inside their runtime, as they would be outside of a test.
+    let _inside = runtime.enter();
+    drop(stage);
+    outcome
+}
+
+fn runtime(timing: Timing) -> Result<Runtime, String> {
+    let built = match timing {
+        // Without `enable_io`: a socket does not keep the paused clock from jumping.
+        Timing::Virtual => Builder::new_current_thread().enable_time().start_paused(true).build(),
+        Timing::Real { .. } => Builder::new_multi_thread().worker_threads(2).enable_all().build(),
+    };
+    built.map_err(|error| format!("no runtime could be built: {error}"))
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("panicked")
+}

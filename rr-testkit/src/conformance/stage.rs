@@ -1,0 +1,341 @@
+//! Where a case plays: rigs with a lab behind them, and the books on every call.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rr_spi::{Context, Delivery, Error, Requester, Response};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::lab::{Ask, Lab, Run};
+use super::{Capabilities, Harness, Rig, StartOptions, Timing};
+
+/// Upper bounds in units: ten in virtual time, where work takes none; more on a loaded machine.
+const MARGIN_UNITS_VIRTUAL: u32 = 10;
+const MARGIN_UNITS_REAL: u32 = 40;
+
+/// How long the first call of a rig may take, whatever the case sets as a default.
+const WARM_UP: Duration = Duration::from_secs(10);
+
+/// Where a case plays: it opens rigs, and keeps them until the case is over.
+pub(super) struct Stage {
+    harness: Arc<dyn Harness>,
+    scenes: Mutex<Vec<Arc<Scene>>>,
+}
+
+impl Stage {
+    pub(super) fn new(harness: Arc<dyn Harness>) -> Self {
+        Self { harness, scenes: Mutex::default() }
+    }
+
+    pub(super) fn capabilities(&self) -> Capabilities {
+        self.harness.capabilities()
+    }
+
+    pub(super) fn timing(&self) -> Timing {
+        self.harness.timing()
+    }
+
+    pub(super) fn units(&self, units: u32) -> Duration {
+        self.timing().unit() * units
+    }
+
+    /// Returns how much later than asked for something may happen.
+    pub(super) fn margin(&self) -> Duration {
+        margin(self.timing())
+    }
+
+    /// Opens a rig with the lab behind it, with the defaults of every transport.
+    pub(super) async fn open(&self) -> Arc<Scene> {
+        self.open_with(StartOptions::default()).await
+    }
+
+    /// Opens a rig with the lab behind it.
+    pub(super) async fn open_with(&self, options: StartOptions) -> Arc<Scene> {
+        let lab = Lab::new();
+        let rig = self.harness.start(lab.routes(), options).await.expect("the rig starts");
+        let client = rig.requester();
+        lab.set_onward(Some(Arc::clone(&client)));
+        let scene = Arc::new(Scene {
+            rig,
+            lab,
+            client,
+            timing: self.timing(),
+            ledger: Ledger::default(),
+            opened_at: Instant::now(),
+        });
+        lock(&self.scenes).push(Arc::clone(&scene));
+        // Connections are made before a case starts its watch.
+        let warm_up = Context::background().with_timeout(WARM_UP);
+        let answer = scene.call(&warm_up, &scene.ask()).await;
+        assert!(answer.is_ok(), "the rig does not answer: {answer:?}");
+        scene
+    }
+
+    /// Checks the books once late runs, if there are any, have had their time.
+    pub(super) async fn settle(&self) {
+        let scenes = lock(&self.scenes).clone();
+        if scenes.iter().any(|scene| scene.ledger.has_unexecuted()) {
+            sleep(self.units(2)).await;
+        }
+        for scene in scenes {
+            scene.ledger.check(&scene.lab);
+        }
+    }
+
+    /// Tells what the labs saw, for a case that failed.
+    pub(super) fn timeline(&self) -> String {
+        let mut out = String::new();
+        for (at, scene) in lock(&self.scenes).iter().enumerate() {
+            let runs = scene.lab.timeline();
+            let live = scene.rig.live();
+            // Writing to a string cannot fail.
+            let _ = writeln!(out, "  lab {at}: {} runs, {live:?}", runs.len());
+            for (key, run) in runs.iter().rev().take(20).rev() {
+                let _ = writeln!(out, "    {}", line(scene, key, run));
+            }
+        }
+        out
+    }
+}
+
+fn line(scene: &Scene, key: &str, run: &Run) -> String {
+    let since = |at: Instant| at.saturating_duration_since(scene.opened_at);
+    let end = match run.ended {
+        Some((at, how)) => format!("{how:?} at {:?}", since(at)),
+        None => "running".to_owned(),
+    };
+    let Run { target, remaining, .. } = run;
+    format!("{:?} {key} {target}, {remaining:?} left: {end}", since(run.entered_at))
+}
+
+/// A rig with the lab behind it.
+pub(super) struct Scene {
+    pub(super) rig: Box<dyn Rig>,
+    pub(super) lab: Lab,
+    pub(super) client: Arc<dyn Requester>,
+    timing: Timing,
+    ledger: Ledger,
+    opened_at: Instant,
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        // The lab would otherwise keep its own server alive.
+        self.lab.set_onward(None);
+    }
+}
+
+impl Scene {
+    /// Makes a request to the lab under a key of its own.
+    pub(super) fn ask(&self) -> Ask {
+        Ask::new(self.ledger.next_key())
+    }
+
+    /// Calls through the rig's requester, and keeps the books.
+    pub(super) async fn call(&self, ctx: &Context, ask: &Ask) -> Result<Response, Error> {
+        self.call_by(&*self.client, ctx, ask).await
+    }
+
+    /// Calls through any requester of the rig, and keeps the books.
+    pub(super) async fn call_by(
+        &self,
+        client: &dyn Requester,
+        ctx: &Context,
+        ask: &Ask,
+    ) -> Result<Response, Error> {
+        self.ledger.begun(ask);
+        let outcome = client.request(ctx, ask.request()).await;
+        self.ledger.ended(ask, &outcome);
+        outcome
+    }
+
+    /// Calls from a task of its own.
+    pub(super) fn spawn(
+        self: &Arc<Self>,
+        ctx: &Context,
+        ask: &Ask,
+    ) -> JoinHandle<Result<Response, Error>> {
+        let (scene, ctx, ask) = (Arc::clone(self), ctx.clone(), ask.clone());
+        tokio::spawn(async move { scene.call(&ctx, &ask).await })
+    }
+
+    /// Calls, and expects an answer.
+    #[track_caller]
+    pub(super) fn ok<'a>(&'a self, ask: &'a Ask) -> impl Future<Output = Response> + Send + 'a {
+        let caller = std::panic::Location::caller();
+        async move {
+            match self.call(&Context::background(), ask).await {
+                Ok(response) => response,
+                Err(error) => panic!("{caller}: expected an answer, not {error:?}"),
+            }
+        }
+    }
+
+    /// Calls, and expects an error.
+    #[track_caller]
+    pub(super) fn err<'a>(&'a self, ask: &'a Ask) -> impl Future<Output = Error> + Send + 'a {
+        let caller = std::panic::Location::caller();
+        async move {
+            match self.call(&Context::background(), ask).await {
+                Ok(response) => panic!("{caller}: expected an error, not {response:?}"),
+                Err(error) => error,
+            }
+        }
+    }
+
+    /// Returns the only run of a request.
+    #[track_caller]
+    pub(super) fn run(&self, ask: &Ask) -> Run {
+        let mut runs = self.lab.runs(ask.key());
+        assert_eq!(runs.len(), 1, "runs of {}", ask.key());
+        runs.remove(0)
+    }
+
+    /// Waits until the handler has been entered for a request, as often as one call of it does.
+    pub(super) async fn entered(&self, ask: &Ask) {
+        let runs = ask.runs();
+        let entered = self.lab.until(|lab| lab.count(ask.key()) >= runs);
+        let entered = timeout(margin(self.timing), entered).await;
+        assert!(entered.is_ok(), "{} did not reach the handler", ask.key());
+    }
+
+    /// Waits until every run of a request has ended, and returns them.
+    pub(super) async fn ended(&self, ask: &Ask) -> Vec<Run> {
+        self.until(ask, "end", |run| run.ended.is_some()).await
+    }
+
+    /// Waits until something holds of every run of a request, and returns them.
+    pub(super) async fn until(
+        &self,
+        ask: &Ask,
+        what: &str,
+        holds: impl Fn(&Run) -> bool,
+    ) -> Vec<Run> {
+        let reached = self.lab.until(|lab| lab.runs(ask.key()).iter().all(&holds));
+        let reached = timeout(margin(self.timing), reached).await;
+        assert!(reached.is_ok(), "{} did not {what}", ask.key());
+        self.lab.runs(ask.key())
+    }
+
+    /// Waits until nothing is in flight any more, as far as the rig can tell.
+    pub(super) async fn idle(&self) {
+        let end = Instant::now() + margin(self.timing);
+        while !self.rig.live().is_idle() {
+            assert!(Instant::now() < end, "still alive: {:?}", self.rig.live());
+            sleep(self.timing.unit() / 10).await;
+        }
+    }
+
+    /// Starts a watch.
+    pub(super) fn watch(&self) -> Stopwatch {
+        Stopwatch { start: Instant::now(), margin: margin(self.timing) }
+    }
+}
+
+/// Measures how long something took, on tokio's clock.
+#[derive(Clone, Copy)]
+pub(super) struct Stopwatch {
+    start: Instant,
+    margin: Duration,
+}
+
+impl Stopwatch {
+    /// Asserts that at least this long has passed, and not much more.
+    #[track_caller]
+    pub(super) fn assert_about(self, expected: Duration) {
+        let elapsed = self.start.elapsed();
+        assert!(elapsed >= expected, "took {elapsed:?}, less than {expected:?}");
+        let limit = expected + self.margin;
+        assert!(elapsed < limit, "took {elapsed:?}, not about {expected:?}");
+    }
+
+    /// Asserts that hardly any time has passed.
+    #[track_caller]
+    pub(super) fn assert_at_once(self) {
+        self.assert_about(Duration::ZERO);
+    }
+}
+
+fn margin(timing: Timing) -> Duration {
+    let units = match timing {
+        Timing::Virtual => MARGIN_UNITS_VIRTUAL,
+        Timing::Real { .. } => MARGIN_UNITS_REAL,
+    };
+    timing.unit() * units
+}
+
+/// What was said of each request, to be compared with what the lab saw.
+#[derive(Default)]
+struct Ledger(Mutex<Books>);
+
+#[derive(Default)]
+struct Books {
+    keys: usize,
+    calls: BTreeMap<String, Tally>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    /// Runs of one call that runs.
+    runs: usize,
+    /// Calls that were begun.
+    begun: usize,
+    /// Calls that ended with the proof that the handler ran.
+    ran: usize,
+    /// Calls that ended with an error that says that the handler did not run.
+    unexecuted: usize,
+}
+
+impl Ledger {
+    fn next_key(&self) -> String {
+        let mut books = lock(&self.0);
+        books.keys += 1;
+        format!("k{}", books.keys)
+    }
+
+    fn begun(&self, ask: &Ask) {
+        let mut books = lock(&self.0);
+        let tally = books.calls.entry(ask.key().to_owned()).or_default();
+        tally.runs = ask.runs();
+        tally.begun += 1;
+    }
+
+    fn ended(&self, ask: &Ask, outcome: &Result<Response, Error>) {
+        let mut books = lock(&self.0);
+        let tally = books.calls.entry(ask.key().to_owned()).or_default();
+        match outcome.as_ref().map_err(Error::delivery) {
+            Ok(_) | Err(Delivery::Processed) => tally.ran += 1,
+            Err(delivery) if delivery.is_unexecuted() => tally.unexecuted += 1,
+            Err(_) => {}
+        }
+    }
+
+    fn has_unexecuted(&self) -> bool {
+        lock(&self.0).calls.values().any(|tally| tally.unexecuted > 0)
+    }
+
+    /// The rules that hold in every case, whatever its matter.
+    fn check(&self, lab: &Lab) {
+        for (key, tally) in &lock(&self.0).calls {
+            let runs = lab.count(key);
+            let allowed = (tally.begun - tally.unexecuted) * tally.runs;
+            assert!(
+                runs <= allowed,
+                "{key} ran {runs} times where {allowed} were possible: a call ran twice, or an \
+                 error said NotSent or Rejected of one that ran; {tally:?}"
+            );
+            assert!(
+                runs >= tally.ran,
+                "{key} ran {runs} times, but more calls say that it ran; {tally:?}"
+            );
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic cannot leave these values half-changed, as nothing foreign runs under a lock.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,28 @@
+//! `cargo xtask guard`: what the build may contain, and what the sources may not.
+
+mod code;
+mod dependencies;
+mod sources;
+
+use crate::command::{Outcome, need};
+use crate::steps::Steps;
+use crate::workspace::packages;
+
+/// Runs the command `guard`.
+pub(crate) fn guard() -> Outcome {
+    need("git", "git")?;
+    let packages = packages()?;
+    let files = sources::files()?;
+    let mut steps = Steps::new("guard");
+    steps.run("dependencies without transports", dependencies::without_transports);
+    steps.run("dependencies with http", dependencies::with_http);
+    steps.run("dependencies of the examples", dependencies::of_the_examples);
+    steps.run("no test-util in a normal build", || dependencies::no_test_util(&packages));
+    steps.run("forbidden code", || sources::forbidden_code(&files));
+    steps.run("every select! is biased", || sources::biased_select(&files));
+    steps.run("file lengths", || sources::lengths(&files));
+    steps.run("unsafe code forbidden", || sources::unsafe_forbidden(&packages));
+    steps.run("no machine paths, no registry hosts", || sources::places(&files));
+    steps.run("index of the examples", || sources::examples_index(&packages));
+    steps.finish()
+}

@@ -1,0 +1,129 @@
+//! What `cargo tree` may say.
+
+use std::collections::BTreeSet;
+
+use crate::command::{Outcome, cargo, output};
+use crate::test;
+use crate::workspace::Package;
+
+/// Crates that never come in without a transport; names that go on after a `-` or `_` count too.
+const TRANSPORT_CRATES: [&str; 7] =
+    ["async-nats", "http", "hyper", "opentelemetry", "rand", "regex", "url"];
+
+/// Limits on the number of crates in a build, the package itself included.
+const BARE_CRATES_MAX: usize = 25;
+/// The budget is 48; gzip request bodies, which it does not count, take six more: flate2 and what
+/// it brings.
+const HTTP_CRATES_MAX: usize = 48 + 6;
+const EXAMPLES_CRATES_MAX: usize = 130;
+
+/// rr-spi, and rr-core without transport features, are small and name no transport.
+pub(super) fn without_transports() -> Outcome {
+    let mut complaints = Vec::new();
+    for selection in [&["rr-spi"][..], &["rr-core", "--no-default-features"], &["rr-core"]] {
+        let crates = crates("normal", selection)?;
+        complaints.extend(over(selection, &crates, BARE_CRATES_MAX));
+        for name in crates.iter().filter(|name| is_transport_crate(name)) {
+            complaints.push(format!("`{}` depends on {name}", selection.join(" ")));
+        }
+    }
+    all_good(&complaints)
+}
+
+/// rr-core with HTTP stays within its budget.
+pub(super) fn with_http() -> Outcome {
+    let mut complaints = Vec::new();
+    for selection in [
+        &["rr-core", "--no-default-features", "--features", "http"][..],
+        &["rr-core", "--features", "http"],
+    ] {
+        complaints.extend(over(selection, &crates("normal", selection)?, HTTP_CRATES_MAX));
+    }
+    all_good(&complaints)
+}
+
+/// The quickstart compiles in a short time on a fresh machine, build scripts included.
+pub(super) fn of_the_examples() -> Outcome {
+    let selection = [test::EXAMPLES];
+    let crates = crates("normal,build", &selection)?;
+    all_good(&Vec::from_iter(over(&selection, &crates, EXAMPLES_CRATES_MAX)))
+}
+
+/// tokio's paused clock is for tests: no feature of a published package pulls it in, but for
+/// those of the test kit that are made for it.
+pub(super) fn no_test_util(packages: &[Package]) -> Outcome {
+    let mut complaints = Vec::new();
+    for package in packages.iter().filter(|package| package.published || is_example(package)) {
+        let mut arguments = vec!["tree", "--edges", "normal,features", "--package", &package.name];
+        // The test kit's features `sim` and `conformance` are what virtual time is for.
+        if package.name != "rr-testkit" {
+            arguments.push("--all-features");
+        }
+        let tree = output(&mut cargo(&arguments))?;
+        let found = tree.contains("tokio feature \"test-util\"");
+        println!("{}: {}", arguments[4..].join(" "), if found { "test-util" } else { "none" });
+        if found {
+            complaints.push(format!("`cargo {}` has tokio/test-util", arguments.join(" ")));
+        }
+    }
+    all_good(&complaints)
+}
+
+fn is_example(package: &Package) -> bool {
+    package.name == test::EXAMPLES
+}
+
+/// Prints a count and complains when it is over its limit.
+fn over(selection: &[&str], crates: &BTreeSet<String>, limit: usize) -> Option<String> {
+    let (selection, count) = (selection.join(" "), crates.len());
+    println!("{selection}: {count} crates, at most {limit}");
+    (count > limit).then(|| {
+        let names = crates.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        format!("`{selection}` has {count} crates, more than {limit}: {names}")
+    })
+}
+
+/// Lists the crates of a build as `name vVERSION`.
+fn crates(edges: &str, selection: &[&str]) -> Outcome<BTreeSet<String>> {
+    let mut command = cargo(&["tree", "--edges", edges, "--prefix", "none", "--package"]);
+    Ok(parse(&output(command.args(selection))?))
+}
+
+/// Reads `cargo tree --prefix none`: the first two words of a line are a name and a version.
+fn parse(tree: &str) -> BTreeSet<String> {
+    let lines = tree.lines().map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" "));
+    lines.filter(|line| line.contains(" v")).collect()
+}
+
+fn is_transport_crate(line: &str) -> bool {
+    let name = line.split(' ').next().unwrap_or_default();
+    TRANSPORT_CRATES.iter().any(|forbidden| {
+        name.strip_prefix(forbidden)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '_']))
+    })
+}
+
+fn all_good(complaints: &[String]) -> Outcome {
+    if complaints.is_empty() { Ok(()) } else { Err(complaints.join("\n")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repeated_lines_of_a_tree_count_once() {
+        let tree = "rr-spi v0.1.0 (here)\nbytes v1.12.0\nbytes v1.12.0 (*)\nsyn v2.0.0 (proc-macro)\nsyn v3.0.0\n";
+        assert_eq!(parse(tree).len(), 4);
+    }
+
+    #[test]
+    fn transport_crates_are_recognised_by_their_first_word() {
+        for name in ["http v1.5.0", "hyper-util v0.1.0", "rand_core v0.9.0", "async-nats v0.42.0"] {
+            assert!(is_transport_crate(name), "{name}");
+        }
+        for name in ["httpdate v1.0.0", "bytes v1.0.0", "rr-http v0.1.0"] {
+            assert!(!is_transport_crate(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Our client against servers that never heard of us: Python's, a refused port, cut connections.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+
+use super::{EXAMPLE, Report, ensure};
+use crate::command::{Outcome, cargo, command};
+use crate::test;
+
+/// What the client must say of a failure: its code, its delivery and its origin.
+type Told = (&'static str, &'static str, &'static str);
+
+/// Paths of the scripted server, and what the wire format makes of what it does.
+const SCRIPTS: [(&str, Told); 8] = [
+    ("400", ("InvalidArgument", "Unknown", "Intermediary")),
+    ("404", ("Unimplemented", "Unknown", "Intermediary")),
+    ("429", ("ResourceExhausted", "Unknown", "Intermediary")),
+    ("431", ("ResourceExhausted", "Rejected", "Intermediary")),
+    ("500", ("Unknown", "Unknown", "Intermediary")),
+    ("503", ("Unavailable", "Unknown", "Intermediary")),
+    ("cut-before", ("Unavailable", "Unknown", "Local")),
+    ("cut-after", ("Unavailable", "Unknown", "Local")),
+];
+
+/// Runs every check.
+pub(super) fn check(report: &mut Report) {
+    let servers = match Servers::start() {
+        Ok(servers) => servers,
+        Err(error) => return report.check("foreign servers start", Err(error)),
+    };
+    let scripted = |path: &str| format!("{}/{path}", servers.scripted);
+    report.check("our client: a foreign 200 is a success", succeeds(&scripted("200")));
+    for (path, told) in SCRIPTS {
+        report.check(&format!("our client: {path} from python"), fails(&scripted(path), told));
+    }
+    let stock = fails(&servers.stock, ("Unimplemented", "Unknown", "Intermediary"));
+    report.check("our client: the stock http.server's 501", stock);
+    let refused = fails(&servers.refusing, ("Unavailable", "NotSent", "Local"));
+    report.check("our client: a refused port", refused);
+}
+
+/// Calls `ping` at a URL; returns what was printed and, on failure, what was complained.
+fn call(url: &str) -> Outcome<(String, String)> {
+    let package = test::EXAMPLES;
+    let output = cargo(&["run", "--quiet", "--package", package, "--example", EXAMPLE])
+        .args(["--", "call", url])
+        .output()
+        .map_err(|error| format!("cannot start {EXAMPLE}: {error}"))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok((text(&output.stdout), text(&output.stderr)))
+}
+
+fn succeeds(url: &str) -> Outcome {
+    let (printed, complained) = call(url)?;
+    ensure(printed == "pong from python", || format!("printed {printed:?}, {complained}"))
+}
+
+fn fails(url: &str, (code, delivery, origin): Told) -> Outcome {
+    let (printed, complained) = call(url)?;
+    let told = format!("code: {code}, delivery: {delivery}, origin: {origin}");
+    ensure(complained.contains(&told), || format!("not {told}: {printed}{complained}"))
+}
+
+/// Python's servers; ended when dropped.
+struct Servers {
+    child: Child,
+    scripted: String,
+    stock: String,
+    refusing: String,
+}
+
+impl Servers {
+    fn start() -> Outcome<Self> {
+        let mut child = command("python3", ["xtask/interop/foreign_servers.py"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("cannot start python3: {error}"))?;
+        let stdout = child.stdout.take().map(BufReader::new);
+        let (scripted, stock, refusing) = Default::default();
+        let mut servers = Self { child, scripted, stock, refusing };
+        let mut lines = stdout.into_iter().flat_map(BufRead::lines).map_while(Result::ok);
+        for (name, url) in [
+            ("scripted ", &mut servers.scripted),
+            ("stock ", &mut servers.stock),
+            ("refusing ", &mut servers.refusing),
+        ] {
+            let line = lines.next().ok_or("the foreign servers ended without serving")?;
+            let said = line.strip_prefix(name).ok_or_else(|| format!("unexpected: {line:?}"))?;
+            said.clone_into(url);
+        }
+        Ok(servers)
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,99 @@
+//! The server under test as a child process.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use super::EXAMPLE;
+use crate::command::{Outcome, cargo, command, run};
+use crate::steps::Stopwatch;
+use crate::test;
+
+/// Where the server's standard error goes, from the workspace's root.
+pub(super) const LOG: &str = "target/interop/server.log";
+
+/// It is built already, so that starting is quick; a slow machine may need some seconds.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A running server; ended when dropped.
+pub(super) struct Server {
+    child: Child,
+    url: String,
+    log: PathBuf,
+}
+
+impl Server {
+    /// Starts the server on a free port and waits until it says where it serves.
+    pub(super) fn start(folder: &Path) -> Outcome<Self> {
+        let log = folder.join("server.log");
+        let errors = File::create(&log).map_err(|error| format!("cannot create {LOG}: {error}"))?;
+        let package = test::EXAMPLES;
+        // `cargo run` becomes the program it starts, so that the child handle is the server's.
+        let mut child = cargo(&["run", "--quiet", "--package", package, "--example", EXAMPLE])
+            .args(["--", "serve"])
+            .stdout(Stdio::piped())
+            .stderr(errors)
+            .spawn()
+            .map_err(|error| format!("cannot start {EXAMPLE}: {error}"))?;
+        let (said, saying) = mpsc::channel();
+        if let Some(stdout) = child.stdout.take() {
+            // Reads to the end: a server must not block on a full pipe.
+            thread::spawn(move || {
+                for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                    let _ = said.send(line);
+                }
+            });
+        }
+        let mut server = Self { child, url: String::new(), log };
+        let line = saying.recv_timeout(START_TIMEOUT).map_err(|_| {
+            format!("{EXAMPLE} said nothing on its standard output; it logged:\n{}", server.log())
+        })?;
+        line.strip_prefix("serving ")
+            .filter(|url| url.starts_with("http://"))
+            .ok_or_else(|| format!("{EXAMPLE} said {line:?}, not `serving http://HOST:PORT`"))?
+            .clone_into(&mut server.url);
+        Ok(server)
+    }
+
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What the server wrote to its standard error so far.
+    pub(super) fn log(&self) -> String {
+        let bytes = fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Asks the server to drain, as a process manager does.
+    pub(super) fn terminate(&self) -> Outcome {
+        run(&mut command("kill", ["-TERM", &self.child.id().to_string()]))
+    }
+
+    /// Waits for the server to end by itself.
+    pub(super) fn wait(&mut self, limit: Duration) -> Outcome<ExitStatus> {
+        let watch = Stopwatch::start();
+        loop {
+            let status = self.child.try_wait().map_err(|error| error.to_string())?;
+            if let Some(status) = status {
+                return Ok(status);
+            }
+            if watch.elapsed() > limit {
+                return Err(format!("still running after {} s", limit.as_secs()));
+            }
+            thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
