@@ -41,7 +41,7 @@ async fn deadline_retries_trace_and_key_arrive() {
         let text = format!(
             "{} {} {:?} {:?} {:?} {:?}",
             key.as_str(),
-            ctx.retries(),
+            ctx.inbound_retries(),
             ctx.request_id(),
             ctx.traceparent(),
             ctx.tracestate(),
