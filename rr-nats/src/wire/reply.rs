@@ -79,6 +79,8 @@ struct Reply<'a> {
     service_error: Option<&'a str>,
     service_code: Option<&'a str>,
     ours: ErrorReply<'a>,
+    /// Whether there is an `rr-code`, readable or not.
+    is_error: bool,
     over_limit: bool,
 }
 
@@ -93,11 +95,12 @@ impl<'a> Reply<'a> {
             } else if name == SERVICE_ERROR_CODE {
                 reply.service_code = first;
             } else if is(RR_CODE) {
-                reply.ours.code = first;
+                reply.is_error = true;
+                reply.ours.code = first.filter(|_| values.len() == 1);
             } else if is(RR_REASON) {
-                reply.ours.reason = first;
+                reply.ours.reason = first.filter(|_| values.len() == 1);
             } else if is(RR_DELIVERY) {
-                reply.ours.delivery = first;
+                reply.ours.delivery = values.iter().map(async_nats::HeaderValue::as_str).collect();
             } else if is(RR_RETRY_AFTER_MS) {
                 reply.ours.retry_after_ms =
                     values.iter().map(async_nats::HeaderValue::as_str).collect();
@@ -113,7 +116,7 @@ impl<'a> Reply<'a> {
 
     fn outcome(self, body: Bytes) -> Result<Response, Error> {
         let marked = self.service_error.is_some() || self.service_code.is_some();
-        if !marked && self.ours.code.is_none() {
+        if !marked && !self.is_error {
             if self.over_limit {
                 let text = "the reply has more than 64 headers or 16 KiB of them";
                 let reason = Reason::BAD_RESPONSE;
@@ -121,7 +124,7 @@ impl<'a> Reply<'a> {
             }
             return Ok(Response::new(body).with_headers(self.ours.headers));
         }
-        let ours = self.ours.code.is_some() || self.ours.delivery.is_some();
+        let ours = self.is_error || !self.ours.delivery.is_empty();
         let Self { service_error, service_code, ours: mut reply, .. } = self;
         let foreign = |headers: Headers, code: Code, message: &str| {
             Error::failure(code, Delivery::Processed, None, message.to_owned())
