@@ -83,6 +83,8 @@ pub(crate) fn router() -> Router {
         .route("orders.v1.find", (move |id: u64| find.clone().find(id)).safe())
         .route("orders.v1.quote", (move |item: String| quote.clone().quote(item)).idempotent())
         .route("orders.v1.audit", audit)
+        // The service is all here: what it does not route does not exist.
+        .close("orders.v1")
 }
 
 /// Uses the service, and returns what happened, line by line.

@@ -99,3 +99,27 @@ impl Drop for OnDrop {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
 }
+
+/// Fails after the bridge was answered, as a middleware may that adds a header.
+struct Spoil;
+
+#[rr_core::async_trait]
+impl rr_core::Middleware for Spoil {
+    async fn handle(
+        &self,
+        ctx: &Context,
+        request: Request,
+        next: rr_core::Next<'_>,
+    ) -> Result<Response, Error> {
+        let mut response = next.run(ctx, request).await?;
+        response.headers.insert("x-city", "münchen")?;
+        Ok(response)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_after_the_backend_ran_is_processed() {
+    let front = Local::new(Router::new().fallback(Forward(loopback(backend()))).with(Spoil));
+    let error = front.call_raw(&Context::background(), "remaining", "").await.unwrap_err();
+    assert_eq!((error.code(), error.delivery()), (Code::InvalidArgument, Delivery::Processed));
+}

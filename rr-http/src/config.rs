@@ -3,10 +3,8 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use rr_spi::{Code, Delivery, Error, IntakeConfig, Limits, Location, defaults};
+use rr_spi::{Code, Delivery, Error, IntakeConfig, Limits, Location, defaults, duration};
 use serde::Deserialize;
-
-use crate::duration;
 
 /// Which version of HTTP a requester speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
@@ -37,14 +35,14 @@ pub struct HttpConfig {
     /// The version of HTTP. Default `h1`.
     pub version: HttpVersion,
     /// Time for a call whose context has no deadline. Default 10 s; 0 fails such calls at once.
-    #[serde(deserialize_with = "duration::deserialize")]
+    #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub timeout: Duration,
     /// Time for one connection to be made, name lookup included. Default 5 s; 0 never connects.
-    #[serde(deserialize_with = "duration::deserialize")]
+    #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub connect_timeout: Duration,
     /// How long an unused connection is kept. Default 30 s, less than what servers grant; 0 keeps
     /// none.
-    #[serde(deserialize_with = "duration::deserialize")]
+    #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub idle_timeout: Duration,
     /// Most unused HTTP/1.1 connections. Default 64; 0 keeps none.
     pub idle_max: usize,
@@ -174,13 +172,13 @@ pub struct HttpServerConfig {
     /// Most requests in flight; the next one is refused. Default 1024; 0 refuses every request.
     pub in_flight_max: usize,
     /// Time for a request that carries no timeout. Default 30 s; 0 refuses such requests.
-    #[serde(deserialize_with = "duration::deserialize")]
+    #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub timeout_default: Duration,
     /// Shortest time granted to a request that has any left. Default 0: as it asks.
-    #[serde(deserialize_with = "duration::deserialize")]
+    #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub timeout_min: Duration,
     /// Longest time granted, whatever the request asks for. Default 5 min; 0 refuses every one.
-    #[serde(deserialize_with = "duration::deserialize")]
+    #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub timeout_max: Duration,
     /// Longest request body in bytes, decoded. Default 1 MiB less 32 KiB; 0 allows only empty
     /// bodies.
@@ -192,19 +190,19 @@ pub struct HttpServerConfig {
     pub connections_max: usize,
     /// Time for the first bytes of a connection, which tell its version. Default 10 s; 0 closes
     /// every connection.
-    #[serde(deserialize_with = "duration::deserialize")]
+    #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub first_bytes_timeout: Duration,
     /// Time for the head of an HTTP/1 request, and for how long a connection may be unused.
     /// Default 30 s; 0 closes connections that do not send it at once.
-    #[serde(deserialize_with = "duration::deserialize")]
+    #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub header_read_timeout: Duration,
     /// Time for the body of a request, within the deadline of the call. Default 30 s; 0 takes
     /// only bodies that came with the head.
-    #[serde(deserialize_with = "duration::deserialize")]
+    #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub body_read_timeout: Duration,
     /// How long connections are still served when a drain begins, so that a request racing it is
     /// answered. Default 250 ms; 0 closes unused connections at once.
-    #[serde(deserialize_with = "duration::deserialize")]
+    #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub drain_linger: Duration,
     /// Most concurrent streams on one HTTP/2 connection. Default 200; at least 1 is used.
     pub h2_streams_max: u32,

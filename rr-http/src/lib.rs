@@ -38,7 +38,6 @@
 
 mod body;
 mod config;
-mod duration;
 mod endpoint;
 mod error;
 mod pool;

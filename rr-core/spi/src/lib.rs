@@ -25,6 +25,7 @@ mod app_error;
 mod attempt;
 mod context;
 pub mod defaults;
+pub mod duration;
 mod entropy;
 mod error;
 mod headers;

@@ -1,11 +1,14 @@
 //! Body limits, checked the same way by every transport.
 
+use serde::Deserialize;
+
 use crate::defaults;
 use crate::error::{Code, Delivery, Error, Reason};
 use crate::request::Request;
 
 /// Longest bodies, in bytes, that one side sends and accepts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Limits {
     /// Longest request body in bytes. Default 1 MiB less 32 KiB; 0 allows only empty bodies.

@@ -89,6 +89,21 @@ impl Router {
         added.map_or_else(|error| refuse(&error), |()| self)
     }
 
+    /// Declares that a service has no methods beside those that are routed by name: others are
+    /// `Unimplemented` on every transport, and never reach the fallback.
+    ///
+    /// Without it, a target that nobody routes has no responder on a transport where others may
+    /// route it, such as NATS.
+    ///
+    /// # Panics
+    ///
+    /// When the name is malformed, or one handler answers the whole service.
+    #[must_use]
+    pub fn close(mut self, service: &str) -> Self {
+        let closed = self.routes.close_service(service);
+        closed.map_or_else(|error| refuse(&error), |()| self)
+    }
+
     /// Routes whatever nothing else answers.
     ///
     /// # Panics

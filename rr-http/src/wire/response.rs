@@ -34,18 +34,34 @@ pub(crate) fn decode_response(parts: &Parts) -> Result<Headers, Error> {
 pub(crate) fn decode_error(parts: &Parts, body: Bytes) -> Error {
     let map = &parts.headers;
     let mut reply = ErrorReply::default();
-    reply.code = text(map, RR_CODE);
-    reply.reason = text(map, RR_REASON);
-    reply.delivery = text(map, RR_DELIVERY);
-    let hints = map.get_all(RR_RETRY_AFTER_MS).iter();
-    reply.retry_after_ms = hints.map(|value| value.to_str().unwrap_or_default()).collect();
+    reply.code = single(map, RR_CODE);
+    reply.reason = single(map, RR_REASON);
+    reply.delivery = all(map, RR_DELIVERY);
+    reply.retry_after_ms = all(map, RR_RETRY_AFTER_MS);
     // The content type is that of the error body, and says nothing to the application.
     reply.headers = headers::read(map).0;
     reply.headers.remove(rr_spi::wire::CONTENT_TYPE);
-    reply.body = body.clone();
+    if is_json(map) {
+        reply.body = body.clone();
+    }
     reply.decode(|| of_status(parts.status, map)).with_source(RawReply::new(parts.status, body))
 }
 
-fn text<'a>(map: &'a HeaderMap, name: &'static str) -> Option<&'a str> {
-    map.get(HeaderName::from_static(name))?.to_str().ok()
+/// Tells whether a body may be an error document: a page of somebody else's may hold anything.
+fn is_json(map: &HeaderMap) -> bool {
+    let kind = map.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default();
+    kind.trim().eq_ignore_ascii_case("application/json")
+}
+
+fn all<'a>(map: &'a HeaderMap, name: &'static str) -> Vec<&'a str> {
+    let values = map.get_all(HeaderName::from_static(name)).iter();
+    values.map(|value| value.to_str().unwrap_or_default()).collect()
+}
+
+fn single<'a>(map: &'a HeaderMap, name: &'static str) -> Option<&'a str> {
+    match all(map, name)[..] {
+        [only] => Some(only),
+        _ => None,
+    }
 }

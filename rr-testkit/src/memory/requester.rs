@@ -7,15 +7,18 @@ use rr_spi::{
     Attempt, Cause, Code, Context, Delivery, Error, Inbound, Intake, Limits, Reason, Request,
     Requester, Response, async_trait, defaults,
 };
+use serde::Deserialize;
 use tokio::sync::oneshot;
 
 use super::Meeting;
 
 /// What a requester over memory does by default.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct MemoryConfig {
     /// Time for a call whose context has no deadline. Default 10 s.
+    #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub timeout_default: Duration,
     /// Longest bodies, in bytes. Default 1 MiB less 32 KiB each way.
     pub limits: Limits,

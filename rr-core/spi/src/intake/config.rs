@@ -2,21 +2,27 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use crate::context::Context;
 use crate::defaults;
 use crate::limits::Limits;
 
 /// What a server grants to the requests that arrive.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct IntakeConfig {
     /// Most requests in flight; the next one is refused. Default 1024; 0 refuses every request.
     pub in_flight_max: usize,
     /// Time for a request that carries no timeout. Default 30 s.
+    #[serde(deserialize_with = "crate::duration::deserialize")]
     pub timeout_default: Duration,
     /// Shortest time granted to a request that has any left. Default 0: as it asks.
+    #[serde(deserialize_with = "crate::duration::deserialize")]
     pub timeout_min: Duration,
     /// Longest time granted, whatever the request asks for. Default 5 min.
+    #[serde(deserialize_with = "crate::duration::deserialize")]
     pub timeout_max: Duration,
     /// Longest bodies.
     pub limits: Limits,
@@ -113,5 +119,24 @@ impl<'a> Inbound<'a> {
             tracestate: ctx.tracestate(),
             baggage: ctx.baggage(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn configurations_are_read_from_text_and_unknown_fields_refused() {
+        let text =
+            r#"{"in_flight_max": 7, "timeout_max": "1500ms", "limits": {"request_bytes_max": 9}}"#;
+        let config: IntakeConfig = serde_json::from_str(text).unwrap();
+        let expected = IntakeConfig::default()
+            .with_in_flight_max(7)
+            .with_timeout_max(Duration::from_millis(1500))
+            .with_limits(Limits::default().with_request_bytes_max(9));
+        assert_eq!(config, expected);
+        assert!(serde_json::from_str::<IntakeConfig>(r#"{"in_flight": 7}"#).is_err());
+        assert!(serde_json::from_str::<IntakeConfig>(r#"{"timeout_max": 7}"#).is_err());
     }
 }

@@ -37,12 +37,12 @@ impl ErrorHeaders {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ErrorReply<'a> {
-    /// The value of `rr-code`.
+    /// The value of `rr-code`; `None` when it is repeated.
     pub code: Option<&'a str>,
-    /// The value of `rr-reason`.
+    /// The value of `rr-reason`; `None` when it is repeated.
     pub reason: Option<&'a str>,
-    /// The value of `rr-delivery`.
-    pub delivery: Option<&'a str>,
+    /// Every value of `rr-delivery`. Anything but one that is known is `Unknown`.
+    pub delivery: Vec<&'a str>,
     /// Every value of `rr-retry-after-ms`.
     pub retry_after_ms: Vec<&'a str>,
     /// The application's headers.
@@ -56,23 +56,30 @@ impl ErrorReply<'_> {
     /// makes the error that the carrier's own status amounts to.
     ///
     /// `fallback`'s origin should be [`Origin::Intermediary`] where nothing shows that the peer
-    /// itself spoke. Without `rr-delivery`, a reply of the peer says `Unknown`.
+    /// itself spoke. Without `rr-delivery`, a reply of the peer says `Unknown`. Where two sources
+    /// disagree on the delivery, the one that claims less holds: the other may be a mistake.
     pub fn decode(self, fallback: impl FnOnce() -> Error) -> Error {
         let document = ErrorDocument::decode(&self.body);
+        let header_delivery = match self.delivery[..] {
+            [] => None,
+            [only] => Some(Delivery::from_wire(only).unwrap_or(Delivery::Unknown)),
+            _ => Some(Delivery::Unknown),
+        };
         let header_code = self.code.and_then(Code::from_wire);
         let document_code = document.as_ref().and_then(|document| document.code);
         let Some(code) = header_code.or(document_code) else {
             let message = document.map(|document| document.message).unwrap_or_default();
             let error = fallback().with_headers(self.headers);
+            let delivery = header_delivery.map_or(error.delivery(), |told| told.max(error.delivery()));
+            let error = error.with_delivery(delivery);
             return if message.is_empty() { error } else { error.with_message(message) };
         };
         let document = document.unwrap_or_default();
         let reason = self.reason.and_then(Reason::parse).or(document.reason);
-        let delivery = self.delivery.and_then(Delivery::from_wire).or(document.delivery);
-        let delivery = delivery.unwrap_or(Delivery::Unknown);
+        let delivery = header_delivery.max(document.delivery).unwrap_or(Delivery::Unknown);
         let retry = match self.retry_after_ms[..] {
             [] => document.retry,
-            [only] => Some(decode_retry(only.parse().ok())),
+            [only] => Some(decode_retry(millis(only))),
             _ => Some(RetryHint::Never),
         };
         let error = Error::failure(code, delivery, reason, document.message)
@@ -85,6 +92,11 @@ impl ErrorReply<'_> {
             _ => error,
         }
     }
+}
+
+/// Parses digits, with a minus sign or without; `parse` alone would take a plus sign too.
+fn millis(text: &str) -> Option<i64> {
+    text.parse().ok().filter(|_| !text.starts_with('+'))
 }
 
 #[cfg(test)]
@@ -107,7 +119,7 @@ mod tests {
         let reply = ErrorReply {
             code: value(RR_CODE),
             reason: value(RR_REASON),
-            delivery: value(RR_DELIVERY),
+            delivery: value(RR_DELIVERY).into_iter().collect(),
             retry_after_ms: value(RR_RETRY_AFTER_MS).into_iter().collect(),
             headers: Headers::new(),
             body: ErrorDocument::encode(&sent),
@@ -131,6 +143,24 @@ mod tests {
     }
 
     #[test]
+    fn deliveries_that_disagree_claim_the_least() {
+        let read = |code, delivery: &[&'static str], body: &'static str| {
+            let delivery = delivery.to_vec();
+            let reply = ErrorReply { code, delivery, body: body.into(), ..Default::default() };
+            let rejected = || Error::failure(Code::Unavailable, Delivery::Rejected, None, "421");
+            reply.decode(rejected).delivery()
+        };
+        let ours = Some("unavailable");
+        assert_eq!(read(ours, &["rejected"], ""), Delivery::Rejected);
+        assert_eq!(read(ours, &["rejected", "processed"], ""), Delivery::Unknown);
+        assert_eq!(read(ours, &["xx"], r#"{"delivery":"rejected"}"#), Delivery::Unknown);
+        assert_eq!(read(ours, &["rejected"], r#"{"delivery":"processed"}"#), Delivery::Processed);
+        assert_eq!(read(None, &[], ""), Delivery::Rejected);
+        assert_eq!(read(None, &["unknown"], ""), Delivery::Unknown);
+        assert_eq!(read(Some("newer_code"), &["processed"], ""), Delivery::Processed);
+    }
+
+    #[test]
     fn negative_garbage_repeated_or_endless_retry_hints_are_never() {
         let hint = |values: &[&'static str]| {
             let retry_after_ms = values.to_vec();
@@ -138,7 +168,7 @@ mod tests {
             ErrorReply { code, retry_after_ms, ..Default::default() }.decode(fallback).retry()
         };
         assert_eq!(hint(&["250"]), RetryHint::After(Duration::from_millis(250)));
-        for never in [&["-1"][..], &["x"], &["1", "2"], &["300001"]] {
+        for never in [&["-1"][..], &["+5"], &["x"], &["1", "2"], &["300001"]] {
             assert_eq!(hint(never), RetryHint::Never, "{never:?}");
         }
         assert_eq!(hint(&[]), RetryHint::Unset);

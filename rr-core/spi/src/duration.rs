@@ -1,12 +1,15 @@
-//! Durations as text: `"1500ms"`, `"30s"`, `"5m"`.
+//! Durations as text, as every configuration and URL has them: `"1500ms"`, `"30s"`, `"5m"`.
+//!
+//! For transports: `#[serde(deserialize_with = "rr_spi::duration::deserialize")]`.
 
 use std::time::Duration;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-/// Parses a whole number and a unit: `us`, `ms`, `s`, `m` or `h`.
-pub(crate) fn parse(text: &str) -> Option<Duration> {
+/// Parses a whole number and a unit: `us`, `ms`, `s`, `m` or `h`. Anything else is `None`.
+#[must_use]
+pub fn parse(text: &str) -> Option<Duration> {
     let at = text.find(|char: char| !char.is_ascii_digit())?;
     let (number, unit) = text.split_at(at);
     let number: u64 = number.parse().ok()?;
@@ -21,7 +24,11 @@ pub(crate) fn parse(text: &str) -> Option<Duration> {
 }
 
 /// Reads a duration for serde, with `#[serde(deserialize_with)]`.
-pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+///
+/// # Errors
+///
+/// The deserializer's, when it is no text or the text is no duration.
+pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(from)?;
     parse(&text).ok_or_else(|| D::Error::custom(format!("`{text}` is no duration like `1500ms`")))
 }

@@ -1,0 +1,75 @@
+//! Serving by URL: limits, names, and the end.
+
+#![cfg(all(feature = "json", feature = "memory"))]
+
+use std::time::Duration;
+
+use rr_core::{
+    Code, Context, Delivery, Error, IntakeConfig, Reason, Request, RequesterExt, Response, Router,
+    connect, serve, serve_until, serve_with,
+};
+
+async fn echo(_: Context, request: Request) -> Result<Response, Error> {
+    Ok(Response::new(request.body))
+}
+
+fn router() -> Router {
+    Router::new().route("a.echo", echo)
+}
+
+#[tokio::test]
+async fn what_the_server_grants_is_configured_the_same_way_for_every_transport() {
+    let config = IntakeConfig::default().with_in_flight_max(0);
+    let mut urls = vec!["memory://limited"];
+    if cfg!(feature = "http") {
+        urls.push("http://127.0.0.1:0");
+    }
+    for url in urls {
+        let server = serve_with(url, router(), config.clone()).await.unwrap();
+        let client = connect(server.url()).await.unwrap();
+        let error = client.call_raw(&Context::background(), "a.echo", "").await.unwrap_err();
+        assert_eq!(error.reason(), Some(&Reason::OVERLOADED), "{url}: {error}");
+        assert_eq!(error.delivery(), Delivery::Rejected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_signal_drains_the_server_and_what_was_accepted_is_answered() {
+    let slow = Router::new().route("a.slow", |(): ()| async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        Ok::<_, Error>(7)
+    });
+    let signal = tokio::time::sleep(Duration::from_millis(50));
+    let call = async {
+        let client = connect("memory://until").await.unwrap();
+        client.ready(&Context::background()).await.unwrap();
+        client.call::<u32>(&Context::background(), "a.slow", &()).await
+    };
+    let (report, answer) = tokio::join!(serve_until("memory://until", slow, signal), call);
+    assert_eq!(answer.unwrap(), 7);
+    assert_eq!(report.unwrap().completed, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_is_served_once_and_is_free_again_when_its_server_is_dropped() {
+    let server = serve("memory://once", router()).await.unwrap();
+    let error = serve("memory://once", router()).await.unwrap_err();
+    assert_eq!(error.code(), Code::AlreadyExists);
+    drop(server);
+    let server = serve("memory://once", router()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let client = connect(server.url()).await.unwrap();
+    let answer = client.call_raw(&Context::background(), "a.echo", "hi").await.unwrap();
+    assert_eq!(answer.body, "hi", "the predecessor's end does not take the name away");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_router_can_be_one_handler_of_another() {
+    let inner = Router::new().route("a.echo", echo);
+    let outer = Router::new().service("a", inner);
+    let client = rr_core::Local::new(outer);
+    let ctx = Context::background();
+    assert_eq!(client.call_raw(&ctx, "a.echo", "hi").await.unwrap().body, "hi");
+    let error = client.call_raw(&ctx, "a.other", "").await.unwrap_err();
+    assert_eq!((error.code(), error.delivery()), (Code::Unimplemented, Delivery::Processed));
+}
