@@ -3,10 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use rr_spi::{Code, Delivery, Error, IntakeConfig, Limits, Location, defaults};
+use rr_spi::{Code, Delivery, Error, IntakeConfig, Limits, Location, defaults, duration};
 use serde::Deserialize;
 
-use crate::duration;
 use crate::endpoint::Endpoint;
 
 /// Who a connection says it is. `Debug` hides it.
@@ -59,14 +58,14 @@ pub struct NatsConnectionConfig {
     pub inbox_prefix: String,
     /// Time for one connection to be made, the proof by a round trip included. Default 5 s; 0
     /// never connects.
-    #[serde(deserialize_with = "duration::deserialize")]
+    #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub connect_timeout: Duration,
     /// How often an idle connection is tested; it is given up after three tests without an
     /// answer. Default 20 s; at least 10 ms is used.
-    #[serde(deserialize_with = "duration::deserialize")]
+    #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub ping_interval: Duration,
     /// Longest pause between two attempts to connect. Default 2 s; 0 tries without pause.
-    #[serde(deserialize_with = "duration::deserialize")]
+    #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub reconnect_delay_max: Duration,
     /// Most messages that wait for the connection to take them; further ones wait within their
     /// deadline. Default 256: what waits here when the server stalls is sent late, so few may. At
@@ -105,11 +104,11 @@ pub struct NatsConfig {
     /// What the requester does with its connection.
     pub connection: NatsConnectionConfig,
     /// Time for a call whose context has no deadline. Default 10 s; 0 fails such calls at once.
-    #[serde(deserialize_with = "duration::deserialize")]
+    #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub timeout: Duration,
     /// How long a call waits for a connection while there is none, within its deadline. Default
     /// 0: it fails at once. Only the first connection is always waited for.
-    #[serde(deserialize_with = "duration::deserialize")]
+    #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub connection_wait: Duration,
     /// Most calls in flight; further ones wait within their deadline. Default 4096; 0 lets every
     /// call wait until its deadline.
@@ -180,13 +179,13 @@ pub struct NatsServerConfig {
     /// Most requests in flight; the next one is refused. Default 1024; 0 refuses every request.
     pub in_flight_max: usize,
     /// Time for a request that carries no timeout. Default 30 s; 0 refuses such requests.
-    #[serde(deserialize_with = "duration::deserialize")]
+    #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub timeout_default: Duration,
     /// Shortest time granted to a request that has any left. Default 0: as it asks.
-    #[serde(deserialize_with = "duration::deserialize")]
+    #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub timeout_min: Duration,
     /// Longest time granted, whatever the request asks for. Default 5 min; 0 refuses every one.
-    #[serde(deserialize_with = "duration::deserialize")]
+    #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub timeout_max: Duration,
     /// Longest request body in bytes. Default 1 MiB less 32 KiB; 0 allows only empty bodies.
     pub request_bytes_max: usize,

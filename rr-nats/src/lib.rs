@@ -45,7 +45,6 @@
 
 mod config;
 mod connection;
-mod duration;
 mod endpoint;
 mod error;
 mod requester;
