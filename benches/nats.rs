@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_nats::{Client, HeaderMap, Subscriber};
 use bytes::Bytes;
 use futures_core::Stream as _;
-use rr_benches::counting::{Counting, allocations};
+use rr_benches::counting::{Counting, allocations, live_bytes};
 use rr_benches::{cpu_seconds, drive, median};
 use rr_core::{Context, Request, Requester, Response, Router, Target, connect, serve};
 use rr_testkit::NatsServer;
@@ -116,6 +116,35 @@ async fn allocations_per_call(call: &Call) -> f64 {
     (allocations() - before) as f64 / CALLS as f64
 }
 
+async fn hang(_: Context, _: Request) -> Result<Response, rr_core::Error> {
+    std::future::pending().await
+}
+
+/// Bytes that a call holds while it waits for its handler, both sides together.
+async fn held_per_call(url: &str) -> Result<f64, BoxError> {
+    const CALLS: usize = 1000;
+    let server = serve(url, Router::new().route("bench.hang", hang)).await?;
+    let client = connect(server.url()).await?;
+    client.ready(&Context::background()).await?;
+    let before = live_bytes();
+    let calls: Vec<_> = (0..CALLS)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                let ctx = Context::background();
+                let request = Request::new(Target::try_from("bench.hang")?, "x");
+                client.request(&ctx, request).await
+            })
+        })
+        .collect();
+    while server.in_flight() < CALLS {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let held = (live_bytes() - before) as f64 / CALLS as f64;
+    calls.iter().for_each(tokio::task::JoinHandle::abort);
+    Ok(held)
+}
+
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Result<(), BoxError> {
     let server = NatsServer::start().await?;
@@ -131,6 +160,7 @@ async fn main() -> Result<(), BoxError> {
     for (name, call) in &contenders {
         println!("  {name:<14} {:>5.1}", allocations_per_call(call).await);
     }
+    println!("held per call in flight: {:.0} B", held_per_call(&format!("{url}/c")).await?);
     for (size, concurrency) in [(16, 64), (16, 1), (64 * 1024, 64)] {
         let body = Bytes::from(vec![7; size]);
         let mut rates = vec![Vec::new(); contenders.len()];

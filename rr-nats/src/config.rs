@@ -219,7 +219,7 @@ macro_rules! setters {
             $(
                 #[doc = concat!("Replaces ", $what, ".")]
                 #[must_use]
-                pub fn $name(mut self, $field: impl Into<$kind>) -> Self {
+                pub fn $name(mut self, $field: $kind) -> Self {
                     self.$field = $field.into();
                     self
                 }
@@ -230,8 +230,8 @@ macro_rules! setters {
 
 setters!(NatsConnectionConfig {
     with_credentials = credentials: NatsCredentials, "who the connection says it is";
-    with_name = name: String, "the name that the server shows";
-    with_inbox_prefix = inbox_prefix: String, "what the subjects for replies start with";
+    with_name = name: impl Into<String>, "the name that the server shows";
+    with_inbox_prefix = inbox_prefix: impl Into<String>, "what the subjects for replies start with";
     with_connect_timeout = connect_timeout: Duration, "the time for one connection to be made";
     with_ping_interval = ping_interval: Duration, "how often an idle connection is tested";
     with_reconnect_delay_max = reconnect_delay_max: Duration, "the longest pause between attempts";
@@ -254,7 +254,7 @@ setters!(NatsServerConfig {
     with_dispatch = dispatch: NatsDispatch, "where handlers run";
     with_cancel = cancel: bool, "whether callers may cancel";
     with_discovery = discovery: bool, "whether discovery is answered";
-    with_version = version: String, "the version of the services";
+    with_version = version: impl Into<String>, "the version of the services";
     with_in_flight_max = in_flight_max: usize, "the most requests in flight";
     with_timeout_default = timeout_default: Duration, "the time for a request without a timeout";
     with_timeout_min = timeout_min: Duration, "the shortest time granted";

@@ -153,7 +153,7 @@ async fn one_too_many_is_rejected_as_overloaded() {
                 Ok(Response::new(""))
             }
         });
-        let config = NatsServerConfig::default().with_in_flight_max(1usize).with_dispatch(dispatch);
+        let config = NatsServerConfig::default().with_in_flight_max(1).with_dispatch(dispatch);
         let server = rr_nats::serve_with(&nats.url(), routes, config).await.unwrap();
         let client = client(&nats.url()).await;
         let first = tokio::spawn({
@@ -201,9 +201,9 @@ async fn too_large_is_said_both_ways_and_the_connection_stays() {
 #[tokio::test]
 async fn limits_of_the_configuration_hold_on_both_sides() {
     let nats = nats().await;
-    let config = NatsServerConfig::default().with_request_bytes_max(10usize);
+    let config = NatsServerConfig::default().with_request_bytes_max(10);
     let _server = rr_nats::serve_with(&nats.url(), route("svc.echo", echo), config).await.unwrap();
-    let config = NatsConfig::default().with_response_bytes_max(5usize);
+    let config = NatsConfig::default().with_response_bytes_max(5);
     let client = NatsRequester::connect_with(&nats.url(), config).await.unwrap();
     let outcome = client.request(&within(5000), request("svc.echo", vec![0; 11])).await;
     let expected =

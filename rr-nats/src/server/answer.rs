@@ -24,9 +24,21 @@ pub(super) struct Arrived {
     counters: Option<Arc<Counters>>,
 }
 
+/// The one target of a subscription, looked up once.
+pub(super) struct Known {
+    target: Target,
+    counters: Option<Arc<Counters>>,
+}
+
+impl Known {
+    pub(super) fn of(site: &Site, target: Target) -> Self {
+        Self { counters: site.endpoints.of(&target), target }
+    }
+}
+
 impl Arrived {
     /// Reads a message; `None` when nobody waits for a reply.
-    pub(super) fn read(site: &Site, known: Option<&Target>, message: Message) -> Option<Self> {
+    pub(super) fn read(site: &Site, known: Option<&Known>, message: Message) -> Option<Self> {
         let Some(reply) = message.reply else {
             site.counts.without_reply();
             return None;
@@ -38,11 +50,14 @@ impl Arrived {
         if site.cancels.is_dead(key) {
             handle.cancel_with(Cause::Cancelled);
         }
-        let target = match known {
-            Some(target) => Ok(target.clone()),
-            None => target(&site.prefix, &message.subject),
+        let (target, counters) = match known {
+            Some(known) => (Ok(known.target.clone()), known.counters.clone()),
+            None => {
+                let target = target(&site.prefix, &message.subject);
+                let counters = target.as_ref().ok().and_then(|target| site.endpoints.of(target));
+                (target, counters)
+            }
         };
-        let counters = target.as_ref().ok().and_then(|target| site.endpoints.of(target));
         let request = head.and_then(|head| {
             site.counts.headers_dropped(head.dropped);
             Ok(Request::new(target?, message.payload)

@@ -10,7 +10,7 @@ use async_nats::{Message, Subscriber};
 use rr_spi::{CancelHandle, Cause, Context, Shutdown, Target};
 
 use super::Site;
-use super::answer::Arrived;
+use super::answer::{Arrived, Known};
 use crate::config::NatsDispatch;
 use crate::connection::{Link, next};
 
@@ -37,7 +37,7 @@ pub(super) struct Feed<F> {
     link: Arc<Link>,
     subscriber: Subscriber,
     /// The one target of the subscription, if it has one.
-    known: Option<Target>,
+    known: Option<Known>,
     answer: Split<F>,
     /// How many messages the subscription has brought.
     taken: u64,
@@ -53,6 +53,7 @@ pub(super) async fn consume(
     known: Option<Target>,
     shutdown: Shutdown,
 ) {
+    let known = known.map(|target| Known::of(&site, target));
     let (answer, taken, spare) = (Arrived::split as Split<_>, 0, None);
     Feed { site, link, subscriber, known, answer, taken, spare }.run(&shutdown).await;
 }

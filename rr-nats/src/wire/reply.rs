@@ -79,8 +79,8 @@ struct Reply<'a> {
     service_error: Option<&'a str>,
     service_code: Option<&'a str>,
     ours: ErrorReply<'a>,
-    /// Whether there is an `rr-code`, readable or not.
-    is_error: bool,
+    /// Whether a peer that speaks rr wrote it.
+    is_ours: bool,
     over_limit: bool,
 }
 
@@ -88,22 +88,24 @@ impl<'a> Reply<'a> {
     fn read(map: &'a HeaderMap) -> Self {
         let mut reply = Self::default();
         for (name, values) in sorted(map) {
-            let first = values.first().map(async_nats::HeaderValue::as_str);
+            let all = || values.iter().map(async_nats::HeaderValue::as_str);
+            let first = all().next();
+            let only = first.filter(|_| values.len() == 1);
             let is = |known: &str| name.eq_ignore_ascii_case(known);
             if name == SERVICE_ERROR {
                 reply.service_error = first;
             } else if name == SERVICE_ERROR_CODE {
                 reply.service_code = first;
             } else if is(RR_CODE) {
-                reply.is_error = true;
-                reply.ours.code = first.filter(|_| values.len() == 1);
+                reply.ours.code = only;
+                reply.is_ours = true;
             } else if is(RR_REASON) {
-                reply.ours.reason = first.filter(|_| values.len() == 1);
+                reply.ours.reason = only;
             } else if is(RR_DELIVERY) {
-                reply.ours.delivery = values.iter().map(async_nats::HeaderValue::as_str).collect();
+                reply.ours.delivery = all().collect();
+                reply.is_ours = true;
             } else if is(RR_RETRY_AFTER_MS) {
-                reply.ours.retry_after_ms =
-                    values.iter().map(async_nats::HeaderValue::as_str).collect();
+                reply.ours.retry_after_ms = all().collect();
             } else {
                 for value in values {
                     let received = receive(&mut reply.ours.headers, name, value);
@@ -116,7 +118,7 @@ impl<'a> Reply<'a> {
 
     fn outcome(self, body: Bytes) -> Result<Response, Error> {
         let marked = self.service_error.is_some() || self.service_code.is_some();
-        if !marked && !self.is_error {
+        if !marked && !self.is_ours {
             if self.over_limit {
                 let text = "the reply has more than 64 headers or 16 KiB of them";
                 let reason = Reason::BAD_RESPONSE;
@@ -124,8 +126,7 @@ impl<'a> Reply<'a> {
             }
             return Ok(Response::new(body).with_headers(self.ours.headers));
         }
-        let ours = self.is_error || !self.ours.delivery.is_empty();
-        let Self { service_error, service_code, ours: mut reply, .. } = self;
+        let Self { service_error, service_code, ours: mut reply, is_ours, .. } = self;
         let foreign = |headers: Headers, code: Code, message: &str| {
             Error::failure(code, Delivery::Processed, None, message.to_owned())
                 .with_origin(Origin::Peer)
@@ -133,7 +134,7 @@ impl<'a> Reply<'a> {
         };
         let code = service_code.map_or(Code::Unknown, code_of);
         let text: String = service_error.unwrap_or_default().chars().take(1024).collect();
-        if ours {
+        if is_ours {
             reply.body = body;
             return Err(reply.decode(|| foreign(Headers::new(), code, &text)));
         }
