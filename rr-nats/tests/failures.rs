@@ -435,11 +435,15 @@ async fn calls_that_waited_for_a_stalled_server_are_answered_with_the_time_that_
         });
     }
     // What had to wait for the connection is written with what was left after the wait.
-    while client.stats().in_flight < 600 {
-        tokio::task::yield_now().await;
-    }
+    let all_wait = async {
+        while client.stats().in_flight < 600 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let waiting = tokio::time::timeout(Duration::from_secs(10), all_wait).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     nats.resume().unwrap();
+    assert!(waiting.is_ok(), "only {} calls wait", client.stats().in_flight);
     let granted = calls.join_all().await;
     assert!(granted.iter().any(|&millis| millis < 19_750), "all were written before they waited");
     assert_eq!(client.stats().in_flight, 0);

@@ -3,8 +3,11 @@
 use std::str::FromStr;
 
 use async_nats::{HeaderMap, HeaderName, HeaderValue};
-use rr_spi::wire::{decode_binary, encode_binary};
+use rr_spi::wire::{CONTENT_TYPE, decode_binary, encode_binary};
 use rr_spi::{Bytes, Headers, Received};
+
+/// The content type that is implied.
+const JSON: &str = "application/json";
 
 /// Adds a header whose name is known to be one.
 ///
@@ -23,8 +26,12 @@ pub(super) fn put_plain(map: &mut Option<HeaderMap>, name: &'static str, value: 
 }
 
 /// Adds the application's headers; those of `-bin` names are encoded.
+///
+/// JSON is what a body is when nothing is said of it (WIRE, "Headers both carry"), so that a typed
+/// call has no header block for the sake of its content type.
 pub(super) fn put_all(map: &mut Option<HeaderMap>, headers: &Headers) {
-    for (name, value) in headers.iter() {
+    let implied = |(name, value): &(&str, &Bytes)| *name == CONTENT_TYPE && **value == JSON;
+    for (name, value) in headers.iter().filter(|entry| !implied(entry)) {
         let encoded;
         let text = if Headers::is_binary_name(name) {
             encoded = encode_binary(value);
