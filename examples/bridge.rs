@@ -1,15 +1,24 @@
-//! A bridge: HTTP in front, memory behind. The deadline and a cancellation cross it.
+//! A bridge: HTTP in front, NATS in between, memory behind. The deadline and a cancellation cross
+//! all of it.
 //!
-//! `cargo run --example bridge`
+//! `cargo run --example bridge`; without a NATS server to start, HTTP goes straight to memory.
 
 use std::time::Duration;
 
-use rr_core::{Context, Error, Forward, RequesterExt, Router, connect, serve};
+use rr_core::{Context, Error, Forward, RequesterExt, Router, Server, connect, serve};
+use rr_testkit::NatsServer;
 use tokio::sync::mpsc;
 
 /// Answers how many milliseconds the caller has left.
 async fn left(ctx: Context, (): ()) -> Result<u128, Error> {
     Ok(ctx.remaining().unwrap_or_default().as_millis())
+}
+
+/// Serves a URL by calling on to another one.
+async fn bridge(url: &str, onward: &str) -> Result<Server, Error> {
+    let onward = connect(onward).await?;
+    onward.ready(&Context::background()).await?;
+    serve(url, Router::new().fallback(Forward(onward))).await
 }
 
 #[tokio::main]
@@ -30,15 +39,22 @@ async fn main() -> Result<(), Error> {
     )
     .await?;
 
-    // The bridge is one line: whatever comes in by HTTP goes on to the backend.
-    let onward = Forward(connect(backend.url()).await?);
-    let front = serve("http://127.0.0.1:0", Router::new().fallback(onward)).await?;
-    let client = connect(front.url()).await?;
-    println!("{} -> {}", front.url(), backend.url());
+    // A bridge is one line: whatever comes in goes on to the URL behind it.
+    let nats = NatsServer::start().await;
+    let mut hops = vec![backend];
+    match &nats {
+        // A fallback answers everything below the URL's prefix.
+        Ok(nats) => hops.push(bridge(&format!("{}/bridged", nats.url()), hops[0].url()).await?),
+        Err(missing) => println!("without NATS: {missing}"),
+    }
+    hops.push(bridge("http://127.0.0.1:0", hops[hops.len() - 1].url()).await?);
+    hops.reverse();
+    let client = connect(hops[0].url()).await?;
+    println!("{}", hops.iter().map(Server::url).collect::<Vec<_>>().join(" -> "));
 
     let ctx = Context::background().with_timeout(Duration::from_secs(2));
     let millis: u64 = client.call(&ctx, "clock.left", &()).await?;
-    println!("of 2000 ms, the handler behind the bridge had {millis} ms left");
+    println!("of 2000 ms, the handler behind the bridges had {millis} ms left");
 
     let (cancelled, handle) = ctx.child();
     let call = tokio::spawn(async move {
@@ -49,9 +65,10 @@ async fn main() -> Result<(), Error> {
     let outcome = call.await.expect("the call does not panic");
     println!("the caller cancelled: {}", outcome.expect_err("the call was cancelled"));
     let cause = seen.recv().await.expect("the witness is there as long as the backend");
-    println!("the handler behind the bridge ended: {cause:?}");
+    println!("the handler behind the bridges ended: {cause:?}");
 
-    front.shutdown(Duration::from_secs(5)).await;
-    backend.shutdown(Duration::from_secs(5)).await;
+    for hop in hops {
+        hop.shutdown(Duration::from_secs(5)).await;
+    }
     Ok(())
 }

@@ -13,6 +13,8 @@ enum Inner {
     Http(rr_http::HttpRequester),
     #[cfg(feature = "memory")]
     Memory(rr_testkit::MemoryRequester),
+    #[cfg(feature = "nats")]
+    Nats(rr_nats::NatsRequester),
 }
 
 /// Makes a requester for a URL. The peer need not be there: see [`Client::ready`].
@@ -37,6 +39,8 @@ pub async fn connect(url: &str) -> Result<Client, Error> {
             let config = rr_testkit::MemoryConfig::default();
             Ok(Client(Inner::Memory(rr_testkit::MemoryRequester::new(url, config)?)))
         }
+        #[cfg(feature = "nats")]
+        "nats" => Ok(Client(Inner::Nats(rr_nats::NatsRequester::connect(url).await?))),
         scheme => Err(unknown(scheme)),
     }
 }
@@ -58,6 +62,8 @@ impl Client {
             Inner::Http(requester) => requester.ready(ctx).await,
             #[cfg(feature = "memory")]
             Inner::Memory(requester) => requester.ready(ctx).await,
+            #[cfg(feature = "nats")]
+            Inner::Nats(requester) => requester.ready(ctx).await,
             #[cfg(not(feature = "_serve"))]
             _ => Ok(()),
         }
@@ -80,6 +86,8 @@ impl Requester for Client {
             Inner::Http(requester) => requester.request(ctx, request),
             #[cfg(feature = "memory")]
             Inner::Memory(requester) => requester.request(ctx, request),
+            #[cfg(feature = "nats")]
+            Inner::Nats(requester) => requester.request(ctx, request),
             #[cfg(not(feature = "_serve"))]
             _ => Box::pin(async { Err(unknown("")) }),
         }
@@ -91,6 +99,7 @@ const SCHEMES: &[(&str, &str, bool)] = &[
     ("http", "http", cfg!(feature = "http")),
     ("http+unix", "http", cfg!(feature = "http")),
     ("memory", "memory", cfg!(feature = "memory")),
+    ("nats", "nats", cfg!(feature = "nats")),
 ];
 
 pub(crate) fn scheme(url: &str) -> String {

@@ -47,6 +47,7 @@
 //! | `json` (default) | typed calls and handlers with JSON bodies |
 //! | `http` | `http://` and `http+unix://` URLs |
 //! | `memory` | `memory://` URLs, for one process and for tests |
+//! | `nats` | `nats://` URLs |
 //!
 //! Features only add; all of them may be on at once.
 

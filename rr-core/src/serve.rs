@@ -15,7 +15,8 @@ use crate::router::Router;
 /// # Errors
 ///
 /// Not sent: `InvalidArgument` when the URL is malformed, or its scheme is unknown or not compiled
-/// in; `Unavailable` when the address cannot be bound; `AlreadyExists` when it is taken.
+/// in; `Unavailable` when the address cannot be bound or no broker can be reached; `AlreadyExists`
+/// when it is taken; `Unauthenticated` or `PermissionDenied` when a broker refuses.
 ///
 /// # Cancel safety
 ///
@@ -56,6 +57,11 @@ pub async fn serve_with(
         }
         #[cfg(feature = "memory")]
         "memory" => rr_testkit::serve_with(url, router.into(), config),
+        #[cfg(feature = "nats")]
+        "nats" => {
+            let config = rr_nats::NatsServerConfig::default().with_intake(&config);
+            rr_nats::serve_with(url, router.into(), config).await
+        }
         scheme => Err(unknown(scheme)),
     }
 }

@@ -7,6 +7,7 @@
 //! | call your routes in a unit test, without a network | [`loopback`] |
 //! | let a requester and a server meet at `memory://name` | [`MemoryRequester`], [`serve`] |
 //! | cut connections between real sockets | `TcpProxy` (feature `proxy`) |
+//! | run real NATS servers | `NatsServer` (feature `nats-server`) |
 //! | prove that a transport keeps the rules | `conformance` (feature `conformance`) |
 //!
 //! The in-memory transport passes values through the same rules as every other transport, with
@@ -18,10 +19,14 @@
 pub mod conformance;
 mod loopback;
 mod memory;
+#[cfg(feature = "nats-server")]
+mod nats_server;
 #[cfg(feature = "proxy")]
 mod proxy;
 
 pub use loopback::{Loopback, loopback, loopback_with};
 pub use memory::{MemoryConfig, MemoryRequester, serve, serve_with};
+#[cfg(feature = "nats-server")]
+pub use nats_server::{NatsServer, NatsServerSetup};
 #[cfg(feature = "proxy")]
 pub use proxy::TcpProxy;

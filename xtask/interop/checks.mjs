@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 
 export const url = process.argv[2];
 if (!url) {
-  console.error("usage: node SCRIPT http://HOST:PORT");
+  console.error("usage: node SCRIPT URL");
   process.exit(2);
 }
 

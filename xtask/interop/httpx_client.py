@@ -8,25 +8,10 @@ import time
 
 import httpx
 
+from checks import check, end, equal
+
 JSON = {"content-type": "application/json"}
 BODY_BYTES_MAX = 1024 * 1024 - 32 * 1024
-
-
-def check(name, run):
-    """Runs one check and prints `ok NAME` or `FAILED NAME: what was seen`."""
-    try:
-        run()
-    except Exception as error:  # A check may fail in any way; all of them are reported.
-        seen = " ".join(f"{type(error).__name__}: {error}".split())[:400]
-        print(f"FAILED  {name}: {seen}", flush=True)
-    else:
-        print(f"ok      {name}", flush=True)
-
-
-def equal(seen, expected, what):
-    """Raises unless both are the same, and says what was seen."""
-    if seen != expected:
-        raise AssertionError(f"{what} is {seen!r}, not {expected!r}")
 
 
 def until(client, what, condition):
@@ -156,7 +141,7 @@ def main():
     checks(url, "h1", "HTTP/1.1", {})
     checks(url, "h2", "HTTP/2", {"http1": False, "http2": True})
     check("httpx h2: 20 calls at once on one connection", lambda: multiplexed(url))
-    print("end", flush=True)
+    end()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ pub(crate) fn guard() -> Outcome {
     let files = sources::files()?;
     let mut steps = Steps::new("guard");
     steps.run("dependencies without transports", dependencies::without_transports);
-    steps.run("dependencies with http", dependencies::with_http);
+    steps.run("dependencies with transports", dependencies::with_transports);
     steps.run("dependencies of the examples", dependencies::of_the_examples);
     steps.run("no test-util in a normal build", || dependencies::no_test_util(&packages));
     steps.run("forbidden code", || sources::forbidden_code(&files));

@@ -2,46 +2,53 @@
 //!
 //! | Command | Does | Needs |
 //! |---|---|---|
-//! | `test` | every test, doc test and example | a Rust toolchain |
+//! | `test` | every test, doc test and example | a Rust toolchain, a nats-server |
 //! | `guard` | dependency counts and source rules | git |
 //! | `features` | every combination of rr-core's features | a Rust toolchain |
-//! | `interop` | foreign clients against the `ping_http` example | curl, Python, Node, npm |
+//! | `interop` | foreign peers and the examples `ping_http` and `ping_nats` | curl, Python, Node, npm |
+//! | `fetch nats` | a nats-server for `test` and `interop` | Python, or Debian |
 //!
 //! Each command prints the seconds of each of its steps and ends with a summary.
 
 mod command;
+mod debian;
 mod features;
 mod guard;
 mod interop;
+mod nats_server;
+mod nats_tests;
 mod steps;
 mod test;
+mod without;
 mod workspace;
 
 use std::env;
 use std::process::ExitCode;
 
+use command::Outcome;
+use without::Without;
+
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
-  test      run every test, doc test and example
-  guard     check the dependency trees and the source rules
-  features  check every combination of rr-core's features
-  interop   run foreign clients against the ping_http example
-            (installs them into target/interop; needs curl, python3, node and npm)";
+  test [--without nats]
+      run every test, doc test and example; fetches a nats-server when there is none
+  guard
+      check the dependency trees and the source rules
+  features
+      check every combination of rr-core's features
+  interop [--without go] [--without nats]
+      run foreign clients and servers against the examples ping_http and ping_nats
+      (installs them into target/interop; needs curl, python3, node and npm)
+  fetch nats
+      put a nats-server into target/nats-server";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let run = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["test"] => test::test,
-        ["guard"] => guard::guard,
-        ["features"] => features::features,
-        ["interop"] => interop::interop,
-        ["help" | "--help" | "-h"] => {
-            println!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
-        _ => {
-            eprintln!("{USAGE}");
+    let run = match command(&arguments.iter().map(String::as_str).collect::<Vec<_>>()) {
+        Ok(run) => run,
+        Err(complaint) => {
+            eprintln!("{complaint}{USAGE}");
             return ExitCode::from(2);
         }
     };
@@ -52,4 +59,31 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+type Run = Box<dyn FnOnce() -> Outcome>;
+
+/// Returns what the arguments ask for, or what is wrong with them.
+fn command(arguments: &[&str]) -> Outcome<Run> {
+    let without = |options, parts| {
+        Without::parse(options, parts).map_err(|complaint| format!("xtask: {complaint}\n\n"))
+    };
+    Ok(match arguments {
+        ["test", options @ ..] => {
+            let without = without(options, &["nats"])?;
+            Box::new(move || test::test(&without))
+        }
+        ["guard"] => Box::new(guard::guard),
+        ["features"] => Box::new(features::features),
+        ["interop", options @ ..] => {
+            let without = without(options, &["go", "nats"])?;
+            Box::new(move || interop::interop(&without))
+        }
+        ["fetch", "nats"] => Box::new(|| nats_server::fetch().map(drop)),
+        ["help" | "--help" | "-h"] => Box::new(|| {
+            println!("{USAGE}");
+            Ok(())
+        }),
+        _ => return Err(String::new()),
+    })
 }

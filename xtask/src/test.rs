@@ -1,50 +1,66 @@
 //! `cargo xtask test`: every test, every doc test, every example.
 
+mod plan;
+
 use std::time::Duration;
 
 use crate::command::{Outcome, cargo, run, run_quietly, succeeds};
 use crate::steps::Steps;
-use crate::workspace::{Target, find, packages};
+use crate::without::Without;
+use crate::workspace::{Package, Target, packages};
+use crate::{nats_server, nats_tests};
+use plan::{Plan, Server};
+
+pub(crate) use plan::features;
 
 /// The package whose examples are run.
 pub(crate) const EXAMPLES: &str = "rr-examples";
-
-/// What the runner compiles as tests: all but the benches, which measure when they are run.
-const TESTED: [&str; 5] = ["--workspace", "--lib", "--bins", "--tests", "--examples"];
 
 /// How long one example may run: the slowest takes under two seconds, a busy machine longer.
 const EXAMPLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Runs the command `test`.
-pub(crate) fn test() -> Outcome {
+pub(crate) fn test(without: &Without) -> Outcome {
     let packages = packages()?;
-    let examples: Vec<&Target> = find(&packages, EXAMPLES)?.targets_of("example").collect();
     let mut steps = Steps::new("test");
+    let server = server(&packages, without, &mut steps);
+    let plan = Plan::new(&packages, server)?;
     let nextest = succeeds(&mut cargo(&["nextest", "--version"]));
     if !nextest {
         println!("cargo-nextest is not installed: using cargo test");
     }
-    steps.run("tests", || {
-        let runner: &[&str] = if nextest { &["nextest", "run"] } else { &["test"] };
-        run(cargo(runner).args(TESTED).arg("--no-fail-fast"))
-    });
-    steps.run("doc tests", || run(&mut cargo(&["test", "--workspace", "--doc"])));
+    steps.run("tests", || run(&mut plan.tests(nextest)));
+    steps.run("doc tests", || run(&mut plan.doc_tests()));
     steps.run("the list of examples", || {
-        if examples.is_empty() {
+        if plan.examples.is_empty() {
             return Err(format!("{EXAMPLES} declares no [[example]]"));
         }
-        println!("{}", names(&examples).join(", "));
+        println!("{}", names(&plan.examples).join(", "));
         Ok(())
     });
-    steps.run("build of the examples", || build(&examples));
-    for example in &examples {
+    steps.run("build of the examples", || build(&plan.examples));
+    for example in &plan.examples {
         steps.run(&format!("example {}", example.name), || {
-            let mut command = cargo(&["run", "--quiet", "--package", EXAMPLES]);
-            command.args(features(example)).args(["--example", &example.name]);
-            run_quietly(&mut command, EXAMPLE_TIMEOUT)
+            run_quietly(&mut plan.example(example), EXAMPLE_TIMEOUT)
         });
     }
+    plan.print_left_out();
     steps.finish()
+}
+
+fn server(packages: &[Package], without: &Without, steps: &mut Steps) -> Server {
+    if !nats_tests::any(packages) {
+        return Server::Unneeded;
+    }
+    if without.has("nats") {
+        return Server::Missing;
+    }
+    let mut found = Server::Missing;
+    steps.run("nats-server", || {
+        found = Server::Found(nats_server::find_or_fetch()?);
+        Ok(())
+    });
+    found
 }
 
 /// Builds all examples beforehand, so that their time limit holds for running alone.
@@ -60,13 +76,6 @@ fn build(examples: &[&Target]) -> Outcome {
         run(command.args(features(example)).args(["--example", &example.name]))?;
     }
     Ok(())
-}
-
-fn features(example: &Target) -> Vec<String> {
-    if example.required_features.is_empty() {
-        return Vec::new();
-    }
-    vec!["--features".to_owned(), example.required_features.join(",")]
 }
 
 fn names<'a>(examples: &[&'a Target]) -> Vec<&'a str> {

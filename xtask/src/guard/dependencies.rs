@@ -15,6 +15,7 @@ const BARE_CRATES_MAX: usize = 25;
 /// The budget is 48; gzip request bodies, which it does not count, take six more: flate2 and what
 /// it brings.
 const HTTP_CRATES_MAX: usize = 48 + 6;
+const NATS_CRATES_MAX: usize = 98;
 const EXAMPLES_CRATES_MAX: usize = 130;
 
 /// rr-spi, and rr-core without transport features, are small and name no transport.
@@ -30,14 +31,16 @@ pub(super) fn without_transports() -> Outcome {
     all_good(&complaints)
 }
 
-/// rr-core with HTTP stays within its budget.
-pub(super) fn with_http() -> Outcome {
+/// rr-core with a transport stays within the budget of that transport.
+pub(super) fn with_transports() -> Outcome {
     let mut complaints = Vec::new();
-    for selection in [
-        &["rr-core", "--no-default-features", "--features", "http"][..],
-        &["rr-core", "--features", "http"],
-    ] {
-        complaints.extend(over(selection, &crates("normal", selection)?, HTTP_CRATES_MAX));
+    for (feature, most) in [("http", HTTP_CRATES_MAX), ("nats", NATS_CRATES_MAX)] {
+        for selection in [
+            &["rr-core", "--no-default-features", "--features", feature][..],
+            &["rr-core", "--features", feature],
+        ] {
+            complaints.extend(over(selection, &crates("normal", selection)?, most));
+        }
     }
     all_good(&complaints)
 }

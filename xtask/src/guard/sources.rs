@@ -11,7 +11,7 @@ use crate::workspace::{Package, find};
 const LINES_MAX: usize = 500;
 
 /// What is held to `LINES_MAX`.
-const CODE_SUFFIXES: [&str; 6] = [".rs", ".py", ".mjs", ".js", ".sh", ".ci/run"];
+const CODE_SUFFIXES: [&str; 7] = [".rs", ".py", ".go", ".mjs", ".js", ".sh", ".ci/run"];
 
 /// Code that is never committed.
 const FORBIDDEN: [&str; 4] = ["todo!", "unimplemented!", "#[ignore", "thread::sleep"];

@@ -3,12 +3,9 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 
-use super::{EXAMPLE, Report, ensure};
-use crate::command::{Outcome, cargo, command};
-use crate::test;
-
-/// What the client must say of a failure: its code, its delivery and its origin.
-type Told = (&'static str, &'static str, &'static str);
+use super::Report;
+use super::example::{Example, Told};
+use crate::command::{Outcome, command};
 
 /// Paths of the scripted server, and what the wire format makes of what it does.
 const SCRIPTS: [(&str, Told); 8] = [
@@ -23,13 +20,16 @@ const SCRIPTS: [(&str, Told); 8] = [
 ];
 
 /// Runs every check.
-pub(super) fn check(report: &mut Report) {
+pub(super) fn check(example: &Example, report: &mut Report) {
     let servers = match Servers::start() {
         Ok(servers) => servers,
         Err(error) => return report.check("foreign servers start", Err(error)),
     };
     let scripted = |path: &str| format!("{}/{path}", servers.scripted);
-    report.check("our client: a foreign 200 is a success", succeeds(&scripted("200")));
+    report.check("our client: a foreign 200 is a success", {
+        example.is_answered(&scripted("200"), "pong from python")
+    });
+    let fails = |url: &str, told| example.fails(url, told).map(drop);
     for (path, told) in SCRIPTS {
         report.check(&format!("our client: {path} from python"), fails(&scripted(path), told));
     }
@@ -37,28 +37,6 @@ pub(super) fn check(report: &mut Report) {
     report.check("our client: the stock http.server's 501", stock);
     let refused = fails(&servers.refusing, ("Unavailable", "NotSent", "Local"));
     report.check("our client: a refused port", refused);
-}
-
-/// Calls `ping` at a URL; returns what was printed and, on failure, what was complained.
-fn call(url: &str) -> Outcome<(String, String)> {
-    let package = test::EXAMPLES;
-    let output = cargo(&["run", "--quiet", "--package", package, "--example", EXAMPLE])
-        .args(["--", "call", url])
-        .output()
-        .map_err(|error| format!("cannot start {EXAMPLE}: {error}"))?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Ok((text(&output.stdout), text(&output.stderr)))
-}
-
-fn succeeds(url: &str) -> Outcome {
-    let (printed, complained) = call(url)?;
-    ensure(printed == "pong from python", || format!("printed {printed:?}, {complained}"))
-}
-
-fn fails(url: &str, (code, delivery, origin): Told) -> Outcome {
-    let (printed, complained) = call(url)?;
-    let told = format!("code: {code}, delivery: {delivery}, origin: {origin}");
-    ensure(complained.contains(&told), || format!("not {told}: {printed}{complained}"))
 }
 
 /// Python's servers; ended when dropped.

@@ -15,7 +15,17 @@ use crate::steps::Stopwatch;
 /// How long one script may take in all.
 const SCRIPT_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// Creates the virtual environment with httpx, unless it is there in the pinned versions.
+/// What Node's scripts are made of.
+const NODE_FILES: [&str; 6] = [
+    "checks.mjs",
+    "connect_client.mjs",
+    "nats_client.mjs",
+    "nats_responder.mjs",
+    "node_fetch.mjs",
+    "package.json",
+];
+
+/// Creates the virtual environment with httpx and nats-py, unless it is there in the pinned versions.
 pub(super) fn install_python(folder: &Path) -> Outcome {
     let requirements = scripts().join("requirements.txt");
     let (environment, stamp) = (folder.join("venv"), folder.join("venv/requirements.txt"));
@@ -31,12 +41,12 @@ pub(super) fn install_python(folder: &Path) -> Outcome {
     copy(&requirements, &stamp)
 }
 
-/// Installs the Connect client beside the scripts, unless it is there in the pinned versions.
+/// Installs the clients of Connect and NATS beside the scripts, unless they are there in the pinned versions.
 pub(super) fn install_node(folder: &Path) -> Outcome {
     let folder = folder.join("node");
     fs::create_dir_all(&folder).map_err(|error| format!("cannot create a folder: {error}"))?;
     // Modules are looked up from where the script is.
-    for script in ["checks.mjs", "node_fetch.mjs", "connect_client.mjs", "package.json"] {
+    for script in NODE_FILES {
         copy(&scripts().join(script), &folder.join(script))?;
     }
     let lock = scripts().join("package-lock.json");
@@ -51,10 +61,10 @@ pub(super) fn install_node(folder: &Path) -> Outcome {
     copy(&lock, &stamp)
 }
 
-/// Runs the checks of Python's httpx.
-pub(super) fn httpx(folder: &Path, url: &str, report: &mut Report) {
-    let script = scripts().join("httpx_client.py");
-    script_checks("httpx", command(python(folder), [script]).arg(url), report);
+/// Runs the checks of one of Python's scripts.
+pub(super) fn python_script(folder: &Path, name: &str, arguments: &[&str], report: &mut Report) {
+    let script = scripts().join(name);
+    script_checks(name, command(python(folder), [script]).args(arguments), report);
 }
 
 /// Runs the checks of one of Node's scripts.
@@ -107,19 +117,19 @@ fn read_checks(script: &mut Command, report: &mut Report) -> Outcome {
     }
 }
 
-fn python(folder: &Path) -> PathBuf {
+pub(super) fn python(folder: &Path) -> PathBuf {
     folder.join("venv/bin/python")
 }
 
-fn scripts() -> PathBuf {
+pub(super) fn scripts() -> PathBuf {
     root().join("xtask/interop")
 }
 
-fn same(one: &Path, other: &Path) -> bool {
+pub(super) fn same(one: &Path, other: &Path) -> bool {
     matches!((fs::read(one), fs::read(other)), (Ok(one), Ok(other)) if one == other)
 }
 
-fn copy(from: &Path, to: &Path) -> Outcome {
+pub(super) fn copy(from: &Path, to: &Path) -> Outcome {
     let copied = fs::copy(from, to).map(|_| ());
     copied.map_err(|error| format!("cannot copy {} to {}: {error}", shown(from), shown(to)))
 }

@@ -1,20 +1,18 @@
-//! The server under test as a child process.
+//! A server as a child process: ours under test, or a foreign one.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use super::EXAMPLE;
-use crate::command::{Outcome, cargo, command, run};
+use crate::command::{Outcome, command, root, run};
 use crate::steps::Stopwatch;
-use crate::test;
 
-/// Where the server's standard error goes, from the workspace's root.
-pub(super) const LOG: &str = "target/interop/server.log";
+/// Where a server's standard error goes, from the workspace's root, as a file with its name.
+pub(super) const LOGS: &str = "target/interop/logs";
 
 /// It is built already, so that starting is quick; a slow machine may need some seconds.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -27,18 +25,18 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts the server on a free port and waits until it says where it serves.
-    pub(super) fn start(folder: &Path) -> Outcome<Self> {
-        let log = folder.join("server.log");
-        let errors = File::create(&log).map_err(|error| format!("cannot create {LOG}: {error}"))?;
-        let package = test::EXAMPLES;
-        // `cargo run` becomes the program it starts, so that the child handle is the server's.
-        let mut child = cargo(&["run", "--quiet", "--package", package, "--example", EXAMPLE])
-            .args(["--", "serve"])
+    /// Starts a server and waits until it says where it serves.
+    pub(super) fn start(name: &str, program: &mut Command) -> Outcome<Self> {
+        let logs = root().join(LOGS);
+        let log = logs.join(format!("{name}.log"));
+        let errors = fs::create_dir_all(logs)
+            .and_then(|()| File::create(&log))
+            .map_err(|error| format!("cannot create {LOGS}/{name}.log: {error}"))?;
+        let mut child = program
             .stdout(Stdio::piped())
             .stderr(errors)
             .spawn()
-            .map_err(|error| format!("cannot start {EXAMPLE}: {error}"))?;
+            .map_err(|error| format!("cannot start {name}: {error}"))?;
         let (said, saying) = mpsc::channel();
         if let Some(stdout) = child.stdout.take() {
             // Reads to the end: a server must not block on a full pipe.
@@ -50,17 +48,22 @@ impl Server {
         }
         let mut server = Self { child, url: String::new(), log };
         let line = saying.recv_timeout(START_TIMEOUT).map_err(|_| {
-            format!("{EXAMPLE} said nothing on its standard output; it logged:\n{}", server.log())
+            format!("{name} said nothing on its standard output; it logged:\n{}", server.log())
         })?;
         line.strip_prefix("serving ")
-            .filter(|url| url.starts_with("http://"))
-            .ok_or_else(|| format!("{EXAMPLE} said {line:?}, not `serving http://HOST:PORT`"))?
+            .filter(|url| url.contains("://"))
+            .ok_or_else(|| format!("{name} said {line:?}, not `serving URL`"))?
             .clone_into(&mut server.url);
         Ok(server)
     }
 
     pub(super) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The number of its process, which is ours to end.
+    pub(super) fn process(&self) -> u32 {
+        self.child.id()
     }
 
     /// What the server wrote to its standard error so far.
@@ -71,7 +74,7 @@ impl Server {
 
     /// Asks the server to drain, as a process manager does.
     pub(super) fn terminate(&self) -> Outcome {
-        run(&mut command("kill", ["-TERM", &self.child.id().to_string()]))
+        run(&mut command("kill", ["-TERM", &self.process().to_string()]))
     }
 
     /// Waits for the server to end by itself.

@@ -19,6 +19,8 @@ pub(crate) struct Ledger {
     /// Shielded work, which takes no request's place.
     shielded: AtomicUsize,
     draining: AtomicBool,
+    /// Whether a drain still admits: what a broker has routed here can go nowhere else.
+    lingering: AtomicBool,
     idle: Notify,
     pending: Mutex<Pending>,
     completed: AtomicU64,
@@ -37,6 +39,10 @@ struct Pending {
 impl Ledger {
     pub(super) fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn linger(&self, lingering: bool) {
+        self.lingering.store(lingering, Ordering::SeqCst);
     }
 
     pub(super) fn is_draining(&self) -> bool {
@@ -130,7 +136,7 @@ impl InFlight {
         // stopped admission.
         let before = ledger.requests.fetch_add(1, Ordering::SeqCst);
         let place = Self { ledger: Arc::clone(ledger), kind: Kind::Request };
-        if ledger.is_draining() {
+        if ledger.is_draining() && !ledger.lingering.load(Ordering::SeqCst) {
             ledger.refused.fetch_add(1, Ordering::SeqCst);
             let text = "the server is draining";
             return Err(Error::failure(

@@ -103,7 +103,20 @@ impl Intake {
         self.0.ledger.drain();
     }
 
-    /// Tells whether admission has stopped.
+    /// Lets a drain go on admitting until [`Intake::refuse`].
+    ///
+    /// For transports over a broker: what it has routed here before it knew of the drain can go
+    /// nowhere else, and refusing it would fail calls that another member could have answered.
+    pub fn linger(&self) {
+        self.0.ledger.linger(true);
+    }
+
+    /// Ends [`Intake::linger`]: while draining, requests are refused again.
+    pub fn refuse(&self) {
+        self.0.ledger.linger(false);
+    }
+
+    /// Tells whether a drain has begun.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.0.ledger.is_draining()

@@ -317,3 +317,16 @@ async fn cancelling_all_says_why_to_those_that_wait() {
     assert_eq!(told(waiting.await.unwrap()), expected);
     assert_eq!(intake.report().aborted, 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lingering_drain_admits_until_it_refuses_and_counts_all_along() {
+    let intake = intake(|_| async { Ok(Response::new("")) });
+    intake.linger();
+    intake.drain();
+    assert!(ask(&intake, None).await.is_ok());
+    intake.refuse();
+    let expected = (Code::Unavailable, Delivery::Rejected, Some(Reason::DRAINING));
+    assert_eq!(told(ask(&intake, None).await), expected);
+    let report = intake.report();
+    assert_eq!((report.completed, report.refused), (1, 1));
+}

@@ -70,7 +70,7 @@ impl ErrorReply<'_> {
         let Some(code) = header_code.or(document_code) else {
             let message = document.map(|document| document.message).unwrap_or_default();
             let error = fallback().with_headers(self.headers);
-            let delivery = header_delivery.map_or(error.delivery(), |told| told.max(error.delivery()));
+            let delivery = header_delivery.max(Some(error.delivery())).unwrap_or(Delivery::Unknown);
             let error = error.with_delivery(delivery);
             return if message.is_empty() { error } else { error.with_message(message) };
         };

@@ -30,10 +30,13 @@ fn assert_error(error: &Error, code: Code, deliveries: &[Delivery], reason: Opti
     assert_eq!(error.reason(), reason, "{error:?}");
 }
 
-/// Returns the application's own headers, in order: transports may add a content type and such.
+/// Returns the application's own headers: transports may add a content type and such. Those of one
+/// name are in order; the order of names means nothing (RFC 9110 §5.3), and NATS clients lose it.
 fn own(headers: &Headers) -> Vec<(String, Vec<u8>)> {
     let own = headers.iter().filter(|(name, _)| name.starts_with("x-"));
-    own.map(|(name, value)| (name.to_owned(), value.to_vec())).collect()
+    let mut own: Vec<_> = own.map(|(name, value)| (name.to_owned(), value.to_vec())).collect();
+    own.sort_by(|(one, _), (other, _)| one.cmp(other));
+    own
 }
 
 /// Returns everything that a caller can print of an error, its sources included.

@@ -1,0 +1,70 @@
+//! Typed calls by URL over a real NATS server.
+
+#![cfg(feature = "nats")]
+
+use std::time::Duration;
+
+use rr_core::{
+    CallError, Code, Context, Delivery, Error, Forward, RequesterExt, Router, connect, serve,
+};
+use rr_testkit::NatsServer;
+
+async fn greet(name: String) -> Result<String, Error> {
+    if name.is_empty() {
+        return Err(Error::new(Code::InvalidArgument, "who?"));
+    }
+    Ok(format!("Hello, {name}!"))
+}
+
+async fn hang(ctx: Context, (): ()) -> Result<(), Error> {
+    ctx.cancelled().await;
+    std::future::pending().await
+}
+
+fn ctx() -> Context {
+    Context::background().with_timeout(Duration::from_secs(5))
+}
+
+#[tokio::test]
+async fn the_same_application_runs_over_nats_by_its_url() -> Result<(), CallError> {
+    let nats = NatsServer::start().await.expect("a nats-server starts");
+    let url = format!("{}/team", nats.url());
+    let server = serve(&url, Router::new().route("greeter.greet", greet)).await?;
+    let client = connect(server.url()).await?;
+    client.ready(&ctx()).await?;
+    let greeting: String = client.call(&ctx(), "greeter.greet", "world").await?;
+    assert_eq!(greeting, "Hello, world!");
+    let outcome: Result<String, CallError> = client.call(&ctx(), "greeter.greet", "").await;
+    let Err(CallError::Rr(error)) = outcome else { panic!("{outcome:?}") };
+    assert_eq!((error.code(), error.delivery()), (Code::InvalidArgument, Delivery::Processed));
+    let outcome: Result<String, CallError> = client.call(&ctx(), "greeter.greet", &7).await;
+    let Err(CallError::Rr(error)) = outcome else { panic!("{outcome:?}") };
+    assert_eq!((error.code(), error.delivery()), (Code::InvalidArgument, Delivery::Rejected));
+    let report = server.shutdown(Duration::from_secs(5)).await;
+    assert_eq!((report.aborted, report.refused), (0, 0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_bridge_passes_deadlines_on_and_never_claims_more_than_it_knows() -> Result<(), CallError>
+{
+    let nats = NatsServer::start().await.expect("a nats-server starts");
+    let behind = Router::new().route("greeter.greet", greet).route("greeter.hang", hang);
+    let _behind = serve(&format!("{}/behind", nats.url()), behind).await?;
+    let client = connect(&format!("{}/behind", nats.url())).await?;
+    client.ready(&ctx()).await?;
+    let front = Router::new().service("greeter", Forward(client));
+    let _front = serve(&format!("{}/front", nats.url()), front).await?;
+    let client = connect(&format!("{}/front", nats.url())).await?;
+    client.ready(&ctx()).await?;
+    let greeting: String = client.call(&ctx(), "greeter.greet", "bridge").await?;
+    assert_eq!(greeting, "Hello, bridge!");
+    let short = Context::background().with_timeout(Duration::from_millis(100));
+    let outcome: Result<(), CallError> = client.call(&short, "greeter.hang", &()).await;
+    let Err(CallError::Rr(error)) = outcome else { panic!("{outcome:?}") };
+    assert_eq!((error.code(), error.delivery()), (Code::DeadlineExceeded, Delivery::Unknown));
+    let outcome: Result<(), CallError> = client.call(&ctx(), "greeter.none", &()).await;
+    let Err(CallError::Rr(error)) = outcome else { panic!("{outcome:?}") };
+    assert!(error.delivery().is_unexecuted(), "{error:?}");
+    Ok(())
+}

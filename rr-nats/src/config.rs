@@ -1,0 +1,447 @@
+//! What can be set: of a connection, of a requester, of a server.
+
+use std::fmt;
+use std::time::Duration;
+
+use rr_spi::{Code, Delivery, Error, IntakeConfig, Limits, Location, defaults, duration};
+use serde::Deserialize;
+
+use crate::endpoint::Endpoint;
+
+/// Who a connection says it is. `Debug` hides it.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum NatsCredentials {
+    /// Nobody: for servers that do not ask.
+    #[default]
+    None,
+    /// A user and a password.
+    UserPassword {
+        /// The name of the user.
+        user: String,
+        /// The password.
+        password: String,
+    },
+    /// A token.
+    Token(String),
+}
+
+impl fmt::Debug for NatsCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "None",
+            Self::UserPassword { .. } => "UserPassword(***)",
+            Self::Token(_) => "Token(***)",
+        })
+    }
+}
+
+/// What both ends do with their connection.
+///
+/// # Examples
+///
+/// ```
+/// let connection = rr_nats::NatsConnectionConfig::default().with_name("orders");
+/// assert_eq!(connection.inbox_prefix, "_INBOX");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct NatsConnectionConfig {
+    /// Who the connection says it is. Default nobody; those of a URL take precedence.
+    pub credentials: NatsCredentials,
+    /// The name that the server shows for the connection. Default `rr`.
+    pub name: String,
+    /// What the subjects for replies start with. Default `_INBOX`; a user whose permissions name
+    /// another one sets it here.
+    pub inbox_prefix: String,
+    /// Time for one connection to be made, the proof by a round trip included. Default 5 s; 0
+    /// never connects.
+    #[serde(deserialize_with = "rr_spi::duration::deserialize")]
+    pub connect_timeout: Duration,
+    /// How often an idle connection is tested; it is given up after three tests without an
+    /// answer. Default 20 s; at least 10 ms is used.
+    #[serde(deserialize_with = "rr_spi::duration::deserialize")]
+    pub ping_interval: Duration,
+    /// Longest pause between two attempts to connect. Default 2 s; 0 tries without pause.
+    #[serde(deserialize_with = "rr_spi::duration::deserialize")]
+    pub reconnect_delay_max: Duration,
+    /// Most messages that wait for the connection to take them; further ones wait within their
+    /// deadline. Default 256: what waits here when the server stalls is sent late, so few may. At
+    /// least 1 is used.
+    pub outgoing_max: usize,
+}
+
+impl Default for NatsConnectionConfig {
+    fn default() -> Self {
+        Self {
+            credentials: NatsCredentials::None,
+            name: "rr".to_owned(),
+            inbox_prefix: "_INBOX".to_owned(),
+            connect_timeout: defaults::CONNECT_TIMEOUT,
+            ping_interval: Duration::from_secs(20),
+            reconnect_delay_max: Duration::from_secs(2),
+            outgoing_max: 256,
+        }
+    }
+}
+
+/// What a requester may use, and for how long.
+///
+/// # Examples
+///
+/// ```
+/// use rr_nats::NatsConfig;
+///
+/// let config = NatsConfig::default().with_in_flight_max(64);
+/// assert_eq!(config.in_flight_max, 64);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct NatsConfig {
+    /// What the requester does with its connection.
+    pub connection: NatsConnectionConfig,
+    /// Time for a call whose context has no deadline. Default 10 s; 0 fails such calls at once.
+    #[serde(deserialize_with = "rr_spi::duration::deserialize")]
+    pub timeout: Duration,
+    /// How long a call waits for a connection while there is none, within its deadline. Default
+    /// 0: it fails at once. Only the first connection is always waited for.
+    #[serde(deserialize_with = "rr_spi::duration::deserialize")]
+    pub connection_wait: Duration,
+    /// Most calls in flight; further ones wait within their deadline. Default 4096; 0 lets every
+    /// call wait until its deadline.
+    pub in_flight_max: usize,
+    /// Whether handlers are told when a call is dropped or cancelled. Default true; it takes the
+    /// permission to publish on `_RR.cancel.>`, and switches itself off without it.
+    pub cancel: bool,
+    /// Longest request body in bytes. Default 1 MiB less 32 KiB; 0 allows only empty bodies.
+    pub request_bytes_max: usize,
+    /// Longest response body in bytes. Default 1 MiB less 32 KiB; 0 allows only empty bodies.
+    pub response_bytes_max: usize,
+}
+
+impl Default for NatsConfig {
+    fn default() -> Self {
+        Self {
+            connection: NatsConnectionConfig::default(),
+            timeout: defaults::CLIENT_TIMEOUT,
+            connection_wait: Duration::ZERO,
+            in_flight_max: 4096,
+            cancel: true,
+            request_bytes_max: defaults::BODY_BYTES_MAX,
+            response_bytes_max: defaults::BODY_BYTES_MAX,
+        }
+    }
+}
+
+/// Where a server runs its handlers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum NatsDispatch {
+    /// In the loop that receives, as far as they get without waiting; then in a task. The fastest
+    /// for handlers that answer at once or wait.
+    #[default]
+    WhenPending,
+    /// Each in a task from the start: for handlers that compute for long.
+    Always,
+}
+
+/// What a server subscribes to, and what it grants.
+///
+/// # Examples
+///
+/// ```
+/// use rr_nats::NatsServerConfig;
+///
+/// let config = NatsServerConfig::default().with_queue(Some("blue".to_owned()));
+/// assert_eq!(config.queue.as_deref(), Some("blue"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct NatsServerConfig {
+    /// What the server does with its connection.
+    pub connection: NatsConnectionConfig,
+    /// The queue group: of the servers in one, each request reaches one. Default `q` (ADR-32);
+    /// none lets every server answer every request.
+    pub queue: Option<String>,
+    /// Where handlers run. Default: in a task only when they have to wait.
+    pub dispatch: NatsDispatch,
+    /// Whether callers may cancel. Default true.
+    pub cancel: bool,
+    /// Whether `$SRV.PING`, `$SRV.INFO` and `$SRV.STATS` are answered (ADR-32). Default true.
+    pub discovery: bool,
+    /// The version of the services for discovery, a semantic version. Default `0.0.0`.
+    pub version: String,
+    /// Most requests in flight; the next one is refused. Default 1024; 0 refuses every request.
+    pub in_flight_max: usize,
+    /// Time for a request that carries no timeout. Default 30 s; 0 refuses such requests.
+    #[serde(deserialize_with = "rr_spi::duration::deserialize")]
+    pub timeout_default: Duration,
+    /// Shortest time granted to a request that has any left. Default 0: as it asks.
+    #[serde(deserialize_with = "rr_spi::duration::deserialize")]
+    pub timeout_min: Duration,
+    /// Longest time granted, whatever the request asks for. Default 5 min; 0 refuses every one.
+    #[serde(deserialize_with = "rr_spi::duration::deserialize")]
+    pub timeout_max: Duration,
+    /// Longest request body in bytes. Default 1 MiB less 32 KiB; 0 allows only empty bodies.
+    pub request_bytes_max: usize,
+    /// Longest response body in bytes. Default 1 MiB less 32 KiB; 0 allows only empty bodies.
+    pub response_bytes_max: usize,
+}
+
+impl Default for NatsServerConfig {
+    fn default() -> Self {
+        Self {
+            connection: NatsConnectionConfig::default(),
+            queue: Some("q".to_owned()),
+            dispatch: NatsDispatch::WhenPending,
+            cancel: true,
+            discovery: true,
+            version: "0.0.0".to_owned(),
+            in_flight_max: defaults::IN_FLIGHT_MAX,
+            timeout_default: defaults::SERVER_TIMEOUT,
+            timeout_min: Duration::ZERO,
+            timeout_max: defaults::SERVER_TIMEOUT_MAX,
+            request_bytes_max: defaults::BODY_BYTES_MAX,
+            response_bytes_max: defaults::BODY_BYTES_MAX,
+        }
+    }
+}
+
+/// Writes one `with_*` method per field, with the same words.
+macro_rules! setters {
+    ($of:ident { $($name:ident = $field:ident: $kind:ty, $what:literal;)* }) => {
+        impl $of {
+            $(
+                #[doc = concat!("Replaces ", $what, ".")]
+                #[must_use]
+                pub fn $name(mut self, $field: $kind) -> Self {
+                    self.$field = $field.into();
+                    self
+                }
+            )*
+        }
+    };
+}
+
+setters!(NatsConnectionConfig {
+    with_credentials = credentials: NatsCredentials, "who the connection says it is";
+    with_name = name: impl Into<String>, "the name that the server shows";
+    with_inbox_prefix = inbox_prefix: impl Into<String>, "what the subjects for replies start with";
+    with_connect_timeout = connect_timeout: Duration, "the time for one connection to be made";
+    with_ping_interval = ping_interval: Duration, "how often an idle connection is tested";
+    with_reconnect_delay_max = reconnect_delay_max: Duration, "the longest pause between attempts";
+    with_outgoing_max = outgoing_max: usize, "the most messages that wait to be sent";
+});
+
+setters!(NatsConfig {
+    with_connection = connection: NatsConnectionConfig, "what is done with the connection";
+    with_timeout = timeout: Duration, "the time for a call whose context has no deadline";
+    with_connection_wait = connection_wait: Duration, "how long a call waits for a connection";
+    with_in_flight_max = in_flight_max: usize, "the most calls in flight";
+    with_cancel = cancel: bool, "whether handlers are told of a cancelled call";
+    with_request_bytes_max = request_bytes_max: usize, "the longest request body, in bytes";
+    with_response_bytes_max = response_bytes_max: usize, "the longest response body, in bytes";
+});
+
+setters!(NatsServerConfig {
+    with_connection = connection: NatsConnectionConfig, "what is done with the connection";
+    with_queue = queue: Option<String>, "the queue group";
+    with_dispatch = dispatch: NatsDispatch, "where handlers run";
+    with_cancel = cancel: bool, "whether callers may cancel";
+    with_discovery = discovery: bool, "whether discovery is answered";
+    with_version = version: impl Into<String>, "the version of the services";
+    with_in_flight_max = in_flight_max: usize, "the most requests in flight";
+    with_timeout_default = timeout_default: Duration, "the time for a request without a timeout";
+    with_timeout_min = timeout_min: Duration, "the shortest time granted";
+    with_timeout_max = timeout_max: Duration, "the longest time granted";
+    with_request_bytes_max = request_bytes_max: usize, "the longest request body, in bytes";
+    with_response_bytes_max = response_bytes_max: usize, "the longest response body, in bytes";
+});
+
+/// Everything that a URL can set, at either end: one URL does for both.
+const KEYS: &[&str] = &[
+    "name",
+    "inbox_prefix",
+    "connect_timeout",
+    "ping_interval",
+    "timeout",
+    "connection_wait",
+    "in_flight_max",
+    "queue",
+    "version",
+];
+
+impl NatsConnectionConfig {
+    fn take_from(&mut self, location: &mut Location, endpoint: &Endpoint) -> Result<(), Error> {
+        take(location, "name", &mut self.name, text)?;
+        take(location, "inbox_prefix", &mut self.inbox_prefix, text)?;
+        take(location, "connect_timeout", &mut self.connect_timeout, duration::parse)?;
+        take(location, "ping_interval", &mut self.ping_interval, duration::parse)?;
+        if let Some(credentials) = &endpoint.credentials {
+            self.credentials = credentials.clone();
+        }
+        if !is_subject(&self.inbox_prefix) {
+            return Err(unparsable("inbox_prefix", &self.inbox_prefix));
+        }
+        Ok(())
+    }
+}
+
+impl NatsConfig {
+    /// Takes over what a URL sets; what is for servers alone is left aside.
+    pub(crate) fn with_url(
+        mut self,
+        mut location: Location,
+        endpoint: &Endpoint,
+    ) -> Result<Self, Error> {
+        self.connection.take_from(&mut location, endpoint)?;
+        take(&mut location, "timeout", &mut self.timeout, duration::parse)?;
+        take(&mut location, "connection_wait", &mut self.connection_wait, duration::parse)?;
+        take(&mut location, "in_flight_max", &mut self.in_flight_max, |text| text.parse().ok())?;
+        let _ = (location.take("queue"), location.take("version"));
+        location.finish(KEYS)?;
+        Ok(self)
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        Limits::default()
+            .with_request_bytes_max(self.request_bytes_max)
+            .with_response_bytes_max(self.response_bytes_max)
+    }
+}
+
+impl NatsServerConfig {
+    /// Takes over what a URL sets; what is for requesters alone is left aside.
+    pub(crate) fn with_url(
+        mut self,
+        mut location: Location,
+        endpoint: &Endpoint,
+    ) -> Result<Self, Error> {
+        self.connection.take_from(&mut location, endpoint)?;
+        take(&mut location, "queue", &mut self.queue, |text| {
+            Some((!text.is_empty()).then(|| text.to_owned()))
+        })?;
+        take(&mut location, "version", &mut self.version, text)?;
+        for key in ["timeout", "connection_wait", "in_flight_max"] {
+            let _ = location.take(key);
+        }
+        location.finish(KEYS)?;
+        if let Some(queue) = self.queue.as_deref().filter(|queue| !is_token(queue)) {
+            return Err(unparsable("queue", queue));
+        }
+        Ok(self)
+    }
+
+    /// Replaces what every transport's server has in common: requests in flight, time, body sizes.
+    #[must_use]
+    pub fn with_intake(self, intake: &IntakeConfig) -> Self {
+        Self {
+            in_flight_max: intake.in_flight_max,
+            timeout_default: intake.timeout_default,
+            timeout_min: intake.timeout_min,
+            timeout_max: intake.timeout_max,
+            request_bytes_max: intake.limits.request_bytes_max,
+            response_bytes_max: intake.limits.response_bytes_max,
+            ..self
+        }
+    }
+
+    pub(crate) fn intake(&self) -> IntakeConfig {
+        let limits = Limits::default()
+            .with_request_bytes_max(self.request_bytes_max)
+            .with_response_bytes_max(self.response_bytes_max);
+        IntakeConfig::default()
+            .with_in_flight_max(self.in_flight_max)
+            .with_timeout_default(self.timeout_default)
+            .with_timeout_min(self.timeout_min)
+            .with_timeout_max(self.timeout_max)
+            .with_limits(limits)
+    }
+}
+
+/// One token of a subject, without wildcards (ADR-6).
+fn is_token(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_graphic() && !b".*>".contains(&byte);
+    !text.is_empty() && text.len() <= 128 && text.bytes().all(plain)
+}
+
+fn is_subject(text: &str) -> bool {
+    text.len() <= 128 && text.split('.').all(is_token)
+}
+
+fn take<T>(
+    location: &mut Location,
+    key: &str,
+    field: &mut T,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<(), Error> {
+    if let Some(text) = location.take(key) {
+        *field = parse(&text).ok_or_else(|| unparsable(key, &text))?;
+    }
+    Ok(())
+}
+
+/// Names and versions are short, and must not break a line of the protocol.
+fn text(text: &str) -> Option<String> {
+    let fits = (1..=128).contains(&text.len()) && !text.contains(char::is_control);
+    fits.then(|| text.to_owned())
+}
+
+fn unparsable(key: &str, text: &str) -> Error {
+    let shown: String = text.chars().take(64).collect();
+    let message = format!("parameter `{key}` cannot be `{}`", shown.escape_debug());
+    Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message)
+        .with_hint("durations look like `1500ms`, a queue is one token, a prefix is dotted tokens")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn requester(url: &str) -> Result<NatsConfig, Error> {
+        let location = Location::parse(url)?;
+        let endpoint = Endpoint::of(&location)?;
+        NatsConfig::default().with_url(location, &endpoint)
+    }
+
+    #[test]
+    fn one_url_does_for_both_ends() {
+        let url = "nats://t0ken@h?name=n&queue=blue&inbox_prefix=_I.x&timeout=20ms";
+        let config = requester(url).unwrap();
+        assert_eq!(config.connection.name, "n");
+        assert_eq!(config.connection.inbox_prefix, "_I.x");
+        assert_eq!(config.connection.credentials, NatsCredentials::Token("t0ken".to_owned()));
+        assert_eq!(config.timeout, Duration::from_millis(20));
+        let location = Location::parse(url).unwrap();
+        let endpoint = Endpoint::of(&location).unwrap();
+        let config = NatsServerConfig::default().with_url(location, &endpoint).unwrap();
+        assert_eq!(config.queue.as_deref(), Some("blue"));
+        assert!(!format!("{config:?}").contains("t0ken"));
+    }
+
+    #[test]
+    fn mistakes_are_refused_by_name() {
+        let error = requester("nats://h?quue=x").unwrap_err();
+        assert!(error.hint().contains("queue"), "{}", error.hint());
+        for bad in ["inbox_prefix=a.*", "inbox_prefix=a..b", "timeout=5", "name=%0d%0a"] {
+            assert!(requester(&format!("nats://h?{bad}")).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn serde_refuses_unknown_fields() {
+        let text = r#"{"connection":{"name":"x","credentials":{"token":"t"}},"timeout":"1500ms"}"#;
+        let config: NatsConfig = serde_json::from_str(text).unwrap();
+        assert_eq!(config.timeout, Duration::from_millis(1500));
+        assert!(serde_json::from_str::<NatsConfig>(r#"{"tiemout":"1s"}"#).is_err());
+        assert!(serde_json::from_str::<NatsServerConfig>(r#"{"connection":{"nmae":""}}"#).is_err());
+        let text = r#"{"queue":null,"dispatch":"always"}"#;
+        let config: NatsServerConfig = serde_json::from_str(text).unwrap();
+        assert_eq!((config.queue, config.dispatch), (None, NatsDispatch::Always));
+    }
+}

@@ -1,0 +1,299 @@
+//! One connection: made once, never remade; when it is lost, it is over.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use async_nats::client::traits::Publisher as _;
+use async_nats::message::OutboundMessage;
+use async_nats::{
+    Auth, AuthError, Client, ConnectOptions, HeaderMap, HeaderName, HeaderValue, Message,
+    PublishError, Subject, Subscriber,
+};
+use futures_core::Stream as _;
+use futures_sink::Sink as _;
+use rr_spi::{Bytes, Context, Error};
+use tokio::task::coop::unconstrained;
+use tokio::time::Instant;
+
+use super::signals::Signals;
+use super::slots::Slots;
+use crate::config::{NatsConnectionConfig, NatsCredentials};
+use crate::error;
+use crate::wire::RR_CANCEL;
+
+/// Longest time for what was handed over to reach the socket when a connection is closed.
+const FLUSH_MAX: Duration = Duration::from_millis(500);
+
+/// One connection to one server. It never reconnects: what waits in it dies with it, so that
+/// nothing is sent late.
+pub(crate) struct Link {
+    client: Client,
+    signals: Arc<Signals>,
+    probes: AtomicU64,
+    rtt: Duration,
+}
+
+/// What a connection needs besides its address.
+#[derive(Clone, Debug)]
+pub(crate) struct LinkSetup {
+    pub(crate) config: NatsConnectionConfig,
+    /// The prefix of the URL.
+    pub(crate) prefix: String,
+    /// Most messages that wait on one subscription.
+    pub(crate) incoming_max: usize,
+}
+
+impl Link {
+    /// Connects to one address and proves the connection by a round trip.
+    pub(crate) async fn open(setup: &LinkSetup, address: &str, unique: u64) -> Result<Self, Error> {
+        let inbox = format!("{}.{unique:016x}", setup.config.inbox_prefix);
+        let signals = Arc::new(Signals::new(inbox, setup.prefix.clone()));
+        let deadline = Context::background().with_timeout(setup.config.connect_timeout);
+        let opened = deadline.race(Self::establish(setup, address, &signals)).await;
+        opened.unwrap_or_else(|_| Err(error::unproven(address))).inspect_err(|_| signals.lose())
+    }
+
+    async fn establish(
+        setup: &LinkSetup,
+        address: &str,
+        signals: &Arc<Signals>,
+    ) -> Result<Self, Error> {
+        let connecting = options(setup, signals).connect(format!("nats://{address}"));
+        let client = connecting.await.map_err(|source| error::connect(address, source))?;
+        let probes = AtomicU64::new(0);
+        let signals = Arc::clone(signals);
+        let mut link = Self { client, signals, probes, rtt: Duration::ZERO };
+        let inbox = link.subscribe(format!("{}.*", link.signals.inbox), None).await?;
+        tokio::spawn(receive(inbox, Arc::clone(&link.signals)));
+        let start = Instant::now();
+        link.round_trip().await?;
+        link.rtt = start.elapsed();
+        Ok(link)
+    }
+
+    /// Returns the context that ends when the connection is lost.
+    pub(crate) fn alive(&self) -> &Context {
+        &self.signals.alive
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        self.signals.alive.cause().is_some()
+    }
+
+    pub(crate) fn slots(&self) -> &Slots {
+        &self.signals.slots
+    }
+
+    /// Returns the subject of the inbox without its last token.
+    pub(crate) fn inbox(&self) -> &str {
+        &self.signals.inbox
+    }
+
+    /// Returns how long the first round trip took.
+    pub(crate) fn rtt(&self) -> Duration {
+        self.rtt
+    }
+
+    pub(crate) fn is_inbox_denied(&self) -> bool {
+        self.signals.proof().inbox_denied
+    }
+
+    pub(crate) fn subscriptions_denied(&self) -> Vec<String> {
+        self.signals.proof().subscriptions_denied.clone()
+    }
+
+    /// Returns the last error of the server that is about no subject, such as too many
+    /// subscriptions.
+    pub(crate) fn complaint(&self) -> Option<String> {
+        self.signals.proof().complaint.clone()
+    }
+
+    pub(crate) fn replies_denied(&self) -> u64 {
+        self.signals.replies_denied.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn dropped(&self) -> u64 {
+        self.signals.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Returns the longest message in bytes, headers included, that the server takes.
+    pub(crate) fn message_bytes_max(&self) -> usize {
+        self.client.max_payload()
+    }
+
+    /// Returns the other members of the cluster, as the server announced them.
+    pub(crate) fn announced(&self) -> Vec<String> {
+        self.client.server_info().connect_urls
+    }
+
+    /// Hands a message over to the connection. When it is `Ok`, the message may have been sent;
+    /// when it is not, or was dropped before it was ready, it has not and will not be.
+    pub(crate) async fn publish(&self, message: OutboundMessage) -> Result<(), PublishError> {
+        self.client.publish_message(message).await
+    }
+
+    /// As [`Link::publish`], with a message that is made again if it has to wait: the time that
+    /// is left for a call shrinks meanwhile.
+    pub(crate) async fn publish_fresh(
+        &self,
+        make: impl Fn() -> OutboundMessage,
+    ) -> Result<(), PublishError> {
+        {
+            let mut first = pin!(self.client.publish_message(make()));
+            let once = poll_fn(|cx| Poll::Ready(first.as_mut().poll(cx)));
+            if let Poll::Ready(published) = once.await {
+                return published;
+            }
+        }
+        let mut sink = self.client.clone();
+        poll_fn(|cx| Pin::new(&mut sink).poll_ready(cx)).await?;
+        Pin::new(&mut sink).start_send(make())
+    }
+
+    /// Tells the servers behind a subject that a call is cancelled, as far as that is possible at
+    /// once: it is best effort, and the last thing that an overloaded connection needs.
+    pub(crate) fn cancel(&self, subject: String, reply: &str) {
+        if self.is_lost() || self.signals.cancel_denied.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut headers = HeaderMap::new();
+        let Ok(value) = reply.parse::<HeaderValue>() else { return };
+        headers.insert(HeaderName::from_static(RR_CANCEL), value);
+        let subject = subject.into();
+        let publish = self.publish(message(subject, None, Some(headers), Bytes::new()));
+        // Polled once: this runs in `Drop`, and whatever it cannot hand over at once is left.
+        let mut publish = pin!(unconstrained(publish));
+        let _ = publish.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop()));
+    }
+
+    pub(crate) async fn subscribe(
+        &self,
+        subject: String,
+        queue: Option<String>,
+    ) -> Result<Subscriber, Error> {
+        let shown = subject.clone();
+        let subscriber = match queue {
+            Some(queue) => self.client.queue_subscribe(subject, queue).await,
+            None => self.client.subscribe(subject).await,
+        };
+        subscriber.map_err(|source| error::subscribe(&shown, source))
+    }
+
+    /// Waits until the server has taken everything that was handed over before: a message to
+    /// ourselves came back. Where that is denied, the denial is the proof.
+    ///
+    /// It waits without a limit; the caller has one.
+    pub(crate) async fn round_trip(&self) -> Result<(), Error> {
+        let number = self.probes.fetch_add(1, Ordering::Relaxed) + 1;
+        let subject = self.signals.probe(number);
+        let publish = self.publish(message(subject.clone().into(), None, None, Bytes::new()));
+        publish.await.map_err(error::publish)?;
+        let mut asked = false;
+        loop {
+            let mut proved = pin!(self.signals.proved.notified());
+            proved.as_mut().enable();
+            let (seen, inbox_denied) = {
+                let proof = self.signals.proof();
+                (proof.seen, proof.inbox_denied)
+            };
+            if seen >= number {
+                return Ok(());
+            }
+            if inbox_denied && !asked {
+                asked = true;
+                // Without an inbox the message cannot come back, but this denial will.
+                drop(self.subscribe(subject.clone(), None).await?);
+            }
+            self.alive().race(proved).await.map_err(|_| error::not_connected())?;
+        }
+    }
+
+    /// Lets what was handed over reach the socket.
+    pub(crate) async fn flush(&self) {
+        let limit = self.alive().with_timeout(FLUSH_MAX);
+        let _ = limit.race(self.client.flush()).await;
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.signals.lose();
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("inbox", &self.inbox()).finish_non_exhaustive()
+    }
+}
+
+/// Puts a message together.
+pub(crate) fn message(
+    subject: Subject,
+    reply: Option<Subject>,
+    headers: Option<HeaderMap>,
+    payload: Bytes,
+) -> OutboundMessage {
+    OutboundMessage { subject, reply, payload, headers }
+}
+
+/// Returns the next message of a subscription; `None` when there are no more.
+pub(crate) async fn next(subscriber: &mut Subscriber) -> Option<Message> {
+    poll_fn(|cx| Pin::new(&mut *subscriber).poll_next(cx)).await
+}
+
+/// Passes on what arrives in the inbox, until the connection is over.
+async fn receive(mut inbox: Subscriber, signals: Arc<Signals>) {
+    let pump = poll_fn(|cx| {
+        while let Poll::Ready(message) = Pin::new(&mut inbox).poll_next(cx) {
+            match message {
+                Some(message) => signals.on_message(message),
+                None => return Poll::Ready(()),
+            }
+        }
+        Poll::Pending
+    });
+    let _ = signals.alive.race(pump).await;
+    signals.lose();
+}
+
+fn options(setup: &LinkSetup, signals: &Arc<Signals>) -> ConnectOptions {
+    let config = &setup.config;
+    let mut auth = Auth::new();
+    match &config.credentials {
+        NatsCredentials::None => {}
+        NatsCredentials::UserPassword { user, password } => {
+            auth.username = Some(user.clone());
+            auth.password = Some(password.clone());
+        }
+        NatsCredentials::Token(token) => auth.token = Some(token.clone()),
+    }
+    let (dialling, events) = (Arc::clone(signals), Arc::clone(signals));
+    let authenticating = Arc::clone(signals);
+    ConnectOptions::with_auth_callback(move |_nonce| {
+        let refused = authenticating.is_refusing();
+        let answer = if refused { Err(AuthError::new("lost")) } else { Ok(auth.clone()) };
+        async move { answer }
+    })
+    .reconnect_delay_callback(move |_| {
+        dialling.dialling();
+        Duration::ZERO
+    })
+    .event_callback(move |event| {
+        events.on_event(event);
+        async {}
+    })
+    .max_reconnects(1)
+    .ignore_discovered_servers()
+    .retain_servers_order()
+    .connection_timeout(config.connect_timeout)
+    .ping_interval(config.ping_interval.max(Duration::from_millis(10)))
+    .client_capacity(config.outgoing_max.max(1))
+    .subscription_capacity(setup.incoming_max)
+    .name(&config.name)
+}

@@ -1,0 +1,175 @@
+//! What one connection tells by itself: that it is lost, what was denied, what was proved.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_nats::{ClientError, Event, Message, ServerError};
+use rr_spi::{CancelHandle, Cause, Context};
+use tokio::sync::Notify;
+
+use super::slots::Slots;
+use super::violation::Violation;
+use crate::wire::Token;
+
+/// Most denied subscriptions that are kept by name.
+const DENIED_MAX: usize = 256;
+
+/// What one connection tells by itself; the client library calls it.
+pub(super) struct Signals {
+    /// The subject of the inbox without its last token.
+    pub(super) inbox: String,
+    pub(super) slots: Slots,
+    /// Ends when the connection is lost.
+    pub(super) alive: Context,
+    life: CancelHandle,
+    dials: AtomicUsize,
+    refusing: AtomicBool,
+    proof: Mutex<Proof>,
+    pub(super) proved: Notify,
+    pub(super) cancel_denied: AtomicBool,
+    pub(super) dropped: AtomicU64,
+    pub(super) replies_denied: AtomicU64,
+}
+
+/// What has come back from the server.
+#[derive(Debug, Default)]
+pub(super) struct Proof {
+    /// The number of the last probe that came back.
+    pub(super) seen: u64,
+    pub(super) inbox_denied: bool,
+    pub(super) subscriptions_denied: Vec<String>,
+    /// The last error that is about nothing we know.
+    pub(super) complaint: Option<String>,
+}
+
+impl Signals {
+    pub(super) fn new(inbox: String, prefix: String) -> Self {
+        let (alive, life) = Context::background().child();
+        Self {
+            inbox,
+            slots: Slots::new(prefix),
+            alive,
+            life,
+            dials: AtomicUsize::new(0),
+            refusing: AtomicBool::new(false),
+            proof: Mutex::default(),
+            proved: Notify::new(),
+            cancel_denied: AtomicBool::new(false),
+            dropped: AtomicU64::new(0),
+            replies_denied: AtomicU64::new(0),
+        }
+    }
+
+    /// Called by the library before each attempt to connect. The second is a reconnect, which
+    /// means that the connection is lost, and which is refused; unlike events, it is never lost.
+    pub(super) fn dialling(&self) {
+        if self.dials.fetch_add(1, Ordering::SeqCst) > 0 {
+            self.refusing.store(true, Ordering::SeqCst);
+            self.lose();
+        }
+    }
+
+    /// Tells whether authentication must fail, so that the library does not reconnect.
+    pub(super) fn is_refusing(&self) -> bool {
+        self.refusing.load(Ordering::SeqCst)
+    }
+
+    /// Ends every call on this connection.
+    pub(super) fn lose(&self) {
+        self.slots.lose();
+        self.life.cancel_with(Cause::PeerGone);
+        self.proved.notify_waiters();
+    }
+
+    pub(super) fn on_event(&self, event: Event) {
+        match event {
+            Event::Disconnected
+            | Event::Closed
+            | Event::ClientError(ClientError::MaxReconnects) => self.lose(),
+            Event::ServerError(ServerError::Other(text)) => match Violation::parse(&text) {
+                Some(violation) => self.on_violation(violation),
+                None => self.proof().complaint = Some(text),
+            },
+            Event::SlowConsumer(_) => {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_violation(&self, violation: Violation<'_>) {
+        match violation {
+            Violation::Publish(subject) => match self.probe_number(subject) {
+                Some(number) => self.prove(number),
+                None if subject.starts_with("_RR.cancel") => {
+                    self.cancel_denied.store(true, Ordering::Relaxed);
+                }
+                None if !self.slots.deny(subject) => {
+                    self.replies_denied.fetch_add(1, Ordering::Relaxed);
+                }
+                None => {}
+            },
+            Violation::Reply(subject) => {
+                if let Some(token) = self.token_of(subject) {
+                    self.slots.deny_reply(token);
+                }
+            }
+            Violation::Subscribe(subject) => match self.probe_number(subject) {
+                Some(number) => self.prove(number),
+                None => self.on_subscription_denied(subject),
+            },
+        }
+    }
+
+    fn on_subscription_denied(&self, subject: &str) {
+        let mut proof = self.proof();
+        if self.token_of(subject) == Some("*") {
+            proof.inbox_denied = true;
+        } else if proof.subscriptions_denied.len() < DENIED_MAX {
+            proof.subscriptions_denied.push(subject.to_owned());
+        }
+        drop(proof);
+        self.proved.notify_waiters();
+    }
+
+    /// Takes a message that arrived in the inbox.
+    pub(super) fn on_message(&self, message: Message) {
+        if let Some(number) = self.probe_number(&message.subject) {
+            return self.prove(number);
+        }
+        let token = self.token_of(&message.subject).and_then(Token::parse);
+        self.slots.deliver(token, message);
+    }
+
+    pub(super) fn proof(&self) -> MutexGuard<'_, Proof> {
+        // A panic cannot leave the value half-changed: nothing foreign runs under the lock.
+        self.proof.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the subject of a probe.
+    pub(super) fn probe(&self, number: u64) -> String {
+        format!("{}.p{number}", self.inbox)
+    }
+
+    fn prove(&self, number: u64) {
+        let mut proof = self.proof();
+        proof.seen = proof.seen.max(number);
+        drop(proof);
+        self.proved.notify_waiters();
+    }
+
+    fn probe_number(&self, subject: &str) -> Option<u64> {
+        self.token_of(subject)?.strip_prefix('p')?.parse().ok()
+    }
+
+    fn token_of<'a>(&self, subject: &'a str) -> Option<&'a str> {
+        subject.strip_prefix(&self.inbox)?.strip_prefix('.')
+    }
+}
+
+impl fmt::Debug for Signals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signals").field("inbox", &self.inbox).finish_non_exhaustive()
+    }
+}

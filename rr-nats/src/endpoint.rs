@@ -1,0 +1,160 @@
+//! The addresses and the prefix that a `nats://` URL names.
+
+use rr_spi::{Code, Delivery, Error, Location};
+
+use crate::config::NatsCredentials;
+
+/// The port of NATS servers when a URL names none.
+const PORT_DEFAULT: u16 = 4222;
+
+/// Most hosts in one URL; a cluster announces its other members by itself.
+const HOSTS_MAX: usize = 16;
+
+/// Longest subject prefix in bytes; with the 256 of a target it stays far below the 4 KiB of a
+/// protocol line.
+const PREFIX_BYTES_MAX: usize = 256;
+
+/// What a URL says of where the servers are and under which prefix the subjects lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    /// `host:port`, in the order of the URL; at least one.
+    pub(crate) addresses: Vec<String>,
+    /// Dotted, without a dot at the end; empty without a path.
+    pub(crate) prefix: String,
+    /// What stands before the `@`.
+    pub(crate) credentials: Option<NatsCredentials>,
+}
+
+impl Endpoint {
+    /// Reads what stands before the query of a URL.
+    pub(crate) fn of(location: &Location) -> Result<Self, Error> {
+        if location.scheme() != "nats" {
+            return Err(invalid("the scheme of a NATS URL is `nats`"));
+        }
+        let (user, hosts) = match location.authority().rsplit_once('@') {
+            Some((user, hosts)) => (Some(user), hosts),
+            None => (None, location.authority()),
+        };
+        let addresses: Vec<_> = hosts.split(',').map(address).collect::<Result<_, _>>()?;
+        if addresses.len() > HOSTS_MAX {
+            return Err(invalid("the URL names more than 16 hosts"));
+        }
+        let credentials = user.map(credentials).transpose()?;
+        Ok(Self { addresses, prefix: prefix(location.path())?, credentials })
+    }
+
+    /// Returns the URL without credentials and query.
+    pub(crate) fn url(&self) -> String {
+        let hosts = self.addresses.join(",");
+        if self.prefix.is_empty() {
+            return format!("nats://{hosts}");
+        }
+        format!("nats://{hosts}/{}", self.prefix.replace('.', "/"))
+    }
+}
+
+/// Completes `host` or `host:port`.
+pub(crate) fn address(text: &str) -> Result<String, Error> {
+    let fits = !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte));
+    let bare_v6 = text.matches(':').count() > 1 && !text.starts_with('[');
+    if !fits || bare_v6 {
+        return Err(invalid("a host of the URL is malformed"));
+    }
+    let after_v6 = text.rfind(']').map_or(0, |at| at + 1);
+    match text[after_v6..].split_once(':') {
+        None => Ok(format!("{text}:{PORT_DEFAULT}")),
+        Some((_, port)) => match port.parse::<u16>() {
+            Ok(1..) => Ok(text.to_owned()),
+            _ => Err(invalid("a port of the URL is malformed")),
+        },
+    }
+}
+
+/// Reads `user:password`, or a token alone.
+fn credentials(text: &str) -> Result<NatsCredentials, Error> {
+    Ok(match text.split_once(':') {
+        Some((user, password)) => {
+            NatsCredentials::UserPassword { user: decode(user)?, password: decode(password)? }
+        }
+        None => NatsCredentials::Token(decode(text)?),
+    })
+}
+
+/// Decodes percent-escapes by way of a URL whose path they are.
+fn decode(text: &str) -> Result<String, Error> {
+    let broken = |_| invalid("the credentials of the URL have a broken escape");
+    let location = Location::parse(&format!("x://h/{text}")).map_err(broken)?;
+    Ok(location.path()[1..].to_owned())
+}
+
+fn prefix(path: &str) -> Result<String, Error> {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let token = |token: &str| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        !token.is_empty() && token.bytes().all(plain)
+    };
+    if !path.is_empty() && (path.len() > PREFIX_BYTES_MAX || !path.split('/').all(token)) {
+        let text = "the path of a NATS URL is a subject prefix of letters, digits, `_` and `-`";
+        return Err(invalid(text));
+    }
+    Ok(path.replace('/', "."))
+}
+
+fn invalid(message: &'static str) -> Error {
+    Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message)
+        .with_hint("a NATS URL looks like `nats://user:password@host1:4222,host2/prefix?name=x`")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn endpoint(url: &str) -> Result<Endpoint, Error> {
+        Endpoint::of(&Location::parse(url)?)
+    }
+
+    #[test]
+    fn hosts_prefix_and_credentials_are_read() {
+        let endpoint = endpoint("nats://me:p%40ss@a,b:1,[::1],[::1]:2/team/eu/").unwrap();
+        assert_eq!(endpoint.addresses, ["a:4222", "b:1", "[::1]:4222", "[::1]:2"]);
+        assert_eq!(endpoint.prefix, "team.eu");
+        let NatsCredentials::UserPassword { user, password } =
+            endpoint.credentials.clone().unwrap()
+        else {
+            panic!("{endpoint:?}")
+        };
+        assert_eq!((user.as_str(), password.as_str()), ("me", "p@ss"));
+        assert_eq!(endpoint.url(), "nats://a:4222,b:1,[::1]:4222,[::1]:2/team/eu");
+        assert!(!format!("{endpoint:?}").contains("p@ss"));
+    }
+
+    #[test]
+    fn what_could_not_be_a_subject_or_a_host_is_refused() {
+        for bad in [
+            "nats://",
+            "nats://a,",
+            "nats://a:0",
+            "nats://a:99999",
+            "nats://a b",
+            "http://a",
+            "nats://::1",
+            "nats://a/x//y",
+            "nats://a/*",
+            "nats://a/x.y",
+            "nats://a/%20",
+        ] {
+            assert_eq!(endpoint(bad).unwrap_err().code(), Code::InvalidArgument, "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(text in "nats://\\PC{0,40}") {
+            let _ = endpoint(&text);
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! The client side.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use async_nats::{Message, Subject};
+use rr_spi::{
+    Attempt, Context, Delivery, Entropy, Error, Limits, Location, OsEntropy, Request, Requester,
+    Response, Target, async_trait,
+};
+use tokio::sync::Semaphore;
+
+use crate::config::NatsConfig;
+use crate::connection::{
+    Connection, Dialer, Link, LinkSetup, NatsState, Outcome, is_at_deadline, message,
+};
+use crate::endpoint::Endpoint;
+use crate::error;
+use crate::wire::{Token, cancel_subject, decode_reply, encode_request};
+
+/// Room for replies that nobody waits for any more, beside those that somebody does.
+const STRAYS: usize = 1024;
+
+/// Sends requests over NATS; cloning it shares its one connection.
+///
+/// # Examples
+///
+/// ```no_run
+/// use rr_nats::NatsRequester;
+/// use rr_spi::{Context, Request, Requester};
+///
+/// # async fn example() -> Result<(), rr_spi::Error> {
+/// let client = NatsRequester::connect("nats://127.0.0.1:4222/team").await?;
+/// let request = Request::new("service.ping".try_into()?, "ping");
+/// let response = client.request(&Context::background(), request).await?;
+/// # drop(response);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct NatsRequester(Arc<Inner>);
+
+struct Inner {
+    connection: Connection,
+    prefix: String,
+    config: NatsConfig,
+    limits: Limits,
+    permits: Semaphore,
+    entropy: Arc<dyn Entropy>,
+}
+
+/// What a requester counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NatsStats {
+    /// Calls that hold a slot on the connection at the moment.
+    pub in_flight: usize,
+    /// Replies to calls that were over.
+    pub late_replies: u64,
+    /// Second replies to one call.
+    pub duplicate_replies: u64,
+    /// Connections that were made.
+    pub connects: u64,
+}
+
+impl NatsRequester {
+    /// Makes a requester for a URL, and starts connecting; no server need be there yet.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument`, not sent, when the URL is malformed.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing behind.
+    pub async fn connect(url: &str) -> Result<Self, Error> {
+        Self::connect_with(url, NatsConfig::default()).await
+    }
+
+    /// Makes a requester for a URL; what the URL says takes precedence over `config`.
+    ///
+    /// # Errors
+    ///
+    /// As [`NatsRequester::connect`].
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing behind.
+    #[allow(clippy::unused_async, reason = "it needs a runtime, and says so by being async")]
+    pub async fn connect_with(url: &str, config: NatsConfig) -> Result<Self, Error> {
+        let location = Location::parse(url)?;
+        let endpoint = Endpoint::of(&location)?;
+        let config = config.with_url(location, &endpoint)?;
+        let setup = LinkSetup {
+            config: config.connection.clone(),
+            prefix: endpoint.prefix.clone(),
+            incoming_max: config.in_flight_max.saturating_add(STRAYS),
+        };
+        let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy::new());
+        let dialer = Dialer::new(setup, endpoint.addresses, Arc::clone(&entropy));
+        Ok(Self(Arc::new(Inner {
+            connection: Connection::start(dialer),
+            prefix: endpoint.prefix,
+            limits: config.limits(),
+            permits: Semaphore::new(config.in_flight_max.min(Semaphore::MAX_PERMITS)),
+            config,
+            entropy,
+        })))
+    }
+
+    /// Waits until there is a connection to a server. Whether anybody answers there is another
+    /// question: a call tells.
+    ///
+    /// # Errors
+    ///
+    /// `DeadlineExceeded` or `Canceled`, not sent, when the context ended first.
+    ///
+    /// # Cancel safety
+    ///
+    /// Can be dropped and called again at any time.
+    pub async fn ready(&self, ctx: &Context) -> Result<(), Error> {
+        let attempt = Attempt::start(ctx, self.0.config.timeout)?;
+        attempt.run(async { self.0.connection.up().await.map(drop) }).await
+    }
+
+    /// Returns whether there is a connection.
+    #[must_use]
+    pub fn state(&self) -> NatsState {
+        self.0.connection.state()
+    }
+
+    /// Waits until the state is another than `known`, and returns it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Can be dropped and called again at any time.
+    pub async fn state_changed(&self, known: NatsState) -> NatsState {
+        self.0.connection.changed(known).await
+    }
+
+    /// Returns what was counted since the requester was made.
+    #[must_use]
+    pub fn stats(&self) -> NatsStats {
+        let connection = &self.0.connection;
+        let (late_replies, duplicate_replies) = connection.strays();
+        NatsStats {
+            in_flight: connection.current().map_or(0, |link| link.slots().len()),
+            late_replies,
+            duplicate_replies,
+            connects: connection.connects(),
+        }
+    }
+}
+
+#[async_trait]
+impl Requester for NatsRequester {
+    async fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
+        let inner = &*self.0;
+        let attempt = Attempt::start(ctx, inner.config.timeout)?;
+        inner.limits.check_outgoing(&request)?;
+        let reply = attempt.run(inner.exchange(&attempt, &request)).await?;
+        let response = decode_reply(&request.target, reply)?;
+        if response.body.len() > inner.limits.response_bytes_max {
+            return Err(inner.limits.response_too_large());
+        }
+        Ok(response)
+    }
+}
+
+impl Inner {
+    /// Sends a request and waits for the message that ends it.
+    async fn exchange(&self, attempt: &Attempt, request: &Request) -> Result<Message, Error> {
+        let permit = self.permits.acquire().await;
+        // Never closed: the requester outlives its calls.
+        let _permit = permit.map_err(|_| error::closed())?;
+        let link = self.connection.link(self.config.connection_wait).await?;
+        let (token, subject) = link.slots().take(&request.target, self.entropy.next_u64())?;
+        let mut pending = Pending {
+            link: &link,
+            token,
+            target: &request.target,
+            ctx: attempt.context(),
+            cancel: self.config.cancel.then_some(self.prefix.as_str()),
+            waits: false,
+        };
+        pending.send(attempt, request, subject).await?;
+        pending.outcome(attempt).await
+    }
+}
+
+/// A call that holds a slot; dropping it frees the slot, and tells the handler if it may run.
+struct Pending<'a> {
+    link: &'a Link,
+    token: Token,
+    target: &'a Target,
+    ctx: &'a Context,
+    /// The prefix of the URL, if the handler is to be told.
+    cancel: Option<&'a str>,
+    /// Whether the request was handed over and nothing has come back.
+    waits: bool,
+}
+
+impl Pending<'_> {
+    /// Hands the request over, within the life of the connection.
+    async fn send(
+        &mut self,
+        attempt: &Attempt,
+        request: &Request,
+        subject: Subject,
+    ) -> Result<(), Error> {
+        let make = || {
+            let headers = encode_request(self.ctx, request, attempt.timeout_millis());
+            let reply = self.token.subject(self.link.inbox()).into();
+            message(subject.clone(), Some(reply), headers, request.body.clone())
+        };
+        // Lost while it waits to be taken: it was never handed over, and the connection's queue
+        // dies with it.
+        let published = self.link.alive().race(self.link.publish_fresh(make)).await;
+        published.map_err(|_| error::not_connected())?.map_err(error::publish)?;
+        // In the same poll that handed it over: no expiry can come between.
+        attempt.sent();
+        self.waits = true;
+        Ok(())
+    }
+
+    async fn outcome(&mut self, attempt: &Attempt) -> Result<Message, Error> {
+        let outcome = poll_fn(|cx| self.link.slots().poll(self.token, cx.waker())).await;
+        self.waits = false;
+        match outcome {
+            Outcome::Reply(message) => Ok(message),
+            Outcome::Lost => Err(error::lost(attempt.delivery())),
+            Outcome::Denied(delivery) => Err(self.denied(delivery)),
+        }
+    }
+
+    fn denied(&self, delivery: Delivery) -> Error {
+        error::denied("publishing to", &self.target, delivery)
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.link.slots().release(self.token);
+        // At the deadline the handler's own timer ends it.
+        let Some(prefix) = self.cancel.filter(|_| self.waits && !is_at_deadline(self.ctx)) else {
+            return;
+        };
+        let subject = cancel_subject(prefix, self.target.service());
+        self.link.cancel(subject, &self.token.subject(self.link.inbox()));
+    }
+}
+
+impl fmt::Debug for NatsRequester {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NatsRequester")
+            .field("state", &self.state())
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,170 @@
+//! Calls that may be cancelled, by their reply subject.
+
+use std::collections::hash_map::{Entry, RandomState};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::BuildHasher as _;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rr_spi::{CancelHandle, Cause};
+use tokio::time::Instant;
+
+/// Most cancelled calls that are remembered before their request has come. In a queue group most
+/// of them never come here, so that the oldest go first.
+const TOMBSTONES_MAX: usize = 1024;
+
+/// How long one is remembered: a cancel overtakes its request by one way through the cluster.
+const TOMBSTONE_LIFE: Duration = Duration::from_secs(5);
+
+/// Calls that may be cancelled, and those that were before they came.
+///
+/// Keyed by a keyed hash of the reply subject: nobody else can find a second subject of the same
+/// hash, and no copy of the subject is kept.
+#[derive(Debug, Default)]
+pub(super) struct Cancels {
+    keys: RandomState,
+    table: Mutex<Table>,
+    tombstones: AtomicUsize,
+    cancelled: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    calls: HashMap<u64, CancelHandle>,
+    dead: HashSet<u64>,
+    /// Oldest first.
+    deaths: VecDeque<(Instant, u64)>,
+}
+
+impl Cancels {
+    pub(super) fn key(&self, reply: &str) -> u64 {
+        self.keys.hash_one(reply)
+    }
+
+    /// Tells whether a call was cancelled before it came.
+    pub(super) fn is_dead(&self, key: u64) -> bool {
+        self.tombstones.load(Ordering::Acquire) > 0 && self.lock().dead.contains(&key)
+    }
+
+    /// Keeps the handle of a call that has to wait; hands it back when another call has the same
+    /// reply subject, as foreign peers may: then neither's end may end the other.
+    pub(super) fn register(&self, key: u64, handle: CancelHandle) -> Option<CancelHandle> {
+        let mut table = self.lock();
+        if table.dead.contains(&key) {
+            drop(table);
+            self.end(&handle);
+            return Some(handle);
+        }
+        match table.calls.entry(key) {
+            Entry::Occupied(_) => Some(handle),
+            Entry::Vacant(free) => {
+                free.insert(handle);
+                None
+            }
+        }
+    }
+
+    /// Forgets a call that is done.
+    pub(super) fn finish(&self, key: u64) {
+        let handle = self.lock().calls.remove(&key);
+        if let Some(handle) = handle {
+            handle.cancel_with(Cause::Finished);
+        }
+    }
+
+    /// Cancels a call, or remembers that it was.
+    pub(super) fn cancel(&self, key: u64) {
+        let mut table = self.lock();
+        let handle = table.calls.remove(&key);
+        if handle.is_none() {
+            table.bury(key, Instant::now());
+            self.tombstones.store(table.dead.len(), Ordering::Release);
+        }
+        drop(table);
+        if let Some(handle) = handle {
+            self.end(&handle);
+        }
+    }
+
+    /// Returns how many calls were cancelled by their callers.
+    pub(super) fn cancelled(&self) -> u64 {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    fn end(&self, handle: &CancelHandle) {
+        self.cancelled.fetch_add(1, Ordering::Relaxed);
+        handle.cancel();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        // A panic cannot leave the table half-changed: nothing foreign runs under the lock.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn bury(&mut self, key: u64, now: Instant) {
+        while let Some(&(death, oldest)) = self.deaths.front() {
+            let over = now.saturating_duration_since(death) > TOMBSTONE_LIFE;
+            if !over && self.deaths.len() < TOMBSTONES_MAX {
+                break;
+            }
+            self.deaths.pop_front();
+            self.dead.remove(&oldest);
+        }
+        if self.dead.insert(key) {
+            self.deaths.push_back((now, key));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rr_spi::Context;
+
+    use super::*;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_cancel_ends_its_call_before_and_after_it_came() {
+        let cancels = Cancels::default();
+        let (ctx, handle) = Context::background().child();
+        assert!(cancels.register(1, handle).is_none());
+        cancels.cancel(1);
+        assert_eq!(ctx.cause(), Some(Cause::Cancelled));
+
+        cancels.cancel(2);
+        assert!(cancels.is_dead(2) && !cancels.is_dead(3));
+        let (ctx, handle) = Context::background().child();
+        let _handle = cancels.register(2, handle);
+        assert_eq!(ctx.cause(), Some(Cause::Cancelled));
+        assert_eq!(cancels.cancelled(), 2);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn two_calls_of_one_reply_subject_do_not_end_each_other() {
+        let cancels = Cancels::default();
+        let (first, handle) = Context::background().child();
+        assert!(cancels.register(1, handle).is_none());
+        let (second, handle) = Context::background().child();
+        let handle = cancels.register(1, handle).unwrap();
+        assert_eq!((first.cause(), second.cause()), (None, None));
+        drop(handle);
+        assert_eq!(first.cause(), None);
+        cancels.finish(1);
+        assert_eq!(first.cause(), Some(Cause::Finished));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn tombstones_are_bounded_in_number_and_time() {
+        let cancels = Cancels::default();
+        for key in 0..5000 {
+            cancels.cancel(key);
+        }
+        assert_eq!(cancels.lock().dead.len(), TOMBSTONES_MAX);
+        assert_eq!(cancels.lock().deaths.len(), TOMBSTONES_MAX);
+        let mut table = cancels.lock();
+        table.bury(9999, Instant::now() + TOMBSTONE_LIFE * 2);
+        assert_eq!((table.dead.len(), table.deaths.len()), (1, 1));
+    }
+}

@@ -1,0 +1,195 @@
+//! `$SRV.PING`, `$SRV.INFO` and `$SRV.STATS` (ADR-32), written by us: the client library's own
+//! module drops requests when it stops.
+
+mod time;
+
+use std::sync::Arc;
+
+use async_nats::Subscriber;
+use rr_spi::{Bytes, Error};
+use serde_json::{Value, json};
+
+use super::endpoints::{Counters, Endpoints};
+use crate::connection::{Link, message, next};
+
+/// The questions that a service answers.
+const VERBS: [Verb; 3] = [Verb::Ping, Verb::Info, Verb::Stats];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verb {
+    Ping,
+    Info,
+    Stats,
+}
+
+/// The services of one server, as others find them.
+#[derive(Debug)]
+pub(super) struct Discovery {
+    services: Vec<Service>,
+    queue: Option<String>,
+    version: String,
+    started: String,
+}
+
+/// One service of ours is one micro service, with an endpoint for each method.
+#[derive(Debug)]
+struct Service {
+    /// Matches `[A-Za-z0-9_-]+`.
+    name: String,
+    id: String,
+    /// The name with its dots.
+    rr_service: String,
+    endpoints: Vec<Endpoint>,
+}
+
+#[derive(Debug)]
+struct Endpoint {
+    name: String,
+    subject: String,
+    counters: Arc<Counters>,
+}
+
+/// A subscription for one verb, of all services or of one.
+pub(super) struct Question {
+    subscriber: Subscriber,
+    verb: Verb,
+    service: Option<usize>,
+}
+
+impl Discovery {
+    /// Describes these endpoints; `default_name` is that of targets without a service.
+    pub(super) fn new(
+        endpoints: &Endpoints,
+        prefix: &str,
+        default_name: &str,
+        queue: Option<String>,
+        version: String,
+        id: u64,
+    ) -> Self {
+        let mut services: Vec<Service> = Vec::new();
+        for (service, method, counters) in endpoints.list() {
+            let rest = method.as_deref().unwrap_or(if service.is_empty() { ">" } else { "*" });
+            let parts = [prefix, &service, rest];
+            let subject = parts.into_iter().filter(|p| !p.is_empty()).collect::<Vec<_>>().join(".");
+            let endpoint =
+                Endpoint { name: method.unwrap_or_else(|| "any".to_owned()), subject, counters };
+            match services.iter_mut().find(|known| known.rr_service == service) {
+                Some(known) => known.endpoints.push(endpoint),
+                None => {
+                    let shown = if service.is_empty() { default_name } else { &service };
+                    let id = format!("{id:016x}{:02x}", services.len());
+                    let name = micro_name(shown);
+                    let endpoints = vec![endpoint];
+                    services.push(Service { name, id, rr_service: service, endpoints });
+                }
+            }
+        }
+        Self { services, queue, version, started: time::now() }
+    }
+
+    /// Subscribes to every question.
+    pub(super) async fn subscribe(&self, link: &Link) -> Result<Vec<Question>, Error> {
+        let mut questions = Vec::new();
+        for verb in VERBS {
+            let all = verb.subject();
+            let subscriber = link.subscribe(all.clone(), None).await?;
+            questions.push(Question { subscriber, verb, service: None });
+            for (at, service) in self.services.iter().enumerate() {
+                let one = format!("{all}.{}", service.name);
+                for subject in [format!("{one}.{}", service.id), one] {
+                    let subscriber = link.subscribe(subject, None).await?;
+                    questions.push(Question { subscriber, verb, service: Some(at) });
+                }
+            }
+        }
+        Ok(questions)
+    }
+
+    /// Answers a question as long as the connection lasts.
+    pub(super) async fn answer(self: Arc<Self>, link: Arc<Link>, mut question: Question) {
+        while let Some(asked) = next(&mut question.subscriber).await {
+            let Some(reply) = asked.reply else { continue };
+            let asked_of = match question.service {
+                Some(at) => &self.services[at..=at],
+                None => &self.services[..],
+            };
+            for service in asked_of {
+                let body = Bytes::from(self.describe(service, question.verb).to_string());
+                let answer = message(reply.clone(), None, None, body);
+                let _ = link.alive().race(link.publish(answer)).await;
+            }
+        }
+    }
+
+    fn describe(&self, service: &Service, verb: Verb) -> Value {
+        let mut value = json!({
+            "type": verb.schema(),
+            "name": service.name,
+            "id": service.id,
+            "version": self.version,
+            "metadata": {"rr-service": service.rr_service},
+        });
+        let endpoints = service.endpoints.iter();
+        match verb {
+            Verb::Ping => {}
+            Verb::Info => {
+                value["description"] = "".into();
+                value["endpoints"] = endpoints.map(|e| self.endpoint(e)).collect();
+            }
+            Verb::Stats => {
+                value["started"] = self.started.as_str().into();
+                value["endpoints"] = endpoints.map(|e| self.statistics(e)).collect();
+            }
+        }
+        value
+    }
+
+    fn endpoint(&self, endpoint: &Endpoint) -> Value {
+        json!({
+            "name": endpoint.name,
+            "subject": endpoint.subject,
+            "queue_group": self.queue.as_deref().unwrap_or_default(),
+            "metadata": {},
+        })
+    }
+
+    fn statistics(&self, endpoint: &Endpoint) -> Value {
+        let (requests, errors, nanos, last_error) = endpoint.counters.read();
+        let mut value = self.endpoint(endpoint);
+        value["num_requests"] = requests.into();
+        value["num_errors"] = errors.into();
+        value["last_error"] = last_error.into();
+        value["processing_time"] = nanos.into();
+        value["average_processing_time"] = nanos.checked_div(requests).unwrap_or(0).into();
+        value
+    }
+}
+
+impl Verb {
+    fn subject(self) -> String {
+        let verb = match self {
+            Self::Ping => "PING",
+            Self::Info => "INFO",
+            Self::Stats => "STATS",
+        };
+        format!("$SRV.{verb}")
+    }
+
+    fn schema(self) -> &'static str {
+        match self {
+            Self::Ping => "io.nats.micro.v1.ping_response",
+            Self::Info => "io.nats.micro.v1.info_response",
+            Self::Stats => "io.nats.micro.v1.stats_response",
+        }
+    }
+}
+
+/// Makes a name that fits `[A-Za-z0-9_-]+`.
+fn micro_name(text: &str) -> String {
+    let fitting = |char: char| match char {
+        char if char.is_ascii_alphanumeric() || char == '_' => char,
+        _ => '-',
+    };
+    let name: String = text.chars().map(fitting).collect();
+    if name.is_empty() { "rr".to_owned() } else { name }
+}

@@ -1,0 +1,52 @@
+//! How many requests are being answered, replies included.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+/// Counts the requests that are being answered, until their replies are handed over.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tasks(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    running: AtomicUsize,
+    idle: Notify,
+}
+
+/// One request; dropping it counts down.
+#[derive(Debug)]
+pub(super) struct Running(Arc<Shared>);
+
+impl Tasks {
+    pub(super) fn enter(&self) -> Running {
+        self.0.running.fetch_add(1, Ordering::SeqCst);
+        Running(Arc::clone(&self.0))
+    }
+
+    pub(super) fn now(&self) -> usize {
+        self.0.running.load(Ordering::SeqCst)
+    }
+
+    /// Waits until none is left.
+    pub(super) async fn idle(&self) {
+        loop {
+            let mut idle = pin!(self.0.idle.notified());
+            idle.as_mut().enable();
+            if self.now() == 0 {
+                return;
+            }
+            idle.await;
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.0.running.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.idle.notify_waiters();
+        }
+    }
+}

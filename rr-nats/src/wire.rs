@@ -1,0 +1,19 @@
+//! Between core types and NATS messages (WIRE, "NATS"): pure functions, no IO.
+
+mod headers;
+mod reply;
+mod request;
+mod status;
+mod subject;
+
+pub(crate) use headers::block_len;
+pub(crate) use reply::{decode_reply, encode_reply, minimal};
+pub(crate) use request::{Head, decode_request, encode_request};
+pub(crate) use subject::{Plan, Token, cancel_subject, subject_of, target_of};
+
+/// The header of a cancel message: the reply subject of the call that it ends.
+pub(crate) const RR_CANCEL: &str = "rr-cancel";
+/// Marks an error reply (ADR-32): its text, one line.
+const SERVICE_ERROR: &str = "Nats-Service-Error";
+/// Marks an error reply (ADR-32): a number.
+const SERVICE_ERROR_CODE: &str = "Nats-Service-Error-Code";

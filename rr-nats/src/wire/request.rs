@@ -1,0 +1,214 @@
+//! The header block of a request.
+
+use async_nats::{HeaderMap, HeaderValue};
+use rr_spi::wire::{
+    BAGGAGE, CallHeader, IDEMPOTENCY_KEY, REQUEST_ID, RR, TRACEPARENT, TRACESTATE,
+    decode_idempotency_key, encode_idempotency_key,
+};
+use rr_spi::{
+    Code, Context, Delivery, Error, Headers, Idempotency, Inbound, Limits, Received, Request,
+};
+
+use super::headers::{put, put_all, put_plain, receive, sorted};
+
+/// Returns the header block of a request; none when there is nothing to say.
+pub(crate) fn encode_request(
+    ctx: &Context,
+    request: &Request,
+    timeout_millis: Option<u64>,
+) -> Option<HeaderMap> {
+    let mut call = CallHeader::default();
+    call.timeout_millis = timeout_millis;
+    call.retries = ctx.retries();
+    let mut map = None;
+    match &request.idempotency {
+        Idempotency::Keyed(key) => put(&mut map, IDEMPOTENCY_KEY, &encode_idempotency_key(key)),
+        other => call.idempotency = other.clone(),
+    }
+    if let Some(text) = call.encode() {
+        put_plain(&mut map, RR, text);
+    }
+    let carried = [
+        (REQUEST_ID, ctx.request_id()),
+        (TRACEPARENT, ctx.traceparent()),
+        (TRACESTATE, ctx.tracestate()),
+        (BAGGAGE, ctx.baggage()),
+    ];
+    for (name, value) in carried {
+        if let Some(value) = value {
+            put(&mut map, name, value);
+        }
+    }
+    put_all(&mut map, &request.headers);
+    map
+}
+
+/// What the header block of a request said.
+#[derive(Debug, Default)]
+pub(crate) struct Head<'a> {
+    call: CallHeader,
+    request_id: Option<&'a str>,
+    traceparent: Option<&'a str>,
+    tracestate: Option<&'a str>,
+    baggage: Option<&'a str>,
+    pub(crate) idempotency: Idempotency,
+    pub(crate) headers: Headers,
+    /// How many headers the application does not see because they do not fit the grammar.
+    pub(crate) dropped: u64,
+}
+
+impl Head<'_> {
+    /// Returns what becomes of it in the context.
+    pub(crate) fn inbound(&self) -> Inbound<'_> {
+        let timeout = self.call.timeout_millis.map(std::time::Duration::from_millis);
+        let mut inbound = Inbound::new(timeout);
+        inbound.retries = self.call.retries;
+        inbound.request_id = self.request_id;
+        inbound.traceparent = self.traceparent;
+        inbound.tracestate = self.tracestate;
+        inbound.baggage = self.baggage;
+        inbound
+    }
+}
+
+/// Reads the header block of a request.
+///
+/// # Errors
+///
+/// Rejected: `InvalidArgument` when a header of ours is malformed or repeated,
+/// `ResourceExhausted`, `request-too-large`, when there are too many.
+pub(crate) fn decode_request(map: &HeaderMap) -> Result<Head<'_>, Error> {
+    let mut head = Head::default();
+    if map.len() > 1 {
+        for (name, values) in sorted(map) {
+            head.take(name, values)?;
+        }
+    } else if let Some((name, values)) = map.iter().next() {
+        // The usual one: there is nothing to sort.
+        head.take(name.as_ref(), values)?;
+    }
+    Ok(head)
+}
+
+impl<'a> Head<'a> {
+    fn take(&mut self, name: &str, values: &'a [HeaderValue]) -> Result<(), Error> {
+        let first = values.first().map(HeaderValue::as_str);
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        if is(RR) {
+            self.call = CallHeader::decode(only(RR, values)?)?;
+            if self.idempotency == Idempotency::Unspecified {
+                self.idempotency = self.call.idempotency.clone();
+            }
+        } else if is(IDEMPOTENCY_KEY) {
+            let key = decode_idempotency_key(only(IDEMPOTENCY_KEY, values)?)?;
+            self.idempotency = Idempotency::Keyed(key);
+        } else if is(REQUEST_ID) {
+            self.request_id = first;
+        } else if is(TRACEPARENT) {
+            self.traceparent = first;
+        } else if is(TRACESTATE) {
+            self.tracestate = first;
+        } else if is(BAGGAGE) {
+            self.baggage = first;
+        } else {
+            for value in values {
+                match receive(&mut self.headers, name, value) {
+                    Received::OverLimit => {
+                        return Err(Limits::default().request_too_large(Delivery::Rejected));
+                    }
+                    Received::Dropped => self.dropped += 1,
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn only<'a>(name: &str, values: &'a [HeaderValue]) -> Result<&'a str, Error> {
+    match values {
+        [only] => Ok(only.as_str()),
+        _ => {
+            let text = format!("repeated header {name}");
+            Err(Error::failure(Code::InvalidArgument, Delivery::Rejected, None, text))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rr_spi::{IdempotencyKey, Target};
+
+    use super::*;
+
+    fn request() -> Request {
+        Request::new(Target::try_from("t").unwrap(), "")
+    }
+
+    #[test]
+    fn a_plain_request_without_a_deadline_has_no_header_and_with_one_has_one() {
+        let ctx = Context::background();
+        assert!(encode_request(&ctx, &request(), None).is_none());
+        let map = encode_request(&ctx.with_retries(1), &request(), Some(20)).unwrap();
+        assert_eq!(map.len(), 1);
+        assert_eq!(map.get(RR).unwrap().as_str(), "t=20;n=1");
+    }
+
+    #[test]
+    fn everything_of_ours_round_trips_and_names_are_folded() {
+        let key = IdempotencyKey::new("k\"1").unwrap();
+        let mut headers = Headers::new();
+        headers.append("x-tag", "b").unwrap();
+        headers.append("x-tag", "a").unwrap();
+        headers.append_bin("sig-bin", vec![0, 13, 10]).unwrap();
+        let sent =
+            request().with_headers(headers).with_idempotency(Idempotency::Keyed(key.clone()));
+        let ctx = Context::background().with_request_id("id").unwrap();
+        let ctx = ctx.with_trace("p", Some("s")).unwrap().with_baggage("b").unwrap();
+        let mut map = encode_request(&ctx, &sent, None).unwrap();
+        map.insert("X-Upper", "v");
+        map.insert("under_score", "v");
+        map.insert("Nats-Msg-Id", "v");
+        let head = decode_request(&map).unwrap();
+        let inbound = head.inbound();
+        assert_eq!((inbound.request_id, inbound.traceparent), (Some("id"), Some("p")));
+        assert_eq!((inbound.tracestate, inbound.baggage), (Some("s"), Some("b")));
+        assert_eq!(head.idempotency, Idempotency::Keyed(key));
+        assert_eq!(head.headers.get_all("x-tag").collect::<Vec<_>>(), ["b", "a"]);
+        assert_eq!(head.headers.get_bin("sig-bin").unwrap()[..], [0, 13, 10]);
+        assert_eq!(head.headers.get("x-upper"), Some("v"));
+        assert_eq!((head.headers.len(), head.dropped), (4, 2));
+    }
+
+    #[test]
+    fn broken_headers_of_ours_and_too_many_of_others_are_rejected() {
+        for (name, value) in [("rr", "t=x"), ("RR", "t=1;t=1"), ("Idempotency-Key", "\"")] {
+            let mut map = HeaderMap::new();
+            map.insert(name, value);
+            let error = decode_request(&map).unwrap_err();
+            let expected = (Code::InvalidArgument, Delivery::Rejected);
+            assert_eq!((error.code(), error.delivery()), expected);
+        }
+        let mut map = HeaderMap::new();
+        map.append("rr", "t=1");
+        map.append("rr", "t=1");
+        assert_eq!(decode_request(&map).unwrap_err().code(), Code::InvalidArgument);
+        let mut map = HeaderMap::new();
+        for _ in 0..65 {
+            map.append("x", "v");
+        }
+        let error = decode_request(&map).unwrap_err();
+        let expected = (Code::ResourceExhausted, Delivery::Rejected);
+        assert_eq!((error.code(), error.delivery()), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn reading_never_panics(name in "[!-9;-~]{1,12}", value in "[^\r\n]{0,20}") {
+            let mut map = HeaderMap::new();
+            map.append(name.as_str(), value.as_str());
+            let _ = decode_request(&map);
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Codes as the numbers of `Nats-Service-Error-Code`, and back for foreign services.
+
+use rr_spi::{Code, Error, Reason};
+
+/// Returns the number that stands for an error: the HTTP status (WIRE, "HTTP").
+pub(super) fn status_of(error: &Error) -> u16 {
+    let is = |reason: &Reason| error.reason() == Some(reason);
+    match error.code() {
+        Code::Canceled => 499,
+        Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => 400,
+        Code::Unauthenticated => 401,
+        Code::PermissionDenied => 403,
+        Code::NotFound => 404,
+        Code::AlreadyExists | Code::Aborted => 409,
+        Code::ResourceExhausted if is(&Reason::REQUEST_TOO_LARGE) => 413,
+        Code::ResourceExhausted => 429,
+        Code::Unimplemented if is(&Reason::NO_SUCH_TARGET) => 404,
+        Code::Unimplemented if is(&Reason::CODEC) => 415,
+        Code::Unimplemented => 501,
+        Code::Unavailable => 503,
+        Code::DeadlineExceeded => 504,
+        _ => 500,
+    }
+}
+
+/// Returns the code of a foreign service's number; a text that is no status is `Unknown`.
+pub(super) fn code_of(text: &str) -> Code {
+    match text.trim().parse::<u16>() {
+        Ok(400 | 422) => Code::InvalidArgument,
+        Ok(401) => Code::Unauthenticated,
+        Ok(403) => Code::PermissionDenied,
+        Ok(404 | 405 | 415 | 501) => Code::Unimplemented,
+        Ok(408) => Code::DeadlineExceeded,
+        Ok(409) => Code::Aborted,
+        Ok(412) => Code::FailedPrecondition,
+        Ok(413 | 429 | 431) => Code::ResourceExhausted,
+        Ok(421 | 425 | 502 | 503 | 504) => Code::Unavailable,
+        _ => Code::Unknown,
+    }
+}

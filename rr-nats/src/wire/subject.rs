@@ -1,0 +1,192 @@
+//! Subjects: of targets, of cancelling, of replies, and what a server subscribes to.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use rr_spi::{Code, Delivery, Error, Route, Routes, Target};
+
+/// What the subjects for cancelling start with.
+const CANCEL: &str = "_RR.cancel";
+
+/// Returns the subject of a target under a prefix.
+pub(crate) fn subject_of(prefix: &str, target: &Target) -> String {
+    let target = target.as_str();
+    if prefix.is_empty() {
+        return target.to_owned();
+    }
+    let mut out = String::with_capacity(prefix.len() + 1 + target.len());
+    out.push_str(prefix);
+    out.push('.');
+    out.push_str(target);
+    out
+}
+
+/// Returns the target that a subject names under a prefix.
+pub(crate) fn target_of<'a>(prefix: &str, subject: &'a str) -> Option<&'a str> {
+    if prefix.is_empty() {
+        return Some(subject);
+    }
+    subject.strip_prefix(prefix)?.strip_prefix('.')
+}
+
+/// Returns where calls of a service are cancelled.
+pub(crate) fn cancel_subject(prefix: &str, service: &str) -> String {
+    let parts = [CANCEL, prefix, service];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".")
+}
+
+/// The last token of a reply subject: a slot, and what tells its uses apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Token {
+    pub(crate) slot: usize,
+    pub(crate) secret: u64,
+}
+
+impl Token {
+    /// Returns the reply subject under an inbox, which has no dot at its end.
+    pub(crate) fn subject(self, inbox: &str) -> String {
+        // Slot and secret take at most 16 digits each; exact capacities avoid a second allocation.
+        let digits = (usize::BITS - self.slot.leading_zeros()).div_ceil(4).max(1) as usize;
+        let mut out = String::with_capacity(inbox.len() + 1 + digits + 1 + 16);
+        // Writing to a string cannot fail.
+        let _ = write!(out, "{inbox}.{:x}-{:016x}", self.slot, self.secret);
+        out
+    }
+
+    /// Reads the last token of a reply subject.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (slot, secret) = text.split_once('-')?;
+        let hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !hex(slot) || !hex(secret) || secret.len() != 16 {
+            return None;
+        }
+        let slot = usize::from_str_radix(slot, 16).ok()?;
+        Some(Self { slot, secret: u64::from_str_radix(secret, 16).ok()? })
+    }
+}
+
+/// What a server subscribes to, without overlaps: in one queue group two subscriptions that match
+/// a subject would take turns, and without a group both would get it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// Subjects of requests.
+    pub(crate) requests: Vec<String>,
+    /// Subjects of cancel messages.
+    pub(crate) cancels: Vec<String>,
+}
+
+impl Plan {
+    /// Makes the plan of these routes under a prefix.
+    pub(crate) fn of(prefix: &str, routes: &Routes) -> Result<Self, Error> {
+        let under = |rest: &str| match prefix {
+            "" => rest.to_owned(),
+            prefix => format!("{prefix}.{rest}"),
+        };
+        if routes.iter().any(|(route, _)| route == Route::Fallback) {
+            if prefix.is_empty() {
+                let text = "a fallback takes everything under the URL's prefix, and there is none";
+                return Err(Error::failure(Code::InvalidArgument, Delivery::NotSent, None, text)
+                    .with_hint("give the URL a path: `nats://host/prefix`"));
+            }
+            let cancel = cancel_subject(prefix, "");
+            let cancels = vec![cancel.clone(), format!("{cancel}.>")];
+            return Ok(Self { requests: vec![under(">")], cancels });
+        }
+        let mut services: BTreeSet<String> = routes.closed_services().map(str::to_owned).collect();
+        let mut targets = Vec::new();
+        for (route, _) in routes.iter() {
+            match route {
+                Route::Service(name) => drop(services.insert(name)),
+                Route::Target(name) => targets.push(Target::parse(&name)?),
+                _ => {}
+            }
+        }
+        let mut cancels: BTreeSet<String> =
+            services.iter().map(|service| cancel_subject(prefix, service)).collect();
+        let mut requests: Vec<_> = services.iter().map(|s| under(&format!("{s}.*"))).collect();
+        for target in targets.iter().filter(|target| !services.contains(target.service())) {
+            cancels.insert(cancel_subject(prefix, target.service()));
+            requests.push(under(target.as_str()));
+        }
+        Ok(Self { requests, cancels: cancels.into_iter().collect() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+    use rr_spi::{Context, Declared, Request, Responder, Response, async_trait};
+
+    use super::*;
+
+    struct Nobody;
+
+    #[async_trait]
+    impl Responder for Nobody {
+        async fn respond(&self, _: &Context, _: Request) -> Result<Response, Error> {
+            Ok(Response::default())
+        }
+    }
+
+    fn routes(routes: &[Route]) -> Routes {
+        let mut table = Routes::new();
+        for route in routes {
+            table.insert(route.clone(), Declared::Unspecified, Arc::new(Nobody)).unwrap();
+        }
+        table
+    }
+
+    #[test]
+    fn targets_of_a_service_that_is_whole_or_closed_are_not_subscribed_to_twice() {
+        let mut table = routes(&[
+            Route::Target("ping".into()),
+            Route::Target("a.x".into()),
+            Route::Target("b.c.y".into()),
+            Route::Target("d.z".into()),
+            Route::Service("a".into()),
+        ]);
+        table.close_service("b.c").unwrap();
+        let plan = Plan::of("", &table).unwrap();
+        assert_eq!(plan.requests, ["a.*", "b.c.*", "d.z", "ping"]);
+        let cancels = ["_RR.cancel", "_RR.cancel.a", "_RR.cancel.b.c", "_RR.cancel.d"];
+        assert_eq!(plan.cancels, cancels);
+        let plan = Plan::of("team", &table).unwrap();
+        assert_eq!(plan.requests[2], "team.d.z");
+        assert_eq!(plan.cancels[0], "_RR.cancel.team");
+    }
+
+    #[test]
+    fn a_fallback_takes_the_prefix_and_needs_one() {
+        let table = routes(&[Route::Fallback, Route::Target("a.x".into())]);
+        assert!(Plan::of("", &table).is_err());
+        let plan = Plan::of("team", &table).unwrap();
+        assert_eq!(plan.requests, ["team.>"]);
+        assert_eq!(plan.cancels, ["_RR.cancel.team", "_RR.cancel.team.>"]);
+    }
+
+    #[test]
+    fn subjects_and_targets_go_both_ways() {
+        let target = Target::try_from("svc.ping").unwrap();
+        assert_eq!(subject_of("", &target), "svc.ping");
+        assert_eq!(subject_of("team", &target), "team.svc.ping");
+        assert_eq!(target_of("team", "team.svc.ping"), Some("svc.ping"));
+        assert_eq!(target_of("team", "teams.svc"), None);
+        assert_eq!(cancel_subject("", "svc"), "_RR.cancel.svc");
+    }
+
+    proptest! {
+        #[test]
+        fn tokens_round_trip(slot in any::<usize>(), secret in any::<u64>()) {
+            let token = Token { slot, secret };
+            let subject = token.subject("_INBOX.x");
+            prop_assert_eq!(Token::parse(&subject["_INBOX.x.".len()..]), Some(token));
+        }
+
+        #[test]
+        fn parsing_a_token_never_panics(text in "\\PC{0,40}") {
+            let _ = Token::parse(&text);
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! Real nats-server processes on loopback, for tests.
+
+use std::env;
+use std::fmt::{self, Write as _};
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+
+/// How long a server may take to listen; it takes about 11 ms on an idle machine.
+const START_MAX: Duration = Duration::from_secs(10);
+
+/// How often a start is looked at.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// A real nats-server on a random loopback port. Dropping it kills it.
+///
+/// The binary is `RR_NATS_SERVER` if that is set, else `nats-server` on the `PATH`, else what
+/// `cargo xtask fetch nats` left in the workspace's target directory.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example() -> std::io::Result<()> {
+/// let mut server = rr_testkit::NatsServer::start().await?;
+/// println!("{}", server.url());
+/// server.kill()?;
+/// server.restart().await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct NatsServer {
+    child: Child,
+    port: u16,
+    /// The port for other members, when there is a cluster.
+    cluster_port: u16,
+    directory: PathBuf,
+    config: Option<PathBuf>,
+}
+
+/// What a server of [`NatsServer`] allows.
+///
+/// # Examples
+///
+/// ```
+/// let config = rr_testkit::NatsServerSetup::default()
+///     .with_max_payload(1024)
+///     .with_user("alice", "secret", r#"publish: ["svc.>"], subscribe: ["_INBOX.>"]"#);
+/// # drop(config);
+/// ```
+#[derive(Clone, Default)]
+pub struct NatsServerSetup {
+    max_payload: Option<usize>,
+    users: String,
+    extra: String,
+}
+
+impl NatsServerSetup {
+    /// Sets the longest message in bytes, headers included.
+    #[must_use]
+    pub fn with_max_payload(mut self, bytes: usize) -> Self {
+        self.max_payload = Some(bytes);
+        self
+    }
+
+    /// Adds a user; with one, everybody has to authenticate. `permissions` is the inside of the
+    /// server's `permissions` block, and may be empty.
+    #[must_use]
+    pub fn with_user(mut self, user: &str, password: &str, permissions: &str) -> Self {
+        let line =
+            format!("{{user: {user:?}, password: {password:?}, permissions: {{{permissions}}}}}\n");
+        self.users.push_str(&line);
+        self
+    }
+
+    /// Adds lines of the server's own configuration language.
+    #[must_use]
+    pub fn with_lines(mut self, lines: &str) -> Self {
+        self.extra.push_str(lines);
+        self.extra.push('\n');
+        self
+    }
+
+    fn text(&self) -> String {
+        let mut text = self.extra.clone();
+        if let Some(bytes) = self.max_payload {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "max_payload: {bytes}");
+        }
+        if !self.users.is_empty() {
+            let _ = writeln!(text, "authorization {{ users: [\n{}] }}", self.users);
+        }
+        text
+    }
+}
+
+impl fmt::Debug for NatsServerSetup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NatsServerSetup")
+            .field("max_payload", &self.max_payload)
+            .finish_non_exhaustive()
+    }
+}
+
+impl NatsServer {
+    /// Starts a server that allows everything.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, naming the command that fetches it, when there is no nats-server; those of
+    /// starting a process otherwise.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future kills the server.
+    pub async fn start() -> io::Result<Self> {
+        Self::start_with(&NatsServerSetup::default()).await
+    }
+
+    /// Starts a server.
+    ///
+    /// # Errors
+    ///
+    /// As [`NatsServer::start`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future kills the server.
+    pub async fn start_with(setup: &NatsServerSetup) -> io::Result<Self> {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let serial = STARTED.fetch_add(1, Ordering::Relaxed);
+        let directory = env::temp_dir().join(format!("rr-nats-{}-{serial}", std::process::id()));
+        fs::create_dir_all(&directory)?;
+        let text = setup.text();
+        let config = (!text.is_empty()).then(|| directory.join("server.conf"));
+        if let Some(path) = &config {
+            fs::write(path, text)?;
+        }
+        let child = spawn(&directory, config.as_deref(), None)?;
+        let mut server = Self { child, port: 0, cluster_port: 0, directory, config };
+        (server.port, server.cluster_port) = server.announced_ports().await?;
+        server.listening().await?;
+        Ok(server)
+    }
+
+    /// Starts a cluster of servers that know each other, on this machine.
+    ///
+    /// Its members announce each other to clients; interest in subjects spreads among them within
+    /// milliseconds, so that a test waits for an answer, not for a time.
+    ///
+    /// # Errors
+    ///
+    /// As [`NatsServer::start`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future kills the servers.
+    pub async fn start_cluster(members: usize) -> io::Result<Vec<Self>> {
+        let mut servers: Vec<Self> = Vec::new();
+        for at in 0..members {
+            let routes: Vec<_> = servers
+                .iter()
+                .map(|server| format!("nats://127.0.0.1:{}", server.cluster_port))
+                .collect();
+            let lines = format!(
+                "server_name: n{at}\ncluster {{ name: rr, listen: \"127.0.0.1:-1\", routes: {routes:?} }}"
+            );
+            let setup = NatsServerSetup::default().with_lines(&lines);
+            servers.push(Self::start_with(&setup).await?);
+        }
+        Ok(servers)
+    }
+
+    /// Returns the URL, `nats://127.0.0.1:port`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("nats://{}", self.address())
+    }
+
+    /// Returns the address, which outlives a restart.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// Kills the server at once, as a crash would.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system.
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.child.kill()?;
+        self.child.wait().map(drop)
+    }
+
+    /// Starts the server again on the same port; kills it first if it runs.
+    ///
+    /// # Errors
+    ///
+    /// As [`NatsServer::start`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Can be called again.
+    pub async fn restart(&mut self) -> io::Result<()> {
+        if self.child.try_wait()?.is_none() {
+            self.kill()?;
+        }
+        self.child = spawn(&self.directory, self.config.as_deref(), Some(self.port))?;
+        self.listening().await
+    }
+
+    /// Stops the process without ending it (SIGSTOP): its connections stay open and say nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of running `kill`.
+    pub fn pause(&self) -> io::Result<()> {
+        self.signal("-STOP")
+    }
+
+    /// Lets a paused process go on (SIGCONT).
+    ///
+    /// # Errors
+    ///
+    /// Those of running `kill`.
+    pub fn resume(&self) -> io::Result<()> {
+        self.signal("-CONT")
+    }
+
+    /// Replaces the configuration and tells the server to read it (SIGHUP).
+    ///
+    /// # Errors
+    ///
+    /// Those of writing a file and of running `kill`; `InvalidInput` when the server was started
+    /// without a configuration.
+    pub fn reload(&self, setup: &NatsServerSetup) -> io::Result<()> {
+        let path = self.config.as_ref().ok_or(io::ErrorKind::InvalidInput)?;
+        fs::write(path, setup.text())?;
+        self.signal("-HUP")
+    }
+
+    fn signal(&self, name: &str) -> io::Result<()> {
+        let status = Command::new("kill").arg(name).arg(self.child.id().to_string()).status()?;
+        if status.success() { Ok(()) } else { Err(io::Error::other("kill failed")) }
+    }
+
+    /// Reads the ports from the file that the server writes.
+    async fn announced_ports(&mut self) -> io::Result<(u16, u16)> {
+        for _ in 0..START_MAX.as_millis() / LOOK.as_millis() {
+            self.still_runs()?;
+            for entry in fs::read_dir(&self.directory)? {
+                let path = entry?.path();
+                if path.extension().is_some_and(|extension| extension == "ports") {
+                    if let Some(ports) = read_ports(&path) {
+                        return Ok(ports);
+                    }
+                }
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Err(io::Error::new(io::ErrorKind::TimedOut, "nats-server announced no port"))
+    }
+
+    async fn listening(&mut self) -> io::Result<()> {
+        for _ in 0..START_MAX.as_millis() / LOOK.as_millis() {
+            self.still_runs()?;
+            if TcpStream::connect(self.address()).await.is_ok() {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Err(io::Error::new(io::ErrorKind::TimedOut, "nats-server does not listen"))
+    }
+
+    fn still_runs(&mut self) -> io::Result<()> {
+        match self.child.try_wait()? {
+            None => Ok(()),
+            Some(status) => Err(io::Error::other(format!("nats-server ended: {status}"))),
+        }
+    }
+}
+
+impl Drop for NatsServer {
+    fn drop(&mut self) {
+        // A server that is gone already is what is wanted.
+        let _ = self.kill();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+impl fmt::Debug for NatsServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pid = self.child.id();
+        f.debug_struct("NatsServer").field("url", &self.url()).field("pid", &pid).finish()
+    }
+}
+
+fn spawn(directory: &Path, config: Option<&Path>, port: Option<u16>) -> io::Result<Child> {
+    let mut command = Command::new(binary()?);
+    command.args(["-a", "127.0.0.1", "-p"]);
+    command.arg(port.map_or_else(|| "-1".to_owned(), |port| port.to_string()));
+    command.arg("--ports_file_dir").arg(directory);
+    if let Some(path) = config {
+        command.arg("-c").arg(path);
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+}
+
+fn binary() -> io::Result<PathBuf> {
+    if let Some(path) = env::var_os("RR_NATS_SERVER") {
+        return Ok(path.into());
+    }
+    let on_path = env::var_os("PATH");
+    let on_path = on_path.iter().flat_map(env::split_paths);
+    let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/nats-server");
+    let name = format!("nats-server{}", env::consts::EXE_SUFFIX);
+    let mut candidates = on_path.chain([fetched]).map(|directory| directory.join(&name));
+    candidates.find(|path| path.is_file()).ok_or_else(|| {
+        let text = "there is no nats-server: run `cargo xtask fetch nats`, or set RR_NATS_SERVER";
+        io::Error::new(io::ErrorKind::NotFound, text)
+    })
+}
+
+/// Reads `{"nats":["nats://127.0.0.1:4222"]}`, and `cluster` beside it; `None` while the file is
+/// half written.
+fn read_ports(path: &Path) -> Option<(u16, u16)> {
+    let document: serde_json::Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+    let port = |key: &str| document[key][0].as_str()?.rsplit_once(':')?.1.parse().ok();
+    Some((port("nats")?, port("cluster").unwrap_or(0)))
+}

@@ -1,0 +1,42 @@
+//! Debian's packages, unpacked below a folder and not installed.
+
+use std::fs;
+use std::path::Path;
+
+use crate::command::{Outcome, command, run, succeeds};
+
+/// Downloads packages and unpacks them into `folder`, which is emptied first.
+pub(crate) fn unpack(packages: &[&str], folder: &Path) -> Outcome {
+    if !succeeds(&mut command("dpkg", ["--version"])) {
+        return Err("there is no dpkg: Debian's packages are for Debian".to_owned());
+    }
+    empty(folder)?;
+    let download = || {
+        let mut apt = command("apt-get", ["download", "--quiet=2"]);
+        // Its own user may not write here, of which it would warn.
+        apt.args(["--option", "APT::Sandbox::User=root"]);
+        run(apt.args(packages).current_dir(folder))
+    };
+    // A machine that never asked has no list of packages, or an old one.
+    if download().is_err() {
+        run(&mut command("apt-get", ["update", "--quiet=2"]))?;
+        download()?;
+    }
+    let archives =
+        fs::read_dir(folder).map_err(|error| format!("cannot list a folder: {error}"))?;
+    for archive in archives.filter_map(Result::ok).map(|entry| entry.path()) {
+        if archive.extension().is_some_and(|extension| extension == "deb") {
+            println!("{}", archive.file_name().unwrap_or_default().to_string_lossy());
+            run(command("dpkg", ["-x"]).arg(&archive).arg(folder))?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes a folder empty, or makes it.
+pub(crate) fn empty(folder: &Path) -> Outcome {
+    // It fails when there is none, which is as good.
+    let _ = fs::remove_dir_all(folder);
+    fs::create_dir_all(folder)
+        .map_err(|error| format!("cannot create {}: {error}", folder.display()))
+}
