@@ -5,7 +5,7 @@
 mod support;
 
 use rr_nats::{NatsRequester, NatsState};
-use rr_spi::{Code, Delivery};
+use rr_spi::{Code, Delivery, Requester as _};
 use rr_testkit::{NatsServer, NatsServerSetup};
 use support::*;
 
@@ -65,6 +65,32 @@ async fn a_member_that_dies_is_replaced_by_one_that_it_announced() {
     answered(&client).await;
     assert_eq!(client.stats().connects, 2);
     assert_eq!(client.state(), NatsState::Connected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_recover_on_another_member_when_theirs_is_killed_under_load() {
+    let mut cluster = NatsServer::start_cluster(3).await.unwrap();
+    let counted = Counted::default();
+    let _server = rr_nats::serve(&cluster[1].url(), counted.routes()).await.unwrap();
+    let hosts = [cluster[0].address().to_string(), cluster[2].address().to_string()].join(",");
+    let client = client(&format!("nats://{hosts}")).await;
+    let warm = async {
+        // Interest in the target spreads over the routes.
+        let warm = async || client.request(&within(2_000), request("svc.count", "warm-up ")).await;
+        while warm().await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(10_000).race(warm).await.unwrap();
+    let workers = counted.drive(&client, 300);
+    while counted.ran() < 200 {
+        tokio::task::yield_now().await;
+    }
+    cluster[0].kill().unwrap();
+    let tally = counted.check(workers.join_all().await);
+    assert!(tally.answered > 1000, "callers did not recover: {tally:?}");
+    assert_eq!(client.state(), NatsState::Connected);
+    assert_eq!(client.stats().in_flight, 0);
 }
 
 #[tokio::test]

@@ -2,8 +2,7 @@
 
 mod support;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rr_nats::{NatsConfig, NatsRequester, NatsState};
@@ -159,44 +158,14 @@ async fn a_call_waits_for_the_connection_when_it_may() {
     assert_eq!(told(waiting.await.unwrap()), expected);
 }
 
-/// Runs of each call, by the number in its body.
-type Runs = Arc<Mutex<HashMap<String, u32>>>;
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deliveries_agree_with_the_handler_under_cuts_and_crashes() {
     let mut nats = nats().await;
     let proxy = TcpProxy::start(nats.address()).await.unwrap();
-    let runs: Runs = Arc::default();
-    let counted = runs.clone();
-    let routes = route("svc.count", move |_, request| {
-        let call = String::from_utf8(request.body[..8].to_vec()).unwrap();
-        *counted.lock().unwrap().entry(call).or_default() += 1;
-        async move { Ok(Response::new(request.body)) }
-    });
-    let _server = rr_nats::serve(&nats.url(), routes).await.unwrap();
+    let counted = Counted::default();
+    let _server = rr_nats::serve(&nats.url(), counted.routes()).await.unwrap();
     let client = client(&format!("nats://{}", proxy.address())).await;
-    let mut workers = tokio::task::JoinSet::new();
-    for worker in 0..16 {
-        let client = client.clone();
-        workers.spawn(async move {
-            let mut outcomes = Vec::new();
-            for call in 0..400 {
-                let mut body = format!("{worker:03}-{call:04}").into_bytes();
-                if call % 8 == 0 {
-                    body.resize(100_000, b'x');
-                }
-                let key = String::from_utf8(body[..8].to_vec()).unwrap();
-                let request = request("svc.count", body);
-                let outcome = client.request(&within(20_000), request).await;
-                let delivery = outcome.as_ref().err().map(rr_spi::Error::delivery);
-                if delivery == Some(Delivery::NotSent) {
-                    let _ = client.ready(&within(20_000)).await;
-                }
-                outcomes.push((key, outcome.map(drop).map_err(|error| error.delivery())));
-            }
-            outcomes
-        });
-    }
+    let workers = counted.drive(&client, 400);
     for round in 0..20 {
         while client.state() != NatsState::Connected && !workers.is_empty() {
             tokio::task::yield_now().await;
@@ -208,25 +177,8 @@ async fn deliveries_agree_with_the_handler_under_cuts_and_crashes() {
             proxy.cut();
         }
     }
-    let (mut answered, mut unknown, mut unexecuted) = (0, 0, 0);
-    let outcomes: Vec<_> = workers.join_all().await.into_iter().flatten().collect();
-    let runs = runs.lock().unwrap();
-    for (call, outcome) in outcomes {
-        let ran = runs.get(&call).copied().unwrap_or(0);
-        assert!(ran <= 1, "{call} ran {ran} times");
-        match outcome {
-            Ok(()) | Err(Delivery::Processed) => assert_eq!((answered, ran).1, 1, "{call}"),
-            Err(Delivery::NotSent | Delivery::Rejected) => assert_eq!(ran, 0, "{call}: a lie"),
-            Err(_) => {}
-        }
-        match outcome {
-            Ok(()) => answered += 1,
-            Err(Delivery::Unknown) => unknown += 1,
-            Err(_) => unexecuted += 1,
-        }
-    }
-    println!("{answered} answered, {unknown} unknown, {unexecuted} unexecuted");
-    assert!(answered > 100 && unknown > 10, "{answered} {unknown} {unexecuted}");
+    let tally = counted.check(workers.join_all().await);
+    assert!(tally.answered > 100 && tally.unknown > 10, "{tally:?}");
     assert_eq!(client.stats().in_flight, 0);
 }
 
@@ -243,7 +195,7 @@ async fn a_stalled_server_keeps_no_call_beyond_its_deadline_and_runs_none_after_
     let client = client(&nats.url()).await;
     nats.pause().unwrap();
     let mut calls = tokio::task::JoinSet::new();
-    for _ in 0..400 {
+    for _ in 0..1500 {
         let client = client.clone();
         calls.spawn(async move {
             let start = tokio::time::Instant::now();

@@ -97,7 +97,7 @@ impl Routes {
         self.add(route, Entry { responder, middleware: Arc::default(), declared, marks: true })
     }
 
-    /// Adds a responder that sets the mark itself, with [`Context::mark`].
+    /// Adds a responder that sets the mark itself, with [`Context::mark_ran`] or [`Context::pass`].
     ///
     /// For wrappers that still answer for themselves after they were entered: decoding, bridges.
     ///

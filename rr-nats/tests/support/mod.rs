@@ -2,6 +2,11 @@
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
+mod counted;
+
+#[allow(unused_imports, reason = "each test uses a part of it")]
+pub use counted::Counted;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
