@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::service::ServiceExt as _;
 use async_nats::{Client, HeaderMap, Subscriber};
 use bytes::Bytes;
 use futures_core::Stream as _;
@@ -74,6 +75,33 @@ async fn raw(url: &str, subject: &'static str, answer: Answer) -> Result<Call, B
             } else {
                 client.request(subject, body).await
             };
+            assert_eq!(reply.expect("the call is answered").payload.len(), sent);
+        })
+    }))
+}
+
+/// The client library's own service API, one request at a time as its documentation shows.
+async fn service(url: &str) -> Result<Call, BoxError> {
+    let responder = async_nats::connect(url).await?;
+    let service = responder.service_builder().start("bench", "1.0.0").await?;
+    let mut endpoint = service.endpoint("raw.service").await?;
+    responder.flush().await?;
+    tokio::spawn(async move {
+        // The service ends when it is dropped.
+        let _service = service;
+        let mut next =
+            async || std::future::poll_fn(|cx| Pin::new(&mut endpoint).poll_next(cx)).await;
+        while let Some(request) = next().await {
+            let body = request.message.payload.clone();
+            let _ = request.respond(Ok(body)).await;
+        }
+    });
+    let client = async_nats::connect(url).await?;
+    Ok(Arc::new(move |body| {
+        let client = client.clone();
+        Box::pin(async move {
+            let sent = body.len();
+            let reply = client.request("raw.service", body).await;
             assert_eq!(reply.expect("the call is answered").payload.len(), sent);
         })
     }))
@@ -155,6 +183,7 @@ async fn main() -> Result<(), BoxError> {
         ("raw, headers", raw(&url, "raw.headers", Answer::InLoopWithHeader).await?),
         ("raw, in loop", raw(&url, "raw.loop", Answer::InLoop).await?),
         ("raw, spawned", raw(&url, "raw.spawned", Answer::Spawned).await?),
+        ("raw, service", service(&url).await?),
     ];
     println!("allocations per call, one at a time, both sides");
     for (name, call) in &contenders {

@@ -22,6 +22,10 @@ use crate::wire::{Token, cancel_subject, decode_reply, encode_request};
 /// Room for replies that nobody waits for any more, beside those that somebody does.
 const STRAYS: usize = 1024;
 
+/// Most replies that wait to be looked at, whatever may be in flight: a channel takes no more than
+/// an eighth of the address space, and a million is more than any server sends at once.
+const INCOMING_MAX: usize = 1 << 20;
+
 /// Sends requests over NATS; cloning it shares its one connection.
 ///
 /// # Examples
@@ -103,7 +107,7 @@ impl NatsRequester {
         let setup = LinkSetup {
             config: config.connection.clone(),
             prefix: endpoint.prefix.clone(),
-            incoming_max: config.in_flight_max.saturating_add(STRAYS),
+            incoming_max: config.in_flight_max.saturating_add(STRAYS).min(INCOMING_MAX),
         };
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy::new());
         let dialer = Dialer::new(setup, endpoint.addresses, Arc::clone(&entropy));

@@ -232,6 +232,22 @@ async fn serving_without_a_server_fails_and_connecting_does_not() {
 }
 
 #[tokio::test]
+async fn without_a_queue_group_a_refusal_proves_nothing() {
+    let nats = nats().await;
+    let intake = rr_spi::IntakeConfig::default().with_in_flight_max(0);
+    for (queue, expected) in [(Some("q"), Delivery::Rejected), (None, Delivery::Unknown)] {
+        let config =
+            NatsServerConfig::default().with_intake(&intake).with_queue(queue.map(str::to_owned));
+        let routes = route("svc.echo", echo);
+        let server = rr_nats::serve_with(&nats.url(), routes, config).await.unwrap();
+        let client = client(&nats.url()).await;
+        let error = call(&client, &within(5000), "svc.echo").await.unwrap_err();
+        assert_eq!((error.code(), error.delivery()), (Code::ResourceExhausted, expected));
+        server.shutdown(Duration::from_secs(5)).await;
+    }
+}
+
+#[tokio::test]
 async fn two_servers_of_one_queue_group_share_and_without_one_both_answer() {
     let nats = nats().await;
     let counts = [Count::new(), Count::new()];

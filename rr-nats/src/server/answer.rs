@@ -30,6 +30,9 @@ pub(super) struct Known {
     counters: Option<Arc<Counters>>,
 }
 
+/// Longest reply subject in bytes; a server takes lines of 4096, and inboxes are far shorter.
+const REPLY_BYTES_MAX: usize = 1024;
+
 impl Known {
     pub(super) fn of(site: &Site, target: Target) -> Self {
         Self { counters: site.endpoints.of(&target), target }
@@ -39,7 +42,9 @@ impl Known {
 impl Arrived {
     /// Reads a message; `None` when nobody waits for a reply.
     pub(super) fn read(site: &Site, known: Option<&Known>, message: Message) -> Option<Self> {
-        let Some(reply) = message.reply else {
+        // A reply to a subject longer than this would break the server's limit of a line, and the
+        // server would close the connection: such a message is as good as one without.
+        let Some(reply) = message.reply.filter(|reply| reply.len() <= REPLY_BYTES_MAX) else {
             site.counts.without_reply();
             return None;
         };
@@ -80,6 +85,10 @@ impl Arrived {
                 Ok(request) => site.intake.handle(&ctx, request).await,
                 Err(error) => Err(error),
             };
+            // Without a queue group every server gets the request: that this one refused it proves
+            // nothing of the others.
+            let shared = site.config.queue.is_none();
+            let outcome = outcome.map_err(|error| if shared { unproven(error) } else { error });
             if let Some(counters) = counters {
                 counters.count(start.elapsed(), &outcome);
             }
@@ -94,6 +103,17 @@ impl Arrived {
         };
         (answer, handle, key)
     }
+}
+
+/// Makes a refusal say that the handler may have run, elsewhere.
+fn unproven(error: Error) -> Error {
+    if !error.delivery().is_unexecuted() {
+        return error;
+    }
+    let text = error.message().to_owned();
+    Error::failure(error.code(), Delivery::Unknown, error.reason().cloned(), text)
+        .with_headers(error.headers().clone())
+        .with_retry(error.retry())
 }
 
 fn target(prefix: &str, subject: &str) -> Result<Target, Error> {

@@ -31,7 +31,9 @@ pub(super) struct Cancels {
 
 #[derive(Debug, Default)]
 struct Table {
-    calls: HashMap<u64, CancelHandle>,
+    calls: HashMap<u64, (u64, CancelHandle)>,
+    /// Tells one call of a key from the next.
+    entries: u64,
     dead: HashSet<u64>,
     /// Oldest first.
     deaths: VecDeque<(Instant, u64)>,
@@ -47,28 +49,36 @@ impl Cancels {
         self.tombstones.load(Ordering::Acquire) > 0 && self.lock().dead.contains(&key)
     }
 
-    /// Keeps the handle of a call that has to wait; hands it back when another call has the same
-    /// reply subject, as foreign peers may: then neither's end may end the other.
-    pub(super) fn register(&self, key: u64, handle: CancelHandle) -> Option<CancelHandle> {
+    /// Keeps the handle of a call that has to wait, and returns its entry; hands it back when
+    /// another call has the same reply subject, as foreign peers may: then neither's end may end
+    /// the other.
+    pub(super) fn register(&self, key: u64, handle: CancelHandle) -> Result<u64, CancelHandle> {
         let mut table = self.lock();
         if table.dead.contains(&key) {
             drop(table);
             self.end(&handle);
-            return Some(handle);
+            return Err(handle);
         }
+        table.entries += 1;
+        let own = table.entries;
         match table.calls.entry(key) {
-            Entry::Occupied(_) => Some(handle),
+            Entry::Occupied(_) => Err(handle),
             Entry::Vacant(free) => {
-                free.insert(handle);
-                None
+                free.insert((own, handle));
+                Ok(own)
             }
         }
     }
 
-    /// Forgets a call that is done.
-    pub(super) fn finish(&self, key: u64) {
-        let handle = self.lock().calls.remove(&key);
-        if let Some(handle) = handle {
+    /// Forgets a call that is done, unless a later one has taken its key.
+    pub(super) fn finish(&self, key: u64, own: u64) {
+        let mut table = self.lock();
+        let call = match table.calls.entry(key) {
+            Entry::Occupied(entry) if entry.get().0 == own => Some(entry.remove()),
+            _ => None,
+        };
+        drop(table);
+        if let Some((_, handle)) = call {
             handle.cancel_with(Cause::Finished);
         }
     }
@@ -82,7 +92,7 @@ impl Cancels {
             self.tombstones.store(table.dead.len(), Ordering::Release);
         }
         drop(table);
-        if let Some(handle) = handle {
+        if let Some((_, handle)) = handle {
             self.end(&handle);
         }
     }
@@ -129,7 +139,7 @@ mod tests {
     async fn a_cancel_ends_its_call_before_and_after_it_came() {
         let cancels = Cancels::default();
         let (ctx, handle) = Context::background().child();
-        assert!(cancels.register(1, handle).is_none());
+        assert!(cancels.register(1, handle).is_ok());
         cancels.cancel(1);
         assert_eq!(ctx.cause(), Some(Cause::Cancelled));
 
@@ -145,14 +155,19 @@ mod tests {
     async fn two_calls_of_one_reply_subject_do_not_end_each_other() {
         let cancels = Cancels::default();
         let (first, handle) = Context::background().child();
-        assert!(cancels.register(1, handle).is_none());
+        let own = cancels.register(1, handle).unwrap();
         let (second, handle) = Context::background().child();
-        let handle = cancels.register(1, handle).unwrap();
+        let handle = cancels.register(1, handle).unwrap_err();
         assert_eq!((first.cause(), second.cause()), (None, None));
         drop(handle);
         assert_eq!(first.cause(), None);
-        cancels.finish(1);
+        cancels.finish(1, own);
         assert_eq!(first.cause(), Some(Cause::Finished));
+        // A call that was cancelled has given its key up: its end is not the next one's.
+        let (third, handle) = Context::background().child();
+        let _ = cancels.register(1, handle).unwrap();
+        cancels.finish(1, own);
+        assert_eq!(third.cause(), None);
     }
 
     #[tokio::test(flavor = "current_thread")]

@@ -141,13 +141,13 @@ impl<F: Future<Output = ()> + Send + 'static> Feed<F> {
             let own = site.cancels.register(key, handle);
             poll_fn(|cx| poll(&mut answer, cx)).await;
             match own {
-                Some(handle) => handle.cancel_with(Cause::Finished),
-                None => site.cancels.finish(key),
+                Err(handle) => handle.cancel_with(Cause::Finished),
+                Ok(entry) => site.cancels.finish(key, entry),
             }
             drop(answer);
             drop(running);
         };
-        if self.site.tasks.now() > self.site.config.in_flight_max + REFUSALS_MAX {
+        if self.site.tasks.now() > self.site.config.in_flight_max.saturating_add(REFUSALS_MAX) {
             rest.await;
         } else {
             tokio::spawn(rest);

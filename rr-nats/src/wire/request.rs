@@ -47,6 +47,8 @@ pub(crate) fn encode_request(
 #[derive(Debug, Default)]
 pub(crate) struct Head<'a> {
     call: CallHeader,
+    has_call: bool,
+    has_key: bool,
     request_id: Option<&'a str>,
     traceparent: Option<&'a str>,
     tracestate: Option<&'a str>,
@@ -95,11 +97,14 @@ impl<'a> Head<'a> {
         let first = values.first().map(HeaderValue::as_str);
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         if is(RR) {
+            // Names are folded here and not by the library: one in another case is a repetition.
+            once(RR, &mut self.has_call)?;
             self.call = CallHeader::decode(only(RR, values)?)?;
             if self.idempotency == Idempotency::Unspecified {
                 self.idempotency = self.call.idempotency.clone();
             }
         } else if is(IDEMPOTENCY_KEY) {
+            once(IDEMPOTENCY_KEY, &mut self.has_key)?;
             let key = decode_idempotency_key(only(IDEMPOTENCY_KEY, values)?)?;
             self.idempotency = Idempotency::Keyed(key);
         } else if is(REQUEST_ID) {
@@ -125,13 +130,20 @@ impl<'a> Head<'a> {
     }
 }
 
+/// Notes that a header is there; a second one is refused.
+fn once(name: &str, seen: &mut bool) -> Result<(), Error> {
+    if std::mem::replace(seen, true) { Err(repeated(name)) } else { Ok(()) }
+}
+
+fn repeated(name: &str) -> Error {
+    let text = format!("repeated header {name}");
+    Error::failure(Code::InvalidArgument, Delivery::Rejected, None, text)
+}
+
 fn only<'a>(name: &str, values: &'a [HeaderValue]) -> Result<&'a str, Error> {
     match values {
         [only] => Ok(only.as_str()),
-        _ => {
-            let text = format!("repeated header {name}");
-            Err(Error::failure(Code::InvalidArgument, Delivery::Rejected, None, text))
-        }
+        _ => Err(repeated(name)),
     }
 }
 
@@ -144,6 +156,23 @@ mod tests {
 
     fn request() -> Request {
         Request::new(Target::try_from("t").unwrap(), "")
+    }
+
+    #[test]
+    fn a_header_of_ours_in_two_cases_is_repeated() {
+        for (name, folded, value) in
+            [("rr", "RR", "t=1"), ("idempotency-key", "Idempotency-Key", "a")]
+        {
+            let mut map = HeaderMap::new();
+            map.insert(name, value);
+            assert!(decode_request(&map).is_ok());
+            map.insert(folded, value);
+            let error = decode_request(&map).unwrap_err();
+            assert_eq!(
+                (error.code(), error.delivery()),
+                (Code::InvalidArgument, Delivery::Rejected)
+            );
+        }
     }
 
     #[test]
