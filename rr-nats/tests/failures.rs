@@ -164,7 +164,12 @@ async fn deliveries_agree_with_the_handler_under_cuts_and_crashes() {
     let proxy = TcpProxy::start(nats.address()).await.unwrap();
     let counted = Counted::default();
     let _server = rr_nats::serve(&nats.url(), counted.routes()).await.unwrap();
-    let client = client(&format!("nats://{}", proxy.address())).await;
+    // Twenty connections in a row that live for milliseconds: the pauses would grow.
+    let mut config = NatsConfig::default();
+    config.connection.reconnect_delay_max = Duration::from_millis(20);
+    let url = format!("nats://{}", proxy.address());
+    let client = NatsRequester::connect_with(&url, config).await.unwrap();
+    client.ready(&within(10_000)).await.unwrap();
     let workers = counted.drive(&client, 400);
     for round in 0..20 {
         while client.state() != NatsState::Connected && !workers.is_empty() {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rr_spi::{Entropy, Error};
+use tokio::time::Instant;
 
 use super::backoff;
 use super::link::{Link, LinkSetup};
@@ -21,16 +22,19 @@ pub(crate) struct Dialer {
     of_url: usize,
     next: usize,
     failures: u32,
+    /// When the last connection was made, until it is known what became of it.
+    opened: Option<Instant>,
 }
 
 impl Dialer {
     pub(crate) fn new(setup: LinkSetup, addresses: Vec<String>, entropy: Arc<dyn Entropy>) -> Self {
         let of_url = addresses.len();
-        Self { setup, entropy, addresses, of_url, next: 0, failures: 0 }
+        Self { setup, entropy, addresses, of_url, next: 0, failures: 0, opened: None }
     }
 
     /// Makes one attempt, at the address whose turn it is.
     pub(crate) async fn dial(&mut self) -> Result<Link, Error> {
+        self.settle();
         let address = self.addresses[self.next % self.addresses.len()].clone();
         self.next = (self.next + 1) % self.addresses.len();
         // Boxed: the library's connecting takes many kilobytes, once in a long while.
@@ -38,7 +42,7 @@ impl Dialer {
         let opened = Box::pin(Link::open(&self.setup, &address, unique)).await;
         match &opened {
             Ok(link) => {
-                self.failures = 0;
+                self.opened = Some(Instant::now());
                 self.learn(&link.announced());
             }
             Err(_) => self.failures = self.failures.saturating_add(1),
@@ -58,8 +62,18 @@ impl Dialer {
         Err(first.unwrap_or_else(crate::error::not_connected))
     }
 
+    /// Counts the last connection: one that did not live as long as the longest pause was of no
+    /// use, and making such ones without a pause would be a storm.
+    fn settle(&mut self) {
+        if let Some(opened) = self.opened.take() {
+            let lived = opened.elapsed() >= self.setup.config.reconnect_delay_max;
+            self.failures = if lived { 0 } else { self.failures.saturating_add(1) };
+        }
+    }
+
     /// Returns how long to wait before the next attempt.
-    pub(crate) fn pause(&self) -> Duration {
+    pub(crate) fn pause(&mut self) -> Duration {
+        self.settle();
         let max = self.setup.config.reconnect_delay_max;
         backoff::pause(self.failures, self.addresses.len(), max, &*self.entropy)
     }
