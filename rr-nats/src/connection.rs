@@ -98,6 +98,14 @@ impl Connection {
         up.await
     }
 
+    /// Returns why there is no connection, once an attempt has failed.
+    pub(crate) fn failure(&self) -> Option<Error> {
+        match &*self.shared.lock() {
+            Status::Down(error) => Some(error.clone()),
+            _ => None,
+        }
+    }
+
     pub(crate) fn current(&self) -> Option<Arc<Link>> {
         match &*self.shared.lock() {
             Status::Up(link) if !link.is_lost() => Some(Arc::clone(link)),
@@ -165,6 +173,10 @@ impl Shared {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn is_first(&self) -> bool {
+        matches!(*self.lock(), Status::First)
+    }
+
     fn strays(&self) -> MutexGuard<'_, (u64, u64)> {
         self.strays.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -208,6 +220,8 @@ impl Keeper {
                     alive.cancelled().await;
                     self.0.set(Status::Down(error::not_connected()));
                 }
+                // Calls wait until every address was tried once; the next one may be there.
+                Err(_) if dialer.is_in_first_round() && self.0.is_first() => {}
                 Err(error) => self.0.set(Status::Down(error)),
             }
             tokio::time::sleep(dialer.pause()).await;

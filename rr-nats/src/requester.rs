@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use async_nats::{Message, Subject};
 use rr_spi::{
-    Attempt, Context, Delivery, Entropy, Error, Limits, Location, OsEntropy, Request, Requester,
-    Response, Target, async_trait,
+    Attempt, Code, Context, Delivery, Entropy, Error, Limits, Location, OsEntropy, Request,
+    Requester, Response, Target, async_trait,
 };
 use tokio::sync::Semaphore;
 
@@ -126,14 +126,19 @@ impl NatsRequester {
     ///
     /// # Errors
     ///
-    /// `DeadlineExceeded` or `Canceled`, not sent, when the context ended first.
+    /// Not sent: why the last attempt to connect failed, or `DeadlineExceeded`, when the deadline
+    /// passed first; `Canceled` when the call was cancelled.
     ///
     /// # Cancel safety
     ///
     /// Can be dropped and called again at any time.
     pub async fn ready(&self, ctx: &Context) -> Result<(), Error> {
         let attempt = Attempt::start(ctx, self.0.config.timeout)?;
-        attempt.run(async { self.0.connection.up().await.map(drop) }).await
+        let outcome = attempt.run(async { self.0.connection.up().await.map(drop) }).await;
+        outcome.map_err(|ended| match ended.code() {
+            Code::DeadlineExceeded => self.0.connection.failure().unwrap_or(ended),
+            _ => ended,
+        })
     }
 
     /// Returns whether there is a connection.

@@ -62,6 +62,11 @@ impl Dialer {
         Err(first.unwrap_or_else(crate::error::not_connected))
     }
 
+    /// Tells whether some address was not tried since the last success.
+    pub(crate) fn is_in_first_round(&self) -> bool {
+        (self.failures as usize) < self.addresses.len()
+    }
+
     /// Counts the last connection: one that did not live as long as the longest pause was of no
     /// use, and making such ones without a pause would be a storm.
     fn settle(&mut self) {
