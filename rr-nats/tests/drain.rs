@@ -24,15 +24,16 @@ fn pong(after: Duration) -> Routes {
     })
 }
 
-/// Calls from 32 tasks until told to stop; returns how many were answered and the errors.
+/// Calls from so many tasks until told to stop; returns how many were answered and the errors.
 async fn under_load(
+    callers: usize,
     client: &NatsRequester,
     pause: Duration,
     work: impl Future<Output = ()>,
 ) -> (usize, Vec<String>) {
     let stop = Arc::new(AtomicBool::new(false));
     let mut workers = tokio::task::JoinSet::new();
-    for _ in 0..32 {
+    for _ in 0..callers {
         let (client, stop) = (client.clone(), stop.clone());
         workers.spawn(async move {
             let (mut answered, mut errors) = (0, Vec::new());
@@ -56,20 +57,24 @@ async fn under_load(
 }
 
 async fn drains(pause: Duration, handler: Duration) {
+    drains_of(32, pause, || pong(handler)).await;
+}
+
+async fn drains_of(callers: usize, pause: Duration, routes: impl Fn() -> Routes) {
     let nats = nats().await;
     let url = nats.url();
-    let _stays = rr_nats::serve(&url, pong(handler)).await.unwrap();
+    let _stays = rr_nats::serve(&url, routes()).await.unwrap();
     let client = client(&url).await;
     let rounds = std::env::var("RR_DRAINS").map_or(DRAINS, |rounds| rounds.parse().unwrap());
     let work = async {
         for _ in 0..rounds {
-            let leaves = rr_nats::serve(&url, pong(handler)).await.unwrap();
+            let leaves = rr_nats::serve(&url, routes()).await.unwrap();
             tokio::time::sleep(Duration::from_millis(50)).await;
             let report = leaves.shutdown(Duration::from_secs(10)).await;
             assert_eq!((report.aborted, report.refused), (0, 0), "{report:?}");
         }
     };
-    let (answered, errors) = under_load(&client, pause, work).await;
+    let (answered, errors) = under_load(callers, &client, pause, work).await;
     println!("{rounds} drains, {answered} answered, {} errors", errors.len());
     assert!(errors.is_empty(), "{:?}", &errors[..errors.len().min(5)]);
     assert!(answered > 50);
@@ -78,6 +83,19 @@ async fn drains(pause: Duration, handler: Duration) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drain_under_full_load_loses_nothing() {
     drains(Duration::ZERO, Duration::ZERO).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_of_a_loop_that_is_behind_loses_nothing() {
+    let compute = || {
+        route("svc.ping", |_, request| async move {
+            // About a millisecond of a busy thread, without yielding.
+            let digest = (0..200_000_u32).fold(1, |sum: u32, n| std::hint::black_box(sum ^ n));
+            assert!(request.body.len() < digest as usize + 2);
+            Ok(Response::new("pong"))
+        })
+    };
+    drains_of(256, Duration::ZERO, compute).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -36,6 +36,8 @@ pub(crate) struct Link {
     signals: Arc<Signals>,
     probes: AtomicU64,
     rtt: Duration,
+    /// Whether we have said who we are.
+    guarded: bool,
 }
 
 /// What a connection needs besides its address.
@@ -67,7 +69,8 @@ impl Link {
         let client = connecting.await.map_err(|source| error::connect(address, source))?;
         let probes = AtomicU64::new(0);
         let signals = Arc::clone(signals);
-        let mut link = Self { client, signals, probes, rtt: Duration::ZERO };
+        let guarded = !matches!(setup.config.credentials, NatsCredentials::None);
+        let mut link = Self { client, signals, probes, rtt: Duration::ZERO, guarded };
         let inbox = link.subscribe(format!("{}.*", link.signals.inbox), None).await?;
         tokio::spawn(receive(inbox, Arc::clone(&link.signals)));
         let start = Instant::now();
@@ -103,8 +106,46 @@ impl Link {
         self.signals.proof().inbox_denied
     }
 
-    pub(crate) fn subscriptions_denied(&self) -> Vec<String> {
-        self.signals.proof().subscriptions_denied.clone()
+    /// Returns how often subscribing to a subject was denied.
+    pub(crate) fn denials(&self, subject: &str) -> u64 {
+        self.signals.proof().denials.get(subject).copied().unwrap_or(0)
+    }
+
+    /// Waits until subscribing to a subject has been denied more often than `known`.
+    ///
+    /// The server says so whenever it likes: long after the subscription was made, when a
+    /// permission is taken away.
+    pub(crate) async fn denied(&self, subject: &str, known: u64) {
+        self.until_proof(|| (self.denials(subject) > known).then_some(())).await;
+    }
+
+    /// Waits until `look` finds what it looks for in what the server has said.
+    pub(crate) async fn until_proof<T>(&self, look: impl Fn() -> Option<T>) -> T {
+        loop {
+            let mut proved = pin!(self.signals.proved.notified());
+            proved.as_mut().enable();
+            if let Some(found) = look() {
+                return found;
+            }
+            proved.await;
+        }
+    }
+
+    /// Tells whether the server may deny anything: one that asks nobody who he is allows all.
+    pub(crate) fn may_deny(&self) -> bool {
+        self.guarded || self.client.server_info().auth_required
+    }
+
+    /// Gives the connection up: whoever owns it makes another.
+    pub(crate) fn lose(&self) {
+        self.signals.lose();
+    }
+
+    /// Waits until a command would be taken at once.
+    pub(crate) async fn writable(&self) {
+        let mut sink = self.client.clone();
+        // The place goes back with the sink; whether the connection is over, others find out.
+        let _ = poll_fn(|cx| Pin::new(&mut sink).poll_ready(cx)).await;
     }
 
     /// Returns the last error of the server that is about no subject, such as too many

@@ -1,5 +1,6 @@
 //! What one connection tells by itself: that it is lost, what was denied, what was proved.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -38,7 +39,8 @@ pub(super) struct Proof {
     /// The number of the last probe that came back.
     pub(super) seen: u64,
     pub(super) inbox_denied: bool,
-    pub(super) subscriptions_denied: Vec<String>,
+    /// How often subscribing to a subject was denied.
+    pub(super) denials: BTreeMap<String, u64>,
     /// The last error that is about nothing we know.
     pub(super) complaint: Option<String>,
 }
@@ -126,8 +128,10 @@ impl Signals {
         let mut proof = self.proof();
         if self.token_of(subject) == Some("*") {
             proof.inbox_denied = true;
-        } else if proof.subscriptions_denied.len() < DENIED_MAX {
-            proof.subscriptions_denied.push(subject.to_owned());
+        } else if let Some(denials) = proof.denials.get_mut(subject) {
+            *denials += 1;
+        } else if proof.denials.len() < DENIED_MAX {
+            proof.denials.insert(subject.to_owned(), 1);
         }
         drop(proof);
         self.proved.notify_waiters();

@@ -1,15 +1,18 @@
 //! One request: from its message to its one reply.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use async_nats::{Message, Subject};
 use rr_spi::{
-    CancelHandle, Cause, Code, Context, Delivery, Error, Inbound, Reason, Request, Response, Target,
+    CancelHandle, Code, Context, Delivery, Error, Inbound, Reason, Request, Response, Target,
 };
 use tokio::time::Instant;
 
-use super::Site;
 use super::endpoints::Counters;
+use super::site::Site;
 use crate::connection::{Link, message};
 use crate::wire::{Head, block_len, decode_request, encode_reply, minimal, target_of};
 
@@ -52,9 +55,6 @@ impl Arrived {
         let inbound = head.as_ref().map_or_else(|_| Inbound::default(), Head::inbound);
         let (ctx, handle) = site.intake.context(inbound);
         let key = site.cancels.key(&reply);
-        if site.cancels.is_dead(key) {
-            handle.cancel_with(Cause::Cancelled);
-        }
         let (target, counters) = match known {
             Some(known) => (Ok(known.target.clone()), known.counters.clone()),
             None => {
@@ -93,12 +93,12 @@ impl Arrived {
                 counters.count(start.elapsed(), &outcome);
             }
             if !link.is_lost() {
-                return send(&link, reply, outcome).await;
+                return send(&site, &link, reply, outcome).await;
             }
-            // The caller may still be there, on another server: as long as the call has time, the
-            // reply waits for the next connection.
-            if let Ok(next) = ctx.race(site.next_link()).await {
-                send(&next, reply, outcome).await;
+            // The caller may still be there, on another server: as long as the call has time and
+            // the server lives, the reply waits for the next connection.
+            if let Ok(Ok(next)) = site.life.race(ctx.race(site.next_link())).await {
+                send(&site, &next, reply, outcome).await;
             }
         };
         (answer, handle, key)
@@ -127,7 +127,7 @@ fn target(prefix: &str, subject: &str) -> Result<Target, Error> {
 
 /// Sends the one reply. When it is longer than the server takes, an error that says so; when even
 /// that is, the same without its text.
-async fn send(link: &Link, reply: Subject, outcome: Result<Response, Error>) {
+async fn send(site: &Site, link: &Link, reply: Subject, outcome: Result<Response, Error>) {
     let bytes_max = link.message_bytes_max();
     let failed = outcome.as_ref().err().map(minimal);
     let (mut headers, mut body) = encode_reply(outcome);
@@ -146,7 +146,12 @@ async fn send(link: &Link, reply: Subject, outcome: Result<Response, Error>) {
             (headers, body) = encode_reply(Err(least));
         }
     }
+    let mut publish = pin!(link.publish(message(reply, None, headers, body)));
+    // Also when the server has just ended: what goes at once still goes.
+    if poll_fn(|cx| Poll::Ready(publish.as_mut().poll(cx).is_ready())).await {
+        return;
+    }
     // A reply that cannot leave any more is lost with the connection: the caller, who sees its
     // own end of it or its deadline, says `Unknown`.
-    let _ = link.alive().race(link.publish(message(reply, None, headers, body))).await;
+    let _ = site.life.race(link.alive().race(publish)).await;
 }

@@ -1,124 +1,169 @@
-//! The loop that receives requests of one subscription, and how it ends without losing one.
+//! The loop that receives requests of one subscription and answers them.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::Duration;
+use std::task::{Poll, ready};
 
 use async_nats::{Message, Subscriber};
-use rr_spi::{CancelHandle, Cause, Context, Shutdown, Target};
+use futures_core::Stream as _;
+use rr_spi::{CancelHandle, Cause, Shutdown};
+use tokio::task::coop::{consume_budget, unconstrained};
 
-use super::Site;
 use super::answer::{Arrived, Known};
+use super::first::{First, first};
+use super::site::Site;
+use super::subscribe::Subscribed;
+use super::tasks::{Running, Tasks};
 use crate::config::NatsDispatch;
-use crate::connection::{Link, next};
+use crate::connection::Link;
 
-/// Tasks beside those of requests in flight, for refusals whose reply has to wait; over it the
-/// loop waits as well, instead of starting more.
+/// Tasks beside those of requests in flight, for refusals whose reply has to wait. Over it nothing
+/// more is answered until replies can leave.
 const REFUSALS_MAX: usize = 256;
 
-/// Shortest time for which the rate of requests is looked at before a drain.
-const LOOK: Duration = Duration::from_millis(20);
-
-/// Silence after which a subscription counts as quiet: far more than a message takes through a
-/// local network.
-const QUIET: Duration = Duration::from_millis(30);
-
-/// What may be on its way here although nothing came while we looked.
-const SLACK_MIN: u64 = 32;
+/// Requests that wait, with their time running, for the loop to come to them. As many again may
+/// wait in the client library.
+const WAITING_MAX: usize = 64 * 1024;
 
 /// Takes a request apart into its answer, what cancels it, and its key.
 type Split<F> = fn(Arrived, Arc<Site>, Arc<Link>) -> (F, CancelHandle, u64);
 
 /// One subscription of a server on one connection; `F` is the future that answers a request.
 pub(super) struct Feed<F> {
-    site: Arc<Site>,
-    link: Arc<Link>,
-    subscriber: Subscriber,
+    pub(super) site: Arc<Site>,
+    pub(super) link: Arc<Link>,
+    subject: String,
+    pub(super) subscriber: Subscriber,
     /// The one target of the subscription, if it has one.
     known: Option<Known>,
     answer: Split<F>,
     /// How many messages the subscription has brought.
-    taken: u64,
+    pub(super) taken: u64,
+    /// What it has brought and what is not yet answered.
+    waiting: VecDeque<Arrived>,
+    /// Whether the subscription is over.
+    ended: bool,
     /// Memory for one answer, used again as long as answers need not wait.
     spare: Option<Pin<Box<Option<F>>>>,
 }
 
 /// Answers the requests of a subscription until its connection is lost, or until a drain is done.
+///
+/// `busy` is its place among the subscriptions of the connection to which something may still come.
 pub(super) async fn consume(
     site: Arc<Site>,
     link: Arc<Link>,
-    subscriber: Subscriber,
-    known: Option<Target>,
+    subscribed: Subscribed,
     shutdown: Shutdown,
+    (quiet, busy): (Tasks, Running),
 ) {
-    let known = known.map(|target| Known::of(&site, target));
-    let (answer, taken, spare) = (Arrived::split as Split<_>, 0, None);
-    Feed { site, link, subscriber, known, answer, taken, spare }.run(&shutdown).await;
+    let Subscribed { subject, subscriber, target } = subscribed;
+    let known = target.map(|target| Known::of(&site, target));
+    let mut feed = Feed {
+        site,
+        link,
+        subject,
+        subscriber,
+        known,
+        answer: Arrived::split,
+        taken: 0,
+        waiting: VecDeque::new(),
+        ended: false,
+        spare: None,
+    };
+    feed.run(&shutdown, busy, &quiet).await;
 }
 
 impl<F: Future<Output = ()> + Send + 'static> Feed<F> {
-    async fn run(mut self, shutdown: &Shutdown) {
-        while let Some(message) = shutdown.until_draining(next(&mut self.subscriber)).await {
-            let Some(message) = message else { return };
-            self.take(message).await;
+    async fn run(&mut self, shutdown: &Shutdown, busy: Running, quiet: &Tasks) {
+        let alive = self.link.alive().clone();
+        // The library notices much later than we do that a connection is lost.
+        let served = shutdown.until_draining(alive.race(self.serve())).await;
+        if served.is_none() {
+            let _ = alive.race(self.leave(busy, quiet)).await;
         }
-        self.drain().await;
+        self.finish();
     }
 
-    /// Leaves the queue group without losing a request that the server has sent here.
-    ///
-    /// Leaving at once loses what is on its way: the library forgets the subscription before the
-    /// server does. So first the server is told to stop after a number of messages that both
-    /// count, larger than what can be on its way at the rate that was just seen. Then that number
-    /// comes, or there is silence, and leaving loses nothing.
-    async fn drain(&mut self) {
-        let look = LOOK.max(self.link.rtt() * 2);
-        let before = self.taken;
-        if self.take_for(look).await {
-            return;
-        }
-        let slack = SLACK_MIN + 4 * (self.taken - before);
-        if self.subscriber.unsubscribe_after(self.taken + slack).await.is_err() {
-            return;
-        }
-        let quiet = QUIET.max(self.link.rtt() * 2);
+    /// Answers requests until the subscription ends. When the server denies the subscription, at
+    /// whatever moment, it is asked for again every so often.
+    async fn serve(&mut self) {
+        let mut denials = 0;
         loop {
-            let silence = Context::background().with_timeout(quiet);
-            match silence.race(next(&mut self.subscriber)).await {
-                Ok(Some(message)) => self.take(message).await,
-                Ok(None) => return,
-                Err(_) => break,
-            }
-        }
-        // One subscription after the other: any other traffic at this moment would make the
-        // library forget this one before the server has.
-        let site = Arc::clone(&self.site);
-        let _turn = site.leaving.acquire().await;
-        if self.subscriber.drain().await.is_ok() {
-            while let Some(message) = next(&mut self.subscriber).await {
-                self.take(message).await;
-            }
+            let (link, subject) = (Arc::clone(&self.link), self.subject.clone());
+            let site = Arc::clone(&self.site);
+            let again = site.resubscribe(&link, &subject, denials);
+            let First::One((subscriber, known)) = first(again, self.answer_all()).await else {
+                return;
+            };
+            self.collect_ready();
+            (self.subscriber, self.taken, self.ended) = (subscriber, 0, false);
+            denials = known;
         }
     }
 
-    /// Takes what comes within a time; tells whether the subscription has ended.
-    async fn take_for(&mut self, time: Duration) -> bool {
-        let limit = Context::background().with_timeout(time);
-        while let Ok(message) = limit.race(next(&mut self.subscriber)).await {
-            match message {
-                Some(message) => self.take(message).await,
-                None => return true,
+    /// Answers requests until the subscription ends.
+    ///
+    /// # Cancel safety
+    ///
+    /// No request is lost when it is dropped.
+    pub(super) async fn answer_all(&mut self) {
+        while let Some(arrived) = self.next().await {
+            self.answer(arrived).await;
+        }
+    }
+
+    /// Waits for the next request that can be answered now; `None` when no more come.
+    pub(super) async fn next(&mut self) -> Option<Arrived> {
+        let tasks = self.site.tasks.clone();
+        let tasks_max = self.tasks_max();
+        let mut room = pin!(tasks.below(tasks_max));
+        poll_fn(|cx| {
+            // All that has come is collected each time, however many wait: time runs for each.
+            let _ = self.collect(cx);
+            if self.waiting.is_empty() {
+                return if self.ended { Poll::Ready(None) } else { Poll::Pending };
+            }
+            ready!(room.as_mut().poll(cx));
+            Poll::Ready(self.waiting.pop_front())
+        })
+        .await
+    }
+
+    /// Collects all that the library has by now, whatever the scheduler thinks of it.
+    pub(super) fn collect_ready(&mut self) {
+        let collect = pin!(unconstrained(poll_fn(|cx| self.collect(cx))));
+        let _ = collect.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+    }
+
+    fn collect(&mut self, cx: &mut std::task::Context<'_>) -> Poll<()> {
+        while self.waiting.len() < WAITING_MAX && !self.ended {
+            match ready!(Pin::new(&mut self.subscriber).poll_next(cx)) {
+                Some(message) => self.receive(message),
+                None => self.ended = true,
             }
         }
-        false
+        Poll::Ready(())
+    }
+
+    fn receive(&mut self, message: Message) {
+        self.taken += 1;
+        self.waiting.extend(Arrived::read(&self.site, self.known.as_ref(), message));
     }
 
     /// Answers one request: here as far as it gets without waiting, then in a task.
-    async fn take(&mut self, message: Message) {
-        self.taken += 1;
-        let Some(arrived) = Arrived::read(&self.site, self.known.as_ref(), message) else { return };
+    pub(super) async fn answer(&mut self, arrived: Arrived) {
+        self.start(arrived);
+        // Answers that never wait would otherwise keep the thread to themselves.
+        consume_budget().await;
+    }
+
+    fn start(&mut self, arrived: Arrived) {
+        if self.site.cancels.is_dead(arrived.key) {
+            arrived.handle.cancel_with(Cause::Cancelled);
+        }
         let (future, handle, key) =
             (self.answer)(arrived, Arc::clone(&self.site), Arc::clone(&self.link));
         let mut answer = match self.spare.take() {
@@ -128,8 +173,10 @@ impl<F: Future<Output = ()> + Send + 'static> Feed<F> {
             }
             None => Box::pin(Some(future)),
         };
+        // The task that takes over registers its own waker when it polls first.
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
         let here = self.site.config.dispatch == NatsDispatch::WhenPending;
-        if here && poll_fn(|cx| Poll::Ready(poll(&mut answer, cx).is_ready())).await {
+        if here && poll(&mut answer, &mut cx).is_ready() {
             handle.cancel_with(Cause::Finished);
             answer.as_mut().set(None);
             self.spare = Some(answer);
@@ -137,7 +184,7 @@ impl<F: Future<Output = ()> + Send + 'static> Feed<F> {
         }
         let running = self.site.tasks.enter();
         let site = Arc::clone(&self.site);
-        let rest = async move {
+        tokio::spawn(async move {
             let own = site.cancels.register(key, handle);
             poll_fn(|cx| poll(&mut answer, cx)).await;
             match own {
@@ -146,12 +193,24 @@ impl<F: Future<Output = ()> + Send + 'static> Feed<F> {
             }
             drop(answer);
             drop(running);
-        };
-        if self.site.tasks.now() > self.site.config.in_flight_max.saturating_add(REFUSALS_MAX) {
-            rest.await;
-        } else {
-            tokio::spawn(rest);
+        });
+    }
+
+    /// Starts answering what was still brought, without waiting for anything: when there is no
+    /// room, the connection of its callers is lost as well, and so is the request.
+    fn finish(&mut self) {
+        self.collect_ready();
+        while let Some(arrived) = self.waiting.pop_front() {
+            if self.site.tasks.now() >= self.tasks_max() {
+                self.site.counts.given_up(1 + self.waiting.len());
+                return self.waiting.clear();
+            }
+            self.start(arrived);
         }
+    }
+
+    fn tasks_max(&self) -> usize {
+        self.site.config.in_flight_max.saturating_add(REFUSALS_MAX)
     }
 }
 

@@ -1,27 +1,42 @@
 //! The subscriptions of a server on one connection.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_nats::Subscriber;
 use rr_spi::{Context, Delivery, Error, Shutdown, Target};
 use tokio::task::JoinSet;
 
-use super::Site;
 use super::consume::consume;
 use super::discovery::Question;
+use super::site::Site;
+use super::tasks::Tasks;
 use crate::connection::{Link, next};
 use crate::error;
 use crate::wire::{RR_CANCEL, target_of};
 
+/// How long after its round trip a denial may be noticed and still fail `serve`. It comes before
+/// the proof, but by a channel and a task of the client library, which may have their turn later.
+/// One that is later still is found by the loop of its subscription.
+const DENIED_WITHIN: Duration = Duration::from_millis(50);
+
 /// Everything that a server is subscribed to.
 pub(super) struct Subscriptions {
-    requests: Vec<(Subscriber, Option<Target>)>,
+    requests: Vec<Subscribed>,
     cancels: Vec<Subscriber>,
     questions: Vec<Question>,
 }
 
+/// One subscription to requests.
+pub(super) struct Subscribed {
+    pub(super) subject: String,
+    pub(super) subscriber: Subscriber,
+    /// The one target of the subject, if it has one.
+    pub(super) target: Option<Target>,
+}
+
 impl Subscriptions {
-    /// Subscribes, and proves it by a round trip: what the server denies is known by then.
+    /// Subscribes, and proves it by a round trip.
     pub(super) async fn make(site: &Site, link: &Link) -> Result<Self, Error> {
         let limit = Context::background().with_timeout(site.config.connection.connect_timeout);
         let made = limit.race(async {
@@ -30,14 +45,23 @@ impl Subscriptions {
             Ok(subscriptions)
         });
         let made = made.await.unwrap_or_else(|_| Err(error::not_connected()))?;
-        if let Some(complaint) = link.complaint() {
-            return Err(error::refused(&complaint));
-        }
-        let denied = link.subscriptions_denied();
-        match site.plan.requests.iter().find(|subject| denied.contains(subject)) {
-            // Without cancelling or discovery the service works; without requests it does not.
+        match link.complaint() {
+            Some(complaint) => Err(error::refused(&complaint)),
             None => Ok(made),
-            Some(subject) => Err(error::denied("subscribing to", subject, Delivery::NotSent)),
+        }
+    }
+
+    /// Tells whether the server has denied a subscription to requests. Without cancelling or
+    /// discovery the service works.
+    pub(super) async fn check(&self, link: &Link) -> Result<(), Error> {
+        let denied = || self.requests.iter().find(|one| link.denials(&one.subject) > 0);
+        if link.may_deny() {
+            let limit = link.alive().with_timeout(DENIED_WITHIN);
+            let _ = limit.race(link.until_proof(|| denied().map(drop))).await;
+        }
+        match denied() {
+            None => Ok(()),
+            Some(one) => Err(error::denied("subscribing to", &one.subject, Delivery::NotSent)),
         }
     }
 
@@ -48,16 +72,17 @@ impl Subscriptions {
         for subject in wanted {
             cancels.push(link.subscribe(subject.clone(), None).await?);
         }
+        let mut requests = Vec::new();
+        for subject in &site.plan.requests {
+            let target = target_of(&site.prefix, subject).and_then(|name| Target::parse(name).ok());
+            let queue = site.config.queue.clone();
+            let subscriber = link.subscribe(subject.clone(), queue).await?;
+            requests.push(Subscribed { subject: subject.clone(), subscriber, target });
+        }
         let questions = match &site.discovery {
             Some(discovery) => discovery.subscribe(link).await?,
             None => Vec::new(),
         };
-        let mut requests = Vec::new();
-        for subject in &site.plan.requests {
-            let known = target_of(&site.prefix, subject).and_then(|name| Target::parse(name).ok());
-            let queue = site.config.queue.clone();
-            requests.push((link.subscribe(subject.clone(), queue).await?, known));
-        }
         Ok(Self { requests, cancels, questions })
     }
 
@@ -74,15 +99,20 @@ impl Subscriptions {
             }
         }
         let mut requests = JoinSet::new();
-        for (subscriber, known) in self.requests {
+        let quiet = Tasks::default();
+        for subscribed in self.requests {
             let (site, link) = (Arc::clone(site), Arc::clone(link));
-            requests.spawn(consume(site, link, subscriber, known, shutdown.clone()));
+            let place = (quiet.clone(), quiet.enter());
+            requests.spawn(consume(site, link, subscribed, shutdown.clone(), place));
         }
-        while requests.join_next().await.is_some() {}
-        if !link.is_lost() {
-            // Handlers that are still running can be cancelled to their end.
-            site.tasks.idle().await;
+        while let Some(ended) = requests.join_next().await {
+            if ended.is_err() {
+                // It panicked, and nobody else receives what it was subscribed to.
+                link.lose();
+            }
         }
+        // Handlers that are still running can be cancelled to their end.
+        let _ = link.alive().race(site.tasks.idle()).await;
     }
 }
 

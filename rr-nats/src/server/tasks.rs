@@ -13,7 +13,7 @@ pub(super) struct Tasks(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     running: AtomicUsize,
-    idle: Notify,
+    fewer: Notify,
 }
 
 /// One request; dropping it counts down.
@@ -32,21 +32,25 @@ impl Tasks {
 
     /// Waits until none is left.
     pub(super) async fn idle(&self) {
-        loop {
-            let mut idle = pin!(self.0.idle.notified());
-            idle.as_mut().enable();
-            if self.now() == 0 {
+        self.below(1).await;
+    }
+
+    /// Waits until there are fewer than this.
+    pub(super) async fn below(&self, limit: usize) {
+        while self.now() >= limit {
+            let mut fewer = pin!(self.0.fewer.notified());
+            fewer.as_mut().enable();
+            if self.now() < limit {
                 return;
             }
-            idle.await;
+            fewer.await;
         }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if self.0.running.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.0.idle.notify_waiters();
-        }
+        self.0.running.fetch_sub(1, Ordering::SeqCst);
+        self.0.fewer.notify_waiters();
     }
 }

@@ -3,9 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod counted;
+mod stall;
 
 #[allow(unused_imports, reason = "each test uses a part of it")]
 pub use counted::Counted;
+#[allow(unused_imports, reason = "each test uses a part of it")]
+pub use stall::Stall;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,0 +1,279 @@
+//! What every part of one server shares, and its life from connection to connection.
+
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_nats::Subscriber;
+use rr_spi::{CancelHandle, Cause, Context, Delivery, Error, Intake, Shutdown};
+use tokio::sync::{Notify, Semaphore};
+
+use super::cancels::Cancels;
+use super::discovery::Discovery;
+use super::endpoints::Endpoints;
+use super::first::{First, first};
+use super::subscribe::Subscriptions;
+use super::tasks::Tasks;
+use crate::config::NatsServerConfig;
+use crate::connection::{Dialer, Link, NatsState};
+use crate::error;
+use crate::wire::Plan;
+
+/// Longest wait, at the end of a drain, for the server to confirm that it took the last replies.
+const CONFIRM_MAX: Duration = Duration::from_millis(500);
+
+/// Pause before a subscription that was denied is asked for again: permissions come back by the
+/// hand of a person, or with a reload of the server.
+const DENIED_PAUSE: Duration = Duration::from_secs(2);
+
+/// What every part of one server shares.
+pub(super) struct Site {
+    pub(super) prefix: String,
+    pub(super) intake: Intake,
+    pub(super) config: NatsServerConfig,
+    pub(super) plan: Plan,
+    pub(super) endpoints: Endpoints,
+    pub(super) discovery: Option<Arc<Discovery>>,
+    pub(super) cancels: Cancels,
+    pub(super) tasks: Tasks,
+    pub(super) counts: Counts,
+    /// Whose turn it is to leave.
+    pub(super) leaving: Semaphore,
+    /// Ends with the server.
+    pub(super) life: Context,
+    status: Mutex<Status>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Status {
+    link: Option<Arc<Link>>,
+    last_error: Option<Error>,
+}
+
+#[derive(Default)]
+pub(super) struct Counts {
+    pub(super) connects: AtomicU64,
+    pub(super) without_reply: AtomicU64,
+    pub(super) given_up: AtomicU64,
+    pub(super) headers_dropped: AtomicU64,
+}
+
+impl Counts {
+    pub(super) fn without_reply(&self) {
+        self.without_reply.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn given_up(&self, requests: usize) {
+        self.given_up.fetch_add(requests as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn headers_dropped(&self, headers: u64) {
+        if headers > 0 {
+            self.headers_dropped.fetch_add(headers, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Site {
+    pub(super) fn new(
+        prefix: String,
+        intake: Intake,
+        config: NatsServerConfig,
+        id: u64,
+        life: Context,
+    ) -> Result<Self, Error> {
+        let plan = Plan::of(&prefix, intake.routes())?;
+        let endpoints = Endpoints::of_routes(intake.routes());
+        let name = if prefix.is_empty() { &config.connection.name } else { &prefix };
+        let (queue, version) = (config.queue.clone(), config.version.clone());
+        let discovery = config
+            .discovery
+            .then(|| Arc::new(Discovery::new(&endpoints, &prefix, name, queue, version, id)));
+        Ok(Self {
+            prefix,
+            intake,
+            config,
+            plan,
+            endpoints,
+            discovery,
+            cancels: Cancels::default(),
+            tasks: Tasks::default(),
+            counts: Counts::default(),
+            leaving: Semaphore::new(1),
+            life,
+            status: Mutex::default(),
+            changed: Notify::new(),
+        })
+    }
+
+    /// Serves on one connection after the other until a drain is done.
+    pub(super) async fn run(
+        self: Arc<Self>,
+        mut dialer: Dialer,
+        mut link: Arc<Link>,
+        mut subscriptions: Subscriptions,
+        shutdown: &Shutdown,
+    ) {
+        loop {
+            subscriptions.serve(&self, &link, shutdown).await;
+            if !link.is_lost() {
+                break;
+            }
+            self.lost();
+            match shutdown.until_draining(self.again(&mut dialer)).await {
+                Some(again) => (link, subscriptions) = again,
+                None => break,
+            }
+            self.connected(&link);
+        }
+        // Nothing comes any more.
+        self.intake.refuse();
+        self.last_replies(&mut dialer, link).await;
+    }
+
+    /// Connects and subscribes again, however long it takes.
+    async fn again(&self, dialer: &mut Dialer) -> (Arc<Link>, Subscriptions) {
+        loop {
+            let link = self.dial(dialer).await;
+            match Subscriptions::make(self, &link).await {
+                Ok(subscriptions) => return (link, subscriptions),
+                Err(error) => self.failed(error),
+            }
+        }
+    }
+
+    async fn dial(&self, dialer: &mut Dialer) -> Arc<Link> {
+        loop {
+            tokio::time::sleep(dialer.pause()).await;
+            match dialer.dial().await {
+                Ok(link) => return Arc::new(link),
+                Err(error) => self.failed(error),
+            }
+        }
+    }
+
+    /// Waits until every reply has left. A connection that is lost meanwhile is made again for
+    /// them, without subscribing to anything.
+    async fn last_replies(&self, dialer: &mut Dialer, mut link: Arc<Link>) {
+        while link.alive().race(self.tasks.idle()).await.is_err() {
+            self.lost();
+            let First::Other(next) = first(self.tasks.idle(), self.dial(dialer)).await else {
+                return;
+            };
+            self.connected(&next);
+            link = next;
+        }
+        let confirm = Context::background().with_timeout(CONFIRM_MAX);
+        let _ = confirm.race(link.round_trip()).await;
+    }
+
+    /// Waits until a subscription is denied, and makes it again after a while. Returns it with the
+    /// number of denials that have led to it.
+    pub(super) async fn resubscribe(
+        &self,
+        link: &Link,
+        subject: &str,
+        mut denials: u64,
+    ) -> (Subscriber, u64) {
+        loop {
+            link.denied(subject, denials).await;
+            self.failed(error::denied("subscribing to", &subject, Delivery::NotSent));
+            tokio::time::sleep(DENIED_PAUSE).await;
+            denials = link.denials(subject);
+            let subscribed = link.subscribe(subject.to_owned(), self.config.queue.clone()).await;
+            match subscribed {
+                Ok(subscriber) => return (subscriber, denials),
+                Err(error) => self.failed(error),
+            }
+        }
+    }
+
+    /// Waits for a connection that is not lost.
+    pub(super) async fn next_link(&self) -> Arc<Link> {
+        self.until(|status| status.link.clone().filter(|link| !link.is_lost())).await
+    }
+
+    pub(super) fn current(&self) -> Option<Arc<Link>> {
+        self.status().link.clone()
+    }
+
+    pub(super) fn state(&self) -> NatsState {
+        self.status().state()
+    }
+
+    pub(super) async fn changed(&self, known: NatsState) -> NatsState {
+        self.until(|status| Some(status.state()).filter(|state| *state != known)).await
+    }
+
+    pub(super) fn last_error(&self) -> Option<Error> {
+        self.status().last_error.clone()
+    }
+
+    pub(super) fn connected(&self, link: &Arc<Link>) {
+        self.counts.connects.fetch_add(1, Ordering::Relaxed);
+        self.set(|status| status.link = Some(Arc::clone(link)));
+    }
+
+    fn lost(&self) {
+        self.failed(error::lost(Delivery::Unknown));
+    }
+
+    fn failed(&self, error: Error) {
+        self.set(|status| status.last_error = Some(error));
+    }
+
+    fn set(&self, change: impl FnOnce(&mut Status)) {
+        change(&mut self.status());
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until `look` finds what it looks for in the status.
+    async fn until<T>(&self, look: impl Fn(&Status) -> Option<T>) -> T {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if let Some(found) = look(&self.status()) {
+                return found;
+            }
+            changed.await;
+        }
+    }
+
+    fn status(&self) -> MutexGuard<'_, Status> {
+        // Whole values go in and out: a panic leaves one of them.
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Status {
+    fn state(&self) -> NatsState {
+        match &self.link {
+            Some(link) if !link.is_lost() => NatsState::Connected,
+            _ => NatsState::Disconnected,
+        }
+    }
+}
+
+/// When the server has ended: closes the connection, whoever still holds its counts, ends what
+/// was let in after the last cancel, and whoever waits for another connection.
+pub(super) struct Leave {
+    site: Arc<Site>,
+    life: CancelHandle,
+}
+
+impl Leave {
+    pub(super) fn new(site: &Arc<Site>, life: CancelHandle) -> Self {
+        Self { site: Arc::clone(site), life }
+    }
+}
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        self.site.intake.refuse();
+        self.site.intake.cancel_all(Cause::Shutdown);
+        self.site.set(|status| status.link = None);
+        self.life.cancel_with(Cause::Shutdown);
+    }
+}

@@ -1,0 +1,272 @@
+//! What a responder does when its connection, its permissions or its own loop are in trouble.
+
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+mod support;
+
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use rr_nats::{NatsServerConfig, NatsState, serve_with_stats};
+use rr_spi::{Code, Context, Delivery, Error, Requester as _, Response, Routes};
+use rr_testkit::{NatsServer, NatsServerSetup, TcpProxy};
+use support::*;
+use tokio::task::JoinSet;
+
+/// A door that a handler waits at without yielding, as code does that computes for long.
+#[derive(Clone, Default)]
+struct Door(Arc<(Mutex<bool>, Condvar)>);
+
+impl Door {
+    fn open(&self) {
+        *self.0.0.lock().unwrap() = true;
+        self.0.1.notify_all();
+    }
+
+    fn block(&self) {
+        // The thread's other tasks go on elsewhere: that of the connection is one of them.
+        tokio::task::block_in_place(|| {
+            let open = self.0.0.lock().unwrap();
+            drop(self.0.1.wait_while(open, |open| !*open).unwrap());
+        });
+    }
+}
+
+fn setup(subjects: &str) -> NatsServerSetup {
+    let permissions =
+        format!(r#"publish: [">"], subscribe: [{subjects}, "_INBOX.>", "_RR.cancel.>", "$SRV.>"]"#);
+    NatsServerSetup::default().with_user("caller", "c", "").with_user("service", "s", &permissions)
+}
+
+fn as_user(nats: &NatsServer, user: &str) -> String {
+    format!("nats://{user}@{}", nats.address())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_denied_subscription_never_goes_unnoticed_by_serve() {
+    let nats = nats_with(&setup(r#""svc.>""#)).await;
+    let url = as_user(&nats, "service:s");
+    for round in 0..40 {
+        let routes = with(route("other.x", echo), "svc.ok", echo);
+        let Err(error) = rr_nats::serve(&url, routes).await else {
+            panic!("served what is denied, in round {round}");
+        };
+        assert_eq!((error.code(), error.delivery()), (Code::PermissionDenied, Delivery::NotSent));
+    }
+}
+
+#[tokio::test]
+async fn a_subscription_that_is_taken_away_is_made_again_when_it_is_allowed() {
+    let nats = nats_with(&setup(r#""svc.>", "more.>""#)).await;
+    let url = as_user(&nats, "service:s");
+    let routes = with(route("svc.a", echo), "more.b", echo);
+    let (_server, stats) =
+        serve_with_stats(&url, routes, NatsServerConfig::default()).await.unwrap();
+    let client = client(&as_user(&nats, "caller:c")).await;
+    call(&client, &within(5000), "more.b").await.unwrap();
+
+    nats.reload(&setup(r#""svc.>""#)).unwrap();
+    let reaches = |target: &'static str, wanted: Result<(), Code>| {
+        let client = client.clone();
+        let work = async move {
+            while call(&client, &within(1000), target).await.map(drop).map_err(|e| e.code())
+                != wanted
+            {
+                let _ = client.ready(&within(5000)).await;
+            }
+        };
+        async move { within(20_000).race(work).await.unwrap() }
+    };
+    reaches("more.b", Err(Code::Unavailable)).await;
+    reaches("svc.a", Ok(())).await;
+    let seen = async {
+        while stats.last_error().map(|error| error.code()) != Some(Code::PermissionDenied) {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(5000).race(seen).await.unwrap();
+
+    nats.reload(&setup(r#""svc.>", "more.>""#)).unwrap();
+    reaches("more.b", Ok(())).await;
+}
+
+#[tokio::test]
+async fn a_node_that_stops_answering_does_not_hold_its_responder() {
+    let nodes = NatsServer::start_cluster(2).await.unwrap();
+    let mut config = NatsServerConfig::default();
+    config.connection.ping_interval = Duration::from_millis(100);
+    // What the client library takes to give up on a node that accepts and says nothing.
+    config.connection.connect_timeout = Duration::from_secs(60);
+    let url = format!("nats://{},{}", nodes[0].address(), nodes[1].address());
+    let (_server, stats) = serve_with_stats(&url, route("svc.echo", echo), config).await.unwrap();
+    assert_eq!(stats.state(), NatsState::Connected);
+    let client = client(&nodes[1].url()).await;
+    nodes[0].pause().unwrap();
+    let moved = within(20_000);
+    let lost = moved.race(stats.changed(NatsState::Connected)).await.unwrap();
+    assert_eq!(lost, NatsState::Disconnected);
+    moved.race(stats.changed(NatsState::Disconnected)).await.unwrap();
+    assert!(stats.last_error().is_some());
+    let answered = async {
+        while call(&client, &within(500), "svc.echo").await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    moved.race(answered).await.unwrap();
+    nodes[0].resume().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn time_runs_for_requests_that_wait_behind_others() {
+    let nats = nats().await;
+    let (first, second) = (Door::default(), Door::default());
+    let doors = [first.clone(), second.clone()];
+    let (entered, late) = (Count::new(), Count::new());
+    let (inside, ran) = (entered.clone(), late.clone());
+    let routes = route("svc.compute", move |_, request| {
+        inside.up();
+        match request.body.first() {
+            Some(b'1') => doors[0].block(),
+            Some(b'2') => doors[1].block(),
+            _ => ran.up(),
+        }
+        async { Ok(Response::new("")) }
+    });
+    let _server = rr_nats::serve(&nats.url(), routes).await.unwrap();
+    let client = client(&nats.url()).await;
+    let mut calls = JoinSet::new();
+    let mut start = |body: &'static str, ctx: Context| {
+        let client = client.clone();
+        calls.spawn(async move { client.request(&ctx, request("svc.compute", body)).await });
+    };
+    start("1", within(30_000));
+    entered.reaches(1).await;
+    // Both reach the subscription while the first one keeps its loop busy.
+    start("2", within(30_000));
+    client.ready(&within(5000)).await.unwrap();
+    let asked = client.clone();
+    let time = within(500);
+    let expired =
+        tokio::spawn(async move { asked.request(&time, request("svc.compute", "3")).await });
+    within(200).cancelled().await;
+    first.open();
+    entered.reaches(2).await;
+    // By now its time has begun, at the latest.
+    within(600).cancelled().await;
+    let error = expired.await.unwrap().unwrap_err();
+    assert_eq!(error.code(), Code::DeadlineExceeded);
+    second.open();
+    while let Some(outcome) = calls.join_next().await {
+        outcome.unwrap().unwrap();
+    }
+    // A later call comes after it in the same loop.
+    client.request(&within(5000), request("svc.compute", "2")).await.unwrap();
+    assert_eq!(late.now(), 0, "a request ran after its time");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replies_that_cannot_leave_stop_new_work_and_not_the_loop() {
+    const IN_FLIGHT_MAX: usize = 8;
+    let nats = nats().await;
+    let ran = Count::new();
+    let counted = ran.clone();
+    let routes = route("svc.large", move |ctx, _| {
+        counted.up();
+        assert!(ctx.cause().is_none(), "entered after its time");
+        async { Ok(Response::new(vec![7; 900_000])) }
+    });
+    let mut config = NatsServerConfig::default().with_in_flight_max(IN_FLIGHT_MAX);
+    config.connection.outgoing_max = 1;
+    // The responder's own way to the NATS server stalls; the callers' does not.
+    let stalled = Stall::before(nats.address()).await;
+    let url = format!("nats://{}", stalled.address());
+    let (_server, stats) = serve_with_stats(&url, routes, config).await.unwrap();
+    let client = client(&nats.url()).await;
+    stalled.stop_reading();
+    let mut calls = JoinSet::new();
+    for _ in 0..1500 {
+        let client = client.clone();
+        calls.spawn(async move { call(&client, &within(4000), "svc.large").await });
+    }
+    let mut outcomes = Vec::new();
+    while let Some(outcome) = calls.join_next().await {
+        outcomes.push(outcome.unwrap());
+    }
+    // Refusals have 256 places beside those of requests in flight.
+    assert!(stats.tasks() <= IN_FLIGHT_MAX + 256, "{}", stats.tasks());
+    assert!(ran.now() < 1500, "everything ran although nothing could be answered");
+    let unanswered = outcomes.iter().filter(|outcome| outcome.is_err()).count();
+    assert!(unanswered > 0);
+    for error in outcomes.into_iter().filter_map(Result::err) {
+        assert!(!error.delivery().is_unexecuted() || error.reason().is_some(), "{error:?}");
+    }
+    stalled.read_on();
+    let answered = async {
+        while call(&client, &within(2000), "svc.large").await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(30_000).race(answered).await.unwrap();
+}
+
+fn done() -> Result<Response, Error> {
+    Ok(Response::new("done"))
+}
+
+#[tokio::test]
+async fn a_reply_that_waits_for_a_connection_gets_one_in_the_middle_of_a_drain() {
+    let nats = nats().await;
+    let proxy = TcpProxy::start(nats.address()).await.unwrap();
+    let (entered, release) = (Count::new(), Count::new());
+    let (inside, wait) = (entered.clone(), release.clone());
+    let routes: Routes = route("svc.wait", move |_, _| {
+        let (inside, wait) = (inside.clone(), wait.clone());
+        async move {
+            inside.up();
+            wait.reaches(1).await;
+            done()
+        }
+    });
+    let url = format!("nats://{}", proxy.address());
+    let (server, stats) =
+        serve_with_stats(&url, routes, NatsServerConfig::default()).await.unwrap();
+    let client = client(&nats.url()).await;
+    let calling = client.clone();
+    let running = tokio::spawn(async move { call(&calling, &within(20_000), "svc.wait").await });
+    entered.reaches(1).await;
+    let drain = tokio::spawn(async move { server.shutdown(Duration::from_secs(20)).await });
+    let gone = async {
+        let nobody = (Code::Unavailable, Delivery::NotSent, Some("no-responder".to_owned()));
+        while told(call(&client, &within(100), "svc.wait").await) != nobody {}
+    };
+    within(10_000).race(gone).await.unwrap();
+    proxy.cut_and_refuse();
+    within(10_000).race(stats.changed(NatsState::Connected)).await.unwrap();
+    release.up();
+    proxy.restore();
+    assert_eq!(running.await.unwrap().unwrap().body, "done");
+    let report = within(10_000).race(drain).await.unwrap().unwrap();
+    assert_eq!(report.aborted, 0, "{report:?}");
+}
+
+#[tokio::test]
+async fn the_state_of_a_responder_and_its_last_error_are_seen() {
+    let mut nats = nats().await;
+    let routes = route("svc.echo", echo);
+    let (server, stats) =
+        serve_with_stats(&nats.url(), routes, NatsServerConfig::default()).await.unwrap();
+    assert_eq!(stats.state(), NatsState::Connected);
+    assert!(stats.last_error().is_none());
+    nats.kill().unwrap();
+    let time = within(10_000);
+    assert_eq!(
+        time.race(stats.changed(NatsState::Connected)).await.unwrap(),
+        NatsState::Disconnected
+    );
+    nats.restart().await.unwrap();
+    time.race(stats.changed(NatsState::Disconnected)).await.unwrap();
+    assert_eq!(stats.connects(), 2);
+    assert!(stats.last_error().is_some());
+    drop(server);
+    time.race(stats.changed(NatsState::Connected)).await.unwrap();
+}
