@@ -1,5 +1,7 @@
 //! The header block of a request.
 
+use std::borrow::Cow;
+
 use async_nats::{HeaderMap, HeaderValue};
 use rr_spi::wire::{
     BAGGAGE, CallHeader, IDEMPOTENCY_KEY, REQUEST_ID, RR, TRACEPARENT, TRACESTATE,
@@ -51,8 +53,8 @@ pub(crate) struct Head<'a> {
     has_key: bool,
     request_id: Option<&'a str>,
     traceparent: Option<&'a str>,
-    tracestate: Option<&'a str>,
-    baggage: Option<&'a str>,
+    tracestate: Option<Cow<'a, str>>,
+    baggage: Option<Cow<'a, str>>,
     pub(crate) idempotency: Idempotency,
     pub(crate) headers: Headers,
     /// How many headers the application does not see because they do not fit the grammar.
@@ -67,8 +69,8 @@ impl Head<'_> {
         inbound.retries = self.call.retries;
         inbound.request_id = self.request_id;
         inbound.traceparent = self.traceparent;
-        inbound.tracestate = self.tracestate;
-        inbound.baggage = self.baggage;
+        inbound.tracestate = self.tracestate.as_deref();
+        inbound.baggage = self.baggage.as_deref();
         inbound
     }
 }
@@ -108,13 +110,13 @@ impl<'a> Head<'a> {
             let key = decode_idempotency_key(only(IDEMPOTENCY_KEY, values)?)?;
             self.idempotency = Idempotency::Keyed(key);
         } else if is(REQUEST_ID) {
-            self.request_id = first;
+            self.request_id = self.request_id.or(first);
         } else if is(TRACEPARENT) {
-            self.traceparent = first;
+            self.traceparent = self.traceparent.or(first);
         } else if is(TRACESTATE) {
-            self.tracestate = first;
+            self.tracestate = list(self.tracestate.take(), values);
         } else if is(BAGGAGE) {
-            self.baggage = first;
+            self.baggage = list(self.baggage.take(), values);
         } else {
             for value in values {
                 match receive(&mut self.headers, name, value) {
@@ -128,6 +130,19 @@ impl<'a> Head<'a> {
         }
         Ok(())
     }
+}
+
+/// Adds values to a list, as W3C Trace Context §3.3.1 and Baggage §3.3 ask for; only several are put
+/// together anew.
+fn list<'a>(list: Option<Cow<'a, str>>, values: &'a [HeaderValue]) -> Option<Cow<'a, str>> {
+    values.iter().map(HeaderValue::as_str).fold(list, |list, next| match list {
+        None => Some(Cow::Borrowed(next)),
+        Some(mut list) => {
+            list.to_mut().push(',');
+            list.to_mut().push_str(next);
+            Some(list)
+        }
+    })
 }
 
 /// Notes that a header is there; a second one is refused.
@@ -173,6 +188,21 @@ mod tests {
                 (Code::InvalidArgument, Delivery::Rejected)
             );
         }
+    }
+
+    #[test]
+    fn what_the_context_takes_over_is_kept_whole_in_whatever_case_it_comes() {
+        let mut map = HeaderMap::new();
+        for (name, value) in [("X-Request-Id", "a"), ("Traceparent", "p"), ("Baggage", "k=1")] {
+            map.insert(name, value);
+            map.insert(name.to_lowercase(), value.replace(['1', 'a', 'p'], "2"));
+        }
+        map.append("tracestate", "s=1");
+        map.append("tracestate", "t=2");
+        let head = decode_request(&map).unwrap();
+        let inbound = head.inbound();
+        assert_eq!((inbound.request_id, inbound.traceparent), (Some("a"), Some("p")));
+        assert_eq!((inbound.baggage, inbound.tracestate), (Some("k=1,k=2"), Some("s=1,t=2")));
     }
 
     #[test]
