@@ -11,6 +11,7 @@ use rr_spi::{
 };
 use tokio::sync::Semaphore;
 
+use crate::clock;
 use crate::config::NatsConfig;
 use crate::connection::{
     Connection, Dialer, Link, LinkSetup, NatsState, Outcome, is_at_deadline, message,
@@ -199,6 +200,7 @@ impl Inner {
             target: &request.target,
             ctx: attempt.context(),
             cancel: self.config.cancel.then_some(self.prefix.as_str()),
+            clocks_agree: self.config.clocks_agree,
             waits: false,
         };
         pending.send(attempt, request, subject).await?;
@@ -214,6 +216,8 @@ struct Pending<'a> {
     ctx: &'a Context,
     /// The prefix of the URL, if the handler is to be told.
     cancel: Option<&'a str>,
+    /// Whether the request says when it was sent.
+    clocks_agree: bool,
     /// Whether the request was handed over and nothing has come back.
     waits: bool,
 }
@@ -227,7 +231,10 @@ impl Pending<'_> {
         subject: Subject,
     ) -> Result<(), Error> {
         let make = || {
-            let headers = encode_request(self.ctx, request, attempt.timeout_millis());
+            let timeout_millis = attempt.timeout_millis();
+            // Read last: what passes in between is not taken for time in queues.
+            let sent_at_millis = self.clocks_agree.then(clock::unix_millis);
+            let headers = encode_request(self.ctx, request, timeout_millis, sent_at_millis);
             let reply = self.token.subject(self.link.inbox()).into();
             message(subject.clone(), Some(reply), headers, request.body.clone())
         };
