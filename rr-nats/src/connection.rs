@@ -32,6 +32,10 @@ pub enum NatsState {
     Connected,
     /// There is none, and attempts go on: calls fail at once, or wait as long as was configured.
     Disconnected,
+    /// There is none, because a server refuses the credentials, or denies their user its inbox.
+    /// Calls fail at once and say so; attempts go on at the longest pause, since it may be put
+    /// right at the server.
+    Refused,
 }
 
 /// The connection of a requester. Dropping it closes it.
@@ -52,6 +56,7 @@ enum Status {
     First,
     Up(Arc<Link>),
     Down(Error),
+    Refused(Error),
     Closed,
 }
 
@@ -88,10 +93,11 @@ impl Connection {
         waited.unwrap_or_else(|_| Err(self.shared.lock().error()))
     }
 
-    /// Waits for a connection, whatever happens in between.
+    /// Waits for a connection; only a refusal, which waiting does not mend, ends that.
     pub(crate) async fn up(&self) -> Result<Arc<Link>, Error> {
         let up = self.shared.until(|status| match status {
             Status::Up(link) if !link.is_lost() => Some(Ok(Arc::clone(link))),
+            Status::Refused(error) => Some(Err(error.clone())),
             Status::Closed => Some(Err(error::closed())),
             _ => None,
         });
@@ -187,13 +193,14 @@ impl Status {
         match self {
             Self::First => NatsState::Connecting,
             Self::Up(link) if !link.is_lost() => NatsState::Connected,
+            Self::Refused(_) => NatsState::Refused,
             _ => NatsState::Disconnected,
         }
     }
 
     fn error(&self) -> Error {
         match self {
-            Self::Down(error) => error.clone(),
+            Self::Down(error) | Self::Refused(error) => error.clone(),
             Self::Closed => error::closed(),
             Self::First | Self::Up(_) => error::not_connected(),
         }
@@ -211,7 +218,8 @@ impl Keeper {
                     let inbox = format!("{}.*", link.inbox());
                     let error = error::denied("subscribing to", &inbox, Delivery::NotSent)
                         .with_hint("set `inbox_prefix` to what the user may subscribe to");
-                    self.0.set(Status::Down(error));
+                    dialer.refused(error.clone());
+                    self.failed(&dialer, error);
                 }
                 Ok(link) => {
                     self.0.connects.fetch_add(1, Ordering::Relaxed);
@@ -220,12 +228,21 @@ impl Keeper {
                     alive.cancelled().await;
                     self.0.set(Status::Down(error::not_connected()));
                 }
-                // Calls wait until every address was tried once; the next one may be there.
-                Err(_) if dialer.is_in_first_round() && self.0.is_first() => {}
-                Err(error) => self.0.set(Status::Down(error)),
+                Err(error) => self.failed(&dialer, error),
             }
             tokio::time::sleep(dialer.pause()).await;
         }
+    }
+
+    /// Says why there is no connection.
+    fn failed(&self, dialer: &Dialer, error: Error) {
+        let status = match dialer.refusal() {
+            // Calls wait until every address was tried once; the next one may be there.
+            _ if dialer.is_in_first_round() && self.0.is_first() => return,
+            Some(refusal) if !dialer.is_in_first_round() => Status::Refused(refusal.clone()),
+            _ => Status::Down(error),
+        };
+        self.0.set(status);
     }
 
     /// Lets cancel messages of calls that were just dropped leave, and closes.

@@ -127,8 +127,9 @@ impl NatsRequester {
     ///
     /// # Errors
     ///
-    /// Not sent: why the last attempt to connect failed, or `DeadlineExceeded`, when the deadline
-    /// passed first; `Canceled` when the call was cancelled.
+    /// Not sent: at once, `Unauthenticated` when a server refuses the credentials, and
+    /// `PermissionDenied` when it denies the inbox; why the last attempt to connect failed, or
+    /// `DeadlineExceeded`, when the deadline passed first; `Canceled` when the call was cancelled.
     ///
     /// # Cancel safety
     ///

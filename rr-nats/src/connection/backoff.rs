@@ -23,6 +23,12 @@ pub(super) fn pause(
     Duration::from_nanos(entropy.next_u64() % nanos.saturating_add(1))
 }
 
+/// Returns the longest pause, less up to a quarter, so that a thousand clients do not come at once.
+pub(super) fn longest(max: Duration, entropy: &dyn Entropy) -> Duration {
+    let nanos = u64::try_from(max.as_nanos() / 4).unwrap_or(u64::MAX);
+    max - Duration::from_nanos(entropy.next_u64() % nanos.saturating_add(1))
+}
+
 #[cfg(test)]
 mod tests {
     use rr_spi::SeededEntropy;
@@ -38,5 +44,9 @@ mod tests {
             assert!(pause <= max && pause <= BASE * (1 << (failures / 3).min(10)));
         }
         assert_eq!(pause(9, 1, Duration::ZERO, &entropy), Duration::ZERO);
+        assert_eq!(longest(Duration::ZERO, &entropy), Duration::ZERO);
+        for max in [max, Duration::MAX] {
+            assert!((max / 4 * 3..=max).contains(&longest(max, &entropy)));
+        }
     }
 }
