@@ -59,7 +59,7 @@ struct Inner {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NatsStats {
-    /// Calls that hold a slot on the connection at the moment.
+    /// Calls that hold a slot on a connection at the moment.
     pub in_flight: usize,
     /// Replies to calls that were over.
     pub late_replies: u64,
@@ -164,7 +164,7 @@ impl NatsRequester {
         let connection = &self.0.connection;
         let (late_replies, duplicate_replies) = connection.strays();
         NatsStats {
-            in_flight: connection.current().map_or(0, |link| link.slots().len()),
+            in_flight: connection.in_flight(),
             late_replies,
             duplicate_replies,
             connects: connection.connects(),

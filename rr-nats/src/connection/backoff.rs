@@ -19,14 +19,18 @@ pub(super) fn pause(
 ) -> Duration {
     let rounds = failures / u32::try_from(addresses.max(1)).unwrap_or(u32::MAX);
     let ceiling = BASE.saturating_mul(1 << rounds.min(10)).min(max);
-    let nanos = u64::try_from(ceiling.as_nanos()).unwrap_or(u64::MAX);
-    Duration::from_nanos(entropy.next_u64() % nanos.saturating_add(1))
+    spread(ceiling, entropy)
 }
 
 /// Returns the longest pause, less up to a quarter, so that a thousand clients do not come at once.
 pub(super) fn longest(max: Duration, entropy: &dyn Entropy) -> Duration {
-    let nanos = u64::try_from(max.as_nanos() / 4).unwrap_or(u64::MAX);
-    max - Duration::from_nanos(entropy.next_u64() % nanos.saturating_add(1))
+    max - spread(max / 4, entropy)
+}
+
+/// Returns anything up to `max`.
+pub(super) fn spread(max: Duration, entropy: &dyn Entropy) -> Duration {
+    let nanos = u64::try_from(max.as_nanos()).unwrap_or(u64::MAX);
+    Duration::from_nanos(entropy.next_u64() % nanos.saturating_add(1))
 }
 
 #[cfg(test)]

@@ -108,6 +108,12 @@ impl Dialer {
         }
     }
 
+    /// Returns how long to wait before leaving a server that announced its end: anything up to the
+    /// longest pause, so that not all of its clients come to the next one at once.
+    pub(crate) fn spread(&self) -> Duration {
+        backoff::spread(self.setup.config.reconnect_delay_max, &*self.entropy)
+    }
+
     /// Returns how long to wait before the next attempt.
     pub(crate) fn pause(&mut self) -> Duration {
         self.settle();
