@@ -1,12 +1,13 @@
 //! What can be set: of a connection, of a requester, of a server.
 
+mod check;
+mod url;
+
 use std::fmt;
 use std::time::Duration;
 
-use rr_spi::{Code, Delivery, Error, IntakeConfig, Limits, Location, defaults, duration};
+use rr_spi::{IntakeConfig, Limits, defaults};
 use serde::Deserialize;
-
-use crate::endpoint::Endpoint;
 
 /// Who a connection says it is. `Debug` hides it.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
@@ -51,10 +52,11 @@ impl fmt::Debug for NatsCredentials {
 pub struct NatsConnectionConfig {
     /// Who the connection says it is. Default nobody; those of a URL take precedence.
     pub credentials: NatsCredentials,
-    /// The name that the server shows for the connection. Default `rr`.
+    /// The name that the server shows for the connection: tokens separated by dots, at most 128
+    /// bytes. Default `rr`.
     pub name: String,
-    /// What the subjects for replies start with. Default `_INBOX`; a user whose permissions name
-    /// another one sets it here.
+    /// What the subjects for replies start with: tokens separated by dots, at most 128 bytes.
+    /// Default `_INBOX`; a user whose permissions name another one sets it here.
     pub inbox_prefix: String,
     /// Time for one connection to be made, the proof by a round trip included. Default 5 s; 0
     /// never connects.
@@ -116,6 +118,9 @@ pub struct NatsConfig {
     /// Whether handlers are told when a call is dropped or cancelled. Default true; it takes the
     /// permission to publish on `_RR.cancel.>`, and switches itself off without it.
     pub cancel: bool,
+    /// Whether the clocks of both ends are known to agree: then a request that has a deadline
+    /// says when it was sent. Default false.
+    pub clocks_agree: bool,
     /// Longest request body in bytes. Default 1 MiB less 32 KiB; 0 allows only empty bodies.
     pub request_bytes_max: usize,
     /// Longest response body in bytes. Default 1 MiB less 32 KiB; 0 allows only empty bodies.
@@ -130,6 +135,7 @@ impl Default for NatsConfig {
             connection_wait: Duration::ZERO,
             in_flight_max: 4096,
             cancel: true,
+            clocks_agree: false,
             request_bytes_max: defaults::BODY_BYTES_MAX,
             response_bytes_max: defaults::BODY_BYTES_MAX,
         }
@@ -165,13 +171,18 @@ pub enum NatsDispatch {
 pub struct NatsServerConfig {
     /// What the server does with its connection.
     pub connection: NatsConnectionConfig,
-    /// The queue group: of the servers in one, each request reaches one. Default `q` (ADR-32);
-    /// none lets every server answer every request.
+    /// The queue group, one token: of the servers in one, each request reaches one. Default `q`
+    /// (ADR-32); none lets every server answer every request.
     pub queue: Option<String>,
     /// Where handlers run. Default: in a task only when they have to wait.
     pub dispatch: NatsDispatch,
     /// Whether callers may cancel. Default true.
     pub cancel: bool,
+    /// Whether the clocks of both ends are known to agree, to much less than the time of a call:
+    /// then the time that a request has spent in queues, where it says when it was sent, is taken
+    /// off its timeout. Default false; a send time in the future, or more than 5 min ago, is a
+    /// wrong clock and counts for nothing.
+    pub clocks_agree: bool,
     /// Whether `$SRV.PING`, `$SRV.INFO` and `$SRV.STATS` are answered (ADR-32). Default true.
     pub discovery: bool,
     /// The version of the services for discovery, a semantic version. Default `0.0.0`.
@@ -200,6 +211,7 @@ impl Default for NatsServerConfig {
             queue: Some("q".to_owned()),
             dispatch: NatsDispatch::WhenPending,
             cancel: true,
+            clocks_agree: false,
             discovery: true,
             version: "0.0.0".to_owned(),
             in_flight_max: defaults::IN_FLIGHT_MAX,
@@ -244,6 +256,7 @@ setters!(NatsConfig {
     with_connection_wait = connection_wait: Duration, "how long a call waits for a connection";
     with_in_flight_max = in_flight_max: usize, "the most calls in flight";
     with_cancel = cancel: bool, "whether handlers are told of a cancelled call";
+    with_clocks_agree = clocks_agree: bool, "whether requests say when they were sent";
     with_request_bytes_max = request_bytes_max: usize, "the longest request body, in bytes";
     with_response_bytes_max = response_bytes_max: usize, "the longest response body, in bytes";
 });
@@ -253,6 +266,7 @@ setters!(NatsServerConfig {
     with_queue = queue: Option<String>, "the queue group";
     with_dispatch = dispatch: NatsDispatch, "where handlers run";
     with_cancel = cancel: bool, "whether callers may cancel";
+    with_clocks_agree = clocks_agree: bool, "whether time spent in queues is taken off";
     with_discovery = discovery: bool, "whether discovery is answered";
     with_version = version: impl Into<String>, "the version of the services";
     with_in_flight_max = in_flight_max: usize, "the most requests in flight";
@@ -263,51 +277,7 @@ setters!(NatsServerConfig {
     with_response_bytes_max = response_bytes_max: usize, "the longest response body, in bytes";
 });
 
-/// Everything that a URL can set, at either end: one URL does for both.
-const KEYS: &[&str] = &[
-    "name",
-    "inbox_prefix",
-    "connect_timeout",
-    "ping_interval",
-    "timeout",
-    "connection_wait",
-    "in_flight_max",
-    "queue",
-    "version",
-];
-
-impl NatsConnectionConfig {
-    fn take_from(&mut self, location: &mut Location, endpoint: &Endpoint) -> Result<(), Error> {
-        take(location, "name", &mut self.name, text)?;
-        take(location, "inbox_prefix", &mut self.inbox_prefix, text)?;
-        take(location, "connect_timeout", &mut self.connect_timeout, duration::parse)?;
-        take(location, "ping_interval", &mut self.ping_interval, duration::parse)?;
-        if let Some(credentials) = &endpoint.credentials {
-            self.credentials = credentials.clone();
-        }
-        if !is_subject(&self.inbox_prefix) {
-            return Err(unparsable("inbox_prefix", &self.inbox_prefix));
-        }
-        Ok(())
-    }
-}
-
 impl NatsConfig {
-    /// Takes over what a URL sets; what is for servers alone is left aside.
-    pub(crate) fn with_url(
-        mut self,
-        mut location: Location,
-        endpoint: &Endpoint,
-    ) -> Result<Self, Error> {
-        self.connection.take_from(&mut location, endpoint)?;
-        take(&mut location, "timeout", &mut self.timeout, duration::parse)?;
-        take(&mut location, "connection_wait", &mut self.connection_wait, duration::parse)?;
-        take(&mut location, "in_flight_max", &mut self.in_flight_max, |text| text.parse().ok())?;
-        let _ = (location.take("queue"), location.take("version"));
-        location.finish(KEYS)?;
-        Ok(self)
-    }
-
     pub(crate) fn limits(&self) -> Limits {
         Limits::default()
             .with_request_bytes_max(self.request_bytes_max)
@@ -316,27 +286,6 @@ impl NatsConfig {
 }
 
 impl NatsServerConfig {
-    /// Takes over what a URL sets; what is for requesters alone is left aside.
-    pub(crate) fn with_url(
-        mut self,
-        mut location: Location,
-        endpoint: &Endpoint,
-    ) -> Result<Self, Error> {
-        self.connection.take_from(&mut location, endpoint)?;
-        take(&mut location, "queue", &mut self.queue, |text| {
-            Some((!text.is_empty()).then(|| text.to_owned()))
-        })?;
-        take(&mut location, "version", &mut self.version, text)?;
-        for key in ["timeout", "connection_wait", "in_flight_max"] {
-            let _ = location.take(key);
-        }
-        location.finish(KEYS)?;
-        if let Some(queue) = self.queue.as_deref().filter(|queue| !is_token(queue)) {
-            return Err(unparsable("queue", queue));
-        }
-        Ok(self)
-    }
-
     /// Replaces what every transport's server has in common: requests in flight, time, body sizes.
     #[must_use]
     pub fn with_intake(self, intake: &IntakeConfig) -> Self {
@@ -364,74 +313,9 @@ impl NatsServerConfig {
     }
 }
 
-/// One token of a subject, without wildcards (ADR-6).
-fn is_token(text: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_graphic() && !b".*>".contains(&byte);
-    !text.is_empty() && text.len() <= 128 && text.bytes().all(plain)
-}
-
-fn is_subject(text: &str) -> bool {
-    text.len() <= 128 && text.split('.').all(is_token)
-}
-
-fn take<T>(
-    location: &mut Location,
-    key: &str,
-    field: &mut T,
-    parse: impl FnOnce(&str) -> Option<T>,
-) -> Result<(), Error> {
-    if let Some(text) = location.take(key) {
-        *field = parse(&text).ok_or_else(|| unparsable(key, &text))?;
-    }
-    Ok(())
-}
-
-/// Names and versions are short, and must not break a line of the protocol.
-fn text(text: &str) -> Option<String> {
-    let fits = (1..=128).contains(&text.len()) && !text.contains(char::is_control);
-    fits.then(|| text.to_owned())
-}
-
-fn unparsable(key: &str, text: &str) -> Error {
-    let shown: String = text.chars().take(64).collect();
-    let message = format!("parameter `{key}` cannot be `{}`", shown.escape_debug());
-    Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message)
-        .with_hint("durations look like `1500ms`, a queue is one token, a prefix is dotted tokens")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn requester(url: &str) -> Result<NatsConfig, Error> {
-        let location = Location::parse(url)?;
-        let endpoint = Endpoint::of(&location)?;
-        NatsConfig::default().with_url(location, &endpoint)
-    }
-
-    #[test]
-    fn one_url_does_for_both_ends() {
-        let url = "nats://t0ken@h?name=n&queue=blue&inbox_prefix=_I.x&timeout=20ms";
-        let config = requester(url).unwrap();
-        assert_eq!(config.connection.name, "n");
-        assert_eq!(config.connection.inbox_prefix, "_I.x");
-        assert_eq!(config.connection.credentials, NatsCredentials::Token("t0ken".to_owned()));
-        assert_eq!(config.timeout, Duration::from_millis(20));
-        let location = Location::parse(url).unwrap();
-        let endpoint = Endpoint::of(&location).unwrap();
-        let config = NatsServerConfig::default().with_url(location, &endpoint).unwrap();
-        assert_eq!(config.queue.as_deref(), Some("blue"));
-        assert!(!format!("{config:?}").contains("t0ken"));
-    }
-
-    #[test]
-    fn mistakes_are_refused_by_name() {
-        let error = requester("nats://h?quue=x").unwrap_err();
-        assert!(error.hint().contains("queue"), "{}", error.hint());
-        for bad in ["inbox_prefix=a.*", "inbox_prefix=a..b", "timeout=5", "name=%0d%0a"] {
-            assert!(requester(&format!("nats://h?{bad}")).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn serde_refuses_unknown_fields() {

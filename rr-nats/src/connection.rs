@@ -2,6 +2,7 @@
 
 mod backoff;
 mod dialer;
+mod keeper;
 mod link;
 mod signals;
 mod slots;
@@ -13,10 +14,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rr_spi::{CancelHandle, Cause, Context, Delivery, Error};
+use rr_spi::{CancelHandle, Cause, Context, Error};
 use tokio::sync::Notify;
 
 pub(crate) use dialer::Dialer;
+use keeper::Keeper;
 pub(crate) use link::{Link, LinkSetup, message, next};
 pub(crate) use slots::Outcome;
 
@@ -32,6 +34,10 @@ pub enum NatsState {
     Connected,
     /// There is none, and attempts go on: calls fail at once, or wait as long as was configured.
     Disconnected,
+    /// There is none, because a server refuses the credentials, or denies their user its inbox.
+    /// Calls fail at once and say so; attempts go on at the longest pause, since it may be put
+    /// right at the server.
+    Refused,
 }
 
 /// The connection of a requester. Dropping it closes it.
@@ -44,14 +50,23 @@ struct Shared {
     status: Mutex<Status>,
     changed: Notify,
     connects: AtomicU64,
-    /// Replies that came too late, and twice, on connections that are over.
-    strays: Mutex<(u64, u64)>,
+    past: Mutex<Past>,
+}
+
+/// The connections before the present one.
+#[derive(Default)]
+struct Past {
+    /// Those whose servers announced their end, and that have calls in flight.
+    leaving: Vec<Arc<Link>>,
+    /// Replies that came too late, and twice, on those that are over.
+    strays: (u64, u64),
 }
 
 enum Status {
     First,
     Up(Arc<Link>),
     Down(Error),
+    Refused(Error),
     Closed,
 }
 
@@ -63,9 +78,9 @@ impl Connection {
             status: Mutex::new(Status::First),
             changed: Notify::new(),
             connects: AtomicU64::new(0),
-            strays: Mutex::default(),
+            past: Mutex::default(),
         });
-        let keeper = Keeper(Arc::clone(&shared));
+        let mut keeper = Keeper::new(Arc::clone(&shared));
         tokio::spawn(async move {
             let _ = alive.race(keeper.run(dialer)).await;
             keeper.close().await;
@@ -88,10 +103,11 @@ impl Connection {
         waited.unwrap_or_else(|_| Err(self.shared.lock().error()))
     }
 
-    /// Waits for a connection, whatever happens in between.
+    /// Waits for a connection; only a refusal, which waiting does not mend, ends that.
     pub(crate) async fn up(&self) -> Result<Arc<Link>, Error> {
         let up = self.shared.until(|status| match status {
             Status::Up(link) if !link.is_lost() => Some(Ok(Arc::clone(link))),
+            Status::Refused(error) => Some(Err(error.clone())),
             Status::Closed => Some(Err(error::closed())),
             _ => None,
         });
@@ -128,14 +144,20 @@ impl Connection {
         self.shared.connects.load(Ordering::Relaxed)
     }
 
+    /// Returns how many calls hold a slot.
+    pub(crate) fn in_flight(&self) -> usize {
+        let leaving: usize = self.shared.past().leaving.iter().map(|link| link.slots().len()).sum();
+        leaving + self.current().map_or(0, |link| link.slots().len())
+    }
+
     /// Returns how many replies came too late, and twice.
     pub(crate) fn strays(&self) -> (u64, u64) {
-        let past = *self.shared.strays();
-        let now = match &*self.shared.lock() {
-            Status::Up(link) => link.slots().strays(),
-            _ => (0, 0),
-        };
-        (past.0 + now.0, past.1 + now.1)
+        // One lock after the other, in the order of `set`.
+        let status = self.shared.lock();
+        let past = self.shared.past();
+        let present = if let Status::Up(link) = &*status { Some(link) } else { None };
+        let counts = past.leaving.iter().chain(present).map(|link| link.slots().strays());
+        counts.fold(past.strays, sum)
     }
 }
 
@@ -159,13 +181,31 @@ impl Shared {
     }
 
     fn set(&self, status: Status) {
-        let old = std::mem::replace(&mut *self.lock(), status);
+        let mut now = self.lock();
+        let old = std::mem::replace(&mut *now, status);
         if let Status::Up(link) = &old {
-            let strays = link.slots().strays();
-            let mut sum = self.strays();
-            *sum = (sum.0 + strays.0, sum.1 + strays.1);
+            self.past().count(link);
         }
+        drop(now);
         self.changed.notify_waiters();
+    }
+
+    /// Puts a connection in the place of one whose calls go on; returns that one.
+    fn replace(&self, link: Arc<Link>) -> Option<Arc<Link>> {
+        let mut now = self.lock();
+        let old = std::mem::replace(&mut *now, Status::Up(link));
+        let old = if let Status::Up(old) = old { Some(old) } else { None };
+        self.past().leaving.extend(old.clone());
+        drop(now);
+        self.changed.notify_waiters();
+        old
+    }
+
+    /// Forgets a connection whose calls have ended.
+    fn forget(&self, link: &Arc<Link>) {
+        let mut past = self.past();
+        past.leaving.retain(|known| !Arc::ptr_eq(known, link));
+        past.count(link);
     }
 
     fn lock(&self) -> MutexGuard<'_, Status> {
@@ -177,9 +217,21 @@ impl Shared {
         matches!(*self.lock(), Status::First)
     }
 
-    fn strays(&self) -> MutexGuard<'_, (u64, u64)> {
-        self.strays.lock().unwrap_or_else(PoisonError::into_inner)
+    fn past(&self) -> MutexGuard<'_, Past> {
+        // As above: a panic leaves whole values.
+        self.past.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Past {
+    /// Keeps what a connection that is over has counted.
+    fn count(&mut self, link: &Link) {
+        self.strays = sum(self.strays, link.slots().strays());
+    }
+}
+
+fn sum(one: (u64, u64), two: (u64, u64)) -> (u64, u64) {
+    (one.0 + two.0, one.1 + two.1)
 }
 
 impl Status {
@@ -187,63 +239,17 @@ impl Status {
         match self {
             Self::First => NatsState::Connecting,
             Self::Up(link) if !link.is_lost() => NatsState::Connected,
+            Self::Refused(_) => NatsState::Refused,
             _ => NatsState::Disconnected,
         }
     }
 
     fn error(&self) -> Error {
         match self {
-            Self::Down(error) => error.clone(),
+            Self::Down(error) | Self::Refused(error) => error.clone(),
             Self::Closed => error::closed(),
             Self::First | Self::Up(_) => error::not_connected(),
         }
-    }
-}
-
-/// Connects, and connects again, until nobody needs the connection any more.
-struct Keeper(Arc<Shared>);
-
-impl Keeper {
-    async fn run(&self, mut dialer: Dialer) {
-        loop {
-            match dialer.dial().await {
-                Ok(link) if link.is_inbox_denied() => {
-                    let inbox = format!("{}.*", link.inbox());
-                    let error = error::denied("subscribing to", &inbox, Delivery::NotSent)
-                        .with_hint("set `inbox_prefix` to what the user may subscribe to");
-                    self.0.set(Status::Down(error));
-                }
-                Ok(link) => {
-                    self.0.connects.fetch_add(1, Ordering::Relaxed);
-                    let alive = link.alive().clone();
-                    self.0.set(Status::Up(Arc::new(link)));
-                    alive.cancelled().await;
-                    self.0.set(Status::Down(error::not_connected()));
-                }
-                // Calls wait until every address was tried once; the next one may be there.
-                Err(_) if dialer.is_in_first_round() && self.0.is_first() => {}
-                Err(error) => self.0.set(Status::Down(error)),
-            }
-            tokio::time::sleep(dialer.pause()).await;
-        }
-    }
-
-    /// Lets cancel messages of calls that were just dropped leave, and closes.
-    async fn close(&self) {
-        let link = match &*self.0.lock() {
-            Status::Up(link) => Some(Arc::clone(link)),
-            _ => None,
-        };
-        if let Some(link) = link {
-            link.flush().await;
-        }
-    }
-}
-
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        // Also when the runtime ends: whoever waits for a connection must hear of it.
-        self.0.set(Status::Closed);
     }
 }
 

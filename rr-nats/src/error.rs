@@ -11,8 +11,10 @@ pub(crate) fn connect(address: &str, source: ConnectError) -> Error {
     let message = format!("no connection to {address}: {}", source.kind());
     let error = match source.kind() {
         ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
-            Error::failure(Code::Unauthenticated, Delivery::NotSent, None, message)
-                .with_hint("the server refused the credentials: check those of the URL")
+            Error::failure(Code::Unauthenticated, Delivery::NotSent, None, message).with_hint(
+                "the NATS server refused the credentials: put them right there, or in the URL, \
+                     as in `nats://user:password@host`",
+            )
         }
         ConnectErrorKind::ServerParse => {
             Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message)

@@ -11,6 +11,7 @@ use rr_spi::{
 };
 use tokio::sync::Semaphore;
 
+use crate::clock;
 use crate::config::NatsConfig;
 use crate::connection::{
     Connection, Dialer, Link, LinkSetup, NatsState, Outcome, is_at_deadline, message,
@@ -58,7 +59,7 @@ struct Inner {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NatsStats {
-    /// Calls that hold a slot on the connection at the moment.
+    /// Calls that hold a slot on a connection at the moment.
     pub in_flight: usize,
     /// Replies to calls that were over.
     pub late_replies: u64,
@@ -126,8 +127,9 @@ impl NatsRequester {
     ///
     /// # Errors
     ///
-    /// Not sent: why the last attempt to connect failed, or `DeadlineExceeded`, when the deadline
-    /// passed first; `Canceled` when the call was cancelled.
+    /// Not sent: at once, `Unauthenticated` when a server refuses the credentials, and
+    /// `PermissionDenied` when it denies the inbox; why the last attempt to connect failed, or
+    /// `DeadlineExceeded`, when the deadline passed first; `Canceled` when the call was cancelled.
     ///
     /// # Cancel safety
     ///
@@ -162,7 +164,7 @@ impl NatsRequester {
         let connection = &self.0.connection;
         let (late_replies, duplicate_replies) = connection.strays();
         NatsStats {
-            in_flight: connection.current().map_or(0, |link| link.slots().len()),
+            in_flight: connection.in_flight(),
             late_replies,
             duplicate_replies,
             connects: connection.connects(),
@@ -199,6 +201,7 @@ impl Inner {
             target: &request.target,
             ctx: attempt.context(),
             cancel: self.config.cancel.then_some(self.prefix.as_str()),
+            clocks_agree: self.config.clocks_agree,
             waits: false,
         };
         pending.send(attempt, request, subject).await?;
@@ -214,6 +217,8 @@ struct Pending<'a> {
     ctx: &'a Context,
     /// The prefix of the URL, if the handler is to be told.
     cancel: Option<&'a str>,
+    /// Whether the request says when it was sent.
+    clocks_agree: bool,
     /// Whether the request was handed over and nothing has come back.
     waits: bool,
 }
@@ -227,7 +232,10 @@ impl Pending<'_> {
         subject: Subject,
     ) -> Result<(), Error> {
         let make = || {
-            let headers = encode_request(self.ctx, request, attempt.timeout_millis());
+            let timeout_millis = attempt.timeout_millis();
+            // Read last: what passes in between is not taken for time in queues.
+            let sent_at_millis = self.clocks_agree.then(clock::unix_millis);
+            let headers = encode_request(self.ctx, request, timeout_millis, sent_at_millis);
             let reply = self.token.subject(self.link.inbox()).into();
             message(subject.clone(), Some(reply), headers, request.body.clone())
         };

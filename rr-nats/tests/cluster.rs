@@ -50,16 +50,6 @@ async fn the_first_call_waits_until_every_host_was_tried() {
     call(&client, &within(5000), "svc.echo").await.unwrap();
 }
 
-#[tokio::test]
-async fn what_keeps_a_connection_from_being_made_is_said() {
-    let setup = NatsServerSetup::default().with_user("caller", "right", "");
-    let nats = nats_with(&setup).await;
-    let url = format!("nats://caller:wrong@{}", nats.address());
-    let client = NatsRequester::connect(&url).await.unwrap();
-    let error = client.ready(&within(1000)).await.unwrap_err();
-    assert_eq!((error.code(), error.delivery()), (Code::Unauthenticated, Delivery::NotSent));
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_that_dies_is_replaced_by_one_that_it_announced() {
     let mut cluster = NatsServer::start_cluster(3).await.unwrap();

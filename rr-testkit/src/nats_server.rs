@@ -245,6 +245,16 @@ impl NatsServer {
         self.signal("-HUP")
     }
 
+    /// Tells the server to end in lame duck mode (SIGUSR2): it takes no new connections, tells its
+    /// clients, and ends their connections after a while, 10 s at least by default.
+    ///
+    /// # Errors
+    ///
+    /// Those of running `kill`.
+    pub fn lame_duck(&self) -> io::Result<()> {
+        self.signal("-USR2")
+    }
+
     fn signal(&self, name: &str) -> io::Result<()> {
         let status = Command::new("kill").arg(name).arg(self.child.id().to_string()).status()?;
         if status.success() { Ok(()) } else { Err(io::Error::other("kill failed")) }

@@ -72,8 +72,8 @@ fn tokens(value: &http::HeaderValue) -> impl Iterator<Item = &[u8]> {
 pub(crate) fn decode_error(parts: &Parts, body: Bytes) -> Error {
     let map = &parts.headers;
     let mut reply = ErrorReply::default();
-    reply.code = single(map, RR_CODE);
-    reply.reason = single(map, RR_REASON);
+    reply.code = every(map, RR_CODE);
+    reply.reason = every(map, RR_REASON);
     reply.delivery = every(map, RR_DELIVERY);
     reply.retry_after_ms = every(map, RR_RETRY_AFTER_MS);
     // The content type is that of the error body, and says nothing to the application.
@@ -81,11 +81,6 @@ pub(crate) fn decode_error(parts: &Parts, body: Bytes) -> Error {
     reply.headers.remove(CONTENT_TYPE);
     reply.body = body.clone();
     reply.decode(|| of_status(parts.status, map)).with_source(RawReply::new(parts.status, body))
-}
-
-/// Returns the value of a name that is there once, and is text.
-fn single<'a>(map: &'a HeaderMap, name: &'static str) -> Option<&'a str> {
-    headers::single(map, &HeaderName::from_static(name)).ok().flatten()
 }
 
 /// Returns every value of a name; one that is no text is empty, which is garbage too.

@@ -19,7 +19,17 @@ pub(super) fn pause(
 ) -> Duration {
     let rounds = failures / u32::try_from(addresses.max(1)).unwrap_or(u32::MAX);
     let ceiling = BASE.saturating_mul(1 << rounds.min(10)).min(max);
-    let nanos = u64::try_from(ceiling.as_nanos()).unwrap_or(u64::MAX);
+    spread(ceiling, entropy)
+}
+
+/// Returns the longest pause, less up to a quarter, so that a thousand clients do not come at once.
+pub(super) fn longest(max: Duration, entropy: &dyn Entropy) -> Duration {
+    max - spread(max / 4, entropy)
+}
+
+/// Returns anything up to `max`.
+pub(super) fn spread(max: Duration, entropy: &dyn Entropy) -> Duration {
+    let nanos = u64::try_from(max.as_nanos()).unwrap_or(u64::MAX);
     Duration::from_nanos(entropy.next_u64() % nanos.saturating_add(1))
 }
 
@@ -38,5 +48,9 @@ mod tests {
             assert!(pause <= max && pause <= BASE * (1 << (failures / 3).min(10)));
         }
         assert_eq!(pause(9, 1, Duration::ZERO, &entropy), Duration::ZERO);
+        assert_eq!(longest(Duration::ZERO, &entropy), Duration::ZERO);
+        for max in [max, Duration::MAX] {
+            assert!((max / 4 * 3..=max).contains(&longest(max, &entropy)));
+        }
     }
 }

@@ -84,6 +84,12 @@ impl Link {
         &self.signals.alive
     }
 
+    /// Returns the context that ends when the server announces its end (lame duck mode), and at the
+    /// latest when the connection is lost.
+    pub(crate) fn staying(&self) -> &Context {
+        &self.signals.staying
+    }
+
     pub(crate) fn is_lost(&self) -> bool {
         self.signals.alive.cause().is_some()
     }

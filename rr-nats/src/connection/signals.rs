@@ -24,6 +24,9 @@ pub(super) struct Signals {
     /// Ends when the connection is lost.
     pub(super) alive: Context,
     life: CancelHandle,
+    /// Ends when the server says that it is about to end (lame duck), at the latest with `alive`.
+    pub(super) staying: Context,
+    stay: CancelHandle,
     dials: AtomicUsize,
     refusing: AtomicBool,
     proof: Mutex<Proof>,
@@ -48,11 +51,14 @@ pub(super) struct Proof {
 impl Signals {
     pub(super) fn new(inbox: String, prefix: String) -> Self {
         let (alive, life) = Context::background().child();
+        let (staying, stay) = alive.child();
         Self {
             inbox,
             slots: Slots::new(prefix),
             alive,
             life,
+            staying,
+            stay,
             dials: AtomicUsize::new(0),
             refusing: AtomicBool::new(false),
             proof: Mutex::default(),
@@ -93,6 +99,7 @@ impl Signals {
                 Some(violation) => self.on_violation(violation),
                 None => self.proof().complaint = Some(text),
             },
+            Event::LameDuckMode => self.stay.cancel_with(Cause::Shutdown),
             Event::SlowConsumer(_) => {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
             }

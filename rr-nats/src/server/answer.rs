@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::endpoints::Counters;
 use super::site::Site;
+use crate::clock;
 use crate::connection::{Link, message};
 use crate::wire::{Head, block_len, decode_request, encode_reply, minimal, target_of};
 
@@ -52,7 +53,8 @@ impl Arrived {
             return None;
         };
         let head = message.headers.as_ref().map_or_else(|| Ok(Head::default()), decode_request);
-        let inbound = head.as_ref().map_or_else(|_| Inbound::default(), Head::inbound);
+        let now = site.config.clocks_agree.then(clock::unix_millis);
+        let inbound = head.as_ref().map_or_else(|_| Inbound::default(), |head| head.inbound(now));
         let (ctx, handle) = site.intake.context(inbound);
         let key = site.cancels.key(&reply);
         let (target, counters) = match known {

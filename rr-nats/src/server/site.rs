@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_nats::Subscriber;
-use rr_spi::{CancelHandle, Cause, Context, Delivery, Error, Intake, Shutdown};
+use rr_spi::{CancelHandle, Cause, Code, Context, Delivery, Error, Intake, Shutdown};
 use tokio::sync::{Notify, Semaphore};
 
 use super::cancels::Cancels;
@@ -249,8 +249,10 @@ impl Site {
 
 impl Status {
     fn state(&self) -> NatsState {
+        let refused = |error: &Error| error.code() == Code::Unauthenticated;
         match &self.link {
             Some(link) if !link.is_lost() => NatsState::Connected,
+            _ if self.last_error.as_ref().is_some_and(refused) => NatsState::Refused,
             _ => NatsState::Disconnected,
         }
     }

@@ -1,10 +1,10 @@
 //! Replies: bytes for a success, a marked header block and a document for an error.
 
-use async_nats::{HeaderMap, Message, StatusCode};
+use async_nats::{HeaderMap, HeaderValue, Message, StatusCode};
 use rr_spi::wire::{
     ErrorDocument, ErrorHeaders, ErrorReply, RR_CODE, RR_DELIVERY, RR_REASON, RR_RETRY_AFTER_MS,
 };
-use rr_spi::{Bytes, Code, Delivery, Error, Headers, Origin, Reason, Received, Response, Target};
+use rr_spi::{Bytes, Code, Delivery, Error, Origin, Reason, Received, Response, Target};
 
 use super::headers::{one_line, put, put_all, receive, sorted};
 use super::status::{code_of, status_of};
@@ -74,39 +74,44 @@ fn no_responder(target: &Target) -> Error {
 }
 
 /// The header block of a reply, taken apart.
+///
+/// Names are folded here and not by the library: one of ours in two cases has all the values of
+/// both, and counts as repeated.
 #[derive(Default)]
 struct Reply<'a> {
     service_error: Option<&'a str>,
     service_code: Option<&'a str>,
     ours: ErrorReply<'a>,
-    /// Whether a peer that speaks rr wrote it.
-    is_ours: bool,
+    /// Whether there is a header of ours that is no error header, such as `rr-dedup`: then a peer
+    /// that speaks rr wrote the reply, and it may be a success.
+    speaks_rr: bool,
     over_limit: bool,
 }
+
+/// What every header of ours starts with.
+const OURS: &str = "rr-";
 
 impl<'a> Reply<'a> {
     fn read(map: &'a HeaderMap) -> Self {
         let mut reply = Self::default();
         for (name, values) in sorted(map) {
-            let all = || values.iter().map(async_nats::HeaderValue::as_str);
-            let first = all().next();
-            let only = first.filter(|_| values.len() == 1);
+            let all = values.iter().map(HeaderValue::as_str);
             let is = |known: &str| name.eq_ignore_ascii_case(known);
             if name == SERVICE_ERROR {
-                reply.service_error = first;
+                reply.service_error = all.clone().next();
             } else if name == SERVICE_ERROR_CODE {
-                reply.service_code = first;
+                reply.service_code = all.clone().next();
             } else if is(RR_CODE) {
-                reply.ours.code = only;
-                reply.is_ours = true;
+                reply.ours.code.extend(all);
             } else if is(RR_REASON) {
-                reply.ours.reason = only;
+                reply.ours.reason.extend(all);
             } else if is(RR_DELIVERY) {
-                reply.ours.delivery = all().collect();
-                reply.is_ours = true;
+                reply.ours.delivery.extend(all);
             } else if is(RR_RETRY_AFTER_MS) {
-                reply.ours.retry_after_ms = all().collect();
+                reply.ours.retry_after_ms.extend(all);
             } else {
+                let start = name.as_bytes().get(..OURS.len());
+                reply.speaks_rr |= start.is_some_and(|s| s.eq_ignore_ascii_case(OURS.as_bytes()));
                 for value in values {
                     let received = receive(&mut reply.ours.headers, name, value);
                     reply.over_limit |= received == Received::OverLimit;
@@ -118,7 +123,8 @@ impl<'a> Reply<'a> {
 
     fn outcome(self, body: Bytes) -> Result<Response, Error> {
         let marked = self.service_error.is_some() || self.service_code.is_some();
-        if !marked && !self.is_ours {
+        let is_ours = self.ours.is_ours();
+        if !marked && !is_ours {
             if self.over_limit {
                 let text = "the reply has more than 64 headers or 16 KiB of them";
                 let reason = Reason::BAD_RESPONSE;
@@ -126,28 +132,27 @@ impl<'a> Reply<'a> {
             }
             return Ok(Response::new(body).with_headers(self.ours.headers));
         }
-        let Self { service_error, service_code, ours: mut reply, is_ours, .. } = self;
-        let foreign = |headers: Headers, code: Code, message: &str| {
-            Error::failure(code, Delivery::Processed, None, message.to_owned())
-                .with_origin(Origin::Peer)
-                .with_headers(headers)
-        };
+        let Self { service_error, service_code, ours: mut reply, speaks_rr, .. } = self;
         let code = service_code.map_or(Code::Unknown, code_of);
         let text: String = service_error.unwrap_or_default().chars().take(1024).collect();
-        if is_ours {
+        let error = |code: Code, delivery: Delivery| {
+            Error::failure(code, delivery, None, text).with_origin(Origin::Peer)
+        };
+        if is_ours || speaks_rr {
+            // Only of foreign services an error says that they ran; ours say it themselves.
             reply.body = body;
-            return Err(reply.decode(|| foreign(Headers::new(), code, &text)));
+            return Err(reply.decode(|| error(code, Delivery::Unknown)));
         }
         // A foreign service: its code is taken from a Connect document if it wrote one.
         let code = ErrorDocument::decode(&body).and_then(|body| body.code).unwrap_or(code);
-        Err(foreign(reply.headers, code, &text))
+        Err(error(code, Delivery::Processed).with_headers(reply.headers))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use rr_spi::{Detail, RetryHint};
+    use rr_spi::{Detail, Headers, RetryHint};
 
     use super::*;
 
@@ -230,7 +235,82 @@ mod tests {
         assert_eq!((error.code(), error.delivery()), (Code::NotFound, Delivery::Processed));
     }
 
+    /// Decodes a reply of these headers, in the cases that are given.
+    fn read(headers: &[(&str, &str)], body: &'static str) -> Result<Response, Error> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, *value);
+        }
+        decode_reply(&target(), message(Some(map), body))
+    }
+
+    #[test]
+    fn a_reply_of_ours_that_does_not_say_whether_the_handler_ran_is_unknown() {
+        for ours in [
+            &[("rr-code", "newer_code")][..],
+            &[("Rr-Code", "newer_code"), ("rr-delivery", "maybe")],
+            &[("rr-reason", "draining")],
+            &[("RR-Retry-After-Ms", "5")],
+            &[("rr-dedup", "on")],
+            &[("Rr-Newer", "x")],
+        ] {
+            let marks = [(SERVICE_ERROR, "it broke"), (SERVICE_ERROR_CODE, "404")];
+            let error = read(&[ours, &marks].concat(), "").unwrap_err();
+            let told = (error.code(), error.delivery(), error.message());
+            assert_eq!(told, (Code::Unimplemented, Delivery::Unknown, "it broke"), "{ours:?}");
+        }
+        // Without the marks of ADR-32 it is an error all the same.
+        for (name, value) in [("rr-reason", "draining"), ("rr-retry-after-ms", "5")] {
+            let error = read(&[(name, value)], "").unwrap_err();
+            assert_eq!((error.code(), error.delivery()), (Code::Unknown, Delivery::Unknown));
+        }
+        assert_eq!(read(&[("rr-dedup", "replayed")], "x").unwrap().body, "x");
+        let error = read(&[("rr-code", "newer_code"), ("rr-delivery", "rejected")], "");
+        assert_eq!(error.unwrap_err().delivery(), Delivery::Rejected);
+    }
+
+    #[test]
+    fn a_header_of_ours_in_two_cases_is_repeated_and_claims_the_least() {
+        let both = |name: &str, one: &str, two: &str| {
+            let upper = name.to_uppercase();
+            let known = [("rr-code", "unavailable"), ("rr-delivery", "rejected")];
+            let rest = known.into_iter().filter(|(known, _)| *known != name);
+            read(&rest.chain([(name, one), (&*upper, two)]).collect::<Vec<_>>(), "").unwrap_err()
+        };
+        for (one, two) in [("rejected", "processed"), ("rejected", "rejected")] {
+            assert_eq!(both("rr-delivery", one, two).delivery(), Delivery::Unknown);
+        }
+        let error = both("rr-code", "aborted", "not_found");
+        assert_eq!((error.code(), error.delivery()), (Code::Unknown, Delivery::Rejected));
+        assert_eq!(both("rr-reason", "draining", "closed").reason(), None);
+        assert_eq!(both("rr-retry-after-ms", "1", "1").retry(), RetryHint::Never);
+    }
+
     proptest! {
+        #[test]
+        fn no_reply_of_ours_claims_more_than_it_says_once(
+            headers in prop::collection::vec(
+                ("(rr|Rr|RR)-(code|delivery|reason|retry-after-ms|Delivery|other)",
+                    "rejected|processed|unknown|unavailable|newer_code|draining|5|"),
+                1..5,
+            ),
+            marked in prop::option::of("200|404|503|x"),
+        ) {
+            let mut all: Vec<_> = headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+            all.extend(marked.iter().map(|code| (SERVICE_ERROR_CODE, code.as_str())));
+            let stated: Vec<_> = headers
+                .iter()
+                .filter(|(name, _)| name.eq_ignore_ascii_case("rr-delivery"))
+                .map(|(_, value)| Delivery::from_wire(value).unwrap_or(Delivery::Unknown))
+                .collect();
+            let expected = if let [only] = stated[..] { only } else { Delivery::Unknown };
+            let errs = |(name, _): &(String, String)| !name.to_lowercase().ends_with("other");
+            match read(&all, "") {
+                Ok(_) => prop_assert!(marked.is_none() && !headers.iter().any(errs)),
+                Err(error) => prop_assert_eq!(error.delivery(), expected),
+            }
+        }
+
         #[test]
         fn any_error_text_is_safe_to_write(text in ".{0,400}", code in 0usize..16) {
             let error = Error::failure(Code::ALL[code], Delivery::Processed, None, text.clone());

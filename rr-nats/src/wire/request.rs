@@ -1,5 +1,8 @@
 //! The header block of a request.
 
+use std::borrow::Cow;
+use std::time::Duration;
+
 use async_nats::{HeaderMap, HeaderValue};
 use rr_spi::wire::{
     BAGGAGE, CallHeader, IDEMPOTENCY_KEY, REQUEST_ID, RR, TRACEPARENT, TRACESTATE,
@@ -7,18 +10,27 @@ use rr_spi::wire::{
 };
 use rr_spi::{
     Code, Context, Delivery, Error, Headers, Idempotency, Inbound, Limits, Received, Request,
+    defaults,
 };
 
 use super::headers::{put, put_all, put_plain, receive, sorted};
 
+/// Longest time in queues that is believed; it is the longest that a server grants by default, and
+/// what seems older comes from a wrong clock.
+const AGE_MAX: Duration = defaults::SERVER_TIMEOUT_MAX;
+
 /// Returns the header block of a request; none when there is nothing to say.
+///
+/// `sent_at_millis` goes with a timeout alone: it says from when that counts.
 pub(crate) fn encode_request(
     ctx: &Context,
     request: &Request,
     timeout_millis: Option<u64>,
+    sent_at_millis: Option<u64>,
 ) -> Option<HeaderMap> {
     let mut call = CallHeader::default();
     call.timeout_millis = timeout_millis;
+    call.sent_at_millis = sent_at_millis.filter(|_| timeout_millis.is_some());
     call.retries = ctx.retries();
     let mut map = None;
     match &request.idempotency {
@@ -51,8 +63,8 @@ pub(crate) struct Head<'a> {
     has_key: bool,
     request_id: Option<&'a str>,
     traceparent: Option<&'a str>,
-    tracestate: Option<&'a str>,
-    baggage: Option<&'a str>,
+    tracestate: Option<Cow<'a, str>>,
+    baggage: Option<Cow<'a, str>>,
     pub(crate) idempotency: Idempotency,
     pub(crate) headers: Headers,
     /// How many headers the application does not see because they do not fit the grammar.
@@ -60,17 +72,30 @@ pub(crate) struct Head<'a> {
 }
 
 impl Head<'_> {
-    /// Returns what becomes of it in the context.
-    pub(crate) fn inbound(&self) -> Inbound<'_> {
-        let timeout = self.call.timeout_millis.map(std::time::Duration::from_millis);
-        let mut inbound = Inbound::new(timeout);
+    /// Returns what becomes of it in the context. Where clocks agree, `now_millis` is the wall
+    /// clock, and what the request has spent in queues is taken off its time.
+    pub(crate) fn inbound(&self, now_millis: Option<u64>) -> Inbound<'_> {
+        let timeout = self.call.timeout_millis.map(Duration::from_millis);
+        let spent = match (self.call.sent_at_millis, now_millis) {
+            (Some(sent_at), Some(now)) => spent(sent_at, now),
+            _ => Duration::ZERO,
+        };
+        let mut inbound = Inbound::new(timeout.map(|timeout| timeout.saturating_sub(spent)));
         inbound.retries = self.call.retries;
         inbound.request_id = self.request_id;
         inbound.traceparent = self.traceparent;
-        inbound.tracestate = self.tracestate;
-        inbound.baggage = self.baggage;
+        inbound.tracestate = self.tracestate.as_deref();
+        inbound.baggage = self.baggage.as_deref();
         inbound
     }
+}
+
+/// Returns how long ago a request was sent, never more than it was: both instants are cut to whole
+/// milliseconds, which may make the time between them one too long. One in the future, or too long
+/// ago, says nothing but that clocks do not agree, which must not end a call.
+fn spent(sent_at_millis: u64, now_millis: u64) -> Duration {
+    let spent = now_millis.saturating_sub(sent_at_millis).saturating_sub(1);
+    Some(Duration::from_millis(spent)).filter(|spent| *spent <= AGE_MAX).unwrap_or_default()
 }
 
 /// Reads the header block of a request.
@@ -108,13 +133,13 @@ impl<'a> Head<'a> {
             let key = decode_idempotency_key(only(IDEMPOTENCY_KEY, values)?)?;
             self.idempotency = Idempotency::Keyed(key);
         } else if is(REQUEST_ID) {
-            self.request_id = first;
+            self.request_id = self.request_id.or(first);
         } else if is(TRACEPARENT) {
-            self.traceparent = first;
+            self.traceparent = self.traceparent.or(first);
         } else if is(TRACESTATE) {
-            self.tracestate = first;
+            self.tracestate = list(self.tracestate.take(), values);
         } else if is(BAGGAGE) {
-            self.baggage = first;
+            self.baggage = list(self.baggage.take(), values);
         } else {
             for value in values {
                 match receive(&mut self.headers, name, value) {
@@ -128,6 +153,19 @@ impl<'a> Head<'a> {
         }
         Ok(())
     }
+}
+
+/// Adds values to a list, as W3C Trace Context §3.3.1 and Baggage §3.3 ask for; only several are put
+/// together anew.
+fn list<'a>(list: Option<Cow<'a, str>>, values: &'a [HeaderValue]) -> Option<Cow<'a, str>> {
+    values.iter().map(HeaderValue::as_str).fold(list, |list, next| match list {
+        None => Some(Cow::Borrowed(next)),
+        Some(mut list) => {
+            list.to_mut().push(',');
+            list.to_mut().push_str(next);
+            Some(list)
+        }
+    })
 }
 
 /// Notes that a header is there; a second one is refused.
@@ -176,12 +214,57 @@ mod tests {
     }
 
     #[test]
+    fn what_the_context_takes_over_is_kept_whole_in_whatever_case_it_comes() {
+        let mut map = HeaderMap::new();
+        for (name, value) in [("X-Request-Id", "a"), ("Traceparent", "p"), ("Baggage", "k=1")] {
+            map.insert(name, value);
+            map.insert(name.to_lowercase(), value.replace(['1', 'a', 'p'], "2"));
+        }
+        map.append("tracestate", "s=1");
+        map.append("tracestate", "t=2");
+        let head = decode_request(&map).unwrap();
+        let inbound = head.inbound(None);
+        assert_eq!((inbound.request_id, inbound.traceparent), (Some("a"), Some("p")));
+        assert_eq!((inbound.baggage, inbound.tracestate), (Some("k=1,k=2"), Some("s=1,t=2")));
+    }
+
+    #[test]
     fn a_plain_request_without_a_deadline_has_no_header_and_with_one_has_one() {
         let ctx = Context::background();
-        assert!(encode_request(&ctx, &request(), None).is_none());
-        let map = encode_request(&ctx.with_retries(1), &request(), Some(20)).unwrap();
+        assert!(encode_request(&ctx, &request(), None, Some(7)).is_none());
+        let map = encode_request(&ctx.with_retries(1), &request(), Some(20), None).unwrap();
         assert_eq!(map.len(), 1);
         assert_eq!(map.get(RR).unwrap().as_str(), "t=20;n=1");
+    }
+
+    /// Returns the time that is left of a call whose header says this, at `now`.
+    fn left(text: &str, now_millis: Option<u64>) -> Option<u64> {
+        let mut map = HeaderMap::new();
+        map.insert(RR, text);
+        let left = decode_request(&map).unwrap().inbound(now_millis).timeout?;
+        Some(u64::try_from(left.as_millis()).unwrap())
+    }
+
+    #[test]
+    fn time_in_queues_is_taken_off_only_where_clocks_agree() {
+        let map = encode_request(&Context::background(), &request(), Some(500), Some(1000));
+        let text = map.unwrap().get(RR).unwrap().as_str().to_owned();
+        assert_eq!(text, "t=500;at=1000");
+        assert_eq!(left(&text, None), Some(500));
+        assert_eq!(left(&text, Some(1101)), Some(400));
+        assert_eq!(left("t=500", Some(1100)), Some(500));
+        assert_eq!(left("at=1000", Some(1100)), None);
+    }
+
+    #[test]
+    fn a_wrong_clock_ends_no_call_and_expired_means_that_the_time_has_passed() {
+        let text = "t=500;at=1000000";
+        assert_eq!(left(text, Some(1)), Some(500), "in the future");
+        assert_eq!(left(text, Some(u64::MAX)), Some(500), "ages ago");
+        assert_eq!(left(text, Some(1_000_500)), Some(1), "up to a millisecond may be left");
+        assert_eq!(left(text, Some(1_000_501)), Some(0));
+        assert_eq!(left(text, Some(1_300_001)), Some(0));
+        assert_eq!(left(text, Some(1_300_002)), Some(500));
     }
 
     #[test]
@@ -195,12 +278,12 @@ mod tests {
             request().with_headers(headers).with_idempotency(Idempotency::Keyed(key.clone()));
         let ctx = Context::background().with_request_id("id").unwrap();
         let ctx = ctx.with_trace("p", Some("s")).unwrap().with_baggage("b").unwrap();
-        let mut map = encode_request(&ctx, &sent, None).unwrap();
+        let mut map = encode_request(&ctx, &sent, None, None).unwrap();
         map.insert("X-Upper", "v");
         map.insert("under_score", "v");
         map.insert("Nats-Msg-Id", "v");
         let head = decode_request(&map).unwrap();
-        let inbound = head.inbound();
+        let inbound = head.inbound(None);
         assert_eq!((inbound.request_id, inbound.traceparent), (Some("id"), Some("p")));
         assert_eq!((inbound.tracestate, inbound.baggage), (Some("s"), Some("b")));
         assert_eq!(head.idempotency, Idempotency::Keyed(key));
@@ -233,6 +316,25 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn no_clock_gives_time_or_takes_more_than_has_passed(
+            timeout in 0u64..10_000,
+            sent_micros in 0u64..10_000_000_000,
+            took_micros in 0u64..20_000_000,
+            skew_millis in prop_oneof![Just(0i64), -1_000_000_000..1_000_000_000i64],
+        ) {
+            let text = format!("t={timeout};at={}", sent_micros / 1000);
+            let now = ((sent_micros + took_micros) / 1000).saturating_add_signed(skew_millis);
+            let left = left(&text, Some(now)).unwrap();
+            prop_assert!(left <= timeout);
+            if skew_millis <= 0 {
+                prop_assert!(left * 1000 + took_micros >= timeout * 1000);
+            }
+            if skew_millis == 0 && took_micros > (timeout + 1) * 1000 {
+                prop_assert_eq!(left, 0);
+            }
+        }
+
         #[test]
         fn reading_never_panics(name in "[!-9;-~]{1,12}", value in "[^\r\n]{0,20}") {
             let mut map = HeaderMap::new();
