@@ -5,9 +5,14 @@ use std::path::Path;
 
 use crate::command::{Outcome, command, run, succeeds};
 
+/// Whether packages can be unpacked here.
+pub(crate) fn is_here() -> bool {
+    succeeds(&mut command("dpkg", ["--version"]))
+}
+
 /// Downloads packages and unpacks them into `folder`, which is emptied first.
 pub(crate) fn unpack(packages: &[&str], folder: &Path) -> Outcome {
-    if !succeeds(&mut command("dpkg", ["--version"])) {
+    if !is_here() {
         return Err("there is no dpkg: Debian's packages are for Debian".to_owned());
     }
     empty(folder)?;

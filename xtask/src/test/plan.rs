@@ -1,6 +1,6 @@
 //! What `cargo xtask test` runs, with a nats-server and without.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::EXAMPLES;
@@ -65,6 +65,14 @@ impl<'a> Plan<'a> {
         command
     }
 
+    /// The tests that need a nats-server, over another one.
+    pub(super) fn tests_over(server: &Path, nextest: bool) -> Command {
+        let mut command = cargo(if nextest { &["nextest", "run"] } else { &["test"] });
+        command.args(["--package", nats_tests::PACKAGE, "--tests", "--no-fail-fast"]);
+        command.env(nats_server::VARIABLE, server);
+        command
+    }
+
     pub(super) fn doc_tests(&self) -> Command {
         let mut command = self.cargo(&["test", "--workspace", "--doc"]);
         if matches!(self.server, Server::Missing) {
@@ -92,6 +100,10 @@ impl<'a> Plan<'a> {
     fn exclusion(&self) -> Vec<&'static str> {
         let there = self.packages.iter().any(|package| package.name == nats_tests::PACKAGE);
         if there { vec!["--exclude", nats_tests::PACKAGE] } else { Vec::new() }
+    }
+
+    pub(super) fn has_server(&self) -> bool {
+        matches!(self.server, Server::Found(_))
     }
 
     pub(super) fn print_left_out(&self) {
