@@ -1,13 +1,13 @@
 //! The conformance suite over HTTP/1.1 and HTTP/2, in real time on the loopback interface.
 //!
-//! Nothing is skipped.
+//! Skipped: what needs control over the link, a restart or a peer below the API.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use rr_http::{HttpConfig, HttpRequester, HttpServerConfig, HttpVersion, serve_with};
 use rr_spi::{DrainReport, Error, Requester, Routes, Server, async_trait};
-use rr_testkit::conformance::{Harness, Live, Rig, StartOptions};
+use rr_testkit::conformance::{Capabilities, Harness, Live, Rig, StartOptions};
 
 struct Http(HttpVersion);
 
@@ -18,6 +18,10 @@ impl Harness for Http {
             HttpVersion::H2c => "http (h2c)",
             _ => "http (h1)",
         }
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default().with_link(false).with_raw(false).with_restart(false)
     }
 
     async fn start(&self, routes: Routes, options: StartOptions) -> Result<Box<dyn Rig>, Error> {
