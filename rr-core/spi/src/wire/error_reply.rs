@@ -52,12 +52,6 @@ pub struct ErrorReply<'a> {
 }
 
 impl ErrorReply<'_> {
-    /// Makes a reply whose body says everything, for carriers that write no [`ErrorHeaders`].
-    #[must_use]
-    pub fn new(headers: Headers, body: Bytes) -> Self {
-        Self { headers, body, ..Self::default() }
-    }
-
     /// Turns the reply into an error: `rr-code` decides, then the body, then `fallback`, which
     /// makes the error that the carrier's own status amounts to.
     ///

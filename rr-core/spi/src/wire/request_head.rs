@@ -14,6 +14,8 @@ use crate::error::{Code, Delivery, Error, Reason};
 use crate::headers::{Headers, Received};
 use crate::idempotency::Idempotency;
 use crate::intake::Inbound;
+use crate::request::Request;
+use crate::target::Target;
 
 /// The headers of ours on a request, to be written beside those of the application.
 ///
@@ -65,6 +67,7 @@ impl<'a> RequestHeaders<'a> {
     }
 
     /// Returns names and values, in order.
+    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&'static str, &str)> {
         self.0.iter().map(|(name, value)| (*name, &**value))
     }
@@ -80,9 +83,10 @@ impl<'a> RequestHeaders<'a> {
 /// let mut head = RequestHead::default();
 /// head.receive("RR", "t=250;n=1".into())?;
 /// head.receive("x-shop", "berlin".into())?;
-/// assert_eq!(head.inbound().retries, 1);
-/// assert_eq!(head.headers.get("x-shop"), Some("berlin"));
 /// assert!(head.receive("rr", "t=900".into()).is_err(), "it is repeated");
+/// assert_eq!(head.inbound().retries, 1);
+/// let request = head.into_request("orders.place".try_into()?, "tea".into());
+/// assert_eq!(request.headers.get("x-shop"), Some("berlin"));
 /// # Ok::<(), rr_spi::Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]
@@ -93,7 +97,6 @@ pub struct RequestHead {
     /// The headers that the application sees.
     pub headers: Headers,
     call: Option<CallHeader>,
-    has_key: bool,
     request_id: Option<Bytes>,
     traceparent: Option<Bytes>,
     tracestate: Option<Bytes>,
@@ -112,19 +115,17 @@ impl RequestHead {
     pub fn receive(&mut self, name: &str, value: Bytes) -> Result<(), Error> {
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         if is(RR) {
+            once(RR, self.call.is_some())?;
             let call = CallHeader::decode(text(RR, &value)?)?;
             if !matches!(self.idempotency, Idempotency::Keyed(_)) {
                 self.idempotency = call.idempotency.clone();
             }
-            if self.call.replace(call).is_some() {
-                return Err(refused("repeated", RR));
-            }
+            self.call = Some(call);
         } else if is(IDEMPOTENCY_KEY) {
+            let is_known = matches!(self.idempotency, Idempotency::Keyed(_));
+            once(IDEMPOTENCY_KEY, is_known)?;
             let key = decode_idempotency_key(text(IDEMPOTENCY_KEY, &value)?)?;
             self.idempotency = Idempotency::Keyed(key);
-            if std::mem::replace(&mut self.has_key, true) {
-                return Err(refused("repeated", IDEMPOTENCY_KEY));
-            }
         } else if is(REQUEST_ID) {
             // Of what is only passed on the first counts: it is never worth a call.
             self.request_id.get_or_insert(value);
@@ -140,6 +141,14 @@ impl RequestHead {
             return Err(Error::failure(code, Delivery::Rejected, reason, text));
         }
         Ok(())
+    }
+
+    /// Returns the request, once target and body are known. What becomes its context is to be taken
+    /// before, with [`RequestHead::inbound`].
+    #[must_use]
+    pub fn into_request(self, target: Target, body: Bytes) -> Request {
+        let Self { headers, idempotency, .. } = self;
+        Request { target, headers, body, idempotency }
     }
 
     /// Returns what of it becomes the request's context.
@@ -164,6 +173,10 @@ fn carried(value: &Option<Bytes>) -> Option<&str> {
 
 fn text<'a>(name: &str, value: &'a [u8]) -> Result<&'a str, Error> {
     std::str::from_utf8(value).map_err(|_| refused("malformed", name))
+}
+
+fn once(name: &str, is_known: bool) -> Result<(), Error> {
+    if is_known { Err(refused("repeated", name)) } else { Ok(()) }
 }
 
 fn refused(how: &str, name: &str) -> Error {
