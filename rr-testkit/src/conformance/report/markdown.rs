@@ -75,7 +75,7 @@ fn capabilities(report: &Report, out: &mut String) {
     let text = |list: &[String]| if list.is_empty() { "none".into() } else { list.join(", ") };
     let _ = writeln!(out, "\nCapabilities: {}; missing: {}.", text(&there), text(&missing));
     let parallel = report.capabilities.parallel_max;
-    let _ = writeln!(out, "At most {parallel} calls are in flight at once.");
+    let _ = writeln!(out, "Tried with up to {parallel} calls at once.");
 }
 
 /// Writes cases under the reasons that they share, in order.
