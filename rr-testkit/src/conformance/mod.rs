@@ -100,8 +100,10 @@
 mod capabilities;
 mod card;
 mod cases;
+mod chaos;
 mod harness;
 mod lab;
+mod ledger;
 mod list;
 mod options;
 mod plan;
@@ -110,6 +112,7 @@ mod report;
 mod rig;
 mod runner;
 mod stage;
+mod stopwatch;
 mod typed;
 
 pub use capabilities::{Capabilities, Capability};
