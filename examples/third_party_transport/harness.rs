@@ -8,13 +8,17 @@ use rr_spi::{
     Code, Delivery, DrainReport, Error, IntakeConfig, Requester, Routes, Server, async_trait,
 };
 use rr_testkit::TcpProxy;
-use rr_testkit::conformance::{Harness, Live, Plan, Raw, Rig, StartOptions};
+use rr_testkit::conformance::{Capabilities, Harness, Live, Plan, Raw, Rig, StartOptions};
 
 use crate::raw::RawPeer;
 use crate::requester::{FramedRequester, address};
 use crate::server::serve;
 
-/// Starts the transport for a case. Nothing is said of what it cannot do: it can do everything.
+/// Calls at once that the suite tries. With a connection for each, a thousand that begin in the
+/// same instant overflow the queue of connections that a system keeps for a listener.
+const PARALLEL_MAX: usize = 256;
+
+/// Starts the transport for a case.
 pub(crate) struct Framed;
 
 /// What is expected of the transport: every case, without exceptions.
@@ -26,6 +30,10 @@ pub(crate) fn plan() -> Plan {
 impl Harness for Framed {
     fn name(&self) -> &str {
         "framed"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default().with_parallel_max(PARALLEL_MAX)
     }
 
     async fn start(&self, routes: Routes, options: StartOptions) -> Result<Box<dyn Rig>, Error> {

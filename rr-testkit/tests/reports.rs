@@ -73,7 +73,7 @@ fn a_failure_stands_in_every_form_of_the_report() {
     let read: Value = serde_json::from_str(&report.to_json()).unwrap();
     assert_eq!(read["totals"]["failed"], 1);
     assert!(read["cases"][0]["text"].as_str().unwrap().contains("no more"));
-    assert!(report.to_markdown().contains("\nFailed:\n\n* see the report: `size/one_byte`\n"));
+    assert!(report.to_markdown().contains("\nFailed:\n\n* these must hold: `size/one_byte`\n"));
 }
 
 fn readme(name: &str, text: &str) -> String {
