@@ -78,8 +78,8 @@ fn a_failure_stands_in_every_form_of_the_report() {
 
 fn readme(name: &str, text: &str) -> String {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    fs::write(&path, text).unwrap();
-    path.to_str().unwrap().to_owned()
+    fs::write(&path, text).expect("the folder is there");
+    path.display().to_string()
 }
 
 #[test]
