@@ -100,7 +100,7 @@ impl Rig for Running {
     }
 
     fn raw(&self) -> Option<Arc<dyn Raw>> {
-        Some(Arc::new(RawPeer { address: self.proxy.address(), client: self.client.clone() }))
+        Some(Arc::new(RawPeer { address: self.proxy.address() }))
     }
 
     fn live(&self) -> Live {

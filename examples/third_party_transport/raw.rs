@@ -4,7 +4,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rr_spi::{Bytes, CancelHandle, Context, Error, Request, Requester, Response, async_trait};
+use rr_spi::{
+    Bytes, CancelHandle, Context, Error, Limits, Request, Requester, Response, async_trait,
+    defaults,
+};
 use rr_testkit::conformance::{Raw, RawAnswer, RawReply, RawRequest};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -18,7 +21,6 @@ const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 pub(crate) struct RawPeer {
     pub(crate) address: SocketAddr,
-    pub(crate) client: FramedRequester,
 }
 
 #[async_trait]
@@ -35,7 +37,7 @@ impl Raw for RawPeer {
     async fn answering(&self, answer: RawAnswer) -> Result<Arc<dyn Requester>, Error> {
         let listener = TcpListener::bind("127.0.0.1:0").await.map_err(failed)?;
         let url = format!("framed://{}", listener.local_addr().map_err(failed)?);
-        let inner = self.client.at(&url)?;
+        let inner = FramedRequester::new(&url, defaults::CLIENT_TIMEOUT, Limits::default())?;
         let (life, handle) = Context::background().child();
         tokio::spawn(async move {
             let _ = life.race(serve(listener, bytes_of(&answer))).await;

@@ -27,11 +27,6 @@ impl FramedRequester {
         Ok(Self { address: address(url)?, timeout_default, limits })
     }
 
-    /// Makes another one for `url`, with the same limits.
-    pub(crate) fn at(&self, url: &str) -> Result<Self, Error> {
-        Self::new(url, self.timeout_default, self.limits)
-    }
-
     async fn exchange(&self, attempt: &Attempt, request: &Request) -> Result<Response, Error> {
         let connected = timeout(defaults::CONNECT_TIMEOUT, connect(&self.address)).await;
         let mut stream = connected.unwrap_or_else(|late| Err(late.into())).map_err(|error| {
@@ -55,8 +50,7 @@ impl FramedRequester {
             }
         })?;
         let response = wire::read_reply(message.ok_or_else(|| self.limits.response_too_large())?)?;
-        let fits = response.body.len() <= self.limits.response_bytes_max;
-        if fits { Ok(response) } else { Err(self.limits.response_too_large()) }
+        self.limits.check_incoming(&response).map(|()| response)
     }
 }
 

@@ -6,8 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use rr_spi::{
-    Bytes, Cause, Code, Delivery, Error, Intake, IntakeConfig, Reason, Response, Routes, Server,
-    Shutdown,
+    Bytes, Cause, Code, Delivery, Error, Intake, IntakeConfig, Response, Routes, Server, Shutdown,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::ReadHalf;
@@ -26,19 +25,14 @@ const CONNECTIONS_MAX: usize = 4096;
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves routes at `framed://host:port`; port 0 is replaced by a free one.
-pub(crate) async fn serve(
-    url: &str,
-    routes: Routes,
-    config: IntakeConfig,
-) -> Result<Server, Error> {
+pub(crate) async fn serve(url: &str, routes: Routes, grant: IntakeConfig) -> Result<Server, Error> {
     let failed = |error: io::Error| {
         let text = "the address cannot be served";
-        Error::failure(Code::Unavailable, Delivery::NotSent, Reason::CONNECT_FAILED, text)
-            .with_source(error)
+        Error::failure(Code::Unavailable, Delivery::NotSent, None, text).with_source(error)
     };
     let listener = TcpListener::bind(address(url)?).await.map_err(failed)?;
     let url = format!("framed://{}", listener.local_addr().map_err(failed)?);
-    let intake = Intake::new(routes, config);
+    let intake = Intake::new(routes, grant);
     Ok(Server::spawn(url, intake.clone(), |shutdown| accept(listener, intake, shutdown)))
 }
 

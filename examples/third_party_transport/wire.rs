@@ -8,7 +8,8 @@ use std::io;
 
 use rr_spi::wire::{ErrorDocument, ErrorHeaders, ReplyHead, RequestHead, RequestHeaders};
 use rr_spi::{Attempt, Bytes, Code, Delivery, Error, Reason, Request, Response, Target};
-use tokio::io::{AsyncRead, AsyncReadExt, copy, sink};
+use tokio::io::{AsyncReadExt, copy, sink};
+use tokio::net::TcpStream;
 
 /// Starts each message; alone, it is the first thing that a server says.
 pub(crate) const VERSION: u8 = 1;
@@ -18,10 +19,7 @@ pub(crate) const VERSION: u8 = 1;
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// Reads a message; `None` when it is too long for a body of that size, and was skipped.
-pub(crate) async fn read<R>(from: &mut R, body_bytes_max: usize) -> io::Result<Option<Bytes>>
-where
-    R: AsyncRead + Unpin,
-{
+pub(crate) async fn read(from: &mut TcpStream, body_bytes_max: usize) -> io::Result<Option<Bytes>> {
     if from.read_u8().await? != VERSION {
         return Err(io::ErrorKind::InvalidData.into());
     }
