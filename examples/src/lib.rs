@@ -5,6 +5,11 @@
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
 
+/// Compiles the code of the book that stands for itself (`rust`); the rest (`rs`) quotes an example.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/src/writing-a-transport.md")]
+pub struct WritingATransport;
+
 #[cfg(test)]
 mod tests {
     #[test]
@@ -12,5 +17,29 @@ mod tests {
         let program = include_str!("../quickstart.rs");
         let (_, code) = program.split_once("\n\n").unwrap();
         assert!(include_str!("../../README.md").contains(code.trim()));
+    }
+
+    /// The files of the transport that the book goes through.
+    const TRANSPORT: [&str; 5] = [
+        include_str!("../third_party_transport/harness.rs"),
+        include_str!("../third_party_transport/requester.rs"),
+        include_str!("../third_party_transport/server.rs"),
+        include_str!("../third_party_transport/tests.rs"),
+        include_str!("../third_party_transport/wire.rs"),
+    ];
+
+    #[test]
+    fn the_book_quotes_the_transport_as_it_runs() {
+        for page in [
+            include_str!("../../docs/src/writing-a-transport.md"),
+            include_str!("../../docs/src/reading-a-report.md"),
+        ] {
+            let quotes: Vec<_> = page.split("```rs\n").skip(1).collect();
+            assert!(!quotes.is_empty());
+            for quote in quotes {
+                let (quote, _) = quote.split_once("```").unwrap();
+                assert!(TRANSPORT.iter().any(|file| file.contains(quote)), "not there:\n{quote}");
+            }
+        }
     }
 }

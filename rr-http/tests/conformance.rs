@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use rr_http::{HttpConfig, HttpRequester, HttpServerConfig, HttpVersion, serve_with};
 use rr_spi::{DrainReport, Error, Requester, Routes, Server, async_trait};
-use rr_testkit::conformance::{Capabilities, Harness, Live, Rig, StartOptions};
+use rr_testkit::conformance::{
+    Capabilities, Card, Harness, Live, Plan, Rig, StartOptions, check_cards,
+};
 
 struct Http(HttpVersion);
 
@@ -87,4 +89,11 @@ mod h2c {
     use super::*;
 
     rr_testkit::conformance!(Http(HttpVersion::H2c));
+}
+
+#[test]
+fn the_cards_in_the_readme_are_current() {
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let versions = [HttpVersion::H1, HttpVersion::H2c];
+    check_cards(readme, &versions.map(|version| Card::of(&Http(version), &Plan::v1())));
 }

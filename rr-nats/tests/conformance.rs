@@ -8,7 +8,9 @@ use std::time::Duration;
 use rr_nats::{NatsConfig, NatsRequester, NatsServerConfig, serve_with};
 use rr_spi::{Context, DrainReport, Error, Requester, Routes, Server, async_trait};
 use rr_testkit::NatsServer;
-use rr_testkit::conformance::{Capabilities, Harness, Live, Rig, StartOptions};
+use rr_testkit::conformance::{
+    Capabilities, Card, Harness, Live, Plan, Rig, StartOptions, check_cards,
+};
 
 struct Nats;
 
@@ -70,3 +72,9 @@ impl Rig for Running {
 }
 
 rr_testkit::conformance!(Nats);
+
+#[test]
+fn the_card_in_the_readme_is_current() {
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    check_cards(readme, &[Card::of(&Nats, &Plan::v1())]);
+}

@@ -107,10 +107,11 @@ impl TcpProxy {
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     while let Ok((stream, _)) = listener.accept().await {
+        // Taken before refusing is looked at: a cut in between then ends this connection too.
+        let link = shared.link.lock().unwrap_or_else(PoisonError::into_inner).0.clone();
         if shared.refusing.load(Ordering::SeqCst) {
             continue;
         }
-        let link = shared.link.lock().unwrap_or_else(PoisonError::into_inner).0.clone();
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
             shared.connections.fetch_add(1, Ordering::SeqCst);

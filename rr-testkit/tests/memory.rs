@@ -7,7 +7,7 @@
 
 mod support;
 
-use rr_testkit::conformance::Plan;
+use rr_testkit::conformance::{Card, Plan, check_cards};
 
 /// Requests and replies pass by value: there is no text that could be wrong.
 fn plan() -> Plan {
@@ -18,3 +18,9 @@ fn plan() -> Plan {
 }
 
 rr_testkit::conformance!(support::Memory, plan());
+
+#[test]
+fn the_card_in_the_readme_is_current() {
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    check_cards(readme, &[Card::of(&support::Memory, &plan())]);
+}

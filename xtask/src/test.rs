@@ -16,8 +16,9 @@ pub(crate) use plan::features;
 /// The package whose examples are run.
 pub(crate) const EXAMPLES: &str = "rr-examples";
 
-/// How long one example may run: the slowest takes under two seconds, a busy machine longer.
-const EXAMPLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long one example may run: the slowest runs the conformance suite on the real clock and takes
+/// under twenty seconds, a busy machine longer.
+const EXAMPLE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Runs the command `test`.
 pub(crate) fn test(without: &Without) -> Outcome {

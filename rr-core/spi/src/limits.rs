@@ -5,6 +5,7 @@ use serde::Deserialize;
 use crate::defaults;
 use crate::error::{Code, Delivery, Error, Reason};
 use crate::request::Request;
+use crate::response::Response;
 
 /// Longest bodies, in bytes, that one side sends and accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -53,6 +54,18 @@ impl Limits {
         Err(self.request_too_large(Delivery::NotSent))
     }
 
+    /// Checks a response that has arrived.
+    ///
+    /// # Errors
+    ///
+    /// `ResourceExhausted`, processed, `response-too-large`, when the body is over the limit.
+    pub fn check_incoming(&self, response: &Response) -> Result<(), Error> {
+        if response.body.len() <= self.response_bytes_max {
+            return Ok(());
+        }
+        Err(self.response_too_large())
+    }
+
     /// Makes the error for a request over the limit.
     #[must_use]
     pub fn request_too_large(&self, delivery: Delivery) -> Error {
@@ -73,5 +86,24 @@ impl Limits {
             Reason::RESPONSE_TOO_LARGE,
             format!("the response is larger than {} bytes", self.response_bytes_max),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_of_the_limit_passes_and_one_byte_more_does_not() {
+        let limits = Limits::default().with_request_bytes_max(2).with_response_bytes_max(3);
+        let request = |body: &'static str| Request::new("t".try_into().unwrap(), body);
+        limits.check_outgoing(&request("ab")).unwrap();
+        assert_eq!(
+            limits.check_outgoing(&request("abc")).unwrap_err().delivery(),
+            Delivery::NotSent
+        );
+        limits.check_incoming(&Response::new("abc")).unwrap();
+        let error = limits.check_incoming(&Response::new("abcd")).unwrap_err();
+        assert_eq!(error.delivery(), Delivery::Processed);
     }
 }

@@ -22,6 +22,19 @@ pub enum Capability {
     Typed,
 }
 
+impl Capability {
+    /// Every capability, in the order of their names.
+    pub const ALL: &'static [Self] = &[
+        Self::Cancel,
+        Self::ClientConfig,
+        Self::Drain,
+        Self::Link,
+        Self::Raw,
+        Self::Restart,
+        Self::Typed,
+    ];
+}
+
 impl fmt::Display for Capability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -35,6 +35,12 @@ impl Case {
         format!("{}/{}", self.group, self.function.trim_start_matches('_'))
     }
 
+    /// Returns its group, the first part of its name.
+    #[must_use]
+    pub fn group(&self) -> &'static str {
+        self.group
+    }
+
     /// Returns how binding it is.
     #[must_use]
     pub fn level(&self) -> Level {

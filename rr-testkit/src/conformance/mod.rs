@@ -76,6 +76,7 @@
 //! | run it in virtual or in real time | [`Timing`] |
 //! | leave out a case, or expect it to fail | [`Plan`] |
 //! | read what came out | [`Report`], [`Outcome`] |
+//! | show it in a README | [`Card`], [`check_cards`] |
 //! | know every case | [`cases`] |
 //!
 //! # What every case checks besides its own matter
@@ -97,6 +98,7 @@
 //! | group idempotency | the middleware that suppresses duplicates |
 
 mod capabilities;
+mod card;
 mod cases;
 mod chaos;
 mod harness;
@@ -114,6 +116,7 @@ mod stopwatch;
 mod typed;
 
 pub use capabilities::{Capabilities, Capability};
+pub use card::{Card, check_cards};
 pub use harness::{Harness, Timing};
 pub use lab::Lab;
 pub use list::{Case, Level, cases};

@@ -49,6 +49,11 @@ impl Plan {
         self
     }
 
+    /// Returns the edition of the suite that it selects from.
+    pub(super) fn edition(&self) -> &'static str {
+        "v1"
+    }
+
     /// Tells whether a case is part of the plan at all.
     pub(super) fn includes(&self, name: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|pattern| matches(pattern, name))

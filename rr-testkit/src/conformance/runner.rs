@@ -43,7 +43,12 @@ pub fn run(harness: impl Harness, plan: &Plan) -> Report {
         level: case.level(),
         outcome: outcome(&harness, plan, case),
     });
-    Report { transport: harness.name().to_owned(), rows: rows.collect() }
+    Report {
+        transport: harness.name().to_owned(),
+        edition: plan.edition(),
+        capabilities: harness.capabilities(),
+        rows: rows.collect(),
+    }
 }
 
 /// Runs one case by its name, whatever a plan says, and returns what came out.
@@ -87,16 +92,20 @@ fn named(name: &str) -> &'static Case {
     found.unwrap_or_else(|| panic!("there is no case `{name}`"))
 }
 
+/// Returns what comes of a case that is not run.
+pub(super) fn left_out(harness: &dyn Harness, plan: &Plan, case: &Case) -> Option<Outcome> {
+    if let Some(reason) = plan.skipped(&case.name()) {
+        return Some(Outcome::Skipped(reason.to_owned()));
+    }
+    let missing = case.needs().filter(|needed| !harness.capabilities().has(*needed))?;
+    Some(Outcome::Skipped(format!("the transport lacks the capability `{missing}`")))
+}
+
 fn outcome(harness: &Arc<dyn Harness>, plan: &Plan, case: &'static Case) -> Outcome {
-    let name = case.name();
-    let missing = case.needs().filter(|needed| !harness.capabilities().has(*needed));
-    if let Some(reason) = plan.skipped(&name) {
-        return Outcome::Skipped(reason.to_owned());
+    if let Some(left_out) = left_out(&**harness, plan, case) {
+        return left_out;
     }
-    if let Some(missing) = missing {
-        return Outcome::Skipped(format!("the transport lacks the capability `{missing}`"));
-    }
-    match (execute(harness, case), plan.expected_failure(&name)) {
+    match (execute(harness, case), plan.expected_failure(&case.name())) {
         (Ok(()), None) => Outcome::Passed,
         (Ok(()), Some(reason)) => {
             Outcome::Failed(format!("it passes, but is listed as known to fail: {reason}"))

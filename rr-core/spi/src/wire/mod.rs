@@ -4,11 +4,15 @@ mod call_header;
 mod error_document;
 mod error_reply;
 mod idempotency_key;
+mod reply_head;
+mod request_head;
 
 pub use call_header::CallHeader;
 pub use error_document::ErrorDocument;
 pub use error_reply::{ErrorHeaders, ErrorReply};
 pub use idempotency_key::{decode_idempotency_key, encode_idempotency_key};
+pub use reply_head::ReplyHead;
+pub use request_head::{RequestHead, RequestHeaders};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};

@@ -1,8 +1,11 @@
 //! What came out of a run.
 
+mod json;
+mod markdown;
+
 use std::fmt;
 
-use super::Level;
+use super::{Capabilities, Level};
 
 /// What came out of one case.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +21,17 @@ pub enum Outcome {
     FailedAsKnown(String),
 }
 
+impl Outcome {
+    /// Returns the reason, or what went wrong; empty when the case held.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Passed => "",
+            Self::Skipped(text) | Self::Failed(text) | Self::FailedAsKnown(text) => text,
+        }
+    }
+}
+
 /// One line of a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -31,11 +45,18 @@ pub struct Row {
 }
 
 /// What came out of a run. Its `Display` is a table, with every skip and its reason.
+///
+/// None of its forms has a time or a date in it, so that two runs can be compared; only the texts
+/// of cases that failed may differ.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Report {
     /// The transport's name.
     pub transport: String,
+    /// The edition of the suite, such as `v1`.
+    pub edition: &'static str,
+    /// What the transport says it can do.
+    pub capabilities: Capabilities,
     /// One row per case, in the order of the suite.
     pub rows: Vec<Row>,
 }
@@ -60,6 +81,29 @@ impl Report {
         self.rows.len() - self.ran()
     }
 
+    /// Returns the report as a JSON document, indented.
+    ///
+    /// Its members, which later versions only add to:
+    ///
+    /// | member | value |
+    /// |---|---|
+    /// | `transport`, `edition` | as in [`Report`] |
+    /// | `capabilities` | an object: each capability and whether it is there |
+    /// | `parallel_max` | most calls in flight at once |
+    /// | `totals` | an object: `passed`, `failed`, `warned`, `failed_as_known`, `skipped`; a case that failed and need not hold is `warned` |
+    /// | `cases` | an array, in the order of the suite: `name`, `level` (`must` or `should`), `outcome` (a word of `totals`) and, unless it passed, `text` |
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        json::write(self)
+    }
+
+    /// Returns the report as Markdown: a table of the groups, and what was skipped or known to
+    /// fail, with its reason.
+    #[must_use]
+    pub fn to_markdown(&self) -> String {
+        markdown::write(self)
+    }
+
     /// Asserts that at least one case ran and that every one that must hold did.
     ///
     /// # Panics
@@ -75,12 +119,13 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "conformance of {}", self.transport)?;
         for row in &self.rows {
-            let (word, text) = match &row.outcome {
-                Outcome::Passed => ("ok", ""),
-                Outcome::Skipped(reason) => ("skipped", reason.as_str()),
-                Outcome::Failed(text) if row.level == Level::Must => ("FAILED", text.as_str()),
-                Outcome::Failed(text) => ("warning", text.as_str()),
-                Outcome::FailedAsKnown(reason) => ("failed as known", reason.as_str()),
+            let text = row.outcome.text();
+            let word = match &row.outcome {
+                Outcome::Passed => "ok",
+                Outcome::Skipped(_) => "skipped",
+                Outcome::Failed(_) if row.level == Level::Must => "FAILED",
+                Outcome::Failed(_) => "warning",
+                Outcome::FailedAsKnown(_) => "failed as known",
             };
             let separator = if text.is_empty() { "" } else { ": " };
             writeln!(f, "{word:>16}  {}{separator}{text}", row.name)?;

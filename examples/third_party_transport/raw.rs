@@ -1,0 +1,100 @@
+//! A peer that speaks the frames below the API, for what requester and server never say.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rr_spi::{
+    Bytes, CancelHandle, Context, Error, Limits, Request, Requester, Response, async_trait,
+    defaults,
+};
+use rr_testkit::conformance::{Raw, RawAnswer, RawReply, RawRequest};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::harness::failed;
+use crate::requester::{FramedRequester, connect};
+use crate::wire::{self, VERSION};
+
+/// Longest bodies that it reads.
+const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+pub(crate) struct RawPeer {
+    pub(crate) address: SocketAddr,
+}
+
+#[async_trait]
+impl Raw for RawPeer {
+    async fn send(&self, request: RawRequest) -> Result<RawReply, Error> {
+        let call = request.timeout.map(|text| ("rr".to_owned(), Bytes::from(format!("t={text}"))));
+        let headers: Vec<_> = call.into_iter().chain(request.headers).collect();
+        let parts = parts(&headers);
+        let message =
+            wire::message([request.target.as_bytes()].into_iter().chain(parts), &request.body);
+        exchange(&self.address.to_string(), &message).await.map_err(failed)
+    }
+
+    async fn answering(&self, answer: RawAnswer) -> Result<Arc<dyn Requester>, Error> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.map_err(failed)?;
+        let url = format!("framed://{}", listener.local_addr().map_err(failed)?);
+        let inner = FramedRequester::new(&url, defaults::CLIENT_TIMEOUT, Limits::default())?;
+        let (life, handle) = Context::background().child();
+        tokio::spawn(async move {
+            let _ = life.race(serve(listener, bytes_of(&answer))).await;
+        });
+        Ok(Arc::new(Answered { inner, _life: handle }))
+    }
+}
+
+/// A requester, and the foreign responder that ends with it.
+struct Answered {
+    inner: FramedRequester,
+    _life: CancelHandle,
+}
+
+#[async_trait]
+impl Requester for Answered {
+    async fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
+        self.inner.request(ctx, request).await
+    }
+}
+
+fn parts(headers: &[(String, Bytes)]) -> impl Iterator<Item = &[u8]> {
+    headers.iter().flat_map(|(name, value)| [name.as_bytes(), value])
+}
+
+async fn exchange(address: &str, message: &[u8]) -> io::Result<RawReply> {
+    let mut stream = connect(address).await?;
+    stream.write_all(message).await?;
+    let mut reply = wire::read(&mut stream, BODY_BYTES_MAX).await?.unwrap_or_default();
+    let mut headers = Vec::new();
+    while let Some(Some(header)) = wire::header(&mut reply) {
+        headers.push(header);
+    }
+    Ok(RawReply::read(headers, reply))
+}
+
+fn bytes_of(answer: &RawAnswer) -> Vec<u8> {
+    match answer {
+        RawAnswer::Reply(reply) => wire::message(parts(&reply.wire_headers()), &reply.wire_body()),
+        RawAnswer::Garbage(bytes) => bytes.to_vec(),
+        // A kind of answer that a later suite has.
+        _ => Vec::new(),
+    }
+}
+
+/// Answers every request with the same bytes, one after another.
+async fn serve(listener: TcpListener, answer: Vec<u8>) -> io::Result<()> {
+    loop {
+        let (stream, _) = listener.accept().await?;
+        // A client that goes away does not end it.
+        let _ = answer_one(stream, &answer).await;
+    }
+}
+
+async fn answer_one(mut stream: TcpStream, answer: &[u8]) -> io::Result<()> {
+    stream.write_u8(VERSION).await?;
+    wire::read(&mut stream, BODY_BYTES_MAX).await?;
+    stream.write_all(answer).await?;
+    stream.shutdown().await
+}

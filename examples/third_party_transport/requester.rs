@@ -1,0 +1,84 @@
+//! The client side: a connection for each call.
+
+use std::io;
+use std::time::Duration;
+
+use rr_spi::{
+    Attempt, Code, Context, Delivery, Error, Limits, Location, Reason, Request, Requester,
+    Response, async_trait, defaults,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::wire::{self, VERSION};
+
+/// Sends each request over a connection of its own; closing it is how a call is cancelled.
+#[derive(Clone, Debug)]
+pub(crate) struct FramedRequester {
+    address: String,
+    timeout_default: Duration,
+    limits: Limits,
+}
+
+impl FramedRequester {
+    /// Makes a requester for `framed://host:port`; the server need not be there yet.
+    pub(crate) fn new(url: &str, timeout_default: Duration, limits: Limits) -> Result<Self, Error> {
+        Ok(Self { address: address(url)?, timeout_default, limits })
+    }
+
+    async fn exchange(&self, attempt: &Attempt, request: &Request) -> Result<Response, Error> {
+        let connected = timeout(defaults::CONNECT_TIMEOUT, connect(&self.address)).await;
+        let mut stream = connected.unwrap_or_else(|late| Err(late.into())).map_err(|error| {
+            let (code, reason) = (Code::Unavailable, Reason::CONNECT_FAILED);
+            let text = "no connection could be made";
+            Error::failure(code, Delivery::NotSent, reason, text).with_source(error)
+        })?;
+        let message = wire::write_request(attempt, request);
+        // Whatever happens from here on, the handler may have run.
+        attempt.sent();
+        let reply = async {
+            stream.write_all(&message).await?;
+            wire::read(&mut stream, self.limits.response_bytes_max).await
+        };
+        let message = reply.await.map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidData => wire::bad_response(),
+            _ => {
+                let (code, reason) = (Code::Unavailable, Reason::CONNECTION_LOST);
+                let text = "the connection was lost before the reply came";
+                Error::failure(code, Delivery::Unknown, reason, text).with_source(error)
+            }
+        })?;
+        let response = wire::read_reply(message.ok_or_else(|| self.limits.response_too_large())?)?;
+        self.limits.check_incoming(&response).map(|()| response)
+    }
+}
+
+#[async_trait]
+impl Requester for FramedRequester {
+    async fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
+        let attempt = Attempt::start(ctx, self.timeout_default)?;
+        self.limits.check_outgoing(&request)?;
+        attempt.run(self.exchange(&attempt, &request)).await
+    }
+}
+
+/// Connects, and waits until the server has spoken. A connection that the system or a proxy took,
+/// and behind which nobody is, has then carried no request.
+pub(crate) async fn connect(address: &str) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let is_ours = stream.read_u8().await? == VERSION;
+    if is_ours { Ok(stream) } else { Err(io::ErrorKind::InvalidData.into()) }
+}
+
+/// Reads a URL of this transport.
+pub(crate) fn address(url: &str) -> Result<String, Error> {
+    let location = Location::parse(url)?;
+    location.finish(&[])?;
+    if location.scheme() != "framed" || !location.path().is_empty() {
+        let text = "a URL of this transport is framed://host:port";
+        return Err(Error::failure(Code::InvalidArgument, Delivery::NotSent, None, text));
+    }
+    Ok(location.authority().to_owned())
+}

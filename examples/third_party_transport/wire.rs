@@ -1,0 +1,118 @@
+//! What stands on the wire: pure functions, but for the one that reads a message.
+//!
+//! A message is the version (u8), the length of what follows (u32) and that: parts that each say
+//! their length (u16), an empty one at their end, and the body. Numbers are big-endian. The parts
+//! of a request are its target, and names and values of its headers; a reply has no target.
+
+use std::io;
+
+use rr_spi::wire::{ErrorDocument, ErrorHeaders, ReplyHead, RequestHead, RequestHeaders};
+use rr_spi::{Attempt, Bytes, Code, Delivery, Error, Reason, Request, Response, Target};
+use tokio::io::{AsyncReadExt, copy, sink};
+use tokio::net::TcpStream;
+
+/// Starts each message; alone, it is the first thing that a server says.
+pub(crate) const VERSION: u8 = 1;
+
+/// Most bytes of a message besides the body: 16 KiB of headers of the application and 10 KiB of
+/// ours, or an error document of 18 KiB, with room for their lengths.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Reads a message; `None` when it is too long for a body of that size, and was skipped.
+pub(crate) async fn read(from: &mut TcpStream, body_bytes_max: usize) -> io::Result<Option<Bytes>> {
+    if from.read_u8().await? != VERSION {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let length = from.read_u32().await?;
+    let mut message = from.take(length.into());
+    if length as usize > body_bytes_max.saturating_add(HEAD_BYTES_MAX) {
+        copy(&mut message, &mut sink()).await?;
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    message.read_to_end(&mut bytes).await?;
+    let is_whole = bytes.len() == length as usize;
+    if is_whole { Ok(Some(bytes.into())) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
+/// Writes a message of any parts, which need not make sense.
+pub(crate) fn message<'a>(parts: impl IntoIterator<Item = &'a [u8]>, body: &[u8]) -> Vec<u8> {
+    let mut out = vec![VERSION, 0, 0, 0, 0];
+    for part in parts.into_iter().chain([&[][..]]) {
+        // rr limits targets, names and values to far less.
+        out.extend(u16::try_from(part.len()).unwrap_or(u16::MAX).to_be_bytes());
+        out.extend_from_slice(part);
+    }
+    out.extend_from_slice(body);
+    let length = u32::try_from(out.len() - 5).unwrap_or(u32::MAX);
+    out[1..5].copy_from_slice(&length.to_be_bytes());
+    out
+}
+
+/// Writes a request. It says how much time is left, so it is to leave at once.
+pub(crate) fn write_request(attempt: &Attempt, request: &Request) -> Vec<u8> {
+    let ours = RequestHeaders::of(attempt, &request.idempotency);
+    let ours = ours.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
+    let theirs = request.headers.iter().flat_map(|(name, value)| [name.as_bytes(), value]);
+    message(
+        [request.target.as_str().as_bytes()].into_iter().chain(ours).chain(theirs),
+        &request.body,
+    )
+}
+
+/// Writes a reply.
+pub(crate) fn write_reply(outcome: &Result<Response, Error>) -> Vec<u8> {
+    let (ours, theirs, body) = match outcome {
+        Ok(response) => (ErrorHeaders::default(), &response.headers, response.body.clone()),
+        Err(error) => (ErrorHeaders::of(error), error.headers(), ErrorDocument::encode(error)),
+    };
+    let ours = ours.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
+    message(ours.chain(theirs.iter().flat_map(|(name, value)| [name.as_bytes(), value])), &body)
+}
+
+/// Reads a request. Where it is malformed, the handler did not run, and the error says so.
+pub(crate) fn read_request(mut message: Bytes) -> Result<(RequestHead, Target, Bytes), Error> {
+    let malformed = || {
+        let text = "the request could not be understood";
+        Error::failure(Code::InvalidArgument, Delivery::Rejected, None, text)
+    };
+    let target = part(&mut message).ok_or_else(malformed)?;
+    let target = Target::parse(&String::from_utf8_lossy(&target))?;
+    let mut head = RequestHead::default();
+    while let Some((name, value)) = header(&mut message).ok_or_else(malformed)? {
+        head.receive(&name, value)?;
+    }
+    Ok((head, target, message))
+}
+
+/// Reads a reply.
+pub(crate) fn read_reply(mut message: Bytes) -> Result<Response, Error> {
+    let mut head = ReplyHead::default();
+    while let Some((name, value)) = header(&mut message).ok_or_else(bad_response)? {
+        head.receive(&name, value);
+    }
+    head.outcome(message)
+}
+
+/// Something answered, and nobody knows what: not even whether the handler ran.
+pub(crate) fn bad_response() -> Error {
+    let text = "the reply could not be understood";
+    Error::failure(Code::Internal, Delivery::Unknown, Reason::BAD_RESPONSE, text)
+}
+
+/// Takes the next part off a message; `None` where there is none.
+fn part(message: &mut Bytes) -> Option<Bytes> {
+    let length = usize::from(u16::from_be_bytes(*message.first_chunk()?));
+    let part = (message.len() >= 2 + length).then(|| message.slice(2..2 + length))?;
+    *message = message.slice(2 + length..);
+    Some(part)
+}
+
+/// Takes the next header off a message; `Some(None)` behind the last, `None` where it breaks off.
+pub(crate) fn header(message: &mut Bytes) -> Option<Option<(String, Bytes)>> {
+    let name = part(message)?;
+    if name.is_empty() {
+        return Some(None);
+    }
+    Some(Some((String::from_utf8_lossy(&name).into_owned(), part(message)?)))
+}

@@ -1,0 +1,174 @@
+//! Capability cards: what a transport claims, in its README, and in step with its tests.
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+
+use super::runner::left_out;
+use super::{Harness, Outcome, Plan, Report, Row, cases};
+
+/// The environment variable that makes [`check_cards`] write instead of compare.
+const UPDATE: &str = "RR_UPDATE_CARDS";
+
+/// What a transport claims of itself: which cases of the suite hold, which are skipped and which
+/// are known to fail, and why. Its `Display` is Markdown, that of [`Report::to_markdown`].
+///
+/// A card is made of a harness and a plan, without a run: what [`conformance!`] expands to is a
+/// test per case that proves it.
+///
+/// [`conformance!`]: crate::conformance!
+#[derive(Clone, Debug)]
+pub struct Card(Report);
+
+impl Card {
+    /// Makes the card of a transport, under the plan that its tests run.
+    ///
+    /// # Panics
+    ///
+    /// When the plan names a case that does not exist.
+    #[must_use]
+    pub fn of(harness: &dyn Harness, plan: &Plan) -> Self {
+        assert_eq!(plan.stale(), None, "the plan names a case that does not exist");
+        let planned = cases().iter().filter(|case| plan.includes(&case.name()));
+        let rows = planned.map(|case| {
+            let name = case.name();
+            let known = || plan.expected_failure(&name).map(str::to_owned);
+            let held = || known().map_or(Outcome::Passed, Outcome::FailedAsKnown);
+            let outcome = left_out(harness, plan, case).unwrap_or_else(held);
+            Row { level: case.level(), outcome, name }
+        });
+        Self(Report {
+            transport: harness.name().to_owned(),
+            edition: plan.edition(),
+            capabilities: harness.capabilities(),
+            rows: rows.collect(),
+        })
+    }
+}
+
+impl fmt::Display for Card {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.to_markdown())
+    }
+}
+
+/// Checks, as a test, that the cards in a README are these and say what these say.
+///
+/// A card stands between two lines that name its transport; what is between them is written by
+/// this function when the environment variable `RR_UPDATE_CARDS` is `1`:
+///
+/// ```text
+/// <!-- conformance:begin memory -->
+/// <!-- conformance:end memory -->
+/// ```
+///
+/// All cards of one file belong into one call: two tests that write it would disturb each other.
+///
+/// # Panics
+///
+/// When a card is stale, misses its lines, or stands there and is not among `cards`; when the file
+/// cannot be read, or written where it should be.
+///
+/// # Examples
+///
+/// ```no_run
+/// use rr_testkit::conformance::{Card, Harness, Plan, check_cards};
+///
+/// fn the_readme_shows_what_the_tests_prove(harness: &dyn Harness) {
+///     let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+///     check_cards(readme, &[Card::of(harness, &Plan::v1())]);
+/// }
+/// ```
+pub fn check_cards(readme: impl AsRef<Path>, cards: &[Card]) {
+    let path = readme.as_ref();
+    let shown = path.display();
+    let text = match fs::read_to_string(path) {
+        // Some checkouts on Windows change line ends.
+        Ok(text) => text.replace("\r\n", "\n"),
+        Err(error) => panic!("{shown} cannot be read: {error}"),
+    };
+    let wanted = match renewed(&text, cards) {
+        Ok(wanted) => wanted,
+        Err(complaint) => panic!("{shown}: {complaint}"),
+    };
+    if wanted == text {
+        return;
+    }
+    if std::env::var(UPDATE).is_ok_and(|value| value == "1") {
+        if let Err(error) = fs::write(path, wanted) {
+            panic!("{shown} cannot be written: {error}");
+        }
+        return;
+    }
+    let mut lines = text.lines().zip(wanted.lines());
+    let (old, new) = lines.find(|(old, new)| old != new).unwrap_or_default();
+    panic!(
+        "{shown} has a stale card: run this test with {UPDATE}=1\n  is:     {old}\n  is now: {new}"
+    );
+}
+
+/// Returns the text with every card in its place.
+fn renewed(text: &str, cards: &[Card]) -> Result<String, String> {
+    let mut missing: Vec<&Card> = cards.iter().collect();
+    let mut out = String::with_capacity(text.len());
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        out.push_str(line);
+        out.push('\n');
+        let Some(name) = marked(line, "begin") else { continue };
+        let at = missing.iter().position(|card| card.0.transport == name);
+        let at = at.ok_or_else(|| {
+            format!("the card of `{name}` stands there twice, or is not checked by the test")
+        })?;
+        let end = lines.find(|line| marked(line, "end") == Some(name));
+        let end = end.ok_or_else(|| format!("the card of `{name}` has no end"))?;
+        out.push_str(&missing.swap_remove(at).to_string());
+        out.push_str(end);
+        out.push('\n');
+    }
+    match missing.first() {
+        None => Ok(out),
+        Some(Card(Report { transport, .. })) => Err(format!(
+            "there is no place for the card of `{transport}`: add the lines\n\
+             <!-- conformance:begin {transport} -->\n<!-- conformance:end {transport} -->"
+        )),
+    }
+}
+
+/// Returns the transport that a marker names.
+fn marked<'a>(line: &'a str, which: &str) -> Option<&'a str> {
+    let inner = line.trim().strip_prefix("<!-- conformance:")?.strip_suffix("-->")?;
+    inner.strip_prefix(which)?.strip_prefix(' ').map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::Capabilities;
+
+    fn card(transport: &str) -> Card {
+        let (transport, capabilities) = (transport.to_owned(), Capabilities::default());
+        Card(Report { transport, edition: "v1", capabilities, rows: Vec::new() })
+    }
+
+    const EMPTY: &str =
+        "# a\n<!-- conformance:begin x (h1) -->\n<!-- conformance:end x (h1) -->\nb\n";
+
+    #[test]
+    fn a_card_is_written_between_its_markers_and_then_stays() {
+        let cards = [card("x (h1)")];
+        let written = renewed(EMPTY, &cards).unwrap();
+        assert!(written.starts_with("# a\n<!-- conformance:begin x (h1) -->\nEdition v1"));
+        assert!(written.ends_with("<!-- conformance:end x (h1) -->\nb\n"));
+        assert_eq!(renewed(&written, &cards).unwrap(), written);
+    }
+
+    #[test]
+    fn a_card_without_a_place_a_place_without_a_card_and_one_without_an_end_are_told() {
+        let x = || card("x (h1)");
+        assert!(renewed(EMPTY, &[x(), card("y")]).unwrap_err().contains("conformance:begin y"));
+        assert!(renewed(EMPTY, &[]).unwrap_err().contains("not checked"));
+        assert!(renewed(&EMPTY.repeat(2), &[x()]).unwrap_err().contains("twice"));
+        assert!(renewed(&EMPTY.replace(":end", ":ende"), &[x()]).unwrap_err().contains("no end"));
+    }
+}

@@ -1,0 +1,104 @@
+//! The report as Markdown, for a README.
+
+use std::fmt::Write as _;
+
+use super::{Outcome, Report, Row};
+use crate::conformance::{Capability, Level, cases};
+
+/// Writes a report. Writing to a string cannot fail, and so results are dropped.
+pub(super) fn write(report: &Report) -> String {
+    let mut out = String::new();
+    let Report { transport, edition, .. } = report;
+    let _ = writeln!(out, "Edition {edition} of the conformance suite over `{transport}`:\n");
+    table(report, &mut out);
+    capabilities(report, &mut out);
+    let reasoned = |wanted: fn(&Outcome) -> bool| {
+        let wanted = report.rows.iter().filter(move |row| wanted(&row.outcome));
+        wanted.map(|row| (row.outcome.text(), row))
+    };
+    let skipped = reasoned(|outcome| matches!(outcome, Outcome::Skipped(_)));
+    list("Skipped", skipped, &mut out);
+    let known = reasoned(|outcome| matches!(outcome, Outcome::FailedAsKnown(_)));
+    list("Known to fail", known, &mut out);
+    let of_level = |bound: bool| {
+        let wanted = report.rows.iter().filter(move |row| (row.level == Level::Must) == bound);
+        wanted.filter(|row| matches!(row.outcome, Outcome::Passed | Outcome::Failed(_)))
+    };
+    // What a failure says differs from run to run, and is left to the table.
+    let failed = of_level(true).filter(|row| row.outcome != Outcome::Passed);
+    list("Failed", failed.map(|row| ("these must hold", row)), &mut out);
+    let unbound = of_level(false).map(|row| match row.outcome {
+        Outcome::Passed => ("these should hold", row),
+        _ => ("these should hold, and do not", row),
+    });
+    list("Run, but not binding and not counted", unbound, &mut out);
+    out
+}
+
+/// Writes how many cases of each group there are, and what came of them.
+fn table(report: &Report, out: &mut String) {
+    let _ = writeln!(out, "| group | cases | pass | skipped | known to fail | not run |");
+    let _ = writeln!(out, "|---|---|---|---|---|---|");
+    let mut groups: Vec<(&str, usize)> = Vec::new();
+    for case in cases().iter().filter(|case| case.level() == Level::Must) {
+        match groups.last_mut() {
+            Some((group, count)) if *group == case.group() => *count += 1,
+            _ => groups.push((case.group(), 1)),
+        }
+    }
+    let bound = || report.rows.iter().filter(|row| row.level == Level::Must);
+    for &(group, count) in &groups {
+        let of_group = |row: &&Row| row.name.split_once('/').is_some_and(|(own, _)| own == group);
+        line(group, count, bound().filter(of_group), out);
+    }
+    line("all", groups.iter().map(|(_, count)| count).sum(), bound(), out);
+}
+
+fn line<'a>(name: &str, count: usize, rows: impl Iterator<Item = &'a Row>, out: &mut String) {
+    let (mut passed, mut skipped, mut known, mut run) = (0, 0, 0, 0);
+    for row in rows {
+        run += 1;
+        match row.outcome {
+            Outcome::Passed => passed += 1,
+            Outcome::Skipped(_) => skipped += 1,
+            Outcome::FailedAsKnown(_) => known += 1,
+            Outcome::Failed(_) => {}
+        }
+    }
+    let _ = write!(out, "| {name} | {count} | {passed} |");
+    for count in [skipped, known, count - run] {
+        // Where there is nothing to be seen, the eye should not stop.
+        let _ = if count == 0 { write!(out, " |") } else { write!(out, " {count} |") };
+    }
+    out.push('\n');
+}
+
+fn capabilities(report: &Report, out: &mut String) {
+    let list = |there: bool| -> Vec<String> {
+        let wanted = Capability::ALL.iter().filter(|&&it| report.capabilities.has(it) == there);
+        wanted.map(|capability| format!("`{capability}`")).collect()
+    };
+    let (there, missing) = (list(true), list(false));
+    let text = |list: &[String]| if list.is_empty() { "none".into() } else { list.join(", ") };
+    let _ = writeln!(out, "\nCapabilities: {}; missing: {}.", text(&there), text(&missing));
+    let parallel = report.capabilities.parallel_max;
+    let _ = writeln!(out, "Tried with up to {parallel} calls at once.");
+}
+
+/// Writes cases under the reasons that they share, in order.
+fn list<'a>(title: &str, rows: impl Iterator<Item = (&'a str, &'a Row)>, out: &mut String) {
+    let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
+    for (reason, row) in rows {
+        let name = format!("`{}`", row.name);
+        match reasons.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, names)) => names.push(name),
+            None => reasons.push((reason, vec![name])),
+        }
+    }
+    if !reasons.is_empty() {
+        let _ = writeln!(out, "\n{title}:\n");
+    }
+    for (reason, names) in reasons {
+        let _ = writeln!(out, "* {reason}: {}", names.join(", "));
+    }
+}
