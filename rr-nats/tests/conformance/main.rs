@@ -1,0 +1,97 @@
+//! The conformance suite over real nats-servers, started afresh for each case: one server; one
+//! with something between that cuts connections; a cluster, with requester and responder at
+//! different nodes.
+//!
+//! Skipped on one server and on the cluster: what cuts the link or kills the server. Through the
+//! proxies only that runs, and what does more where the link can be cut. Skipped everywhere:
+//! `errors/malformed_reply_is_bad_response`, as every message is a reply (`foreign.rs` shows what a
+//! header block that cannot be read does).
+#![allow(clippy::unwrap_used, reason = "harnesses of tests, outside of any test function")]
+
+mod raw;
+mod rig;
+
+use rr_nats::{NatsConfig, NatsServerConfig};
+use rr_spi::{Error, Routes, async_trait};
+use rr_testkit::NatsServer;
+use rr_testkit::conformance::{
+    Capabilities, Capability, Card, Case, Harness, Plan, Rig, StartOptions, cases, check_cards,
+};
+
+use rig::{Running, Way};
+
+/// How requesters and responder reach each other.
+#[derive(Clone, Copy)]
+enum Nats {
+    One,
+    Proxied,
+    Cluster,
+}
+
+#[async_trait]
+impl Harness for Nats {
+    fn name(&self) -> &str {
+        match self {
+            Self::One => "nats",
+            Self::Proxied => "nats (proxied)",
+            Self::Cluster => "nats (cluster)",
+        }
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let can_be_cut = matches!(self, Self::Proxied);
+        Capabilities::default().with_link(can_be_cut).with_restart(can_be_cut)
+    }
+
+    async fn start(&self, routes: Routes, options: StartOptions) -> Result<Box<dyn Rig>, Error> {
+        let way = match self {
+            Self::One => Way::direct(vec![NatsServer::start().await.unwrap()]),
+            Self::Proxied => Way::proxied(NatsServer::start().await.unwrap()).await,
+            Self::Cluster => Way::direct(NatsServer::start_cluster(2).await.unwrap()),
+        };
+        let server = NatsServerConfig::default().with_intake(&options.server);
+        let client = NatsConfig::default()
+            .with_timeout(options.client_timeout)
+            .with_request_bytes_max(options.client_limits.request_bytes_max)
+            .with_response_bytes_max(options.client_limits.response_bytes_max);
+        Ok(Box::new(Running::start(way, routes, server, client).await?))
+    }
+}
+
+fn plan() -> Plan {
+    let reason = "every message is a reply over NATS, whatever its bytes are";
+    Plan::v1().skip("errors/malformed_reply_is_bad_response", reason)
+}
+
+/// Through the proxies: what needs the link, and what does more where there is one.
+fn cut() -> Plan {
+    let link = [Some(Capability::Link), Some(Capability::Restart)];
+    let needs_link = |case: &&Case| link.contains(&case.needs());
+    let plan = Plan::v1().only("delivery/*").only("leak/*");
+    cases().iter().filter(needs_link).fold(plan, |plan, case| plan.only(case.name()))
+}
+
+mod one {
+    use super::*;
+
+    rr_testkit::conformance!(Nats::One, plan());
+}
+
+mod proxied {
+    use super::*;
+
+    rr_testkit::conformance!(Nats::Proxied, cut());
+}
+
+mod cluster {
+    use super::*;
+
+    rr_testkit::conformance!(Nats::Cluster, plan());
+}
+
+#[test]
+fn the_cards_in_the_readme_are_current() {
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let plans = [(Nats::One, plan()), (Nats::Proxied, cut()), (Nats::Cluster, plan())];
+    check_cards(readme, &plans.map(|(harness, plan)| Card::of(&harness, &plan)));
+}
