@@ -23,7 +23,13 @@ impl Harness for Http {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::default().with_link(false).with_raw(false).with_restart(false)
+        let there = Capabilities::default().with_link(false).with_raw(false).with_restart(false);
+        // What the requester's defaults allow: further calls wait for a connection or a stream.
+        let config = HttpConfig::default();
+        there.with_parallel_max(match self.0 {
+            HttpVersion::H2c => config.h2_connections_max * config.h2_streams_max,
+            _ => config.connections_max,
+        })
     }
 
     async fn start(&self, routes: Routes, options: StartOptions) -> Result<Box<dyn Rig>, Error> {
