@@ -4,9 +4,12 @@
 
 mod support;
 
-use rr_spi::{Error, Routes, async_trait};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rr_spi::{DrainReport, Error, Requester, Routes, async_trait};
 use rr_testkit::conformance::{
-    Capabilities, Harness, Outcome, Plan, Rig, StartOptions, Timing, cases, check, run,
+    Capabilities, Harness, Outcome, Plan, Rig, StartOptions, Timing, cases, check, run, run_case,
 };
 
 /// The in-memory transport, said to be unable to drain.
@@ -71,4 +74,88 @@ fn names_are_unique() {
     let names: std::collections::BTreeSet<String> = cases().iter().map(|c| c.name()).collect();
     assert_eq!(names.len(), cases().len());
     assert!(names.contains("size/65535_65536_65537"));
+}
+
+#[test]
+#[should_panic(expected = "without a reason")]
+fn a_skip_without_a_reason_is_a_failure() {
+    check(support::Memory, &Plan::v1().skip("size/*", ""), "drain/stop_twice");
+}
+
+/// Claims control over the link, and has none.
+struct Linkless;
+
+struct LinklessRig(Box<dyn Rig>);
+
+#[async_trait]
+impl Harness for Linkless {
+    fn name(&self) -> &str {
+        "linkless"
+    }
+
+    fn timing(&self) -> Timing {
+        Timing::Virtual
+    }
+
+    async fn start(&self, routes: Routes, options: StartOptions) -> Result<Box<dyn Rig>, Error> {
+        Ok(Box::new(LinklessRig(support::Memory.start(routes, options).await?)))
+    }
+}
+
+#[async_trait]
+impl Rig for LinklessRig {
+    fn requester(&self) -> Arc<dyn Requester> {
+        self.0.requester()
+    }
+
+    async fn connect_again(&self) -> Result<Arc<dyn Requester>, Error> {
+        self.0.connect_again().await
+    }
+
+    async fn stop(&self, grace: Duration) -> DrainReport {
+        self.0.stop(grace).await
+    }
+}
+
+#[test]
+fn a_capability_that_is_claimed_and_not_there_is_a_failure() {
+    for (case, capability) in [
+        ("reconnect/pending_all_resolve", "`link`"),
+        ("reconnect/server_restart_same_address", "`restart`"),
+        ("deadline/expired_on_arrival_does_not_run", "`raw`"),
+    ] {
+        let Outcome::Failed(text) = run_case(Linkless, case) else { panic!("{case} passes") };
+        assert!(text.contains(capability) && text.contains("claimed"), "{text}");
+    }
+}
+
+#[test]
+fn typed_calls_that_are_claimed_and_not_there_are_a_failure() {
+    struct Untyped;
+
+    #[async_trait]
+    impl Harness for Untyped {
+        fn name(&self) -> &str {
+            "untyped"
+        }
+
+        fn capabilities(&self) -> Capabilities {
+            Capabilities::default().with_typed(true)
+        }
+
+        fn timing(&self) -> Timing {
+            Timing::Virtual
+        }
+
+        async fn start(
+            &self,
+            routes: Routes,
+            options: StartOptions,
+        ) -> Result<Box<dyn Rig>, Error> {
+            support::Memory.start(routes, options).await
+        }
+    }
+
+    let outcome = run_case(Untyped, "round_trip/typed_equals_raw");
+    assert!(matches!(&outcome, Outcome::Failed(text) if text.contains("`typed` is claimed")));
 }

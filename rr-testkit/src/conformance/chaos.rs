@@ -25,6 +25,9 @@ const IN_FLIGHT_MAX: usize = 6;
 /// Calls that each caller makes in a round.
 const CALLS: usize = 20;
 
+/// How long all calls of a caller may take: several times what their deadlines add up to.
+const PATIENCE_UNITS: u32 = 400;
+
 /// Returns the seed of this run: the one that is asked for, or a fresh one.
 pub(super) fn seed() -> u64 {
     let asked = env::var(SEED_VARIABLE).ok();
@@ -115,7 +118,8 @@ pub(super) async fn round(stage: &Stage, chance: &Chance) -> Outcomes {
     });
     let mut outcomes = Outcomes::default();
     for caller in callers {
-        outcomes += caller.await.expect("the task ends");
+        let ended = timeout(unit * PATIENCE_UNITS, caller).await;
+        outcomes += ended.expect("every call ends by its deadline").expect("the task ends");
     }
     over.cancel_with(Cause::Finished);
     if let Some(disturbing) = disturbing {

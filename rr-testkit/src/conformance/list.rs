@@ -15,6 +15,8 @@ pub enum Level {
     Must,
     /// A transport that fails it is worse than it could be; reported, and no failure of the run.
     Should,
+    /// It is new: reported, and no failure of the run until it becomes one of the others.
+    Preview,
 }
 
 /// One case of the suite.

@@ -85,17 +85,24 @@
 //! a request that ran, a request that ran twice, and an answer to a request that never ran fail
 //! whatever case they happen in.
 //!
+//! # Skips
+//!
+//! A case is left out for one of two reasons, and both stand in the test file: the harness does not
+//! claim the [`Capability`] that the case needs, or the [`Plan`] names the case and says why. A plan
+//! without a reason, a plan of cases that do not exist, a run without any case, and a case that
+//! passes though it is listed as failing are failures.
+//!
+//! # Seeds
+//!
+//! `delivery/never_claims_unrun_when_counter_moved` draws its calls and its faults from a seed, a
+//! fresh one each time. A failure prints it; `RR_CONFORMANCE_SEED` repeats it.
+//!
 //! # Not yet in the plan
 //!
 //! | case | waits for |
 //! |---|---|
-//! | `round_trip/typed_equals_raw` | typed calls: they are rr-core's, and reach the suite as closures |
-//! | `deadline/malformed_is_invalid_argument` | `Rig::raw`: a peer that writes below the API |
-//! | `deadline/expired_on_arrival_does_not_run` | `Rig::raw`: a requester never sends what has expired |
-//! | `errors/unknown_code_tolerated` | `Rig::raw` |
-//! | `errors/malformed_reply_is_bad_response` | `Rig::raw` |
-//! | groups concurrency, delivery, reconnect, leak | link control, seeded faults, live counts |
-//! | group idempotency | the middleware that suppresses duplicates |
+//! | `idempotency/key_passes`, `replay`, `join_in_flight`, `other_body_refused`, `ttl_expires` | the middleware that suppresses duplicates |
+//! | rigs over TLS and over unix sockets | certificates and paths that a rig can make for itself |
 
 mod capabilities;
 mod card;

@@ -69,6 +69,13 @@ impl Plan {
         reason(&self.known_failing, name)
     }
 
+    /// Returns the first pattern that comes without a reason.
+    pub(super) fn unreasoned(&self) -> Option<&str> {
+        let mut reasoned = self.skips.iter().chain(&self.known_failing);
+        let bare = reasoned.find(|(_, reason)| reason.trim().is_empty());
+        bare.map(|(pattern, _)| pattern.as_str())
+    }
+
     /// Returns the first pattern that no case matches: a misspelt name must not pass unnoticed.
     pub(super) fn stale(&self) -> Option<&str> {
         let reasoned = self.skips.iter().chain(&self.known_failing).map(|(pattern, _)| pattern);
@@ -99,6 +106,13 @@ mod tests {
         assert!(!matches("size/one", "size/one_byte"));
         assert!(matches("size/*", "size/one_byte") && matches("*", "size/one_byte"));
         assert!(!matches("headers/*", "size/one_byte"));
+    }
+
+    #[test]
+    fn a_reason_that_says_nothing_is_found() {
+        assert_eq!(Plan::v1().skip("size/*", "why").unreasoned(), None);
+        assert_eq!(Plan::v1().skip("size/*", " ").unreasoned(), Some("size/*"));
+        assert_eq!(Plan::v1().known_failing("drain/*", "").unreasoned(), Some("drain/*"));
     }
 
     #[test]

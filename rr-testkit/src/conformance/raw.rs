@@ -13,6 +13,8 @@ use rr_spi::{Bytes, Error, Requester, async_trait};
 ///
 /// * What it is given goes onto the wire as it is: nothing is checked, corrected or added, except
 ///   what the carrier itself cannot do without (a status, a length, a reply subject).
+/// * The carrier's own mark of an error is that of `unknown` (HTTP: status 500), so that nothing
+///   but what the reply says decides.
 /// * What it reads, it returns as it was on the wire.
 ///
 /// # For implementors
@@ -101,6 +103,9 @@ pub enum RawAnswer {
     /// A reply of the protocol, whatever it says.
     Reply(RawReply),
     /// Bytes that are no reply of the protocol at all; then the connection ends, if there is one.
+    ///
+    /// Where every message is a reply, as behind a broker that checks them, there are no such
+    /// bytes: the plan skips the case with that reason.
     Garbage(Bytes),
 }
 

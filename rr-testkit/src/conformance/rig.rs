@@ -11,7 +11,9 @@ use super::Raw;
 ///
 /// # Contract
 ///
-/// Requesters stay usable as values after [`Rig::stop`]: their calls then fail.
+/// Requesters stay usable as values after [`Rig::stop`]: their calls then fail. A proxy that
+/// stands in between for the sake of [`Rig::kill_link`] goes with the server
+/// ([`TcpProxy::close`](crate::TcpProxy::close)): what it took in could not be called not sent.
 ///
 /// # For implementors
 ///

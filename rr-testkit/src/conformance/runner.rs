@@ -33,9 +33,9 @@ static REAL_TIME: Mutex<()> = Mutex::new(());
 ///
 /// # Panics
 ///
-/// When the plan names a case that does not exist.
+/// When the plan names a case that does not exist, or leaves one out without a reason.
 pub fn run(harness: impl Harness, plan: &Plan) -> Report {
-    assert_eq!(plan.stale(), None, "the plan names a case that does not exist");
+    assert_sound(plan);
     let harness: Arc<dyn Harness> = Arc::new(harness);
     let planned = cases().iter().filter(|case| plan.includes(&case.name()));
     let rows = planned.map(|case| Row {
@@ -65,10 +65,10 @@ pub fn run_case(harness: impl Harness, name: &str) -> Outcome {
 ///
 /// # Panics
 ///
-/// When the case failed, or passed though it is known to fail, or when the plan or `name` names a
-/// case that does not exist.
+/// When the case failed, or passed though it is known to fail, when the plan or `name` names a
+/// case that does not exist, and when the plan leaves one out without a reason.
 pub fn check(harness: impl Harness, plan: &Plan, name: &str) {
-    assert_eq!(plan.stale(), None, "the plan names a case that does not exist");
+    assert_sound(plan);
     let case = named(name);
     if !plan.includes(&case.name()) {
         println!("{}: not in the plan", case.name());
@@ -79,11 +79,17 @@ pub fn check(harness: impl Harness, plan: &Plan, name: &str) {
         Outcome::Passed => {}
         Outcome::Skipped(reason) => println!("{}: skipped: {reason}", case.name()),
         Outcome::FailedAsKnown(reason) => println!("{}: failed as known: {reason}", case.name()),
-        Outcome::Failed(text) if case.level() == super::Level::Should => {
+        Outcome::Failed(text) if case.level() != super::Level::Must => {
             println!("{}: warning: {text}", case.name());
         }
         Outcome::Failed(text) => panic!("{} over {}: {text}", case.name(), harness.name()),
     }
+}
+
+/// A plan that says nothing, or not why, must not pass unnoticed.
+fn assert_sound(plan: &Plan) {
+    assert_eq!(plan.stale(), None, "the plan names a case that does not exist");
+    assert_eq!(plan.unreasoned(), None, "the plan leaves out a case without a reason");
 }
 
 fn named(name: &str) -> &'static Case {
