@@ -1,18 +1,16 @@
-//! The conformance suite over HTTP/1.1 and HTTP/2, in real time on the loopback interface.
-//!
-//! Nothing is skipped.
+//! Sockets on the loopback interface, in real time.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use rr_http::{HttpConfig, HttpRequester, HttpServerConfig, HttpVersion, serve_with};
+use rr_http::{HttpConfig, HttpRequester, HttpVersion, serve_with};
 use rr_spi::{DrainReport, Error, Requester, Routes, Server, async_trait};
 use rr_testkit::conformance::{Harness, Live, Rig, StartOptions};
 
-struct Http(HttpVersion);
+pub(crate) struct Tcp(pub(crate) HttpVersion);
 
 #[async_trait]
-impl Harness for Http {
+impl Harness for Tcp {
     fn name(&self) -> &str {
         match self.0 {
             HttpVersion::H2c => "http (h2c)",
@@ -21,20 +19,8 @@ impl Harness for Http {
     }
 
     async fn start(&self, routes: Routes, options: StartOptions) -> Result<Box<dyn Rig>, Error> {
-        let granted = options.server;
-        let server = HttpServerConfig::default()
-            .with_in_flight_max(granted.in_flight_max)
-            .with_timeout_default(granted.timeout_default)
-            .with_timeout_min(granted.timeout_min)
-            .with_timeout_max(granted.timeout_max)
-            .with_request_bytes_max(granted.limits.request_bytes_max)
-            .with_response_bytes_max(granted.limits.response_bytes_max);
-        let config = HttpConfig::default()
-            .with_version(self.0)
-            .with_timeout(options.client_timeout)
-            .with_request_bytes_max(options.client_limits.request_bytes_max)
-            .with_response_bytes_max(options.client_limits.response_bytes_max);
-        let server = serve_with("http://127.0.0.1:0", routes, server).await?;
+        let server = serve_with("http://127.0.0.1:0", routes, super::server(&options)).await?;
+        let config = super::client(self.0, &options);
         let requester = HttpRequester::new(server.url(), config.clone())?;
         Ok(Box::new(Running { server, requester, config }))
     }
@@ -65,16 +51,4 @@ impl Rig for Running {
             .with_in_flight(self.server.in_flight())
             .with_pending(self.requester.in_flight())
     }
-}
-
-mod h1 {
-    use super::*;
-
-    rr_testkit::conformance!(Http(HttpVersion::H1));
-}
-
-mod h2c {
-    use super::*;
-
-    rr_testkit::conformance!(Http(HttpVersion::H2c));
 }
