@@ -1,13 +1,18 @@
 //! The conformance suite over `Local`, in virtual time.
 //!
 //! Skipped: what needs limits of the requester apart from the server's, as `Local` is both ends
-//! at once.
+//! at once; and a link, a wire or a process of the server's, as there is none between them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use rr_core::{DrainReport, Error, Intake, Local, Requester, Routes, Server, async_trait};
-use rr_testkit::conformance::{Capabilities, Harness, Live, Rig, StartOptions, Timing};
+use rr_core::{
+    CallError, DrainReport, Error, Intake, Local, Requester, RequesterExt as _, Router, Routes,
+    Server, async_trait,
+};
+use rr_testkit::conformance::{
+    Capabilities, Harness, Live, Parcel, Rig, StartOptions, Timing, Typed,
+};
 
 struct InProcess;
 
@@ -18,11 +23,20 @@ impl Harness for InProcess {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::default().with_client_config(false)
+        let there = Capabilities::default().with_client_config(false);
+        there.with_link(false).with_raw(false).with_restart(false).with_typed(true)
     }
 
     fn timing(&self) -> Timing {
         Timing::Virtual
+    }
+
+    fn typed(&self) -> Option<Typed> {
+        let turned = |parcel: Parcel| async { parcel.turned() };
+        let routes = move || Router::new().route(Typed::TARGET, turned).into();
+        Some(Typed::new(routes, |client, ctx, parcel| async move {
+            client.call(&ctx, Typed::TARGET, &parcel).await.map_err(|error: CallError| error.into())
+        }))
     }
 
     async fn start(&self, routes: Routes, options: StartOptions) -> Result<Box<dyn Rig>, Error> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rr_nats::{NatsConfig, NatsRequester, NatsServerConfig, serve_with};
 use rr_spi::{Context, DrainReport, Error, Requester, Routes, Server, async_trait};
 use rr_testkit::NatsServer;
-use rr_testkit::conformance::{Harness, Live, Rig, StartOptions};
+use rr_testkit::conformance::{Capabilities, Harness, Live, Rig, StartOptions};
 
 struct Nats;
 
@@ -16,6 +16,10 @@ struct Nats;
 impl Harness for Nats {
     fn name(&self) -> &str {
         "nats"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default().with_link(false).with_raw(false).with_restart(false)
     }
 
     async fn start(&self, routes: Routes, options: StartOptions) -> Result<Box<dyn Rig>, Error> {

@@ -1,52 +1,99 @@
-//! The conformance suite over HTTP/1.1 and HTTP/2: in real time on the loopback interface, and in
-//! virtual time over pipes within the process.
+//! The conformance suite over HTTP/1.1 and HTTP/2: over sockets, in real time; over sockets with
+//! something between that cuts them; and over pipes within the process, in virtual time.
 //!
-//! Nothing is skipped.
+//! Over sockets alone the cases that cut the link are left out; through the proxy only those run.
 #![allow(clippy::unwrap_used, reason = "harnesses of tests, outside of any test function")]
 
-mod pipe;
-mod tcp;
+mod line;
+mod raw;
+mod rig;
+
+use std::sync::Arc;
 
 use rr_http::{HttpConfig, HttpServerConfig, HttpVersion};
-use rr_testkit::conformance::StartOptions;
+use rr_spi::{Error, Routes, async_trait};
+use rr_testkit::conformance::{Capabilities, Harness, Rig, StartOptions, Timing};
 
-use pipe::Pipe;
-use tcp::Tcp;
+use line::{Line, Pipe, Proxied, Tcp};
+use rig::Running;
 
-/// What a case asks of the requester.
-fn client(version: HttpVersion, options: &StartOptions) -> HttpConfig {
-    HttpConfig::default()
-        .with_version(version)
-        .with_timeout(options.client_timeout)
-        .with_request_bytes_max(options.client_limits.request_bytes_max)
-        .with_response_bytes_max(options.client_limits.response_bytes_max)
+/// One version of HTTP over one kind of line.
+struct Http {
+    name: &'static str,
+    version: HttpVersion,
+    line: fn() -> Arc<dyn Line>,
+    timing: Timing,
+    has_link: bool,
 }
 
-/// What a case asks of the server.
-fn server(options: &StartOptions) -> HttpServerConfig {
-    HttpServerConfig::default().with_intake(&options.server)
+impl Http {
+    fn tcp(version: HttpVersion) -> Self {
+        let name = if version == HttpVersion::H2c { "http (h2c)" } else { "http (h1)" };
+        let line = || Arc::new(Tcp::default()) as _;
+        Self { name, version, line, timing: Timing::real(), has_link: false }
+    }
+
+    fn proxied(version: HttpVersion) -> Self {
+        let is_h2 = version == HttpVersion::H2c;
+        let name = if is_h2 { "http (h2c, proxied)" } else { "http (h1, proxied)" };
+        let line = || Arc::new(Proxied::default()) as _;
+        Self { name, version, line, timing: Timing::real(), has_link: true }
+    }
+
+    fn pipe(version: HttpVersion) -> Self {
+        let name = if version == HttpVersion::H2c { "http (h2c, pipe)" } else { "http (h1, pipe)" };
+        let line = || Arc::new(Pipe::default()) as _;
+        Self { name, version, line, timing: Timing::Virtual, has_link: true }
+    }
 }
+
+#[async_trait]
+impl Harness for Http {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default().with_link(self.has_link)
+    }
+
+    fn timing(&self) -> Timing {
+        self.timing
+    }
+
+    async fn start(&self, routes: Routes, options: StartOptions) -> Result<Box<dyn Rig>, Error> {
+        let server = HttpServerConfig::default().with_intake(&options.server);
+        let client = HttpConfig::default()
+            .with_version(self.version)
+            .with_timeout(options.client_timeout)
+            .with_request_bytes_max(options.client_limits.request_bytes_max)
+            .with_response_bytes_max(options.client_limits.response_bytes_max);
+        Ok(Box::new(Running::start((self.line)(), routes, server, client).await?))
+    }
+}
+
+mod rig_tests;
 
 mod h1 {
     use super::*;
 
-    rr_testkit::conformance!(Tcp(HttpVersion::H1));
+    rr_testkit::conformance!(Http::tcp(HttpVersion::H1));
 }
 
 mod h2c {
     use super::*;
 
-    rr_testkit::conformance!(Tcp(HttpVersion::H2c));
+    rr_testkit::conformance!(Http::tcp(HttpVersion::H2c));
 }
 
 mod h1_pipe {
     use super::*;
 
-    rr_testkit::conformance!(Pipe(HttpVersion::H1));
+    rr_testkit::conformance!(Http::pipe(HttpVersion::H1));
 }
 
 mod h2c_pipe {
     use super::*;
 
-    rr_testkit::conformance!(Pipe(HttpVersion::H2c));
+    rr_testkit::conformance!(Http::pipe(HttpVersion::H2c));
 }

@@ -12,6 +12,14 @@ pub enum Capability {
     ClientConfig,
     /// The server can be drained.
     Drain,
+    /// The link between requesters and server can be cut.
+    Link,
+    /// A peer can speak the wire below the API.
+    Raw,
+    /// The server can die and come back at the same address.
+    Restart,
+    /// There are typed calls.
+    Typed,
 }
 
 impl fmt::Display for Capability {
@@ -20,11 +28,15 @@ impl fmt::Display for Capability {
             Self::Cancel => "cancel",
             Self::ClientConfig => "client config",
             Self::Drain => "drain",
+            Self::Link => "link",
+            Self::Raw => "raw",
+            Self::Restart => "restart",
+            Self::Typed => "typed",
         })
     }
 }
 
-/// What a transport can do: by default, everything.
+/// What a transport can do: by default, everything but typed calls, which no transport has.
 ///
 /// # Examples
 ///
@@ -44,6 +56,15 @@ pub struct Capabilities {
     pub client_config: bool,
     /// Whether the server can be drained. Default true.
     pub drain: bool,
+    /// Whether [`Rig::kill_link`](super::Rig::kill_link) and
+    /// [`Rig::restore_link`](super::Rig::restore_link) are there. Default true.
+    pub link: bool,
+    /// Whether [`Rig::raw`](super::Rig::raw) is there. Default true.
+    pub raw: bool,
+    /// Whether [`Rig::restart`](super::Rig::restart) is there. Default true.
+    pub restart: bool,
+    /// Whether [`Harness::typed`](super::Harness::typed) is there. Default false.
+    pub typed: bool,
     /// Most calls in flight at once, such as the number of sockets allows. Default 1000; at
     /// least 64.
     pub parallel_max: usize,
@@ -51,7 +72,16 @@ pub struct Capabilities {
 
 impl Default for Capabilities {
     fn default() -> Self {
-        Self { cancel: true, client_config: true, drain: true, parallel_max: 1000 }
+        Self {
+            cancel: true,
+            client_config: true,
+            drain: true,
+            link: true,
+            raw: true,
+            restart: true,
+            typed: false,
+            parallel_max: 1000,
+        }
     }
 }
 
@@ -77,6 +107,34 @@ impl Capabilities {
         self
     }
 
+    /// Says whether the link can be cut.
+    #[must_use]
+    pub fn with_link(mut self, supported: bool) -> Self {
+        self.link = supported;
+        self
+    }
+
+    /// Says whether a peer can speak the wire below the API.
+    #[must_use]
+    pub fn with_raw(mut self, supported: bool) -> Self {
+        self.raw = supported;
+        self
+    }
+
+    /// Says whether the server can die and come back.
+    #[must_use]
+    pub fn with_restart(mut self, supported: bool) -> Self {
+        self.restart = supported;
+        self
+    }
+
+    /// Says whether there are typed calls.
+    #[must_use]
+    pub fn with_typed(mut self, supported: bool) -> Self {
+        self.typed = supported;
+        self
+    }
+
     /// Says how many calls may be in flight at once.
     #[must_use]
     pub fn with_parallel_max(mut self, calls: usize) -> Self {
@@ -91,6 +149,10 @@ impl Capabilities {
             Capability::Cancel => self.cancel,
             Capability::ClientConfig => self.client_config,
             Capability::Drain => self.drain,
+            Capability::Link => self.link,
+            Capability::Raw => self.raw,
+            Capability::Restart => self.restart,
+            Capability::Typed => self.typed,
         }
     }
 }

@@ -1,11 +1,10 @@
-//! What a transport brings: a way to start it, and the running thing.
+//! What a transport brings: a way to start it, and its clock.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use rr_spi::{DrainReport, Error, Requester, Routes, async_trait};
+use rr_spi::{Error, Routes, async_trait};
 
-use super::{Capabilities, StartOptions};
+use super::{Capabilities, Rig, StartOptions, Typed};
 
 /// Starts a transport for the suite, afresh for each case.
 ///
@@ -17,7 +16,7 @@ use super::{Capabilities, StartOptions};
 ///
 /// # For implementors
 ///
-/// Everything is defaulted to the strictest: real time, nothing unsupported. See the example of
+/// Everything is defaulted to the strictest: real time, nothing of the transport unsupported. See the example of
 /// the [module](mod@crate::conformance).
 ///
 /// # For wrappers
@@ -49,50 +48,10 @@ pub trait Harness: Send + Sync + 'static {
     ///
     /// Dropping the future leaves nothing running.
     async fn start(&self, routes: Routes, options: StartOptions) -> Result<Box<dyn Rig>, Error>;
-}
 
-/// A running server and requesters that reach it. Dropping it ends both.
-///
-/// # Contract
-///
-/// Requesters stay usable as values after [`Rig::stop`]: their calls then fail.
-///
-/// # For implementors
-///
-/// Control over the link (`kill_link`, `restore_link`) and a peer below the API (`raw`) will join
-/// as provided methods that say "unsupported".
-///
-/// # For wrappers
-///
-/// Delegate every method.
-#[async_trait]
-pub trait Rig: Send + Sync + 'static {
-    /// Returns the requester; every call of this method may return the same one.
-    fn requester(&self) -> Arc<dyn Requester>;
-
-    /// Makes another requester, with connections of its own where there are any.
-    ///
-    /// # Errors
-    ///
-    /// Whatever keeps it from connecting; the case fails with it.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future leaves nothing behind.
-    async fn connect_again(&self) -> Result<Arc<dyn Requester>, Error>;
-
-    /// Drains the server and returns what became of its requests.
-    ///
-    /// It is called several times and from several tasks in some cases.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future does not stop the drain.
-    async fn stop(&self, grace: Duration) -> DrainReport;
-
-    /// Returns what is alive at this moment, as far as the transport can tell.
-    fn live(&self) -> Live {
-        Live::default()
+    /// Returns typed calls, where the harness has a crate that makes them.
+    fn typed(&self) -> Option<Typed> {
+        None
     }
 }
 
@@ -124,45 +83,5 @@ impl Timing {
             Self::Virtual => Duration::from_millis(10),
             Self::Real { unit } => unit,
         }
-    }
-}
-
-/// What is alive in a rig; what the transport cannot tell is `None` and is not checked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Live {
-    /// Requests that the server handles, shielded work included.
-    pub in_flight: Option<usize>,
-    /// Calls that the requesters wait for.
-    pub pending: Option<usize>,
-    /// Open connections, both ends together.
-    pub connections: Option<usize>,
-}
-
-impl Live {
-    /// Sets the number of requests that the server handles.
-    #[must_use]
-    pub fn with_in_flight(mut self, requests: usize) -> Self {
-        self.in_flight = Some(requests);
-        self
-    }
-
-    /// Sets the number of calls that the requesters wait for.
-    #[must_use]
-    pub fn with_pending(mut self, calls: usize) -> Self {
-        self.pending = Some(calls);
-        self
-    }
-
-    /// Sets the number of open connections.
-    #[must_use]
-    pub fn with_connections(mut self, connections: usize) -> Self {
-        self.connections = Some(connections);
-        self
-    }
-
-    /// Tells whether no request is in flight and no call pending, as far as is known.
-    pub(crate) fn is_idle(self) -> bool {
-        self.in_flight.unwrap_or(0) == 0 && self.pending.unwrap_or(0) == 0
     }
 }

@@ -85,6 +85,7 @@ macro_rules! __conformance_list {
             { $($then)* }
             round_trip {
                 Must echo_bytes;
+                Must typed_equals_raw: Typed;
                 Must routing_never_crosses;
                 Must unknown_method_of_a_service_is_unimplemented;
                 Must unknown_target_fails_fast_and_unrun;

@@ -8,7 +8,7 @@
 //! use std::time::Duration;
 //!
 //! use rr_spi::{DrainReport, Error, Intake, Requester, Routes, async_trait};
-//! use rr_testkit::conformance::{Harness, Live, Rig, StartOptions, Timing};
+//! use rr_testkit::conformance::{Capabilities, Harness, Live, Rig, StartOptions, Timing};
 //! use rr_testkit::{Loopback, MemoryConfig, loopback_with};
 //!
 //! struct Memory;
@@ -17,6 +17,10 @@
 //! impl Harness for Memory {
 //!     fn name(&self) -> &str {
 //!         "memory"
+//!     }
+//!
+//!     fn capabilities(&self) -> Capabilities {
+//!         Capabilities::default().with_link(false).with_raw(false).with_restart(false)
 //!     }
 //!
 //!     fn timing(&self) -> Timing {
@@ -66,6 +70,8 @@
 //! | you want to | read |
 //! |---|---|
 //! | start your transport for the suite | [`Harness`], [`Rig`], [`StartOptions`] |
+//! | let a foreign peer speak its wire | [`Raw`], [`RawRequest`], [`RawReply`] |
+//! | bring typed calls | [`Typed`] |
 //! | say what it cannot do | [`Capabilities`] |
 //! | run it in virtual or in real time | [`Timing`] |
 //! | leave out a case, or expect it to fail | [`Plan`] |
@@ -97,15 +103,21 @@ mod lab;
 mod list;
 mod options;
 mod plan;
+mod raw;
 mod report;
+mod rig;
 mod runner;
 mod stage;
+mod typed;
 
 pub use capabilities::{Capabilities, Capability};
-pub use harness::{Harness, Live, Rig, Timing};
+pub use harness::{Harness, Timing};
 pub use lab::Lab;
 pub use list::{Case, Level, cases};
 pub use options::StartOptions;
 pub use plan::Plan;
+pub use raw::{Raw, RawAnswer, RawReply, RawRequest};
 pub use report::{Outcome, Report, Row};
+pub use rig::{Live, Rig};
 pub use runner::{check, run, run_case};
+pub use typed::{Parcel, Refusal, Typed};

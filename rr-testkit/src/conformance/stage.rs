@@ -5,12 +5,12 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rr_spi::{Context, Delivery, Error, Requester, Response};
+use rr_spi::{Context, Delivery, Error, Requester, Response, Routes};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::lab::{Ask, Lab, Run};
-use super::{Capabilities, Harness, Rig, StartOptions, Timing};
+use super::{Capabilities, Harness, Rig, StartOptions, Timing, Typed};
 
 /// Upper bounds in units: ten in virtual time, where work takes none; more on a loaded machine.
 const MARGIN_UNITS_VIRTUAL: u32 = 10;
@@ -38,6 +38,12 @@ impl Stage {
         self.harness.timing()
     }
 
+    /// Returns the harness's typed calls.
+    pub(super) fn typed(&self) -> Typed {
+        let typed = self.harness.typed();
+        typed.expect("the capability `typed` is claimed, but the harness does not have `typed`")
+    }
+
     pub(super) fn units(&self, units: u32) -> Duration {
         self.timing().unit() * units
     }
@@ -55,7 +61,18 @@ impl Stage {
     /// Opens a rig with the lab behind it.
     pub(super) async fn open_with(&self, options: StartOptions) -> Arc<Scene> {
         let lab = Lab::new();
-        let rig = self.harness.start(lab.routes(), options).await.expect("the rig starts");
+        let routes = lab.routes();
+        self.open_routes(lab, routes, options).await
+    }
+
+    /// Opens a rig with a lab behind it that may share its routes with others.
+    pub(super) async fn open_routes(
+        &self,
+        lab: Lab,
+        routes: Routes,
+        options: StartOptions,
+    ) -> Arc<Scene> {
+        let rig = self.harness.start(routes, options).await.expect("the rig starts");
         let client = rig.requester();
         lab.set_onward(Some(Arc::clone(&client)));
         let scene = Arc::new(Scene {

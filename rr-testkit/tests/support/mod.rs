@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rr_spi::{DrainReport, Error, Requester, Routes, async_trait};
-use rr_testkit::conformance::{Harness, Live, Rig, StartOptions, Timing};
+use rr_testkit::conformance::{Capabilities, Harness, Live, Rig, StartOptions, Timing};
 use rr_testkit::{Loopback, MemoryConfig, loopback_with};
 
 pub(crate) struct Memory;
@@ -13,6 +13,10 @@ pub(crate) struct Memory;
 impl Harness for Memory {
     fn name(&self) -> &str {
         "memory"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default().with_link(false).with_raw(false).with_restart(false)
     }
 
     fn timing(&self) -> Timing {

@@ -3,8 +3,9 @@
 use rr_spi::{AppError, Code, Context, Delivery, Origin, Reason, RetryHint};
 
 use super::{assert_error, error_of, own, shown};
-use crate::conformance::lab::{Refusal, pattern, unicode};
+use crate::conformance::lab::{pattern, unicode};
 use crate::conformance::stage::Stage;
+use crate::conformance::typed::Refusal;
 
 pub(crate) async fn every_code_round_trips(stage: &Stage) {
     let scene = stage.open().await;

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use rr_spi::{Bytes, Code, Context, Delivery, Reason, Requester};
+use rr_spi::{Bytes, Code, Context, Delivery, Error, Reason, Requester};
+use serde_json::Value;
 
 use super::{assert_error, error_of};
-use crate::conformance::lab::pattern;
+use crate::conformance::lab::{Lab, pattern, unicode};
 use crate::conformance::stage::Stage;
+use crate::conformance::{Parcel, StartOptions, Typed};
 
 pub(crate) async fn echo_bytes(stage: &Stage) {
     let scene = stage.open().await;
@@ -18,6 +20,65 @@ pub(crate) async fn echo_bytes(stage: &Stage) {
     let ask = scene.ask().body(lines.clone());
     assert_eq!(scene.ok(&ask).await.body, lines);
     assert_eq!(scene.run(&ask).body, lines);
+}
+
+/// What typed calls are tried with: every number and every character as it was.
+fn parcels() -> [Parcel; 2] {
+    let numbers = vec![0, -1, i64::MAX, i64::MIN, (1 << 53) + 1];
+    let full = Parcel { text: unicode(300) + "\0\"\\\n", numbers, note: Some(String::new()) };
+    [full, Parcel { numbers: vec![1], ..Parcel::default() }]
+}
+
+fn json(body: &Bytes) -> Value {
+    serde_json::from_slice(body).unwrap_or_else(|error| panic!("not JSON: {error}: {body:?}"))
+}
+
+pub(crate) async fn typed_equals_raw(stage: &Stage) {
+    let typed = stage.typed();
+    let ctx = Context::background();
+
+    // A typed responder answers a typed call and a raw one alike.
+    let lab = Lab::new();
+    let mut routes = lab.routes();
+    routes.merge(typed.routes()).expect("the typed target is free");
+    let scene = stage.open_routes(lab, routes, StartOptions::default()).await;
+    let raw = |body: Vec<u8>| scene.ask().target(Typed::TARGET).body(body).request();
+    for parcel in parcels() {
+        let turned = parcel.clone().turned().expect("it has numbers");
+        let answer = typed.call(&scene.client, &ctx, parcel.clone()).await;
+        assert_eq!(answer.expect("an answer"), turned);
+        let request = raw(serde_json::to_vec(&parcel).expect("it is plain data"));
+        let answer = scene.client.request(&ctx, request).await.expect("an answer");
+        assert_eq!(json(&answer.body), serde_json::json!(turned));
+    }
+    // So it does with an error of the application, and with what it cannot read.
+    let told = |error: &Error| {
+        let reason = error.reason().cloned();
+        (error.code(), error.delivery(), reason, error.details().to_vec(), error.retry())
+    };
+    let refused = typed.call(&scene.client, &ctx, Parcel::default()).await;
+    let refused = refused.expect_err("there are no numbers");
+    let request = raw(serde_json::to_vec(&Parcel::default()).expect("it is plain data"));
+    let raw_refused = error_of(scene.client.request(&ctx, request).await);
+    assert_error(&refused, Code::FailedPrecondition, &[Delivery::Processed], Some(&Reason::APP));
+    assert_eq!(told(&refused), told(&raw_refused));
+    for unreadable in [&b"{"[..], b"[]", b"\xff"] {
+        let error = error_of(scene.client.request(&ctx, raw(unreadable.to_vec())).await);
+        let decode = Some(&Reason::DECODE);
+        assert_error(&error, Code::InvalidArgument, &[Delivery::Rejected], decode);
+    }
+
+    // A raw responder sees the JSON that a typed call stands for.
+    let lab = Lab::new();
+    let mut routes = lab.routes();
+    lab.route(&mut routes, Typed::TARGET);
+    let scene = stage.open_routes(lab, routes, StartOptions::default()).await;
+    for (at, parcel) in parcels().into_iter().enumerate() {
+        let answer = typed.call(&scene.client, &ctx, parcel.clone()).await;
+        assert_eq!(answer.expect("the lab echoes"), parcel);
+        let runs = scene.lab.runs("");
+        assert_eq!((runs.len(), json(&runs[at].body)), (at + 1, serde_json::json!(parcel)));
+    }
 }
 
 pub(crate) async fn routing_never_crosses(stage: &Stage) {

@@ -19,7 +19,6 @@ use run::Visit;
 
 pub(super) use ask::Ask;
 pub(super) use content::{fill, pattern, unicode};
-pub(super) use responder::Refusal;
 pub(super) use run::{How, Run};
 
 /// The one responder of the suite, steered by request headers, so that no transport needs a
@@ -92,6 +91,13 @@ impl Lab {
         add(Route::Service(SERVICE.to_owned()), SERVICE, Declared::Unspecified);
         routes.close_service(CLOSED_SERVICE).expect("the name fits");
         routes
+    }
+
+    /// Routes one more target to the lab.
+    pub(super) fn route(&self, routes: &mut Routes, name: &'static str) {
+        let responder = Arc::new(LabResponder { lab: self.clone(), route: name });
+        let route = Route::Target(name.to_owned());
+        routes.insert(route, Declared::Unspecified, responder).expect("the name fits");
     }
 
     /// Gives the requester through which `lab-onward` calls onward.

@@ -3,28 +3,14 @@
 use std::future::pending;
 
 use rr_spi::{
-    AppError, Code, Context, Detail, Error, Headers, Reason, Request, Responder, Response,
-    RetryHint, Target, async_trait,
+    Code, Context, Detail, Error, Headers, Reason, Request, Responder, Response, RetryHint, Target,
+    async_trait,
 };
-use serde::{Deserialize, Serialize};
 
 use super::Lab;
 use super::run::Visit;
 use super::steering::{self, Steering};
-
-/// The application error that the lab answers with when asked to.
-#[derive(Debug, Serialize, Deserialize)]
-pub(in crate::conformance) struct Refusal {
-    pub(in crate::conformance) left: u32,
-}
-
-impl AppError for Refusal {
-    const TYPE: &'static str = "rr.lab.Refusal";
-
-    fn code(&self) -> Code {
-        if self.left == 0 { Code::NotFound } else { Code::FailedPrecondition }
-    }
-}
+use crate::conformance::typed::Refusal;
 
 /// The lab behind one of its routes.
 pub(super) struct LabResponder {
@@ -122,7 +108,7 @@ fn answer(route: &str, ctx: &Context, request: &Request) -> Result<Response, Err
         }
     }
     if let Some(left) = asked.number(steering::APP) {
-        return Err(Refusal { left }.into());
+        return Err(Refusal::new(left).into());
     }
     if let Some(code) = asked.text(steering::FAIL).and_then(Code::from_wire) {
         return Err(failure(code, asked).with_headers(headers));
