@@ -61,5 +61,5 @@ pub(crate) trait Line: Send + Sync + 'static {
 /// Makes the error for a rig that cannot be set up.
 pub(crate) fn failed(error: io::Error) -> Error {
     let (code, delivery) = (rr_spi::Code::Unavailable, rr_spi::Delivery::NotSent);
-    Error::failure(code, delivery, None, error.to_string())
+    Error::failure(code, delivery, None, error.to_string()).with_source(error)
 }
