@@ -23,13 +23,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
 use crate::config::HttpServerConfig;
+use crate::count::Count;
 use crate::endpoint::Endpoint;
 use crate::wire::encode_path;
 
 use budget::Budget;
 use listener::Listener;
 use stop::Stop;
-use tasks::Count;
 
 /// Serves these routes at a URL with the default configuration, over HTTP/1 and HTTP/2 alike.
 ///
