@@ -24,26 +24,41 @@ struct Http {
     line: fn() -> Arc<dyn Line>,
     timing: Timing,
     has_link: bool,
+    /// Most calls in flight: each has an HTTP/1.1 connection to itself, which on sockets means two
+    /// descriptors of this process.
+    parallel_max: usize,
 }
+
+/// What a requester's four HTTP/2 connections have room for.
+const STREAMS_MAX: usize = 800;
 
 impl Http {
     fn tcp(version: HttpVersion) -> Self {
-        let name = if version == HttpVersion::H2c { "http (h2c)" } else { "http (h1)" };
+        let (name, parallel_max) = match version {
+            HttpVersion::H2c => ("http (h2c)", STREAMS_MAX),
+            _ => ("http (h1)", 200),
+        };
         let line = || Arc::new(Tcp::default()) as _;
-        Self { name, version, line, timing: Timing::real(), has_link: false }
+        Self { name, version, line, timing: Timing::real(), has_link: false, parallel_max }
     }
 
     fn proxied(version: HttpVersion) -> Self {
-        let is_h2 = version == HttpVersion::H2c;
-        let name = if is_h2 { "http (h2c, proxied)" } else { "http (h1, proxied)" };
+        let (name, parallel_max) = match version {
+            HttpVersion::H2c => ("http (h2c, proxied)", STREAMS_MAX),
+            // The proxy needs two more descriptors.
+            _ => ("http (h1, proxied)", 100),
+        };
         let line = || Arc::new(Proxied::default()) as _;
-        Self { name, version, line, timing: Timing::real(), has_link: true }
+        Self { name, version, line, timing: Timing::real(), has_link: true, parallel_max }
     }
 
     fn pipe(version: HttpVersion) -> Self {
-        let name = if version == HttpVersion::H2c { "http (h2c, pipe)" } else { "http (h1, pipe)" };
+        let (name, parallel_max) = match version {
+            HttpVersion::H2c => ("http (h2c, pipe)", STREAMS_MAX),
+            _ => ("http (h1, pipe)", 1000),
+        };
         let line = || Arc::new(Pipe::default()) as _;
-        Self { name, version, line, timing: Timing::Virtual, has_link: true }
+        Self { name, version, line, timing: Timing::Virtual, has_link: true, parallel_max }
     }
 }
 
@@ -54,7 +69,7 @@ impl Harness for Http {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::default().with_link(self.has_link)
+        Capabilities::default().with_link(self.has_link).with_parallel_max(self.parallel_max)
     }
 
     fn timing(&self) -> Timing {
@@ -65,6 +80,7 @@ impl Harness for Http {
         let server = HttpServerConfig::default().with_intake(&options.server);
         let client = HttpConfig::default()
             .with_version(self.version)
+            .with_connections_max(self.parallel_max)
             .with_timeout(options.client_timeout)
             .with_request_bytes_max(options.client_limits.request_bytes_max)
             .with_response_bytes_max(options.client_limits.response_bytes_max);
