@@ -6,7 +6,7 @@ use rr_spi::{
     BoxFuture, Context, Error, Intake, IntakeConfig, Request, Requester, Response, Routes, Server,
 };
 
-use crate::memory::{Meeting, MemoryConfig, MemoryRequester, serve_at};
+use crate::memory::{Meeting, MemoryConfig, MemoryLink, MemoryRequester, serve_at};
 
 /// Routes and a requester for them, over the in-memory transport; see [`loopback`].
 #[derive(Debug)]
@@ -75,6 +75,12 @@ impl Loopback {
     #[must_use]
     pub fn requester(&self) -> MemoryRequester {
         self.requester.clone()
+    }
+
+    /// Returns the link between the two, to cut it.
+    #[must_use]
+    pub fn link(&self) -> MemoryLink {
+        self.requester.link()
     }
 
     /// Splits it into the requester and the server.

@@ -122,6 +122,14 @@ macro_rules! __conformance_list {
                 Must over_the_clients_limit_is_processed: ClientConfig;
                 Must client_usable_after;
             }
+            concurrency {
+                Must _1000_parallel_no_crosstalk;
+                Must slow_does_not_block_fast;
+                Must replies_out_of_order;
+                Must limit_rejects_not_hangs;
+                Must responder_calls_back_no_deadlock;
+                Must late_reply_poisons_nothing;
+            }
             deadline {
                 Must expires_when_handler_hangs;
                 Must already_expired_never_sent;
@@ -131,6 +139,8 @@ macro_rules! __conformance_list {
                 Must default_applies;
                 Must far_future_no_overflow;
                 Must sub_millisecond_rounds_up;
+                Must malformed_is_invalid_argument: Raw;
+                Must expired_on_arrival_does_not_run: Raw;
                 Must handler_dropped_after;
                 Must code_is_deadline_exceeded_never_canceled;
                 Must _1000_simultaneous_leak_nothing;
@@ -150,10 +160,20 @@ macro_rules! __conformance_list {
             errors {
                 Must every_code_round_trips;
                 Must unicode_4k_message_is_cut;
+                Must unknown_code_tolerated: Raw;
                 Must app_error_round_trips;
+                Must malformed_reply_is_bad_response: Raw;
                 Must display_leaks_nothing;
                 Must downstream_error_is_rescoped;
                 Must expose_passes;
+            }
+            delivery {
+                Must nobody_there_not_sent: Drain;
+                Must killed_before_accept: Link;
+                Must killed_after_accept_unknown: Link;
+                Must refused_by_limit_rejected;
+                Must never_claims_unrun_when_counter_moved;
+                Must handler_runs_at_most_once_per_call;
             }
             panic {
                 Must becomes_internal;
@@ -168,6 +188,20 @@ macro_rules! __conformance_list {
                 Must stop_twice: Drain;
                 Must under_load_loses_nothing: Drain;
                 Must client_first: Drain;
+            }
+            reconnect {
+                Must outage_fails_within_deadline: Link;
+                Must recovers_without_new_client: Link;
+                Must pending_all_resolve: Link;
+                Must server_restart_same_address: Restart;
+                Must no_stale_send_after_reconnect: Link;
+                Should no_double_run: Link;
+            }
+            leak {
+                Must _10k_mixed_calls_flat;
+                Must dropped_client_closes;
+                Must dropped_server_unsubscribes: Drain;
+                Should no_task_outlives;
             }
         }
     };

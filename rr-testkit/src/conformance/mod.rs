@@ -98,8 +98,10 @@
 
 mod capabilities;
 mod cases;
+mod chaos;
 mod harness;
 mod lab;
+mod ledger;
 mod list;
 mod options;
 mod plan;
@@ -108,6 +110,7 @@ mod report;
 mod rig;
 mod runner;
 mod stage;
+mod stopwatch;
 mod typed;
 
 pub use capabilities::{Capabilities, Capability};

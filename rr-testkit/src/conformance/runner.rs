@@ -21,6 +21,9 @@ const VIRTUAL_TIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long the thread of a case may take: a case that neither ends nor yields.
 const THREAD_TIME_MAX: Duration = Duration::from_secs(90);
 
+/// How long the timeline of a stuck case may take to tell.
+const TIMELINE_TIME_MAX: Duration = Duration::from_secs(1);
+
 /// Cases in real time run one at a time in one process, as they disturb each other's timing.
 static REAL_TIME: Mutex<()> = Mutex::new(());
 
@@ -107,34 +110,56 @@ fn outcome(harness: &Arc<dyn Harness>, plan: &Plan, case: &'static Case) -> Outc
 fn execute(harness: &Arc<dyn Harness>, case: &'static Case) -> Result<(), String> {
     let real = matches!(harness.timing(), Timing::Real { .. });
     let _alone = real.then(|| REAL_TIME.lock().unwrap_or_else(PoisonError::into_inner));
+    execute_within(THREAD_TIME_MAX, harness, case)
+}
+
+fn execute_within(
+    limit: Duration,
+    harness: &Arc<dyn Harness>,
+    case: &'static Case,
+) -> Result<(), String> {
+    let stage = Arc::new(Stage::new(Arc::clone(harness)));
     let (done, result) = sync_channel(1);
-    let harness = Arc::clone(harness);
+    let playing = Arc::clone(&stage);
     let thread = std::thread::Builder::new().name(case.name()).spawn(move || {
         // Nobody listens any more when the watchdog has given up.
-        let _ = done.send(on_a_runtime(&harness, case));
+        let _ = done.send(on_a_runtime(&playing, case));
     });
     let Ok(thread) = thread else { return Err("no thread could be started".into()) };
-    match result.recv_timeout(THREAD_TIME_MAX) {
+    match result.recv_timeout(limit) {
         Ok(outcome) => {
             // The runtime is gone by now, and with it whatever the case left behind.
             let _ = thread.join();
             outcome
         }
-        Err(RecvTimeoutError::Timeout) => Err(format!("stuck for {THREAD_TIME_MAX:?}")),
+        Err(RecvTimeoutError::Timeout) => {
+            Err(format!("stuck for {limit:?}\n{}", timeline_of_a_stuck(stage)))
+        }
         Err(RecvTimeoutError::Disconnected) => Err("its thread ended without a result".into()),
     }
 }
 
-fn on_a_runtime(harness: &Arc<dyn Harness>, case: &'static Case) -> Result<(), String> {
-    let timing = harness.timing();
+/// Asks a case that is stuck what it saw, without getting stuck behind one of its locks.
+fn timeline_of_a_stuck(stage: Arc<Stage>) -> String {
+    let (told, tells) = sync_channel(1);
+    let asking = std::thread::Builder::new().spawn(move || {
+        let _ = told.send(stage.timeline());
+        // The rigs belong to the stuck thread's runtime: they must not end on this one.
+        std::mem::forget(stage);
+    });
+    let told = asking.ok().and_then(|_| tells.recv_timeout(TIMELINE_TIME_MAX).ok());
+    told.unwrap_or_else(|| "  nothing can be told: what it saw is locked".to_owned())
+}
+
+fn on_a_runtime(stage: &Stage, case: &'static Case) -> Result<(), String> {
+    let timing = stage.timing();
     let runtime = runtime(timing)?;
-    let stage = Stage::new(Arc::clone(harness));
     let limit = match timing {
         Timing::Virtual => VIRTUAL_TIME_MAX,
         Timing::Real { .. } => REAL_TIME_MAX,
     };
     let work = async {
-        (case.run)(&stage).await;
+        (case.run)(stage).await;
         stage.settle().await;
     };
     let driven = || runtime.block_on(async { tokio::time::timeout(limit, work).await });
@@ -145,7 +170,7 @@ fn on_a_runtime(harness: &Arc<dyn Harness>, case: &'static Case) -> Result<(), S
     };
     // Rigs are dropped inside their runtime, as they would be outside of a test.
     let _inside = runtime.enter();
-    drop(stage);
+    stage.end();
     outcome
 }
 
@@ -161,4 +186,51 @@ fn runtime(timing: Timing) -> Result<Runtime, String> {
 fn text_of(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("panicked")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, channel};
+
+    use rr_spi::{Error, Routes, async_trait};
+
+    use super::*;
+    use crate::conformance::{Rig, StartOptions};
+
+    /// Blocks its thread, or only its task, instead of starting.
+    struct Stuck(Option<Mutex<Receiver<()>>>);
+
+    #[async_trait]
+    impl Harness for Stuck {
+        fn name(&self) -> &str {
+            "stuck"
+        }
+
+        fn timing(&self) -> Timing {
+            Timing::Virtual
+        }
+
+        async fn start(&self, _: Routes, _: StartOptions) -> Result<Box<dyn Rig>, Error> {
+            if let Some(release) = &self.0 {
+                let _ = release.lock().unwrap().recv();
+            }
+            std::future::pending().await
+        }
+    }
+
+    #[test]
+    fn a_case_that_never_ends_fails_with_its_timeline() {
+        let harness: Arc<dyn Harness> = Arc::new(Stuck(None));
+        let text = execute(&harness, named("size/one_byte")).unwrap_err();
+        assert!(text.starts_with("not over after 86400s\n"), "{text}");
+    }
+
+    #[test]
+    fn a_case_that_never_yields_fails_with_its_timeline() {
+        let (_release, held) = channel();
+        let harness: Arc<dyn Harness> = Arc::new(Stuck(Some(Mutex::new(held))));
+        let limit = Duration::from_millis(100);
+        let text = execute_within(limit, &harness, named("size/one_byte")).unwrap_err();
+        assert!(text.starts_with("stuck for 100ms\n"), "{text}");
+    }
 }

@@ -1,16 +1,17 @@
 //! Where a case plays: rigs with a lab behind them, and the books on every call.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rr_spi::{Context, Delivery, Error, Requester, Response, Routes};
+use rr_spi::{Code, Context, Error, Requester, Response, Routes};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::lab::{Ask, Lab, Run};
-use super::{Capabilities, Harness, Rig, StartOptions, Timing, Typed};
+use super::ledger::Ledger;
+pub(super) use super::stopwatch::Stopwatch;
+use super::{Capabilities, Harness, Live, Raw, Rig, StartOptions, Timing, Typed};
 
 /// Upper bounds in units: ten in virtual time, where work takes none; more on a loaded machine.
 const MARGIN_UNITS_VIRTUAL: u32 = 10;
@@ -19,15 +20,20 @@ const MARGIN_UNITS_REAL: u32 = 40;
 /// How long the first call of a rig may take, whatever the case sets as a default.
 const WARM_UP: Duration = Duration::from_secs(10);
 
+/// How long a requester may take to find its server again after an outage of a few units.
+const RECOVERY_UNITS: u32 = 200;
+
 /// Where a case plays: it opens rigs, and keeps them until the case is over.
 pub(super) struct Stage {
     harness: Arc<dyn Harness>,
     scenes: Mutex<Vec<Arc<Scene>>>,
+    /// What a failure must tell besides what happened.
+    notes: Mutex<Vec<String>>,
 }
 
 impl Stage {
     pub(super) fn new(harness: Arc<dyn Harness>) -> Self {
-        Self { harness, scenes: Mutex::default() }
+        Self { harness, scenes: Mutex::default(), notes: Mutex::default() }
     }
 
     pub(super) fn capabilities(&self) -> Capabilities {
@@ -91,24 +97,49 @@ impl Stage {
         scene
     }
 
+    /// Ends a rig before the case is over, and checks its books.
+    pub(super) async fn close(&self, scene: Arc<Scene>) {
+        self.settle_one(&scene).await;
+        lock(&self.scenes).retain(|kept| !Arc::ptr_eq(kept, &scene));
+        assert_eq!(Arc::strong_count(&scene), 1, "somebody else still holds the rig");
+    }
+
+    /// Keeps something for the timeline of a case that fails, such as a seed.
+    pub(super) fn note(&self, text: String) {
+        lock(&self.notes).push(text);
+    }
+
     /// Checks the books once late runs, if there are any, have had their time.
     pub(super) async fn settle(&self) {
         let scenes = lock(&self.scenes).clone();
-        if scenes.iter().any(|scene| scene.ledger.has_unexecuted()) {
+        for scene in scenes {
+            self.settle_one(&scene).await;
+        }
+    }
+
+    async fn settle_one(&self, scene: &Scene) {
+        if scene.ledger.has_unexecuted() {
             sleep(self.units(2)).await;
         }
-        for scene in scenes {
-            scene.ledger.check(&scene.lab);
-        }
+        scene.ledger.check(&scene.lab);
+    }
+
+    /// Ends every rig.
+    pub(super) fn end(&self) {
+        let scenes = std::mem::take(&mut *lock(&self.scenes));
+        drop(scenes);
     }
 
     /// Tells what the labs saw, for a case that failed.
     pub(super) fn timeline(&self) -> String {
         let mut out = String::new();
+        for note in lock(&self.notes).iter() {
+            // Writing to a string cannot fail.
+            let _ = writeln!(out, "  {note}");
+        }
         for (at, scene) in lock(&self.scenes).iter().enumerate() {
             let runs = scene.lab.timeline();
             let live = scene.rig.live();
-            // Writing to a string cannot fail.
             let _ = writeln!(out, "  lab {at}: {} runs, {live:?}", runs.len());
             for (key, run) in runs.iter().rev().take(20).rev() {
                 let _ = writeln!(out, "    {}", line(scene, key, run));
@@ -167,6 +198,12 @@ impl Scene {
         let outcome = client.request(ctx, ask.request()).await;
         self.ledger.ended(ask, &outcome);
         outcome
+    }
+
+    /// Returns the peer below the API.
+    pub(super) fn raw(&self) -> Arc<dyn Raw> {
+        let raw = self.rig.raw();
+        raw.expect("the capability `raw` is claimed, but the rig does not have `raw`")
     }
 
     /// Calls from a task of its own.
@@ -239,40 +276,35 @@ impl Scene {
 
     /// Waits until nothing is in flight any more, as far as the rig can tell.
     pub(super) async fn idle(&self) {
+        self.alive(|live| live.is_idle()).await;
+    }
+
+    /// Waits until something holds of what is alive.
+    pub(super) async fn alive(&self, holds: impl Fn(Live) -> bool) {
         let end = Instant::now() + margin(self.timing);
-        while !self.rig.live().is_idle() {
+        while !holds(self.rig.live()) {
             assert!(Instant::now() < end, "still alive: {:?}", self.rig.live());
             sleep(self.timing.unit() / 10).await;
         }
     }
 
+    /// Calls by a requester until it is answered again after an outage.
+    pub(super) async fn recovers(&self, client: &dyn Requester) {
+        let unit = self.timing.unit();
+        let end = Instant::now() + unit * RECOVERY_UNITS;
+        loop {
+            let ctx = Context::background().with_timeout(unit * 10);
+            let Err(error) = self.call_by(client, &ctx, &self.ask()).await else { return };
+            let expected = [Code::Unavailable, Code::DeadlineExceeded].contains(&error.code());
+            assert!(expected, "not how an outage reads: {error:?}");
+            assert!(Instant::now() < end, "it does not recover: {error:?}");
+            sleep(unit / 2).await;
+        }
+    }
+
     /// Starts a watch.
     pub(super) fn watch(&self) -> Stopwatch {
-        Stopwatch { start: Instant::now(), margin: margin(self.timing) }
-    }
-}
-
-/// Measures how long something took, on tokio's clock.
-#[derive(Clone, Copy)]
-pub(super) struct Stopwatch {
-    start: Instant,
-    margin: Duration,
-}
-
-impl Stopwatch {
-    /// Asserts that at least this long has passed, and not much more.
-    #[track_caller]
-    pub(super) fn assert_about(self, expected: Duration) {
-        let elapsed = self.start.elapsed();
-        assert!(elapsed >= expected, "took {elapsed:?}, less than {expected:?}");
-        let limit = expected + self.margin;
-        assert!(elapsed < limit, "took {elapsed:?}, not about {expected:?}");
-    }
-
-    /// Asserts that hardly any time has passed.
-    #[track_caller]
-    pub(super) fn assert_at_once(self) {
-        self.assert_about(Duration::ZERO);
+        Stopwatch::start(margin(self.timing))
     }
 }
 
@@ -282,74 +314,6 @@ fn margin(timing: Timing) -> Duration {
         Timing::Real { .. } => MARGIN_UNITS_REAL,
     };
     timing.unit() * units
-}
-
-/// What was said of each request, to be compared with what the lab saw.
-#[derive(Default)]
-struct Ledger(Mutex<Books>);
-
-#[derive(Default)]
-struct Books {
-    keys: usize,
-    calls: BTreeMap<String, Tally>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Tally {
-    /// Runs of one call that runs.
-    runs: usize,
-    /// Calls that were begun.
-    begun: usize,
-    /// Calls that ended with the proof that the handler ran.
-    ran: usize,
-    /// Calls that ended with an error that says that the handler did not run.
-    unexecuted: usize,
-}
-
-impl Ledger {
-    fn next_key(&self) -> String {
-        let mut books = lock(&self.0);
-        books.keys += 1;
-        format!("k{}", books.keys)
-    }
-
-    fn begun(&self, ask: &Ask) {
-        let mut books = lock(&self.0);
-        let tally = books.calls.entry(ask.key().to_owned()).or_default();
-        tally.runs = ask.runs();
-        tally.begun += 1;
-    }
-
-    fn ended(&self, ask: &Ask, outcome: &Result<Response, Error>) {
-        let mut books = lock(&self.0);
-        let tally = books.calls.entry(ask.key().to_owned()).or_default();
-        match outcome.as_ref().map_err(Error::delivery) {
-            Ok(_) | Err(Delivery::Processed) => tally.ran += 1,
-            Err(delivery) if delivery.is_unexecuted() => tally.unexecuted += 1,
-            Err(_) => {}
-        }
-    }
-
-    fn has_unexecuted(&self) -> bool {
-        lock(&self.0).calls.values().any(|tally| tally.unexecuted > 0)
-    }
-
-    /// The rules that hold in every case, whatever its matter.
-    fn check(&self, lab: &Lab) {
-        for (key, tally) in &lock(&self.0).calls {
-            let runs = lab.count(key);
-            let allowed = (tally.begun - tally.unexecuted) * tally.runs;
-            assert!(
-                runs <= allowed,
-                "{key} ran {runs} times where {allowed} were possible: a call ran twice, or an \
-                 error said NotSent or Rejected of one that ran; {tally:?}"
-            );
-            assert!(
-                runs >= tally.ran,
-                "{key} ran {runs} times, but more calls say that it ran; {tally:?}"
-            );
-        }
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

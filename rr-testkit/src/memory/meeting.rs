@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use rr_spi::{Code, Delivery, Error, Intake, Location};
 use tokio::sync::Notify;
 
+use super::link::Wire;
+
 /// Every name in use in this process. The entries are weak: a name is gone with the last
 /// requester and server that hold it.
 static NAMES: Mutex<BTreeMap<String, Weak<Meeting>>> = Mutex::new(BTreeMap::new());
@@ -18,6 +20,7 @@ const NAME_BYTES_MAX: usize = 128;
 pub(crate) struct Meeting {
     server: Mutex<Option<Occupant>>,
     arrived: Notify,
+    wire: Wire,
 }
 
 impl Meeting {
@@ -49,13 +52,23 @@ impl Meeting {
         lock(&self.server).as_ref().map(|occupant| occupant.intake.clone())
     }
 
-    /// Waits until a server is there.
+    /// Returns what lies between the requesters and the server.
+    pub(super) fn wire(&self) -> &Wire {
+        &self.wire
+    }
+
+    /// Wakes whoever waits until the server can be reached.
+    pub(super) fn announce(&self) {
+        self.arrived.notify_waiters();
+    }
+
+    /// Waits until a server is there and can be reached.
     pub(super) async fn served(&self) {
         loop {
             let arrived = self.arrived.notified();
             tokio::pin!(arrived);
             arrived.as_mut().enable();
-            if self.server().is_some() {
+            if self.server().is_some() && self.wire.connected().is_ok() {
                 return;
             }
             arrived.await;
@@ -73,7 +86,7 @@ impl Meeting {
         }
         let token = Arc::new(());
         *server = Some(Occupant { intake, token: Arc::clone(&token) });
-        self.arrived.notify_waiters();
+        self.announce();
         Ok(Place { meeting: Arc::clone(self), token })
     }
 }

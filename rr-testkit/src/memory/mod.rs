@@ -1,9 +1,11 @@
 //! The in-memory transport: requests by value, on the rules of every transport.
 
+mod link;
 mod meeting;
 mod requester;
 mod server;
 
+pub use link::MemoryLink;
 pub use requester::{MemoryConfig, MemoryRequester};
 pub use server::{serve, serve_with};
 

@@ -10,7 +10,7 @@ use rr_spi::{
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
-use super::Meeting;
+use super::{Meeting, MemoryLink};
 
 /// What a requester over memory does by default.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -70,7 +70,13 @@ impl MemoryRequester {
         Self { meeting, config }
     }
 
-    /// Waits until the server is there.
+    /// Returns the link to the server, to cut it.
+    #[must_use]
+    pub fn link(&self) -> MemoryLink {
+        MemoryLink::of(&self.meeting)
+    }
+
+    /// Waits until the server is there and can be reached.
     ///
     /// # Errors
     ///
@@ -95,6 +101,7 @@ impl Requester for MemoryRequester {
     async fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
         let attempt = Attempt::start(ctx, self.config.timeout_default)?;
         self.config.limits.check_outgoing(&request)?;
+        let link = self.meeting.wire().connected()?;
         let Some(intake) = self.meeting.server() else {
             return Err(Error::failure(
                 Code::Unavailable,
@@ -103,7 +110,8 @@ impl Requester for MemoryRequester {
                 format!("nobody serves `{}` under this name", request.target),
             ));
         };
-        let response = attempt.run(exchange(&attempt, &intake, request)).await?;
+        let _pending = self.meeting.wire().wait();
+        let response = attempt.run(exchange(&attempt, &link, &intake, request)).await?;
         if response.body.len() > self.config.limits.response_bytes_max {
             return Err(self.config.limits.response_too_large());
         }
@@ -111,8 +119,13 @@ impl Requester for MemoryRequester {
     }
 }
 
-/// Hands the request to the server's task and waits for what it answers.
-async fn exchange(attempt: &Attempt, intake: &Intake, request: Request) -> Result<Response, Error> {
+/// Hands the request to the server's task and waits for what it answers, or until the link is cut.
+async fn exchange(
+    attempt: &Attempt,
+    link: &Context,
+    intake: &Intake,
+    request: Request,
+) -> Result<Response, Error> {
     let inbound = Inbound::of(attempt.context(), attempt.timeout_millis());
     // Kept on this side: dropping the call drops it, which tells the handler.
     let (ctx, handle) = intake.context(inbound);
@@ -124,10 +137,14 @@ async fn exchange(attempt: &Attempt, intake: &Intake, request: Request) -> Resul
         // Nobody listens any more when the caller has gone.
         let _ = reply.send(outcome.map_err(Error::into_received));
     });
-    let outcome = answered.await.unwrap_or_else(|_| {
-        let text = "the runtime that the handler ran on ended";
-        Err(Error::failure(Code::Unavailable, Delivery::Unknown, Reason::CONNECTION_LOST, text))
-    });
+    let Ok(answered) = link.race(answered).await else {
+        handle.cancel_with(Cause::PeerGone);
+        return Err(lost("the link was cut"));
+    };
     handle.cancel_with(Cause::Finished);
-    outcome
+    answered.unwrap_or_else(|_| Err(lost("the runtime that the handler ran on ended")))
+}
+
+fn lost(text: &'static str) -> Error {
+    Error::failure(Code::Unavailable, Delivery::Unknown, Reason::CONNECTION_LOST, text)
 }

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use super::{MAY_HAVE_RUN, assert_error, error_of};
 use crate::conformance::lab::How;
 use crate::conformance::stage::Stage;
-use crate::conformance::{StartOptions, Timing};
+use crate::conformance::{RawReply, StartOptions, Timing};
 
 /// What rounding up to whole milliseconds on the wire may add.
 const ROUNDING: Duration = Duration::from_millis(1);
@@ -159,6 +159,42 @@ pub(crate) async fn sub_millisecond_rounds_up(stage: &Stage) {
     }
     // Now and then a millisecond is over before the handler starts. Every time, it was sent as 0.
     assert!(expired_on_arrival < micros.len(), "a timeout under 1 ms arrives as none at all");
+}
+
+pub(crate) async fn malformed_is_invalid_argument(stage: &Stage) {
+    let scene = stage.open().await;
+    let raw = scene.raw();
+    let ask = scene.ask().body("control");
+    let reply = raw.send(ask.raw().with_timeout("5000")).await.expect("a reply");
+    assert_eq!((reply.code, &reply.body[..]), (None, &b"control"[..]));
+    assert!(scene.run(&ask).remaining.is_some_and(|seen| seen <= Duration::from_secs(5)));
+    for malformed in ["soon", "-1", "1.5", "12345678901", "1s", "0x10", "+5", "1 2"] {
+        let ask = scene.ask();
+        let reply = raw.send(ask.raw().with_timeout(malformed)).await.expect("a reply");
+        assert_refused(&reply, Code::InvalidArgument, None);
+        sleep(stage.units(1)).await;
+        assert_eq!(scene.lab.count(ask.key()), 0, "`{malformed}` ran");
+    }
+}
+
+pub(crate) async fn expired_on_arrival_does_not_run(stage: &Stage) {
+    let scene = stage.open().await;
+    for _ in 0..3 {
+        let ask = scene.ask();
+        let reply = scene.raw().send(ask.raw().with_timeout("0")).await.expect("a reply");
+        assert_refused(&reply, Code::DeadlineExceeded, Some(&Reason::EXPIRED_ON_ARRIVAL));
+        sleep(stage.units(1)).await;
+        assert_eq!(scene.lab.count(ask.key()), 0);
+    }
+    scene.ok(&scene.ask()).await;
+}
+
+/// Asserts that a foreign peer was told that its request did not run, and why.
+#[track_caller]
+fn assert_refused(reply: &RawReply, code: Code, reason: Option<&Reason>) {
+    assert_eq!(reply.code.as_deref(), Some(code.as_str()), "{reply:?}");
+    assert_eq!(reply.delivery.as_deref(), Some(Delivery::Rejected.as_str()), "{reply:?}");
+    assert_eq!(reply.reason.as_deref(), reason.map(Reason::as_str), "{reply:?}");
 }
 
 pub(crate) async fn handler_dropped_after(stage: &Stage) {

@@ -1,11 +1,12 @@
 //! An error reaches the caller as the handler made it, and nothing more of the handler's does.
 
-use rr_spi::{AppError, Code, Context, Delivery, Origin, Reason, RetryHint};
+use rr_spi::{AppError, Bytes, Code, Context, Delivery, Error, Origin, Reason, RetryHint};
 
-use super::{assert_error, error_of, own, shown};
+use super::{MAY_HAVE_RUN, assert_error, error_of, own, shown};
 use crate::conformance::lab::{pattern, unicode};
-use crate::conformance::stage::Stage;
+use crate::conformance::stage::{Scene, Stage};
 use crate::conformance::typed::Refusal;
+use crate::conformance::{RawAnswer, RawReply};
 
 pub(crate) async fn every_code_round_trips(stage: &Stage) {
     let scene = stage.open().await;
@@ -45,6 +46,51 @@ pub(crate) async fn unicode_4k_message_is_cut(stage: &Stage) {
     let length = error.message().len();
     // On a character boundary; the longest character has four bytes.
     assert!((1021..=1024).contains(&length), "{length} bytes");
+}
+
+/// Calls a foreign responder that answers like this, and returns what the requester makes of it.
+async fn answered(scene: &Scene, answer: RawAnswer) -> Error {
+    let client = scene.raw().answering(answer).await.expect("a foreign responder");
+    let watch = scene.watch();
+    let first = error_of(client.request(&Context::background(), scene.ask().request()).await);
+    // What it read does not stay with it.
+    let second = error_of(client.request(&Context::background(), scene.ask().request()).await);
+    watch.assert_at_once();
+    assert_eq!((first.code(), first.delivery()), (second.code(), second.delivery()));
+    first
+}
+
+pub(crate) async fn unknown_code_tolerated(stage: &Stage) {
+    let scene = stage.open().await;
+    let newer = || RawReply::failure("from_the_future").with_reason("lab-newer");
+    // What it says of the handler holds where it is known; nothing is made up where it is not.
+    for (said, held) in [
+        (Some("processed"), Delivery::Processed),
+        (Some("unknown"), Delivery::Unknown),
+        (Some("maybe"), Delivery::Unknown),
+        (None, Delivery::Unknown),
+    ] {
+        let reply = said.map_or_else(newer, |said| newer().with_delivery(said));
+        let error = answered(&scene, RawAnswer::Reply(reply.with_header("x-kept", "1"))).await;
+        assert_eq!((error.code(), error.delivery()), (Code::Unknown, held), "{error:?}");
+        assert_eq!(own(error.headers()), [("x-kept".to_owned(), b"1".to_vec())]);
+    }
+    // The next source of a code decides; a reason that nobody knows is kept.
+    let reply = newer().with_delivery("processed").with_body(r#"{"code":"aborted","new":[1]}"#);
+    let error = answered(&scene, RawAnswer::Reply(reply)).await;
+    let reason = Reason::parse("lab-newer");
+    assert_error(&error, Code::Aborted, &[Delivery::Processed], reason.as_ref());
+}
+
+pub(crate) async fn malformed_reply_is_bad_response(stage: &Stage) {
+    let scene = stage.open().await;
+    let nothing_like_it = Bytes::from_static(b"nonsense\r\n\r\n");
+    for garbage in [nothing_like_it, pattern(300)] {
+        let error = answered(&scene, RawAnswer::Garbage(garbage)).await;
+        assert_error(&error, Code::Internal, MAY_HAVE_RUN, Some(&Reason::BAD_RESPONSE));
+    }
+    // The rig's own requester never noticed.
+    scene.ok(&scene.ask()).await;
 }
 
 pub(crate) async fn app_error_round_trips(stage: &Stage) {

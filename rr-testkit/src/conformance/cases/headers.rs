@@ -193,6 +193,22 @@ pub(crate) async fn reserved_never_seen(stage: &Stage) {
     let failing = scene.ask().fail(Code::Unavailable).reason("lab-reason").retry_ms(250).echo();
     let error = scene.call(&ctx, &failing).await.expect_err("the lab fails as asked");
     assert_none_reserved(error.headers(), "the requester, on an error,");
+    if stage.capabilities().raw {
+        assert_forged_never_seen(&scene).await;
+    }
+}
+
+/// Sends what no requester of ours would; a foreign one may.
+async fn assert_forged_never_seen(scene: &Scene) {
+    let ask = scene.ask().body("forged");
+    let forged = ["rr-code", "RR-Delivery", "Nats-Forged", "grpc-forged", "connect-forged"];
+    let raw = forged.into_iter().fold(ask.raw(), |raw, name| raw.with_header(name, "forged"));
+    let raw = raw.with_header("x_under", "1").with_header("x-latin", "\u{fc}");
+    let reply = scene.raw().send(raw.with_header("X-Upper", "Kept")).await.expect("a reply");
+    assert_eq!((reply.code, &reply.body[..]), (None, &b"forged"[..]));
+    let seen = scene.run(&ask).headers;
+    assert_none_reserved(&seen, "the responder of a foreign peer");
+    assert_eq!(own(&seen), [("x-upper".to_owned(), b"Kept".to_vec())]);
 }
 
 pub(crate) async fn _64_entries_16_kib(stage: &Stage) {

@@ -1,11 +1,15 @@
 //! The cases, one file per group; the list of them is in `list.rs`.
 
 pub(super) mod cancel;
+pub(super) mod concurrency;
 pub(super) mod deadline;
+pub(super) mod delivery;
 pub(super) mod drain;
 pub(super) mod errors;
 pub(super) mod headers;
+pub(super) mod leak;
 pub(super) mod panic;
+pub(super) mod reconnect;
 pub(super) mod round_trip;
 pub(super) mod size;
 
@@ -28,6 +32,20 @@ fn assert_error(error: &Error, code: Code, deliveries: &[Delivery], reason: Opti
     assert_eq!(error.code(), code, "{error:?}");
     assert!(deliveries.contains(&error.delivery()), "not one of {deliveries:?}: {error:?}");
     assert_eq!(error.reason(), reason, "{error:?}");
+}
+
+/// Asserts that a call ended because its connection did, after it had reached its handler.
+#[track_caller]
+fn assert_lost(error: &Error) {
+    let reason = Some(&Reason::CONNECTION_LOST);
+    assert_error(error, Code::Unavailable, &[Delivery::Unknown], reason);
+}
+
+/// Asserts that a call ended because nobody could be reached, whatever became of its bytes.
+#[track_caller]
+fn assert_unreached(error: &Error) {
+    let ended = [Code::Unavailable, Code::DeadlineExceeded].contains(&error.code());
+    assert!(ended && error.delivery() != Delivery::Processed, "{error:?}");
 }
 
 /// Returns the application's own headers: transports may add a content type and such. Those of one

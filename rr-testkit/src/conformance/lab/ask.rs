@@ -5,6 +5,7 @@ use std::time::Duration;
 use rr_spi::{Bytes, Code, Headers, Idempotency, Request, Target};
 
 use super::steering;
+use crate::conformance::RawRequest;
 
 /// A request to the lab, built step by step; each has a key of its own.
 #[derive(Clone, Debug)]
@@ -44,6 +45,13 @@ impl Ask {
         Request::new(self.target.clone(), self.body.clone())
             .with_headers(self.headers.clone())
             .with_idempotency(self.idempotency.clone())
+    }
+
+    /// Returns it as a foreign peer would write it.
+    pub(in crate::conformance) fn raw(&self) -> RawRequest {
+        let raw = RawRequest::new(self.target.as_str()).with_body(self.body.clone());
+        let headers = self.headers.iter();
+        headers.fold(raw, |raw, (name, value)| raw.with_header(name, value.clone()))
     }
 
     pub(in crate::conformance) fn target(mut self, target: &str) -> Self {

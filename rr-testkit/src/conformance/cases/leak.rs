@@ -1,0 +1,172 @@
+//! What has ended leaves nothing behind: no call, no connection, no subscription, no task.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rr_spi::{Code, Context, defaults};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::error_of;
+use crate::conformance::lab::pattern;
+use crate::conformance::stage::{Scene, Stage};
+use crate::conformance::{Live, Timing};
+
+/// Calls in all, and callers that make them at the same time.
+const CALLS: usize = 10_000;
+const CALLERS: usize = 50;
+
+/// Tasks that a rig at rest may have more than before: of connections that stay open, and such.
+const TASKS_SLACK: usize = 2 * CALLERS + 8;
+
+/// Returns how many tasks the runtime of the case has.
+fn tasks() -> usize {
+    Handle::current().metrics().num_alive_tasks()
+}
+
+/// Waits until there are at most so many tasks.
+async fn tasks_at_most(stage: &Stage, most: usize, whose: &str) {
+    let end = Instant::now() + stage.margin();
+    while tasks() > most {
+        assert!(Instant::now() < end, "{} tasks, not {most}: {whose} leaves some", tasks());
+        sleep(stage.timing().unit() / 10).await;
+    }
+}
+
+/// Calls that end in every way a call can; each tenth one takes a while to do so.
+async fn mixed_calls(scene: Arc<Scene>, calls: usize, unit: Duration) {
+    let background = Context::background();
+    // Where a drop reaches nobody, this is what ends the handler.
+    let bounded = || background.with_timeout(unit * 5);
+    let too_large = pattern(defaults::BODY_BYTES_MAX + 1);
+    for at in 0..calls {
+        match at % 40 {
+            0 => {
+                let ctx = background.with_timeout(unit);
+                let error = error_of(scene.call(&ctx, &scene.ask().hang()).await);
+                assert_eq!(error.code(), Code::DeadlineExceeded, "{error:?}");
+            }
+            1 => {
+                let ask = scene.ask().hang();
+                let dropped = timeout(unit / 2, scene.call(&bounded(), &ask)).await;
+                assert!(dropped.is_err(), "it was to wait, not to end: {dropped:?}");
+            }
+            2 => {
+                let (ctx, handle) = bounded().child();
+                let call = scene.spawn(&ctx, &scene.ask().hang());
+                sleep(unit / 2).await;
+                handle.cancel();
+                let error = error_of(call.await.expect("the task ends"));
+                assert_eq!(error.code(), Code::Canceled, "{error:?}");
+            }
+            3 => {
+                error_of(scene.call(&background, &scene.ask().body(too_large.clone())).await);
+            }
+            4 => {
+                error_of(scene.call(&background, &scene.ask().target("nobody.home")).await);
+            }
+            5 | 6 => {
+                error_of(scene.call(&background, &scene.ask().fail(Code::Unavailable)).await);
+            }
+            7 => {
+                let ask = scene.ask().body(pattern(20_000));
+                scene.call(&background, &ask).await.expect("an answer");
+            }
+            _ => {
+                scene.call(&background, &scene.ask().body("x")).await.expect("an answer");
+            }
+        }
+    }
+}
+
+/// Makes so many calls by all callers together, waits until all is at rest, and says what is left.
+async fn at_rest_after(stage: &Stage, scene: &Arc<Scene>, calls: usize) -> (Live, usize) {
+    let callers = CALLERS.min(stage.capabilities().parallel_max);
+    let unit = stage.timing().unit();
+    let each = calls / callers;
+    let working: Vec<_> =
+        (0..callers).map(|_| tokio::spawn(mixed_calls(Arc::clone(scene), each, unit))).collect();
+    for caller in working {
+        caller.await.expect("the calls end as they should");
+    }
+    scene.idle().await;
+    (scene.rig.live(), tasks())
+}
+
+pub(crate) async fn _10k_mixed_calls_flat(stage: &Stage) {
+    let scene = stage.open().await;
+    // On the real clock each call costs real work, in a debug build too.
+    let calls = if stage.timing() == Timing::Virtual { CALLS } else { CALLS / 2 };
+    let (before, tasks_before) = at_rest_after(stage, &scene, calls / 5).await;
+    let (after, _) = at_rest_after(stage, &scene, calls - calls / 5).await;
+    for (before, after, slack) in [
+        (before.connections, after.connections, CALLERS),
+        (before.subscriptions, after.subscriptions, 0),
+    ] {
+        let grown = before.zip(after).is_some_and(|(before, after)| after > before + slack);
+        assert!(!grown, "{before:?} became {after:?}");
+    }
+    tasks_at_most(stage, tasks_before + TASKS_SLACK, "a call").await;
+    scene.ok(&scene.ask()).await;
+}
+
+/// Makes a client, calls by it, and drops it; a call of it was dropped before.
+async fn come_and_go(stage: &Stage, scene: &Arc<Scene>) {
+    let client = scene.rig.connect_again().await.expect("another client");
+    let ctx = Context::background();
+    let calls = (0..4).map(|_| {
+        let (scene, client, ctx) = (Arc::clone(scene), Arc::clone(&client), ctx.clone());
+        tokio::spawn(async move { scene.call_by(&*client, &ctx, &scene.ask()).await })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        call.await.expect("the task ends").expect("an answer");
+    }
+    let ask = scene.ask().hang();
+    // Where a drop reaches nobody, this is what ends the handler.
+    let ctx = ctx.with_timeout(stage.margin() / 2);
+    let mut dropped = Box::pin(scene.call_by(&*client, &ctx, &ask));
+    tokio::select! {
+        biased;
+        outcome = &mut dropped => panic!("it was to wait, not to end: {outcome:?}"),
+        () = scene.entered(&ask) => {}
+    }
+}
+
+pub(crate) async fn dropped_client_closes(stage: &Stage) {
+    let scene = stage.open().await;
+    come_and_go(stage, &scene).await;
+    scene.idle().await;
+    let (before, tasks_before) = (scene.rig.live().connections, tasks());
+    for _ in 0..6 {
+        come_and_go(stage, &scene).await;
+    }
+    scene.idle().await;
+    scene.alive(|live| live.connections.unwrap_or(0) <= before.unwrap_or(0)).await;
+    tasks_at_most(stage, tasks_before, "a client").await;
+    scene.ok(&scene.ask()).await;
+}
+
+pub(crate) async fn dropped_server_unsubscribes(stage: &Stage) {
+    let scene = stage.open().await;
+    let subscribed = scene.rig.live().subscriptions;
+    assert_ne!(subscribed, Some(0), "a server without a subscription cannot be reached");
+    scene.rig.stop(Duration::ZERO).await;
+    scene.alive(|live| live.subscriptions.unwrap_or(0) == 0).await;
+    scene.idle().await;
+    let watch = scene.watch();
+    let error = scene.err(&scene.ask()).await;
+    watch.assert_at_once();
+    assert!(error.delivery().is_unexecuted(), "{error:?}");
+}
+
+pub(crate) async fn no_task_outlives(stage: &Stage) {
+    let before = tasks();
+    for _ in 0..3 {
+        let scene = stage.open().await;
+        come_and_go(stage, &scene).await;
+        let waiting = scene.spawn(&Context::background(), &scene.ask().sleep(stage.units(1)));
+        waiting.await.expect("the task ends").expect("an answer");
+        stage.close(scene).await;
+    }
+    tasks_at_most(stage, before, "a rig").await;
+}

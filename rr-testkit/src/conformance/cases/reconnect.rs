@@ -1,0 +1,152 @@
+//! An outage ends the calls in it, and nothing else: the same requester finds its server again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rr_spi::{Code, Context, Delivery, Error, Response};
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use super::{assert_lost, assert_unreached, error_of};
+use crate::conformance::lab::Ask;
+use crate::conformance::stage::{Scene, Stage};
+
+type Call = JoinHandle<Result<Response, Error>>;
+
+/// Calls that hang in their handlers, all of them entered.
+async fn hanging(scene: &Arc<Scene>, count: usize, time: Duration) -> Vec<(Ask, Call)> {
+    let ctx = Context::background().with_timeout(time);
+    let calls = (0..count).map(|_| scene.ask().hang());
+    let calls: Vec<_> = calls.map(|ask| (ask.clone(), scene.spawn(&ctx, &ask))).collect();
+    for (ask, _) in &calls {
+        scene.entered(ask).await;
+    }
+    calls
+}
+
+pub(crate) async fn outage_fails_within_deadline(stage: &Stage) {
+    let scene = stage.open().await;
+    let unused = scene.rig.connect_again().await.expect("a second client");
+    scene.rig.kill_link().await;
+    let time = stage.units(5);
+    let ctx = Context::background().with_timeout(time);
+    // Twice: the second time it is known that nobody is there.
+    for _ in 0..2 {
+        for client in [&scene.client, &unused] {
+            let ask = scene.ask();
+            let watch = scene.watch();
+            assert_unreached(&error_of(scene.call_by(&**client, &ctx, &ask).await));
+            watch.assert_by(time);
+            assert_eq!(scene.lab.count(ask.key()), 0);
+        }
+    }
+    let watch = scene.watch();
+    let calls: Vec<_> = (0..20).map(|_| scene.spawn(&ctx, &scene.ask())).collect();
+    for call in calls {
+        assert_unreached(&error_of(call.await.expect("the task ends")));
+    }
+    watch.assert_by(time);
+    scene.rig.restore_link().await;
+}
+
+pub(crate) async fn recovers_without_new_client(stage: &Stage) {
+    let scene = stage.open().await;
+    let ctx = Context::background().with_timeout(stage.units(3));
+    for round in 0..3 {
+        scene.rig.kill_link().await;
+        // Whether or not somebody calls meanwhile.
+        if round > 0 {
+            assert_unreached(&error_of(scene.call(&ctx, &scene.ask()).await));
+        }
+        scene.rig.restore_link().await;
+        scene.recovers(&*scene.client).await;
+        for at in 0..10 {
+            let ask = scene.ask().body(format!("{round} {at}"));
+            assert_eq!(scene.ok(&ask).await.body, ask.request().body);
+        }
+    }
+}
+
+pub(crate) async fn pending_all_resolve(stage: &Stage) {
+    let scene = stage.open().await;
+    let calls = hanging(&scene, 40, stage.units(400)).await;
+    assert_ne!(scene.rig.live().pending, Some(0));
+    let watch = scene.watch();
+    scene.rig.kill_link().await;
+    for (_, call) in calls {
+        assert_lost(&error_of(call.await.expect("the task ends")));
+    }
+    watch.assert_at_once();
+    scene.alive(|live| live.pending.unwrap_or(0) == 0).await;
+    scene.rig.restore_link().await;
+    scene.recovers(&*scene.client).await;
+}
+
+pub(crate) async fn server_restart_same_address(stage: &Stage) {
+    let scene = stage.open().await;
+    let other = scene.rig.connect_again().await.expect("a second client");
+    scene.call_by(&*other, &Context::background(), &scene.ask()).await.expect("an answer");
+    for _ in 0..2 {
+        let time = stage.units(40);
+        let calls = hanging(&scene, 5, time).await;
+        let watch = scene.watch();
+        scene.rig.restart().await.expect("the server comes up again");
+        // They were in the server that died: some transports tell, others leave it to the deadline.
+        for (ask, call) in calls {
+            let error = error_of(call.await.expect("the task ends"));
+            assert_unreached(&error);
+            assert_eq!(error.delivery(), Delivery::Unknown, "{error:?}");
+            assert_eq!(scene.lab.count(ask.key()), 1);
+        }
+        watch.assert_by(time);
+        for client in [&scene.client, &other] {
+            scene.recovers(&**client).await;
+            for at in 0..10 {
+                let ask = scene.ask().body(format!("{at}"));
+                let answer = scene.call_by(&**client, &Context::background(), &ask).await;
+                assert_eq!(answer.expect("an answer").body, ask.request().body);
+            }
+        }
+    }
+}
+
+pub(crate) async fn no_stale_send_after_reconnect(stage: &Stage) {
+    let scene = stage.open().await;
+    let ctx = Context::background().with_timeout(stage.units(3));
+    for _ in 0..2 {
+        scene.rig.kill_link().await;
+        let stale: Vec<_> = (0..10).map(|_| scene.ask().body("stale")).collect();
+        let calls: Vec<_> = stale.iter().map(|ask| scene.spawn(&ctx, ask)).collect();
+        for call in calls {
+            assert_unreached(&error_of(call.await.expect("the task ends")));
+        }
+        scene.rig.restore_link().await;
+        scene.recovers(&*scene.client).await;
+        sleep(stage.units(5)).await;
+        for ask in &stale {
+            assert_eq!(scene.lab.count(ask.key()), 0, "it was sent after it had failed");
+        }
+    }
+}
+
+pub(crate) async fn no_double_run(stage: &Stage) {
+    let scene = stage.open().await;
+    let step = stage.timing().unit();
+    for round in 0..8 {
+        let ctx = Context::background().with_timeout(stage.units(20));
+        let asks: Vec<_> = (0..6).map(|at| scene.ask().sleep(step / 2 * (at % 4))).collect();
+        let calls: Vec<_> = asks.iter().map(|ask| scene.spawn(&ctx, ask)).collect();
+        sleep(step / 8 * round).await;
+        scene.rig.kill_link().await;
+        scene.rig.restore_link().await;
+        for call in calls {
+            if let Err(error) = call.await.expect("the task ends") {
+                assert_eq!(error.code(), Code::Unavailable, "{error:?}");
+            }
+        }
+        scene.recovers(&*scene.client).await;
+        for ask in &asks {
+            assert!(scene.lab.count(ask.key()) <= 1, "{} ran twice", ask.key());
+        }
+    }
+}

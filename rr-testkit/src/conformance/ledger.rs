@@ -1,0 +1,81 @@
+//! The books on every call.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rr_spi::{Delivery, Error, Response};
+
+use super::lab::{Ask, Lab};
+
+/// What was said of each request, to be compared with what the lab saw.
+#[derive(Default)]
+pub(super) struct Ledger(Mutex<Books>);
+
+#[derive(Default)]
+struct Books {
+    keys: usize,
+    calls: BTreeMap<String, Tally>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    /// Runs of one call that runs.
+    runs: usize,
+    /// Calls that were begun.
+    begun: usize,
+    /// Calls that ended with the proof that the handler ran.
+    ran: usize,
+    /// Calls that ended with an error that says that the handler did not run.
+    unexecuted: usize,
+}
+
+impl Ledger {
+    pub(super) fn next_key(&self) -> String {
+        let mut books = lock(&self.0);
+        books.keys += 1;
+        format!("k{}", books.keys)
+    }
+
+    pub(super) fn begun(&self, ask: &Ask) {
+        let mut books = lock(&self.0);
+        let tally = books.calls.entry(ask.key().to_owned()).or_default();
+        tally.runs = ask.runs();
+        tally.begun += 1;
+    }
+
+    pub(super) fn ended(&self, ask: &Ask, outcome: &Result<Response, Error>) {
+        let mut books = lock(&self.0);
+        let tally = books.calls.entry(ask.key().to_owned()).or_default();
+        match outcome.as_ref().map_err(Error::delivery) {
+            Ok(_) | Err(Delivery::Processed) => tally.ran += 1,
+            Err(delivery) if delivery.is_unexecuted() => tally.unexecuted += 1,
+            Err(_) => {}
+        }
+    }
+
+    pub(super) fn has_unexecuted(&self) -> bool {
+        lock(&self.0).calls.values().any(|tally| tally.unexecuted > 0)
+    }
+
+    /// The rules that hold in every case, whatever its matter.
+    pub(super) fn check(&self, lab: &Lab) {
+        for (key, tally) in &lock(&self.0).calls {
+            let runs = lab.count(key);
+            let allowed = (tally.begun - tally.unexecuted) * tally.runs;
+            assert!(
+                runs <= allowed,
+                "{key} ran {runs} times where {allowed} were possible: a call ran twice, or an \
+                 error said NotSent or Rejected of one that ran; {tally:?}"
+            );
+            assert!(
+                runs >= tally.ran,
+                "{key} ran {runs} times, but more calls say that it ran; {tally:?}"
+            );
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic cannot leave these values half-changed, as nothing foreign runs under a lock.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

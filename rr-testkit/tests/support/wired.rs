@@ -1,0 +1,86 @@
+//! A peer below the API of a transport that has no wire: the encoding that all transports share,
+//! in front of the same routes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rr_spi::wire::{CallHeader, ErrorDocument, ErrorHeaders, ErrorReply};
+use rr_spi::{
+    Bytes, Code, Context, Delivery, Error, Headers, Inbound, Intake, IntakeConfig, Reason, Request,
+    Requester, Response, Routes, Target, async_trait,
+};
+use rr_testkit::conformance::{Raw, RawAnswer, RawReply, RawRequest};
+
+/// A peer that hands the heads of requests to an intake by itself.
+pub(crate) struct Wired(Intake);
+
+impl Wired {
+    pub(crate) fn new(routes: Routes, config: IntakeConfig) -> Self {
+        Self(Intake::new(routes, config))
+    }
+}
+
+#[async_trait]
+impl Raw for Wired {
+    async fn send(&self, request: RawRequest) -> Result<RawReply, Error> {
+        Ok(match serve(&self.0, request).await {
+            Ok(response) => {
+                let headers = response.headers.iter();
+                let headers = headers.map(|(name, value)| (name.to_owned(), value.clone()));
+                RawReply::read(headers, response.body)
+            }
+            Err(error) => {
+                let headers = ErrorHeaders::of(&error);
+                let headers = headers.iter().map(|(name, value)| (name, value.to_owned()));
+                let headers = headers.map(|(name, value)| (name.to_owned(), value.into()));
+                RawReply::read(headers, ErrorDocument::encode(&error))
+            }
+        })
+    }
+
+    async fn answering(&self, answer: RawAnswer) -> Result<Arc<dyn Requester>, Error> {
+        Ok(Arc::new(Foreign(answer)))
+    }
+}
+
+async fn serve(intake: &Intake, request: RawRequest) -> Result<Response, Error> {
+    let said = request.timeout.map(|text| format!("t={text}")).unwrap_or_default();
+    let timeout = CallHeader::decode(&said)?.timeout_millis.map(Duration::from_millis);
+    let (ctx, _handle) = intake.context(Inbound::new(timeout));
+    let headers = received(&request.headers);
+    let target = Target::parse(&request.target)?;
+    intake.handle(&ctx, Request::new(target, request.body).with_headers(headers)).await
+}
+
+/// Takes in the headers of a foreign peer as every transport does.
+fn received(raw: &[(String, Bytes)]) -> Headers {
+    let mut headers = Headers::new();
+    for (name, value) in raw {
+        headers.receive(name, value.clone());
+    }
+    headers
+}
+
+/// A requester that reads the same answer every time.
+struct Foreign(RawAnswer);
+
+#[async_trait]
+impl Requester for Foreign {
+    async fn request(&self, _: &Context, _: Request) -> Result<Response, Error> {
+        let RawAnswer::Reply(reply) = &self.0 else {
+            let (code, reason) = (Code::Internal, Reason::BAD_RESPONSE);
+            return Err(Error::failure(code, Delivery::Unknown, reason, "no reply at all"));
+        };
+        let headers = received(&reply.headers);
+        if reply.code.is_none() {
+            return Ok(Response::new(reply.body.clone()).with_headers(headers));
+        }
+        let mut read = ErrorReply::default();
+        read.code = reply.code.as_deref();
+        read.reason = reply.reason.as_deref();
+        read.delivery = reply.delivery.as_deref().into_iter().collect();
+        read.headers = headers;
+        read.body = reply.wire_body();
+        Err(read.decode(|| Error::failure(Code::Unknown, Delivery::Unknown, None, "no known code")))
+    }
+}
