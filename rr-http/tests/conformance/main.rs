@@ -1,7 +1,7 @@
 //! The conformance suite over HTTP/1.1 and HTTP/2: over sockets, in real time; over sockets with
 //! something between that cuts them; and over pipes within the process, in virtual time.
 //!
-//! Over sockets alone the cases that cut the link are left out; through the proxy only those run.
+//! Skipped over sockets alone: what cuts the link. That is all that runs through the proxy.
 #![allow(clippy::unwrap_used, reason = "harnesses of tests, outside of any test function")]
 
 mod line;
@@ -12,7 +12,9 @@ use std::sync::Arc;
 
 use rr_http::{HttpConfig, HttpServerConfig, HttpVersion};
 use rr_spi::{Error, Routes, async_trait};
-use rr_testkit::conformance::{Capabilities, Harness, Rig, StartOptions, Timing};
+use rr_testkit::conformance::{
+    Capabilities, Capability, Case, Harness, Plan, Rig, StartOptions, Timing, cases,
+};
 
 use line::{Line, Pipe, Proxied, Tcp};
 use rig::Running;
@@ -112,4 +114,23 @@ mod h2c_pipe {
     use super::*;
 
     rr_testkit::conformance!(Http::pipe(HttpVersion::H2c));
+}
+
+/// Through the proxy: what needs the link, and what does more where there is one.
+fn cut() -> Plan {
+    let needs_link = |case: &&Case| case.needs() == Some(Capability::Link);
+    let plan = Plan::v1().only("delivery/*");
+    cases().iter().filter(needs_link).fold(plan, |plan, case| plan.only(case.name()))
+}
+
+mod h1_proxied {
+    use super::*;
+
+    rr_testkit::conformance!(Http::proxied(HttpVersion::H1), cut());
+}
+
+mod h2c_proxied {
+    use super::*;
+
+    rr_testkit::conformance!(Http::proxied(HttpVersion::H2c), cut());
 }
