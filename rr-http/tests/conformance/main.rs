@@ -1,7 +1,8 @@
 //! The conformance suite over HTTP/1.1 and HTTP/2: over sockets, in real time; over sockets with
 //! something between that cuts them; and over pipes within the process, in virtual time.
 //!
-//! Skipped over sockets alone: what cuts the link. That is all that runs through the proxy.
+//! Skipped over sockets alone: what cuts the link or kills the server. Through the proxy only that
+//! runs.
 #![allow(clippy::unwrap_used, reason = "harnesses of tests, outside of any test function")]
 
 mod line;
@@ -71,7 +72,10 @@ impl Harness for Http {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::default().with_link(self.has_link).with_parallel_max(self.parallel_max)
+        Capabilities::default()
+            .with_link(self.has_link)
+            .with_restart(self.has_link)
+            .with_parallel_max(self.parallel_max)
     }
 
     fn timing(&self) -> Timing {
@@ -118,8 +122,11 @@ mod h2c_pipe {
 
 /// Through the proxy: what needs the link, and what does more where there is one.
 fn cut() -> Plan {
-    let needs_link = |case: &&Case| case.needs() == Some(Capability::Link);
-    let plan = Plan::v1().only("delivery/*");
+    let link = [Some(Capability::Link), Some(Capability::Restart)];
+    let needs_link = |case: &&Case| link.contains(&case.needs());
+    let plan = Plan::v1()
+        .only("delivery/never_claims_unrun_when_counter_moved")
+        .only("delivery/handler_runs_at_most_once_per_call");
     cases().iter().filter(needs_link).fold(plan, |plan, case| plan.only(case.name()))
 }
 

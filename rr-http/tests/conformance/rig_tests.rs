@@ -126,7 +126,7 @@ async fn pipes_are_cut_and_restored() {
 
 #[tokio::test]
 async fn servers_on_sockets_die_and_come_back() {
-    for harness in both(Http::tcp).into_iter().chain(both(Http::proxied)) {
+    for harness in both(Http::proxied) {
         a_restart_loses_calls_and_comes_up_at_the_same_address(harness).await;
     }
 }
