@@ -25,6 +25,8 @@ pub(crate) async fn nobody_there_not_sent(stage: &Stage) {
     let scene = stage.open().await;
     let unused = scene.rig.connect_again().await.expect("a second client");
     scene.rig.stop(Duration::ZERO).await;
+    // The end of a connection takes its time to arrive; a call that overtakes it may say Unknown.
+    sleep(stage.units(2)).await;
     for _ in 0..3 {
         for client in [&scene.client, &unused] {
             let ask = scene.ask();
@@ -147,8 +149,11 @@ pub(crate) async fn handler_runs_at_most_once_per_call(stage: &Stage) {
     let time = stage.units(3);
     let mut asks = Vec::new();
     for (ctx, ask) in tempting(&scene, time) {
-        error_of(scene.call(&ctx, &ask).await);
-        asks.push(ask);
+        let error = error_of(scene.call(&ctx, &ask).await);
+        // On a loaded machine its time may be over before it arrives.
+        if error.delivery() == Delivery::Processed || scene.lab.count(ask.key()) > 0 {
+            asks.push(ask);
+        }
     }
     if stage.capabilities().link {
         // A reply that was lost on its way.

@@ -1,10 +1,18 @@
 //! Bodies, texts and headers whose every byte can be told.
 
+use std::sync::OnceLock;
+
 use rr_spi::{Bytes, Headers};
 
 /// Returns a body in which a byte that is lost, doubled or moved shows: its period is a prime.
 pub(in crate::conformance) fn pattern(bytes: usize) -> Bytes {
-    (0..bytes).map(|at| (at % 251) as u8 ^ (at / 251 % 256) as u8).collect()
+    // Made once, as it takes its time in a debug build.
+    static PERIOD: OnceLock<Vec<u8>> = OnceLock::new();
+    let byte = |at: usize| (at % 251) as u8 ^ (at / 251) as u8;
+    let period = PERIOD.get_or_init(|| (0..251 * 256).map(byte).collect());
+    let mut body = period.repeat(bytes / period.len());
+    body.extend_from_slice(&period[..bytes % period.len()]);
+    body.into()
 }
 
 /// Returns text of characters of one to four bytes, `bytes` long or up to three more.
@@ -50,6 +58,14 @@ mod tests {
         headers.insert("lab-key", "k1").unwrap();
         fill(&mut headers, 64, 16 * 1024);
         assert_eq!(headers.len(), 64);
+    }
+
+    #[test]
+    fn a_pattern_is_as_long_as_asked_for() {
+        for bytes in [0, 1, 251 * 256 - 1, 251 * 256, 251 * 256 + 1, 1_000_000] {
+            assert_eq!(pattern(bytes).len(), bytes);
+        }
+        assert_eq!(pattern(70_000)[251 * 256..][..9], pattern(9));
     }
 
     #[test]
