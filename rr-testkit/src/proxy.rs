@@ -17,6 +17,9 @@ use tokio::net::{TcpListener, TcpStream};
 pub struct TcpProxy {
     address: SocketAddr,
     shared: Arc<Shared>,
+    listening: CancelHandle,
+    /// Ends when the socket is closed.
+    closed: Context,
     _life: CancelHandle,
 }
 
@@ -51,10 +54,13 @@ impl TcpProxy {
             life: life.clone(),
         });
         let accepting = Arc::clone(&shared);
+        let (open, listening) = life.child();
+        let (closed, closing) = Context::background().child();
         tokio::spawn(async move {
-            let _ = life.race(accept(listener, accepting)).await;
+            let _ = open.race(accept(listener, accepting)).await;
+            closing.cancel_with(Cause::Finished);
         });
-        Ok(Self { address, shared, _life: handle })
+        Ok(Self { address, shared, listening, closed, _life: handle })
     }
 
     /// Returns the address to connect to instead of the server's.
@@ -79,6 +85,17 @@ impl TcpProxy {
     /// Lets connections through again.
     pub fn restore(&self) {
         self.shared.refusing.store(false, Ordering::SeqCst);
+    }
+
+    /// Stops listening, for good: from now on connections are refused, as those to the server
+    /// itself would be once it is gone. Open ones stay.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not keep it open.
+    pub async fn close(&self) {
+        self.listening.cancel_with(Cause::Shutdown);
+        self.closed.cancelled().await;
     }
 
     /// Returns how many connections are open.
