@@ -47,6 +47,9 @@ pub(crate) trait Line: Send + Sync + 'static {
         None
     }
 
+    /// Ends what stands before a server that has stopped: nobody is there any more.
+    async fn end(&self) {}
+
     /// Cuts every connection, and lets none be made.
     async fn kill(&self) {
         panic!("this line cannot be cut");

@@ -86,6 +86,7 @@ impl Rig for Running {
     async fn stop(&self, grace: Duration) -> DrainReport {
         let Some(serving) = self.serving() else { return DrainReport::default() };
         let report = serving.server.shutdown(grace).await;
+        self.line.end().await;
         self.have_heard().await;
         report
     }

@@ -58,6 +58,10 @@ impl Line for Proxied {
         Some(self.proxy().connections())
     }
 
+    async fn end(&self) {
+        self.proxy().close().await;
+    }
+
     async fn kill(&self) {
         self.proxy().cut_and_refuse();
         while self.proxy().connections() > 0 {
