@@ -12,6 +12,8 @@ pub(crate) struct Endpoint {
     pub(crate) prefix: String,
     /// What goes into `Host`.
     pub(crate) authority: String,
+    /// `http` or `https`, as HTTP/2 requests name it.
+    pub(crate) scheme: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +42,16 @@ impl Endpoint {
         }
     }
 
+    /// Reads the parts of a URL that names what the application connects itself: whether that
+    /// is encrypted is known only there.
+    pub(crate) fn of_streams(location: &Location) -> Result<Self, Error> {
+        match location.scheme() {
+            "http" => Self::tcp(location),
+            "https" => Ok(Self { scheme: "https", ..Self::tcp(location)? }),
+            _ => Err(invalid("streams are named by http:// and https:// URLs")),
+        }
+    }
+
     fn tcp(location: &Location) -> Result<Self, Error> {
         let authority = location.authority();
         if authority.contains('@') {
@@ -52,14 +64,15 @@ impl Endpoint {
             // The zone means something only on this machine: it is not sent (RFC 6874 §4).
             let sent = authority.replacen(host, address, 1);
             let host = if zone.is_empty() { address.into() } else { format!("{address}%{zone}") };
-            return Ok(Self { address: Address::Tcp { host, port }, prefix, authority: sent });
+            let address = Address::Tcp { host, port };
+            return Ok(Self { address, prefix, authority: sent, scheme: "http" });
         }
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
         if host.is_empty() || !host.bytes().all(plain) {
             return Err(invalid("the URL's host is malformed"));
         }
         let address = Address::Tcp { host: host.to_owned(), port };
-        Ok(Self { address, prefix, authority: authority.to_owned() })
+        Ok(Self { address, prefix, authority: authority.to_owned(), scheme: "http" })
     }
 
     #[cfg(unix)]
@@ -72,6 +85,7 @@ impl Endpoint {
             address: Address::Unix(path.into()),
             prefix: String::new(),
             authority: "localhost".to_owned(),
+            scheme: "http",
         })
     }
 }

@@ -11,6 +11,7 @@
 //! | send requests | [`HttpRequester`], [`HttpConfig`], [`HttpVersion`] |
 //! | answer requests | [`serve`], [`serve_with`], [`HttpServerConfig`] |
 //! | watch what is open | [`HttpRequester::connections`], [`serve_with_stats`], [`HttpServerStats`] |
+//! | bring connections of your own | [`HttpRequester::with_connector`], [`serve_streams`] |
 //! | see what a foreign server really said | [`RawReply`] |
 //!
 //! # URLs
@@ -50,4 +51,4 @@ mod wire;
 pub use config::{HttpConfig, HttpServerConfig, HttpVersion};
 pub use error::RawReply;
 pub use requester::HttpRequester;
-pub use server::{HttpServerStats, serve, serve_with, serve_with_stats};
+pub use server::{HttpServerStats, serve, serve_streams, serve_with, serve_with_stats};

@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 use crate::count::{Count, Counted};
 use crate::endpoint::Endpoint;
 use crate::error::{connect_failed, connect_timed_out};
-use crate::socket::Socket;
+use crate::socket::{Connector, Socket};
 
 pub(crate) use h1::{H1Lease, H1Pool};
 pub(crate) use h2::H2Pool;
@@ -21,13 +21,15 @@ pub(crate) use h2::H2Pool;
 #[derive(Debug)]
 pub(crate) struct Dialer {
     endpoint: Endpoint,
+    /// What connects instead of the endpoint's address, if so.
+    connector: Option<Connector>,
     timeout: Duration,
     open: Count,
 }
 
 impl Dialer {
-    pub(crate) fn new(endpoint: Endpoint, timeout: Duration) -> Self {
-        Self { endpoint, timeout, open: Count::default() }
+    pub(crate) fn new(endpoint: Endpoint, connector: Option<Connector>, timeout: Duration) -> Self {
+        Self { endpoint, connector, timeout, open: Count::default() }
     }
 
     /// Returns how many connections are open, unused ones included.
@@ -43,10 +45,17 @@ impl Dialer {
     async fn dial(&self) -> Result<(Socket, Counted), Error> {
         let authority = &self.endpoint.authority;
         let bound = Context::background().with_timeout(self.timeout);
-        match bound.race(Socket::connect(&self.endpoint.address)).await {
+        match bound.race(self.connect()).await {
             Ok(Ok(socket)) => Ok((socket, self.open.one())),
             Ok(Err(error)) => Err(connect_failed(authority, error)),
             Err(_) => Err(connect_timed_out(authority, self.timeout)),
+        }
+    }
+
+    async fn connect(&self) -> std::io::Result<Socket> {
+        match &self.connector {
+            Some(connector) => connector.connect().await,
+            None => Socket::connect(&self.endpoint.address).await,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use rr_spi::{
     Attempt, Code, Context, Delivery, Error, Headers, Limits, Location, Request, Requester,
     Response, Target, async_trait,
 };
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::body::{self, BodyError, StreamBody};
 use crate::config::{HttpConfig, HttpVersion};
@@ -21,6 +23,7 @@ use crate::count::Count;
 use crate::endpoint::Endpoint;
 use crate::error::{handed_back, lost, of_h2, of_hyper};
 use crate::pool::{Dialer, H1Lease, H1Pool, H2Pool};
+use crate::socket::Connector;
 use crate::wire::{
     check_body, decode_error, decode_response, encode_path, encode_request, granted, set_timeout,
     turn_into_get,
@@ -97,11 +100,57 @@ impl HttpRequester {
     pub fn new(url: &str, config: HttpConfig) -> Result<Self, Error> {
         let mut location = Location::parse(url)?;
         let config = config.with_location(&mut location)?;
-        let endpoint = Endpoint::of(&location)?;
+        Self::assemble(Endpoint::of(&location)?, None, config)
+    }
+
+    /// Makes a requester whose connections are what `connect` returns, such as pipes within a
+    /// process, or TLS; [`serve_streams`](crate::serve_streams) is its counterpart.
+    ///
+    /// The URL says what the server is called, and gives the prefix of every path; its query goes
+    /// over `config`. `https` says that what `connect` returns is encrypted. `connect` is called
+    /// once for each connection, within
+    /// [`connect_timeout`](HttpConfig::connect_timeout), and dropped beyond; what it fails with
+    /// is the source of an error that says `NotSent`, `connect-failed`.
+    ///
+    /// # Errors
+    ///
+    /// As [`HttpRequester::connect`].
+    ///
+    /// # Examples
+    ///
+    /// A unix socket in Linux's abstract namespace, which no URL names:
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")]
+    /// # fn example() -> Result<rr_http::HttpRequester, rr_spi::Error> {
+    /// use rr_http::{HttpConfig, HttpRequester};
+    /// use tokio::net::UnixStream;
+    ///
+    /// let connect = || UnixStream::connect("\0orders");
+    /// HttpRequester::with_connector("http://orders", HttpConfig::default(), connect)
+    /// # }
+    /// ```
+    pub fn with_connector<F, C, S>(url: &str, config: HttpConfig, connect: F) -> Result<Self, Error>
+    where
+        F: Fn() -> C + Send + Sync + 'static,
+        C: Future<Output = io::Result<S>> + Send + 'static,
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut location = Location::parse(url)?;
+        let config = config.with_location(&mut location)?;
+        let connector = Connector::new(connect);
+        Self::assemble(Endpoint::of_streams(&location)?, Some(connector), config)
+    }
+
+    fn assemble(
+        endpoint: Endpoint,
+        connector: Option<Connector>,
+        config: HttpConfig,
+    ) -> Result<Self, Error> {
         let host = HeaderValue::from_str(&endpoint.authority).map_err(|_| bad_host())?;
         let base = format!("http://{}{}/", endpoint.authority, endpoint.prefix);
         let _fits: Uri = base.try_into().map_err(|_| bad_host())?;
-        let dialer = Arc::new(Dialer::new(endpoint.clone(), config.connect_timeout));
+        let dialer = Arc::new(Dialer::new(endpoint.clone(), connector, config.connect_timeout));
         let pool = match config.version {
             HttpVersion::H1 => Pool::H1(H1Pool::new(Arc::clone(&dialer), &config)),
             HttpVersion::H2c => Pool::H2(H2Pool::new(Arc::clone(&dialer), &config)),
@@ -340,7 +389,10 @@ impl Inner {
         let path = encode_path(&self.endpoint.prefix, target);
         let text = match self.pool {
             Pool::H1(_) => path,
-            Pool::H2(_) => format!("http://{}{path}", self.endpoint.authority),
+            Pool::H2(_) => {
+                let Endpoint { scheme, authority, .. } = &self.endpoint;
+                format!("{scheme}://{authority}{path}")
+            }
         };
         let uri = Uri::try_from(text).map_err(|_| bad_host())?;
         let mut uris = self.uris.lock().unwrap_or_else(PoisonError::into_inner);

@@ -19,15 +19,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rr_spi::{Error, Intake, Location, Route, Routes, Server, Target};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
 
 use crate::config::HttpServerConfig;
+use crate::count::Count;
 use crate::endpoint::Endpoint;
 use crate::wire::encode_path;
 
 use budget::Budget;
 use listener::Listener;
 use stop::Stop;
-use tasks::Count;
 
 /// Serves these routes at a URL with the default configuration, over HTTP/1 and HTTP/2 alike.
 ///
@@ -93,11 +95,82 @@ pub async fn serve_with_stats(
     let endpoint = Endpoint::of(&location)?;
     let (listener, bound) = Listener::bind(&endpoint, base).await?;
     let url = query.map_or_else(|| bound.clone(), |query| format!("{bound}?{query}"));
+    Ok(start(url, listener, endpoint.prefix, routes.into(), config))
+}
+
+/// Serves these routes on streams that the application hands over, such as pipes within a process
+/// or connections on which TLS has begun.
+///
+/// The URL names the server, as [`Server::url`] does then, and gives the prefix of every path.
+/// [`HttpRequester::with_connector`](crate::HttpRequester::with_connector) is the counterpart.
+/// When every sender is gone, the server goes on with the streams that it has. When a drain comes
+/// to its end the channel is closed; what is in it by then is served still.
+///
+/// # Errors
+///
+/// `InvalidArgument`, not sent, when the URL is malformed.
+///
+/// # Panics
+///
+/// Outside of a tokio runtime.
+///
+/// # Examples
+///
+/// Both ends in one process, without a socket: in a test on tokio's paused clock, for example.
+///
+/// ```
+/// use rr_http::{HttpConfig, HttpRequester, HttpServerConfig, serve_streams};
+/// use tokio::io::{DuplexStream, duplex};
+/// use tokio::sync::mpsc;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rr_spi::Error> {
+/// # let routes = rr_spi::Routes::new();
+/// let (handed_over, incoming) = mpsc::channel::<DuplexStream>(16);
+/// let (server, _) =
+///     serve_streams("http://orders", incoming, routes, HttpServerConfig::default())?;
+///
+/// let connect = move || {
+///     let handed_over = handed_over.clone();
+///     async move {
+///         let (near, far) = duplex(64 * 1024);
+///         let refused = |_| std::io::ErrorKind::ConnectionRefused;
+///         handed_over.send(far).await.map_err(refused)?;
+///         Ok(near)
+///     }
+/// };
+/// let client = HttpRequester::with_connector(server.url(), HttpConfig::default(), connect)?;
+/// client.ready(&rr_spi::Context::background()).await?;
+/// # Ok(())
+/// # }
+/// ```
+pub fn serve_streams<S>(
+    url: &str,
+    incoming: mpsc::Receiver<S>,
+    routes: impl Into<Routes>,
+    config: HttpServerConfig,
+) -> Result<(Server, HttpServerStats), Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut location = Location::parse(url)?;
+    let config = config.with_location(&mut location)?;
+    let endpoint = Endpoint::of_streams(&location)?;
+    let listener = Listener::Streams(Box::new(incoming));
+    Ok(start(url.to_owned(), listener, endpoint.prefix, routes.into(), config))
+}
+
+fn start(
+    url: String,
+    listener: Listener,
+    prefix: String,
+    routes: Routes,
+    config: HttpServerConfig,
+) -> (Server, HttpServerStats) {
     let intake = Intake::new(routes, config.intake());
     let stats = HttpServerStats::default();
-    let site = Arc::new(Site::new(endpoint.prefix, intake.clone(), config, stats.clone()));
+    let site = Arc::new(Site::new(prefix, intake.clone(), config, stats.clone()));
     let server = Server::spawn(url, intake, |shutdown| accept::run(listener, site, shutdown));
-    Ok((server, stats))
+    (server, stats)
 }
 
 /// What a server has open at the moment, and what it has left out.

@@ -1,9 +1,11 @@
-//! The two kinds of socket behind one type.
+//! What bytes travel on: a socket of ours, or a stream that the application has made.
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use rr_spi::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
@@ -11,12 +13,48 @@ use tokio::net::UnixStream;
 
 use crate::endpoint::Address;
 
-/// One connected socket.
-#[derive(Debug)]
+/// One connection. What is encrypted joins as a variant: the kinds that this crate makes itself
+/// cost no dynamic dispatch.
 pub(crate) enum Socket {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(UnixStream),
+    /// Anything else that bytes travel on.
+    Stream(Box<dyn Stream>),
+}
+
+/// What an application may bring instead of a socket.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for T {}
+
+/// Makes streams where the application says how.
+pub(crate) struct Connector(Box<Connect>);
+
+type Connect = dyn Fn() -> BoxFuture<'static, io::Result<Socket>> + Send + Sync;
+
+impl Connector {
+    pub(crate) fn new<F, C, S>(connect: F) -> Self
+    where
+        F: Fn() -> C + Send + Sync + 'static,
+        C: Future<Output = io::Result<S>> + Send + 'static,
+        S: Stream,
+    {
+        Self(Box::new(move || {
+            let connecting = connect();
+            Box::pin(async move { Ok(Socket::Stream(Box::new(connecting.await?))) })
+        }))
+    }
+
+    pub(crate) async fn connect(&self) -> io::Result<Socket> {
+        (self.0)().await
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connector")
+    }
 }
 
 impl Socket {
@@ -41,6 +79,7 @@ macro_rules! forward {
             Self::Tcp(stream) => Pin::new(stream).$method($($argument),*),
             #[cfg(unix)]
             Self::Unix(stream) => Pin::new(stream).$method($($argument),*),
+            Self::Stream(stream) => Pin::new(stream).$method($($argument),*),
         }
     };
 }
@@ -81,6 +120,11 @@ impl AsyncWrite for Socket {
     }
 
     fn is_write_vectored(&self) -> bool {
-        true
+        match self {
+            Self::Tcp(stream) => stream.is_write_vectored(),
+            #[cfg(unix)]
+            Self::Unix(stream) => stream.is_write_vectored(),
+            Self::Stream(stream) => stream.is_write_vectored(),
+        }
     }
 }

@@ -5,12 +5,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use rr_spi::{Context, Shutdown};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Site;
 use super::connection::serve_connection;
 use super::listener::Listener;
 use super::tasks::Tasks;
+use crate::socket::Socket;
 
 /// How long connections are still served when nothing is accepted any more: whoever connected at
 /// the last moment has sent its request by then, and is told rather than cut off.
@@ -39,7 +40,7 @@ impl Drop for Owner {
     }
 }
 
-async fn serve(listener: Listener, site: &Arc<Site>, shutdown: &Shutdown, tasks: &Tasks) {
+async fn serve(mut listener: Listener, site: &Arc<Site>, shutdown: &Shutdown, tasks: &Tasks) {
     let linger = site.config.drain_linger;
     let lame_duck = async {
         shutdown.draining().await;
@@ -49,30 +50,39 @@ async fn serve(listener: Listener, site: &Arc<Site>, shutdown: &Shutdown, tasks:
         // when it closes is reset.
         tokio::task::yield_now().await;
     };
-    until(accept(&listener, site, tasks), lame_duck).await;
-    drop(listener);
+    let most = site.config.connections_max.min(Semaphore::MAX_PERMITS);
+    let places = Arc::new(Semaphore::new(most));
+    until(accept(&mut listener, &places, site, tasks), lame_duck).await;
+    for socket in listener.close() {
+        // One too many is dropped, as it would be in the queue of a socket.
+        if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+            begin(socket, place, site, tasks);
+        }
+    }
     let last_calls = Context::background().with_timeout(linger.min(LAST_CALLS));
     let _ = last_calls.race(tasks.none()).await;
     site.stop.stop();
     tasks.none().await;
 }
 
-/// Accepts connections for ever, as many at once as is configured.
-async fn accept(listener: &Listener, site: &Arc<Site>, tasks: &Tasks) {
-    let most = site.config.connections_max.min(Semaphore::MAX_PERMITS);
-    let places = Arc::new(Semaphore::new(most));
+/// Accepts connections for ever, as many at once as there are places.
+async fn accept(listener: &mut Listener, places: &Arc<Semaphore>, site: &Arc<Site>, tasks: &Tasks) {
     loop {
         // The place comes first: who is not accepted waits in the operating system's queue.
         // The semaphore is never closed.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let socket = listener.accept().await;
-        let counted = site.stats.connections.one();
-        let (site, own) = (Arc::clone(site), tasks.clone());
-        tasks.spawn(async move {
-            let _held = (place, counted);
-            serve_connection(socket, site, own).await;
-        });
+        let Ok(place) = Arc::clone(places).acquire_owned().await else { return };
+        begin(listener.accept().await, place, site, tasks);
     }
+}
+
+/// Serves a connection in a task of its own, which holds its place.
+fn begin(socket: Socket, place: OwnedSemaphorePermit, site: &Arc<Site>, tasks: &Tasks) {
+    let counted = site.stats.connections.one();
+    let (site, own) = (Arc::clone(site), tasks.clone());
+    tasks.spawn(async move {
+        let _held = (place, counted);
+        serve_connection(socket, site, own).await;
+    });
 }
 
 /// Runs a future until another one is ready, which is asked last; then drops it.

@@ -1,19 +1,44 @@
-//! The listening socket.
+//! Where connections come from: a listening socket, or a channel of streams.
 
+use std::future::{pending, poll_fn};
 use std::io;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rr_spi::{Code, Delivery, Error};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 
 use crate::endpoint::{Address, Endpoint};
-use crate::socket::Socket;
+use crate::socket::{Socket, Stream};
 
-/// A bound socket.
+/// Where connections come from.
 pub(super) enum Listener {
     Tcp(TcpListener),
     #[cfg(unix)]
     Unix(unix::Bound),
+    /// Streams that the application hands over.
+    Streams(Box<dyn Streams>),
+}
+
+/// A channel of streams, of whatever type they are.
+pub(super) trait Streams: Send {
+    /// Returns the next one, or `None` when there will be no more.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Socket>>;
+
+    /// Takes nothing more, and returns the next of those that were handed over already.
+    fn left(&mut self) -> Option<Socket>;
+}
+
+impl<S: Stream> Streams for mpsc::Receiver<S> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Socket>> {
+        self.poll_recv(cx).map(|next| Some(Socket::Stream(Box::new(next?))))
+    }
+
+    fn left(&mut self) -> Option<Socket> {
+        self.close();
+        self.try_recv().ok().map(|stream| Socket::Stream(Box::new(stream)))
+    }
 }
 
 impl Listener {
@@ -40,7 +65,7 @@ impl Listener {
 
     /// Accepts the next connection. Errors never end a server: it goes on after a pause that
     /// doubles while they last, since most of them (too many open files) pass.
-    pub(super) async fn accept(&self) -> Socket {
+    pub(super) async fn accept(&mut self) -> Socket {
         let mut pause = PAUSE_MIN;
         loop {
             match self.accept_once().await {
@@ -55,7 +80,17 @@ impl Listener {
         }
     }
 
-    async fn accept_once(&self) -> io::Result<Socket> {
+    /// Takes nothing more, and returns what was handed over already: who is in the operating
+    /// system's queue is reset, but a stream in a channel belongs to someone who was told that
+    /// it is taken.
+    pub(super) fn close(self) -> Vec<Socket> {
+        match self {
+            Self::Streams(mut streams) => std::iter::from_fn(|| streams.left()).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    async fn accept_once(&mut self) -> io::Result<Socket> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
@@ -64,6 +99,11 @@ impl Listener {
             }
             #[cfg(unix)]
             Self::Unix(bound) => Ok(Socket::Unix(bound.listener.accept().await?.0)),
+            Self::Streams(streams) => match poll_fn(|cx| streams.poll_next(cx)).await {
+                Some(socket) => Ok(socket),
+                // Nobody can connect any more; those who have are served on.
+                None => pending().await,
+            },
         }
     }
 }
@@ -136,5 +176,25 @@ mod unix {
                 let _ = remove_file(&self.path);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::duplex;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn closing_returns_what_was_handed_over_and_takes_nothing_more() {
+        let (sender, incoming) = mpsc::channel(4);
+        // A sender that holds a place without using it is not waited for.
+        let _place = sender.reserve().await.unwrap();
+        for _ in 0..2 {
+            sender.send(duplex(1).0).await.unwrap();
+        }
+        let left = Listener::Streams(Box::new(incoming)).close();
+        assert_eq!(left.len(), 2);
+        assert!(sender.send(duplex(1).0).await.is_err());
     }
 }

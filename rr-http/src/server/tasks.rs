@@ -1,6 +1,5 @@
 //! Tasks of a server: each is counted, and each ends when everything must end.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hyper::rt::Executor;
@@ -8,50 +7,15 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::watch::Watch;
-
-/// How many of something there are, and a way to wait until there are none.
-#[derive(Clone, Default)]
-pub(super) struct Count(Arc<(AtomicUsize, Notify)>);
-
-/// One of what is counted.
-pub(super) struct Counted(Count);
-
-impl Count {
-    pub(super) fn now(&self) -> usize {
-        self.0.0.load(Ordering::SeqCst)
-    }
-
-    pub(super) fn one(&self) -> Counted {
-        self.0.0.fetch_add(1, Ordering::SeqCst);
-        Counted(self.clone())
-    }
-
-    /// Waits until there are none.
-    pub(super) async fn none(&self) {
-        loop {
-            let mut notified = std::pin::pin!(self.0.1.notified());
-            notified.as_mut().enable();
-            if self.now() == 0 {
-                return;
-            }
-            notified.await;
-        }
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        if self.0.0.0.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.0.0.1.notify_waiters();
-        }
-    }
-}
+use crate::count::{Count, Counted};
 
 /// Tasks that a server owns: they are counted, and end with it at the latest.
 #[derive(Clone)]
 pub(super) struct Tasks {
     count: Count,
     owned: Arc<Mutex<Owned>>,
+    /// Told when the last one has ended.
+    ended: Arc<Notify>,
 }
 
 #[derive(Default)]
@@ -62,7 +26,7 @@ struct Owned {
 
 impl Tasks {
     pub(super) fn new(count: Count) -> Self {
-        Self { count, owned: Arc::default() }
+        Self { count, owned: Arc::default(), ended: Arc::default() }
     }
 
     /// Starts a task; once everything has ended it is dropped instead.
@@ -70,9 +34,10 @@ impl Tasks {
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        let counted = self.count.one();
+        let ended = Ended { count: self.count.clone(), ended: Arc::clone(&self.ended) };
+        let running = Running { _counted: self.count.one(), _ended: ended };
         let task = async move {
-            let _counted = counted;
+            let _running = running;
             let _ = future.await;
         };
         let mut owned = self.lock();
@@ -95,12 +60,38 @@ impl Tasks {
 
     /// Waits until every task has ended.
     pub(super) async fn none(&self) {
-        self.count.none().await;
+        loop {
+            let mut ended = std::pin::pin!(self.ended.notified());
+            ended.as_mut().enable();
+            if self.count.now() == 0 {
+                return;
+            }
+            ended.await;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Owned> {
         // A panic cannot leave the set half-changed: nothing foreign runs under the lock.
         self.owned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A task that runs: it is counted off first, and then told of.
+struct Running {
+    _counted: Counted,
+    _ended: Ended,
+}
+
+struct Ended {
+    count: Count,
+    ended: Arc<Notify>,
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        if self.count.now() == 0 {
+            self.ended.notify_waiters();
+        }
     }
 }
 

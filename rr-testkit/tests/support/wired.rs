@@ -76,8 +76,8 @@ impl Requester for Foreign {
             return Ok(Response::new(reply.body.clone()).with_headers(headers));
         }
         let mut read = ErrorReply::default();
-        read.code = reply.code.as_deref();
-        read.reason = reply.reason.as_deref();
+        read.code = reply.code.as_deref().into_iter().collect();
+        read.reason = reply.reason.as_deref().into_iter().collect();
         read.delivery = reply.delivery.as_deref().into_iter().collect();
         read.headers = headers;
         read.body = reply.wire_body();

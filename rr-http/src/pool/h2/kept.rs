@@ -278,7 +278,7 @@ mod tests {
 
     fn kept(connections_max: usize) -> Kept {
         let endpoint = Endpoint::of(&Location::parse("http://h").unwrap()).unwrap();
-        let dialer = Arc::new(Dialer::new(endpoint, Duration::from_secs(1)));
+        let dialer = Arc::new(Dialer::new(endpoint, None, Duration::from_secs(1)));
         let config = HttpConfig::default().with_h2_connections_max(connections_max);
         Kept::new(dialer, &config.with_h2_streams_max(10))
     }

@@ -1,0 +1,68 @@
+//! How the requesters of a rig reach its server.
+
+mod pipe;
+mod proxied;
+mod tcp;
+
+use std::io;
+use std::sync::Arc;
+
+use rr_http::{HttpConfig, HttpRequester, HttpServerConfig, HttpServerStats};
+use rr_spi::{BoxFuture, Error, Routes, Server, async_trait};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+pub(crate) use pipe::Pipe;
+pub(crate) use proxied::Proxied;
+pub(crate) use tcp::Tcp;
+
+/// What bytes travel on, for a peer below the API.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+/// A server of foreign make: it gets each of its connections.
+pub(crate) type Foreign = Arc<dyn Fn(Box<dyn Stream>) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// The way from requesters to one server.
+#[async_trait]
+pub(crate) trait Line: Send + Sync + 'static {
+    /// Serves at its far end; again, and at the same address, once the server before has gone.
+    async fn serve(
+        &self,
+        routes: Routes,
+        config: HttpServerConfig,
+    ) -> Result<(Server, HttpServerStats), Error>;
+
+    /// Makes a requester at its near end.
+    fn requester(&self, config: HttpConfig) -> Result<HttpRequester, Error>;
+
+    /// Makes a connection for a peer below the API.
+    async fn stream(&self) -> io::Result<Box<dyn Stream>>;
+
+    /// Starts a foreign server, and returns a requester that reaches it by a line of this kind.
+    async fn foreign(&self, config: HttpConfig, server: Foreign) -> Result<HttpRequester, Error>;
+
+    /// Counts its open connections, where it sees them itself.
+    fn connections(&self) -> Option<usize> {
+        None
+    }
+
+    /// Ends what stands before a server that has stopped: nobody is there any more.
+    async fn end(&self) {}
+
+    /// Cuts every connection, and lets none be made.
+    async fn kill(&self) {
+        panic!("this line cannot be cut");
+    }
+
+    /// Lets connections be made again.
+    fn restore(&self) {
+        panic!("this line cannot be cut");
+    }
+}
+
+/// Makes the error for a rig that cannot be set up.
+pub(crate) fn failed(error: io::Error) -> Error {
+    let (code, delivery) = (rr_spi::Code::Unavailable, rr_spi::Delivery::NotSent);
+    Error::failure(code, delivery, None, error.to_string()).with_source(error)
+}

@@ -1,0 +1,157 @@
+//! The conformance suite over HTTP/1.1 and HTTP/2: over sockets, in real time; over sockets with
+//! something between that cuts them; and over pipes within the process, in virtual time.
+//!
+//! Skipped over sockets alone: what cuts the link or kills the server. Through the proxy only that
+//! runs.
+#![allow(clippy::unwrap_used, reason = "harnesses of tests, outside of any test function")]
+
+mod line;
+mod raw;
+mod rig;
+
+use std::sync::Arc;
+
+use rr_http::{HttpConfig, HttpServerConfig, HttpVersion};
+use rr_spi::{Error, Routes, async_trait};
+use rr_testkit::conformance::{
+    Capabilities, Capability, Card, Case, Harness, Plan, Rig, StartOptions, Timing, cases,
+    check_cards,
+};
+
+use line::{Line, Pipe, Proxied, Tcp};
+use rig::Running;
+
+/// One version of HTTP over one kind of line.
+struct Http {
+    name: &'static str,
+    version: HttpVersion,
+    line: fn() -> Arc<dyn Line>,
+    timing: Timing,
+    has_link: bool,
+    /// Most calls in flight: each has an HTTP/1.1 connection to itself, which on sockets means two
+    /// descriptors of this process.
+    parallel_max: usize,
+}
+
+/// Both versions over one kind of line.
+fn both(make: fn(HttpVersion) -> Http) -> [Http; 2] {
+    [make(HttpVersion::H1), make(HttpVersion::H2c)]
+}
+
+/// What a requester's four HTTP/2 connections have room for.
+const STREAMS_MAX: usize = 800;
+
+impl Http {
+    fn tcp(version: HttpVersion) -> Self {
+        let (name, parallel_max) = match version {
+            HttpVersion::H2c => ("http (h2c)", STREAMS_MAX),
+            _ => ("http (h1)", 200),
+        };
+        let line = || Arc::new(Tcp::default()) as _;
+        Self { name, version, line, timing: Timing::real(), has_link: false, parallel_max }
+    }
+
+    fn proxied(version: HttpVersion) -> Self {
+        let (name, parallel_max) = match version {
+            HttpVersion::H2c => ("http (h2c, proxied)", STREAMS_MAX),
+            // The proxy needs two more descriptors.
+            _ => ("http (h1, proxied)", 100),
+        };
+        let line = || Arc::new(Proxied::default()) as _;
+        Self { name, version, line, timing: Timing::real(), has_link: true, parallel_max }
+    }
+
+    fn pipe(version: HttpVersion) -> Self {
+        let (name, parallel_max) = match version {
+            HttpVersion::H2c => ("http (h2c, pipe)", STREAMS_MAX),
+            _ => ("http (h1, pipe)", 1000),
+        };
+        let line = || Arc::new(Pipe::default()) as _;
+        Self { name, version, line, timing: Timing::Virtual, has_link: true, parallel_max }
+    }
+}
+
+#[async_trait]
+impl Harness for Http {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
+            .with_link(self.has_link)
+            .with_restart(self.has_link)
+            .with_parallel_max(self.parallel_max)
+    }
+
+    fn timing(&self) -> Timing {
+        self.timing
+    }
+
+    async fn start(&self, routes: Routes, options: StartOptions) -> Result<Box<dyn Rig>, Error> {
+        let server = HttpServerConfig::default().with_intake(&options.server);
+        let client = HttpConfig::default()
+            .with_version(self.version)
+            .with_connections_max(self.parallel_max)
+            .with_timeout(options.client_timeout)
+            .with_request_bytes_max(options.client_limits.request_bytes_max)
+            .with_response_bytes_max(options.client_limits.response_bytes_max);
+        Ok(Box::new(Running::start((self.line)(), routes, server, client).await?))
+    }
+}
+
+mod rig_tests;
+
+mod h1 {
+    use super::*;
+
+    rr_testkit::conformance!(Http::tcp(HttpVersion::H1));
+}
+
+mod h2c {
+    use super::*;
+
+    rr_testkit::conformance!(Http::tcp(HttpVersion::H2c));
+}
+
+mod h1_pipe {
+    use super::*;
+
+    rr_testkit::conformance!(Http::pipe(HttpVersion::H1));
+}
+
+mod h2c_pipe {
+    use super::*;
+
+    rr_testkit::conformance!(Http::pipe(HttpVersion::H2c));
+}
+
+/// Through the proxy: what needs the link, and what does more where there is one.
+fn cut() -> Plan {
+    let link = [Some(Capability::Link), Some(Capability::Restart)];
+    let needs_link = |case: &&Case| link.contains(&case.needs());
+    let plan = Plan::v1().only("delivery/*");
+    cases().iter().filter(needs_link).fold(plan, |plan, case| plan.only(case.name()))
+}
+
+mod h1_proxied {
+    use super::*;
+
+    rr_testkit::conformance!(Http::proxied(HttpVersion::H1), cut());
+}
+
+mod h2c_proxied {
+    use super::*;
+
+    rr_testkit::conformance!(Http::proxied(HttpVersion::H2c), cut());
+}
+
+#[test]
+fn the_cards_in_the_readme_are_current() {
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let card = |make: fn(HttpVersion) -> Http, plan: fn() -> Plan| {
+        both(make).map(|harness| Card::of(&harness, &plan()))
+    };
+    let cards = [card(Http::tcp, Plan::v1), card(Http::pipe, Plan::v1), card(Http::proxied, cut)];
+    check_cards(readme, &cards.concat());
+}

@@ -1,0 +1,72 @@
+//! A peer that speaks HTTP below the API.
+
+mod h1;
+mod h2;
+
+use std::io;
+use std::sync::Arc;
+
+use rr_http::{HttpConfig, HttpVersion};
+use rr_spi::{Error, Requester, async_trait};
+use rr_testkit::conformance::{Raw, RawAnswer, RawReply, RawRequest};
+
+use crate::line::{Foreign, Line, failed};
+
+/// Speaks one version of HTTP at both ends of a line.
+pub(crate) struct Peer {
+    line: Arc<dyn Line>,
+    config: HttpConfig,
+}
+
+impl Peer {
+    pub(crate) fn new(line: Arc<dyn Line>, config: HttpConfig) -> Self {
+        Self { line, config }
+    }
+}
+
+#[async_trait]
+impl Raw for Peer {
+    async fn send(&self, request: RawRequest) -> Result<RawReply, Error> {
+        let stream = self.line.stream().await.map_err(failed)?;
+        let reply = match self.config.version {
+            HttpVersion::H2c => h2::send(stream, request).await.map_err(io::Error::other),
+            _ => h1::send(stream, request).await,
+        };
+        reply.map_err(failed)
+    }
+
+    async fn answering(&self, answer: RawAnswer) -> Result<Arc<dyn Requester>, Error> {
+        let is_h2 = self.config.version == HttpVersion::H2c;
+        let foreign: Foreign = Arc::new(move |stream| {
+            let answer = answer.clone();
+            Box::pin(async move {
+                // How a connection ends is seen at its other end.
+                match is_h2 {
+                    true => drop(h2::answer(stream, answer).await),
+                    false => drop(h1::answer(stream, answer).await),
+                }
+            })
+        });
+        Ok(Arc::new(self.line.foreign(self.config.clone(), foreign).await?))
+    }
+}
+
+/// Writes a target as a path.
+fn path(target: &str) -> String {
+    match target.rsplit_once('.') {
+        Some((service, method)) => format!("/{service}/{method}"),
+        None => format!("/{target}"),
+    }
+}
+
+/// Returns every header line of a request.
+fn headers(request: &RawRequest) -> Vec<(String, rr_spi::Bytes)> {
+    let timeout = request.timeout.clone();
+    let timeout = timeout.map(|text| ("connect-timeout-ms".to_owned(), text.into()));
+    timeout.into_iter().chain(request.headers.iter().cloned()).collect()
+}
+
+/// Returns the status without which HTTP has no reply: our headers and document say the rest.
+fn status(reply: &RawReply) -> u16 {
+    if reply.code.is_some() { 500 } else { 200 }
+}

@@ -1,0 +1,105 @@
+//! HTTP/2, frame by frame: what h2 does by itself is the carrier's.
+
+use std::io;
+
+use h2::{client, server};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use rr_spi::Bytes;
+use rr_testkit::conformance::{RawAnswer, RawReply, RawRequest};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::line::Stream;
+
+/// What goes wrong at this end, which fails the case.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Sends one request, and reads its reply.
+pub(super) async fn send(
+    stream: Box<dyn Stream>,
+    request: RawRequest,
+) -> Result<RawReply, Failure> {
+    let (sender, connection) = client::handshake(stream).await?;
+    let driving = tokio::spawn(connection);
+    let uri = format!("http://raw{}", super::path(&request.target));
+    let mut head = Request::post(uri).body(()).unwrap();
+    *head.headers_mut() = header_map(super::headers(&request));
+    let mut sender = sender.ready().await?;
+    let (reply, mut body) = sender.send_request(head, request.body.is_empty())?;
+    if !request.body.is_empty() {
+        body.send_data(request.body, true)?;
+    }
+    let (head, mut body) = reply.await?.into_parts();
+    let mut read = Vec::new();
+    while let Some(data) = body.data().await {
+        let data = data?;
+        read.extend_from_slice(&data);
+        let _ = body.flow_control().release_capacity(data.len());
+    }
+    driving.abort();
+    let headers = head.headers.iter();
+    let headers = headers
+        .map(|(name, value)| (name.as_str().to_owned(), Bytes::copy_from_slice(value.as_bytes())));
+    Ok(RawReply::read(headers, read.into()))
+}
+
+/// Answers every request of one connection.
+pub(super) async fn answer(mut stream: Box<dyn Stream>, answer: RawAnswer) -> Result<(), Failure> {
+    let reply = match answer {
+        RawAnswer::Reply(reply) => reply,
+        RawAnswer::Garbage(bytes) => {
+            read_request(&mut *stream).await?;
+            stream.write_all(&bytes).await?;
+            return Ok(stream.shutdown().await?);
+        }
+        other => panic!("a raw answer that is not known here: {other:?}"),
+    };
+    let mut connection = server::handshake(stream).await?;
+    while let Some(request) = connection.accept().await {
+        let (_request, mut respond) = request?;
+        let mut head = Response::builder().status(super::status(&reply)).body(()).unwrap();
+        *head.headers_mut() = header_map(reply.wire_headers());
+        let body = reply.wire_body();
+        let mut stream = respond.send_response(head, body.is_empty())?;
+        if !body.is_empty() {
+            stream.send_data(body, true)?;
+        }
+    }
+    Ok(())
+}
+
+/// What a client says first, and how long the head of each frame is (RFC 9113 §3.4, §4.1).
+const PREFACE_LEN: usize = 24;
+const FRAME_HEAD_LEN: usize = 9;
+
+/// The type of the frame with which a request begins (§6.2).
+const HEADERS: u8 = 1;
+
+/// Reads until a request has begun.
+async fn read_request(stream: &mut dyn Stream) -> io::Result<()> {
+    let mut preface = [0; PREFACE_LEN];
+    stream.read_exact(&mut preface).await?;
+    loop {
+        let mut head = [0; FRAME_HEAD_LEN];
+        stream.read_exact(&mut head).await?;
+        let [_, _, _, kind, ..] = head;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; length as usize];
+        stream.read_exact(&mut payload).await?;
+        if kind == HEADERS {
+            return Ok(());
+        }
+    }
+}
+
+/// Makes the headers; HTTP/2 itself has none with upper-case names (RFC 9113 §8.2).
+fn header_map(headers: Vec<(String, Bytes)>) -> HeaderMap {
+    let parsed = headers.into_iter().map(|(name, value)| {
+        let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+        (name, HeaderValue::from_bytes(&value).unwrap())
+    });
+    // Extending from single entries keeps those that repeat.
+    parsed.fold(HeaderMap::new(), |mut map, (name, value)| {
+        map.append(name, value);
+        map
+    })
+}
