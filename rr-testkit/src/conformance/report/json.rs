@@ -65,6 +65,7 @@ fn case<'a>(row: &'a Row, totals: &mut Totals) -> Case<'a> {
     let level = match row.level {
         Level::Must => "must",
         Level::Should => "should",
+        Level::Preview => "preview",
     };
     Case { name: &row.name, level, outcome, text: row.outcome.text() }
 }
