@@ -132,11 +132,11 @@ pub(crate) async fn no_stale_send_after_reconnect(stage: &Stage) {
 pub(crate) async fn no_double_run(stage: &Stage) {
     let scene = stage.open().await;
     let step = stage.timing().unit();
-    for round in 0..6 {
+    for round in 0..4 {
         let ctx = Context::background().with_timeout(stage.units(20));
         let asks: Vec<_> = (0..6).map(|at| scene.ask().sleep(step / 2 * (at % 4))).collect();
         let calls: Vec<_> = asks.iter().map(|ask| scene.spawn(&ctx, ask)).collect();
-        sleep(step / 6 * round).await;
+        sleep(step / 4 * round).await;
         scene.rig.kill_link().await;
         scene.rig.restore_link().await;
         for call in calls {
