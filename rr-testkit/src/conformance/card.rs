@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
-use super::runner::left_out;
+use super::runner::{assert_sound, left_out};
 use super::{Harness, Outcome, Plan, Report, Row, cases};
 
 /// The environment variable that makes [`check_cards`] write instead of compare.
@@ -25,10 +25,10 @@ impl Card {
     ///
     /// # Panics
     ///
-    /// When the plan names a case that does not exist.
+    /// When the plan names a case that does not exist, or leaves one out without a reason.
     #[must_use]
     pub fn of(harness: &dyn Harness, plan: &Plan) -> Self {
-        assert_eq!(plan.stale(), None, "the plan names a case that does not exist");
+        assert_sound(plan);
         let planned = cases().iter().filter(|case| plan.includes(&case.name()));
         let rows = planned.map(|case| {
             let name = case.name();

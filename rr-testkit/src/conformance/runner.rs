@@ -87,7 +87,7 @@ pub fn check(harness: impl Harness, plan: &Plan, name: &str) {
 }
 
 /// A plan that says nothing, or not why, must not pass unnoticed.
-fn assert_sound(plan: &Plan) {
+pub(super) fn assert_sound(plan: &Plan) {
     assert_eq!(plan.stale(), None, "the plan names a case that does not exist");
     assert_eq!(plan.unreasoned(), None, "the plan leaves out a case without a reason");
 }

@@ -27,8 +27,10 @@ pub(super) fn write(report: &Report) -> String {
     // What a failure says differs from run to run, and is left to the table.
     let failed = of_level(true).filter(|row| row.outcome != Outcome::Passed);
     list("Failed", failed.map(|row| ("these must hold", row)), &mut out);
-    let unbound = of_level(false).map(|row| match row.outcome {
-        Outcome::Passed => ("these should hold", row),
+    let unbound = of_level(false).map(|row| match (row.level, &row.outcome) {
+        (Level::Preview, Outcome::Passed) => ("these are new", row),
+        (Level::Preview, _) => ("these are new, and do not hold", row),
+        (_, Outcome::Passed) => ("these should hold", row),
         _ => ("these should hold, and do not", row),
     });
     list("Run, but not binding and not counted", unbound, &mut out);

@@ -91,7 +91,7 @@ impl Report {
     /// | `capabilities` | an object: each capability and whether it is there |
     /// | `parallel_max` | most calls in flight at once |
     /// | `totals` | an object: `passed`, `failed`, `warned`, `failed_as_known`, `skipped`; a case that failed and need not hold is `warned` |
-    /// | `cases` | an array, in the order of the suite: `name`, `level` (`must` or `should`), `outcome` (a word of `totals`) and, unless it passed, `text` |
+    /// | `cases` | an array, in the order of the suite: `name`, `level` (`must`, `should` or `preview`), `outcome` (a word of `totals`) and, unless it passed, `text` |
     #[must_use]
     pub fn to_json(&self) -> String {
         json::write(self)
