@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rr_nats::NatsRequester;
 use rr_spi::{Code, Delivery, Response, Routes, Server};
+use rr_testkit::NatsServer;
 use support::*;
 
 /// Drains in the ordinary test; `RR_DRAINS` sets another number.
@@ -106,6 +107,73 @@ async fn a_drain_of_waiting_handlers_loses_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drain_under_sparse_load_loses_nothing() {
     drains(Duration::from_millis(200), Duration::ZERO).await;
+}
+
+/// Bursts that meet a drain at every stage of it; returns how many calls were lost.
+async fn bursts_lost(nats: &NatsServer, leaves_at: &str, rounds: u64) -> usize {
+    let _stays = rr_nats::serve(&nats.url(), pong(Duration::ZERO)).await.unwrap();
+    let client = client(&nats.url()).await;
+    let mut lost = 0;
+    for round in 0..rounds {
+        let leaves = rr_nats::serve(leaves_at, pong(Duration::ZERO)).await.unwrap();
+        let client = &client;
+        let burst = async move {
+            within(round % 16).cancelled().await;
+            let calls = (0..300).map(|_| {
+                let client = client.clone();
+                tokio::spawn(async move { call(&client, &within(3000), "svc.ping").await.is_err() })
+            });
+            let mut lost = 0;
+            for call in calls.collect::<Vec<_>>() {
+                lost += usize::from(call.await.unwrap());
+            }
+            lost
+        };
+        let (_, now_lost) = tokio::join!(leaves.shutdown(Duration::from_secs(10)), burst);
+        lost += now_lost;
+    }
+    lost
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burst_in_the_middle_of_a_drain_loses_nothing() {
+    let nats = nats().await;
+    assert_eq!(bursts_lost(&nats, &nats.url(), 16).await, 0);
+    let far = Delay::before(nats.address(), Duration::from_millis(5)).await;
+    assert_eq!(bursts_lost(&nats, &far.url(), 16).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_of_many_targets_on_a_long_way_loses_nothing() {
+    const TARGETS: [&str; 6] = ["svc.a", "svc.b", "svc.c", "svc.d", "svc.e", "svc.f"];
+    let pong = |_, _| async {
+        tokio::time::sleep(Duration::from_millis(15)).await;
+        Ok(Response::new("pong"))
+    };
+    let routes = || TARGETS.iter().fold(Routes::new(), |routes, name| with(routes, name, pong));
+    let nats = nats().await;
+    let _stays = rr_nats::serve(&nats.url(), routes()).await.unwrap();
+    let far = Delay::before(nats.address(), Duration::from_millis(5)).await;
+    let client = client(&nats.url()).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut callers = tokio::task::JoinSet::new();
+    for at in 0..24 {
+        let (client, stop) = (client.clone(), stop.clone());
+        callers.spawn(async move {
+            while !stop.load(Ordering::SeqCst) {
+                call(&client, &within(3000), TARGETS[at % TARGETS.len()]).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(30 + 5 * at as u64)).await;
+            }
+        });
+    }
+    for _ in 0..DRAINS {
+        let leaves = rr_nats::serve(&far.url(), routes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(120)).await;
+        let report = leaves.shutdown(Duration::from_secs(10)).await;
+        assert_eq!((report.aborted, report.refused), (0, 0), "{report:?}");
+    }
+    stop.store(true, Ordering::SeqCst);
+    callers.join_all().await;
 }
 
 /// A server whose handler waits for the test, with one call in it.

@@ -18,7 +18,6 @@ use futures_core::Stream as _;
 use futures_sink::Sink as _;
 use rr_spi::{Bytes, Context, Error};
 use tokio::task::coop::unconstrained;
-use tokio::time::Instant;
 
 use super::signals::Signals;
 use super::slots::Slots;
@@ -29,15 +28,16 @@ use crate::wire::RR_CANCEL;
 /// Longest time for what was handed over to reach the socket when a connection is closed.
 const FLUSH_MAX: Duration = Duration::from_millis(500);
 
+/// Most messages that wait to be sent, whatever is configured: the channel takes no more than an
+/// eighth of the address space, and a million is more than any connection can use.
+const OUTGOING_MAX: usize = 1 << 20;
+
 /// One connection to one server. It never reconnects: what waits in it dies with it, so that
 /// nothing is sent late.
 pub(crate) struct Link {
     client: Client,
     signals: Arc<Signals>,
     probes: AtomicU64,
-    rtt: Duration,
-    /// Whether we have said who we are.
-    guarded: bool,
 }
 
 /// What a connection needs besides its address.
@@ -69,13 +69,10 @@ impl Link {
         let client = connecting.await.map_err(|source| error::connect(address, source))?;
         let probes = AtomicU64::new(0);
         let signals = Arc::clone(signals);
-        let guarded = !matches!(setup.config.credentials, NatsCredentials::None);
-        let mut link = Self { client, signals, probes, rtt: Duration::ZERO, guarded };
+        let link = Self { client, signals, probes };
         let inbox = link.subscribe(format!("{}.*", link.signals.inbox), None).await?;
         tokio::spawn(receive(inbox, Arc::clone(&link.signals)));
-        let start = Instant::now();
         link.round_trip().await?;
-        link.rtt = start.elapsed();
         Ok(link)
     }
 
@@ -101,11 +98,6 @@ impl Link {
     /// Returns the subject of the inbox without its last token.
     pub(crate) fn inbox(&self) -> &str {
         &self.signals.inbox
-    }
-
-    /// Returns how long the first round trip took.
-    pub(crate) fn rtt(&self) -> Duration {
-        self.rtt
     }
 
     pub(crate) fn is_inbox_denied(&self) -> bool {
@@ -137,21 +129,30 @@ impl Link {
         }
     }
 
-    /// Tells whether the server may deny anything: one that asks nobody who he is allows all.
-    pub(crate) fn may_deny(&self) -> bool {
-        self.guarded || self.client.server_info().auth_required
-    }
-
     /// Gives the connection up: whoever owns it makes another.
     pub(crate) fn lose(&self) {
         self.signals.lose();
     }
 
-    /// Waits until a command would be taken at once.
-    pub(crate) async fn writable(&self) {
-        let mut sink = self.client.clone();
-        // The place goes back with the sink; whether the connection is over, others find out.
-        let _ = poll_fn(|cx| Pin::new(&mut sink).poll_ready(cx)).await;
+    /// Returns the number that the server knows a subscription by; only `Debug` shows it.
+    pub(crate) fn sid(subscriber: &Subscriber) -> Option<u64> {
+        let shown = format!("{subscriber:?}");
+        let (_, rest) = shown.split_once("sid: ")?;
+        rest.split_once(',')?.0.parse().ok()
+    }
+
+    /// Has the server end a subscription that the library keeps: what was sent by then arrives.
+    ///
+    /// The library cannot do that. Its own ways to unsubscribe forget the subscription here before
+    /// the server does, with every message in between. But the reply subject of a message is
+    /// written as it is, and this one has the command in it, between two empty messages to
+    /// ourselves. A test holds that nothing is lost by it; `Err` when the library's doings have
+    /// changed.
+    pub(crate) async fn end_at_server(&self, sid: u64) -> Result<(), Error> {
+        let nowhere = self.signals.probe(0);
+        let command = format!("{nowhere} 0\r\n\r\nUNSUB {sid}\r\nPUB {nowhere}");
+        let published = message(nowhere.into(), Some(command.into()), None, Bytes::new());
+        self.publish(published).await.map_err(error::publish)
     }
 
     /// Returns the last error of the server that is about no subject, such as too many
@@ -340,7 +341,7 @@ fn options(setup: &LinkSetup, signals: &Arc<Signals>) -> ConnectOptions {
     .retain_servers_order()
     .connection_timeout(config.connect_timeout)
     .ping_interval(config.ping_interval.max(Duration::from_millis(10)))
-    .client_capacity(config.outgoing_max.max(1))
+    .client_capacity(config.outgoing_max.clamp(1, OUTGOING_MAX))
     .subscription_capacity(setup.incoming_max)
     .name(&config.name)
 }

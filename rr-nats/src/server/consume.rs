@@ -15,7 +15,6 @@ use super::answer::{Arrived, Known};
 use super::first::{First, first};
 use super::site::Site;
 use super::subscribe::Subscribed;
-use super::tasks::{Running, Tasks};
 use crate::config::NatsDispatch;
 use crate::connection::Link;
 
@@ -39,25 +38,20 @@ pub(super) struct Feed<F> {
     /// The one target of the subscription, if it has one.
     known: Option<Known>,
     answer: Split<F>,
-    /// How many messages the subscription has brought.
-    pub(super) taken: u64,
     /// What it has brought and what is not yet answered.
     waiting: VecDeque<Arrived>,
     /// Whether the subscription is over.
-    ended: bool,
+    pub(super) ended: bool,
     /// Memory for one answer, used again as long as answers need not wait.
     spare: Option<Pin<Box<Option<F>>>>,
 }
 
 /// Answers the requests of a subscription until its connection is lost, or until a drain is done.
-///
-/// `busy` is its place among the subscriptions of the connection to which something may still come.
 pub(super) async fn consume(
     site: Arc<Site>,
     link: Arc<Link>,
     subscribed: Subscribed,
     shutdown: Shutdown,
-    (quiet, busy): (Tasks, Running),
 ) {
     let Subscribed { subject, subscriber, target } = subscribed;
     let known = target.map(|target| Known::of(&site, target));
@@ -68,21 +62,20 @@ pub(super) async fn consume(
         subscriber,
         known,
         answer: Arrived::split,
-        taken: 0,
         waiting: VecDeque::new(),
         ended: false,
         spare: None,
     };
-    feed.run(&shutdown, busy, &quiet).await;
+    feed.run(&shutdown).await;
 }
 
 impl<F: Future<Output = ()> + Send + 'static> Feed<F> {
-    async fn run(&mut self, shutdown: &Shutdown, busy: Running, quiet: &Tasks) {
+    async fn run(&mut self, shutdown: &Shutdown) {
         let alive = self.link.alive().clone();
         // The library notices much later than we do that a connection is lost.
         let served = shutdown.until_draining(alive.race(self.serve())).await;
         if served.is_none() {
-            let _ = alive.race(self.leave(busy, quiet)).await;
+            let _ = alive.race(self.leave()).await;
         }
         self.finish();
     }
@@ -99,7 +92,7 @@ impl<F: Future<Output = ()> + Send + 'static> Feed<F> {
                 return;
             };
             self.collect_ready();
-            (self.subscriber, self.taken, self.ended) = (subscriber, 0, false);
+            (self.subscriber, self.ended) = (subscriber, false);
             denials = known;
         }
     }
@@ -149,7 +142,6 @@ impl<F: Future<Output = ()> + Send + 'static> Feed<F> {
     }
 
     fn receive(&mut self, message: Message) {
-        self.taken += 1;
         self.waiting.extend(Arrived::read(&self.site, self.known.as_ref(), message));
     }
 

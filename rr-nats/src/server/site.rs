@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_nats::Subscriber;
 use rr_spi::{CancelHandle, Cause, Code, Context, Delivery, Error, Intake, Shutdown};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
 use super::cancels::Cancels;
 use super::discovery::Discovery;
@@ -38,8 +38,6 @@ pub(super) struct Site {
     pub(super) cancels: Cancels,
     pub(super) tasks: Tasks,
     pub(super) counts: Counts,
-    /// Whose turn it is to leave.
-    pub(super) leaving: Semaphore,
     /// Ends with the server.
     pub(super) life: Context,
     status: Mutex<Status>,
@@ -101,7 +99,6 @@ impl Site {
             cancels: Cancels::default(),
             tasks: Tasks::default(),
             counts: Counts::default(),
-            leaving: Semaphore::new(1),
             life,
             status: Mutex::default(),
             changed: Notify::new(),

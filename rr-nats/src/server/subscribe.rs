@@ -10,7 +10,6 @@ use tokio::task::JoinSet;
 use super::consume::consume;
 use super::discovery::Question;
 use super::site::Site;
-use super::tasks::Tasks;
 use crate::connection::{Link, next};
 use crate::error;
 use crate::wire::{RR_CANCEL, target_of};
@@ -18,7 +17,7 @@ use crate::wire::{RR_CANCEL, target_of};
 /// How long after its round trip a denial may be noticed and still fail `serve`. It comes before
 /// the proof, but by a channel and a task of the client library, which may have their turn later.
 /// One that is later still is found by the loop of its subscription.
-const DENIED_WITHIN: Duration = Duration::from_millis(50);
+const DENIED_WITHIN: Duration = Duration::from_millis(20);
 
 /// Everything that a server is subscribed to.
 pub(super) struct Subscriptions {
@@ -55,10 +54,8 @@ impl Subscriptions {
     /// discovery the service works.
     pub(super) async fn check(&self, link: &Link) -> Result<(), Error> {
         let denied = || self.requests.iter().find(|one| link.denials(&one.subject) > 0);
-        if link.may_deny() {
-            let limit = link.alive().with_timeout(DENIED_WITHIN);
-            let _ = limit.race(link.until_proof(|| denied().map(drop))).await;
-        }
+        let limit = link.alive().with_timeout(DENIED_WITHIN);
+        let _ = limit.race(link.until_proof(|| denied().map(drop))).await;
         match denied() {
             None => Ok(()),
             Some(one) => Err(error::denied("subscribing to", &one.subject, Delivery::NotSent)),
@@ -99,11 +96,9 @@ impl Subscriptions {
             }
         }
         let mut requests = JoinSet::new();
-        let quiet = Tasks::default();
         for subscribed in self.requests {
             let (site, link) = (Arc::clone(site), Arc::clone(link));
-            let place = (quiet.clone(), quiet.enter());
-            requests.spawn(consume(site, link, subscribed, shutdown.clone(), place));
+            requests.spawn(consume(site, link, subscribed, shutdown.clone()));
         }
         while let Some(ended) = requests.join_next().await {
             if ended.is_err() {

@@ -3,10 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod counted;
+mod delay;
 mod stall;
 
 #[allow(unused_imports, reason = "each test uses a part of it")]
 pub use counted::Counted;
+#[allow(unused_imports, reason = "each test uses a part of it")]
+pub use delay::Delay;
 #[allow(unused_imports, reason = "each test uses a part of it")]
 pub use stall::Stall;
 
