@@ -189,6 +189,12 @@ pub struct NatsServerConfig {
     pub version: String,
     /// Most requests in flight; the next one is refused. Default 1024; 0 refuses every request.
     pub in_flight_max: usize,
+    /// Most requests of one subscription that wait, with their time running, while handlers compute;
+    /// further ones are refused. Default 16384; one may always wait.
+    pub waiting_max: usize,
+    /// Longest bodies of the requests that wait on one subscription, in bytes together. Default
+    /// 64 MiB; one may always wait.
+    pub waiting_bytes_max: usize,
     /// Time for a request that carries no timeout. Default 30 s; 0 refuses such requests.
     #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub timeout_default: Duration,
@@ -215,6 +221,8 @@ impl Default for NatsServerConfig {
             discovery: true,
             version: "0.0.0".to_owned(),
             in_flight_max: defaults::IN_FLIGHT_MAX,
+            waiting_max: 16 * 1024,
+            waiting_bytes_max: 64 * 1024 * 1024,
             timeout_default: defaults::SERVER_TIMEOUT,
             timeout_min: Duration::ZERO,
             timeout_max: defaults::SERVER_TIMEOUT_MAX,
@@ -270,6 +278,8 @@ setters!(NatsServerConfig {
     with_discovery = discovery: bool, "whether discovery is answered";
     with_version = version: impl Into<String>, "the version of the services";
     with_in_flight_max = in_flight_max: usize, "the most requests in flight";
+    with_waiting_max = waiting_max: usize, "the most requests that wait while handlers compute";
+    with_waiting_bytes_max = waiting_bytes_max: usize, "their longest bodies, in bytes together";
     with_timeout_default = timeout_default: Duration, "the time for a request without a timeout";
     with_timeout_min = timeout_min: Duration, "the shortest time granted";
     with_timeout_max = timeout_max: Duration, "the longest time granted";

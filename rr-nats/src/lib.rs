@@ -49,6 +49,7 @@ mod config;
 mod connection;
 mod endpoint;
 mod error;
+mod first;
 mod requester;
 mod server;
 mod wire;

@@ -3,9 +3,9 @@
 mod answer;
 mod cancels;
 mod consume;
+mod deliver;
 mod discovery;
 mod endpoints;
-mod first;
 mod leave;
 mod site;
 mod stats;
@@ -27,7 +27,7 @@ pub use stats::NatsServerStats;
 
 /// Requests that may wait in the client library; what comes then is dropped by it and counted. The
 /// loop of a subscription never waits for handlers, so that few ever wait.
-const INCOMING_MAX: usize = 64 * 1024;
+const INCOMING_MAX: usize = 16 * 1024;
 
 /// Serves these routes under the prefix of a `nats://` URL, with the default configuration.
 ///

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 
 use super::{Dialer, Link, Shared, Status};
 use crate::error;
+use crate::first::{First, first};
 
 /// How often it is looked whether the calls on a connection that is being left have ended. Nobody
 /// waits for it, and the server ends the connection after seconds in any case.
@@ -42,7 +43,10 @@ impl Keeper {
         self.shared.connects.fetch_add(1, Ordering::Relaxed);
         self.shared.set(Status::Up(Arc::clone(&link)));
         loop {
-            link.staying().cancelled().await;
+            if let First::One(()) = first(link.inbox_denied(), link.staying().cancelled()).await {
+                // No reply can come any more. Asking for it again says what is the matter.
+                link.lose();
+            }
             let Ok(next) = link.alive().race(successor(dialer)).await else { break };
             link = Arc::new(next);
             self.shared.connects.fetch_add(1, Ordering::Relaxed);

@@ -129,6 +129,16 @@ impl Link {
         }
     }
 
+    /// Waits until the server denies the inbox.
+    pub(crate) async fn inbox_denied(&self) {
+        self.until_proof(|| self.is_inbox_denied().then_some(())).await;
+    }
+
+    /// Says that all subscriptions that were asked for have been proved or denied.
+    pub(crate) fn settle(&self) {
+        self.signals.settle();
+    }
+
     /// Gives the connection up: whoever owns it makes another.
     pub(crate) fn lose(&self) {
         self.signals.lose();

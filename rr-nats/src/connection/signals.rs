@@ -13,8 +13,9 @@ use super::slots::Slots;
 use super::violation::Violation;
 use crate::wire::Token;
 
-/// Most denied subscriptions that are kept by name.
-const DENIED_MAX: usize = 256;
+/// Denials in a row after which a connection that was settled is given up: permissions were taken
+/// away, and the client library drops news when more than 128 come at once.
+const DENIED_AT_ONCE_MAX: usize = 64;
 
 /// What one connection tells by itself; the client library calls it.
 pub(super) struct Signals {
@@ -29,6 +30,8 @@ pub(super) struct Signals {
     stay: CancelHandle,
     dials: AtomicUsize,
     refusing: AtomicBool,
+    /// Denials since all that was asked for was answered; `None` before.
+    denied: Mutex<Option<usize>>,
     proof: Mutex<Proof>,
     pub(super) proved: Notify,
     pub(super) cancel_denied: AtomicBool,
@@ -61,6 +64,7 @@ impl Signals {
             stay,
             dials: AtomicUsize::new(0),
             refusing: AtomicBool::new(false),
+            denied: Mutex::default(),
             proof: Mutex::default(),
             proved: Notify::new(),
             cancel_denied: AtomicBool::new(false),
@@ -135,13 +139,27 @@ impl Signals {
         let mut proof = self.proof();
         if self.token_of(subject) == Some("*") {
             proof.inbox_denied = true;
-        } else if let Some(denials) = proof.denials.get_mut(subject) {
-            *denials += 1;
-        } else if proof.denials.len() < DENIED_MAX {
-            proof.denials.insert(subject.to_owned(), 1);
+        } else {
+            // As many names as were asked for.
+            *proof.denials.entry(subject.to_owned()).or_default() += 1;
         }
         drop(proof);
         self.proved.notify_waiters();
+        if self.denied().as_mut().is_some_and(|denied| {
+            *denied += 1;
+            *denied > DENIED_AT_ONCE_MAX
+        }) {
+            self.lose();
+        }
+    }
+
+    /// Says that all that was asked for has been answered: denials from now on come unasked.
+    pub(super) fn settle(&self) {
+        *self.denied() = Some(0);
+    }
+
+    fn denied(&self) -> MutexGuard<'_, Option<usize>> {
+        self.denied.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a message that arrived in the inbox.

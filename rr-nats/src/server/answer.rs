@@ -1,21 +1,17 @@
 //! One request: from its message to its one reply.
 
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 
 use async_nats::{Message, Subject};
-use rr_spi::{
-    CancelHandle, Code, Context, Delivery, Error, Inbound, Reason, Request, Response, Target,
-};
+use rr_spi::{CancelHandle, Code, Context, Delivery, Error, Inbound, Reason, Request, Target};
 use tokio::time::Instant;
 
+use super::deliver::deliver;
 use super::endpoints::Counters;
 use super::site::Site;
 use crate::clock;
-use crate::connection::{Link, message};
-use crate::wire::{Head, block_len, decode_request, encode_reply, minimal, target_of};
+use crate::connection::Link;
+use crate::wire::{Head, decode_request, target_of};
 
 /// A request that has arrived, with the context made at once: its deadline runs.
 pub(super) struct Arrived {
@@ -74,6 +70,18 @@ impl Arrived {
         Some(Self { ctx, handle, reply, key, request, counters })
     }
 
+    /// Returns how many bytes of body wait with it.
+    pub(super) fn len(&self) -> usize {
+        self.request.as_ref().map_or(0, |request| request.body.len())
+    }
+
+    /// Replaces the request by the answer that too many wait already.
+    pub(super) fn refuse(&mut self) {
+        let (code, reason) = (Code::ResourceExhausted, Reason::OVERLOADED);
+        let text = "too many requests wait already";
+        self.request = Err(Error::failure(code, Delivery::Rejected, reason, text));
+    }
+
     /// Takes the call apart: what is to be done, and what cancels it.
     pub(super) fn split(
         self,
@@ -94,14 +102,7 @@ impl Arrived {
             if let Some(counters) = counters {
                 counters.count(start.elapsed(), &outcome);
             }
-            if !link.is_lost() {
-                return send(&site, &link, reply, outcome).await;
-            }
-            // The caller may still be there, on another server: as long as the call has time and
-            // the server lives, the reply waits for the next connection.
-            if let Ok(Ok(next)) = site.life.race(ctx.race(site.next_link())).await {
-                send(&site, &next, reply, outcome).await;
-            }
+            deliver(&site, &ctx, link, reply, outcome).await;
         };
         (answer, handle, key)
     }
@@ -125,35 +126,4 @@ fn target(prefix: &str, subject: &str) -> Result<Target, Error> {
         let reason = Reason::NO_SUCH_TARGET;
         Error::failure(Code::Unimplemented, Delivery::Rejected, reason, text)
     })
-}
-
-/// Sends the one reply. When it is longer than the server takes, an error that says so; when even
-/// that is, the same without its text.
-async fn send(site: &Site, link: &Link, reply: Subject, outcome: Result<Response, Error>) {
-    let bytes_max = link.message_bytes_max();
-    let failed = outcome.as_ref().err().map(minimal);
-    let (mut headers, mut body) = encode_reply(outcome);
-    let too_long = |headers: &Option<_>, body: &[u8]| {
-        headers.as_ref().map_or(0, block_len) + body.len() > bytes_max
-    };
-    if too_long(&headers, &body) {
-        let text = format!("the reply is longer than the {bytes_max} bytes that the server takes");
-        let reason = Reason::RESPONSE_TOO_LARGE;
-        let error = failed.unwrap_or_else(|| {
-            Error::failure(Code::ResourceExhausted, Delivery::Processed, reason, text)
-        });
-        let least = minimal(&error);
-        (headers, body) = encode_reply(Err(error));
-        if too_long(&headers, &body) {
-            (headers, body) = encode_reply(Err(least));
-        }
-    }
-    let mut publish = pin!(link.publish(message(reply, None, headers, body)));
-    // Also when the server has just ended: what goes at once still goes.
-    if poll_fn(|cx| Poll::Ready(publish.as_mut().poll(cx).is_ready())).await {
-        return;
-    }
-    // A reply that cannot leave any more is lost with the connection: the caller, who sees its
-    // own end of it or its deadline, says `Unknown`.
-    let _ = site.life.race(link.alive().race(publish)).await;
 }

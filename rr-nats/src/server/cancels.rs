@@ -1,7 +1,7 @@
 //! Calls that may be cancelled, by their reply subject.
 
 use std::collections::hash_map::{Entry, RandomState};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher as _;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -34,7 +34,7 @@ struct Table {
     calls: HashMap<u64, (u64, CancelHandle)>,
     /// Tells one call of a key from the next.
     entries: u64,
-    dead: HashSet<u64>,
+    dead: HashMap<u64, Instant>,
     /// Oldest first.
     deaths: VecDeque<(Instant, u64)>,
 }
@@ -46,7 +46,7 @@ impl Cancels {
 
     /// Tells whether a call was cancelled before it came.
     pub(super) fn is_dead(&self, key: u64) -> bool {
-        self.tombstones.load(Ordering::Acquire) > 0 && self.lock().dead.contains(&key)
+        self.tombstones.load(Ordering::Acquire) > 0 && self.lock().is_dead(key, Instant::now())
     }
 
     /// Keeps the handle of a call that has to wait, and returns its entry; hands it back when
@@ -54,7 +54,7 @@ impl Cancels {
     /// the other.
     pub(super) fn register(&self, key: u64, handle: CancelHandle) -> Result<u64, CancelHandle> {
         let mut table = self.lock();
-        if table.dead.contains(&key) {
+        if table.is_dead(key, Instant::now()) {
             drop(table);
             self.end(&handle);
             return Err(handle);
@@ -114,6 +114,11 @@ impl Cancels {
 }
 
 impl Table {
+    fn is_dead(&self, key: u64, now: Instant) -> bool {
+        let death = self.dead.get(&key);
+        death.is_some_and(|death| now.saturating_duration_since(*death) <= TOMBSTONE_LIFE)
+    }
+
     fn bury(&mut self, key: u64, now: Instant) {
         while let Some(&(death, oldest)) = self.deaths.front() {
             let over = now.saturating_duration_since(death) > TOMBSTONE_LIFE;
@@ -121,11 +126,13 @@ impl Table {
                 break;
             }
             self.deaths.pop_front();
-            self.dead.remove(&oldest);
+            // Unless it has died again since.
+            if self.dead.get(&oldest) == Some(&death) {
+                self.dead.remove(&oldest);
+            }
         }
-        if self.dead.insert(key) {
-            self.deaths.push_back((now, key));
-        }
+        self.dead.insert(key, now);
+        self.deaths.push_back((now, key));
     }
 }
 
@@ -179,7 +186,9 @@ mod tests {
         assert_eq!(cancels.lock().dead.len(), TOMBSTONES_MAX);
         assert_eq!(cancels.lock().deaths.len(), TOMBSTONES_MAX);
         let mut table = cancels.lock();
-        table.bury(9999, Instant::now() + TOMBSTONE_LIFE * 2);
+        let late = Instant::now() + TOMBSTONE_LIFE * 2;
+        assert!(table.is_dead(4999, Instant::now()) && !table.is_dead(4999, late));
+        table.bury(9999, late);
         assert_eq!((table.dead.len(), table.deaths.len()), (1, 1));
     }
 }

@@ -12,19 +12,15 @@ use rr_spi::{CancelHandle, Cause, Shutdown};
 use tokio::task::coop::{consume_budget, unconstrained};
 
 use super::answer::{Arrived, Known};
-use super::first::{First, first};
 use super::site::Site;
 use super::subscribe::Subscribed;
 use crate::config::NatsDispatch;
 use crate::connection::Link;
+use crate::first::{First, first};
 
 /// Tasks beside those of requests in flight, for refusals whose reply has to wait. Over it nothing
 /// more is answered until replies can leave.
 const REFUSALS_MAX: usize = 256;
-
-/// Requests that wait, with their time running, for the loop to come to them. As many again may
-/// wait in the client library.
-const WAITING_MAX: usize = 64 * 1024;
 
 /// Takes a request apart into its answer, what cancels it, and its key.
 type Split<F> = fn(Arrived, Arc<Site>, Arc<Link>) -> (F, CancelHandle, u64);
@@ -40,19 +36,22 @@ pub(super) struct Feed<F> {
     answer: Split<F>,
     /// What it has brought and what is not yet answered.
     waiting: VecDeque<Arrived>,
+    /// The bytes of their bodies.
+    waiting_bytes: usize,
     /// Whether the subscription is over.
     pub(super) ended: bool,
     /// Memory for one answer, used again as long as answers need not wait.
     spare: Option<Pin<Box<Option<F>>>>,
 }
 
-/// Answers the requests of a subscription until its connection is lost, or until a drain is done.
+/// Answers the requests of a subscription until its connection is lost, or until a drain is done;
+/// tells whether it was a drain.
 pub(super) async fn consume(
     site: Arc<Site>,
     link: Arc<Link>,
     subscribed: Subscribed,
     shutdown: Shutdown,
-) {
+) -> bool {
     let Subscribed { subject, subscriber, target } = subscribed;
     let known = target.map(|target| Known::of(&site, target));
     let mut feed = Feed {
@@ -63,21 +62,24 @@ pub(super) async fn consume(
         known,
         answer: Arrived::split,
         waiting: VecDeque::new(),
+        waiting_bytes: 0,
         ended: false,
         spare: None,
     };
-    feed.run(&shutdown).await;
+    feed.run(&shutdown).await
 }
 
 impl<F: Future<Output = ()> + Send + 'static> Feed<F> {
-    async fn run(&mut self, shutdown: &Shutdown) {
+    async fn run(&mut self, shutdown: &Shutdown) -> bool {
         let alive = self.link.alive().clone();
         // The library notices much later than we do that a connection is lost.
         let served = shutdown.until_draining(alive.race(self.serve())).await;
-        if served.is_none() {
+        let is_draining = served.is_none();
+        if is_draining {
             let _ = alive.race(self.leave()).await;
         }
         self.finish();
+        is_draining
     }
 
     /// Answers requests until the subscription ends. When the server denies the subscription, at
@@ -120,7 +122,7 @@ impl<F: Future<Output = ()> + Send + 'static> Feed<F> {
                 return if self.ended { Poll::Ready(None) } else { Poll::Pending };
             }
             ready!(room.as_mut().poll(cx));
-            Poll::Ready(self.waiting.pop_front())
+            Poll::Ready(self.pop())
         })
         .await
     }
@@ -132,7 +134,7 @@ impl<F: Future<Output = ()> + Send + 'static> Feed<F> {
     }
 
     fn collect(&mut self, cx: &mut std::task::Context<'_>) -> Poll<()> {
-        while self.waiting.len() < WAITING_MAX && !self.ended {
+        while !self.ended {
             match ready!(Pin::new(&mut self.subscriber).poll_next(cx)) {
                 Some(message) => self.receive(message),
                 None => self.ended = true,
@@ -142,7 +144,27 @@ impl<F: Future<Output = ()> + Send + 'static> Feed<F> {
     }
 
     fn receive(&mut self, message: Message) {
-        self.waiting.extend(Arrived::read(&self.site, self.known.as_ref(), message));
+        let arrived = Arrived::read(&self.site, self.known.as_ref(), message);
+        let Some(mut arrived) = arrived else { return };
+        let config = &self.site.config;
+        let bytes = self.waiting_bytes.saturating_add(arrived.len());
+        let fits = self.waiting.len() < config.waiting_max && bytes <= config.waiting_bytes_max;
+        // The next one in turn has its place, however large it is.
+        if fits || self.waiting.is_empty() {
+            self.waiting_bytes = bytes;
+            self.waiting.push_back(arrived);
+        } else if self.site.tasks.now() < self.tasks_max() {
+            arrived.refuse();
+            self.start(arrived);
+        } else {
+            self.site.counts.given_up(1);
+        }
+    }
+
+    fn pop(&mut self) -> Option<Arrived> {
+        let arrived = self.waiting.pop_front()?;
+        self.waiting_bytes -= arrived.len();
+        Some(arrived)
     }
 
     /// Answers one request: here as far as it gets without waiting, then in a task.
@@ -192,10 +214,10 @@ impl<F: Future<Output = ()> + Send + 'static> Feed<F> {
     /// room, the connection of its callers is lost as well, and so is the request.
     fn finish(&mut self) {
         self.collect_ready();
-        while let Some(arrived) = self.waiting.pop_front() {
+        while let Some(arrived) = self.pop() {
             if self.site.tasks.now() >= self.tasks_max() {
                 self.site.counts.given_up(1 + self.waiting.len());
-                return self.waiting.clear();
+                return;
             }
             self.start(arrived);
         }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::consume::Feed;
-use super::first::{First, first};
 use crate::connection::Link;
 use crate::error;
+use crate::first::{First, first};
 
 impl<F: Future<Output = ()> + Send + 'static> Feed<F> {
     /// Leaves the queue group without losing a request that the server has sent here.

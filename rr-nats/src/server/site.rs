@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use async_nats::Subscriber;
 use rr_spi::{CancelHandle, Cause, Code, Context, Delivery, Error, Intake, Shutdown};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::cancels::Cancels;
 use super::discovery::Discovery;
 use super::endpoints::Endpoints;
-use super::first::{First, first};
 use super::subscribe::Subscriptions;
 use super::tasks::Tasks;
 use crate::config::NatsServerConfig;
 use crate::connection::{Dialer, Link, NatsState};
 use crate::error;
+use crate::first::{First, first};
 use crate::wire::Plan;
 
 /// Longest wait, at the end of a drain, for the server to confirm that it took the last replies.
@@ -38,6 +38,8 @@ pub(super) struct Site {
     pub(super) cancels: Cancels,
     pub(super) tasks: Tasks,
     pub(super) counts: Counts,
+    /// Whose turn it is to ask for a subscription again.
+    asking: Semaphore,
     /// Ends with the server.
     pub(super) life: Context,
     status: Mutex<Status>,
@@ -99,6 +101,7 @@ impl Site {
             cancels: Cancels::default(),
             tasks: Tasks::default(),
             counts: Counts::default(),
+            asking: Semaphore::new(1),
             life,
             status: Mutex::default(),
             changed: Notify::new(),
@@ -179,8 +182,12 @@ impl Site {
             self.failed(error::denied("subscribing to", &subject, Delivery::NotSent));
             tokio::time::sleep(DENIED_PAUSE).await;
             denials = link.denials(subject);
+            // One after the other, as the library drops denials when many come at once.
+            let _turn = self.asking.acquire().await;
             let subscribed = link.subscribe(subject.to_owned(), self.config.queue.clone()).await;
-            match subscribed {
+            let proved = link.round_trip().await;
+            link.settle();
+            match subscribed.and_then(|subscriber| proved.map(|()| subscriber)) {
                 Ok(subscriber) => return (subscriber, denials),
                 Err(error) => self.failed(error),
             }

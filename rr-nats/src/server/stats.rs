@@ -76,11 +76,17 @@ impl NatsServerStats {
         self.0.cancels.cancelled()
     }
 
-    /// Returns how often, on the present connection, requests were dropped because too many
-    /// waited, and how many replies the NATS server denied.
+    /// Returns how often, on the present connection, the client library has dropped requests because
+    /// too many waited in it.
     #[must_use]
-    pub fn trouble(&self) -> (u64, u64) {
-        self.0.current().as_ref().map_or((0, 0), |link| (link.dropped(), link.replies_denied()))
+    pub fn requests_dropped(&self) -> u64 {
+        self.0.current().map_or(0, |link| link.dropped())
+    }
+
+    /// Returns how many replies the NATS server has denied on the present connection.
+    #[must_use]
+    pub fn replies_denied(&self) -> u64 {
+        self.0.current().map_or(0, |link| link.replies_denied())
     }
 }
 

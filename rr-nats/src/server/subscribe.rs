@@ -19,6 +19,10 @@ use crate::wire::{RR_CANCEL, target_of};
 /// One that is later still is found by the loop of its subscription.
 const DENIED_WITHIN: Duration = Duration::from_millis(20);
 
+/// Most subscriptions between two round trips: the client library drops denials when more than 128
+/// come at once.
+const AT_ONCE: usize = 64;
+
 /// Everything that a server is subscribed to.
 pub(super) struct Subscriptions {
     requests: Vec<Subscribed>,
@@ -44,6 +48,7 @@ impl Subscriptions {
             Ok(subscriptions)
         });
         let made = made.await.unwrap_or_else(|_| Err(error::not_connected()))?;
+        link.settle();
         match link.complaint() {
             Some(complaint) => Err(error::refused(&complaint)),
             None => Ok(made),
@@ -70,12 +75,16 @@ impl Subscriptions {
             cancels.push(link.subscribe(subject.clone(), None).await?);
         }
         let mut requests = Vec::new();
-        for subject in &site.plan.requests {
+        for (at, subject) in site.plan.requests.iter().enumerate() {
+            if at % AT_ONCE == 0 {
+                link.round_trip().await?;
+            }
             let target = target_of(&site.prefix, subject).and_then(|name| Target::parse(name).ok());
             let queue = site.config.queue.clone();
             let subscriber = link.subscribe(subject.clone(), queue).await?;
             requests.push(Subscribed { subject: subject.clone(), subscriber, target });
         }
+        link.round_trip().await?;
         let questions = match &site.discovery {
             Some(discovery) => discovery.subscribe(link).await?,
             None => Vec::new(),
@@ -100,9 +109,13 @@ impl Subscriptions {
             let (site, link) = (Arc::clone(site), Arc::clone(link));
             requests.spawn(consume(site, link, subscribed, shutdown.clone()));
         }
+        if requests.is_empty() {
+            // Nothing can be asked of it, but it is there: discovery shows it.
+            let _ = shutdown.until_draining(link.alive().cancelled()).await;
+        }
         while let Some(ended) = requests.join_next().await {
-            if ended.is_err() {
-                // It panicked, and nobody else receives what it was subscribed to.
+            if !ended.unwrap_or(false) {
+                // Nobody else receives what it was subscribed to; it may have panicked.
                 link.lose();
             }
         }
@@ -115,7 +128,11 @@ impl Subscriptions {
 async fn cancel(site: Arc<Site>, mut subscriber: Subscriber) {
     while let Some(message) = next(&mut subscriber).await {
         let headers = message.headers.as_ref();
-        if let Some(reply) = headers.and_then(|headers| headers.get(RR_CANCEL)) {
+        let mut headers = headers.into_iter().flat_map(|headers| headers.iter());
+        // Peers write names as they like.
+        let named =
+            headers.find(|(name, _)| AsRef::<str>::as_ref(*name).eq_ignore_ascii_case(RR_CANCEL));
+        if let Some(reply) = named.and_then(|(_, values)| values.first()) {
             site.cancels.cancel(site.cancels.key(reply.as_str()));
         }
     }

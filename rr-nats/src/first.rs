@@ -5,13 +5,13 @@ use std::pin::pin;
 use std::task::Poll;
 
 /// Which of two futures was done first.
-pub(super) enum First<A, B> {
+pub(crate) enum First<A, B> {
     One(A),
     Other(B),
 }
 
 /// Runs two futures until one is done, and drops the other. The first one wins ties.
-pub(super) async fn first<A: Future, B: Future>(one: A, other: B) -> First<A::Output, B::Output> {
+pub(crate) async fn first<A: Future, B: Future>(one: A, other: B) -> First<A::Output, B::Output> {
     let (mut one, mut other) = (pin!(one), pin!(other));
     poll_fn(|cx| match one.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(First::One(output)),
