@@ -1,5 +1,6 @@
 //! The one error type: what went wrong, and whether the handler may have run.
 
+mod attempts;
 mod code;
 mod delivery;
 mod detail;
@@ -15,9 +16,10 @@ use crate::context::Cause;
 use crate::defaults;
 use crate::headers::Headers;
 
+pub use attempts::{AttemptRecord, RetryVerdict};
 pub use code::Code;
 pub use delivery::{Delivery, Origin, RetryHint};
-pub use detail::{AttemptRecord, Detail};
+pub use detail::Detail;
 pub use reason::Reason;
 
 /// What went wrong with a call, and whether the handler may have run.
@@ -185,13 +187,6 @@ impl Error {
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
         self.0.hint = Some(hint.into());
-        self
-    }
-
-    /// Appends what one attempt did.
-    #[must_use]
-    pub fn with_attempt(mut self, attempt: AttemptRecord) -> Self {
-        self.0.attempts.push(attempt);
         self
     }
 
