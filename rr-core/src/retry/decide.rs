@@ -11,6 +11,9 @@ use super::config::RetryConfig;
 /// A peer that asks for a longer pause than this does not want the call again.
 const AFTER_MAX: Duration = Duration::from_secs(300);
 
+/// How much later than asked tokio's timers fire: they count whole milliseconds.
+const TIMER_STEP: Duration = Duration::from_millis(1);
+
 /// What a decision rests on, beside the configuration and what the call has used up.
 pub(super) struct Failure<'a> {
     pub(super) error: &'a Error,
@@ -180,8 +183,9 @@ fn may_be_sent_at_once(error: &Error) -> bool {
 fn fits(failure: &Failure<'_>, pause: Duration) -> bool {
     let Some(deadline) = failure.deadline else { return true };
     let left = deadline.saturating_duration_since(failure.now);
+    let paused = if pause.is_zero() { pause } else { pause.saturating_add(TIMER_STEP) };
     // At the very instant of the deadline there is no time left.
-    left > pause && left - pause >= failure.typical
+    left > paused && left - paused >= failure.typical
 }
 
 #[cfg(test)]

@@ -195,8 +195,8 @@ impl Call<'_> {
                 return Err(error.with_attempts(self.attempts));
             }
             if let RetryVerdict::Again(pause) = verdict {
-                if self.ctx.race(sleep(pause)).await.is_err() {
-                    return Err(self.ended(error));
+                if let Err(cause) = self.ctx.race(sleep(pause)).await {
+                    return Err(self.ended(cause, error));
                 }
             }
             let ctx =
@@ -242,16 +242,19 @@ impl Call<'_> {
         }
     }
 
-    /// Makes the error of a call that ended before its next attempt: what its context says, with
-    /// the error of the last attempt behind it.
-    fn ended(mut self, last: Error) -> Error {
+    /// Makes the error of a call that ended before its next attempt: what its context says when it
+    /// was cancelled, with the error of the last attempt behind it.
+    fn ended(mut self, cause: Cause, last: Error) -> Error {
         if let Some(record) = self.attempts.last_mut() {
             record.verdict = Some(RetryVerdict::CallEnded);
         }
-        match Attempt::start(self.ctx, defaults::CLIENT_TIMEOUT) {
-            Err(ended) => ended.with_source(last).with_attempts(self.attempts),
-            Ok(_) => last.with_attempts(self.attempts),
-        }
+        let error = match Attempt::start(self.ctx, defaults::CLIENT_TIMEOUT) {
+            Err(cancelled) if cause != Cause::DeadlineExceeded => cancelled.with_source(last),
+            // A pause is never meant to reach the deadline; should the clock jump, the last real
+            // error says more than that there is no time left.
+            _ => last,
+        };
+        error.with_attempts(self.attempts)
     }
 }
 

@@ -1,0 +1,11 @@
+//! Trying again: rules that other systems have tests for, under the names they have there, then
+//! properties over any schedule. All in virtual time, over a requester that follows a script.
+
+mod amplification;
+mod finagle;
+mod grpc_core;
+mod grpc_java;
+mod layer;
+mod properties;
+mod smithy;
+mod support;
