@@ -15,6 +15,7 @@ use std::sync::Arc;
 use crate::context::Cause;
 use crate::defaults;
 use crate::headers::Headers;
+use crate::idempotency::Dedup;
 
 pub use attempts::{AttemptRecord, RetryVerdict};
 pub use code::Code;
@@ -49,6 +50,7 @@ struct Inner {
     retry: RetryHint,
     failure: bool,
     exposed: bool,
+    dedup: Option<Dedup>,
     reason: Option<Reason>,
     message: Cow<'static, str>,
     hint: Option<Cow<'static, str>>,
@@ -68,6 +70,7 @@ impl Error {
             retry: RetryHint::Unset,
             failure: false,
             exposed: false,
+            dedup: None,
             reason: None,
             message: message.into(),
             hint: None,
@@ -169,6 +172,15 @@ impl Error {
         self
     }
 
+    /// Says what the responder does with duplicates; see [`Response::with_dedup`].
+    ///
+    /// [`Response::with_dedup`]: crate::Response::with_dedup
+    #[must_use]
+    pub fn with_dedup(mut self, dedup: impl Into<Option<Dedup>>) -> Self {
+        self.0.dedup = dedup.into();
+        self
+    }
+
     /// Says where the error was made.
     #[must_use]
     pub fn with_origin(mut self, origin: Origin) -> Self {
@@ -245,6 +257,13 @@ impl Error {
     #[must_use]
     pub fn retry(&self) -> RetryHint {
         self.0.retry
+    }
+
+    /// Returns what the responder said of duplicates of this request; `None` when it said nothing,
+    /// and then a second one may run again.
+    #[must_use]
+    pub fn dedup(&self) -> Option<Dedup> {
+        self.0.dedup
     }
 
     /// Returns what each attempt did, oldest first; empty unless a retry layer filled it.
