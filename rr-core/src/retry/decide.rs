@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rr_spi::{Code, Delivery, Entropy, Error, Reason, RetryHint, RetryVerdict};
+use rr_spi::{Code, Dedup, Delivery, Entropy, Error, Reason, RetryHint, RetryVerdict};
 use tokio::time::Instant;
 
 use super::backoff;
@@ -139,7 +139,9 @@ fn forbidden(config: &RetryConfig, failure: &Failure<'_>) -> Option<RetryVerdict
         return Some(RetryVerdict::Never);
     }
     // The same endpoint would say so again; whoever knows another one goes there by itself.
-    if error.reason() == Some(&Reason::BREAKER_OPEN) {
+    let is_breaker_open = error.reason() == Some(&Reason::BREAKER_OPEN);
+    // And a stored answer is the answer for as long as it is stored.
+    if is_breaker_open || error.dedup() == Some(Dedup::Replayed) {
         return Some(RetryVerdict::Final);
     }
     match permit(config, error, failure.timer) {

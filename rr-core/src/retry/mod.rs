@@ -128,9 +128,10 @@ impl Retry {
         if is_nested { 1 } else { self.config.attempts() }
     }
 
-    fn succeeded(&self, started: Instant) {
+    fn succeeded(&self, started: Instant, request: &Request, response: &Response) {
         let now = Instant::now();
         self.latency().record(now, now.duration_since(started));
+        self.deduplicating.hear(request, Ok(response));
     }
 
     fn latency(&self) -> MutexGuard<'_, LatencyWindow> {
@@ -153,7 +154,7 @@ impl Middleware for Retry {
         let outcome = next.run(timed.as_ref().unwrap_or(ctx), request.clone()).await;
         let error = match outcome {
             Ok(response) => {
-                self.succeeded(started);
+                self.succeeded(started, &request, &response);
                 return Ok(response);
             }
             Err(error) => error,
@@ -206,7 +207,7 @@ impl Call<'_> {
             let attempt = timed.as_ref().unwrap_or(&ctx);
             match self.next.run(attempt, self.request.clone()).await {
                 Ok(response) => {
-                    self.retry.succeeded(started);
+                    self.retry.succeeded(started, self.request, &response);
                     return Ok(response);
                 }
                 Err(failed) => error = failed,
@@ -217,6 +218,7 @@ impl Call<'_> {
     /// Decides what follows a failure, and takes it down.
     fn decide(&mut self, started: Instant, timed: Option<&Context>, error: &Error) -> RetryVerdict {
         let (retry, now) = (self.retry, Instant::now());
+        retry.deduplicating.hear(self.request, Err(error));
         let failure = Failure {
             error,
             now,

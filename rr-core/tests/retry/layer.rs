@@ -1,9 +1,9 @@
 //! The layer among others: deadlines, nested calls, keyed requests, what an error tells.
 
 use rr_core::{
-    Code, Context, Delivery, Error, Forward, Idempotency, IdempotencyKey, Local, Middleware, Next,
-    Reason, Request, Requester, Response, RetryConfig, RetryVerdict, Router, Stack, async_trait,
-    recommended,
+    Code, Context, Dedup, Delivery, Error, Forward, Idempotency, IdempotencyKey, Local, Middleware,
+    Next, Reason, Request, Requester, Response, RetryConfig, RetryVerdict, Router, Stack,
+    async_trait, recommended,
 };
 use tokio::time::{Instant, sleep};
 
@@ -106,6 +106,30 @@ async fn a_keyed_call_is_idempotent_only_where_duplicates_are_known_to_be_suppre
     assert_eq!((error.attempts().len(), script.retries()), (3, vec![0, 1, 2]));
     let idempotency = &script.seen()[2].request.idempotency;
     assert_eq!(*idempotency, keyed().idempotency, "the same key on every attempt");
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_duplicates_are_suppressed_is_learned_from_an_answer_of_the_same_target() {
+    let script = Script::new([Step::Announce, Step::Fail(ms(0), lost())]);
+    let client = client(&script);
+    client.request(&within(5000), keyed()).await.unwrap();
+    let error = client.request(&within(5000), keyed()).await.unwrap_err();
+    assert_eq!(error.attempts().len(), 3);
+    let mut other = keyed();
+    other.target = "orders.refund".try_into().unwrap();
+    let error = client.request(&within(5000), other).await.unwrap_err();
+    assert_eq!(verdicts(&error), [RetryVerdict::NotIdempotent]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_may_announce_it_for_its_own_call() {
+    let ran = Error::new(Code::Unavailable, "warming up").into_failure();
+    let script = Script::failing([ran.clone().with_dedup(Dedup::On)]);
+    client(&script).request(&within(5000), keyed()).await.unwrap();
+    assert_eq!(script.retries(), [0, 1]);
+    let script = Script::broken(ran.with_dedup(Dedup::Replayed));
+    let error = client(&script).request(&within(5000), keyed()).await.unwrap_err();
+    assert_eq!(verdicts(&error), [RetryVerdict::Final], "a stored answer does not change");
 }
 
 #[tokio::test(start_paused = true)]

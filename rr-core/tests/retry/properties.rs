@@ -190,6 +190,7 @@ proptest! {
                 // The attempt's timer wins a tie, and its deadline was then before the call's.
                 let took = match step {
                     Step::Answer(took) | Step::Fail(took, _) => *took,
+                    Step::Announce => Duration::ZERO,
                     Step::Hang => Duration::MAX,
                 };
                 let granted = ms(case.attempt_timeout);

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rr_core::{
-    Attempt, CancelHandle, Code, Context, Deadline, Delivery, Entropy, Error, Idempotency, Reason,
-    Request, Requester, Response, Retry, RetryBudget, RetryBudgetConfig, RetryConfig, RetryHint,
-    RetryVerdict, Stack, async_trait, defaults,
+    Attempt, CancelHandle, Code, Context, Deadline, Dedup, Delivery, Entropy, Error, Idempotency,
+    Reason, Request, Requester, Response, Retry, RetryBudget, RetryBudgetConfig, RetryConfig,
+    RetryHint, RetryVerdict, Stack, async_trait, defaults,
 };
 use tokio::time::{Instant, sleep};
 
@@ -20,6 +20,8 @@ pub(crate) fn ms(millis: u64) -> Duration {
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     Answer(Duration),
+    /// An answer that says that duplicates are suppressed.
+    Announce,
     Fail(Duration, Error),
     Hang,
 }
@@ -111,6 +113,7 @@ impl Requester for Script {
                         pause(after).await;
                         Ok(Response::new("done"))
                     }
+                    Step::Announce => Ok(Response::new("done").with_dedup(Dedup::On)),
                     Step::Fail(after, error) => {
                         pause(after).await;
                         Err(error)
