@@ -140,6 +140,7 @@ impl Error {
     ///      attempt 2: resource_exhausted/overloaded (rejected) in 3.0ms; given up: the retry budget is spent",
     /// );
     /// ```
+    #[must_use]
     pub fn account(&self) -> impl fmt::Display {
         Account(self)
     }
