@@ -12,15 +12,16 @@ use crate::Stack;
 ///
 /// From the outside in, with the places of layers that an application adds itself:
 ///
-/// | layer | swapped with the next one inwards |
-/// |---|---|
-/// | default deadline | each attempt would have the whole time, and a call three times of it |
-/// | client throttle | it would count attempts as calls, and hold back the sooner the more is retried |
-/// | [`Retry`] | see below |
-/// | hedge | each hedged copy would be retried by itself: twice the attempts for one call |
-/// | concurrency limit, rate limit | a call would keep its place through the pauses between attempts, and attempts would pass uncounted |
-/// | circuit breaker | it would see one failure where there were three, and a call that succeeds at last as none |
-/// | the requester | |
+/// | layer | moved | and then |
+/// |---|---|---|
+/// | default deadline | inside of retry | each attempt has the whole time, and a call three times of it |
+/// | client throttle | inside of retry | it counts attempts as calls, and holds back the sooner the more is retried |
+/// | [`Retry`] | inside of hedging | each hedged copy is retried by itself: twice the attempts for one call |
+/// | hedging | inside of limits | its copies pass uncounted |
+/// | concurrency limit, rate limit | outside of retry | a call keeps its place through the pauses between attempts, and attempts pass uncounted |
+/// | circuit breaker | outside of retry | it sees one failure where there were three, and none where the third attempt succeeded |
+/// | circuit breaker | outside of limits | it takes what our own limit refused for a failure of the endpoint |
+/// | the requester | | |
 ///
 /// So what bounds a call stands outside of [`Retry`], and what protects the destination from
 /// attempts stands inside of it. Layers that are added with [`Stack::with`] stand inside of those

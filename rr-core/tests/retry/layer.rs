@@ -5,6 +5,7 @@ use rr_core::{
     Next, Reason, Request, Requester, Response, RetryConfig, RetryVerdict, Router, Stack,
     async_trait, recommended,
 };
+use rr_testkit::loopback;
 use tokio::time::{Instant, sleep};
 
 use crate::support::*;
@@ -224,4 +225,47 @@ async fn a_handler_that_ran_is_tried_again_only_where_the_table_says_so() {
     assert_eq!(count(ran(Code::ResourceExhausted), idempotent()).await, 1);
     assert_eq!(count(after(ran(Code::ResourceExhausted), 5), plain()).await, 3);
     assert_eq!(count(ran(Code::Internal), idempotent()).await, 1);
+}
+
+/// Says that duplicates are suppressed, without doing so.
+struct Announce;
+
+#[async_trait]
+impl Middleware for Announce {
+    async fn handle(
+        &self,
+        ctx: &Context,
+        request: Request,
+        next: Next<'_>,
+    ) -> Result<Response, Error> {
+        match next.run(ctx, request).await {
+            Ok(response) => Ok(response.with_dedup(Dedup::On)),
+            Err(error) => Err(error.with_dedup(Dedup::On)),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_a_transport_a_handler_sees_the_count_and_a_keyed_call_learns() {
+    let (seen, mut counts) = tokio::sync::mpsc::unbounded_channel();
+    let handler = move |ctx: Context, _: Request| {
+        let retries = ctx.inbound_retries();
+        seen.send(retries).unwrap();
+        async move {
+            if retries < 2 {
+                return Err(Error::new(Code::Unavailable, "warming up"));
+            }
+            Ok(Response::new(retries.to_string()))
+        }
+    };
+    let routes = Router::new().route("orders.place", handler.clone());
+    let silent = Stack::new(loopback(routes)).with(retry(RetryConfig::default()));
+    let error = silent.request(&within(5000), keyed()).await.unwrap_err();
+    assert_eq!((error.delivery(), error.attempts().len()), (Delivery::Processed, 1));
+    let announced = loopback(Router::new().route("orders.place", handler).with(Announce));
+    let telling = Stack::new(announced).with(retry(RetryConfig::default()));
+    let response = telling.request(&within(5000), keyed()).await.unwrap();
+    assert_eq!(response.body, "2");
+    let counts: Vec<_> = std::iter::from_fn(|| counts.try_recv().ok()).collect();
+    assert_eq!(counts, [0, 0, 1, 2]);
 }
