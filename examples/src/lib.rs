@@ -10,6 +10,16 @@ pub struct Readme;
 #[doc = include_str!("../../docs/src/writing-a-transport.md")]
 pub struct WritingATransport;
 
+/// Compiles the code of the book on errors.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/src/errors.md")]
+pub struct Errors;
+
+/// Compiles the code of the book on retries.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/src/retries.md")]
+pub struct Retries;
+
 #[cfg(test)]
 mod tests {
     #[test]

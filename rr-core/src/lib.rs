@@ -36,6 +36,7 @@
 //! | bound a call in time, or cancel it | [`Context`] |
 //! | know what went wrong, and whether the handler ran | [`Error`], [`Code`], [`Delivery`] |
 //! | wrap calls on either side | [`Stack`], [`Middleware`], [`Router::with`] |
+//! | try failed calls again, safely | [`Retry`], [`recommended`], [`Idempotency`] |
 //! | answer by calling on, without claiming the call | [`Forward`] |
 //! | call routes in this process, without IO | [`Local`] |
 //! | write a transport | [`Attempt`], [`Intake`], [`Server`], [`wire`] |
@@ -61,6 +62,7 @@ mod codec;
 mod error;
 mod forward;
 mod local;
+mod retry;
 mod router;
 mod serve;
 mod stack;
@@ -77,6 +79,7 @@ pub use codec::{Codec, Json};
 pub use error::{CallError, NoAppError};
 pub use forward::Forward;
 pub use local::Local;
+pub use retry::{Retry, RetryBudget, RetryBudgetConfig, RetryConfig, recommended};
 pub use router::{Handler, IntoHandler, Router};
 #[cfg(feature = "_serve")]
 pub use serve::shutdown_signal;

@@ -365,14 +365,15 @@ impl Inner {
             let (error, whole) = read_error(ctx, parts, body).await;
             return (Err(error), whole);
         }
-        let headers = match decode_response(parts) {
-            Ok(headers) => headers,
+        let mut response = match decode_response(parts) {
+            Ok(response) => response,
             Err(error) => return (Err(error), false),
         };
         match body::read(body, self.limits.response_bytes_max).await {
             Ok(body) => {
                 let checked = check_body(parts.status, &body, called);
-                (checked.map(|()| Response::new(body).with_headers(headers)), true)
+                response.body = body;
+                (checked.map(|()| response), true)
             }
             Err(BodyError::TooLarge) => (Err(self.limits.response_too_large()), false),
             // The reply had begun, so that nothing may say any more that the handler did not run.

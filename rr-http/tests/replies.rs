@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rr_http::{HttpConfig, HttpRequester, RawReply};
 use rr_spi::{
-    Code, Context, Delivery, Error, Headers, Origin, Requester as _, Response, RetryHint,
+    Code, Context, Dedup, Delivery, Error, Headers, Origin, Requester as _, Response, RetryHint,
 };
 use support::*;
 use tokio::io::AsyncWriteExt as _;
@@ -74,7 +74,7 @@ async fn any_2xx_is_a_success() {
     let reply = "HTTP/1.1 200 OK\r\ncontent-type: Application/octet-stream\r\n\
                  trailer-x: shown\r\nrr-dedup: on\r\nx_y: 1\r\n\r\nuntil the end";
     let response = answered(reply).await.unwrap();
-    assert_eq!(response.body, "until the end");
+    assert_eq!((&*response.body, response.dedup()), (&b"until the end"[..], Some(Dedup::On)));
     assert_eq!(format!("{:?}", response.headers), r#"{"trailer-x": b"shown"}"#);
 }
 
@@ -194,12 +194,13 @@ async fn an_error_of_ours_and_of_connect_is_the_peers() {
     assert_eq!(told(&error), (Code::NotFound, Delivery::Unknown, None));
     assert_eq!((error.origin(), error.message()), (Origin::Peer, "no order"));
     let ours = "HTTP/1.1 503 X\r\nrr-code: unavailable\r\nrr-reason: draining\r\n\
-                rr-delivery: rejected\r\nrr-retry-after-ms: 20\r\nx-app: 1\r\n\
+                rr-delivery: rejected\r\nrr-retry-after-ms: 20\r\nRr-Dedup: replayed\r\nx-app: 1\r\n\
                 content-type: application/json\r\ncontent-length: 0\r\n\r\n";
     let error = answered(ours).await.unwrap_err();
     assert_eq!(told(&error), (Code::Unavailable, Delivery::Rejected, Some("draining")));
     assert_eq!(error.retry(), RetryHint::After(Duration::from_millis(20)));
     assert_eq!((error.headers().len(), error.headers().get("x-app")), (1, Some("1")));
+    assert_eq!(error.dedup(), Some(Dedup::Replayed));
 }
 
 #[tokio::test]

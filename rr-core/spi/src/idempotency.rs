@@ -21,6 +21,28 @@ pub enum Idempotency {
     Keyed(IdempotencyKey),
 }
 
+/// What a responder that suppresses duplicates says of its answer to a keyed request; it travels as
+/// `rr-dedup`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Dedup {
+    /// Duplicates are suppressed here: a second request with this key does not run again.
+    On,
+    /// So they are, and this is the answer of an earlier request with this key.
+    Replayed,
+}
+
+impl Dedup {
+    /// Returns the token that stands for this value on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::On => "on",
+            Self::Replayed => "replayed",
+        }
+    }
+}
+
 /// The key that marks two requests as the same one: 1 to 255 visible ASCII characters.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey(Arc<str>);

@@ -55,9 +55,11 @@ pub use context::{
     CancelHandle, Cause, Context, Criticality, Deadline, Mark, Passage, Race, Shield,
 };
 pub use entropy::{Entropy, OsEntropy, SeededEntropy};
-pub use error::{AttemptRecord, Code, Delivery, Detail, Error, Origin, Reason, RetryHint};
+pub use error::{
+    AttemptRecord, Code, Delivery, Detail, Error, Origin, Reason, RetryHint, RetryVerdict,
+};
 pub use headers::{Headers, Received};
-pub use idempotency::{Idempotency, IdempotencyKey};
+pub use idempotency::{Dedup, Idempotency, IdempotencyKey};
 pub use intake::{Handle, Inbound, Intake, IntakeConfig, rescope};
 pub use limits::Limits;
 pub use location::Location;

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::headers::Headers;
+use crate::idempotency::Dedup;
 
 /// One response: its headers and its body.
 ///
@@ -19,12 +20,13 @@ pub struct Response {
     pub headers: Headers,
     /// The body, as bytes.
     pub body: Bytes,
+    pub(crate) dedup: Option<Dedup>,
 }
 
 impl Response {
     /// Makes a response without headers.
     pub fn new(body: impl Into<Bytes>) -> Self {
-        Self { headers: Headers::new(), body: body.into() }
+        Self { headers: Headers::new(), body: body.into(), dedup: None }
     }
 
     /// Replaces the headers.
@@ -32,6 +34,24 @@ impl Response {
     pub fn with_headers(mut self, headers: Headers) -> Self {
         self.headers = headers;
         self
+    }
+
+    /// Says what the responder does with duplicates; it travels beside the headers.
+    ///
+    /// For transports, which read it from the wire, and for middleware around routes. What a
+    /// handler sets is dropped when its answer leaves: of a call that it made itself, it says
+    /// nothing about its own.
+    #[must_use]
+    pub fn with_dedup(mut self, dedup: impl Into<Option<Dedup>>) -> Self {
+        self.dedup = dedup.into();
+        self
+    }
+
+    /// Returns what the responder said of duplicates of this request; `None` when it said nothing,
+    /// and then a second one may run again.
+    #[must_use]
+    pub fn dedup(&self) -> Option<Dedup> {
+        self.dedup
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::BoxFuture;
 use crate::context::Context;
 use crate::error::{Code, Delivery, Error, Reason};
-use crate::intake::rescope;
+use crate::intake::own;
 use crate::middleware::{Endpoint, Middleware, Next};
 use crate::request::Request;
 use crate::responder::Responder;
@@ -298,7 +298,7 @@ impl<'a> Found<'a> {
             return entry.responder.respond(ctx, request);
         }
         ctx.mark_ran();
-        Box::pin(async move { entry.responder.respond(ctx, request).await.map_err(rescope) })
+        Box::pin(async move { own(entry.responder.respond(ctx, request).await) })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response as HttpResponse, StatusCode, header};
-use rr_spi::wire::{ErrorDocument, ErrorHeaders};
+use rr_spi::wire::{ErrorDocument, ErrorHeaders, RR_DEDUP};
 use rr_spi::{Code, Delivery, Error, Reason, Response, RetryHint};
 
 use super::head::Refusal;
@@ -38,6 +38,9 @@ pub(crate) fn encode_response(
     if !map.contains_key(header::CONTENT_TYPE) {
         let none = || HeaderValue::from_static(OCTET_STREAM);
         map.insert(header::CONTENT_TYPE, request_type.map_or_else(none, HeaderValue::clone));
+    }
+    if let Some(dedup) = response.dedup() {
+        map.insert(HeaderName::from_static(RR_DEDUP), HeaderValue::from_static(dedup.as_str()));
     }
     finish(StatusCode::OK, map, response.body, style)
 }

@@ -5,19 +5,22 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, StatusCode, header};
-use rr_spi::wire::{CONTENT_TYPE, ErrorReply, RR_CODE, RR_DELIVERY, RR_REASON, RR_RETRY_AFTER_MS};
-use rr_spi::{Delivery, Error, Headers, Received};
+use rr_spi::wire::{
+    CONTENT_TYPE, ErrorReply, RR_CODE, RR_DEDUP, RR_DELIVERY, RR_REASON, RR_RETRY_AFTER_MS,
+    decode_dedup,
+};
+use rr_spi::{Delivery, Error, Headers, Received, Response};
 
 use super::{JSON, headers, name};
 use crate::error::{RawReply, bad_response, of_status};
 
-/// Reads the head of a successful reply.
+/// Reads the head of a successful reply, whose body is still to come.
 ///
 /// # Errors
 ///
 /// `Internal`, `bad-response`, when its encoding is not identity, or it has too many headers;
 /// processed, as it is a success.
-pub(crate) fn decode_response(parts: &Parts) -> Result<Headers, Error> {
+pub(crate) fn decode_response(parts: &Parts) -> Result<Response, Error> {
     if let Some(message) = encoded(&parts.headers) {
         return Err(bad_response(Delivery::Processed, message));
     }
@@ -26,7 +29,10 @@ pub(crate) fn decode_response(parts: &Parts) -> Result<Headers, Error> {
             let message = "the reply has more than 64 headers or 16 KiB of them";
             Err(bad_response(Delivery::Processed, message))
         }
-        (headers, _) => Ok(headers),
+        (headers, _) => {
+            let dedup = decode_dedup(every(&parts.headers, RR_DEDUP));
+            Ok(Response::default().with_headers(headers).with_dedup(dedup))
+        }
     }
 }
 
@@ -76,6 +82,7 @@ pub(crate) fn decode_error(parts: &Parts, body: Bytes) -> Error {
     reply.reason = every(map, RR_REASON);
     reply.delivery = every(map, RR_DELIVERY);
     reply.retry_after_ms = every(map, RR_RETRY_AFTER_MS);
+    reply.dedup = every(map, RR_DEDUP);
     // The content type is that of the error body, and says nothing to the application.
     reply.headers = headers::read(map).0;
     reply.headers.remove(CONTENT_TYPE);

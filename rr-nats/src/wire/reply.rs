@@ -2,7 +2,8 @@
 
 use async_nats::{HeaderMap, HeaderValue, Message, StatusCode};
 use rr_spi::wire::{
-    ErrorDocument, ErrorHeaders, ErrorReply, RR_CODE, RR_DELIVERY, RR_REASON, RR_RETRY_AFTER_MS,
+    ErrorDocument, ErrorHeaders, ErrorReply, RR_CODE, RR_DEDUP, RR_DELIVERY, RR_REASON,
+    RR_RETRY_AFTER_MS, decode_dedup,
 };
 use rr_spi::{Bytes, Code, Delivery, Error, Origin, Reason, Received, Response, Target};
 
@@ -18,6 +19,9 @@ pub(crate) fn encode_reply(outcome: Result<Response, Error>) -> (Option<HeaderMa
     let mut map = None;
     match outcome {
         Ok(response) => {
+            if let Some(dedup) = response.dedup() {
+                put(&mut map, RR_DEDUP, dedup.as_str());
+            }
             put_all(&mut map, &response.headers);
             (map, response.body)
         }
@@ -36,7 +40,9 @@ pub(crate) fn encode_reply(outcome: Result<Response, Error>) -> (Option<HeaderMa
 /// Returns what says the same in the fewest bytes, for servers that take very short messages.
 pub(crate) fn minimal(error: &Error) -> Error {
     let reason = error.reason().cloned();
-    Error::failure(error.code(), error.delivery(), reason, "").with_retry(error.retry())
+    Error::failure(error.code(), error.delivery(), reason, "")
+        .with_retry(error.retry())
+        .with_dedup(error.dedup())
 }
 
 fn text_of(error: &Error) -> String {
@@ -109,6 +115,9 @@ impl<'a> Reply<'a> {
                 reply.ours.delivery.extend(all);
             } else if is(RR_RETRY_AFTER_MS) {
                 reply.ours.retry_after_ms.extend(all);
+            } else if is(RR_DEDUP) {
+                reply.speaks_rr = true;
+                reply.ours.dedup.extend(all);
             } else {
                 let start = name.as_bytes().get(..OURS.len());
                 reply.speaks_rr |= start.is_some_and(|s| s.eq_ignore_ascii_case(OURS.as_bytes()));
@@ -130,7 +139,8 @@ impl<'a> Reply<'a> {
                 let reason = Reason::BAD_RESPONSE;
                 return Err(Error::failure(Code::Internal, Delivery::Processed, reason, text));
             }
-            return Ok(Response::new(body).with_headers(self.ours.headers));
+            let dedup = decode_dedup(self.ours.dedup);
+            return Ok(Response::new(body).with_headers(self.ours.headers).with_dedup(dedup));
         }
         let Self { service_error, service_code, ours: mut reply, speaks_rr, .. } = self;
         let code = service_code.map_or(Code::Unknown, code_of);
@@ -152,7 +162,7 @@ impl<'a> Reply<'a> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use rr_spi::{Detail, Headers, RetryHint};
+    use rr_spi::{Dedup, Detail, Headers, RetryHint};
 
     use super::*;
 
@@ -192,6 +202,7 @@ mod tests {
             Error::failure(Code::Unavailable, Delivery::Rejected, Reason::DRAINING, "b\r\nü")
                 .with_detail(Detail::new("a.B", "x"))
                 .with_retry(RetryHint::After(std::time::Duration::from_millis(20)))
+                .with_dedup(Dedup::On)
                 .with_headers(headers);
         let (map, _) = encode_reply(Err(error.clone()));
         let map = map.unwrap();
@@ -202,6 +213,9 @@ mod tests {
         assert_eq!((read.reason(), read.retry()), (error.reason(), error.retry()));
         assert_eq!((read.message(), read.details()), (error.message(), error.details()));
         assert_eq!((read.headers(), read.origin()), (error.headers(), Origin::Peer));
+        assert_eq!(read.dedup(), Some(Dedup::On));
+        let response = Response::new("").with_dedup(Dedup::Replayed);
+        assert_eq!(over_the_wire(Ok(response.clone())).unwrap(), response);
     }
 
     #[test]
@@ -264,7 +278,8 @@ mod tests {
             let error = read(&[(name, value)], "").unwrap_err();
             assert_eq!((error.code(), error.delivery()), (Code::Unknown, Delivery::Unknown));
         }
-        assert_eq!(read(&[("rr-dedup", "replayed")], "x").unwrap().body, "x");
+        let response = read(&[("RR-Dedup", "replayed")], "x").unwrap();
+        assert_eq!((&*response.body, response.dedup()), (&b"x"[..], Some(Dedup::Replayed)));
         let error = read(&[("rr-code", "newer_code"), ("rr-delivery", "rejected")], "");
         assert_eq!(error.unwrap_err().delivery(), Delivery::Rejected);
     }

@@ -110,6 +110,18 @@ impl Context {
         self.inbound().map_or(Mark::NotRun, InboundState::mark)
     }
 
+    /// Returns what is known of the handler at this moment, as the server would say it: `Rejected`
+    /// while it was not entered, what the runs elsewhere were settled with, and `Processed` once
+    /// it ran. `None` on a context that no server made: there, nothing is known.
+    #[must_use]
+    pub fn delivery(&self) -> Option<Delivery> {
+        Some(match self.inbound()?.mark() {
+            Mark::NotRun => Delivery::Rejected,
+            Mark::Passed => self.passed().max(Delivery::Rejected),
+            Mark::Ran => Delivery::Processed,
+        })
+    }
+
     /// Returns how many attempts preceded the one that is being handled; 0 on the first, and on a
     /// context that no server made.
     #[must_use]
@@ -140,6 +152,21 @@ impl Context {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_known_of_the_handler_goes_from_the_mark_over_the_runs_elsewhere() {
+        assert_eq!(Context::background().delivery(), None);
+        let end = crate::Deadline::after(std::time::Duration::MAX);
+        let (ctx, _handle) = Context::for_inbound(end, 0, None, Arc::default());
+        assert_eq!(ctx.delivery(), Some(Delivery::Rejected));
+        let refused = Error::failure(crate::Code::Aborted, Delivery::NotSent, None, "");
+        ctx.pass().settle(&Err(refused));
+        assert_eq!(ctx.child().0.delivery(), Some(Delivery::Rejected));
+        drop(ctx.pass());
+        assert_eq!(ctx.delivery(), Some(Delivery::Unknown));
+        ctx.mark_ran();
+        assert_eq!(ctx.delivery(), Some(Delivery::Processed));
+    }
 
     #[test]
     fn deliveries_stand_at_their_own_numbers() {

@@ -79,6 +79,11 @@ const REASONS: &[(Reason, &str, &str)] = &[
     ),
     (Reason::DUPLICATE_IN_FLIGHT, "RR0120", "wait for the first call with this key to finish"),
     (Reason::APP, "RR0121", "read the error's detail: the service itself answered this"),
+    (
+        Reason::OUTCOME_LOST,
+        "RR0122",
+        "find out what the first call with this key did; only a new key runs it again",
+    ),
 ];
 
 /// One row per code, in the order of [`Code::ALL`].

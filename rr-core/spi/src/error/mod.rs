@@ -1,5 +1,6 @@
 //! The one error type: what went wrong, and whether the handler may have run.
 
+mod attempts;
 mod code;
 mod delivery;
 mod detail;
@@ -14,10 +15,12 @@ use std::sync::Arc;
 use crate::context::Cause;
 use crate::defaults;
 use crate::headers::Headers;
+use crate::idempotency::Dedup;
 
+pub use attempts::{AttemptRecord, RetryVerdict};
 pub use code::Code;
 pub use delivery::{Delivery, Origin, RetryHint};
-pub use detail::{AttemptRecord, Detail};
+pub use detail::Detail;
 pub use reason::Reason;
 
 /// What went wrong with a call, and whether the handler may have run.
@@ -47,6 +50,7 @@ struct Inner {
     retry: RetryHint,
     failure: bool,
     exposed: bool,
+    dedup: Option<Dedup>,
     reason: Option<Reason>,
     message: Cow<'static, str>,
     hint: Option<Cow<'static, str>>,
@@ -66,6 +70,7 @@ impl Error {
             retry: RetryHint::Unset,
             failure: false,
             exposed: false,
+            dedup: None,
             reason: None,
             message: message.into(),
             hint: None,
@@ -167,6 +172,15 @@ impl Error {
         self
     }
 
+    /// Says what the responder does with duplicates; see [`Response::with_dedup`].
+    ///
+    /// [`Response::with_dedup`]: crate::Response::with_dedup
+    #[must_use]
+    pub fn with_dedup(mut self, dedup: impl Into<Option<Dedup>>) -> Self {
+        self.0.dedup = dedup.into();
+        self
+    }
+
     /// Says where the error was made.
     #[must_use]
     pub fn with_origin(mut self, origin: Origin) -> Self {
@@ -185,13 +199,6 @@ impl Error {
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
         self.0.hint = Some(hint.into());
-        self
-    }
-
-    /// Appends what one attempt did.
-    #[must_use]
-    pub fn with_attempt(mut self, attempt: AttemptRecord) -> Self {
-        self.0.attempts.push(attempt);
         self
     }
 
@@ -250,6 +257,13 @@ impl Error {
     #[must_use]
     pub fn retry(&self) -> RetryHint {
         self.0.retry
+    }
+
+    /// Returns what the responder said of duplicates of this request; `None` when it said nothing,
+    /// and then a second one may run again.
+    #[must_use]
+    pub fn dedup(&self) -> Option<Dedup> {
+        self.0.dedup
     }
 
     /// Returns what each attempt did, oldest first; empty unless a retry layer filled it.

@@ -63,6 +63,8 @@ reasons! {
     CODEC = "codec";
     /// Aborted: the same keyed request is being handled at this moment.
     DUPLICATE_IN_FLIGHT = "duplicate-in-flight";
+    /// Aborted: the same keyed request ran before, and what it answered is not known any more.
+    OUTCOME_LOST = "outcome-lost";
     /// An application's own error travels as a detail.
     APP = "app";
 }
@@ -94,6 +96,7 @@ impl Reason {
             Self::RESPONSE_TOO_LARGE,
             Self::THROTTLED,
             Self::CLOSED,
+            Self::OUTCOME_LOST,
             Self::APP,
         ]
         .contains(self)

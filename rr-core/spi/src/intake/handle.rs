@@ -10,7 +10,7 @@ use std::task::{Context as TaskContext, Poll};
 
 use pin_project_lite::pin_project;
 
-use super::{InFlight, Shared, rescope};
+use super::{InFlight, Shared, own};
 use crate::BoxFuture;
 use crate::context::{Cause, Context, Mark, Race};
 use crate::error::{Code, Delivery, Error, Reason};
@@ -149,9 +149,9 @@ fn finish(mut this: HandleProjection<'_, '_>, outcome: Result<Outcome, Interrupt
     unregister(this.shared, this.registered);
     this.shared.ledger.count(matches!(outcome, Err(Interrupt::Ended(Cause::Shutdown))));
     *this.place = None;
-    match outcome {
+    match outcome.map(|returned| if *this.rescopes { own(returned) } else { returned }) {
         Ok(Ok(response)) => checked(this.shared, response),
-        Ok(Err(error)) => Err(sealed(this.shared, this.ctx, error, *this.rescopes)),
+        Ok(Err(error)) => Err(sealed(this.shared, this.ctx, error)),
         Err(interrupt) => Err(interrupted(this.shared, this.ctx, &interrupt)),
     }
 }
@@ -165,7 +165,7 @@ fn unregister(shared: &Shared, registered: &mut Option<usize>) {
 fn checked(shared: &Shared, response: Response) -> Outcome {
     let limits = shared.config.limits;
     if response.body.len() > limits.response_bytes_max {
-        return Err(limits.response_too_large());
+        return Err(limits.response_too_large().with_dedup(response.dedup()));
     }
     Ok(response)
 }
@@ -177,7 +177,7 @@ fn mark(shared: &Shared, ctx: &Context) -> Mark {
 }
 
 /// Makes an error say what is known here of the handler.
-fn sealed(shared: &Shared, ctx: &Context, error: Error, rescopes: bool) -> Error {
+fn sealed(shared: &Shared, ctx: &Context, error: Error) -> Error {
     match mark(shared, ctx) {
         Mark::NotRun => error.with_delivery(Delivery::Rejected),
         Mark::Passed => {
@@ -186,7 +186,6 @@ fn sealed(shared: &Shared, ctx: &Context, error: Error, rescopes: bool) -> Error
             let delivery = error.delivery().max(ctx.passed());
             error.with_delivery(delivery)
         }
-        Mark::Ran if rescopes => rescope(error).with_delivery(Delivery::Processed),
         Mark::Ran => error.with_delivery(Delivery::Processed),
     }
 }

@@ -20,6 +20,7 @@ pub use handle::Handle;
 pub use rescope::rescope;
 
 pub(crate) use ledger::{InFlight, Ledger};
+pub(crate) use rescope::own;
 
 /// The server side's rules for every request: routes, admission, deadlines, panics, drain.
 ///

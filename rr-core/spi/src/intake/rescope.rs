@@ -1,17 +1,28 @@
 //! What a failed call further down amounts to, one hop further up.
 
 use crate::error::{Code, Error, Origin, RetryHint};
+use crate::response::Response;
+
+/// Turns what a handler returned into its own answer: errors are re-scoped, and what another
+/// responder said of duplicates does not hold for this one.
+pub(crate) fn own(outcome: Result<Response, Error>) -> Result<Response, Error> {
+    match outcome {
+        Ok(response) => Ok(response.with_dedup(None)),
+        Err(error) => Err(rescope(error)),
+    }
+}
 
 /// Turns the failure of a call further down into an error of the handler that made the call.
 ///
 /// The handler ran, so the error says `Processed`. Deadline, cancellation, exhaustion and
 /// unavailability keep their code; everything else is `Internal` one hop up. Message, details,
 /// headers and reason stay behind, unless the handler called [`Error::expose`], which lets the
-/// text pass. Of the retry hint only `Never` goes on. A handler's own error is left alone.
+/// text pass. Of the retry hint only `Never` goes on. A handler's own error is left alone, but for
+/// what it says of duplicates, which is not a handler's to say.
 #[must_use]
 pub fn rescope(error: Error) -> Error {
     if !error.is_failure() {
-        return error;
+        return error.with_dedup(None);
     }
     let code = match error.code() {
         kept @ (Code::DeadlineExceeded
@@ -47,6 +58,7 @@ mod tests {
     use super::*;
     use crate::error::{Delivery, Detail, Reason};
     use crate::headers::Headers;
+    use crate::idempotency::Dedup;
 
     fn downstream(code: Code, retry: RetryHint) -> Error {
         let mut headers = Headers::new();
@@ -75,6 +87,16 @@ mod tests {
         let error = rescope(downstream(Code::NotFound, after).expose());
         assert_eq!((error.code(), error.retry()), (Code::Internal, RetryHint::Unset));
         assert_eq!(error.message(), "secret text");
+    }
+
+    #[test]
+    fn what_another_responder_said_of_duplicates_stays_behind() {
+        let response = Response::new("").with_dedup(Dedup::On);
+        assert_eq!(own(Ok(response)).unwrap().dedup(), None);
+        for error in [Error::new(Code::Aborted, ""), downstream(Code::Aborted, RetryHint::Unset)] {
+            let error = own(Err(error.with_dedup(Dedup::Replayed))).unwrap_err();
+            assert_eq!(error.dedup(), None);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::error_document::{ErrorDocument, decode_retry, encode_retry, wire_delivery};
-use super::{RR_CODE, RR_DELIVERY, RR_REASON, RR_RETRY_AFTER_MS};
+use super::{RR_CODE, RR_DEDUP, RR_DELIVERY, RR_REASON, RR_RETRY_AFTER_MS, decode_dedup};
 use crate::error::{Code, Delivery, Error, Origin, Reason, RetryHint};
 use crate::headers::Headers;
 
@@ -23,6 +23,9 @@ impl ErrorHeaders {
         headers.push((RR_DELIVERY, wire_delivery(error).to_owned()));
         if let Some(millis) = encode_retry(error.retry()) {
             headers.push((RR_RETRY_AFTER_MS, millis.to_string()));
+        }
+        if let Some(dedup) = error.dedup() {
+            headers.push((RR_DEDUP, dedup.as_str().to_owned()));
         }
         Self(headers)
     }
@@ -47,6 +50,8 @@ pub struct ErrorReply<'a> {
     pub delivery: Vec<&'a str>,
     /// Every value of `rr-retry-after-ms`. Repeated, it is never.
     pub retry_after_ms: Vec<&'a str>,
+    /// Every value of `rr-dedup`. It is no error header: successes have it too.
+    pub dedup: Vec<&'a str>,
     /// The application's headers.
     pub headers: Headers,
     /// The body.
@@ -70,6 +75,11 @@ impl ErrorReply<'_> {
     /// two sources disagree on the delivery, the one nearer to having run holds: the other may be
     /// a mistake.
     pub fn decode(self, fallback: impl FnOnce() -> Error) -> Error {
+        let dedup = decode_dedup(self.dedup.iter().copied());
+        self.decode_error(fallback).with_dedup(dedup)
+    }
+
+    fn decode_error(self, fallback: impl FnOnce() -> Error) -> Error {
         let is_ours = self.is_ours();
         let document = ErrorDocument::decode(&self.body);
         let stated = match self.delivery[..] {
@@ -148,7 +158,8 @@ mod tests {
     #[test]
     fn an_error_round_trips_by_headers_and_body() {
         let sent = Error::failure(Code::NotFound, Delivery::Processed, Reason::APP, "no order")
-            .with_detail(crate::Detail::new("t.T", "v"));
+            .with_detail(crate::Detail::new("t.T", "v"))
+            .with_dedup(crate::Dedup::Replayed);
         let headers = ErrorHeaders::of(&sent);
         let value = |name| headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value);
         let reply = ErrorReply {
@@ -156,6 +167,7 @@ mod tests {
             reason: value(RR_REASON).into_iter().collect(),
             delivery: value(RR_DELIVERY).into_iter().collect(),
             retry_after_ms: value(RR_RETRY_AFTER_MS).into_iter().collect(),
+            dedup: value(RR_DEDUP).into_iter().collect(),
             headers: Headers::new(),
             body: ErrorDocument::encode(&sent),
         };
@@ -163,7 +175,7 @@ mod tests {
         assert_eq!((read.code(), read.delivery()), (sent.code(), sent.delivery()));
         assert_eq!((read.reason(), read.message()), (sent.reason(), sent.message()));
         assert_eq!((read.details(), read.retry()), (sent.details(), RetryHint::Never));
-        assert_eq!(read.origin(), Origin::Peer);
+        assert_eq!((read.origin(), read.dedup()), (Origin::Peer, sent.dedup()));
     }
 
     #[test]

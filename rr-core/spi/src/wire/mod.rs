@@ -1,6 +1,7 @@
 //! The encoding that all transports share (WIRE): pure functions, no IO.
 
 mod call_header;
+mod dedup;
 mod error_document;
 mod error_reply;
 mod idempotency_key;
@@ -8,6 +9,7 @@ mod reply_head;
 mod request_head;
 
 pub use call_header::CallHeader;
+pub use dedup::decode_dedup;
 pub use error_document::ErrorDocument;
 pub use error_reply::{ErrorHeaders, ErrorReply};
 pub use idempotency_key::{decode_idempotency_key, encode_idempotency_key};

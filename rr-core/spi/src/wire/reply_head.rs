@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::error_reply::ErrorReply;
-use super::{RR_CODE, RR_DELIVERY, RR_REASON, RR_RETRY_AFTER_MS};
+use super::{RR_CODE, RR_DEDUP, RR_DELIVERY, RR_REASON, RR_RETRY_AFTER_MS, decode_dedup};
 use crate::error::{Code, Delivery, Error, Origin, Reason};
 use crate::headers::{Headers, Received};
 use crate::response::Response;
@@ -35,6 +35,7 @@ pub struct ReplyHead {
     reason: Vec<String>,
     delivery: Vec<String>,
     retry_after_ms: Vec<String>,
+    dedup: Vec<String>,
     over_limit: bool,
 }
 
@@ -52,6 +53,8 @@ impl ReplyHead {
             &mut self.delivery
         } else if is(RR_RETRY_AFTER_MS) {
             &mut self.retry_after_ms
+        } else if is(RR_DEDUP) {
+            &mut self.dedup
         } else {
             self.over_limit |= self.headers.receive(name, value) == Received::OverLimit;
             return;
@@ -69,10 +72,11 @@ impl ReplyHead {
     /// The error that the reply carries, `Unknown` when its code is none of those that are known;
     /// `Internal`, processed, `bad-response`, when it has too many headers.
     pub fn outcome(self, body: Bytes) -> Result<Response, Error> {
-        let Self { headers, code, reason, delivery, retry_after_ms, over_limit } = self;
-        let [code, reason, delivery, retry_after_ms] = [&code, &reason, &delivery, &retry_after_ms]
-            .map(|values| values.iter().map(String::as_str).collect());
-        let reply = ErrorReply { code, reason, delivery, retry_after_ms, headers, body };
+        let Self { headers, code, reason, delivery, retry_after_ms, dedup, over_limit } = self;
+        let [code, reason, delivery, retry_after_ms, dedup] =
+            [&code, &reason, &delivery, &retry_after_ms, &dedup]
+                .map(|values| values.iter().map(String::as_str).collect());
+        let reply = ErrorReply { code, reason, delivery, retry_after_ms, dedup, headers, body };
         if reply.is_ours() {
             return Err(reply.decode(|| {
                 let text = "an error with a code that is not known here";
@@ -85,7 +89,8 @@ impl ReplyHead {
             let (code, reason) = (Code::Internal, Reason::BAD_RESPONSE);
             return Err(Error::failure(code, Delivery::Processed, reason, text));
         }
-        Ok(Response::new(reply.body).with_headers(reply.headers))
+        let dedup = decode_dedup(reply.dedup);
+        Ok(Response::new(reply.body).with_headers(reply.headers).with_dedup(dedup))
     }
 }
 
@@ -97,6 +102,7 @@ mod tests {
 
     use super::*;
     use crate::error::RetryHint;
+    use crate::idempotency::Dedup;
     use crate::wire::{ErrorDocument, ErrorHeaders};
 
     fn read(headers: &[(&str, &str)], body: &'static str) -> Result<Response, Error> {
@@ -111,7 +117,7 @@ mod tests {
     fn a_success_keeps_its_headers() {
         let response = read(&[("X-Shop", "berlin"), ("rr-dedup", "on")], "b").unwrap();
         assert_eq!((response.headers.get("x-shop"), response.headers.len()), (Some("berlin"), 1));
-        assert_eq!(response.body, "b");
+        assert_eq!((&*response.body, response.dedup()), (&b"b"[..], Some(Dedup::On)));
     }
 
     #[test]

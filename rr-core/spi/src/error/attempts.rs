@@ -1,0 +1,202 @@
+//! What the attempts of a call did: the account that a failed call carries.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::{Code, Delivery, Error, Reason};
+
+/// What a retry layer decided after an attempt failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RetryVerdict {
+    /// Sent again at once as the same attempt, since the handler provably did not run.
+    Resend,
+    /// Tried again after this long.
+    Again(Duration),
+    /// Given up: an error like this one is not tried again.
+    Final,
+    /// Given up: the error says that trying again is useless or harmful.
+    Never,
+    /// Given up: the handler may have run, and the request must not run twice.
+    NotIdempotent,
+    /// Given up: no more attempts are allowed.
+    AttemptsSpent,
+    /// Given up: the budget for retries is spent.
+    BudgetSpent,
+    /// Given up: another attempt would not be done within the deadline.
+    NoTimeLeft,
+    /// Given up: the call itself ended, by its deadline or because it was cancelled.
+    CallEnded,
+}
+
+impl RetryVerdict {
+    /// Tells whether another attempt followed.
+    #[must_use]
+    pub const fn goes_on(self) -> bool {
+        matches!(self, Self::Resend | Self::Again(_))
+    }
+}
+
+impl fmt::Display for RetryVerdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Resend => "sent again at once",
+            Self::Again(delay) => return write!(f, "tried again after {delay:.1?}"),
+            Self::Final => "given up: such an error is final",
+            Self::Never => "given up: the error says never",
+            Self::NotIdempotent => {
+                "given up: the handler may have run, and the request is not known to be idempotent"
+            }
+            Self::AttemptsSpent => "given up: that was the last attempt allowed",
+            Self::BudgetSpent => "given up: the retry budget is spent",
+            Self::NoTimeLeft => "given up: too little time was left for another attempt",
+            Self::CallEnded => "given up: the call ended",
+        })
+    }
+}
+
+/// What one attempt of a call did, for the account of a call that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AttemptRecord {
+    /// The code that the attempt ended with.
+    pub code: Code,
+    /// Whether the handler may have run in this attempt.
+    pub delivery: Delivery,
+    /// The reason token, when there was one.
+    pub reason: Option<Reason>,
+    /// How long the attempt took.
+    pub elapsed: Duration,
+    /// What was decided after it; `None` when no retry layer did.
+    pub verdict: Option<RetryVerdict>,
+}
+
+impl AttemptRecord {
+    /// Records how an attempt failed.
+    #[must_use]
+    pub fn of(error: &Error, elapsed: Duration) -> Self {
+        Self {
+            code: error.code(),
+            delivery: error.delivery(),
+            reason: error.reason().cloned(),
+            elapsed,
+            verdict: None,
+        }
+    }
+
+    /// Adds what was decided after the attempt.
+    #[must_use]
+    pub fn with_verdict(mut self, verdict: RetryVerdict) -> Self {
+        self.verdict = Some(verdict);
+        self
+    }
+}
+
+impl fmt::Display for AttemptRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.code)?;
+        if let Some(reason) = &self.reason {
+            write!(f, "/{reason}")?;
+        }
+        write!(f, " ({}) in {:.1?}", self.delivery.as_str(), self.elapsed)?;
+        match self.verdict {
+            Some(verdict) => write!(f, "; {verdict}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Error {
+    /// Replaces what each attempt did, oldest first.
+    ///
+    /// The delivery is from then on the worst of all of them: a run that may have happened is not
+    /// undone by another that did not.
+    #[must_use]
+    pub fn with_attempts(mut self, attempts: Vec<AttemptRecord>) -> Self {
+        let worst = attempts.iter().map(|attempt| attempt.delivery).max();
+        self.0.delivery = self.0.delivery.max(worst.unwrap_or(self.0.delivery));
+        self.0.attempts = attempts;
+        self
+    }
+
+    /// Returns the error with a line for each attempt, for people to read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use rr_spi::{AttemptRecord, Code, Delivery, Error, Reason, RetryVerdict};
+    ///
+    /// let reason = Reason::OVERLOADED;
+    /// let error = Error::failure(Code::ResourceExhausted, Delivery::Rejected, reason, "full");
+    /// let first = AttemptRecord::of(&error, Duration::from_millis(2))
+    ///     .with_verdict(RetryVerdict::Again(Duration::from_millis(640)));
+    /// let second = AttemptRecord::of(&error, Duration::from_millis(3))
+    ///     .with_verdict(RetryVerdict::BudgetSpent);
+    /// assert_eq!(
+    ///     error.with_attempts(vec![first, second]).account().to_string(),
+    ///     "resource_exhausted/overloaded (rejected): full\n  \
+    ///      attempt 1: resource_exhausted/overloaded (rejected) in 2.0ms; tried again after 640.0ms\n  \
+    ///      attempt 2: resource_exhausted/overloaded (rejected) in 3.0ms; given up: the retry budget is spent",
+    /// );
+    /// ```
+    #[must_use]
+    pub fn account(&self) -> impl fmt::Display {
+        Account(self)
+    }
+}
+
+/// An error with its attempts; see [`Error::account`].
+struct Account<'a>(&'a Error);
+
+impl fmt::Display for Account<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let (mut number, mut again) = (1, "");
+        for attempt in self.0.attempts() {
+            write!(f, "\n  attempt {number}{again}: {attempt}")?;
+            // What is sent again at once is the same attempt.
+            again = if attempt.verdict == Some(RetryVerdict::Resend) { " again" } else { "" };
+            number += u32::from(again.is_empty());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(delivery: Delivery) -> Error {
+        Error::failure(Code::Unavailable, delivery, None, "away")
+    }
+
+    #[test]
+    fn one_attempt_that_may_have_run_is_not_undone_by_a_later_one_that_did_not() {
+        let first = AttemptRecord::of(&failed(Delivery::Unknown), Duration::ZERO);
+        let error = failed(Delivery::NotSent).with_attempts(vec![first]);
+        assert_eq!(error.delivery(), Delivery::Unknown);
+        let first = AttemptRecord::of(&failed(Delivery::Rejected), Duration::ZERO);
+        let error = failed(Delivery::Processed).with_attempts(vec![first]);
+        assert_eq!(error.delivery(), Delivery::Processed);
+        assert_eq!(failed(Delivery::NotSent).with_attempts(vec![]).delivery(), Delivery::NotSent);
+    }
+
+    #[test]
+    fn what_is_sent_again_at_once_keeps_its_number() {
+        let record = |verdict| {
+            AttemptRecord::of(&failed(Delivery::NotSent), Duration::from_micros(1500))
+                .with_verdict(verdict)
+        };
+        let attempts = vec![
+            record(RetryVerdict::Resend),
+            record(RetryVerdict::Again(Duration::from_millis(20))),
+            record(RetryVerdict::AttemptsSpent),
+        ];
+        let account = failed(Delivery::NotSent).with_attempts(attempts).account().to_string();
+        let numbers: Vec<_> =
+            account.lines().skip(1).filter_map(|line| line.split_once(':')).map(|l| l.0).collect();
+        assert_eq!(numbers, ["  attempt 1", "  attempt 1 again", "  attempt 2"], "{account}");
+        assert!(account.contains("unavailable (not_sent) in 1.5ms; sent again at once"));
+    }
+}

@@ -1,0 +1,327 @@
+//! How many retries all calls to one destination may make together.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rr_spi::duration;
+use serde::Deserialize;
+use tokio::time::Instant;
+
+/// Parts of the window; what happened in the oldest is forgotten as a whole.
+const SLICES: usize = 10;
+
+/// What one call deposits is a number of percent; what one retry withdraws is all of them.
+const COST: u64 = 100;
+
+/// Bounds of the window: shorter, it forgets calls before their retries come; longer, it spends
+/// what a busy minute saved on an outage.
+const WINDOW_MIN: Duration = Duration::from_secs(1);
+const WINDOW_MAX: Duration = Duration::from_secs(60);
+
+/// How many retries are allowed for how many calls.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct RetryBudgetConfig {
+    /// Retries per 100 calls. Default 20; 0 leaves only the floor.
+    pub percent: u32,
+    /// Retries per second that are allowed however few calls there are. Default 10; 0 leaves only
+    /// the percentage, and with both 0 nothing is retried.
+    pub floor_per_second: u32,
+    /// How long calls are remembered. Default 10 s; at least 1 s and at most 60 s is used.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub window: Duration,
+}
+
+impl Default for RetryBudgetConfig {
+    fn default() -> Self {
+        Self { percent: 20, floor_per_second: 10, window: Duration::from_secs(10) }
+    }
+}
+
+impl RetryBudgetConfig {
+    /// Replaces the retries per 100 calls.
+    #[must_use]
+    pub fn with_percent(mut self, percent: u32) -> Self {
+        self.percent = percent;
+        self
+    }
+
+    /// Replaces the retries per second that are always allowed.
+    #[must_use]
+    pub fn with_floor_per_second(mut self, retries: u32) -> Self {
+        self.floor_per_second = retries;
+        self
+    }
+
+    /// Replaces how long calls are remembered.
+    #[must_use]
+    pub fn with_window(mut self, window: Duration) -> Self {
+        self.window = window;
+        self
+    }
+}
+
+/// How many retries all calls to one destination may make together: by default one for every
+/// five calls of the last 10 s, and 10 per second besides.
+///
+/// It keeps retries from turning an outage into a flood: when every call fails, the destination
+/// sees 1.2 times the calls and not three times. One budget belongs to one destination. Clones
+/// share it, so that whatever sends more than the caller asked for draws on the same one.
+///
+/// # Examples
+///
+/// ```
+/// use rr_core::{RetryBudget, RetryBudgetConfig};
+///
+/// let config = RetryBudgetConfig::default().with_percent(50).with_floor_per_second(0);
+/// let budget = RetryBudget::with_config(&config);
+/// let shared = budget.clone();
+/// budget.deposit();
+/// assert!(!shared.withdraw(), "half of a retry is none");
+/// budget.deposit();
+/// assert!(shared.withdraw());
+/// ```
+#[derive(Clone)]
+pub struct RetryBudget(Arc<Mutex<Ledger>>);
+
+impl RetryBudget {
+    /// Makes a budget with the default rates.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_config(&RetryBudgetConfig::default())
+    }
+
+    /// Makes a budget with the given rates.
+    #[must_use]
+    pub fn with_config(config: &RetryBudgetConfig) -> Self {
+        Self(Arc::new(Mutex::new(Ledger::new(config))))
+    }
+
+    /// Counts a call; the retries of a call are not calls.
+    pub fn deposit(&self) {
+        self.deposit_at(Instant::now());
+    }
+
+    /// Takes one retry out and tells whether there was one left. It never waits.
+    #[must_use]
+    pub fn withdraw(&self) -> bool {
+        self.withdraw_at(Instant::now())
+    }
+
+    /// Returns how many retries are left at this moment.
+    #[must_use]
+    pub fn balance(&self) -> u64 {
+        self.ledger().balance(Instant::now()) / COST
+    }
+
+    pub(super) fn deposit_at(&self, now: Instant) {
+        self.ledger().deposit(now);
+    }
+
+    pub(super) fn withdraw_at(&self, now: Instant) -> bool {
+        self.ledger().withdraw(now)
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        // A panic cannot leave the counts half-changed: nothing foreign runs under the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for RetryBudget {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for RetryBudget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ledger = self.ledger();
+        f.debug_struct("RetryBudget")
+            .field("percent", &ledger.percent)
+            .field("reserve", &(ledger.reserve / COST))
+            .finish_non_exhaustive()
+    }
+}
+
+/// Calls and retries of the window: the budget as a pure function of the times it is given.
+struct Ledger {
+    percent: u64,
+    /// What the floor amounts to in one window, in percent.
+    reserve: u64,
+    slice: Duration,
+    slices: [Slice; SLICES],
+    sum: Slice,
+    /// The part that is filled now, and when it is over.
+    at: usize,
+    ends: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Slice {
+    calls: u64,
+    retries: u64,
+}
+
+impl Ledger {
+    fn new(config: &RetryBudgetConfig) -> Self {
+        let window = config.window.clamp(WINDOW_MIN, WINDOW_MAX);
+        let millis = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            percent: config.percent.into(),
+            reserve: u64::from(config.floor_per_second) * millis * COST / 1000,
+            slice: window / SLICES as u32,
+            slices: [Slice::default(); SLICES],
+            sum: Slice::default(),
+            at: 0,
+            ends: None,
+        }
+    }
+
+    fn deposit(&mut self, now: Instant) {
+        self.roll(now);
+        self.slices[self.at].calls += 1;
+        self.sum.calls += 1;
+    }
+
+    fn withdraw(&mut self, now: Instant) -> bool {
+        let enough = self.balance(now) >= COST;
+        if enough {
+            self.slices[self.at].retries += 1;
+            self.sum.retries += 1;
+        }
+        enough
+    }
+
+    /// Returns what is left, in percent of a retry.
+    fn balance(&mut self, now: Instant) -> u64 {
+        self.roll(now);
+        let earned = self.sum.calls.saturating_mul(self.percent).saturating_add(self.reserve);
+        // Calls leave the window before the retries that they paid for: then nothing is left.
+        earned.saturating_sub(self.sum.retries * COST)
+    }
+
+    /// Forgets what has left the window.
+    fn roll(&mut self, now: Instant) {
+        let ends = *self.ends.get_or_insert(now + self.slice);
+        if now < ends {
+            return;
+        }
+        let mut next = ends;
+        for _ in 0..SLICES {
+            self.at = (self.at + 1) % SLICES;
+            let gone = std::mem::take(&mut self.slices[self.at]);
+            self.sum.calls -= gone.calls;
+            self.sum.retries -= gone.retries;
+            next += self.slice;
+            if next > now {
+                break;
+            }
+        }
+        // After a long silence the parts start anew from here.
+        self.ends = Some(if next > now { next } else { now + self.slice });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn ledger(percent: u32, floor: u32, window: Duration) -> Ledger {
+        let config = RetryBudgetConfig { percent, floor_per_second: floor, window };
+        Ledger::new(&config)
+    }
+
+    fn withdrawn(ledger: &mut Ledger, now: Instant) -> u32 {
+        let mut count = 0;
+        while ledger.withdraw(now) {
+            count += 1;
+        }
+        count
+    }
+
+    #[test]
+    fn retries_are_a_part_of_the_calls_and_no_more() {
+        let (mut ledger, now) = (ledger(20, 0, ms(10_000)), Instant::now());
+        for _ in 0..104 {
+            ledger.deposit(now);
+        }
+        assert_eq!(withdrawn(&mut ledger, now), 20);
+        ledger.deposit(now);
+        assert_eq!(withdrawn(&mut ledger, now), 1);
+    }
+
+    #[test]
+    fn what_left_the_window_pays_for_nothing() {
+        let (mut ledger, start) = (ledger(100, 0, ms(10_000)), Instant::now());
+        for second in 0..10 {
+            ledger.deposit(start + ms(second * 1000));
+        }
+        assert_eq!(ledger.balance(start + ms(9999)), 10 * COST);
+        assert_eq!(ledger.balance(start + ms(10_000)), 9 * COST);
+        assert_eq!(ledger.balance(start + ms(15_500)), 4 * COST);
+        assert_eq!(ledger.balance(start + ms(19_000)), 0);
+        assert_eq!(ledger.balance(start + ms(900_000)), 0);
+    }
+
+    #[test]
+    fn the_floor_comes_back_as_its_retries_leave_the_window() {
+        let (mut ledger, start) = (ledger(0, 10, ms(1000)), Instant::now());
+        assert_eq!(withdrawn(&mut ledger, start), 10);
+        assert_eq!(withdrawn(&mut ledger, start + ms(999)), 0);
+        assert_eq!(withdrawn(&mut ledger, start + ms(1000)), 10);
+    }
+
+    /// What happens at a moment: that many milliseconds later, a call or the wish for a retry.
+    fn schedule() -> impl Strategy<Value = Vec<(u64, bool)>> {
+        let pause = prop_oneof![8 => 0_u64..20, 2 => 0_u64..1500, 1 => 0_u64..40_000];
+        prop::collection::vec((pause, any::<bool>()), 0..400)
+    }
+
+    proptest! {
+        /// At each retry, those of the window are paid for by its calls and the floor.
+        #[test]
+        fn the_budget_holds_over_any_schedule(
+            schedule in schedule(), percent in 0_u32..150, floor in 0_u32..5,
+        ) {
+            let window = ms(10_000);
+            let mut ledger = ledger(percent, floor, window);
+            let start = Instant::now();
+            let (mut now, mut calls, mut retries) = (start, VecDeque::new(), VecDeque::new());
+            let mut made = (0_u64, 0_u64);
+            for (pause, is_call) in schedule {
+                now += ms(pause);
+                if is_call {
+                    ledger.deposit(now);
+                    calls.push_back(now);
+                    made.0 += 1;
+                    continue;
+                }
+                if !ledger.withdraw(now) {
+                    continue;
+                }
+                retries.push_back(now);
+                made.1 += 1;
+                calls.retain(|at| now.duration_since(*at) <= window);
+                // The part that is filled now may have just begun, so nine are sure to count.
+                retries.retain(|at| now.duration_since(*at) < window * 9 / 10);
+                let earned = calls.len() as u64 * u64::from(percent)
+                    + u64::from(floor) * 10 * COST;
+                prop_assert!(retries.len() as u64 * COST <= earned);
+            }
+            let windows = now.duration_since(start).as_millis() as u64 / 10_000 + 1;
+            let earned = made.0 * u64::from(percent) + windows * u64::from(floor) * 10 * COST;
+            prop_assert!(made.1 * COST <= earned, "{made:?} in {windows} windows");
+        }
+    }
+}

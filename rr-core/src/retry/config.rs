@@ -1,0 +1,158 @@
+//! What can be set of a retry layer.
+
+use std::time::Duration;
+
+use rr_spi::duration;
+use serde::Deserialize;
+
+use super::budget::RetryBudgetConfig;
+
+/// Most attempts of one call, whatever a configuration says (gRFC A6 has the same ceiling).
+const ATTEMPTS_CEILING: u32 = 5;
+
+/// How often, how fast and how long a call is tried again.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use rr_core::RetryConfig;
+///
+/// let config = RetryConfig::default()
+///     .with_attempts_max(4)
+///     .with_attempt_timeout(Duration::from_millis(300));
+/// assert_eq!(config.backoff_base, Duration::from_millis(50));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct RetryConfig {
+    /// Most attempts of one call, the first included. Default 3; 0 counts as 1, more than 5 as 5.
+    /// What is sent again at once, because it provably did not run, is not counted.
+    pub attempts_max: u32,
+    /// Time for one attempt of a call that may run twice; others have all the time there is.
+    /// Default 0: an attempt has all the time that is left of the call.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub attempt_timeout: Duration,
+    /// Longest first pause; each further one may be twice as long. Default 50 ms; 0 never pauses.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub backoff_base: Duration,
+    /// Longest first pause after `ResourceExhausted`. Default 1 s; 0 never pauses.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub backoff_base_throttled: Duration,
+    /// Longest pause of all, but for one that the peer asks for. Default 2 s; 0 never pauses.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub backoff_max: Duration,
+    /// Whether the destination is known to deduplicate keyed requests, which makes them
+    /// idempotent. Default false: it is learned, target by target, from replies that say so.
+    pub deduplicates: bool,
+    /// Whether `Internal`, `Unknown` and `DataLoss` are retried where the handler may have run and
+    /// the request is idempotent. Default false: they are bugs more often than accidents.
+    pub retries_internal: bool,
+    /// How many retries all calls together may make.
+    pub budget: RetryBudgetConfig,
+}
+
+impl Default for RetryConfig {
+    fn default() -> Self {
+        Self {
+            attempts_max: 3,
+            attempt_timeout: Duration::ZERO,
+            backoff_base: Duration::from_millis(50),
+            backoff_base_throttled: Duration::from_secs(1),
+            backoff_max: Duration::from_secs(2),
+            deduplicates: false,
+            retries_internal: false,
+            budget: RetryBudgetConfig::default(),
+        }
+    }
+}
+
+impl RetryConfig {
+    /// Replaces the most attempts of one call.
+    #[must_use]
+    pub fn with_attempts_max(mut self, attempts: u32) -> Self {
+        self.attempts_max = attempts;
+        self
+    }
+
+    /// Replaces the time for one attempt.
+    #[must_use]
+    pub fn with_attempt_timeout(mut self, timeout: Duration) -> Self {
+        self.attempt_timeout = timeout;
+        self
+    }
+
+    /// Replaces the longest first pause.
+    #[must_use]
+    pub fn with_backoff_base(mut self, pause: Duration) -> Self {
+        self.backoff_base = pause;
+        self
+    }
+
+    /// Replaces the longest first pause after `ResourceExhausted`.
+    #[must_use]
+    pub fn with_backoff_base_throttled(mut self, pause: Duration) -> Self {
+        self.backoff_base_throttled = pause;
+        self
+    }
+
+    /// Replaces the longest pause of all.
+    #[must_use]
+    pub fn with_backoff_max(mut self, pause: Duration) -> Self {
+        self.backoff_max = pause;
+        self
+    }
+
+    /// Replaces whether the destination is known to deduplicate keyed requests.
+    #[must_use]
+    pub fn with_deduplicates(mut self, deduplicates: bool) -> Self {
+        self.deduplicates = deduplicates;
+        self
+    }
+
+    /// Replaces whether `Internal`, `Unknown` and `DataLoss` are retried.
+    #[must_use]
+    pub fn with_retries_internal(mut self, retries_internal: bool) -> Self {
+        self.retries_internal = retries_internal;
+        self
+    }
+
+    /// Replaces how many retries all calls together may make.
+    #[must_use]
+    pub fn with_budget(mut self, budget: RetryBudgetConfig) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// Returns the most attempts of one call, the ceiling applied.
+    pub(super) fn attempts(&self) -> u32 {
+        self.attempts_max.clamp(1, ATTEMPTS_CEILING)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_have_a_ceiling_and_a_floor() {
+        for (set, used) in [(0, 1), (1, 1), (5, 5), (6, 5), (u32::MAX, 5)] {
+            assert_eq!(RetryConfig::default().with_attempts_max(set).attempts(), used);
+        }
+    }
+
+    #[cfg(feature = "json")]
+    #[test]
+    fn configurations_are_read_from_text_and_unknown_fields_refused() {
+        let text = r#"{"attempts_max": 4, "attempt_timeout": "250ms", "budget": {"percent": 10}}"#;
+        let config: RetryConfig = serde_json::from_str(text).unwrap();
+        let expected = RetryConfig::default()
+            .with_attempts_max(4)
+            .with_attempt_timeout(Duration::from_millis(250))
+            .with_budget(RetryBudgetConfig::default().with_percent(10));
+        assert_eq!(config, expected);
+        assert!(serde_json::from_str::<RetryConfig>(r#"{"attempts": 4}"#).is_err());
+        assert!(serde_json::from_str::<RetryConfig>(r#"{"backoff_max": 4}"#).is_err());
+    }
+}

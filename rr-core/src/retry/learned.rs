@@ -1,0 +1,90 @@
+//! Which targets are known to deduplicate keyed requests.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rr_spi::{Delivery, Error, Idempotency, Origin, Request, Response, Target};
+
+/// Most targets that are remembered; those learned later are not, and their keyed requests are
+/// retried only where they provably did not run.
+const TARGETS_MAX: usize = 1024;
+
+/// The targets whose last answer to a keyed request said that duplicates are suppressed.
+#[derive(Debug, Default)]
+pub(super) struct Learned(Mutex<BTreeSet<String>>);
+
+impl Learned {
+    pub(super) fn knows(&self, target: &Target) -> bool {
+        self.lock().contains(target.as_str())
+    }
+
+    /// Takes in what an answer says.
+    pub(super) fn hear(&self, request: &Request, answer: Result<&Response, &Error>) {
+        if !matches!(request.idempotency, Idempotency::Keyed(_)) {
+            return;
+        }
+        let target = request.target.as_str();
+        let answered = match answer {
+            Ok(_) => true,
+            Err(error) => error.delivery() == Delivery::Processed && error.origin() == Origin::Peer,
+        };
+        let mut targets = self.lock();
+        if answer.map_or_else(Error::dedup, Response::dedup).is_some() {
+            if targets.len() < TARGETS_MAX && !targets.contains(target) {
+                targets.insert(target.to_owned());
+            }
+        } else if answered {
+            // One that suppressed duplicates would have said so: it is another one now.
+            targets.remove(target);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        // A panic cannot leave the set half-changed: nothing foreign runs under the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rr_spi::{Code, Dedup, IdempotencyKey};
+
+    use super::*;
+
+    fn keyed(target: &str) -> Request {
+        let key = IdempotencyKey::new("key").unwrap();
+        let target = Target::parse(target).unwrap();
+        Request::new(target, "").with_idempotency(Idempotency::Keyed(key))
+    }
+
+    #[test]
+    fn what_was_learned_is_bounded_and_by_target() {
+        let learned = Learned::default();
+        let request = |n: usize| keyed(&format!("orders.place{n}"));
+        let says = Response::new("").with_dedup(Dedup::On);
+        for n in 0..=TARGETS_MAX {
+            learned.hear(&request(n), Ok(&says));
+        }
+        let knows = |n| learned.knows(&request(n).target);
+        assert!(knows(0) && knows(TARGETS_MAX - 1) && !knows(TARGETS_MAX));
+    }
+
+    #[test]
+    fn an_answer_that_says_nothing_takes_it_back_and_a_failure_does_not() {
+        let learned = Learned::default();
+        let request = keyed("orders.place");
+        let knows = || learned.knows(&request.target);
+        let answer = Error::failure(Code::Unavailable, Delivery::Processed, None, "")
+            .with_origin(Origin::Peer);
+        learned.hear(&request, Err(&answer.clone().with_dedup(Dedup::Replayed)));
+        assert!(knows());
+        let lost = Error::failure(Code::Unavailable, Delivery::Unknown, None, "");
+        learned.hear(&request, Err(&lost));
+        assert!(knows());
+        let other = Request::new(request.target.clone(), "");
+        learned.hear(&other, Ok(&Response::new("")));
+        assert!(knows(), "only answers to keyed requests tell");
+        learned.hear(&request, Err(&answer));
+        assert!(!knows());
+    }
+}
