@@ -36,6 +36,7 @@
 //! | bound a call in time, or cancel it | [`Context`] |
 //! | know what went wrong, and whether the handler ran | [`Error`], [`Code`], [`Delivery`] |
 //! | wrap calls on either side | [`Stack`], [`Middleware`], [`Router::with`] |
+//! | run a request with an idempotency key once | [`dedup`] |
 //! | answer by calling on, without claiming the call | [`Forward`] |
 //! | call routes in this process, without IO | [`Local`] |
 //! | write a transport | [`Attempt`], [`Intake`], [`Server`], [`wire`] |
@@ -58,6 +59,7 @@ mod call;
 mod client;
 #[cfg(feature = "json")]
 mod codec;
+pub mod dedup;
 mod error;
 mod forward;
 mod local;
