@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "tests and what they share")]
 
 mod duplicates;
+mod properties;
 mod stores;
 mod support;
