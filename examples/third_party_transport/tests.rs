@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use rr_spi::{Attempt, Bytes, Context, Error, Idempotency, Request, Target};
+use rr_spi::{Attempt, Bytes, Code, Context, Dedup, Error, Idempotency, Request, Response, Target};
 use rr_testkit::conformance::{Card, check_cards};
 
 use crate::{harness, wire};
@@ -29,6 +29,15 @@ fn a_message_that_breaks_off_anywhere_is_refused() -> Result<(), Error> {
         assert!(wire::read_request(message.slice(..end)).is_err(), "{end}");
     }
     Ok(())
+}
+
+#[test]
+fn what_is_said_of_duplicates_crosses_the_wire() {
+    let read = |outcome| wire::read_reply(Bytes::from(wire::write_reply(&outcome)).slice(5..));
+    let response = Response::new("x").with_dedup(Dedup::On);
+    assert_eq!(read(Ok(response.clone())).ok(), Some(response));
+    let error = Error::new(Code::NotFound, "").with_dedup(Dedup::Replayed);
+    assert_eq!(read(Err(error)).map_err(|error| error.dedup()), Err(Some(Dedup::Replayed)));
 }
 
 #[test]

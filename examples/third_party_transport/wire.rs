@@ -6,7 +6,7 @@
 
 use std::io;
 
-use rr_spi::wire::{ErrorDocument, ErrorHeaders, ReplyHead, RequestHead, RequestHeaders};
+use rr_spi::wire::{ErrorDocument, ErrorHeaders, RR_DEDUP, ReplyHead, RequestHead, RequestHeaders};
 use rr_spi::{Attempt, Bytes, Code, Delivery, Error, Reason, Request, Response, Target};
 use tokio::io::{AsyncReadExt, copy, sink};
 use tokio::net::TcpStream;
@@ -66,7 +66,11 @@ pub(crate) fn write_reply(outcome: &Result<Response, Error>) -> Vec<u8> {
         Ok(response) => (ErrorHeaders::default(), &response.headers, response.body.clone()),
         Err(error) => (ErrorHeaders::of(error), error.headers(), ErrorDocument::encode(error)),
     };
-    let ours = ours.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
+    // An error says it among its own headers.
+    let dedup = outcome.as_ref().ok().and_then(Response::dedup);
+    let dedup = dedup.map(|dedup| (RR_DEDUP, dedup.as_str()));
+    let ours = ours.iter().chain(dedup);
+    let ours = ours.flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
     message(ours.chain(theirs.iter().flat_map(|(name, value)| [name.as_bytes(), value])), &body)
 }
 

@@ -37,6 +37,7 @@
 //! | know what went wrong, and whether the handler ran | [`Error`], [`Code`], [`Delivery`] |
 //! | wrap calls on either side | [`Stack`], [`Middleware`], [`Router::with`] |
 //! | try failed calls again, safely | [`Retry`], [`recommended`], [`Idempotency`] |
+//! | run a request with an idempotency key once | [`dedup`] |
 //! | answer by calling on, without claiming the call | [`Forward`] |
 //! | call routes in this process, without IO | [`Local`] |
 //! | write a transport | [`Attempt`], [`Intake`], [`Server`], [`wire`] |
@@ -59,6 +60,7 @@ mod call;
 mod client;
 #[cfg(feature = "json")]
 mod codec;
+pub mod dedup;
 mod error;
 mod forward;
 mod local;

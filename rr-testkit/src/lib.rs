@@ -7,6 +7,7 @@
 //! | call your routes in a unit test, without a network | [`loopback`] |
 //! | let a requester and a server meet at `memory://name` | [`MemoryRequester`], [`serve`] |
 //! | see an application live through an outage in memory | [`MemoryLink`] |
+//! | lose single requests and replies in memory | [`MemoryFaults`] |
 //! | cut connections between real sockets | `TcpProxy` (feature `proxy`) |
 //! | run real NATS servers | `NatsServer` (feature `nats-server`) |
 //! | prove that a transport keeps the rules | `conformance` (feature `conformance`) |
@@ -26,7 +27,9 @@ mod nats_server;
 mod proxy;
 
 pub use loopback::{Loopback, loopback, loopback_with};
-pub use memory::{MemoryConfig, MemoryLink, MemoryRequester, serve, serve_with};
+pub use memory::{
+    MemoryConfig, MemoryFault, MemoryFaults, MemoryLink, MemoryRequester, serve, serve_with,
+};
 #[cfg(feature = "nats-server")]
 pub use nats_server::{NatsServer, NatsServerSetup};
 #[cfg(feature = "proxy")]

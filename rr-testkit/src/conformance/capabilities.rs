@@ -10,6 +10,8 @@ pub enum Capability {
     Cancel,
     /// The requester has a configuration of its own, apart from the server's.
     ClientConfig,
+    /// There is a middleware that suppresses duplicates.
+    Dedup,
     /// The server can be drained.
     Drain,
     /// The link between requesters and server can be cut.
@@ -27,6 +29,7 @@ impl Capability {
     pub const ALL: &'static [Self] = &[
         Self::Cancel,
         Self::ClientConfig,
+        Self::Dedup,
         Self::Drain,
         Self::Link,
         Self::Raw,
@@ -40,6 +43,7 @@ impl fmt::Display for Capability {
         f.write_str(match self {
             Self::Cancel => "cancel",
             Self::ClientConfig => "client config",
+            Self::Dedup => "dedup",
             Self::Drain => "drain",
             Self::Link => "link",
             Self::Raw => "raw",
@@ -49,7 +53,8 @@ impl fmt::Display for Capability {
     }
 }
 
-/// What a transport can do: by default, everything but typed calls, which no transport has.
+/// What a transport can do: by default, everything but typed calls and the suppression of
+/// duplicates, which no transport has by itself.
 ///
 /// # Examples
 ///
@@ -67,6 +72,8 @@ pub struct Capabilities {
     /// Whether the requester's timeout and limits are its own, apart from the server's. Default
     /// true.
     pub client_config: bool,
+    /// Whether [`Harness::dedup`](super::Harness::dedup) is there. Default false.
+    pub dedup: bool,
     /// Whether the server can be drained. Default true.
     pub drain: bool,
     /// Whether [`Rig::kill_link`](super::Rig::kill_link) and
@@ -88,6 +95,7 @@ impl Default for Capabilities {
         Self {
             cancel: true,
             client_config: true,
+            dedup: false,
             drain: true,
             link: true,
             raw: true,
@@ -110,6 +118,13 @@ impl Capabilities {
     #[must_use]
     pub fn with_client_config(mut self, supported: bool) -> Self {
         self.client_config = supported;
+        self
+    }
+
+    /// Says whether there is a middleware that suppresses duplicates.
+    #[must_use]
+    pub fn with_dedup(mut self, supported: bool) -> Self {
+        self.dedup = supported;
         self
     }
 
@@ -161,6 +176,7 @@ impl Capabilities {
         match capability {
             Capability::Cancel => self.cancel,
             Capability::ClientConfig => self.client_config,
+            Capability::Dedup => self.dedup,
             Capability::Drain => self.drain,
             Capability::Link => self.link,
             Capability::Raw => self.raw,

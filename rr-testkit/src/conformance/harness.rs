@@ -1,8 +1,9 @@
 //! What a transport brings: a way to start it, and its clock.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use rr_spi::{Error, Routes, async_trait};
+use rr_spi::{Error, Middleware, Routes, async_trait};
 
 use super::{Capabilities, Rig, StartOptions, Typed};
 
@@ -51,6 +52,13 @@ pub trait Harness: Send + Sync + 'static {
 
     /// Returns typed calls, where the harness has a crate that makes them.
     fn typed(&self) -> Option<Typed> {
+        None
+    }
+
+    /// Returns a middleware that suppresses duplicates, with a store of its own that keeps answers
+    /// for `ttl`, where the harness has a crate that has one. The suite puts it around its routes.
+    fn dedup(&self, ttl: Duration) -> Option<Arc<dyn Middleware>> {
+        let _ = ttl;
         None
     }
 }

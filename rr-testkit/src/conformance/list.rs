@@ -205,6 +205,13 @@ macro_rules! __conformance_list {
                 Must no_stale_send_after_reconnect: Link;
                 Should no_double_run: Link;
             }
+            idempotency {
+                Must key_passes;
+                Must replay: Dedup;
+                Must join_in_flight: Dedup;
+                Must other_body_refused: Dedup;
+                Must ttl_expires: Dedup;
+            }
             leak {
                 Must _10k_mixed_calls_flat;
                 Must dropped_client_closes;

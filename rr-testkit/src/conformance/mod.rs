@@ -72,6 +72,7 @@
 //! | start your transport for the suite | [`Harness`], [`Rig`], [`StartOptions`] |
 //! | let a foreign peer speak its wire | [`Raw`], [`RawRequest`], [`RawReply`] |
 //! | bring typed calls | [`Typed`] |
+//! | bring a middleware that suppresses duplicates | [`Harness::dedup`] |
 //! | say what it cannot do | [`Capabilities`] |
 //! | run it in virtual or in real time | [`Timing`] |
 //! | leave out a case, or expect it to fail | [`Plan`] |
@@ -83,7 +84,7 @@
 //!
 //! The [`Lab`] counts how often each request ran. An error that says `NotSent` or `Rejected` for
 //! a request that ran, a request that ran twice, and an answer to a request that never ran fail
-//! whatever case they happen in.
+//! whatever case they happen in. With an idempotency key, all calls of a request run once.
 //!
 //! # Skips
 //!
@@ -101,7 +102,6 @@
 //!
 //! | case | waits for |
 //! |---|---|
-//! | `idempotency/key_passes`, `replay`, `join_in_flight`, `other_body_refused`, `ttl_expires` | the middleware that suppresses duplicates |
 //! | rigs over TLS and over unix sockets | certificates and paths that a rig can make for itself |
 
 mod capabilities;

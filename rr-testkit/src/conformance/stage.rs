@@ -71,6 +71,15 @@ impl Stage {
         self.open_routes(lab, routes, options).await
     }
 
+    /// Opens a rig with the lab behind it, whose duplicates are suppressed for that long.
+    pub(super) async fn open_deduplicating(&self, ttl: Duration) -> Arc<Scene> {
+        let dedup = self.harness.dedup(ttl);
+        let dedup = dedup.expect("the capability `dedup` is claimed, but there is no `dedup`");
+        let lab = Lab::new();
+        let routes = lab.routes().wrap(&[dedup]);
+        self.open_routes(lab, routes, StartOptions::default()).await
+    }
+
     /// Opens a rig with a lab behind it that may share its routes with others.
     pub(super) async fn open_routes(
         &self,

@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rr_spi::{CancelHandle, Cause, Code, Context, Delivery, Error, Reason};
 
-use super::Meeting;
+use super::{Meeting, MemoryFault, MemoryFaults};
 
 /// What lies between the requesters and the server of one name: cut it to see an application live
 /// through an outage.
@@ -48,6 +48,17 @@ impl MemoryLink {
         self.0.announce();
     }
 
+    /// Lets single calls go wrong from now on, whichever requester of this name makes them.
+    pub fn set_faults(&self, faults: MemoryFaults) {
+        self.0.wire().set_faults(faults);
+    }
+
+    /// Returns how many calls have gone wrong by [`MemoryLink::set_faults`] so far.
+    #[must_use]
+    pub fn faults(&self) -> u64 {
+        self.0.wire().faulted.load(Ordering::SeqCst)
+    }
+
     /// Tells whether it is cut.
     #[must_use]
     pub fn is_cut(&self) -> bool {
@@ -81,12 +92,19 @@ pub(super) struct Wire {
     /// The scope that every call is in; `None` while the link is cut.
     scope: Mutex<Option<(Context, CancelHandle)>>,
     pending: AtomicUsize,
+    faults: Mutex<MemoryFaults>,
+    faulted: AtomicU64,
 }
 
 impl Default for Wire {
     fn default() -> Self {
         let whole = Some(Context::background().child());
-        Self { scope: Mutex::new(whole), pending: AtomicUsize::new(0) }
+        Self {
+            scope: Mutex::new(whole),
+            pending: AtomicUsize::new(0),
+            faults: Mutex::new(MemoryFaults::none()),
+            faulted: AtomicU64::new(0),
+        }
     }
 }
 
@@ -103,6 +121,17 @@ impl Wire {
     pub(super) fn wait(&self) -> Pending<'_> {
         self.pending.fetch_add(1, Ordering::SeqCst);
         Pending(&self.pending)
+    }
+
+    /// Returns what goes wrong with a call that is sent now.
+    pub(super) fn fault(&self) -> Option<MemoryFault> {
+        let fault = self.faults.lock().unwrap_or_else(PoisonError::into_inner).next();
+        self.faulted.fetch_add(u64::from(fault.is_some()), Ordering::SeqCst);
+        fault
+    }
+
+    fn set_faults(&self, faults: MemoryFaults) {
+        *self.faults.lock().unwrap_or_else(PoisonError::into_inner) = faults;
     }
 
     fn scope(&self) -> Option<Context> {

@@ -1,10 +1,12 @@
 //! The in-memory transport: requests by value, on the rules of every transport.
 
+mod faults;
 mod link;
 mod meeting;
 mod requester;
 mod server;
 
+pub use faults::{MemoryFault, MemoryFaults};
 pub use link::MemoryLink;
 pub use requester::{MemoryConfig, MemoryRequester};
 pub use server::{serve, serve_with};

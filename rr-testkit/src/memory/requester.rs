@@ -1,5 +1,6 @@
 //! The client side of the in-memory transport.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use rr_spi::{
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
-use super::{Meeting, MemoryLink};
+use super::{Meeting, MemoryFault, MemoryLink};
 
 /// What a requester over memory does by default.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -110,8 +111,16 @@ impl Requester for MemoryRequester {
                 format!("nobody serves `{}` under this name", request.target),
             ));
         };
+        let fault = self.meeting.wire().fault();
         let _pending = self.meeting.wire().wait();
-        let response = attempt.run(exchange(&attempt, &link, &intake, request)).await?;
+        let sending = async {
+            match fault {
+                None => exchange(&attempt, &link, &intake, request).await,
+                // Boxed: the calls that go well need not have room for it.
+                Some(fault) => Box::pin(go_wrong(fault, &attempt, &link, &intake, request)).await,
+            }
+        };
+        let response = attempt.run(sending).await?;
         if response.body.len() > self.config.limits.response_bytes_max {
             return Err(self.config.limits.response_too_large());
         }
@@ -143,6 +152,36 @@ async fn exchange(
     };
     handle.cancel_with(Cause::Finished);
     answered.unwrap_or_else(|_| Err(lost("the runtime that the handler ran on ended")))
+}
+
+/// Exchanges as far as the fault lets it, and says what a network would.
+async fn go_wrong(
+    fault: MemoryFault,
+    attempt: &Attempt,
+    link: &Context,
+    intake: &Intake,
+    request: Request,
+) -> Result<Response, Error> {
+    match fault {
+        MemoryFault::FailBefore => {
+            let (code, reason) = (Code::Unavailable, Reason::CONNECT_FAILED);
+            let text = "a connection could not be made, as asked";
+            return Err(Error::failure(code, Delivery::NotSent, reason, text));
+        }
+        MemoryFault::DropRequest => attempt.sent(),
+        MemoryFault::DropReply | MemoryFault::FailAfter => {
+            let outcome = exchange(attempt, link, intake, request).await;
+            if link.cause().is_some() {
+                return outcome;
+            }
+        }
+    }
+    if fault == MemoryFault::FailAfter {
+        return Err(lost("the connection broke before the reply had passed, as asked"));
+    }
+    // Nobody tells the caller: its deadline does, or the end of the link.
+    let _ = link.race(pending::<()>()).await;
+    Err(lost("the link was cut"))
 }
 
 fn lost(text: &'static str) -> Error {

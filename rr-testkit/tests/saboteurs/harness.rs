@@ -6,20 +6,21 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rr_spi::{
-    Code, Context, Delivery, DrainReport, Error, Reason, Request, Requester, Response, Routes,
-    async_trait,
+    Code, Context, Delivery, DrainReport, Error, Middleware, Reason, Request, Requester, Response,
+    Routes, async_trait,
 };
 use rr_testkit::conformance::{
     Capabilities, Harness, Live, Raw, RawAnswer, RawReply, RawRequest, Rig, StartOptions, Timing,
     Typed,
 };
 
+use crate::dedup::Duplicates;
 use crate::requester::BrokenRequester;
 use crate::support::Memory;
 use crate::table::Sabotage::{self, *};
 use crate::typed;
 
-/// The in-memory transport with one rule broken, and with typed calls.
+/// The in-memory transport with one rule broken, with typed calls and suppression of duplicates.
 pub(crate) struct Broken(pub(crate) Sabotage);
 
 #[async_trait]
@@ -29,7 +30,7 @@ impl Harness for Broken {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::default().with_typed(true)
+        Capabilities::default().with_dedup(true).with_typed(true)
     }
 
     fn timing(&self) -> Timing {
@@ -38,6 +39,10 @@ impl Harness for Broken {
 
     fn typed(&self) -> Option<Typed> {
         Some(if self.0 == RoundsTypedNumbers { typed::rounded() } else { typed::honest() })
+    }
+
+    fn dedup(&self, ttl: Duration) -> Option<Arc<dyn Middleware>> {
+        Some(Arc::new(Duplicates::new(self.0, ttl)))
     }
 
     async fn start(&self, routes: Routes, options: StartOptions) -> Result<Box<dyn Rig>, Error> {

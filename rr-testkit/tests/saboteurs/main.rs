@@ -3,6 +3,7 @@
 
 #![cfg(feature = "conformance")]
 
+mod dedup;
 mod harness;
 mod requester;
 #[path = "../support/mod.rs"]

@@ -57,6 +57,14 @@ pub(crate) enum Sabotage {
     LeavesATaskPerClient,
     LeavesATaskPerRig,
     StaysSubscribed,
+    LosesTheKey,
+    HidesDeduplication,
+    RunsDuplicates,
+    RepeatsFailures,
+    LetsTwinsRun,
+    ForgetsThatItRan,
+    TakesAnyBody,
+    NeverForgets,
 }
 
 use Sabotage::*;
@@ -123,4 +131,12 @@ pub(crate) const CAUGHT_BY: &[(Sabotage, &str)] = &[
     (LeavesATaskPerClient, "leak/dropped_client_closes"),
     (LeavesATaskPerRig, "leak/no_task_outlives"),
     (StaysSubscribed, "leak/dropped_server_unsubscribes"),
+    (LosesTheKey, "idempotency/key_passes"),
+    (HidesDeduplication, "idempotency/replay"),
+    (RunsDuplicates, "idempotency/replay"),
+    (RepeatsFailures, "idempotency/replay"),
+    (LetsTwinsRun, "idempotency/join_in_flight"),
+    (ForgetsThatItRan, "idempotency/join_in_flight"),
+    (TakesAnyBody, "idempotency/other_body_refused"),
+    (NeverForgets, "idempotency/ttl_expires"),
 ];

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use rr_spi::{Bytes, Code, Delivery, Error, Headers, Reason, Request, Response};
+use rr_spi::{Bytes, Code, Delivery, Error, Headers, Idempotency, Reason, Request, Response};
 
 use crate::requester::BrokenRequester;
 use crate::table::Sabotage::{self, *};
@@ -29,6 +29,7 @@ pub(crate) fn outgoing(sabotage: Sabotage, mut request: Request) -> Request {
             }
             request.headers = headers(merged);
         }
+        LosesTheKey => request.idempotency = Idempotency::Unspecified,
         CutsAt64Kib => request.body.truncate(64 * 1024),
         PadsEmptyBodies if request.body.is_empty() => request.body = "{}".into(),
         _ => {}
@@ -38,8 +39,10 @@ pub(crate) fn outgoing(sabotage: Sabotage, mut request: Request) -> Request {
 
 /// Changes a response on its way in.
 pub(crate) fn incoming(sabotage: Sabotage, mut response: Response) -> Response {
-    if sabotage == LosesReplyHeaders {
-        response.headers = Headers::new();
+    match sabotage {
+        LosesReplyHeaders => response.headers = Headers::new(),
+        HidesDeduplication => return response.with_dedup(None),
+        _ => {}
     }
     response
 }

@@ -7,6 +7,7 @@ pub(super) mod delivery;
 pub(super) mod drain;
 pub(super) mod errors;
 pub(super) mod headers;
+pub(super) mod idempotency;
 pub(super) mod leak;
 pub(super) mod panic;
 pub(super) mod reconnect;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rr_spi::{Bytes, Code, Headers, Idempotency, Request, Target};
+use rr_spi::{Bytes, Code, Headers, Idempotency, IdempotencyKey, Request, Target};
 
 use super::steering;
 use crate::conformance::RawRequest;
@@ -67,6 +67,16 @@ impl Ask {
     pub(in crate::conformance) fn idempotency(mut self, idempotency: Idempotency) -> Self {
         self.idempotency = idempotency;
         self
+    }
+
+    /// Gives it an idempotency key: however often it is called, it runs at most once.
+    pub(in crate::conformance) fn keyed(self, key: &str) -> Self {
+        let key = IdempotencyKey::new(key).expect("the key fits");
+        self.idempotency(Idempotency::Keyed(key))
+    }
+
+    pub(in crate::conformance) fn is_keyed(&self) -> bool {
+        matches!(self.idempotency, Idempotency::Keyed(_))
     }
 
     /// Adds a header of the application.

@@ -1,0 +1,263 @@
+//! The store of one process.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::mem;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rr_spi::{Error, Headers, async_trait};
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use super::{Claim, Fingerprint, Outcome, ScopedKey, Settlement, Store, Ticket};
+
+/// How much a [`MemoryStore`] keeps, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct MemoryStoreConfig {
+    /// How long a key is known after its run has ended. Default 5 min; 0 keeps nothing, and then
+    /// only duplicates in flight are found.
+    #[serde(deserialize_with = "rr_spi::duration::deserialize")]
+    pub ttl: Duration,
+    /// Most keys. When a new one finds no room, the one that ended first is forgotten before its
+    /// time: a duplicate of it would run. Default 65 536, which is 218 keyed requests a second for
+    /// 5 min; 0 refuses every keyed request.
+    pub entries_max: usize,
+    /// Most bytes of answers: bodies, headers, texts. Over it, the oldest answers are let go and
+    /// their keys stay: a duplicate does not run, and is told `outcome-lost`. Default 32 MiB; 0
+    /// keeps no answer.
+    pub bytes_max: usize,
+}
+
+/// Longer than any deadline that a server grants by default, and so than any chain of retries.
+const TTL: Duration = Duration::from_secs(5 * 60);
+
+/// Some 20 MB of keys and targets of ordinary length.
+const ENTRIES_MAX: usize = 65_536;
+
+/// Thirty answers of the greatest length, or 500 bytes for each key.
+const BYTES_MAX: usize = 32 * 1024 * 1024;
+
+impl Default for MemoryStoreConfig {
+    fn default() -> Self {
+        Self { ttl: TTL, entries_max: ENTRIES_MAX, bytes_max: BYTES_MAX }
+    }
+}
+
+impl MemoryStoreConfig {
+    /// Replaces how long a key is known after its run has ended.
+    #[must_use]
+    pub fn with_ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = ttl;
+        self
+    }
+
+    /// Replaces the most keys.
+    #[must_use]
+    pub fn with_entries_max(mut self, entries: usize) -> Self {
+        self.entries_max = entries;
+        self
+    }
+
+    /// Replaces the most bytes of answers.
+    #[must_use]
+    pub fn with_bytes_max(mut self, bytes: usize) -> Self {
+        self.bytes_max = bytes;
+        self
+    }
+}
+
+/// Keeps keys and answers in this process, bounded, on tokio's clock.
+///
+/// **It knows of this process alone.** Where several processes serve a target, behind a load
+/// balancer or in a NATS queue group, a duplicate that lands on another one runs there; and a
+/// restart forgets everything. Then another [`Store`] is needed, which they share.
+pub struct MemoryStore {
+    config: MemoryStoreConfig,
+    table: Mutex<Table>,
+}
+
+impl MemoryStore {
+    /// Makes an empty store.
+    #[must_use]
+    pub fn new(config: MemoryStoreConfig) -> Self {
+        Self { config, table: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        // A panic cannot leave the table half-changed: nothing foreign runs under the lock.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the table. What falls out of it is dropped outside of the lock: answers own what
+    /// others made.
+    fn change<T>(&self, change: impl FnOnce(&mut Table) -> T) -> T {
+        let (result, fallen) = {
+            let mut table = self.lock();
+            table.expire(Instant::now());
+            (change(&mut table), mem::take(&mut table.fallen))
+        };
+        drop(fallen);
+        result
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn claim(&self, key: &ScopedKey, fingerprint: Fingerprint) -> Result<Claim, Error> {
+        Ok(self.change(|table| table.claim(key, fingerprint, self.config.entries_max)))
+    }
+
+    async fn settle(
+        &self,
+        key: &ScopedKey,
+        ticket: Ticket,
+        settlement: Settlement,
+    ) -> Result<(), Error> {
+        let end = Instant::now().checked_add(self.config.ttl);
+        self.change(|table| table.settle(key, ticket, settlement, end, self.config.bytes_max));
+        Ok(())
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (entries, bytes) = {
+            let table = self.lock();
+            (table.slots.len(), table.bytes)
+        };
+        f.debug_struct("MemoryStore")
+            .field("config", &self.config)
+            .field("entries", &entries)
+            .field("bytes", &bytes)
+            .finish()
+    }
+}
+
+#[derive(Default)]
+struct Table {
+    slots: HashMap<ScopedKey, Slot>,
+    /// Keys whose run has ended, oldest first, and when they are forgotten; `None` is never.
+    ended: VecDeque<(ScopedKey, Option<Instant>)>,
+    /// Those of them whose answer is kept, in the same order.
+    kept: VecDeque<ScopedKey>,
+    /// What the answers come to.
+    bytes: usize,
+    tickets: u64,
+    fallen: Vec<State>,
+}
+
+struct Slot {
+    fingerprint: Fingerprint,
+    ticket: Ticket,
+    state: State,
+}
+
+enum State {
+    Running,
+    Kept(Outcome),
+    Lost,
+}
+
+impl Table {
+    fn claim(&mut self, key: &ScopedKey, fingerprint: Fingerprint, entries_max: usize) -> Claim {
+        if let Some(slot) = self.slots.get(key) {
+            if slot.fingerprint != fingerprint {
+                return Claim::Reused;
+            }
+            return match &slot.state {
+                State::Running => Claim::Running,
+                State::Kept(outcome) => Claim::Kept(outcome.clone()),
+                State::Lost => Claim::Lost,
+            };
+        }
+        // What runs is never forgotten: it would run twice.
+        while self.slots.len() >= entries_max {
+            if !self.forget_oldest() {
+                return Claim::Full;
+            }
+        }
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        self.slots.insert(key.clone(), Slot { fingerprint, ticket, state: State::Running });
+        Claim::New(ticket)
+    }
+
+    fn settle(
+        &mut self,
+        key: &ScopedKey,
+        ticket: Ticket,
+        settlement: Settlement,
+        end: Option<Instant>,
+        bytes_max: usize,
+    ) {
+        let Some(slot) = self.slots.get_mut(key).filter(|slot| slot.ticket == ticket) else {
+            return;
+        };
+        if !matches!(slot.state, State::Running) {
+            return;
+        }
+        match settlement {
+            Settlement::NotRun => {
+                self.slots.remove(key);
+                return;
+            }
+            Settlement::Lost => slot.state = State::Lost,
+            Settlement::Kept(outcome) => {
+                self.bytes += bytes_of(&outcome);
+                slot.state = State::Kept(outcome);
+                self.kept.push_back(key.clone());
+            }
+        }
+        self.ended.push_back((key.clone(), end));
+        while self.bytes > bytes_max && self.let_go_of_oldest() {}
+    }
+
+    /// Forgets what has had its time. All have the same, and so the first to end is the first to go.
+    fn expire(&mut self, now: Instant) {
+        let over = |(_, end): &(ScopedKey, Option<Instant>)| end.is_some_and(|end| end <= now);
+        while self.ended.front().is_some_and(over) {
+            self.forget_oldest();
+        }
+    }
+
+    /// Forgets the key that ended first, and tells whether there was one.
+    fn forget_oldest(&mut self) -> bool {
+        let Some((key, _)) = self.ended.pop_front() else { return false };
+        if self.kept.front() == Some(&key) {
+            self.let_go_of_oldest();
+        }
+        self.slots.remove(&key);
+        true
+    }
+
+    /// Lets go of the oldest answer, and tells whether there was one. Its key stays.
+    fn let_go_of_oldest(&mut self) -> bool {
+        let oldest = self.kept.pop_front();
+        let Some(slot) = oldest.and_then(|key| self.slots.get_mut(&key)) else { return false };
+        let fallen = mem::replace(&mut slot.state, State::Lost);
+        if let State::Kept(outcome) = &fallen {
+            self.bytes -= bytes_of(outcome);
+        }
+        self.fallen.push(fallen);
+        true
+    }
+}
+
+fn bytes_of(outcome: &Outcome) -> usize {
+    let headers = |headers: &Headers| -> usize {
+        headers.iter().map(|(name, value)| name.len() + value.len()).sum()
+    };
+    match outcome {
+        Ok(response) => response.body.len() + headers(&response.headers),
+        Err(error) => {
+            let details = error.details().iter().map(|d| d.kind.len() + d.value.len());
+            error.message().len() + headers(error.headers()) + details.sum::<usize>()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,304 @@
+//! Duplicate suppression: a keyed request runs once, and its duplicates get the same answer.
+//!
+//! # Map
+//!
+//! | you want to | read |
+//! |---|---|
+//! | let the routes of a server suppress duplicates | [`Deduplicate`] |
+//! | set how much is kept, and for how long | [`MemoryStoreConfig`] |
+//! | suppress duplicates among several processes | [`Store`] |
+
+mod fingerprint;
+mod flights;
+mod memory;
+mod run;
+mod store;
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use rr_spi::{
+    BoxFuture, Code, Context, Dedup, Delivery, Error, Idempotency, Middleware, Next, Reason,
+    Request, Response,
+};
+
+use flights::{Boarding, Flight, Flights, Twin};
+use run::Run;
+
+pub use fingerprint::Fingerprint;
+pub use memory::{MemoryStore, MemoryStoreConfig};
+pub use store::{Claim, ScopedKey, Settlement, Store, Ticket};
+
+type Outcome = Result<Response, Error>;
+
+type ScopeOf = dyn Fn(&Context, &Request) -> Option<String> + Send + Sync;
+
+/// Runs a request with an idempotency key once, and answers its duplicates with what it answered.
+///
+/// A middleware for routes: put it around a [`Router`](crate::Router) by
+/// [`Router::with`](crate::Router::with), outermost but for what refuses callers. Requests that are
+/// not [`Idempotency::Keyed`] pass it untouched.
+///
+/// # Reach
+///
+/// [`Deduplicate::in_process`] knows of **this process alone**. Where several processes serve a
+/// target, behind a load balancer or in a NATS queue group, a duplicate that lands on another one
+/// runs there, and a restart forgets everything. A [`Store`] that the processes share reaches as
+/// far as they do. Keys that it has forgotten, or never knew, are new.
+///
+/// # What a duplicate is told
+///
+/// A duplicate is a request with the same key, target and body; headers do not count.
+///
+/// | the first one | its duplicate |
+/// |---|---|
+/// | answered, with a success or an error of its own | gets the same answer, `rr-dedup: replayed` |
+/// | is still running here | waits, under its own deadline and cancellation, and gets the same answer |
+/// | is still running in another process | `Aborted`, unknown, `duplicate-in-flight` |
+/// | was refused before the handler was entered | runs: nothing is kept of a refusal |
+/// | was cut off, by its deadline, a cancellation or a panic | `Aborted`, unknown, `outcome-lost` |
+/// | had another target or body | `InvalidArgument`, rejected, `idempotency-key-reuse` |
+///
+/// The run belongs to the first request: when that one ends before its time, the handler is dropped
+/// as without this middleware, and what it has done by then is not known. No duplicate runs it
+/// again, and those that wait hear so at once. When the first one ends before the handler was
+/// entered, one of those that wait runs in its place. What must come to its end whatever becomes of
+/// the call goes into [`Context::shield`].
+///
+/// No duplicate of a request whose handler ran ever says that it did not: while one waits, and for
+/// what it is told of another run, it says `Unknown`.
+///
+/// # What a requester learns
+///
+/// Every answer to a keyed request says that duplicates are suppressed here:
+/// [`Response::dedup`] and [`Error::dedup`]. A retry may then repeat such a request even where its
+/// handler may have run.
+///
+/// # Examples
+///
+/// ```
+/// use rr_core::dedup::Deduplicate;
+/// use rr_core::{
+///     Context, Dedup, Error, Idempotency, IdempotencyKey, Local, Request, Requester, Response,
+///     Router,
+/// };
+///
+/// async fn place(_: Context, _: Request) -> Result<Response, Error> {
+///     Ok(Response::new("order 17"))
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Error> {
+/// let router = Router::new().route("orders.place", place).with(Deduplicate::in_process());
+/// let client = Local::new(router);
+///
+/// let key = IdempotencyKey::new("cart-7")?;
+/// let request = Request::new("orders.place".try_into()?, "a book")
+///     .with_idempotency(Idempotency::Keyed(key));
+/// let ctx = Context::background();
+/// let first = client.request(&ctx, request.clone()).await?;
+/// let again = client.request(&ctx, request).await?;
+/// assert_eq!(first.body, again.body);
+/// assert_eq!(again.dedup(), Some(Dedup::Replayed));
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Deduplicate {
+    store: Arc<dyn Store>,
+    scope: Option<Arc<ScopeOf>>,
+    flights: Arc<Flights>,
+}
+
+impl Deduplicate {
+    /// Suppresses duplicates within this process, with the default [`MemoryStoreConfig`].
+    #[must_use]
+    pub fn in_process() -> Self {
+        Self::new(MemoryStore::new(MemoryStoreConfig::default()))
+    }
+
+    /// Suppresses duplicates as far as a store reaches.
+    pub fn new(store: impl Store) -> Self {
+        Self { store: Arc::new(store), scope: None, flights: Arc::default() }
+    }
+
+    /// Says whose key a request carries, such as the caller's verified name.
+    ///
+    /// Without it, whoever sends a key, a target and a body that another caller has sent gets the
+    /// answer that the other one got. A scope must be the same for every attempt of a call: a token
+    /// that is renewed is none. `None` is a scope of its own.
+    #[must_use]
+    pub fn with_scope<F>(mut self, scope: F) -> Self
+    where
+        F: Fn(&Context, &Request) -> Option<String> + Send + Sync + 'static,
+    {
+        self.scope = Some(Arc::new(scope));
+        self
+    }
+
+    async fn once(
+        &self,
+        ctx: &Context,
+        key: ScopedKey,
+        request: Request,
+        next: Next<'_>,
+    ) -> Outcome {
+        let fingerprint = Fingerprint::of(&request);
+        loop {
+            let twin = match self.flights.board(&key, fingerprint) {
+                Boarding::First(flight) => {
+                    return self.first(ctx, flight, fingerprint, request, next).await;
+                }
+                Boarding::Twin(twin) => twin,
+                Boarding::Other => return announced(Err(reused()), Dedup::On),
+            };
+            if let Some(answer) = join(ctx, twin).await {
+                return answer;
+            }
+        }
+    }
+
+    /// Runs, unless the store knows the key.
+    async fn first(
+        &self,
+        ctx: &Context,
+        flight: Flight,
+        fingerprint: Fingerprint,
+        request: Request,
+        next: Next<'_>,
+    ) -> Outcome {
+        let (outcome, dedup) = match self.claim(ctx, flight.key(), fingerprint).await {
+            Ok(Claim::New(ticket)) => {
+                // Declared before the handler, and so dropped after it.
+                let run = Run::new(ctx, Arc::clone(&self.store), ticket, flight);
+                let outcome = next.run(ctx, request).await;
+                run.end(&outcome);
+                return announced(outcome, Dedup::On);
+            }
+            Ok(Claim::Kept(outcome)) => (outcome, Dedup::Replayed),
+            Ok(Claim::Running) => (Err(in_flight()), Dedup::On),
+            Ok(Claim::Reused) => (Err(reused()), Dedup::On),
+            Ok(Claim::Full) => (Err(full()), Dedup::On),
+            Ok(Claim::Lost) => (Err(lost()), Dedup::On),
+            Err(error) => (Err(unreachable(error)), Dedup::On),
+        };
+        ctx.pass().settle(&outcome);
+        let answer = announced(outcome, dedup);
+        flight.end(Some(answer.clone()));
+        answer
+    }
+
+    /// Claims the key. While the store takes its time, nothing may say that the handler of this key
+    /// did not run: the claim may find that it did.
+    async fn claim(
+        &self,
+        ctx: &Context,
+        key: &ScopedKey,
+        fingerprint: Fingerprint,
+    ) -> Result<Claim, Error> {
+        let mut claiming = pin!(self.store.claim(key, fingerprint));
+        if let Poll::Ready(claim) = poll_fn(|cx| Poll::Ready(claiming.as_mut().poll(cx))).await {
+            return claim;
+        }
+        let passage = ctx.pass();
+        let claim = claiming.await;
+        if claim.is_ok() {
+            // What it found of another run is said by whoever acts on it.
+            passage.settle(&Err(not_run()));
+        }
+        claim
+    }
+}
+
+/// Waits on the run of another request; `None` when it never ran, and the place is free.
+async fn join(ctx: &Context, twin: Twin) -> Option<Outcome> {
+    let passage = ctx.pass();
+    match ctx.race(twin.landed()).await {
+        Ok(Some(outcome)) => {
+            passage.settle(&outcome);
+            Some(outcome)
+        }
+        Ok(None) => {
+            passage.settle(&Err(not_run()));
+            None
+        }
+        Err(cause) => {
+            let error = Error::from_cause(cause, Delivery::Unknown);
+            Some(announced(Err(error), Dedup::On))
+        }
+    }
+}
+
+/// Says on an answer what is done with duplicates; what a bridge further in has said stays.
+fn announced(outcome: Outcome, dedup: Dedup) -> Outcome {
+    let most = |said: Option<Dedup>| said.filter(|said| *said == Dedup::Replayed).unwrap_or(dedup);
+    match outcome {
+        Ok(response) => {
+            let dedup = most(response.dedup());
+            Ok(response.with_dedup(dedup))
+        }
+        Err(error) => {
+            let dedup = most(error.dedup());
+            Err(error.with_dedup(dedup))
+        }
+    }
+}
+
+impl Middleware for Deduplicate {
+    fn handle<'a, 'c, 'n, 'f>(
+        &'a self,
+        ctx: &'c Context,
+        request: Request,
+        next: Next<'n>,
+    ) -> BoxFuture<'f, Outcome>
+    where
+        'a: 'f,
+        'c: 'f,
+        'n: 'f,
+    {
+        let Idempotency::Keyed(key) = &request.idempotency else {
+            return next.run(ctx, request);
+        };
+        let scope = self.scope.as_ref().and_then(|scope| scope(ctx, &request)).map(Into::into);
+        let key = ScopedKey::new(scope, key.clone());
+        Box::pin(self.once(ctx, key, request, next))
+    }
+}
+
+impl fmt::Debug for Deduplicate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deduplicate").field("scoped", &self.scope.is_some()).finish_non_exhaustive()
+    }
+}
+
+fn reused() -> Error {
+    let (code, reason) = (Code::InvalidArgument, Reason::IDEMPOTENCY_KEY_REUSE);
+    let text = "the idempotency key was used with another target or body";
+    Error::failure(code, Delivery::Rejected, reason, text)
+}
+
+fn in_flight() -> Error {
+    let text = "a request with this idempotency key is being handled in another process";
+    Error::failure(Code::Aborted, Delivery::Unknown, Reason::DUPLICATE_IN_FLIGHT, text)
+}
+
+fn lost() -> Error {
+    let text = "a request with this idempotency key ran before, and its answer is not known";
+    Error::failure(Code::Aborted, Delivery::Unknown, Reason::OUTCOME_LOST, text)
+}
+
+fn full() -> Error {
+    let text = "as many idempotency keys as there is room for are in use at this moment";
+    Error::failure(Code::ResourceExhausted, Delivery::Rejected, Reason::OVERLOADED, text)
+}
+
+fn unreachable(error: Error) -> Error {
+    let text = "the store of idempotency keys cannot be reached";
+    Error::failure(Code::Unavailable, Delivery::Unknown, None, text).with_source(error)
+}
+
+/// What a passage is settled with when there was nothing to pass on to.
+fn not_run() -> Error {
+    Error::failure(Code::Aborted, Delivery::Rejected, None, "the other request did not run")
+}
