@@ -6,10 +6,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use rr_spi::{CancelHandle, Cause, Context};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
+
+/// Pause after a connection that could not be accepted.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(10);
 
 /// Stands between a requester and a server on loopback and cuts their connections on command.
 ///
@@ -106,7 +110,12 @@ impl TcpProxy {
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    while let Ok((stream, _)) = listener.accept().await {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            // Too many open files, say: others close theirs.
+            tokio::time::sleep(ACCEPT_AGAIN).await;
+            continue;
+        };
         // Taken before refusing is looked at: a cut in between then ends this connection too.
         let link = shared.link.lock().unwrap_or_else(PoisonError::into_inner).0.clone();
         if shared.refusing.load(Ordering::SeqCst) {

@@ -160,6 +160,10 @@ async fn calls(scene: Arc<Scene>, chance: Chance, unit: Duration) -> Outcomes {
             }
             _ => Some(scene.call(&ctx, &ask).await),
         };
+        if let Some(Ok(response)) = &outcome {
+            // Whatever happens to the link, an answer is that of its own call.
+            assert!(ask.is_answered_by(response), "{} got {response:?}", ask.key());
+        }
         outcomes.count(outcome.as_ref());
         sleep(chance.up_to(unit / 2)).await;
     }
@@ -168,6 +172,8 @@ async fn calls(scene: Arc<Scene>, chance: Chance, unit: Duration) -> Outcomes {
 
 /// Makes a request do one of the things that handlers do.
 fn behaviour(ask: Ask, chance: &Chance, unit: Duration) -> Ask {
+    let key = ask.key().to_owned();
+    let ask = ask.body(key.clone()).echo().header("x-of", &key);
     match chance.below(9) {
         0 | 1 => ask,
         2 | 3 => ask.sleep(chance.up_to(unit * 3)),

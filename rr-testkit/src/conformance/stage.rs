@@ -277,15 +277,21 @@ impl Scene {
         what: &str,
         holds: impl Fn(&Run) -> bool,
     ) -> Vec<Run> {
-        let reached = self.lab.until(|lab| lab.runs(ask.key()).iter().all(&holds));
+        let reached = self.lab.until(|lab| {
+            let runs = lab.runs(ask.key());
+            runs.len() >= ask.runs() && runs.iter().all(&holds)
+        });
         let reached = timeout(margin(self.timing), reached).await;
         assert!(reached.is_ok(), "{} did not {what}", ask.key());
         self.lab.runs(ask.key())
     }
 
-    /// Waits until nothing is in flight any more, as far as the rig can tell.
+    /// Waits until nothing is in flight any more, as far as the rig can tell, and no handler runs.
     pub(super) async fn idle(&self) {
         self.alive(|live| live.is_idle()).await;
+        let running = |lab: &Lab| lab.timeline().iter().any(|(_, run)| run.ended.is_none());
+        let rest = timeout(margin(self.timing), self.lab.until(|lab| !running(lab))).await;
+        assert!(rest.is_ok(), "handlers still run");
     }
 
     /// Waits until something holds of what is alive.

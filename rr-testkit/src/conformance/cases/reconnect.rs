@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rr_spi::{Code, Context, Delivery, Error, Response};
+use rr_spi::{Cause, Code, Context, Delivery, Error, Response};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::{assert_lost, assert_unreached, error_of};
-use crate::conformance::lab::Ask;
+use crate::conformance::lab::{Ask, How};
 use crate::conformance::stage::{Scene, Stage};
 
 type Call = JoinHandle<Result<Response, Error>>;
@@ -91,6 +91,12 @@ pub(crate) async fn server_restart_same_address(stage: &Stage) {
         let calls = hanging(&scene, 5, time).await;
         let watch = scene.watch();
         scene.rig.restart().await.expect("the server comes up again");
+        for (ask, _) in &calls {
+            // Nothing runs on in a process that has died.
+            let Some(how) = scene.run(ask).how() else { panic!("{} still runs", ask.key()) };
+            let by_its_time = How::Dropped(Some(Cause::DeadlineExceeded));
+            assert!(how != by_its_time, "{} was ended by its deadline", ask.key());
+        }
         // They were in the server that died: some transports tell, others leave it to the deadline.
         for (ask, call) in calls {
             let error = error_of(call.await.expect("the task ends"));

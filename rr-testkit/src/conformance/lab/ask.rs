@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use rr_spi::{Bytes, Code, Headers, Idempotency, IdempotencyKey, Request, Target};
+use rr_spi::{Bytes, Code, Headers, Idempotency, IdempotencyKey, Request, Response, Target};
 
-use super::steering;
+use super::steering::{self, Steering};
 use crate::conformance::RawRequest;
 
 /// A request to the lab, built step by step; each has a key of its own.
@@ -34,6 +34,18 @@ impl Ask {
 
     pub(in crate::conformance) fn key(&self) -> &str {
         &self.key
+    }
+
+    /// Tells whether an answer is the one that the lab gives to this request: its body, unless
+    /// another was asked for, and its `x-` headers, if they were to be echoed.
+    pub(in crate::conformance) fn is_answered_by(&self, response: &Response) -> bool {
+        let asked = Steering(&self.headers);
+        let body = asked.number(steering::REPLY_BYTES).map(super::pattern);
+        let echoed = |(name, value): (&str, &Bytes)| {
+            !name.starts_with("x-") || response.headers.iter().any(|got| got == (name, value))
+        };
+        let is_echo = !asked.has(steering::ECHO) || self.headers.iter().all(echoed);
+        is_echo && response.body == body.map_or_else(|| self.body.clone(), Bytes::from)
     }
 
     /// Returns how often the handler runs if the call runs once.
