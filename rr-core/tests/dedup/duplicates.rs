@@ -2,9 +2,10 @@
 
 use rr_core::dedup::{Deduplicate, MemoryStore, MemoryStoreConfig};
 use rr_core::{
-    Cause, Code, Context, Dedup, Delivery, Forward, Idempotency, IntakeConfig, Limits, Local,
-    Reason, Request, Requester as _, Router,
+    Cause, Code, Context, Dedup, Delivery, Error, Forward, Idempotency, IntakeConfig, Limits,
+    Local, Reason, Request, Requester as _, Router,
 };
+use rr_testkit::{MemoryFault, MemoryFaults};
 
 use crate::support::{Bench, Gate, Refuse, keyed, long, ms, served, served_with};
 
@@ -129,7 +130,8 @@ async fn a_run_that_panicked_is_not_repeated() {
 #[tokio::test(start_paused = true)]
 async fn what_was_refused_before_the_handler_is_not_kept() {
     let bench = Bench::default();
-    let gate = Refuse::default();
+    // An error that does not say itself that nothing ran: it is the mark that counts.
+    let gate = Refuse::by(Error::new(Code::PermissionDenied, "not you"));
     let router = bench.router().with(Deduplicate::in_process()).with(gate.clone());
     let client = served(router);
     let error = client.call(keyed("count", "k", "")).await.unwrap_err();
@@ -142,7 +144,7 @@ async fn what_was_refused_before_the_handler_is_not_kept() {
 #[cfg(feature = "json")]
 #[tokio::test(start_paused = true)]
 async fn a_body_that_cannot_be_decoded_is_not_kept() {
-    let double = |n: u32| async move { Ok::<_, rr_core::Error>(n * 2) };
+    let double = |n: u32| async move { Ok::<_, Error>(n * 2) };
     let router = Router::new().route("double", double).with(Deduplicate::in_process());
     let client = served(router);
     for _ in 0..2 {
@@ -176,6 +178,43 @@ async fn when_the_first_goes_before_the_handler_a_twin_runs_in_its_place() {
     assert_eq!((&*one.body, one.dedup()), (&b"1"[..], Some(Dedup::On)));
     assert_eq!((&*other.body, other.dedup()), (&b"1"[..], Some(Dedup::Replayed)));
     assert_eq!(bench.runs(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_twin_that_takes_over_and_is_refused_too_says_so() {
+    let bench = Bench::default();
+    let (gate, text) = (Gate::default(), "not now");
+    let refused = Error::failure(Code::Unavailable, Delivery::Rejected, None, text);
+    let router = bench.router().with(Deduplicate::in_process());
+    let client = served(router.with(gate.clone()).with(Refuse::by(refused)));
+    let calls = [(); 3].map(|()| client.spawn(&long(), keyed("count", "k", "")));
+    client.in_flight(3).await;
+    gate.open();
+    for call in calls {
+        let error = call.await.unwrap().unwrap_err();
+        assert_eq!((error.code(), error.delivery()), (Code::Unavailable, Delivery::Rejected));
+    }
+    assert_eq!(bench.runs(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_bridge_does_not_know_is_lost_and_what_never_left_it_is_free() {
+    let bench = Bench::default();
+    let back = served(bench.router());
+    let bridge = Router::new().fallback(Forward(back.requester.clone()));
+    let front = served(bridge.with(Deduplicate::in_process()));
+    let faults = [MemoryFault::FailBefore, MemoryFault::FailAfter].map(Some);
+    back.requester.link().set_faults(MemoryFaults::script(faults));
+    for (code, delivery, runs) in [
+        (Code::Unavailable, Delivery::Rejected, 0),
+        (Code::Unavailable, Delivery::Unknown, 1),
+        (Code::Aborted, Delivery::Unknown, 1),
+    ] {
+        let error = front.call(keyed("count", "k", "")).await.unwrap_err();
+        assert_eq!((error.code(), error.delivery(), bench.runs()), (code, delivery, runs));
+        assert_eq!(error.dedup(), Some(Dedup::On));
+    }
+    assert_eq!(front.call(keyed("count", "other", "")).await.unwrap().body, "2");
 }
 
 #[tokio::test(start_paused = true)]

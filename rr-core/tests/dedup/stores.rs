@@ -7,7 +7,9 @@ use rr_core::dedup::{
     Claim, Deduplicate, Fingerprint, MemoryStore, MemoryStoreConfig, ScopedKey, Settlement, Store,
     Ticket,
 };
-use rr_core::{Code, Context, Dedup, Delivery, Error, Reason, async_trait};
+use rr_core::{
+    Code, Context, Dedup, Delivery, Error, Inbound, Local, Reason, Requester as _, async_trait,
+};
 
 use crate::support::{Bench, Gate, keyed, long, ms, served};
 
@@ -120,16 +122,18 @@ async fn processes_that_share_a_store_run_a_key_once() {
 async fn while_a_claim_waits_the_call_can_only_say_unknown() {
     let bench = Bench::default();
     let store = Shared::default();
-    let client = served(bench.router().with(Deduplicate::new(store.clone())));
-    // The server's deadline is the earlier one: it is its word that counts.
-    let ctx = Context::background().with_timeout(ms(50));
-    let calls = [(); 2].map(|()| client.spawn(&ctx, keyed("count", "k", "")));
-    for call in calls {
-        let error = call.await.unwrap().unwrap_err();
+    let local = Local::new(bench.router().with(Deduplicate::new(store.clone())));
+    // In one future with the dispatch, and so its word is heard and not that of a requester.
+    let one = || async {
+        let (ctx, _handle) = local.intake().context(Inbound::new(Some(ms(50))));
+        local.intake().handle(&ctx, keyed("count", "k", "")).await.unwrap_err()
+    };
+    let (first, twin) = tokio::join!(one(), one());
+    for error in [first, twin] {
         assert_eq!((error.code(), error.delivery()), (Code::DeadlineExceeded, Delivery::Unknown));
     }
     store.claims.open();
-    assert_eq!(client.call(keyed("count", "k", "")).await.unwrap().body, "1");
+    assert_eq!(local.request(&long(), keyed("count", "k", "")).await.unwrap().body, "1");
 }
 
 #[tokio::test(start_paused = true)]

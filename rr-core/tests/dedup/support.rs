@@ -139,13 +139,20 @@ impl Middleware for Gate {
     }
 }
 
-/// Refuses every request until it lets them pass, by an error that does not say that nothing ran.
-#[derive(Clone, Default)]
-pub(crate) struct Refuse(Arc<AtomicBool>);
+/// Refuses every request until it lets them pass.
+#[derive(Clone)]
+pub(crate) struct Refuse {
+    passes: Arc<AtomicBool>,
+    error: Error,
+}
 
 impl Refuse {
+    pub(crate) fn by(error: Error) -> Self {
+        Self { passes: Arc::default(), error }
+    }
+
     pub(crate) fn let_pass(&self) {
-        self.0.store(true, Ordering::SeqCst);
+        self.passes.store(true, Ordering::SeqCst);
     }
 }
 
@@ -157,8 +164,8 @@ impl Middleware for Refuse {
         request: Request,
         next: Next<'_>,
     ) -> Result<Response, Error> {
-        if !self.0.load(Ordering::SeqCst) {
-            return Err(Error::new(Code::PermissionDenied, "not you"));
+        if !self.passes.load(Ordering::SeqCst) {
+            return Err(self.error.clone());
         }
         next.run(ctx, request).await
     }
