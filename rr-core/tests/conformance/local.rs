@@ -1,20 +1,15 @@
-//! The conformance suite over `Local`, in virtual time.
-//!
-//! Skipped: what needs limits of the requester apart from the server's, as `Local` is both ends
-//! at once; and a link, a wire or a process of the server's, as there is none between them.
+//! `Local`: both ends at once, in this process.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use rr_core::{
-    CallError, DrainReport, Error, Intake, Local, Requester, RequesterExt as _, Router, Routes,
-    Server, async_trait,
-};
-use rr_testkit::conformance::{
-    Capabilities, Harness, Live, Parcel, Rig, StartOptions, Timing, Typed,
-};
+use rr_core::{DrainReport, Error, Intake, Local, Requester, Routes, Server, async_trait};
+use rr_testkit::conformance::{Capabilities, Harness, Live, Rig, StartOptions, Timing, Typed};
 
-struct InProcess;
+use crate::typed::typed;
+
+/// `Local`, in virtual time.
+pub(crate) struct InProcess;
 
 #[async_trait]
 impl Harness for InProcess {
@@ -32,11 +27,7 @@ impl Harness for InProcess {
     }
 
     fn typed(&self) -> Option<Typed> {
-        let turned = |parcel: Parcel| async { parcel.turned() };
-        let routes = move || Router::new().route(Typed::TARGET, turned).into();
-        Some(Typed::new(routes, |client, ctx, parcel| async move {
-            client.call(&ctx, Typed::TARGET, &parcel).await.map_err(|error: CallError| error.into())
-        }))
+        Some(typed())
     }
 
     async fn start(&self, routes: Routes, options: StartOptions) -> Result<Box<dyn Rig>, Error> {
@@ -74,5 +65,3 @@ impl Rig for Running {
         Live::default().with_in_flight(self.local.intake().in_flight())
     }
 }
-
-rr_testkit::conformance!(InProcess);

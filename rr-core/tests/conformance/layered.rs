@@ -1,0 +1,142 @@
+//! Middleware around calls over memory, on either side or on both.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rr_core::{
+    Context, DrainReport, Error, Middleware, Next, Request, Requester, Response, Router, Routes,
+    Stack, async_trait,
+};
+use rr_testkit::conformance::{Capabilities, Harness, Live, Rig, StartOptions, Timing, Typed};
+
+use crate::memory::{self, Ends};
+use crate::typed::typed;
+
+/// A stack around whatever requester a rig has.
+pub(crate) type Calls = Stack<Arc<dyn Requester>>;
+
+/// Middleware around the requesters of a rig and around its routes.
+pub(crate) struct Layered {
+    name: &'static str,
+    calls: fn(Calls) -> Calls,
+    routes: fn(Router) -> Router,
+}
+
+impl Layered {
+    /// Makes a harness with a stack around its requesters, which has the default deadline.
+    pub(crate) fn calls(name: &'static str, calls: fn(Calls) -> Calls) -> Self {
+        Self { name, calls, routes: |router| router }
+    }
+
+    /// Makes a harness with a router around its routes. Its stack is empty, and costs nothing.
+    pub(crate) fn routes(name: &'static str, routes: fn(Router) -> Router) -> Self {
+        Self { name, calls: |stack| stack, routes }
+    }
+
+    /// Puts a router around its routes too.
+    pub(crate) fn and_routes(mut self, routes: fn(Router) -> Router) -> Self {
+        self.routes = routes;
+        self
+    }
+}
+
+#[async_trait]
+impl Harness for Layered {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        memory::capabilities()
+    }
+
+    fn timing(&self) -> Timing {
+        Timing::Virtual
+    }
+
+    fn typed(&self) -> Option<Typed> {
+        Some(typed())
+    }
+
+    async fn start(&self, routes: Routes, options: StartOptions) -> Result<Box<dyn Rig>, Error> {
+        let router = (self.routes)(Router::new().merge(routes));
+        let (calls, timeout) = (self.calls, options.client_timeout);
+        let client = memory::client_config(&options);
+        let ends = Ends::start(router.into(), options.server, Some(client)).await?;
+        Ok(Box::new(Running { calls, timeout, ends }))
+    }
+}
+
+struct Running {
+    calls: fn(Calls) -> Calls,
+    timeout: Duration,
+    ends: Ends,
+}
+
+impl Running {
+    fn stack(&self, requester: Arc<dyn Requester>) -> Arc<dyn Requester> {
+        Arc::new((self.calls)(Stack::new(requester).with_timeout_default(self.timeout)))
+    }
+}
+
+#[async_trait]
+impl Rig for Running {
+    fn requester(&self) -> Arc<dyn Requester> {
+        self.stack(self.ends.requester())
+    }
+
+    async fn connect_again(&self) -> Result<Arc<dyn Requester>, Error> {
+        Ok(self.stack(self.ends.connect_again().await?))
+    }
+
+    async fn stop(&self, grace: Duration) -> DrainReport {
+        self.ends.stop(grace).await
+    }
+
+    async fn kill_link(&self) {
+        self.ends.kill_link().await;
+    }
+
+    async fn restore_link(&self) {
+        self.ends.restore_link().await;
+    }
+
+    async fn restart(&self) -> Result<(), Error> {
+        self.ends.restart().await
+    }
+
+    fn live(&self) -> Live {
+        self.ends.live()
+    }
+}
+
+/// Goes on with what it was given.
+pub(crate) struct Pass;
+
+#[async_trait]
+impl Middleware for Pass {
+    async fn handle(
+        &self,
+        ctx: &Context,
+        request: Request,
+        next: Next<'_>,
+    ) -> Result<Response, Error> {
+        next.run(ctx, request).await
+    }
+}
+
+/// Goes on in a scope of its own, as what times, hedges or traces does.
+pub(crate) struct Nested;
+
+#[async_trait]
+impl Middleware for Nested {
+    async fn handle(
+        &self,
+        ctx: &Context,
+        request: Request,
+        next: Next<'_>,
+    ) -> Result<Response, Error> {
+        let (ctx, _handle) = ctx.child();
+        next.run(&ctx, request).await
+    }
+}

@@ -1,0 +1,7 @@
+//! The rigs that need a nats-server. `conformance` has them too, for their cards alone.
+
+mod bridge;
+mod by_url;
+
+pub(crate) use bridge::Bridge;
+pub(crate) use by_url::ByUrl;
