@@ -18,19 +18,24 @@ pub(crate) type Calls = Stack<Arc<dyn Requester>>;
 /// Middleware around the requesters of a rig and around its routes.
 pub(crate) struct Layered {
     name: &'static str,
-    calls: fn(Calls) -> Calls,
+    /// `None` when its requesters have no stack around them.
+    calls: Option<fn(Calls) -> Calls>,
     routes: fn(Router) -> Router,
 }
+
+/// What a requester in a stack gives a call without a deadline: so long that a case notices when
+/// the stack did not give it one before.
+const TIMEOUT_BELOW: Duration = Duration::from_secs(3600);
 
 impl Layered {
     /// Makes a harness with a stack around its requesters, which has the default deadline.
     pub(crate) fn calls(name: &'static str, calls: fn(Calls) -> Calls) -> Self {
-        Self { name, calls, routes: |router| router }
+        Self { name, calls: Some(calls), routes: |router| router }
     }
 
-    /// Makes a harness with a router around its routes. Its stack is empty, and costs nothing.
+    /// Makes a harness with a router around its routes.
     pub(crate) fn routes(name: &'static str, routes: fn(Router) -> Router) -> Self {
-        Self { name, calls: |stack| stack, routes }
+        Self { name, calls: None, routes }
     }
 
     /// Puts a router around its routes too.
@@ -61,21 +66,29 @@ impl Harness for Layered {
     async fn start(&self, routes: Routes, options: StartOptions) -> Result<Box<dyn Rig>, Error> {
         let router = (self.routes)(Router::new().merge(routes));
         let (calls, timeout) = (self.calls, options.client_timeout);
-        let client = memory::client_config(&options);
+        let mut client = memory::client_config(&options);
+        if calls.is_some() {
+            client = client.with_timeout_default(TIMEOUT_BELOW);
+        }
         let ends = Ends::start(router.into(), options.server, Some(client)).await?;
         Ok(Box::new(Running { calls, timeout, ends }))
     }
 }
 
 struct Running {
-    calls: fn(Calls) -> Calls,
+    calls: Option<fn(Calls) -> Calls>,
     timeout: Duration,
     ends: Ends,
 }
 
 impl Running {
     fn stack(&self, requester: Arc<dyn Requester>) -> Arc<dyn Requester> {
-        Arc::new((self.calls)(Stack::new(requester).with_timeout_default(self.timeout)))
+        match self.calls {
+            Some(calls) => {
+                Arc::new(calls(Stack::new(requester).with_timeout_default(self.timeout)))
+            }
+            None => requester,
+        }
     }
 }
 
@@ -138,5 +151,47 @@ impl Middleware for Nested {
     ) -> Result<Response, Error> {
         let (ctx, _handle) = ctx.child();
         next.run(&ctx, request).await
+    }
+}
+
+/// Middleware that was not on the way would let every case pass.
+mod tests {
+    use rr_core::{Code, Delivery, RequesterExt as _};
+
+    use super::*;
+
+    struct Refuse;
+
+    #[async_trait]
+    impl Middleware for Refuse {
+        async fn handle(&self, _: &Context, _: Request, _: Next<'_>) -> Result<Response, Error> {
+            Err(Error::failure(Code::Unavailable, Delivery::NotSent, None, "as asked"))
+        }
+    }
+
+    async fn refused(harness: Layered) -> Delivery {
+        let answer = |_: Context, _: Request| async { Ok::<_, Error>(Response::new("")) };
+        let routes = Router::new().route("ping", answer);
+        let rig = harness.start(routes.into(), StartOptions::default()).await.unwrap();
+        let (first, second) = (rig.requester(), rig.connect_again().await.unwrap());
+        let mut deliveries = Vec::new();
+        for client in [first, second] {
+            let error = client.call_raw(&Context::background(), "ping", "").await.unwrap_err();
+            assert_eq!(error.message(), "as asked");
+            deliveries.push(error.delivery());
+        }
+        assert_eq!(deliveries[0], deliveries[1]);
+        deliveries[0]
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn middleware_stands_where_the_harness_says() {
+        let calls = Layered::calls("calls", |stack| stack.with(Refuse));
+        assert_eq!(refused(calls).await, Delivery::NotSent);
+        let routes = Layered::routes("routes", |router| router.with(Refuse));
+        assert_eq!(refused(routes).await, Delivery::Rejected);
+        let both = Layered::calls("both", |stack| stack.with(Pass));
+        let both = both.and_routes(|router| router.with(Refuse));
+        assert_eq!(refused(both).await, Delivery::Rejected);
     }
 }
