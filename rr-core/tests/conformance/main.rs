@@ -19,7 +19,9 @@ mod nats;
 mod typed;
 mod url;
 
-use rr_testkit::conformance::{Card, Plan, check_cards};
+use rr_testkit::conformance::Plan;
+#[cfg(feature = "nats")]
+use rr_testkit::conformance::{Card, check_cards};
 
 use bridge::Bridge;
 use http::Http;

@@ -1,8 +1,8 @@
 //! The conformance suite over what this crate puts around NATS, with a nats-server for each case.
 //!
-//! Skipped: what needs a peer below the API, as the wires of a bridge's two sides are tried where
-//! the transports are. In front of the bridge, also what cuts the link or kills the server; behind
-//! it, only that is run, and what stops the server. By URL, only typed calls.
+//! Skipped: in front of the bridge, what cuts the link or kills the server, as its line to callers is
+//! tried where HTTP is, and a malformed reply, as every message is a reply over NATS. Behind it only
+//! what stops, cuts or kills something is run. By URL, only typed calls are.
 
 #![cfg(all(feature = "http", feature = "json", feature = "nats"))]
 

@@ -2,6 +2,7 @@
 
 mod bridge;
 mod by_url;
+mod raw;
 
 pub(crate) use bridge::Bridge;
 pub(crate) use by_url::ByUrl;
