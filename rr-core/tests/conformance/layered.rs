@@ -155,6 +155,7 @@ impl Middleware for Nested {
 }
 
 /// Middleware that was not on the way would let every case pass.
+#[cfg(test)]
 mod tests {
     use rr_core::{Code, Delivery, RequesterExt as _};
 

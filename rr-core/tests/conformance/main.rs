@@ -47,6 +47,7 @@ macro_rules! rigs {
     };
 }
 
+// A layer joins with a line: `Layered::calls` or `Layered::routes`, and what its plan leaves out.
 rigs! {
     in_process: InProcess, Plan::v1();
     over_memory: Memory::ByHand, Plan::v1();
