@@ -14,6 +14,8 @@ mod typed;
 #[path = "../conformance/url.rs"]
 mod url;
 
+use rr_testkit::conformance::{Card, check_cards};
+
 use rigs::{Bridge, ByUrl};
 
 mod nats_by_url {
@@ -32,4 +34,13 @@ mod bridge_back {
     use super::*;
 
     rr_testkit::conformance!(Bridge::Back, Bridge::Back.plan());
+}
+
+#[test]
+fn the_cards_beside_the_readme_are_current() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/BRIDGE.md");
+    let bridges = [Bridge::Front, Bridge::Back];
+    let mut cards = Vec::from(bridges.map(|bridge| Card::of(&bridge, &bridge.plan())));
+    cards.push(Card::of(&ByUrl, &url::typed_only()));
+    check_cards(file, &cards);
 }

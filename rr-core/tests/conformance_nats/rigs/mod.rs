@@ -1,4 +1,4 @@
-//! The rigs that need a nats-server. `conformance` has them too, for their cards alone.
+//! The rigs that need a nats-server.
 
 mod bridge;
 mod by_url;
