@@ -8,7 +8,7 @@ use rr_core::{
     Cause, Code, Context, Delivery, Error, Forward, Local, Reason, Request, RequesterExt, Response,
     Router,
 };
-use rr_testkit::loopback;
+use rr_testkit::{MemoryConfig, loopback, loopback_with};
 
 fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -90,6 +90,32 @@ async fn a_cancel_at_the_front_stops_the_handler_at_the_back() {
     assert_eq!(causes.recv().await, Some(Cause::CallerDropped));
     tokio::time::sleep(ms(1)).await;
     assert_eq!(dropped.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_without_a_deadline_gets_that_of_the_bridge() {
+    let server = rr_core::IntakeConfig::default().with_timeout_default(ms(7000));
+    let back = loopback_with(backend(), server, MemoryConfig::default());
+    let front = loopback(Router::new().fallback(Forward(back)));
+    let unbounded = Context::background().unbounded();
+    assert_eq!(front.call_raw(&unbounded, "remaining", "").await.unwrap().body, "30000");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bridge_whose_grace_is_over_gives_up_what_waits_behind_it() {
+    let (back, behind) = loopback(backend()).into_parts();
+    let (front, bridge) = loopback(Router::new().fallback(Forward(back))).into_parts();
+    let call = async { front.call_raw(&Context::background(), "hang", "").await };
+    let stop = async {
+        tokio::time::sleep(ms(10)).await;
+        bridge.shutdown(ms(50)).await
+    };
+    let (outcome, report) = tokio::join!(call, stop);
+    let error = outcome.unwrap_err();
+    assert_eq!((error.code(), error.delivery()), (Code::Unavailable, Delivery::Unknown));
+    assert_eq!((report.completed, report.aborted), (0, 1));
+    // Told like any caller that goes, and not waited for.
+    assert_eq!(behind.shutdown(ms(50)).await.aborted, 0);
 }
 
 struct OnDrop(Arc<AtomicUsize>);

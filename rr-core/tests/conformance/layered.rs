@@ -1,92 +1,49 @@
-//! Something of rr-core's around the in-memory transport.
-//!
-//! Skipped: what needs a peer below the API, as values have no bytes.
+//! Middleware around calls over memory, on either side or on both.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rr_core::{
-    Context, DrainReport, Error, Forward, IntakeConfig, Middleware, Next, Request, Requester,
-    Response, Router, Routes, Server, Stack, async_trait,
+    Context, DrainReport, Error, Middleware, Next, Request, Requester, Response, Router, Routes,
+    Stack, async_trait,
 };
-use rr_testkit::conformance::{
-    Capabilities, Harness, Live, Plan, Rig, StartOptions, Timing, Typed,
-};
-use rr_testkit::{MemoryConfig, MemoryRequester, serve_with};
+use rr_testkit::conformance::{Capabilities, Harness, Live, Rig, StartOptions, Timing, Typed};
 
+use crate::memory::{self, Ends};
 use crate::typed::typed;
 
-/// A harness over the in-memory transport with something around its ends.
-#[derive(Clone, Copy)]
+/// A stack around whatever requester a rig has.
+pub(crate) type Calls = Stack<Arc<dyn Requester>>;
+
+/// Middleware around the requesters of a rig and around its routes.
 pub(crate) struct Layered {
     name: &'static str,
-    requester: fn(MemoryRequester, Duration) -> Arc<dyn Requester>,
-    /// Also the server behind, if there is one.
-    routes: fn(Routes, &StartOptions) -> (Routes, Option<Server>),
+    /// `None` when its requesters have no stack around them.
+    calls: Option<fn(Calls) -> Calls>,
+    routes: fn(Router) -> Router,
 }
 
-/// Passes on what it gets.
-struct Nothing;
-
-#[async_trait]
-impl Middleware for Nothing {
-    async fn handle(
-        &self,
-        ctx: &Context,
-        request: Request,
-        next: Next<'_>,
-    ) -> Result<Response, Error> {
-        next.run(ctx, request).await
-    }
-}
-
-fn plain(requester: MemoryRequester, _: Duration) -> Arc<dyn Requester> {
-    Arc::new(requester)
-}
-
-/// The stack's own default deadline comes before the transport's.
-fn stacked(requester: MemoryRequester, timeout: Duration) -> Arc<dyn Requester> {
-    Arc::new(Stack::new(requester).with_timeout_default(timeout).with(Nothing).with(Nothing))
-}
-
-fn untouched(routes: Routes, _: &StartOptions) -> (Routes, Option<Server>) {
-    (routes, None)
-}
-
-fn wrapped(routes: Routes, _: &StartOptions) -> (Routes, Option<Server>) {
-    (Router::new().merge(routes).with(Nothing).with(Nothing).into(), None)
-}
-
-/// Routes that pass everything on to a server behind.
-fn behind(routes: Routes, options: &StartOptions) -> (Routes, Option<Server>) {
-    let back = rr_testkit::loopback_with(routes, options.server.clone(), MemoryConfig::default());
-    let (onward, server) = back.into_parts();
-    (Router::new().fallback(Forward(onward)).into(), Some(server))
-}
+/// What a requester in a stack gives a call without a deadline: so long that a case notices when
+/// the stack did not give it one before.
+const TIMEOUT_BELOW: Duration = Duration::from_secs(3600);
 
 impl Layered {
-    pub(crate) const AROUND_REQUESTER: Self =
-        Self { name: "middleware (requester)", requester: stacked, routes: untouched };
-    pub(crate) const AROUND_ROUTES: Self =
-        Self { name: "middleware (routes)", requester: plain, routes: wrapped };
-    pub(crate) const AROUND_BOTH: Self =
-        Self { name: "middleware (both)", requester: stacked, routes: wrapped };
-    pub(crate) const BRIDGE: Self = Self { name: "bridge", requester: plain, routes: behind };
-}
+    /// Makes a harness with a stack around its requesters, which has the default deadline.
+    pub(crate) fn calls(name: &'static str, calls: fn(Calls) -> Calls) -> Self {
+        Self { name, calls: Some(calls), routes: |router| router }
+    }
 
-/// What a bridge cannot do, as it answers for another server.
-pub(crate) fn bridge_plan() -> Plan {
-    let cannot = [
-        ("deadline/default_applies", "a bridge that gives up does not know how far the call got"),
-        ("deadline/server_clamp", "a bridge that gives up does not know how far the call got"),
-        ("drain/grace_exceeded_cancels", "the server behind is not the one that is drained"),
-    ];
-    cannot.into_iter().fold(Plan::v1(), |plan, (case, why)| plan.known_failing(case, why))
-}
+    /// Makes a harness with a router around its routes.
+    pub(crate) fn routes(name: &'static str, routes: fn(Router) -> Router) -> Self {
+        Self { name, calls: None, routes }
+    }
 
-/// Each rig has a name of its own.
-static STARTED: AtomicUsize = AtomicUsize::new(0);
+    /// Puts a router around its routes too.
+    pub(crate) fn and_routes(mut self, routes: fn(Router) -> Router) -> Self {
+        self.routes = routes;
+        self
+    }
+}
 
 #[async_trait]
 impl Harness for Layered {
@@ -95,7 +52,7 @@ impl Harness for Layered {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::default().with_raw(false).with_typed(true)
+        memory::capabilities()
     }
 
     fn timing(&self) -> Timing {
@@ -107,74 +64,135 @@ impl Harness for Layered {
     }
 
     async fn start(&self, routes: Routes, options: StartOptions) -> Result<Box<dyn Rig>, Error> {
-        let url = format!("memory://layered-{}", STARTED.fetch_add(1, Ordering::Relaxed));
-        let client = MemoryConfig::default()
-            .with_timeout_default(options.client_timeout)
-            .with_limits(options.client_limits);
-        let link = MemoryRequester::new(&url, client.clone())?;
-        let (routes, behind) = (self.routes)(routes, &options);
-        let config = options.server;
-        let server = Mutex::new(Arc::new(serve_with(&url, routes.clone(), config.clone())?));
-        Ok(Box::new(Running { layered: *self, url, routes, config, client, link, server, behind }))
+        let router = (self.routes)(Router::new().merge(routes));
+        let (calls, timeout) = (self.calls, options.client_timeout);
+        let mut client = memory::client_config(&options);
+        if calls.is_some() {
+            client = client.with_timeout_default(TIMEOUT_BELOW);
+        }
+        let ends = Ends::start(router.into(), options.server, Some(client)).await?;
+        Ok(Box::new(Running { calls, timeout, ends }))
     }
 }
 
 struct Running {
-    layered: Layered,
-    url: String,
-    routes: Routes,
-    config: IntakeConfig,
-    client: MemoryConfig,
-    link: MemoryRequester,
-    server: Mutex<Arc<Server>>,
-    behind: Option<Server>,
+    calls: Option<fn(Calls) -> Calls>,
+    timeout: Duration,
+    ends: Ends,
 }
 
 impl Running {
-    fn server(&self) -> Arc<Server> {
-        Arc::clone(&self.server.lock().unwrap_or_else(PoisonError::into_inner))
+    fn stack(&self, requester: Arc<dyn Requester>) -> Arc<dyn Requester> {
+        match self.calls {
+            Some(calls) => {
+                Arc::new(calls(Stack::new(requester).with_timeout_default(self.timeout)))
+            }
+            None => requester,
+        }
     }
 }
 
 #[async_trait]
 impl Rig for Running {
     fn requester(&self) -> Arc<dyn Requester> {
-        (self.layered.requester)(self.link.clone(), self.client.timeout_default)
+        self.stack(self.ends.requester())
     }
 
     async fn connect_again(&self) -> Result<Arc<dyn Requester>, Error> {
-        let another = MemoryRequester::new(&self.url, self.client.clone())?;
-        Ok((self.layered.requester)(another, self.client.timeout_default))
+        Ok(self.stack(self.ends.connect_again().await?))
     }
 
     async fn stop(&self, grace: Duration) -> DrainReport {
-        self.server().shutdown(grace).await
+        self.ends.stop(grace).await
     }
 
     async fn kill_link(&self) {
-        self.link.link().cut();
+        self.ends.kill_link().await;
     }
 
     async fn restore_link(&self) {
-        self.link.link().restore();
+        self.ends.restore_link().await;
     }
 
-    /// Nothing gets out of the server once the link is cut: then it may end in any manner.
     async fn restart(&self) -> Result<(), Error> {
-        self.link.link().cut();
-        self.server().shutdown(Duration::ZERO).await;
-        let server = serve_with(&self.url, self.routes.clone(), self.config.clone())?;
-        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(server);
-        self.link.link().restore();
-        Ok(())
+        self.ends.restart().await
     }
 
     fn live(&self) -> Live {
-        let link = self.link.link();
-        let behind = self.behind.as_ref().map_or(0, Server::in_flight);
-        Live::default()
-            .with_in_flight(self.server().in_flight() + behind)
-            .with_pending(link.pending())
-            .with_subscriptions(usize::from(link.is_served()))
+        self.ends.live()
+    }
+}
+
+/// Goes on with what it was given.
+pub(crate) struct Pass;
+
+#[async_trait]
+impl Middleware for Pass {
+    async fn handle(
+        &self,
+        ctx: &Context,
+        request: Request,
+        next: Next<'_>,
+    ) -> Result<Response, Error> {
+        next.run(ctx, request).await
+    }
+}
+
+/// Goes on in a scope of its own, as what times, hedges or traces does.
+pub(crate) struct Nested;
+
+#[async_trait]
+impl Middleware for Nested {
+    async fn handle(
+        &self,
+        ctx: &Context,
+        request: Request,
+        next: Next<'_>,
+    ) -> Result<Response, Error> {
+        let (ctx, _handle) = ctx.child();
+        next.run(&ctx, request).await
+    }
+}
+
+/// Middleware that was not on the way would let every case pass.
+#[cfg(test)]
+mod tests {
+    use rr_core::{Code, Delivery, RequesterExt as _};
+
+    use super::*;
+
+    struct Refuse;
+
+    #[async_trait]
+    impl Middleware for Refuse {
+        async fn handle(&self, _: &Context, _: Request, _: Next<'_>) -> Result<Response, Error> {
+            Err(Error::failure(Code::Unavailable, Delivery::NotSent, None, "as asked"))
+        }
+    }
+
+    async fn refused(harness: Layered) -> Delivery {
+        let answer = |_: Context, _: Request| async { Ok::<_, Error>(Response::new("")) };
+        let routes = Router::new().route("ping", answer);
+        let rig = harness.start(routes.into(), StartOptions::default()).await.unwrap();
+        let (first, second) = (rig.requester(), rig.connect_again().await.unwrap());
+        let mut deliveries = Vec::new();
+        for client in [first, second] {
+            let error = client.call_raw(&Context::background(), "ping", "").await.unwrap_err();
+            assert_eq!(error.message(), "as asked");
+            deliveries.push(error.delivery());
+        }
+        assert_eq!(deliveries[0], deliveries[1]);
+        deliveries[0]
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn middleware_stands_where_the_harness_says() {
+        let calls = Layered::calls("calls", |stack| stack.with(Refuse));
+        assert_eq!(refused(calls).await, Delivery::NotSent);
+        let routes = Layered::routes("routes", |router| router.with(Refuse));
+        assert_eq!(refused(routes).await, Delivery::Rejected);
+        let both = Layered::calls("both", |stack| stack.with(Pass));
+        let both = both.and_routes(|router| router.with(Refuse));
+        assert_eq!(refused(both).await, Delivery::Rejected);
     }
 }

@@ -1,7 +1,4 @@
-//! `Local`, in virtual time.
-//!
-//! Skipped: what needs limits of the requester apart from the server's, as `Local` is both ends
-//! at once; and a link, a wire or a process of the server's, as there is none between them.
+//! `Local`: both ends at once, in this process.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +8,7 @@ use rr_testkit::conformance::{Capabilities, Harness, Live, Rig, StartOptions, Ti
 
 use crate::typed::typed;
 
+/// `Local`, in virtual time.
 pub(crate) struct InProcess;
 
 #[async_trait]
@@ -67,5 +65,3 @@ impl Rig for Running {
         Live::default().with_in_flight(self.local.intake().in_flight())
     }
 }
-
-rr_testkit::conformance!(InProcess);

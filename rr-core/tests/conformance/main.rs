@@ -1,45 +1,69 @@
-//! The conformance suite over what rr-core adds to a transport, in virtual time: calls without IO,
-//! middleware on either side, a bridge, and clients that a URL makes.
-#![allow(clippy::unwrap_used, reason = "harnesses of tests, outside of any test function")]
+//! The conformance suite over what this crate puts around transports. All in virtual time but one
+//! case over HTTP; `conformance_nats` has the rigs that need a nats-server.
+//!
+//! Skipped: over memory, what needs a wire. Over `Local`, also what needs limits of the requester
+//! apart from the server's, as it is both ends at once, and a link or a process of the server's, as
+//! there is none between them. By URL, what sets limits of the requester.
 
+#![cfg(feature = "json")]
+#![cfg_attr(
+    not(all(feature = "http", feature = "memory")),
+    allow(dead_code, reason = "rigs by URL need the features that bring a URL")
+)]
+
+mod bridge;
+mod bridge_plan;
+mod http;
 mod layered;
 mod local;
+mod memory;
 mod typed;
+mod url;
 
 use rr_testkit::conformance::{Card, Plan, check_cards};
 
-use layered::{Layered, bridge_plan};
+use bridge::Bridge;
+use http::Http;
+use layered::{Layered, Nested, Pass};
+use local::InProcess;
+use memory::Memory;
 
-mod around_requester {
-    use super::*;
+/// Runs the suite over each harness with its plan, in a module of that name, and makes their cards.
+macro_rules! rigs {
+    ($($(#[$only:meta])? $module:ident: $harness:expr, $plan:expr;)*) => {
+        $(
+            $(#[$only])?
+            mod $module {
+                use super::*;
 
-    rr_testkit::conformance!(Layered::AROUND_REQUESTER);
+                rr_testkit::conformance!($harness, $plan);
+            }
+        )*
+
+        fn cards() -> Vec<Card> {
+            vec![$(Card::of(&$harness, &$plan)),*]
+        }
+    };
 }
 
-mod around_routes {
-    use super::*;
-
-    rr_testkit::conformance!(Layered::AROUND_ROUTES);
-}
-
-mod around_both {
-    use super::*;
-
-    rr_testkit::conformance!(Layered::AROUND_BOTH);
-}
-
-mod bridge {
-    use super::*;
-
-    rr_testkit::conformance!(Layered::BRIDGE, bridge_plan());
+// A layer joins with a line: `Layered::calls` or `Layered::routes`, and what its plan leaves out.
+rigs! {
+    in_process: InProcess, Plan::v1();
+    over_memory: Memory::ByHand, Plan::v1();
+    #[cfg(feature = "memory")]
+    over_memory_by_url: Memory::ByUrl, Plan::v1();
+    #[cfg(feature = "http")]
+    over_http_by_url: Http, url::typed_only();
+    stack: Layered::calls("stack (memory)", |stack| stack.with(Pass)), Plan::v1();
+    router: Layered::routes("router (memory)", |router| router.with(Pass)), Plan::v1();
+    stack_and_router: Layered::calls("stack and router (memory)", |stack| stack.with(Pass).with(Nested))
+        .and_routes(|router| router.with(Nested).with(Pass)), Plan::v1();
+    bridge_front: Bridge::Front, bridge_plan::front();
+    bridge_back: Bridge::Back, bridge_plan::back();
+    bridge_layered_back: Bridge::LayeredBack, bridge_plan::back();
 }
 
 #[test]
 fn the_cards_in_the_readme_are_current() {
-    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-    let layered = [Layered::AROUND_REQUESTER, Layered::AROUND_ROUTES, Layered::AROUND_BOTH];
-    let mut cards = vec![Card::of(&local::InProcess, &Plan::v1())];
-    cards.extend(layered.map(|harness| Card::of(&harness, &Plan::v1())));
-    cards.push(Card::of(&Layered::BRIDGE, &bridge_plan()));
-    check_cards(readme, &cards);
+    check_cards(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"), &cards());
 }

@@ -1,9 +1,9 @@
-//! Typed calls for the suite.
+//! Typed calls, which every rig of this crate has.
 
 use rr_core::{CallError, RequesterExt as _, Router};
 use rr_testkit::conformance::{Parcel, Typed};
 
-/// Returns a typed responder, and typed calls of it.
+/// Returns rr-core's typed calls, for the cases that compare them with raw ones.
 pub(crate) fn typed() -> Typed {
     let turned = |parcel: Parcel| async { parcel.turned() };
     let routes = move || Router::new().route(Typed::TARGET, turned).into();
