@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use rr_spi::{DrainReport, Error, Requester, Routes, async_trait};
 use rr_testkit::conformance::{
-    Capabilities, Harness, Outcome, Plan, Rig, StartOptions, Timing, cases, check, run, run_case,
+    Capabilities, Harness, Outcome, Plan, Rig, StartOptions, Timing, cases, check, check_plan, run,
+    run_case,
 };
 
 /// The in-memory transport, said to be unable to drain.
@@ -158,4 +159,12 @@ fn typed_calls_that_are_claimed_and_not_there_are_a_failure() {
 
     let outcome = run_case(Untyped, "round_trip/typed_equals_raw");
     assert!(matches!(&outcome, Outcome::Failed(text) if text.contains("`typed` is claimed")));
+}
+
+#[test]
+fn a_plan_that_leaves_nothing_to_run_is_a_failure() {
+    let checked = |plan: Plan| std::panic::catch_unwind(|| check_plan(&support::Memory, &plan));
+    assert!(checked(Plan::v1().skip("*", "later")).is_err());
+    assert!(checked(Plan::v1().only("idempotency/replay")).is_err(), "the capability is missing");
+    assert!(checked(Plan::v1().only("size/one_byte")).is_ok());
 }

@@ -240,7 +240,13 @@ macro_rules! __conformance_expand {
     (
         { tests ($harness:expr) ($plan:expr) }
         $($group:ident { $($level:ident $case:ident $(: $needs:ident)?;)* })*
-    ) => {$(
+    ) => {
+        #[test]
+        fn the_plan_runs_something() {
+            $crate::conformance::check_plan(&$harness, &$plan);
+        }
+
+        $(
         mod $group {
             #[allow(unused_imports)]
             use super::*;

@@ -132,5 +132,5 @@ pub use plan::Plan;
 pub use raw::{Raw, RawAnswer, RawReply, RawRequest};
 pub use report::{Outcome, Report, Row};
 pub use rig::{Live, Rig};
-pub use runner::{check, run, run_case};
+pub use runner::{check, check_plan, run, run_case};
 pub use typed::{Parcel, Refusal, Typed};

@@ -92,6 +92,17 @@ pub(super) fn assert_sound(plan: &Plan) {
     assert_eq!(plan.unreasoned(), None, "the plan leaves out a case without a reason");
 }
 
+/// Checks that a plan leaves something to run: what [`conformance!`](crate::conformance!) expands to
+/// beside the cases, as a suite of skips proves nothing.
+///
+/// # Panics
+///
+/// When every case is skipped, or not in the plan.
+pub fn check_plan(harness: &dyn Harness, plan: &Plan) {
+    let runs = |case: &Case| plan.includes(&case.name()) && left_out(harness, plan, case).is_none();
+    assert!(cases().iter().any(runs), "no case runs over {}", harness.name());
+}
+
 fn named(name: &str) -> &'static Case {
     let wanted = name.replacen("/_", "/", 1);
     let found = cases().iter().find(|case| case.name() == wanted);
