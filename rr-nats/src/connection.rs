@@ -9,7 +9,6 @@ mod slots;
 mod violation;
 
 use std::fmt;
-use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,6 +22,7 @@ pub(crate) use link::{Link, LinkSetup, message, next};
 pub(crate) use slots::Outcome;
 
 use crate::error;
+use crate::wait;
 
 /// Whether a requester has a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -170,14 +170,7 @@ impl fmt::Debug for Connection {
 impl Shared {
     /// Waits until `look` finds what it looks for in the status.
     async fn until<T>(&self, look: impl Fn(&Status) -> Option<T>) -> T {
-        loop {
-            let mut changed = pin!(self.changed.notified());
-            changed.as_mut().enable();
-            if let Some(found) = look(&self.lock()) {
-                return found;
-            }
-            changed.await;
-        }
+        wait::until(&self.changed, || look(&self.lock())).await
     }
 
     fn set(&self, status: Status) {

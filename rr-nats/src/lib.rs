@@ -49,9 +49,9 @@ mod config;
 mod connection;
 mod endpoint;
 mod error;
-mod first;
 mod requester;
 mod server;
+mod wait;
 mod wire;
 
 pub use config::{

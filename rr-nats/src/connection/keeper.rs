@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::{Dialer, Link, Shared, Status};
 use crate::error;
-use crate::first::{First, first};
+use crate::wait::{First, first};
 
 /// How often it is looked whether the calls on a connection that is being left have ended. Nobody
 /// waits for it, and the server ends the connection after seconds in any case.

@@ -23,6 +23,7 @@ use super::signals::Signals;
 use super::slots::Slots;
 use crate::config::{NatsConnectionConfig, NatsCredentials};
 use crate::error;
+use crate::wait;
 use crate::wire::RR_CANCEL;
 
 /// Longest time for what was handed over to reach the socket when a connection is closed.
@@ -119,14 +120,7 @@ impl Link {
 
     /// Waits until `look` finds what it looks for in what the server has said.
     pub(crate) async fn until_proof<T>(&self, look: impl Fn() -> Option<T>) -> T {
-        loop {
-            let mut proved = pin!(self.signals.proved.notified());
-            proved.as_mut().enable();
-            if let Some(found) = look() {
-                return found;
-            }
-            proved.await;
-        }
+        wait::until(&self.signals.proved, look).await
     }
 
     /// Waits until the server denies the inbox.

@@ -16,7 +16,7 @@ use super::site::Site;
 use super::subscribe::Subscribed;
 use crate::config::NatsDispatch;
 use crate::connection::Link;
-use crate::first::{First, first};
+use crate::wait::{First, first};
 
 /// Tasks beside those of requests in flight, for refusals whose reply has to wait. Over it nothing
 /// more is answered until replies can leave.

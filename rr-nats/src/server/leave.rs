@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::consume::Feed;
 use crate::connection::Link;
 use crate::error;
-use crate::first::{First, first};
+use crate::wait::{First, first};
 
 impl<F: Future<Output = ()> + Send + 'static> Feed<F> {
     /// Leaves the queue group without losing a request that the server has sent here.

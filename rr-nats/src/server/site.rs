@@ -1,6 +1,5 @@
 //! What every part of one server shares, and its life from connection to connection.
 
-use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,7 +16,7 @@ use super::tasks::Tasks;
 use crate::config::NatsServerConfig;
 use crate::connection::{Dialer, Link, NatsState};
 use crate::error;
-use crate::first::{First, first};
+use crate::wait::{First, first, until};
 use crate::wire::Plan;
 
 /// Longest wait, at the end of a drain, for the server to confirm that it took the last replies.
@@ -235,14 +234,7 @@ impl Site {
 
     /// Waits until `look` finds what it looks for in the status.
     async fn until<T>(&self, look: impl Fn(&Status) -> Option<T>) -> T {
-        loop {
-            let mut changed = pin!(self.changed.notified());
-            changed.as_mut().enable();
-            if let Some(found) = look(&self.status()) {
-                return found;
-            }
-            changed.await;
-        }
+        until(&self.changed, || look(&self.status())).await
     }
 
     fn status(&self) -> MutexGuard<'_, Status> {

@@ -57,8 +57,8 @@ impl NatsServerStats {
         self.0.counts.without_reply.load(Ordering::Relaxed)
     }
 
-    /// Returns how many requests were given up unanswered because their connection was lost while
-    /// too many replies waited for another one.
+    /// Returns how many requests were given up unanswered, because so many replies could not leave
+    /// that there was no room even for refusing them.
     #[must_use]
     pub fn given_up(&self) -> u64 {
         self.0.counts.given_up.load(Ordering::Relaxed)

@@ -1,10 +1,11 @@
 //! How many requests are being answered, replies included.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
+
+use crate::wait::until;
 
 /// Counts the requests that are being answered, until their replies are handed over.
 #[derive(Clone, Debug, Default)]
@@ -37,13 +38,8 @@ impl Tasks {
 
     /// Waits until there are fewer than this.
     pub(super) async fn below(&self, limit: usize) {
-        while self.now() >= limit {
-            let mut fewer = pin!(self.0.fewer.notified());
-            fewer.as_mut().enable();
-            if self.now() < limit {
-                return;
-            }
-            fewer.await;
+        if self.now() >= limit {
+            until(&self.0.fewer, || (self.now() < limit).then_some(())).await;
         }
     }
 }
