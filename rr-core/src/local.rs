@@ -1,8 +1,11 @@
 //! Routes called in this process, on the rules of a wire.
 
+use std::future::{Future, poll_fn};
+use std::task::Poll;
+
 use rr_spi::{
-    Attempt, Cause, Context, Error, Inbound, Intake, IntakeConfig, Request, Requester, Response,
-    Routes, async_trait, defaults,
+    Attempt, Cause, Context, Error, Intake, IntakeConfig, Request, Requester, Response, Routes,
+    async_trait, defaults,
 };
 
 /// Calls routes in this process: the same rules, limits and defaults as on a wire, and no IO.
@@ -53,17 +56,19 @@ impl Requester for Local {
     async fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
         let attempt = Attempt::start(ctx, defaults::CLIENT_TIMEOUT)?;
         self.intake.config().limits.check_outgoing(&request)?;
-        let inbound = Inbound::of(attempt.context(), attempt.timeout_millis());
-        let (inner, handle) = self.intake.context(inbound);
+        let (inner, handle) = self.intake.context(attempt.inbound());
         attempt.sent();
-        let mut answered = std::pin::pin!(async {
-            // What the handler answers is no failure of the attempt.
-            Ok(self.intake.handle(&inner, request).await)
-        });
+        let mut handling = std::pin::pin!(self.intake.handle(&inner, request));
         // Declared after the handler so that it is dropped before it: a handler that is dropped
         // can see why.
         let handle = handle;
-        let outcome = attempt.run(answered.as_mut()).await?;
+        // Most handlers answer at once, and then the call need not be timed.
+        let entered = poll_fn(|cx| Poll::Ready(handling.as_mut().poll(cx))).await;
+        let outcome = match entered {
+            Poll::Ready(outcome) => outcome,
+            // What the handler answers is no failure of the attempt.
+            Poll::Pending => attempt.run(async { Ok(handling.as_mut().await) }).await?,
+        };
         handle.cancel_with(Cause::Finished);
         outcome.map_err(Error::into_received)
     }

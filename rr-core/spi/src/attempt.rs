@@ -8,9 +8,11 @@ use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
 use pin_project_lite::pin_project;
+use tokio::time::Instant;
 
 use crate::context::{Context, Race};
 use crate::error::{Delivery, Error};
+use crate::intake::Inbound;
 
 /// One attempt of a call: its deadline, and whether its bytes have left.
 ///
@@ -60,6 +62,13 @@ impl Attempt {
     #[must_use]
     pub fn timeout_millis(&self) -> Option<u64> {
         self.ctx.deadline()?.wire_millis()
+    }
+
+    /// Returns the head that the call amounts to at this moment, for transports that pass it by
+    /// value; the remaining time as [`Attempt::timeout_millis`] rounds it.
+    #[must_use]
+    pub fn inbound(&self) -> Inbound<'_> {
+        Inbound::of(&self.ctx, Instant::now())
     }
 
     /// Records that the bytes are about to be handed over.

@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rr_spi::{CancelHandle, Cause, Code, Context, Delivery, Error, Reason};
 
@@ -62,7 +62,7 @@ impl MemoryLink {
     /// Tells whether it is cut.
     #[must_use]
     pub fn is_cut(&self) -> bool {
-        self.0.wire().scope().is_none()
+        self.0.wire().connected().is_err()
     }
 
     /// Returns how many calls of any requester of this name wait for an answer.
@@ -88,12 +88,26 @@ impl fmt::Debug for MemoryLink {
 }
 
 /// The state of a link.
+///
+/// A call that finds it whole and is answered at once writes to nothing here: where many calls go at
+/// a time, what they all write to is most of what they cost.
 pub(super) struct Wire {
-    /// The scope that every call is in; `None` while the link is cut.
+    /// The scope of every call that waits; `None` while the link is cut.
     scope: Mutex<Option<(Context, CancelHandle)>>,
+    /// How often the link was cut and restored: odd while it is cut.
+    turns: AtomicU64,
     pending: AtomicUsize,
+    /// Whether any faults were ever set.
+    is_faulty: AtomicBool,
     faults: Mutex<MemoryFaults>,
     faulted: AtomicU64,
+}
+
+/// A link that was whole when a call was made over it.
+#[derive(Clone, Copy)]
+pub(super) struct Connected<'a> {
+    wire: &'a Wire,
+    turn: u64,
 }
 
 impl Default for Wire {
@@ -101,7 +115,9 @@ impl Default for Wire {
         let whole = Some(Context::background().child());
         Self {
             scope: Mutex::new(whole),
+            turns: AtomicU64::new(0),
             pending: AtomicUsize::new(0),
+            is_faulty: AtomicBool::new(false),
             faults: Mutex::new(MemoryFaults::none()),
             faulted: AtomicU64::new(0),
         }
@@ -109,22 +125,21 @@ impl Default for Wire {
 }
 
 impl Wire {
-    /// Returns the scope of a call that is made now.
-    pub(super) fn connected(&self) -> Result<Context, Error> {
-        self.scope().ok_or_else(|| {
-            let (code, reason) = (Code::Unavailable, Reason::NOT_CONNECTED);
-            Error::failure(code, Delivery::NotSent, reason, "the link is cut")
-        })
-    }
-
-    /// Counts a call for as long as what is returned lives.
-    pub(super) fn wait(&self) -> Pending<'_> {
-        self.pending.fetch_add(1, Ordering::SeqCst);
-        Pending(&self.pending)
+    /// Returns the link for a call that is made now.
+    pub(super) fn connected(&self) -> Result<Connected<'_>, Error> {
+        let turn = self.turns.load(Ordering::SeqCst);
+        if turn.is_multiple_of(2) {
+            return Ok(Connected { wire: self, turn });
+        }
+        let (code, reason) = (Code::Unavailable, Reason::NOT_CONNECTED);
+        Err(Error::failure(code, Delivery::NotSent, reason, "the link is cut"))
     }
 
     /// Returns what goes wrong with a call that is sent now.
     pub(super) fn fault(&self) -> Option<MemoryFault> {
+        if !self.is_faulty.load(Ordering::SeqCst) {
+            return None;
+        }
         let fault = self.faults.lock().unwrap_or_else(PoisonError::into_inner).next();
         self.faulted.fetch_add(u64::from(fault.is_some()), Ordering::SeqCst);
         fault
@@ -132,15 +147,15 @@ impl Wire {
 
     fn set_faults(&self, faults: MemoryFaults) {
         *self.faults.lock().unwrap_or_else(PoisonError::into_inner) = faults;
-    }
-
-    fn scope(&self) -> Option<Context> {
-        let scope = self.scope.lock().unwrap_or_else(PoisonError::into_inner);
-        scope.as_ref().map(|(scope, _)| scope.clone())
+        self.is_faulty.store(true, Ordering::SeqCst);
     }
 
     fn cut(&self) {
-        let before = self.scope.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let before = {
+            let mut scope = self.scope();
+            self.turns.fetch_add(u64::from(scope.is_some()), Ordering::SeqCst);
+            scope.take()
+        };
         // Outside of the lock: it wakes whoever waits.
         if let Some((_, handle)) = before {
             handle.cancel_with(Cause::PeerGone);
@@ -148,23 +163,65 @@ impl Wire {
     }
 
     fn restore(&self) {
-        let mut scope = self.scope.lock().unwrap_or_else(PoisonError::into_inner);
-        scope.get_or_insert_with(|| Context::background().child());
+        let mut scope = self.scope();
+        if scope.is_none() {
+            *scope = Some(Context::background().child());
+            self.turns.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn scope(&self) -> MutexGuard<'_, Option<(Context, CancelHandle)>> {
+        self.scope.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Connected<'_> {
+    /// Waits for what comes over the link, as one of the pending calls.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, unknown, `connection-lost`, when it was cut since the call was made.
+    pub(super) async fn race<F: Future>(self, future: F) -> Result<F::Output, Error> {
+        let _pending = Pending::of(self.wire);
+        let link = {
+            let scope = self.wire.scope();
+            let same = self.wire.turns.load(Ordering::SeqCst) == self.turn;
+            scope.as_ref().filter(|_| same).map(|(link, _)| link.clone())
+        };
+        let cut = || lost("the link was cut");
+        link.ok_or_else(cut)?.race(future).await.map_err(|_| cut())
+    }
+
+    /// Tells whether it was cut since the call was made.
+    pub(super) fn is_cut(self) -> bool {
+        self.wire.turns.load(Ordering::SeqCst) != self.turn
     }
 }
 
 impl fmt::Debug for Wire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wire").field("cut", &self.scope().is_none()).finish_non_exhaustive()
+        f.debug_struct("Wire").field("cut", &self.connected().is_err()).finish_non_exhaustive()
     }
 }
 
-/// A call that waits; see [`Wire::wait`].
+/// A call that waits.
 #[derive(Debug)]
-pub(super) struct Pending<'a>(&'a AtomicUsize);
+struct Pending<'a>(&'a AtomicUsize);
+
+impl<'a> Pending<'a> {
+    fn of(wire: &'a Wire) -> Self {
+        wire.pending.fetch_add(1, Ordering::SeqCst);
+        Self(&wire.pending)
+    }
+}
 
 impl Drop for Pending<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
+}
+
+/// Makes the error for a call whose connection broke.
+pub(super) fn lost(text: &'static str) -> Error {
+    Error::failure(Code::Unavailable, Delivery::Unknown, Reason::CONNECTION_LOST, text)
 }

@@ -1,7 +1,7 @@
 //! Where requesters and a server of one name meet.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard, Weak};
 
 use rr_spi::{Code, Delivery, Error, Intake, Location};
 use tokio::sync::Notify;
@@ -18,7 +18,8 @@ const NAME_BYTES_MAX: usize = 128;
 /// Where requesters and a server of one name meet; either may come first.
 #[derive(Debug, Default)]
 pub(crate) struct Meeting {
-    server: Mutex<Option<Occupant>>,
+    /// Read by each call, written when a server comes or goes.
+    server: RwLock<Option<Occupant>>,
     arrived: Notify,
     wire: Wire,
 }
@@ -37,7 +38,7 @@ impl Meeting {
             return Err(Error::failure(Code::InvalidArgument, Delivery::NotSent, None, text)
                 .with_hint("use `memory://` and a name of 1 to 128 characters, nothing after it"));
         }
-        let mut names = lock(&NAMES);
+        let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
         names.retain(|_, meeting| meeting.strong_count() > 0);
         if let Some(meeting) = names.get(name).and_then(Weak::upgrade) {
             return Ok(meeting);
@@ -49,7 +50,13 @@ impl Meeting {
 
     /// Returns the server that is there, if any.
     pub(super) fn server(&self) -> Option<Intake> {
-        lock(&self.server).as_ref().map(|occupant| occupant.intake.clone())
+        let server = self.server.read().unwrap_or_else(PoisonError::into_inner);
+        server.as_ref().map(|occupant| occupant.intake.clone())
+    }
+
+    fn occupied(&self) -> RwLockWriteGuard<'_, Option<Occupant>> {
+        // A panic cannot leave it half-changed, as nothing foreign runs under the lock.
+        self.server.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns what lies between the requesters and the server.
@@ -77,7 +84,7 @@ impl Meeting {
 
     /// Takes the server's place, until the returned guard is dropped.
     pub(super) fn enter(self: &Arc<Self>, intake: Intake) -> Result<Place, Error> {
-        let mut server = lock(&self.server);
+        let mut server = self.occupied();
         let gone = |intake: &Intake| intake.is_draining() && intake.in_flight() == 0;
         if server.as_ref().is_some_and(|occupant| !gone(&occupant.intake)) {
             let text = "the name is served already in this process";
@@ -107,15 +114,10 @@ pub(super) struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut server = lock(&self.meeting.server);
+        let mut server = self.meeting.occupied();
         // A successor may have come once nothing was in flight here any more.
         if server.as_ref().is_some_and(|occupant| Arc::ptr_eq(&occupant.token, &self.token)) {
             *server = None;
         }
     }
-}
-
-/// Locks; a panic cannot leave these values half-changed, as nothing foreign runs under a lock.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

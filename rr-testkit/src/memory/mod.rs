@@ -1,6 +1,7 @@
 //! The in-memory transport: requests by value, on the rules of every transport.
 
 mod faults;
+mod handling;
 mod link;
 mod meeting;
 mod requester;

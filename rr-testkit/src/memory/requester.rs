@@ -1,16 +1,18 @@
 //! The client side of the in-memory transport.
 
+use std::convert::Infallible;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rr_spi::{
-    Attempt, Cause, Code, Context, Delivery, Error, Inbound, Intake, Limits, Reason, Request,
-    Requester, Response, async_trait, defaults,
+    Attempt, Cause, Code, Context, Delivery, Error, Intake, Limits, Reason, Request, Requester,
+    Response, async_trait, defaults,
 };
 use serde::Deserialize;
-use tokio::sync::oneshot;
 
+use super::handling::{Entered, Outcome, enter};
+use super::link::{Connected, lost};
 use super::{Meeting, MemoryFault, MemoryLink};
 
 /// What a requester over memory does by default.
@@ -49,8 +51,9 @@ impl MemoryConfig {
 
 /// Sends requests by value to the server of the same name in this process.
 ///
-/// The handler runs in a task of its own on the caller's runtime: dropping the call tells it to
-/// stop, as it would behind a network, and does not stop it by itself.
+/// The handler is entered on the caller's stack, and goes on in a task of its own on the caller's
+/// runtime as soon as it waits for anything: dropping the call tells it to stop, as it would behind
+/// a network, and does not stop it by itself. While it computes without waiting, so does the call.
 #[derive(Clone, Debug)]
 pub struct MemoryRequester {
     meeting: Arc<Meeting>,
@@ -111,57 +114,56 @@ impl Requester for MemoryRequester {
                 format!("nobody serves `{}` under this name", request.target),
             ));
         };
-        let fault = self.meeting.wire().fault();
-        let _pending = self.meeting.wire().wait();
-        let sending = async {
-            match fault {
-                None => exchange(&attempt, &link, &intake, request).await,
-                // Boxed: the calls that go well need not have room for it.
-                Some(fault) => Box::pin(go_wrong(fault, &attempt, &link, &intake, request)).await,
-            }
+        let outcome = match self.meeting.wire().fault() {
+            None => exchange(&attempt, link, intake, request).await?,
+            // Boxed: the calls that go well need not have room for it.
+            Some(fault) => Box::pin(go_wrong(fault, &attempt, link, intake, request)).await?,
         };
-        let response = attempt.run(sending).await?;
-        if response.body.len() > self.config.limits.response_bytes_max {
-            return Err(self.config.limits.response_too_large());
-        }
+        let response = outcome?;
+        self.config.limits.check_incoming(&response)?;
         Ok(response)
     }
 }
 
-/// Hands the request to the server's task and waits for what it answers, or until the link is cut.
+/// Hands the request to its handler and waits for what it answers.
+///
+/// # Errors
+///
+/// The call's own end: its deadline, its cancellation, or a cut of the link.
 async fn exchange(
     attempt: &Attempt,
-    link: &Context,
-    intake: &Intake,
+    link: Connected<'_>,
+    intake: Intake,
     request: Request,
-) -> Result<Response, Error> {
-    let inbound = Inbound::of(attempt.context(), attempt.timeout_millis());
+) -> Result<Outcome, Error> {
     // Kept on this side: dropping the call drops it, which tells the handler.
-    let (ctx, handle) = intake.context(inbound);
-    let (reply, answered) = oneshot::channel();
+    let (ctx, handle) = intake.context(attempt.inbound());
     attempt.sent();
-    let server = intake.clone();
-    tokio::spawn(async move {
-        let outcome = server.handle(&ctx, request).await;
-        // Nobody listens any more when the caller has gone.
-        let _ = reply.send(outcome.map_err(Error::into_received));
-    });
-    let Ok(answered) = link.race(answered).await else {
-        handle.cancel_with(Cause::PeerGone);
-        return Err(lost("the link was cut"));
+    let outcome = match enter(intake, ctx, request).await {
+        Entered::Answered(outcome) => outcome,
+        Entered::Waiting(answer) => match attempt.run(link.race(answer)).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => return Err(lost("the runtime that the handler ran on ended")),
+            Err(ended) => {
+                if link.is_cut() {
+                    handle.cancel_with(Cause::PeerGone);
+                }
+                return Err(ended);
+            }
+        },
     };
     handle.cancel_with(Cause::Finished);
-    answered.unwrap_or_else(|_| Err(lost("the runtime that the handler ran on ended")))
+    Ok(outcome)
 }
 
 /// Exchanges as far as the fault lets it, and says what a network would.
 async fn go_wrong(
     fault: MemoryFault,
     attempt: &Attempt,
-    link: &Context,
-    intake: &Intake,
+    link: Connected<'_>,
+    intake: Intake,
     request: Request,
-) -> Result<Response, Error> {
+) -> Result<Outcome, Error> {
     match fault {
         MemoryFault::FailBefore => {
             let (code, reason) = (Code::Unavailable, Reason::CONNECT_FAILED);
@@ -170,20 +172,12 @@ async fn go_wrong(
         }
         MemoryFault::DropRequest => attempt.sent(),
         MemoryFault::DropReply | MemoryFault::FailAfter => {
-            let outcome = exchange(attempt, link, intake, request).await;
-            if link.cause().is_some() {
-                return outcome;
-            }
+            drop(exchange(attempt, link, intake, request).await?);
         }
     }
     if fault == MemoryFault::FailAfter {
         return Err(lost("the connection broke before the reply had passed, as asked"));
     }
     // Nobody tells the caller: its deadline does, or the end of the link.
-    let _ = link.race(pending::<()>()).await;
-    Err(lost("the link was cut"))
-}
-
-fn lost(text: &'static str) -> Error {
-    Error::failure(Code::Unavailable, Delivery::Unknown, Reason::CONNECTION_LOST, text)
+    match attempt.run(link.race(pending::<Infallible>())).await? {}
 }

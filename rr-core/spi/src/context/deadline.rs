@@ -18,7 +18,11 @@ impl Deadline {
     /// Returns the deadline that is `timeout` from now; one too far to count is 30 years away.
     #[must_use]
     pub fn after(timeout: Duration) -> Self {
-        let now = Instant::now();
+        Self::after_at(Instant::now(), timeout)
+    }
+
+    /// Returns the deadline that is `timeout` from an instant, as [`Deadline::after`].
+    pub(crate) fn after_at(now: Instant, timeout: Duration) -> Self {
         Self(now.checked_add(timeout.min(FAR)).unwrap_or(now))
     }
 
@@ -51,7 +55,13 @@ impl Deadline {
     /// `None` when it takes more than 10 digits: then none is sent.
     #[must_use]
     pub fn wire_millis(self) -> Option<u64> {
-        let millis = self.remaining().as_nanos().div_ceil(1_000_000).max(1);
+        self.wire_millis_at(Instant::now())
+    }
+
+    /// Returns the milliseconds that remain at an instant, as [`Deadline::wire_millis`].
+    pub(crate) fn wire_millis_at(self, now: Instant) -> Option<u64> {
+        let remaining = self.0.saturating_duration_since(now);
+        let millis = remaining.as_nanos().div_ceil(1_000_000).max(1);
         u64::try_from(millis).ok().filter(|&millis| millis <= WIRE_MILLIS_MAX)
     }
 }

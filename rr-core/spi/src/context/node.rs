@@ -36,6 +36,11 @@ impl Node {
         }
     }
 
+    /// Tells whether this node's own scope has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.scope.as_ref().and_then(Scope::cause).is_some()
+    }
+
     /// Cancels this node's own scope.
     pub(crate) fn cancel(&self, cause: super::Cause) {
         if let Some(scope) = &self.scope {

@@ -170,6 +170,10 @@ impl CancelHandle {
 
     /// Cancels the context for the given cause; within 5 ms of its deadline, for the deadline.
     pub fn cancel_with(&self, cause: Cause) {
+        // Most handles are dropped when all is over; that need not look at the clock.
+        if self.node.has_ended() {
+            return;
+        }
         let close = |deadline: Deadline| deadline.remaining() <= DEADLINE_MARGIN;
         let at_deadline = cause != Cause::Finished && self.deadline.is_some_and(close);
         self.node.cancel(if at_deadline { Cause::DeadlineExceeded } else { cause });

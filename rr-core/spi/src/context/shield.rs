@@ -9,7 +9,7 @@ use std::task::{Context as TaskContext, Poll, ready};
 
 use tokio::task::JoinHandle;
 
-use crate::intake::{InFlight, Ledger};
+use crate::intake::{Ledger, Shielded};
 
 /// The result of shielded work; see [`Context::shield`](super::Context::shield).
 pub struct Shield<T>(JoinHandle<T>);
@@ -19,7 +19,7 @@ impl<T: Send + 'static> Shield<T> {
     where
         F: Future<Output = T> + Send + 'static,
     {
-        let guard = ledger.map(InFlight::shielded);
+        let guard = ledger.map(Shielded::enter);
         Self(tokio::spawn(async move {
             let output = future.await;
             drop(guard);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use crate::context::Context;
 use crate::defaults;
@@ -99,6 +100,8 @@ pub struct Inbound<'a> {
     pub tracestate: Option<&'a str>,
     /// W3C `baggage`.
     pub baggage: Option<&'a str>,
+    /// When it arrived, where that has just been looked up.
+    pub(crate) arrived: Option<Instant>,
 }
 
 impl<'a> Inbound<'a> {
@@ -108,16 +111,17 @@ impl<'a> Inbound<'a> {
         Self { timeout, ..Self::default() }
     }
 
-    /// Makes the head that a caller's context amounts to, for transports that pass it by value.
-    #[must_use]
-    pub fn of(ctx: &'a Context, timeout_millis: Option<u64>) -> Self {
+    /// Makes the head that a caller's context amounts to, arriving at `now` with what is left then.
+    pub(crate) fn of(ctx: &'a Context, now: Instant) -> Self {
+        let millis = ctx.deadline().and_then(|deadline| deadline.wire_millis_at(now));
         Self {
-            timeout: timeout_millis.map(Duration::from_millis),
+            timeout: millis.map(Duration::from_millis),
             retries: ctx.retries(),
             request_id: ctx.request_id(),
             traceparent: ctx.traceparent(),
             tracestate: ctx.tracestate(),
             baggage: ctx.baggage(),
+            arrived: Some(now),
         }
     }
 }

@@ -10,7 +10,8 @@ use std::task::{Context as TaskContext, Poll};
 
 use pin_project_lite::pin_project;
 
-use super::{InFlight, Shared, own};
+use super::ledger::Place;
+use super::{Shared, own};
 use crate::BoxFuture;
 use crate::context::{Cause, Context, Mark, Race};
 use crate::error::{Code, Delivery, Error, Reason};
@@ -34,7 +35,7 @@ pin_project! {
         // Whether errors that come out of the handler are re-scoped here.
         rescopes: bool,
         registered: Option<usize>,
-        place: Option<InFlight>,
+        place: Option<Place<'a>>,
     }
 
     impl PinnedDrop for Handle<'_> {
@@ -125,7 +126,7 @@ fn admit<'a>(
     shared: &'a Shared,
     ctx: &Context,
     request: &Request,
-) -> Result<(Found<'a>, InFlight), Error> {
+) -> Result<(Found<'a>, Place<'a>), Error> {
     if let Some(cause) = ctx.cause() {
         let error = Error::from_cause(cause, Delivery::Rejected);
         return Err(match cause {
@@ -138,7 +139,7 @@ fn admit<'a>(
         return Err(limits.request_too_large(Delivery::Rejected));
     }
     let found = shared.routes.find(&request.target)?;
-    Ok((found, InFlight::admit(&shared.ledger, shared.config.in_flight_max)?))
+    Ok((found, Place::admit(&shared.ledger, shared.config.in_flight_max)?))
 }
 
 /// Lets go of the handler, and says what became of it.

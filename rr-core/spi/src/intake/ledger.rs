@@ -22,6 +22,9 @@ pub(crate) struct Ledger {
     /// Whether a drain still admits: what a broker has routed here can go nowhere else.
     lingering: AtomicBool,
     idle: Notify,
+    /// Whether anybody has ever waited on `idle`: until then a server that falls idle after each
+    /// call need not look for waiters.
+    awaited: AtomicBool,
     pending: Mutex<Pending>,
     completed: AtomicU64,
     aborted: AtomicU64,
@@ -59,6 +62,8 @@ impl Ledger {
 
     /// Waits until what is counted comes to nothing.
     pub(super) async fn until_none(&self, count: impl Fn(&Self) -> usize) {
+        // Before the count is read, as whoever leaves reads it after the count has changed.
+        self.awaited.store(true, Ordering::SeqCst);
         loop {
             let mut notified = std::pin::pin!(self.idle.notified());
             notified.as_mut().enable();
@@ -111,31 +116,30 @@ impl Ledger {
         }
     }
 
+    /// Takes one off a count.
+    fn leave(&self, count: &AtomicUsize) {
+        if count.fetch_sub(1, Ordering::SeqCst) == 1 && self.awaited.load(Ordering::SeqCst) {
+            self.idle.notify_waiters();
+        }
+    }
+
     fn with_pending<T>(&self, change: impl FnOnce(&mut Pending) -> T) -> T {
         // A panic cannot leave the slab half-changed: nothing foreign runs under the lock.
         change(&mut self.pending.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// Something in flight; dropping it takes it off the ledger.
-pub(crate) struct InFlight {
-    ledger: Arc<Ledger>,
-    kind: Kind,
-}
+/// A request in flight; dropping it takes it off the ledger. Borrowed: at many calls a second one
+/// more shared counter costs as much as all that is done under it.
+pub(super) struct Place<'a>(&'a Ledger);
 
-#[derive(Clone, Copy)]
-enum Kind {
-    Request,
-    Shielded,
-}
-
-impl InFlight {
+impl<'a> Place<'a> {
     /// Takes a place for a request, or says why there is none. Never waits.
-    pub(super) fn admit(ledger: &Arc<Ledger>, most: usize) -> Result<Self, Error> {
+    pub(super) fn admit(ledger: &'a Ledger, most: usize) -> Result<Self, Error> {
         // Counted before the drain is looked at: a drain that sees nobody in flight has really
         // stopped admission.
         let before = ledger.requests.fetch_add(1, Ordering::SeqCst);
-        let place = Self { ledger: Arc::clone(ledger), kind: Kind::Request };
+        let place = Self(ledger);
         if ledger.is_draining() && !ledger.lingering.load(Ordering::SeqCst) {
             ledger.refused.fetch_add(1, Ordering::SeqCst);
             let text = "the server is draining";
@@ -153,22 +157,27 @@ impl InFlight {
         }
         Ok(place)
     }
+}
 
-    /// Counts work that belongs to a request which was admitted.
-    pub(crate) fn shielded(ledger: Arc<Ledger>) -> Self {
-        ledger.shielded.fetch_add(1, Ordering::SeqCst);
-        Self { ledger, kind: Kind::Shielded }
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.leave(&self.0.requests);
     }
 }
 
-impl Drop for InFlight {
+/// Work that belongs to a request which was admitted, and outlives it; dropping it takes it off the
+/// ledger.
+pub(crate) struct Shielded(Arc<Ledger>);
+
+impl Shielded {
+    pub(crate) fn enter(ledger: Arc<Ledger>) -> Self {
+        ledger.shielded.fetch_add(1, Ordering::SeqCst);
+        Self(ledger)
+    }
+}
+
+impl Drop for Shielded {
     fn drop(&mut self) {
-        let counter = match self.kind {
-            Kind::Request => &self.ledger.requests,
-            Kind::Shielded => &self.ledger.shielded,
-        };
-        if counter.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.ledger.idle.notify_waiters();
-        }
+        self.0.leave(&self.0.shielded);
     }
 }

@@ -8,6 +8,8 @@ mod rescope;
 use std::fmt;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::context::{CancelHandle, Cause, Context, Data, Deadline};
 use crate::error::Error;
 use crate::request::Request;
@@ -19,7 +21,7 @@ pub use config::{Inbound, IntakeConfig};
 pub use handle::Handle;
 pub use rescope::rescope;
 
-pub(crate) use ledger::{InFlight, Ledger};
+pub(crate) use ledger::{Ledger, Shielded};
 pub(crate) use rescope::own;
 
 /// The server side's rules for every request: routes, admission, deadlines, panics, drain.
@@ -70,7 +72,8 @@ impl Intake {
     /// [`Cause::Cancelled`] when the caller goes away, and with [`Cause::Finished`] at the end.
     /// A handle that is dropped before the handler lets the handler's own drops see why.
     pub fn context(&self, inbound: Inbound<'_>) -> (Context, CancelHandle) {
-        let deadline = Deadline::after(self.0.config.grant(inbound.timeout));
+        let now = inbound.arrived.unwrap_or_else(Instant::now);
+        let deadline = Deadline::after_at(now, self.0.config.grant(inbound.timeout));
         let data = Data::receive(
             inbound.request_id,
             inbound.traceparent,

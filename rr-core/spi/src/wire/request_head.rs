@@ -162,6 +162,7 @@ impl RequestHead {
             traceparent: carried(&self.traceparent),
             tracestate: carried(&self.tracestate),
             baggage: carried(&self.baggage),
+            arrived: None,
         }
     }
 }
