@@ -297,7 +297,7 @@ async fn a_drain_waits_for_shielded_work_and_refuses_newcomers() {
     intake.drain();
     let expected = (Code::Unavailable, Delivery::Rejected, Some(Reason::DRAINING));
     assert_eq!(told(ask(&intake, None).await), expected);
-    let start = tokio::time::Instant::now();
+    let start = Instant::now();
     intake.idle().await;
     assert_eq!(start.elapsed(), Duration::from_millis(80));
     assert_eq!(intake.report().refused, 1);
