@@ -176,7 +176,10 @@ impl Deduplicate {
                 run.end(&outcome);
                 return announced(outcome, Dedup::On);
             }
-            Ok(Claim::Kept(outcome)) => (outcome, Dedup::Replayed),
+            Ok(Claim::Kept(outcome)) => {
+                // Whatever the store has of it: what is kept is kept of a run.
+                (outcome.map_err(|error| error.raised_to(Delivery::Processed)), Dedup::Replayed)
+            }
             Ok(Claim::Running) => (Err(in_flight()), Dedup::On),
             Ok(Claim::Reused) => (Err(reused()), Dedup::On),
             Ok(Claim::Full) => (Err(full()), Dedup::On),

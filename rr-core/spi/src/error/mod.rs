@@ -151,6 +151,15 @@ impl Error {
         self
     }
 
+    /// Raises what the error says of the handler to at least this; it never lowers it.
+    ///
+    /// For whoever knows more of the run than the error's maker did.
+    #[must_use]
+    pub fn raised_to(mut self, delivery: Delivery) -> Self {
+        self.0.delivery = self.0.delivery.max(delivery);
+        self
+    }
+
     /// Adds a typed detail.
     #[must_use]
     pub fn with_detail(mut self, detail: Detail) -> Self {
@@ -435,6 +444,13 @@ mod tests {
             "connection refused",
         );
         assert_eq!(error.to_string(), "unavailable/connect-failed (not_sent): connection refused");
+    }
+
+    #[test]
+    fn what_an_error_says_of_the_handler_is_raised_and_never_lowered() {
+        let refused = Error::failure(Code::Unavailable, Delivery::Rejected, None, "");
+        assert_eq!(refused.clone().raised_to(Delivery::Processed).delivery(), Delivery::Processed);
+        assert_eq!(refused.raised_to(Delivery::NotSent).delivery(), Delivery::Rejected);
     }
 
     #[test]

@@ -183,8 +183,7 @@ fn sealed(shared: &Shared, ctx: &Context, error: Error) -> Error {
         Mark::Passed => {
             // An answer that was received passes verbatim; an error that somebody made after it,
             // or of another run, cannot undo what the worst of the runs did.
-            let delivery = error.delivery().max(ctx.passed());
-            error.with_delivery(delivery)
+            error.raised_to(ctx.passed())
         }
         Mark::Ran => error.with_delivery(Delivery::Processed),
     }
