@@ -73,8 +73,9 @@ type ScopeOf = dyn Fn(&Context, &Request) -> Option<String> + Send + Sync;
 ///
 /// # What a requester learns
 ///
-/// Every answer to a keyed request says that duplicates are suppressed here:
-/// [`Response::dedup`] and [`Error::dedup`]. A retry may then repeat such a request even where its
+/// Every answer to a keyed request that came this far says that duplicates are suppressed here, also
+/// where the server itself makes it of a panic or a deadline: [`Response::dedup`] and
+/// [`Error::dedup`]. A retry may then repeat such a request even where its
 /// handler may have run.
 ///
 /// # Examples
@@ -263,6 +264,7 @@ impl Middleware for Deduplicate {
         let Idempotency::Keyed(key) = &request.idempotency else {
             return next.run(ctx, request);
         };
+        ctx.mark_deduplicated();
         let scope = self.scope.as_ref().and_then(|scope| scope(ctx, &request)).map(Into::into);
         let key = ScopedKey::new(scope, key.clone());
         Box::pin(self.once(ctx, key, request, next))

@@ -195,13 +195,14 @@ fn interrupted(shared: &Shared, ctx: &Context, interrupt: &Interrupt) -> Error {
         Mark::Passed => Delivery::Unknown.max(ctx.passed()),
         Mark::Ran => Delivery::Processed,
     };
-    match interrupt {
+    let error = match interrupt {
         Interrupt::Ended(cause) => Error::from_cause(*cause, delivery),
         Interrupt::Panicked => {
             let text = "the handler failed unexpectedly";
             Error::failure(Code::Internal, delivery, Reason::PANIC, text)
         }
-    }
+    };
+    error.with_dedup(ctx.dedup())
 }
 
 /// A panic was contained; its text went to the panic hook and goes nowhere else.
