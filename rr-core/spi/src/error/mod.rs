@@ -12,6 +12,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::context::Cause;
 use crate::defaults;
 use crate::headers::Headers;
@@ -316,6 +318,21 @@ impl Error {
             error.0.delivery = Delivery::Rejected;
         }
         error
+    }
+
+    /// Copies what the error carries out of the buffers that it came in, and lets go of the underlying
+    /// error and of the attempts, which never travel.
+    ///
+    /// For whoever keeps errors: one that is kept as it is may hold a whole reply.
+    #[must_use]
+    pub fn compacted(mut self) -> Self {
+        self.0.headers = self.0.headers.compacted();
+        for detail in &mut self.0.details {
+            detail.value = Bytes::copy_from_slice(&detail.value);
+        }
+        self.0.source = None;
+        self.0.attempts = Vec::new();
+        self
     }
 
     /// Cuts message and details to what the wire allows.
