@@ -149,7 +149,10 @@ impl Middleware for Retry {
         next: Next<'_>,
     ) -> Result<Response, Error> {
         let started = Instant::now();
-        self.budget.deposit_at(started);
+        if ctx.retries() == 0 {
+            // A retry of a layer further out is no call: it pays for none here.
+            self.budget.deposit_at(started);
+        }
         let timed = self.timed(ctx, &request);
         let outcome = next.run(timed.as_ref().unwrap_or(ctx), request.clone()).await;
         let error = match outcome {
@@ -164,7 +167,7 @@ impl Middleware for Retry {
             ctx,
             request: &request,
             next,
-            progress: Progress::new(self.attempts_max(ctx)),
+            progress: Progress::new(self.attempts_max(ctx), ctx.retries()),
             attempts: Vec::new(),
         };
         // In a box of its own: a call that succeeds at first does not pay for its size.

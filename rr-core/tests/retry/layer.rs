@@ -2,8 +2,8 @@
 
 use rr_core::{
     Code, Context, Dedup, Delivery, Error, Forward, Idempotency, IdempotencyKey, Local, Middleware,
-    Next, Reason, Request, Requester, Response, RetryConfig, RetryVerdict, Router, Stack,
-    async_trait, recommended,
+    Next, Reason, Request, Requester, Response, RetryBudget, RetryConfig, RetryVerdict, Router,
+    Stack, async_trait, recommended,
 };
 use rr_testkit::loopback;
 use tokio::time::{Instant, sleep};
@@ -157,6 +157,26 @@ async fn a_call_below_a_retried_one_is_tried_once() {
         let _ = front.request(&within(9000).with_retries(inbound), request).await.unwrap_err();
         assert_eq!(script.seen().len(), sent);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_of_two_retry_layers_has_sent_again_at_once_the_other_does_not() {
+    let script = Script::broken(refused());
+    let inner = client(&script);
+    let outer = Stack::new(inner).with(retry(RetryConfig::default()));
+    let error = outer.request(&within(9000), plain()).await.unwrap_err();
+    assert_eq!(script.retries(), [0, 0, 1, 2, 1, 2]);
+    assert_eq!(error.attempts().len(), 6, "each is told once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_retries_of_a_layer_further_out_pay_for_none_further_in() {
+    let budget = RetryBudget::with_config(&no_budget().with_percent(100));
+    let inner = retry(RetryConfig::default()).with_budget(budget.clone());
+    let script = Script::broken(lost());
+    let client = Stack::new(Stack::new(script.clone()).with(inner)).with(retry(Default::default()));
+    let _ = client.request(&within(9000), idempotent()).await;
+    assert_eq!((script.retries(), budget.balance()), (vec![0, 1, 1, 2], 0));
 }
 
 #[tokio::test(start_paused = true)]
