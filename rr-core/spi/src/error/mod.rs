@@ -177,6 +177,9 @@ impl Error {
     }
 
     /// Says when, if at all, trying again makes sense.
+    ///
+    /// A handler that says [`RetryHint::After`] with `ResourceExhausted` vouches that it has done
+    /// nothing yet: it is called again then, also by requests that must not run twice.
     #[must_use]
     pub fn with_retry(mut self, retry: RetryHint) -> Self {
         self.0.retry = retry;
