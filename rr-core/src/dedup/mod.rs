@@ -39,8 +39,9 @@ type ScopeOf = dyn Fn(&Context, &Request) -> Option<String> + Send + Sync;
 /// Runs a request with an idempotency key once, and answers its duplicates with what it answered.
 ///
 /// A middleware for routes: put it around a [`Router`](crate::Router) by
-/// [`Router::with`](crate::Router::with), outermost but for what refuses callers. Requests that are
-/// not [`Idempotency::Keyed`] pass it untouched.
+/// [`Router::with`](crate::Router::with), outermost but for what refuses callers, and once: inside
+/// of its own clone it waits on itself. Requests that are not [`Idempotency::Keyed`] pass it
+/// untouched.
 ///
 /// # Reach
 ///
