@@ -1,7 +1,8 @@
 //! A responder that fails in every way there is, and a requester that tries again where that is
 //! safe. Each attempt is printed, and of each failed call why there was no further one.
 //!
-//! `cargo run --example resilience` or `cargo run --example resilience http://127.0.0.1:0`
+//! `cargo run --example resilience`, or with a URL: `http://127.0.0.1:0`, or `nats://127.0.0.1` where a
+//! server runs
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -29,6 +29,22 @@ mod tests {
         assert!(include_str!("../../README.md").contains(code.trim()));
     }
 
+    #[test]
+    fn the_book_lists_reasons_by_their_identifiers() {
+        let page = include_str!("../../docs/src/errors.md");
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| `")).filter_map(|line| {
+            let (reason, rest) = line.split_once("` | RR")?;
+            Some((rr_core::Reason::parse(reason)?, rest.split(' ').next()?))
+        });
+        let mut listed = 0;
+        for (reason, id) in rows {
+            let error = rr_core::Error::new(rr_core::Code::Unknown, "").with_reason(reason);
+            assert_eq!(error.id(), format!("RR{id}"), "{error}");
+            listed += 1;
+        }
+        assert_eq!(listed, 22);
+    }
+
     /// The files of the transport that the book goes through.
     const TRANSPORT: [&str; 5] = [
         include_str!("../third_party_transport/harness.rs"),

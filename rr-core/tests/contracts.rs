@@ -58,6 +58,7 @@ async fn futures_can_be_spawned() {
     let client: Arc<dyn Requester> = Arc::new(Local::new(Router::new()));
     let ctx = Context::background();
     sent(&client.call_raw(&ctx, "a", "").into_future());
+    #[cfg(feature = "json")]
     sent(&client.call::<u8>(&ctx, "a", &()).into_future());
     sent(&ctx.cancelled());
     sent(&rr_core::connect("x"));

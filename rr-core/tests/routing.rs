@@ -1,5 +1,7 @@
 //! Every form that can be routed, called through every form of call.
 
+#![cfg(feature = "json")]
+
 use std::sync::Arc;
 
 use rr_core::{

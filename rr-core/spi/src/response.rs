@@ -29,6 +29,15 @@ impl Response {
         Self { headers: Headers::new(), body: body.into(), dedup: None }
     }
 
+    /// Copies headers and body out of the buffers that they came in.
+    ///
+    /// For whoever keeps responses: a small one that is kept as it is may hold a large buffer.
+    #[must_use]
+    pub fn compacted(&self) -> Self {
+        let (headers, body) = (self.headers.compacted(), Bytes::copy_from_slice(&self.body));
+        Self { headers, body, dedup: self.dedup }
+    }
+
     /// Replaces the headers.
     #[must_use]
     pub fn with_headers(mut self, headers: Headers) -> Self {

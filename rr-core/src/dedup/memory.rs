@@ -31,7 +31,8 @@ pub struct MemoryStoreConfig {
     pub bytes_max: usize,
 }
 
-/// Longer than any deadline that a server grants by default, and so than any chain of retries.
+/// As long as the longest deadline that a server grants by default; and it counts from the end of
+/// the run.
 const TTL: Duration = Duration::from_secs(5 * 60);
 
 /// Some 20 MB of keys and targets of ordinary length.
@@ -117,6 +118,12 @@ impl Store for MemoryStore {
         settlement: Settlement,
     ) -> Result<(), Error> {
         let end = Instant::now().checked_add(self.config.ttl);
+        let settlement = match settlement {
+            // Of its own size: what is counted is then what is held.
+            Settlement::Kept(Ok(response)) => Settlement::Kept(Ok(response.compacted())),
+            Settlement::Kept(Err(error)) => Settlement::Kept(Err(error.compacted())),
+            other => other,
+        };
         self.change(|table| table.settle(key, ticket, settlement, end, self.config.bytes_max));
         Ok(())
     }

@@ -39,8 +39,9 @@ type ScopeOf = dyn Fn(&Context, &Request) -> Option<String> + Send + Sync;
 /// Runs a request with an idempotency key once, and answers its duplicates with what it answered.
 ///
 /// A middleware for routes: put it around a [`Router`](crate::Router) by
-/// [`Router::with`](crate::Router::with), outermost but for what refuses callers. Requests that are
-/// not [`Idempotency::Keyed`] pass it untouched.
+/// [`Router::with`](crate::Router::with), outermost but for what refuses callers, and once: inside
+/// of its own clone it waits on itself. Requests that are not [`Idempotency::Keyed`] pass it
+/// untouched.
 ///
 /// # Reach
 ///
@@ -73,8 +74,9 @@ type ScopeOf = dyn Fn(&Context, &Request) -> Option<String> + Send + Sync;
 ///
 /// # What a requester learns
 ///
-/// Every answer to a keyed request says that duplicates are suppressed here:
-/// [`Response::dedup`] and [`Error::dedup`]. A retry may then repeat such a request even where its
+/// Every answer to a keyed request that came this far says that duplicates are suppressed here, also
+/// where the server itself makes it of a panic or a deadline: [`Response::dedup`] and
+/// [`Error::dedup`]. A retry may then repeat such a request even where its
 /// handler may have run.
 ///
 /// # Examples
@@ -176,7 +178,10 @@ impl Deduplicate {
                 run.end(&outcome);
                 return announced(outcome, Dedup::On);
             }
-            Ok(Claim::Kept(outcome)) => (outcome, Dedup::Replayed),
+            Ok(Claim::Kept(outcome)) => {
+                // Whatever the store has of it: what is kept is kept of a run.
+                (outcome.map_err(|error| error.raised_to(Delivery::Processed)), Dedup::Replayed)
+            }
             Ok(Claim::Running) => (Err(in_flight()), Dedup::On),
             Ok(Claim::Reused) => (Err(reused()), Dedup::On),
             Ok(Claim::Full) => (Err(full()), Dedup::On),
@@ -260,6 +265,7 @@ impl Middleware for Deduplicate {
         let Idempotency::Keyed(key) = &request.idempotency else {
             return next.run(ctx, request);
         };
+        ctx.mark_deduplicated();
         let scope = self.scope.as_ref().and_then(|scope| scope(ctx, &request)).map(Into::into);
         let key = ScopedKey::new(scope, key.clone());
         Box::pin(self.once(ctx, key, request, next))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Waker};
 use std::time::Duration;
 
-use rr_spi::{Context, Dedup, Delivery};
+use rr_spi::{Context, Dedup, Delivery, Error};
 use tokio::runtime::Handle;
 
 use super::flights::Flight;
@@ -40,13 +40,17 @@ impl<'a> Run<'a> {
 
     /// Records what came out.
     pub(super) fn end(mut self, outcome: &Outcome) {
-        let settlement = match (outcome, self.ctx.delivery()) {
-            // It is the mark that decides: what a middleware further in says may be wrong.
+        // It is the mark that decides: what a middleware further in says may be wrong, and whoever
+        // hears it later has no mark of this run.
+        let known = self.ctx.delivery();
+        let truth = |error: Error| error.raised_to(known.unwrap_or(Delivery::NotSent));
+        let outcome = outcome.clone().map_err(truth);
+        let settlement = match (&outcome, known) {
             (Err(_), Some(delivery)) if delivery.is_unexecuted() => Settlement::NotRun,
             (Err(_), Some(Delivery::Unknown)) => Settlement::Lost,
             _ => Settlement::Kept(outcome.clone()),
         };
-        self.settle(settlement, announced(outcome.clone(), Dedup::Replayed));
+        self.settle(settlement, announced(outcome, Dedup::Replayed));
     }
 
     /// Records it, and then lets the twins answer `outcome`, unless there is nothing to answer.

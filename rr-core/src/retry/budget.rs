@@ -99,7 +99,8 @@ impl RetryBudget {
         Self(Arc::new(Mutex::new(Ledger::new(config))))
     }
 
-    /// Counts a call; the retries of a call are not calls.
+    /// Counts a call; the retries of a call are not calls. Of several that share the budget, the
+    /// outermost counts.
     pub fn deposit(&self) {
         self.deposit_at(Instant::now());
     }

@@ -31,7 +31,8 @@ pub struct RetryConfig {
     /// What is sent again at once, because it provably did not run, is not counted.
     pub attempts_max: u32,
     /// Time for one attempt of a call that may run twice; others have all the time there is.
-    /// Default 0: an attempt has all the time that is left of the call.
+    /// Default 0: an attempt has all the time that is left of the call. A keyed run that takes
+    /// longer is cut off, and not started anew: set it to more than the handler ever takes.
     #[serde(deserialize_with = "duration::deserialize")]
     pub attempt_timeout: Duration,
     /// Longest first pause; each further one may be twice as long. Default 50 ms; 0 never pauses.

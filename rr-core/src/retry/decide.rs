@@ -54,6 +54,7 @@ pub(super) struct Progress {
     attempts: u32,
     /// How often the next pause is doubled.
     step: u32,
+    /// How many attempts of the call have failed, those of layers further out included.
     failures: u32,
 }
 
@@ -67,9 +68,10 @@ enum Permit {
 }
 
 impl Progress {
-    /// Starts a call whose first attempt is under way.
-    pub(super) fn new(attempts_max: u32) -> Self {
-        Self { attempts_max, attempts: 1, step: 0, failures: 0 }
+    /// Starts a call whose first attempt is under way. Where layers further out count retries
+    /// already, it is the first one of this layer alone, and not of the call.
+    pub(super) fn new(attempts_max: u32, retries_before: u32) -> Self {
+        Self { attempts_max, attempts: 1, step: 0, failures: retries_before }
     }
 
     /// Returns how many attempts preceded the one under way.
@@ -174,9 +176,11 @@ fn permit(config: &RetryConfig, error: &Error, timer: Timer) -> Permit {
 }
 
 /// Tells whether a first failure is sent again without a pause: the handler provably did not run,
-/// and nobody asked for less. What is exhausted did, by its code alone.
+/// and nobody asked for less. What is exhausted did, by its code alone. Where a layer further in
+/// has attempts to tell of, it has had its chance.
 fn may_be_sent_at_once(error: &Error) -> bool {
     error.delivery().is_unexecuted()
+        && error.attempts().is_empty()
         && error.retry() == RetryHint::Unset
         && error.code() != Code::ResourceExhausted
 }

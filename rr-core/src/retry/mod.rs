@@ -4,12 +4,12 @@ mod backoff;
 mod budget;
 mod config;
 mod decide;
+mod latencies;
 mod latency;
 mod learned;
 mod recommended;
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rr_spi::{
@@ -19,7 +19,7 @@ use rr_spi::{
 use tokio::time::{Instant, sleep};
 
 use decide::{Failure, Progress, Repeatable, Timer};
-use latency::LatencyWindow;
+use latencies::Latencies;
 use learned::Learned;
 
 pub use budget::{RetryBudget, RetryBudgetConfig};
@@ -32,8 +32,8 @@ pub use recommended::recommended;
 /// says of itself: what provably did not run is tried again for any request, what may have run
 /// only for those that are [`Safe`](Idempotency::Safe), [`Idempotent`](Idempotency::Idempotent), or
 /// [`Keyed`](Idempotency::Keyed) where the destination is known to deduplicate. Whether it is worth
-/// it depends on the time that is left, on what the peer asks for, and on a [`RetryBudget`] that
-/// all calls to the destination share.
+/// it depends on the time that is left and on how long calls to the same target take, on what the
+/// peer asks for, and on a [`RetryBudget`] that all calls to the destination share.
 ///
 /// A first failure that provably did not run is sent again at once, once. All attempts share the
 /// deadline of the call, and each tells the peer how many preceded it. A call that came in as a
@@ -59,7 +59,7 @@ pub use recommended::recommended;
 pub struct Retry {
     config: RetryConfig,
     budget: RetryBudget,
-    latency: Mutex<LatencyWindow>,
+    latencies: Latencies,
     deduplicating: Learned,
     entropy: Box<dyn Entropy>,
 }
@@ -77,7 +77,7 @@ impl Retry {
         Self {
             budget: RetryBudget::with_config(&config.budget),
             config,
-            latency: Mutex::new(LatencyWindow::new()),
+            latencies: Latencies::default(),
             deduplicating: Learned::default(),
             entropy: Box::new(OsEntropy::new()),
         }
@@ -130,13 +130,8 @@ impl Retry {
 
     fn succeeded(&self, started: Instant, request: &Request, response: &Response) {
         let now = Instant::now();
-        self.latency().record(now, now.duration_since(started));
+        self.latencies.record(&request.target, now, now.duration_since(started));
         self.deduplicating.hear(request, Ok(response));
-    }
-
-    fn latency(&self) -> MutexGuard<'_, LatencyWindow> {
-        // A panic cannot leave the counts half-changed: nothing foreign runs under the lock.
-        self.latency.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -149,7 +144,10 @@ impl Middleware for Retry {
         next: Next<'_>,
     ) -> Result<Response, Error> {
         let started = Instant::now();
-        self.budget.deposit_at(started);
+        if ctx.retries() == 0 {
+            // A retry of a layer further out is no call: it pays for none here.
+            self.budget.deposit_at(started);
+        }
         let timed = self.timed(ctx, &request);
         let outcome = next.run(timed.as_ref().unwrap_or(ctx), request.clone()).await;
         let error = match outcome {
@@ -164,7 +162,7 @@ impl Middleware for Retry {
             ctx,
             request: &request,
             next,
-            progress: Progress::new(self.attempts_max(ctx)),
+            progress: Progress::new(self.attempts_max(ctx), ctx.retries()),
             attempts: Vec::new(),
         };
         // In a box of its own: a call that succeeds at first does not pay for its size.
@@ -223,7 +221,7 @@ impl Call<'_> {
             error,
             now,
             deadline: self.ctx.deadline().map(rr_spi::Deadline::instant),
-            typical: retry.latency().median(now).unwrap_or(Duration::ZERO),
+            typical: retry.latencies.median(&self.request.target, now).unwrap_or_default(),
             repeatable: retry.repeatable(self.request),
             timer: timer(self.ctx, timed),
         };
@@ -282,7 +280,7 @@ impl fmt::Debug for Retry {
         f.debug_struct("Retry")
             .field("config", &self.config)
             .field("budget", &self.budget)
-            .field("latency", &*self.latency())
+            .field("latencies", &self.latencies)
             .finish_non_exhaustive()
     }
 }

@@ -3,7 +3,7 @@
 use rr_core::dedup::{Deduplicate, MemoryStore, MemoryStoreConfig};
 use rr_core::{
     Cause, Code, Context, Dedup, Delivery, Error, Forward, Idempotency, IntakeConfig, Limits,
-    Local, Reason, Request, Requester as _, Router,
+    Local, Middleware, Next, Reason, Request, Requester as _, Response, Router, async_trait,
 };
 use rr_testkit::{MemoryFault, MemoryFaults};
 
@@ -139,6 +139,54 @@ async fn what_was_refused_before_the_handler_is_not_kept() {
     assert_eq!(error.dedup(), Some(Dedup::On));
     gate.let_pass();
     assert_eq!(client.call(keyed("count", "k", "")).await.unwrap().body, "1");
+}
+
+/// Says that nothing ran, when it did.
+struct Denies;
+
+#[async_trait]
+impl Middleware for Denies {
+    async fn handle(
+        &self,
+        ctx: &Context,
+        request: Request,
+        next: Next<'_>,
+    ) -> Result<Response, Error> {
+        let _ = next.run(ctx, request).await;
+        Err(Error::failure(Code::Unavailable, Delivery::Rejected, None, "nothing ran"))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_denied_further_in_is_told_to_every_duplicate_as_processed() {
+    let bench = Bench::default();
+    let client = served(bench.router().with(Deduplicate::in_process()).with(Denies));
+    let first = client.spawn(&long(), keyed("gated", "k", ""));
+    bench.entered(1).await;
+    let twin = client.spawn(&long(), keyed("gated", "k", ""));
+    client.in_flight(2).await;
+    bench.open();
+    let (first, twin) = (first.await.unwrap(), twin.await.unwrap());
+    for outcome in [first, twin, client.call(keyed("gated", "k", "")).await] {
+        assert_eq!(outcome.unwrap_err().delivery(), Delivery::Processed);
+    }
+    assert_eq!(bench.runs(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_errors_that_the_server_itself_makes_say_that_duplicates_are_suppressed() {
+    let bench = Bench::default();
+    let config = IntakeConfig::default().with_timeout_max(ms(50));
+    let client = served_with(bench.router().with(Deduplicate::in_process()), config);
+    let panicked = client.call(keyed("panic", "k", "")).await.unwrap_err();
+    let expired = client.call(keyed("hang", "l", "")).await.unwrap_err();
+    let codes = [&panicked, &expired].map(Error::code);
+    assert_eq!(codes, [Code::Internal, Code::DeadlineExceeded]);
+    for error in [panicked, expired] {
+        assert_eq!((error.delivery(), error.dedup()), (Delivery::Processed, Some(Dedup::On)));
+    }
+    let plain = keyed("panic", "k", "").with_idempotency(Idempotency::Idempotent);
+    assert_eq!(client.call(plain).await.unwrap_err().dedup(), None);
 }
 
 #[cfg(feature = "json")]

@@ -4,5 +4,6 @@
 
 mod duplicates;
 mod properties;
+mod retried;
 mod stores;
 mod support;

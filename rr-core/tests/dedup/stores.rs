@@ -97,6 +97,28 @@ async fn a_store_that_cannot_tell_refuses_and_claims_nothing_of_the_handler() {
     assert_eq!(bench.runs(), 0);
 }
 
+/// Has kept an answer that says of itself that nothing ran.
+struct Forged;
+
+#[async_trait]
+impl Store for Forged {
+    async fn claim(&self, _: &ScopedKey, _: Fingerprint) -> Result<Claim, Error> {
+        let (code, delivery) = (Code::Unavailable, Delivery::Rejected);
+        Ok(Claim::Kept(Err(Error::failure(code, delivery, None, "nothing ran"))))
+    }
+
+    async fn settle(&self, _: &ScopedKey, _: Ticket, _: Settlement) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_store_has_kept_ran_whatever_it_says() {
+    let client = served(Bench::default().router().with(Deduplicate::new(Forged)));
+    let error = client.call(keyed("count", "k", "")).await.unwrap_err();
+    assert_eq!((error.delivery(), error.dedup()), (Delivery::Processed, Some(Dedup::Replayed)));
+}
+
 #[tokio::test(start_paused = true)]
 async fn processes_that_share_a_store_run_a_key_once() {
     let bench = Bench::default();

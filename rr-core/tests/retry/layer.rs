@@ -2,8 +2,8 @@
 
 use rr_core::{
     Code, Context, Dedup, Delivery, Error, Forward, Idempotency, IdempotencyKey, Local, Middleware,
-    Next, Reason, Request, Requester, Response, RetryConfig, RetryVerdict, Router, Stack,
-    async_trait, recommended,
+    Next, Reason, Request, Requester, Response, RetryBudget, RetryConfig, RetryVerdict, Router,
+    Stack, async_trait, recommended,
 };
 use rr_testkit::loopback;
 use tokio::time::{Instant, sleep};
@@ -76,6 +76,19 @@ async fn no_attempt_is_made_when_less_is_left_than_calls_take() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn how_long_another_method_takes_keeps_no_call_from_being_tried_again() {
+    let steps = (0..20).map(|_| Step::Answer(ms(2000)));
+    let script = Script::new(steps.chain([Step::Fail(ms(0), lost()), Step::Answer(ms(5))]));
+    let client = client(&script);
+    for _ in 0..20 {
+        let mut report = idempotent();
+        report.target = "reports.make".try_into().unwrap();
+        client.request(&within(5000), report).await.unwrap();
+    }
+    client.request(&within(500), idempotent()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_error_is_the_last_one_and_says_the_worst_of_all_attempts() {
     let steps = [lost(), unavailable(Delivery::NotSent), refused()].map(|e| Step::Fail(ms(3), e));
     let script = Script::new(steps);
@@ -142,6 +155,26 @@ async fn only_one_of_two_retry_layers_multiplies() {
     // The inner one retries until the outer one does.
     assert_eq!(script.retries(), [0, 1, 2, 1, 2]);
     assert_eq!(error.attempts().len(), 5, "each is told once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_of_two_retry_layers_has_sent_again_at_once_the_other_does_not() {
+    let script = Script::broken(refused());
+    let inner = client(&script);
+    let outer = Stack::new(inner).with(retry(RetryConfig::default()));
+    let error = outer.request(&within(9000), plain()).await.unwrap_err();
+    assert_eq!(script.retries(), [0, 0, 1, 2, 1, 2]);
+    assert_eq!(error.attempts().len(), 6, "each is told once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_retries_of_a_layer_further_out_pay_for_none_further_in() {
+    let budget = RetryBudget::with_config(&no_budget().with_percent(100));
+    let inner = retry(RetryConfig::default()).with_budget(budget.clone());
+    let script = Script::broken(lost());
+    let client = Stack::new(Stack::new(script.clone()).with(inner)).with(retry(Default::default()));
+    let _ = client.request(&within(9000), idempotent()).await;
+    assert_eq!((script.retries(), budget.balance()), (vec![0, 1, 1, 2], 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,6 +6,7 @@
 mod amplification;
 mod finagle;
 mod grpc_core;
+mod grpc_go;
 mod grpc_java;
 mod layer;
 mod properties;

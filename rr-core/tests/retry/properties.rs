@@ -210,6 +210,11 @@ proptest! {
             prop_assert_eq!(Some(error.delivery()), worst);
             prop_assert!(before.iter().all(|attempt| attempt.verdict.unwrap().goes_on()));
             prop_assert!(!last.verdict.unwrap().goes_on());
+            if last.verdict == Some(RetryVerdict::CallEnded) {
+                // It ended within an attempt: no pause was begun that the deadline cut short.
+                let ended = seen.last().unwrap().at + last.elapsed;
+                prop_assert!(ended >= ms(case.timeout), "{ended:?}");
+            }
             let waited: Duration = before.iter().filter_map(|attempt| match attempt.verdict {
                 Some(RetryVerdict::Again(pause)) => Some(pause),
                 _ => None,

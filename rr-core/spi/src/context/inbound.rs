@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use super::Context;
 use crate::error::{Delivery, Error};
+use crate::idempotency::Dedup;
 use crate::intake::Ledger;
 use crate::response::Response;
 
@@ -28,6 +29,8 @@ pub(crate) struct InboundState {
     mark: AtomicU8,
     /// The worst that is known of the runs elsewhere, as a [`Delivery`].
     passed: AtomicU8,
+    /// Whether duplicates of the request are suppressed.
+    deduplicated: AtomicBool,
     retries: u32,
     pub(super) ledger: Arc<Ledger>,
 }
@@ -35,7 +38,7 @@ pub(crate) struct InboundState {
 impl InboundState {
     pub(super) fn new(retries: u32, ledger: Arc<Ledger>) -> Self {
         let (mark, passed) = (AtomicU8::new(Mark::NotRun as u8), AtomicU8::new(0));
-        Self { mark, passed, retries, ledger }
+        Self { mark, passed, deduplicated: AtomicBool::new(false), retries, ledger }
     }
 
     fn raise(&self, mark: Mark) {
@@ -102,6 +105,22 @@ impl Context {
             inbound.raise(Mark::Passed);
         }
         Passage { ctx: self, delivery: Delivery::Unknown }
+    }
+
+    /// Records that duplicates of the request are suppressed: what the server itself makes of the
+    /// call, such as the error of a panic, then says so too.
+    ///
+    /// For middleware that suppresses them. Does nothing on a context that no server made.
+    pub fn mark_deduplicated(&self) {
+        if let Some(inbound) = self.inbound() {
+            inbound.deduplicated.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns what the server says of duplicates in the errors that it makes itself.
+    pub(crate) fn dedup(&self) -> Option<Dedup> {
+        let inbound = self.inbound()?;
+        inbound.deduplicated.load(Ordering::Relaxed).then_some(Dedup::On)
     }
 
     /// Returns how far the call got that this context belongs to.

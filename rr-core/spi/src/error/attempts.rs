@@ -114,9 +114,8 @@ impl Error {
     #[must_use]
     pub fn with_attempts(mut self, attempts: Vec<AttemptRecord>) -> Self {
         let worst = attempts.iter().map(|attempt| attempt.delivery).max();
-        self.0.delivery = self.0.delivery.max(worst.unwrap_or(self.0.delivery));
         self.0.attempts = attempts;
-        self
+        self.raised_to(worst.unwrap_or(Delivery::NotSent))
     }
 
     /// Returns the error with a line for each attempt, for people to read.

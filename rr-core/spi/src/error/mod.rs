@@ -12,6 +12,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::context::Cause;
 use crate::defaults;
 use crate::headers::Headers;
@@ -151,6 +153,15 @@ impl Error {
         self
     }
 
+    /// Raises what the error says of the handler to at least this; it never lowers it.
+    ///
+    /// For whoever knows more of the run than the error's maker did.
+    #[must_use]
+    pub fn raised_to(mut self, delivery: Delivery) -> Self {
+        self.0.delivery = self.0.delivery.max(delivery);
+        self
+    }
+
     /// Adds a typed detail.
     #[must_use]
     pub fn with_detail(mut self, detail: Detail) -> Self {
@@ -166,6 +177,9 @@ impl Error {
     }
 
     /// Says when, if at all, trying again makes sense.
+    ///
+    /// A handler that says [`RetryHint::After`] with `ResourceExhausted` vouches that it has done
+    /// nothing yet: it is called again then, also by requests that must not run twice.
     #[must_use]
     pub fn with_retry(mut self, retry: RetryHint) -> Self {
         self.0.retry = retry;
@@ -309,6 +323,21 @@ impl Error {
         error
     }
 
+    /// Copies what the error carries out of the buffers that it came in, and lets go of the underlying
+    /// error and of the attempts, which never travel.
+    ///
+    /// For whoever keeps errors: one that is kept as it is may hold a whole reply.
+    #[must_use]
+    pub fn compacted(mut self) -> Self {
+        self.0.headers = self.0.headers.compacted();
+        for detail in &mut self.0.details {
+            detail.value = Bytes::copy_from_slice(&detail.value);
+        }
+        self.0.source = None;
+        self.0.attempts = Vec::new();
+        self
+    }
+
     /// Cuts message and details to what the wire allows.
     pub(crate) fn capped(mut self) -> Self {
         let limit = defaults::ERROR_MESSAGE_BYTES_MAX;
@@ -435,6 +464,13 @@ mod tests {
             "connection refused",
         );
         assert_eq!(error.to_string(), "unavailable/connect-failed (not_sent): connection refused");
+    }
+
+    #[test]
+    fn what_an_error_says_of_the_handler_is_raised_and_never_lowered() {
+        let refused = Error::failure(Code::Unavailable, Delivery::Rejected, None, "");
+        assert_eq!(refused.clone().raised_to(Delivery::Processed).delivery(), Delivery::Processed);
+        assert_eq!(refused.raised_to(Delivery::NotSent).delivery(), Delivery::Rejected);
     }
 
     #[test]

@@ -207,6 +207,15 @@ impl Headers {
         rules::is_binary(name)
     }
 
+    /// Copies every value out of the buffer that it came in.
+    pub(crate) fn compacted(&self) -> Self {
+        let copied = |entry: &Entry| Entry {
+            name: entry.name.clone(),
+            value: Bytes::copy_from_slice(&entry.value),
+        };
+        Self(self.0.as_ref().map(|entries| Arc::new(entries.iter().map(copied).collect())))
+    }
+
     fn entries(&self) -> &[Entry] {
         self.0.as_ref().map_or(&[], |entries| entries)
     }

@@ -184,8 +184,7 @@ fn sealed(shared: &Shared, ctx: &Context, error: Error) -> Error {
         Mark::Passed => {
             // An answer that was received passes verbatim; an error that somebody made after it,
             // or of another run, cannot undo what the worst of the runs did.
-            let delivery = error.delivery().max(ctx.passed());
-            error.with_delivery(delivery)
+            error.raised_to(ctx.passed())
         }
         Mark::Ran => error.with_delivery(Delivery::Processed),
     }
@@ -197,13 +196,14 @@ fn interrupted(shared: &Shared, ctx: &Context, interrupt: &Interrupt) -> Error {
         Mark::Passed => Delivery::Unknown.max(ctx.passed()),
         Mark::Ran => Delivery::Processed,
     };
-    match interrupt {
+    let error = match interrupt {
         Interrupt::Ended(cause) => Error::from_cause(*cause, delivery),
         Interrupt::Panicked => {
             let text = "the handler failed unexpectedly";
             Error::failure(Code::Internal, delivery, Reason::PANIC, text)
         }
-    }
+    };
+    error.with_dedup(ctx.dedup())
 }
 
 /// A panic was contained; its text went to the panic hook and goes nowhere else.

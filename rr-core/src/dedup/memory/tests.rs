@@ -104,6 +104,46 @@ async fn answers_over_the_bytes_are_let_go_and_their_keys_stay() {
     assert_eq!(store.lock().bytes, 0);
 }
 
+/// A buffer that can be seen to go.
+#[derive(Clone, Debug)]
+struct Buffer(std::sync::Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a buffer")
+    }
+}
+
+impl std::error::Error for Buffer {}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_holds_no_more_than_is_counted() {
+    let store = store(|config| config);
+    let buffer = Buffer(std::sync::Arc::new(vec![7; 1000]));
+    let slice = || bytes::Bytes::from_owner(buffer.clone()).slice(..1);
+    let mut headers = Headers::new();
+    headers.append_bin("x-bin", slice()).unwrap();
+    let response = Response::new(slice()).with_headers(headers.clone());
+    run(&store, "a", Settlement::Kept(Ok(response.clone()))).await;
+    let error = Error::new(Code::NotFound, "")
+        .with_headers(headers)
+        .with_detail(rr_spi::Detail::new("a", slice()))
+        .with_source(buffer.clone());
+    run(&store, "b", Settlement::Kept(Err(error.clone()))).await;
+    let Claim::Kept(Ok(kept)) = claim(&store, "a").await else { panic!("it is kept") };
+    assert_eq!(kept, response);
+    let Claim::Kept(Err(kept)) = claim(&store, "b").await else { panic!("it is kept") };
+    assert_eq!((kept.headers(), kept.details()), (error.headers(), error.details()));
+    drop((response, error));
+    assert_eq!(std::sync::Arc::strong_count(&buffer.0), 1, "nothing holds the buffer");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_ticket_of_an_earlier_claim_settles_nothing() {
     let store = store(|config| config);

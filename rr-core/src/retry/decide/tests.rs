@@ -49,7 +49,7 @@ fn error(code: Code, delivery: Delivery, hint: RetryHint) -> Error {
 }
 
 fn decide(config: &RetryConfig, failure: &Failure<'_>) -> RetryVerdict {
-    Progress::new(config.attempts()).decide(config, failure, &SeededEntropy::new(7))
+    Progress::new(config.attempts(), 0).decide(config, failure, &SeededEntropy::new(7))
 }
 
 fn unavailable(delivery: Delivery) -> Error {
@@ -126,7 +126,7 @@ fn only_a_first_failure_that_did_not_run_is_sent_again_at_once() {
     let entropy = SeededEntropy::new(7);
     for delivery in [Delivery::NotSent, Delivery::Rejected] {
         let error = unavailable(delivery);
-        let mut progress = Progress::new(3);
+        let mut progress = Progress::new(3, 0);
         let mut decide = || progress.decide(&config, &failure(&error), &entropy);
         assert_eq!(decide(), RetryVerdict::Resend);
         assert!(matches!(decide(), RetryVerdict::Again(_)));
@@ -135,7 +135,7 @@ fn only_a_first_failure_that_did_not_run_is_sent_again_at_once() {
     }
     // What may have run is an attempt; after it, nothing is sent again at once.
     let (first, second) = (unavailable(Delivery::Unknown), unavailable(Delivery::NotSent));
-    let mut progress = Progress::new(3);
+    let mut progress = Progress::new(3, 0);
     let first = Failure { repeatable: Repeatable::Yes, ..failure(&first) };
     assert!(matches!(progress.decide(&config, &first, &entropy), RetryVerdict::Again(_)));
     assert_eq!(progress.retries(), 1);
@@ -193,7 +193,7 @@ fn an_asked_pause_lets_the_backoff_start_anew() {
         unavailable(Delivery::Unknown),
         error(Code::Unavailable, Delivery::Unknown, RetryHint::After(ms(10))),
     );
-    let mut progress = Progress::new(100);
+    let mut progress = Progress::new(100, 0);
     let mut decide = |error| {
         let failure = Failure { repeatable: Repeatable::Yes, ..failure(error) };
         progress.decide(&config, &failure, &entropy)

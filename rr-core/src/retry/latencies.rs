@@ -1,0 +1,89 @@
+//! How long calls take as a rule, target by target.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rr_spi::Target;
+use tokio::time::Instant;
+
+use super::latency::LatencyWindow;
+
+/// Most targets that have a window of their own; those met later share one. With 3 KiB each they
+/// come to 400 KiB.
+const TARGETS_MAX: usize = 128;
+
+/// How long calls took lately. Each target has a window of its own: how long a report takes says
+/// nothing of a lookup, and would keep it from being tried again.
+#[derive(Default)]
+pub(super) struct Latencies(Mutex<Windows>);
+
+#[derive(Default)]
+struct Windows {
+    /// Ordered: with as few targets as a client has, comparing costs less than hashing.
+    own: BTreeMap<String, LatencyWindow>,
+    shared: LatencyWindow,
+}
+
+impl Latencies {
+    /// Takes in how long a call took that ended now.
+    pub(super) fn record(&self, target: &Target, now: Instant, took: Duration) {
+        let mut windows = self.lock();
+        if let Some(own) = windows.own.get_mut(target.as_str()) {
+            return own.record(now, took);
+        }
+        if windows.own.len() >= TARGETS_MAX {
+            return windows.shared.record(now, took);
+        }
+        windows.own.entry(target.as_str().to_owned()).or_default().record(now, took);
+    }
+
+    /// Returns what half of the calls did not go over; `None` when there were too few to say.
+    pub(super) fn median(&self, target: &Target, now: Instant) -> Option<Duration> {
+        let mut windows = self.lock();
+        if let Some(own) = windows.own.get_mut(target.as_str()) {
+            return own.median(now);
+        }
+        windows.shared.median(now)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Windows> {
+        // A panic cannot leave the counts half-changed: nothing foreign runs under the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Latencies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Latencies").field("targets", &self.lock().own.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(n: usize) -> Target {
+        Target::parse(&format!("orders.place{n}")).unwrap()
+    }
+
+    #[test]
+    fn each_target_has_its_own_until_there_are_too_many() {
+        let (latencies, now) = (Latencies::default(), Instant::now());
+        let took = |n| Duration::from_millis(if n < TARGETS_MAX { 10 } else { 1000 });
+        for n in 0..TARGETS_MAX + 10 {
+            for _ in 0..if n < TARGETS_MAX { 10 } else { 1 } {
+                latencies.record(&target(n), now, took(n));
+            }
+        }
+        let median = |n| latencies.median(&target(n), now).unwrap();
+        for own in [0, TARGETS_MAX - 1] {
+            assert!(median(own) < Duration::from_millis(12));
+        }
+        for shared in [TARGETS_MAX, TARGETS_MAX + 1000] {
+            assert!(median(shared) >= Duration::from_secs(1), "ten others have told");
+        }
+        assert_eq!(latencies.lock().own.len(), TARGETS_MAX);
+    }
+}
