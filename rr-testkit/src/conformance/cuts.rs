@@ -20,7 +20,7 @@ const NEWCOMER_AFTER: u64 = 8;
 fn step(timing: Timing) -> usize {
     match timing {
         Timing::Virtual => 3,
-        Timing::Real { .. } => 29,
+        Timing::Real { .. } => 37,
     }
 }
 
