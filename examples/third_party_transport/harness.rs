@@ -7,8 +7,8 @@ use std::time::Duration;
 use rr_spi::{
     Code, Delivery, DrainReport, Error, IntakeConfig, Requester, Routes, Server, async_trait,
 };
-use rr_testkit::TcpProxy;
 use rr_testkit::conformance::{Capabilities, Harness, Live, Plan, Raw, Rig, StartOptions};
+use rr_testkit::{Direction, TcpProxy};
 
 use crate::raw::RawPeer;
 use crate::requester::{FramedRequester, address};
@@ -82,6 +82,10 @@ impl Rig for Running {
         while self.proxy.connections() > 0 {
             tokio::task::yield_now().await;
         }
+    }
+
+    async fn cut_after(&self, direction: Direction, bytes: u64) {
+        self.proxy.cut_after(direction, bytes);
     }
 
     async fn restore_link(&self) {

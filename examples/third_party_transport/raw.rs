@@ -1,5 +1,6 @@
 //! A peer that speaks the frames below the API, for what requester and server never say.
 
+use std::any::Any;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use rr_spi::{
     Bytes, CancelHandle, Context, Error, Limits, Request, Requester, Response, async_trait,
     defaults,
 };
-use rr_testkit::conformance::{Raw, RawAnswer, RawReply, RawRequest};
+use rr_testkit::conformance::{Raw, RawAnswer, RawGarbage, RawReply, RawRequest};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -26,12 +27,7 @@ pub(crate) struct RawPeer {
 #[async_trait]
 impl Raw for RawPeer {
     async fn send(&self, request: RawRequest) -> Result<RawReply, Error> {
-        let call = request.timeout.map(|text| ("rr".to_owned(), Bytes::from(format!("t={text}"))));
-        let headers: Vec<_> = call.into_iter().chain(request.headers).collect();
-        let parts = parts(&headers);
-        let message =
-            wire::message([request.target.as_bytes()].into_iter().chain(parts), &request.body);
-        exchange(&self.address.to_string(), &message).await.map_err(failed)
+        exchange(&self.address.to_string(), &written(&request)).await.map_err(failed)
     }
 
     async fn answering(&self, answer: RawAnswer) -> Result<Arc<dyn Requester>, Error> {
@@ -43,6 +39,29 @@ impl Raw for RawPeer {
             let _ = life.race(serve(listener, bytes_of(&answer))).await;
         });
         Ok(Arc::new(Answered { inner, _life: handle }))
+    }
+
+    async fn garbage(&self, garbage: RawGarbage) -> Result<Box<dyn Any + Send>, Error> {
+        let bytes = match garbage {
+            RawGarbage::Noise(bytes) => bytes.to_vec(),
+            RawGarbage::Part(request, length) => {
+                let mut bytes = written(&request);
+                bytes.truncate(length.min(bytes.len() - 1));
+                bytes
+            }
+            RawGarbage::Promise(request, longer) => {
+                let mut bytes = written(&request);
+                let length = u32::try_from(bytes.len() - 5 + longer).unwrap_or(u32::MAX);
+                bytes[1..5].copy_from_slice(&length.to_be_bytes());
+                bytes
+            }
+            // A kind of garbage that a later suite has.
+            _ => Vec::new(),
+        };
+        let mut stream = connect(&self.address.to_string()).await.map_err(failed)?;
+        // A server that has heard enough need not read on.
+        let _ = stream.write_all(&bytes).await;
+        Ok(Box::new(stream))
     }
 }
 
@@ -57,6 +76,15 @@ impl Requester for Answered {
     async fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
         self.inner.request(ctx, request).await
     }
+}
+
+/// Writes a request of any parts.
+fn written(request: &RawRequest) -> Vec<u8> {
+    let timeout = request.timeout.as_ref();
+    let call = timeout.map(|text| ("rr".to_owned(), Bytes::from(format!("t={text}"))));
+    let headers: Vec<_> = call.into_iter().chain(request.headers.iter().cloned()).collect();
+    let target = [request.target.as_bytes()];
+    wire::message(target.into_iter().chain(parts(&headers)), &request.body)
 }
 
 fn parts(headers: &[(String, Bytes)]) -> impl Iterator<Item = &[u8]> {

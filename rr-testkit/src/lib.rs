@@ -9,6 +9,7 @@
 //! | see an application live through an outage in memory | [`MemoryLink`] |
 //! | lose single requests and replies in memory | [`MemoryFaults`] |
 //! | cut connections between real sockets | `TcpProxy` (feature `proxy`) |
+//! | cut streams within the process, at any byte | `StreamLink` (feature `proxy`) |
 //! | run real NATS servers | `NatsServer` (feature `nats-server`) |
 //! | prove that a transport keeps the rules | `conformance` (feature `conformance`) |
 //!
@@ -25,6 +26,8 @@ mod memory;
 mod nats_server;
 #[cfg(feature = "proxy")]
 mod proxy;
+#[cfg(feature = "proxy")]
+mod stream_link;
 
 pub use loopback::{Loopback, loopback, loopback_with};
 pub use memory::{
@@ -34,3 +37,5 @@ pub use memory::{
 pub use nats_server::{NatsServer, NatsServerSetup};
 #[cfg(feature = "proxy")]
 pub use proxy::TcpProxy;
+#[cfg(feature = "proxy")]
+pub use stream_link::{Direction, StreamLink};

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 
+mod monitor;
+
 /// How long a server may take to listen; it takes about 11 ms on an idle machine.
 const START_MAX: Duration = Duration::from_secs(10);
 
@@ -36,9 +38,7 @@ const LOOK: Duration = Duration::from_millis(2);
 /// ```
 pub struct NatsServer {
     child: Child,
-    port: u16,
-    /// The port for other members, when there is a cluster.
-    cluster_port: u16,
+    ports: Ports,
     directory: PathBuf,
     config: Option<PathBuf>,
 }
@@ -142,8 +142,8 @@ impl NatsServer {
             fs::write(path, text)?;
         }
         let child = spawn(&directory, config.as_deref(), None)?;
-        let mut server = Self { child, port: 0, cluster_port: 0, directory, config };
-        (server.port, server.cluster_port) = server.announced_ports().await?;
+        let mut server = Self { child, ports: Ports::default(), directory, config };
+        server.ports = server.announced_ports().await?;
         server.listening().await?;
         Ok(server)
     }
@@ -165,7 +165,7 @@ impl NatsServer {
         for at in 0..members {
             let routes: Vec<_> = servers
                 .iter()
-                .map(|server| format!("nats://127.0.0.1:{}", server.cluster_port))
+                .map(|server| format!("nats://127.0.0.1:{}", server.ports.cluster))
                 .collect();
             let lines = format!(
                 "server_name: n{at}\ncluster {{ name: rr, listen: \"127.0.0.1:-1\", routes: {routes:?} }}"
@@ -185,7 +185,18 @@ impl NatsServer {
     /// Returns the address, which outlives a restart.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.port))
+        SocketAddr::from(([127, 0, 0, 1], self.ports.clients))
+    }
+
+    /// Returns the subjects that each client's connection is subscribed to, by the server's own count.
+    ///
+    /// Blocks for a round trip on loopback.
+    ///
+    /// # Errors
+    ///
+    /// Those of connecting to the server; `InvalidData` when what it says cannot be read.
+    pub fn subscriptions(&self) -> io::Result<Vec<Vec<String>>> {
+        monitor::subscriptions(SocketAddr::from(([127, 0, 0, 1], self.ports.monitoring)))
     }
 
     /// Kills the server at once, as a crash would.
@@ -211,7 +222,7 @@ impl NatsServer {
         if self.child.try_wait()?.is_none() {
             self.kill()?;
         }
-        self.child = spawn(&self.directory, self.config.as_deref(), Some(self.port))?;
+        self.child = spawn(&self.directory, self.config.as_deref(), Some(self.ports))?;
         self.listening().await
     }
 
@@ -261,7 +272,7 @@ impl NatsServer {
     }
 
     /// Reads the ports from the file that the server writes.
-    async fn announced_ports(&mut self) -> io::Result<(u16, u16)> {
+    async fn announced_ports(&mut self) -> io::Result<Ports> {
         for _ in 0..START_MAX.as_millis() / LOOK.as_millis() {
             self.still_runs()?;
             for entry in fs::read_dir(&self.directory)? {
@@ -311,10 +322,14 @@ impl fmt::Debug for NatsServer {
     }
 }
 
-fn spawn(directory: &Path, config: Option<&Path>, port: Option<u16>) -> io::Result<Child> {
+fn spawn(directory: &Path, config: Option<&Path>, ports: Option<Ports>) -> io::Result<Child> {
     let mut command = Command::new(binary()?);
-    command.args(["-a", "127.0.0.1", "-p"]);
-    command.arg(port.map_or_else(|| "-1".to_owned(), |port| port.to_string()));
+    command.args(["-a", "127.0.0.1"]);
+    for (option, port) in
+        [("-p", ports.map(|it| it.clients)), ("-m", ports.map(|it| it.monitoring))]
+    {
+        command.arg(option).arg(port.map_or_else(|| "-1".to_owned(), |port| port.to_string()));
+    }
     command.arg("--ports_file_dir").arg(directory);
     if let Some(path) = config {
         command.arg("-c").arg(path);
@@ -337,10 +352,21 @@ fn binary() -> io::Result<PathBuf> {
     })
 }
 
-/// Reads `{"nats":["nats://127.0.0.1:4222"]}`, and `cluster` beside it; `None` while the file is
-/// half written.
-fn read_ports(path: &Path) -> Option<(u16, u16)> {
+/// Where a server listens.
+#[derive(Clone, Copy, Default)]
+struct Ports {
+    clients: u16,
+    /// For other members, when there is a cluster.
+    cluster: u16,
+    /// Where it tells of itself.
+    monitoring: u16,
+}
+
+/// Reads `{"nats":["nats://127.0.0.1:4222"]}`, `monitoring`, and `cluster` beside it; `None` while the
+/// file is half written.
+fn read_ports(path: &Path) -> Option<Ports> {
     let document: serde_json::Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
     let port = |key: &str| document[key][0].as_str()?.rsplit_once(':')?.1.parse().ok();
-    Some((port("nats")?, port("cluster").unwrap_or(0)))
+    let (clients, monitoring) = (port("nats")?, port("monitoring")?);
+    Some(Ports { clients, cluster: port("cluster").unwrap_or(0), monitoring })
 }

@@ -124,6 +124,7 @@ fn a_capability_that_is_claimed_and_not_there_is_a_failure() {
         ("reconnect/pending_all_resolve", "`link`"),
         ("reconnect/server_restart_same_address", "`restart`"),
         ("deadline/expired_on_arrival_does_not_run", "`raw`"),
+        ("delivery/cut_within_a_request", "`cut`"),
     ] {
         let Outcome::Failed(text) = run_case(Linkless, case) else { panic!("{case} passes") };
         assert!(text.contains(capability) && text.contains("claimed"), "{text}");
@@ -167,4 +168,59 @@ fn a_plan_that_leaves_nothing_to_run_is_a_failure() {
     assert!(checked(Plan::v1().skip("*", "later")).is_err());
     assert!(checked(Plan::v1().only("idempotency/replay")).is_err(), "the capability is missing");
     assert!(checked(Plan::v1().only("size/one_byte")).is_ok());
+}
+
+/// The in-memory transport, with a task that outlives each rig.
+struct Littering;
+
+#[async_trait]
+impl Harness for Littering {
+    fn name(&self) -> &str {
+        "littering"
+    }
+
+    fn timing(&self) -> Timing {
+        Timing::Virtual
+    }
+
+    async fn start(&self, routes: Routes, options: StartOptions) -> Result<Box<dyn Rig>, Error> {
+        tokio::spawn(std::future::pending::<()>());
+        support::Memory.start(routes, options).await
+    }
+}
+
+/// A case that should hold.
+const SHOULD: &str = "leak/no_task_outlives";
+
+#[test]
+#[should_panic(expected = "leak/no_task_outlives over littering")]
+fn a_case_that_should_hold_and_does_not_is_a_failure() {
+    check(Littering, &Plan::v1(), SHOULD);
+}
+
+#[test]
+fn a_case_that_should_hold_may_be_listed_as_known_to_fail_or_be_warned_of() {
+    check(Littering, &Plan::v1().known_failing(SHOULD, "issue 12"), SHOULD);
+    check(Littering, &Plan::v1().lenient(), SHOULD);
+
+    let only = Plan::v1().only(SHOULD);
+    let strict = run(Littering, &only);
+    assert_eq!(strict.failures().count(), 1);
+    assert!(strict.to_string().contains("FAILED  leak/no_task_outlives"), "{strict}");
+    assert!(strict.to_json().contains("\"warned\": 0"), "{}", strict.to_json());
+    let failed = "\nFailed:\n\n* these should hold: `leak/no_task_outlives`\n";
+    assert!(strict.to_markdown().contains(failed), "{}", strict.to_markdown());
+
+    let lenient = run(Littering, &only.lenient());
+    lenient.assert();
+    assert!(lenient.to_string().contains("warning  leak/no_task_outlives"), "{lenient}");
+    assert!(lenient.to_json().contains("\"warned\": 1"), "{}", lenient.to_json());
+    let warned = "* these should hold, and do not: `leak/no_task_outlives`\n";
+    assert!(lenient.to_markdown().contains(warned), "{}", lenient.to_markdown());
+}
+
+#[test]
+#[should_panic(expected = "known to fail")]
+fn a_case_that_should_hold_and_is_wrongly_listed_is_a_failure_too() {
+    check(support::Memory, &Plan::v1().known_failing(SHOULD, "issue 12"), SHOULD);
 }

@@ -1,8 +1,12 @@
 //! HTTP/1.1 by URL.
 
-use rr_core::{Error, Routes, async_trait};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rr_core::{Error, Middleware, Routes, async_trait};
 use rr_testkit::conformance::{Capabilities, Harness, Rig, StartOptions, Typed};
 
+use crate::dedup::deduplicate;
 use crate::typed::typed;
 use crate::url::{self, Ends};
 
@@ -21,6 +25,10 @@ impl Harness for Http {
 
     fn typed(&self) -> Option<Typed> {
         Some(typed())
+    }
+
+    fn dedup(&self, ttl: Duration) -> Option<Arc<dyn Middleware>> {
+        deduplicate(ttl)
     }
 
     async fn start(&self, routes: Routes, options: StartOptions) -> Result<Box<dyn Rig>, Error> {

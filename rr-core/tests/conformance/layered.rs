@@ -19,9 +19,12 @@ pub(crate) type Calls = Stack<Arc<dyn Requester>>;
 pub(crate) struct Layered {
     name: &'static str,
     /// `None` when its requesters have no stack around them.
-    calls: Option<fn(Calls) -> Calls>,
+    calls: Option<Layer>,
     routes: fn(Router) -> Router,
 }
+
+/// Puts a stack around a requester.
+type Layer = fn(Arc<dyn Requester>) -> Calls;
 
 /// What a requester in a stack gives a call without a deadline: so long that a case notices when
 /// the stack did not give it one before.
@@ -29,7 +32,7 @@ const TIMEOUT_BELOW: Duration = Duration::from_secs(3600);
 
 impl Layered {
     /// Makes a harness with a stack around its requesters, which has the default deadline.
-    pub(crate) fn calls(name: &'static str, calls: fn(Calls) -> Calls) -> Self {
+    pub(crate) fn calls(name: &'static str, calls: Layer) -> Self {
         Self { name, calls: Some(calls), routes: |router| router }
     }
 
@@ -76,7 +79,7 @@ impl Harness for Layered {
 }
 
 struct Running {
-    calls: Option<fn(Calls) -> Calls>,
+    calls: Option<Layer>,
     timeout: Duration,
     ends: Ends,
 }
@@ -84,9 +87,7 @@ struct Running {
 impl Running {
     fn stack(&self, requester: Arc<dyn Requester>) -> Arc<dyn Requester> {
         match self.calls {
-            Some(calls) => {
-                Arc::new(calls(Stack::new(requester).with_timeout_default(self.timeout)))
-            }
+            Some(calls) => Arc::new(calls(requester).with_timeout_default(self.timeout)),
             None => requester,
         }
     }
@@ -187,11 +188,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn middleware_stands_where_the_harness_says() {
-        let calls = Layered::calls("calls", |stack| stack.with(Refuse));
+        let calls = Layered::calls("calls", |client| Stack::new(client).with(Refuse));
         assert_eq!(refused(calls).await, Delivery::NotSent);
         let routes = Layered::routes("routes", |router| router.with(Refuse));
         assert_eq!(refused(routes).await, Delivery::Rejected);
-        let both = Layered::calls("both", |stack| stack.with(Pass));
+        let both = Layered::calls("both", |client| Stack::new(client).with(Pass));
         let both = both.and_routes(|router| router.with(Refuse));
         assert_eq!(refused(both).await, Delivery::Rejected);
     }

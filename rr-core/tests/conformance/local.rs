@@ -18,7 +18,7 @@ impl Harness for InProcess {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let there = Capabilities::default().with_client_config(false);
+        let there = Capabilities::default().with_client_config(false).with_cut(false);
         there.with_link(false).with_raw(false).with_restart(false).with_typed(true)
     }
 

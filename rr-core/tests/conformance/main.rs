@@ -1,9 +1,10 @@
-//! The conformance suite over what this crate puts around transports. All in virtual time but one
-//! case over HTTP; `conformance_nats` has the rigs that need a nats-server.
+//! The conformance suite over what this crate puts around transports. All in virtual time but
+//! what is run over HTTP; `conformance_nats` has the rigs that need a nats-server.
 //!
 //! Skipped: over memory, what needs a wire. Over `Local`, also what needs limits of the requester
 //! apart from the server's, as it is both ends at once, and a link or a process of the server's, as
-//! there is none between them. By URL, what sets limits of the requester.
+//! there is none between them. By URL, what sets limits of the requester. Around retries, what expects
+//! a refusal at once.
 
 #![cfg(feature = "json")]
 #![cfg_attr(
@@ -13,13 +14,17 @@
 
 mod bridge;
 mod bridge_plan;
+mod dedup;
 mod http;
 mod layered;
 mod local;
 mod memory;
+mod retry_plan;
 mod typed;
 mod url;
 
+use rr_core::dedup::Deduplicate;
+use rr_core::{Retry, Stack, recommended};
 use rr_testkit::conformance::{Card, Plan, check_cards};
 
 use bridge::Bridge;
@@ -27,6 +32,7 @@ use http::Http;
 use layered::{Layered, Nested, Pass};
 use local::InProcess;
 use memory::Memory;
+use retry_plan::retrying;
 
 /// Runs the suite over each harness with its plan, in a module of that name, and makes their cards.
 macro_rules! rigs {
@@ -53,11 +59,16 @@ rigs! {
     #[cfg(feature = "memory")]
     over_memory_by_url: Memory::ByUrl, Plan::v1();
     #[cfg(feature = "http")]
-    over_http_by_url: Http, url::typed_only();
-    stack: Layered::calls("stack (memory)", |stack| stack.with(Pass)), Plan::v1();
+    over_http_by_url: Http, url::added();
+    stack: Layered::calls("stack (memory)", |client| Stack::new(client).with(Pass)), Plan::v1();
     router: Layered::routes("router (memory)", |router| router.with(Pass)), Plan::v1();
-    stack_and_router: Layered::calls("stack and router (memory)", |stack| stack.with(Pass).with(Nested))
+    stack_and_router: Layered::calls("stack and router (memory)", |client| Stack::new(client).with(Pass).with(Nested))
         .and_routes(|router| router.with(Nested).with(Pass)), Plan::v1();
+    retry: Layered::calls("retry (memory)", |client| Stack::new(client).with(Retry::new())), retrying();
+    recommended_stack: Layered::calls("recommended (memory)", recommended), retrying();
+    deduplicating: Layered::routes("deduplicating (memory)", |router| {
+        router.with(Deduplicate::in_process())
+    }), Plan::v1();
     bridge_front: Bridge::Front, bridge_plan::front();
     bridge_back: Bridge::Back, bridge_plan::back();
     bridge_layered_back: Bridge::LayeredBack, bridge_plan::back();

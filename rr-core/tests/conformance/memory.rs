@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rr_core::{
-    DrainReport, Error, IntakeConfig, Requester, Router, Routes, Server, async_trait, connect,
-    serve_with,
+    DrainReport, Error, IntakeConfig, Middleware, Requester, Router, Routes, Server, async_trait,
+    connect, serve_with,
 };
 use rr_testkit::conformance::{Capabilities, Harness, Live, Rig, StartOptions, Timing, Typed};
 use rr_testkit::{MemoryConfig, MemoryLink, MemoryRequester};
 
+use crate::dedup::deduplicate;
 use crate::typed::typed;
 
 /// Who makes requesters and servers over memory.
@@ -23,7 +24,7 @@ pub(crate) enum Memory {
 
 /// Returns what every rig over memory can do.
 pub(crate) fn capabilities() -> Capabilities {
-    Capabilities::default().with_raw(false).with_typed(true)
+    Capabilities::default().with_cut(false).with_raw(false).with_typed(true)
 }
 
 #[async_trait]
@@ -36,7 +37,8 @@ impl Harness for Memory {
     }
 
     fn capabilities(&self) -> Capabilities {
-        capabilities().with_client_config(matches!(self, Self::ByHand))
+        let is_by_hand = matches!(self, Self::ByHand);
+        capabilities().with_client_config(is_by_hand).with_dedup(true)
     }
 
     fn timing(&self) -> Timing {
@@ -45,6 +47,10 @@ impl Harness for Memory {
 
     fn typed(&self) -> Option<Typed> {
         Some(typed())
+    }
+
+    fn dedup(&self, ttl: Duration) -> Option<Arc<dyn Middleware>> {
+        deduplicate(ttl)
     }
 
     async fn start(&self, routes: Routes, options: StartOptions) -> Result<Box<dyn Rig>, Error> {

@@ -1,4 +1,5 @@
-//! Both ends by URL over a real wire, for what this crate adds to it: typed calls.
+//! Both ends by URL over a real wire, for what this crate adds to it: typed calls, and the
+//! suppression of duplicates.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -14,14 +15,15 @@ use rr_testkit::conformance::{
 
 /// Returns what a rig by URL can do.
 pub(crate) fn capabilities() -> Capabilities {
-    let there = Capabilities::default().with_client_config(false);
-    there.with_link(false).with_raw(false).with_restart(false).with_typed(true)
+    let there = Capabilities::default().with_client_config(false).with_cut(false);
+    there.with_link(false).with_raw(false).with_restart(false).with_typed(true).with_dedup(true)
 }
 
-/// Only what needs typed calls: the rest is tried where the transport is.
-pub(crate) fn typed_only() -> Plan {
-    let needs_typed = |case: &&Case| case.needs() == Some(Capability::Typed);
-    cases().iter().filter(needs_typed).fold(Plan::v1(), |plan, case| plan.only(case.name()))
+/// Only what needs what this crate adds: the rest is tried where the transport is.
+pub(crate) fn added() -> Plan {
+    let adds = [Capability::Typed, Capability::Dedup].map(Some);
+    let needs_it = |case: &&Case| adds.contains(&case.needs());
+    cases().iter().filter(needs_it).fold(Plan::v1(), |plan, case| plan.only(case.name()))
 }
 
 /// A server at a URL, and clients of it.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use rr_http::{HttpConfig, HttpRequester, HttpServerConfig, HttpServerStats};
 use rr_spi::{BoxFuture, Error, Routes, Server, async_trait};
+use rr_testkit::Direction;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub(crate) use pipe::Pipe;
@@ -55,7 +56,12 @@ pub(crate) trait Line: Send + Sync + 'static {
         panic!("this line cannot be cut");
     }
 
-    /// Lets connections be made again.
+    /// Cuts every connection once so many more bytes have passed in one direction.
+    fn cut_after(&self, direction: Direction, bytes: u64) {
+        panic!("this line cannot be cut {bytes} bytes into its {direction:?}");
+    }
+
+    /// Lets connections be made again, and every byte on them pass.
     fn restore(&self) {
         panic!("this line cannot be cut");
     }

@@ -80,6 +80,7 @@ impl Harness for Http {
     fn capabilities(&self) -> Capabilities {
         Capabilities::default()
             .with_link(self.has_link)
+            .with_cut(self.has_link)
             .with_restart(self.has_link)
             .with_parallel_max(self.parallel_max)
     }

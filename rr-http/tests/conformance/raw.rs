@@ -3,12 +3,14 @@
 mod h1;
 mod h2;
 
+use std::any::Any;
 use std::io;
 use std::sync::Arc;
 
 use rr_http::{HttpConfig, HttpVersion};
 use rr_spi::{Error, Requester, async_trait};
-use rr_testkit::conformance::{Raw, RawAnswer, RawReply, RawRequest};
+use rr_testkit::conformance::{Raw, RawAnswer, RawGarbage, RawReply, RawRequest};
+use tokio::io::AsyncWriteExt as _;
 
 use crate::line::{Foreign, Line, failed};
 
@@ -49,6 +51,23 @@ impl Raw for Peer {
         });
         Ok(Arc::new(self.line.foreign(self.config.clone(), foreign).await?))
     }
+
+    async fn garbage(&self, garbage: RawGarbage) -> Result<Box<dyn Any + Send>, Error> {
+        let mut stream = self.line.stream().await.map_err(failed)?;
+        let bytes = match self.config.version {
+            HttpVersion::H2c => h2::garbage(garbage),
+            _ => h1::garbage(garbage),
+        };
+        // A server that has heard enough need not read on.
+        let _ = stream.write_all(&bytes).await;
+        Ok(Box::new(stream))
+    }
+}
+
+/// Returns the beginning of a request, without its last byte at most.
+fn part(mut request: Vec<u8>, bytes: usize) -> Vec<u8> {
+    request.truncate(bytes.min(request.len() - 1));
+    request
 }
 
 /// Writes a target as a path.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rr_http::{HttpConfig, HttpRequester, HttpServerConfig, HttpServerStats};
 use rr_spi::{DrainReport, Error, Requester, Routes, Server, async_trait};
+use rr_testkit::Direction;
 use rr_testkit::conformance::{Live, Raw, Rig};
 
 use crate::line::Line;
@@ -94,6 +95,10 @@ impl Rig for Running {
     async fn kill_link(&self) {
         self.line.kill().await;
         self.have_heard().await;
+    }
+
+    async fn cut_after(&self, direction: Direction, bytes: u64) {
+        self.line.cut_after(direction, bytes);
     }
 
     async fn restore_link(&self) {

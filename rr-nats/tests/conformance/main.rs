@@ -12,6 +12,8 @@
 mod raw;
 mod rig;
 
+use std::time::Duration;
+
 use rr_nats::{NatsConfig, NatsServerConfig};
 use rr_spi::{Error, Routes, async_trait};
 use rr_testkit::NatsServer;
@@ -41,7 +43,8 @@ impl Harness for Nats {
 
     fn capabilities(&self) -> Capabilities {
         let can_be_cut = matches!(self, Self::Proxied);
-        Capabilities::default().with_link(can_be_cut).with_restart(can_be_cut)
+        let there = Capabilities::default().with_link(can_be_cut).with_cut(can_be_cut);
+        there.with_restart(can_be_cut)
     }
 
     async fn start(&self, routes: Routes, options: StartOptions) -> Result<Box<dyn Rig>, Error> {
@@ -96,6 +99,26 @@ mod cluster {
     use super::*;
 
     rr_testkit::conformance!(Nats::Cluster, across());
+}
+
+/// What the suite is told of a rig must be there, or its cases about leaks look at nothing.
+#[tokio::test]
+async fn the_servers_count_shows_who_is_connected_and_what_is_subscribed() {
+    for harness in [Nats::One, Nats::Proxied, Nats::Cluster] {
+        let mut routes = Routes::new();
+        routes.close_service("lab").unwrap();
+        let rig = harness.start(routes, StartOptions::default()).await.unwrap();
+        let first = rig.live();
+        assert_eq!(first.connections, Some(1), "{}", harness.name());
+        assert!(first.subscriptions.unwrap() > 0, "{}", harness.name());
+        let other = rig.connect_again().await.unwrap();
+        assert_eq!(rig.live().connections, Some(2), "{}", harness.name());
+        drop(other);
+        rig.stop(Duration::ZERO).await;
+        while rig.live() != first.with_connections(1).with_subscriptions(0) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
 }
 
 #[test]

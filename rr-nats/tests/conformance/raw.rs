@@ -1,5 +1,6 @@
 //! A peer that speaks the NATS protocol by hand, below every client library.
 
+use std::any::Any;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use rr_nats::{NatsConfig, NatsRequester};
 use rr_spi::{Bytes, Code, Context, Delivery, Error, Request, Requester, Response, async_trait};
-use rr_testkit::conformance::{Raw, RawAnswer, RawReply, RawRequest};
+use rr_testkit::conformance::{Raw, RawAnswer, RawGarbage, RawReply, RawRequest};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufStream};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
@@ -99,6 +100,36 @@ impl Raw for Peer {
         client.ready(&Context::background()).await?;
         Ok(Arc::new(Answered { client, answering: answering.abort_handle() }))
     }
+
+    /// A header block that is none ends the connection that receives it, in the client library: there
+    /// is no noise in those (the README says so, and `foreign.rs` shows that it costs no more than that).
+    async fn garbage(&self, garbage: RawGarbage) -> Result<Box<dyn Any + Send>, Error> {
+        let bytes = match garbage {
+            RawGarbage::Noise(noise) => {
+                let subjects =
+                    ["case.lab.run", "_RR.cancel.case.lab", "$SRV.PING", "$SRV.INFO.lab"];
+                subjects.iter().flat_map(|subject| frame(subject, None, &[], &noise, 0)).collect()
+            }
+            RawGarbage::Part(request, length) => {
+                let mut bytes = garbled(&request, 0);
+                bytes.truncate(length.min(bytes.len() - 1));
+                bytes
+            }
+            RawGarbage::Promise(request, longer) => garbled(&request, longer),
+            other => panic!("garbage that is not known here: {other:?}"),
+        };
+        let mut wire = Wire::connect(self.node).await.map_err(failed)?;
+        wire.write(&bytes).await.map_err(failed)?;
+        Ok(Box::new(wire))
+    }
+}
+
+/// What the frame of a request is, and how much of it comes.
+fn garbled(wire_request: &RawRequest, longer: usize) -> Vec<u8> {
+    let RawRequest { target, timeout, headers, body, .. } = wire_request;
+    let call = timeout.iter().map(|text| ("rr".to_owned(), format!("t={text}").into()));
+    let headers: Vec<_> = call.chain(headers.iter().cloned()).collect();
+    frame(&format!("case.{target}"), Some("raw.garbage"), &headers, body, longer)
 }
 
 /// A requester, with the peer that answers it.
@@ -154,16 +185,7 @@ impl Wire {
         headers: &[(String, Bytes)],
         body: &[u8],
     ) -> io::Result<()> {
-        let mut block = b"NATS/1.0\r\n".to_vec();
-        for (name, value) in headers {
-            block.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
-        }
-        block.extend(b"\r\n");
-        let reply = reply.unwrap_or_default();
-        let (head, all) = (block.len(), block.len() + body.len());
-        let mut bytes = format!("HPUB {subject} {reply} {head} {all}\r\n").into_bytes();
-        bytes.extend([&block, body, b"\r\n"].concat());
-        self.write(&bytes).await
+        self.write(&frame(subject, reply, headers, body, 0)).await
     }
 
     /// Waits for the next message.
@@ -207,6 +229,28 @@ impl Wire {
         self.0.write_all(bytes).await?;
         self.0.flush().await
     }
+}
+
+/// Writes a message, of which the last so many bytes by its frame are missing.
+fn frame(
+    subject: &str,
+    reply: Option<&str>,
+    headers: &[(String, Bytes)],
+    body: &[u8],
+    longer: usize,
+) -> Vec<u8> {
+    let mut block = b"NATS/1.0\r\n".to_vec();
+    for (name, value) in headers {
+        block.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
+    }
+    block.extend(b"\r\n");
+    let reply = reply.unwrap_or_default();
+    let (head, all) = (block.len(), block.len() + body.len() + longer);
+    let mut bytes = format!("HPUB {subject} {reply} {head} {all}\r\n").into_bytes();
+    bytes.extend([&block, body].concat());
+    // The end of a message does not come when some of it is missing.
+    bytes.extend(if longer == 0 { &b"\r\n"[..] } else { b"" });
+    bytes
 }
 
 /// Takes a block of headers apart.

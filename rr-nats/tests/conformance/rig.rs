@@ -1,5 +1,6 @@
 //! A responder, and requesters that reach it by way of nats-servers.
 
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use rr_nats::{
 };
 use rr_spi::{Context, DrainReport, Error, Requester, Routes, Server, async_trait};
 use rr_testkit::conformance::{Live, Raw, Rig};
-use rr_testkit::{NatsServer, TcpProxy};
+use rr_testkit::{Direction, NatsServer, TcpProxy};
 
 use crate::raw::Peer;
 
@@ -53,9 +54,28 @@ impl Way {
         Peer::at(self.nodes[self.nodes.len() - 1].address())
     }
 
+    /// Counts, as the nats-servers do, the connections of whoever is not the responder, and what the
+    /// responder is subscribed to.
+    fn clients(&self) -> io::Result<(usize, usize)> {
+        let (mut connections, mut subscriptions) = (0, 0);
+        for node in &self.nodes {
+            for subjects in node.subscriptions()? {
+                let served = subjects.iter().filter(|subject| is_served(subject)).count();
+                connections += usize::from(served == 0);
+                subscriptions += served;
+            }
+        }
+        Ok((connections, subscriptions))
+    }
+
     fn proxies(&self) -> &Proxies {
         self.proxies.as_ref().expect("a way that can be cut")
     }
+}
+
+/// Tells whether a subject is one that only a responder is subscribed to.
+fn is_served(subject: &str) -> bool {
+    ["case.", "$SRV.", "_RR.cancel."].iter().any(|prefix| subject.starts_with(prefix))
 }
 
 pub(crate) struct Running {
@@ -148,6 +168,10 @@ impl Rig for Running {
         }
     }
 
+    async fn cut_after(&self, direction: Direction, bytes: u64) {
+        self.way.proxies().requesters.cut_after(direction, bytes);
+    }
+
     async fn restore_link(&self) {
         self.way.proxies().requesters.restore();
     }
@@ -179,9 +203,11 @@ impl Rig for Running {
         let serving = self.serving();
         let in_flight = serving.map_or(0, |serving| serving.server.in_flight());
         let live = Live::default().with_in_flight(in_flight).with_pending(pending);
-        match &self.way.proxies {
-            Some(proxies) => live.with_connections(proxies.requesters.connections()),
-            None => live,
+        match self.way.clients() {
+            Ok((connections, subscriptions)) => {
+                live.with_connections(connections).with_subscriptions(subscriptions)
+            }
+            Err(_) => live,
         }
     }
 }

@@ -10,6 +10,8 @@ pub enum Capability {
     Cancel,
     /// The requester has a configuration of its own, apart from the server's.
     ClientConfig,
+    /// The link between requesters and server can be cut in the middle of a message.
+    Cut,
     /// There is a middleware that suppresses duplicates.
     Dedup,
     /// The server can be drained.
@@ -29,6 +31,7 @@ impl Capability {
     pub const ALL: &'static [Self] = &[
         Self::Cancel,
         Self::ClientConfig,
+        Self::Cut,
         Self::Dedup,
         Self::Drain,
         Self::Link,
@@ -43,6 +46,7 @@ impl fmt::Display for Capability {
         f.write_str(match self {
             Self::Cancel => "cancel",
             Self::ClientConfig => "client config",
+            Self::Cut => "cut",
             Self::Dedup => "dedup",
             Self::Drain => "drain",
             Self::Link => "link",
@@ -72,6 +76,8 @@ pub struct Capabilities {
     /// Whether the requester's timeout and limits are its own, apart from the server's. Default
     /// true.
     pub client_config: bool,
+    /// Whether [`Rig::cut_after`](super::Rig::cut_after) is there. Default true.
+    pub cut: bool,
     /// Whether [`Harness::dedup`](super::Harness::dedup) is there. Default false.
     pub dedup: bool,
     /// Whether the server can be drained. Default true.
@@ -95,6 +101,7 @@ impl Default for Capabilities {
         Self {
             cancel: true,
             client_config: true,
+            cut: true,
             dedup: false,
             drain: true,
             link: true,
@@ -118,6 +125,13 @@ impl Capabilities {
     #[must_use]
     pub fn with_client_config(mut self, supported: bool) -> Self {
         self.client_config = supported;
+        self
+    }
+
+    /// Says whether the link can be cut in the middle of a message.
+    #[must_use]
+    pub fn with_cut(mut self, supported: bool) -> Self {
+        self.cut = supported;
         self
     }
 
@@ -176,6 +190,7 @@ impl Capabilities {
         match capability {
             Capability::Cancel => self.cancel,
             Capability::ClientConfig => self.client_config,
+            Capability::Cut => self.cut,
             Capability::Dedup => self.dedup,
             Capability::Drain => self.drain,
             Capability::Link => self.link,

@@ -42,6 +42,7 @@ impl Card {
             edition: plan.edition(),
             capabilities: harness.capabilities(),
             rows: rows.collect(),
+            binding: plan.binding(),
         })
     }
 }
@@ -148,7 +149,8 @@ mod tests {
 
     fn card(transport: &str) -> Card {
         let (transport, capabilities) = (transport.to_owned(), Capabilities::default());
-        Card(Report { transport, edition: "v1", capabilities, rows: Vec::new() })
+        let binding = Plan::v1().binding();
+        Card(Report { transport, edition: "v1", capabilities, rows: Vec::new(), binding })
     }
 
     const EMPTY: &str =

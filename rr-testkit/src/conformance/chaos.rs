@@ -58,9 +58,14 @@ impl Chance {
     }
 
     /// Returns a number below `end`.
-    fn below(&self, end: u64) -> u64 {
+    pub(super) fn below(&self, end: u64) -> u64 {
         // The bias is far below what matters here.
         self.0.next_u64() % end
+    }
+
+    /// Returns bytes of any values.
+    pub(super) fn bytes(&self, count: usize) -> Vec<u8> {
+        (0..count).map(|_| self.0.next_u64().to_le_bytes()[0]).collect()
     }
 
     /// Returns a time from nothing to this.

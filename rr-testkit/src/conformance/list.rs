@@ -13,7 +13,8 @@ use super::stage::Stage;
 pub enum Level {
     /// A transport that fails it is wrong.
     Must,
-    /// A transport that fails it is worse than it could be; reported, and no failure of the run.
+    /// A transport that fails it is worse than it could be, and has to say so: a failure of the run
+    /// unless the plan expects it, or is [lenient](super::Plan::lenient).
     Should,
     /// It is new: reported, and no failure of the run until it becomes one of the others.
     Preview,
@@ -115,6 +116,7 @@ macro_rules! __conformance_list {
                 Must reserved_never_seen;
                 Must _64_entries_16_kib;
                 Must too_many_refused;
+                Must too_many_of_a_foreign_peer_refused: Raw;
                 Must trace_context_passes;
             }
             size {
@@ -125,8 +127,10 @@ macro_rules! __conformance_list {
                 Must exactly_max_request;
                 Must max_request_plus_one_not_sent;
                 Must over_the_servers_limit_is_rejected: ClientConfig;
+                Must over_the_clients_request_limit_not_sent: ClientConfig;
                 Must exactly_max_response;
                 Must max_response_plus_one_is_processed;
+                Must over_the_servers_response_limit_is_processed;
                 Must over_the_clients_limit_is_processed: ClientConfig;
                 Must client_usable_after;
             }
@@ -171,6 +175,7 @@ macro_rules! __conformance_list {
                 Must unknown_code_tolerated: Raw;
                 Must app_error_round_trips;
                 Must malformed_reply_is_bad_response: Raw;
+                Must garbage_harms_nobody: Raw;
                 Must display_leaks_nothing;
                 Must downstream_error_is_rescoped;
                 Must expose_passes;
@@ -179,6 +184,8 @@ macro_rules! __conformance_list {
                 Must nobody_there_not_sent: Drain;
                 Must killed_before_accept: Link;
                 Must killed_after_accept_unknown: Link;
+                Must cut_within_a_request: Cut;
+                Must cut_within_a_reply: Cut;
                 Must refused_by_limit_rejected;
                 Must never_claims_unrun_when_counter_moved;
                 Must handler_runs_at_most_once_per_call;

@@ -20,7 +20,8 @@
 //!     }
 //!
 //!     fn capabilities(&self) -> Capabilities {
-//!         Capabilities::default().with_link(false).with_raw(false).with_restart(false)
+//!         let there = Capabilities::default().with_link(false).with_cut(false);
+//!         there.with_raw(false).with_restart(false)
 //!     }
 //!
 //!     fn timing(&self) -> Timing {
@@ -70,12 +71,13 @@
 //! | you want to | read |
 //! |---|---|
 //! | start your transport for the suite | [`Harness`], [`Rig`], [`StartOptions`] |
-//! | let a foreign peer speak its wire | [`Raw`], [`RawRequest`], [`RawReply`] |
+//! | let a foreign peer speak its wire | [`Raw`], [`RawRequest`], [`RawReply`], [`RawGarbage`] |
 //! | bring typed calls | [`Typed`] |
 //! | bring a middleware that suppresses duplicates | [`Harness::dedup`] |
 //! | say what it cannot do | [`Capabilities`] |
 //! | run it in virtual or in real time | [`Timing`] |
 //! | leave out a case, or expect it to fail | [`Plan`] |
+//! | know what a failing case means for the run | [`Level`] |
 //! | read what came out | [`Report`], [`Outcome`] |
 //! | show it in a README | [`Card`], [`check_cards`] |
 //! | know every case | [`cases`] |
@@ -95,8 +97,9 @@
 //!
 //! # Seeds
 //!
-//! `delivery/never_claims_unrun_when_counter_moved` draws its calls and its faults from a seed, a
-//! fresh one each time. A failure prints it; `RR_CONFORMANCE_SEED` repeats it.
+//! `delivery/never_claims_unrun_when_counter_moved` draws its calls and its faults from a seed, and
+//! `errors/garbage_harms_nobody` its bytes, a fresh one each time. A failure prints it;
+//! `RR_CONFORMANCE_SEED` repeats it.
 //!
 //! # Not yet in the plan
 //!
@@ -108,6 +111,7 @@ mod capabilities;
 mod card;
 mod cases;
 mod chaos;
+mod cuts;
 mod harness;
 mod lab;
 mod ledger;
@@ -129,7 +133,7 @@ pub use lab::Lab;
 pub use list::{Case, Level, cases};
 pub use options::StartOptions;
 pub use plan::Plan;
-pub use raw::{Raw, RawAnswer, RawReply, RawRequest};
+pub use raw::{Raw, RawAnswer, RawGarbage, RawReply, RawRequest};
 pub use report::{Outcome, Report, Row};
 pub use rig::{Live, Rig};
 pub use runner::{check, check_plan, run, run_case};

@@ -1,10 +1,11 @@
 //! A peer that speaks the transport's wire below the API.
 
+use std::any::Any;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use rr_spi::wire::{RR_CODE, RR_DELIVERY, RR_REASON};
-use rr_spi::{Bytes, Error, Requester, async_trait};
+use rr_spi::{Bytes, Code, Delivery, Error, Requester, async_trait};
 
 /// A peer that speaks the transport's wire below the API, so that it can say what a requester or
 /// a server of ours never would.
@@ -15,7 +16,7 @@ use rr_spi::{Bytes, Error, Requester, async_trait};
 ///   what the carrier itself cannot do without (a status, a length, a reply subject).
 /// * The carrier's own mark of an error is that of `unknown` (HTTP: status 500), so that nothing
 ///   but what the reply says decides.
-/// * What it reads, it returns as it was on the wire.
+/// * What it reads, it returns as it was on the wire, with the carrier's mark where it has one.
 ///
 /// # For implementors
 ///
@@ -50,6 +51,39 @@ pub trait Raw: Send + Sync + 'static {
     ///
     /// Dropping the future leaves nothing behind.
     async fn answering(&self, answer: RawAnswer) -> Result<Arc<dyn Requester>, Error>;
+
+    /// Sends the rig's server what is no request, or not a whole one, and returns without waiting for
+    /// an answer. The connection stays open until what is returned is dropped, unless the server ends
+    /// it before.
+    ///
+    /// Where nothing passes as bytes there is no garbage: the plan skips the case with that reason.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps it from connecting; the case fails with it. `Unimplemented`, not sent, when the
+    /// peer cannot do it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing behind.
+    async fn garbage(&self, garbage: RawGarbage) -> Result<Box<dyn Any + Send>, Error> {
+        let _ = garbage;
+        let text = "the capability `raw` is claimed, but the peer does not have `garbage`";
+        Err(Error::failure(Code::Unimplemented, Delivery::NotSent, None, text))
+    }
+}
+
+/// What a foreign requester sends that is no request, or not a whole one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RawGarbage {
+    /// Bytes in the place of a request. Where a broker checks the frames of messages, they are the body
+    /// of messages that are no requests: those that nobody is to answer, and the transport's own.
+    Noise(Bytes),
+    /// The first so many bytes of a request, but never the last one; nothing more comes.
+    Part(RawRequest, usize),
+    /// A request whose frame says that the body is so much longer than what comes of it.
+    Promise(RawRequest, usize),
 }
 
 /// A request as it stands on the wire.
@@ -119,6 +153,9 @@ pub struct RawReply {
     pub delivery: Option<String>,
     /// The text of the reason.
     pub reason: Option<String>,
+    /// The carrier's own mark of what kind of reply it is: of HTTP the status, such as `431`. Of a
+    /// reply that is to be written it is not looked at.
+    pub mark: Option<String>,
     /// Further headers as they are.
     pub headers: Vec<(String, Bytes)>,
     /// The body. An error whose body is empty is written with the document that its code, reason
@@ -150,6 +187,13 @@ impl RawReply {
     #[must_use]
     pub fn with_reason(mut self, text: impl Into<String>) -> Self {
         self.reason = Some(text.into());
+        self
+    }
+
+    /// Sets the carrier's own mark, as it was read.
+    #[must_use]
+    pub fn with_mark(mut self, text: impl Into<String>) -> Self {
+        self.mark = Some(text.into());
         self
     }
 

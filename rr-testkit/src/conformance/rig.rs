@@ -6,6 +6,7 @@ use std::time::Duration;
 use rr_spi::{Code, Delivery, DrainReport, Error, Requester, async_trait};
 
 use super::Raw;
+use crate::Direction;
 
 /// A running server and requesters that reach it. Dropping it ends both.
 ///
@@ -65,7 +66,27 @@ pub trait Rig: Send + Sync + 'static {
         panic!("the capability `link` is claimed, but the rig does not have `kill_link`");
     }
 
-    /// Lets connections through again. Capability `link`.
+    /// Cuts every connection between the rig's requesters and its server as soon as so many more
+    /// bytes have passed in one direction, on all of them together; 0 lets none of the next ones
+    /// pass. Connections that are made afterwards are whole.
+    ///
+    /// It returns when that is prepared. Where nothing is cut until then, [`Rig::restore_link`]
+    /// calls it off. Over a broker it is the requesters' link to the broker that is cut. Capability
+    /// `cut`; [`StreamLink`](crate::StreamLink) and [`TcpProxy`](crate::TcpProxy) do it.
+    ///
+    /// # Panics
+    ///
+    /// When the rig has no control over single bytes.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not needed: the suite does not drop it.
+    async fn cut_after(&self, direction: Direction, bytes: u64) {
+        let _ = (direction, bytes);
+        panic!("the capability `cut` is claimed, but the rig does not have `cut_after`");
+    }
+
+    /// Lets connections through again, and every byte on them. Capabilities `link` and `cut`.
     ///
     /// # Panics
     ///

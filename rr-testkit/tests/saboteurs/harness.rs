@@ -1,20 +1,17 @@
-//! The in-memory transport with one rule broken: its harness, its rig, its peer below the API.
+//! The in-memory transport with one rule broken: its harness and its rig.
 
 use std::future::pending;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rr_spi::{
-    Code, Context, Delivery, DrainReport, Error, Middleware, Reason, Request, Requester, Response,
-    Routes, async_trait,
-};
-use rr_testkit::conformance::{
-    Capabilities, Harness, Live, Raw, RawAnswer, RawReply, RawRequest, Rig, StartOptions, Timing,
-    Typed,
-};
+use rr_spi::{DrainReport, Error, Middleware, Requester, Routes, async_trait};
+use rr_testkit::Direction;
+use rr_testkit::conformance::{Capabilities, Harness, Live, Raw, Rig, StartOptions, Timing, Typed};
 
+use crate::cut::Cut;
 use crate::dedup::Duplicates;
+use crate::raw::BrokenRaw;
 use crate::requester::BrokenRequester;
 use crate::support::Memory;
 use crate::table::Sabotage::{self, *};
@@ -53,7 +50,18 @@ impl Harness for Broken {
                 let endless = honest.client_limits.with_request_bytes_max(usize::MAX);
                 options.with_client_limits(endless)
             }
+            IgnoresItsRequestLimit => {
+                let bytes = honest.client_limits.request_bytes_max;
+                let limits = options.client_limits.with_request_bytes_max(bytes);
+                options.with_client_limits(limits)
+            }
             IgnoresTheServersConfig => options.with_server(honest.server),
+            IgnoresTheServersResponseLimit => {
+                let bytes = honest.client_limits.response_bytes_max;
+                let limits = options.server.limits.with_response_bytes_max(bytes);
+                let server = options.server.clone().with_limits(limits);
+                options.with_server(server)
+            }
             _ => options,
         };
         if self.0 == LeavesATaskPerRig {
@@ -69,6 +77,11 @@ impl Harness for Broken {
 pub(crate) struct Shared {
     pub(crate) restarted: AtomicBool,
     pub(crate) leaked: AtomicUsize,
+    /// Where the link is about to be cut, within the next message.
+    pub(crate) cut: Mutex<Option<Cut>>,
+    /// Peers that have sent garbage and are still there.
+    pub(crate) garbling: AtomicUsize,
+    pub(crate) garbled: AtomicBool,
 }
 
 struct BrokenRig {
@@ -109,7 +122,13 @@ impl Rig for BrokenRig {
     }
 
     async fn restore_link(&self) {
+        self.shared.cut.lock().expect("nothing panics under it").take();
         self.inner.restore_link().await;
+    }
+
+    async fn cut_after(&self, direction: Direction, bytes: u64) {
+        let cut = Cut { direction, bytes: usize::try_from(bytes).unwrap_or(usize::MAX) };
+        *self.shared.cut.lock().expect("nothing panics under it") = Some(cut);
     }
 
     async fn restart(&self) -> Result<(), Error> {
@@ -120,67 +139,15 @@ impl Rig for BrokenRig {
 
     fn raw(&self) -> Option<Arc<dyn Raw>> {
         let inner = self.inner.raw()?;
-        Some(Arc::new(BrokenRaw { inner, sabotage: self.sabotage }))
+        let shared = Arc::clone(&self.shared);
+        Some(Arc::new(BrokenRaw { inner, sabotage: self.sabotage, shared }))
     }
 
     fn live(&self) -> Live {
         let live = self.inner.live();
         let pending = live.pending.unwrap_or(0) + self.shared.leaked.load(Ordering::SeqCst);
-        let live = live.with_pending(pending);
+        let garbling = self.shared.garbling.load(Ordering::SeqCst);
+        let live = live.with_pending(pending).with_connections(garbling);
         if self.sabotage == StaysSubscribed { live.with_subscriptions(1) } else { live }
-    }
-}
-
-struct BrokenRaw {
-    inner: Arc<dyn Raw>,
-    sabotage: Sabotage,
-}
-
-#[async_trait]
-impl Raw for BrokenRaw {
-    async fn send(&self, mut request: RawRequest) -> Result<RawReply, Error> {
-        let timeout = request.timeout.clone().unwrap_or_default();
-        match self.sabotage {
-            RunsMalformedTimeouts if timeout.parse::<u32>().is_err() => request.timeout = None,
-            RunsExpired if timeout == "0" => request.timeout = None,
-            ShowsForgedHeaders => {
-                for (name, _) in &mut request.headers {
-                    *name = name.replace("rr-", "x-rr-");
-                }
-            }
-            _ => {}
-        }
-        self.inner.send(request).await
-    }
-
-    async fn answering(&self, answer: RawAnswer) -> Result<Arc<dyn Requester>, Error> {
-        let inner = self.inner.answering(answer).await?;
-        Ok(Arc::new(BrokenReader { inner, sabotage: self.sabotage }))
-    }
-}
-
-/// Reads what a foreign responder says.
-struct BrokenReader {
-    inner: Arc<dyn Requester>,
-    sabotage: Sabotage,
-}
-
-#[async_trait]
-impl Requester for BrokenReader {
-    async fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
-        let error = match self.inner.request(ctx, request).await {
-            Err(error) => error,
-            answer => return answer,
-        };
-        match self.sabotage {
-            RefusesUnknownCodes if error.code() == Code::Unknown => {
-                let (code, reason) = (Code::Internal, Reason::BAD_RESPONSE);
-                Err(Error::failure(code, Delivery::Unknown, reason, "no code that is known"))
-            }
-            TakesGarbageForAnAnswer if error.reason() == Some(&Reason::BAD_RESPONSE) => {
-                Ok(Response::new(""))
-            }
-            _ => Err(error),
-        }
     }
 }

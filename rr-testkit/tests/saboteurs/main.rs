@@ -3,8 +3,10 @@
 
 #![cfg(feature = "conformance")]
 
+mod cut;
 mod dedup;
 mod harness;
+mod raw;
 mod requester;
 #[path = "../support/mod.rs"]
 mod support;

@@ -95,6 +95,10 @@ impl Requester for BrokenRequester {
 
 impl BrokenRequester {
     async fn send(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
+        let cut = lock(&self.shared.cut).take();
+        if let Some(cut) = cut {
+            return self.cut(cut, ctx, request).await;
+        }
         match self.sabotage {
             IgnoresCancel => {
                 let deadline = ctx.deadline();
@@ -138,6 +142,7 @@ impl BrokenRequester {
                 tokio::spawn(pending::<()>());
                 self.inner.request(ctx, request).await
             }
+            DiesOfGarbage if self.shared.garbled.load(Ordering::SeqCst) => Err(absent()),
             FindsNoSuccessor if self.shared.restarted.load(Ordering::SeqCst) => Err(absent()),
             StaysDisconnected if self.disconnected.load(Ordering::SeqCst) => Err(absent()),
             _ => self.inner.request(ctx, request).await,

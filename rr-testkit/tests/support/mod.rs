@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rr_spi::{DrainReport, Error, IntakeConfig, Requester, Routes, Server, async_trait};
-use rr_testkit::conformance::{Harness, Live, Raw, Rig, StartOptions, Timing};
+use rr_testkit::conformance::{Capabilities, Harness, Live, Raw, Rig, StartOptions, Timing};
 use rr_testkit::{MemoryConfig, MemoryRequester, serve_with};
 
 use wired::Wired;
@@ -21,6 +21,10 @@ static STARTED: AtomicUsize = AtomicUsize::new(0);
 impl Harness for Memory {
     fn name(&self) -> &str {
         "memory"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default().with_cut(false)
     }
 
     fn timing(&self) -> Timing {

@@ -2,11 +2,10 @@
 //! in front of the same routes.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use rr_spi::wire::{CallHeader, ErrorDocument, ErrorHeaders, ErrorReply};
+use rr_spi::wire::{ErrorDocument, ErrorHeaders, ErrorReply, RR, RequestHead};
 use rr_spi::{
-    Bytes, Code, Context, Delivery, Error, Headers, Inbound, Intake, IntakeConfig, Reason, Request,
+    Bytes, Code, Context, Delivery, Error, Headers, Intake, IntakeConfig, Reason, Request,
     Requester, Response, Routes, Target, async_trait,
 };
 use rr_testkit::conformance::{Raw, RawAnswer, RawReply, RawRequest};
@@ -44,12 +43,16 @@ impl Raw for Wired {
 }
 
 async fn serve(intake: &Intake, request: RawRequest) -> Result<Response, Error> {
-    let said = request.timeout.map(|text| format!("t={text}")).unwrap_or_default();
-    let timeout = CallHeader::decode(&said)?.timeout_millis.map(Duration::from_millis);
-    let (ctx, _handle) = intake.context(Inbound::new(timeout));
-    let headers = received(&request.headers);
+    let mut head = RequestHead::default();
+    if let Some(text) = request.timeout {
+        head.receive(RR, format!("t={text}").into())?;
+    }
+    for (name, value) in request.headers {
+        head.receive(&name, value)?;
+    }
+    let (ctx, _handle) = intake.context(head.inbound());
     let target = Target::parse(&request.target)?;
-    intake.handle(&ctx, Request::new(target, request.body).with_headers(headers)).await
+    intake.handle(&ctx, head.into_request(target, request.body)).await
 }
 
 /// Takes in the headers of a foreign peer as every transport does.

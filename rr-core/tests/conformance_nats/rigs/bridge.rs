@@ -11,7 +11,7 @@ use rr_nats::{NatsConfig, NatsRequester, NatsServerConfig, NatsServerStats, Nats
 use rr_testkit::conformance::{
     Capabilities, Capability, Case, Harness, Live, Plan, Raw, Rig, StartOptions, Typed, cases,
 };
-use rr_testkit::{NatsServer, TcpProxy};
+use rr_testkit::{Direction, NatsServer, TcpProxy};
 
 use super::raw::Peers;
 use crate::bridge_plan;
@@ -51,7 +51,8 @@ impl Bridge {
 
 /// Only what stops, cuts or restarts something, and what does more where the link can be cut.
 fn behind(plan: Plan) -> Plan {
-    let needed = [Capability::Drain, Capability::Link, Capability::Restart].map(Some);
+    let needed = [Capability::Cut, Capability::Drain, Capability::Link, Capability::Restart];
+    let needed = needed.map(Some);
     let needs = |case: &&Case| needed.contains(&case.needs());
     let plan = plan.only("delivery/*").only("deadline/default_applies");
     cases().iter().filter(needs).fold(plan, |plan, case| plan.only(case.name()))
@@ -70,6 +71,7 @@ impl Harness for Bridge {
         let is_back = matches!(self, Self::Back);
         Capabilities::default()
             .with_link(is_back)
+            .with_cut(is_back)
             .with_restart(is_back)
             .with_typed(true)
             .with_parallel_max(PARALLEL_MAX)
@@ -117,6 +119,10 @@ impl Rig for Running {
 
     async fn kill_link(&self) {
         self.back.cut().await;
+    }
+
+    async fn cut_after(&self, direction: Direction, bytes: u64) {
+        self.back.to_requester.cut_after(direction, bytes);
     }
 
     async fn restore_link(&self) {

@@ -1,9 +1,13 @@
 //! NATS by URL, for what this crate adds to it.
 
-use rr_core::{Error, Routes, async_trait};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rr_core::{Error, Middleware, Routes, async_trait};
 use rr_testkit::NatsServer;
 use rr_testkit::conformance::{Capabilities, Harness, Rig, StartOptions, Typed};
 
+use crate::dedup::deduplicate;
 use crate::typed::typed;
 use crate::url::{self, Ends};
 
@@ -22,6 +26,10 @@ impl Harness for ByUrl {
 
     fn typed(&self) -> Option<Typed> {
         Some(typed())
+    }
+
+    fn dedup(&self, ttl: Duration) -> Option<Arc<dyn Middleware>> {
+        deduplicate(ttl)
     }
 
     async fn start(&self, routes: Routes, options: StartOptions) -> Result<Box<dyn Rig>, Error> {

@@ -1,6 +1,7 @@
 //! Foreign peers of a bridge, below the API: one that calls it over HTTP/1.1, and one behind it that
 //! answers over NATS. What either says crosses the bridge.
 
+use std::any::Any;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rr_core::{Bytes, Code, Delivery, Error, Request, Requester, Response, async_trait};
-use rr_testkit::conformance::{Raw, RawAnswer, RawReply, RawRequest};
+use rr_testkit::conformance::{Raw, RawAnswer, RawGarbage, RawReply, RawRequest};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufStream};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
@@ -47,6 +48,23 @@ impl Raw for Peers {
         let bridge = Front::to(&format!("nats://{}/{prefix}", self.broker)).await?;
         Ok(Arc::new(Answered { bridge, answering }))
     }
+
+    async fn garbage(&self, garbage: RawGarbage) -> Result<Box<dyn Any + Send>, Error> {
+        let bytes = match garbage {
+            RawGarbage::Noise(bytes) => bytes.to_vec(),
+            RawGarbage::Part(request, length) => {
+                let mut bytes = written(&request, 0);
+                bytes.truncate(length.min(bytes.len() - 1));
+                bytes
+            }
+            RawGarbage::Promise(request, longer) => written(&request, longer),
+            other => panic!("garbage that is not known here: {other:?}"),
+        };
+        let mut stream = TcpStream::connect(&self.front).await.map_err(failed)?;
+        // A server that has heard enough need not read on.
+        let _ = stream.write_all(&bytes).await;
+        Ok(Box::new(stream))
+    }
 }
 
 /// A bridge, with the peer that answers behind it.
@@ -71,22 +89,31 @@ impl Drop for Answered {
 /// Sends one request to a bridge, and reads until it closes.
 async fn send(front: &str, request: RawRequest) -> io::Result<RawReply> {
     let mut stream = TcpStream::connect(front).await?;
-    let path =
-        request.target.rsplit_once('.').map(|(service, method)| format!("{service}/{method}"));
-    let path = path.unwrap_or(request.target);
-    let length = request.body.len();
+    // A server that refuses a head need not read it to its end.
+    let _ = stream.write_all(&written(&request, 0)).await;
+    let mut reply = Vec::new();
+    let read = stream.read_to_end(&mut reply).await;
+    let Some(end) = reply.windows(4).position(|window| window == b"\r\n\r\n") else {
+        return Err(read.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into()));
+    };
+    let head = String::from_utf8_lossy(&reply[..end]);
+    let status = head.split(' ').nth(1).unwrap_or_default();
+    let body = Bytes::copy_from_slice(&reply[end + 4..]);
+    Ok(RawReply::read(read_headers(&head), body).with_mark(status))
+}
+
+/// Writes a request that says that its body is so much longer.
+fn written(request: &RawRequest, longer: usize) -> Vec<u8> {
+    let RawRequest { target, timeout, headers, body, .. } = request;
+    let path = target.rsplit_once('.').map(|(service, method)| format!("{service}/{method}"));
+    let path = path.as_ref().unwrap_or(target);
+    let length = body.len() + longer;
     let carrier = format!("host: raw\r\nconnection: close\r\ncontent-length: {length}\r\n");
     let mut bytes = format!("POST /{path} HTTP/1.1\r\n{carrier}").into_bytes();
-    let timeout = request.timeout.map(|text| ("connect-timeout-ms".to_owned(), text.into()));
-    write(&mut bytes, timeout.iter().chain(&request.headers));
-    bytes.extend_from_slice(&request.body);
-    stream.write_all(&bytes).await?;
-    let mut reply = Vec::new();
-    stream.read_to_end(&mut reply).await?;
-    let end = reply.windows(4).position(|window| window == b"\r\n\r\n");
-    let end = end.ok_or(io::ErrorKind::UnexpectedEof)?;
-    let headers = read(&String::from_utf8_lossy(&reply[..end]));
-    Ok(RawReply::read(headers, Bytes::copy_from_slice(&reply[end + 4..])))
+    let timeout = timeout.clone().map(|text| ("connect-timeout-ms".to_owned(), text.into()));
+    write(&mut bytes, timeout.iter().chain(headers));
+    bytes.extend_from_slice(body);
+    bytes
 }
 
 /// Connects to a nats-server and subscribes, and proves it: what was sent before has been taken.
@@ -140,7 +167,7 @@ fn write<'a>(block: &mut Vec<u8>, headers: impl IntoIterator<Item = &'a (String,
 }
 
 /// Reads headers, after a first line that is something else.
-fn read(head: &str) -> Vec<(String, Bytes)> {
+fn read_headers(head: &str) -> Vec<(String, Bytes)> {
     let headers = head.split("\r\n").skip(1).filter_map(|line| line.split_once(':'));
     let owned = |(name, value): (&str, &str)| (name.to_owned(), value.trim().to_owned().into());
     headers.map(owned).collect()

@@ -1,13 +1,13 @@
 //! Pipes within the process: no sockets, and so in virtual time.
 
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rr_http::{HttpConfig, HttpRequester, HttpServerConfig, HttpServerStats, serve_streams};
-use rr_spi::{CancelHandle, Cause, Context, Error, Routes, Server, async_trait};
-use tokio::io::{DuplexStream, copy_bidirectional, duplex};
+use rr_spi::{Error, Routes, Server, async_trait};
+use rr_testkit::{Direction, StreamLink};
+use tokio::io::{DuplexStream, duplex};
 use tokio::sync::mpsc;
 
 use super::{Foreign, Line, Stream};
@@ -28,52 +28,30 @@ const DRAIN_LINGER: Duration = Duration::from_millis(20);
 #[derive(Clone, Default)]
 pub(crate) struct Pipe(Arc<Shared>);
 
+#[derive(Default)]
 struct Shared {
     /// Takes the far ends; `None` without a server.
     server: Mutex<Option<mpsc::Sender<DuplexStream>>>,
-    /// What every pipe ends with; `None` once it was cut.
-    link: Mutex<Option<(Context, CancelHandle)>>,
-    open: AtomicUsize,
-}
-
-impl Default for Shared {
-    fn default() -> Self {
-        let link = Mutex::new(Some(Context::background().child()));
-        Self { server: Mutex::default(), link, open: AtomicUsize::new(0) }
-    }
+    /// In the middle of every pipe: carries the bytes, and ends it where it is cut.
+    link: StreamLink,
 }
 
 impl Pipe {
-    /// Makes a pipe. A task in its middle carries the bytes, and ends it where the link is cut.
     async fn connect(&self) -> io::Result<DuplexStream> {
         let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
         let server = lock(&self.0.server).clone().ok_or_else(refused)?;
-        let link = lock(&self.0.link).as_ref().map(|link| link.0.clone()).ok_or_else(refused)?;
-        let (near, mut from) = duplex(PIPE_BYTES);
-        let (mut to, far) = duplex(PIPE_BYTES);
-        server.send(far).await.map_err(|_| refused())?;
-        let open = Open::new(&self.0);
-        tokio::spawn(async move {
-            let _open = open;
-            let _ = link.race(copy_bidirectional(&mut from, &mut to)).await;
-        });
+        if self.0.link.is_refusing() {
+            return Err(refused());
+        }
+        let (near, from) = duplex(PIPE_BYTES);
+        let (to, far) = duplex(PIPE_BYTES);
+        let link = self.0.link.clone();
+        let carrying = tokio::spawn(async move { link.carry(from, to).await });
+        if server.send(far).await.is_err() {
+            carrying.abort();
+            return Err(refused());
+        }
         Ok(near)
-    }
-}
-
-/// One open pipe.
-struct Open(Arc<Shared>);
-
-impl Open {
-    fn new(shared: &Arc<Shared>) -> Self {
-        shared.open.fetch_add(1, Ordering::SeqCst);
-        Self(Arc::clone(shared))
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -114,20 +92,22 @@ impl Line for Pipe {
     }
 
     fn connections(&self) -> Option<usize> {
-        Some(self.0.open.load(Ordering::SeqCst))
+        Some(self.0.link.connections())
     }
 
     async fn kill(&self) {
-        if let Some((_, link)) = lock(&self.0.link).take() {
-            link.cancel_with(Cause::PeerGone);
-        }
-        while self.0.open.load(Ordering::SeqCst) > 0 {
+        self.0.link.cut_and_refuse();
+        while self.0.link.connections() > 0 {
             tokio::task::yield_now().await;
         }
     }
 
+    fn cut_after(&self, direction: Direction, bytes: u64) {
+        self.0.link.cut_after(direction, bytes);
+    }
+
     fn restore(&self) {
-        *lock(&self.0.link) = Some(Context::background().child());
+        self.0.link.restore();
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rr_http::{HttpConfig, HttpRequester, HttpServerConfig, HttpServerStats};
 use rr_spi::{Error, Routes, Server, async_trait};
-use rr_testkit::TcpProxy;
+use rr_testkit::{Direction, TcpProxy};
 use tokio::net::TcpStream;
 
 use super::{Foreign, Line, Stream, Tcp, failed};
@@ -67,6 +67,10 @@ impl Line for Proxied {
         while self.proxy().connections() > 0 {
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    fn cut_after(&self, direction: Direction, bytes: u64) {
+        self.proxy().cut_after(direction, bytes);
     }
 
     fn restore(&self) {

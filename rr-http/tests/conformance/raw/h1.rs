@@ -3,22 +3,42 @@
 use std::io;
 
 use rr_spi::Bytes;
-use rr_testkit::conformance::{RawAnswer, RawReply, RawRequest};
+use rr_testkit::conformance::{RawAnswer, RawGarbage, RawReply, RawRequest};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::line::Stream;
 
 /// Sends one request, and reads until the server closes.
 pub(super) async fn send(mut stream: Box<dyn Stream>, request: RawRequest) -> io::Result<RawReply> {
-    let start = format!("POST {} HTTP/1.1\r\nhost: raw\r\n", super::path(&request.target));
-    let mut head = start.into_bytes();
-    write_headers(&mut head, &super::headers(&request), &request.body);
-    stream.write_all(&head).await?;
-    stream.write_all(&request.body).await?;
+    // A server that refuses a head need not read it to its end.
+    let _ = stream.write_all(&written(&request, 0)).await;
     let mut reply = Vec::new();
-    stream.read_to_end(&mut reply).await?;
-    let (head, body) = split(&reply).ok_or(io::ErrorKind::UnexpectedEof)?;
-    Ok(RawReply::read(read_headers(head), Bytes::copy_from_slice(body)))
+    let read = stream.read_to_end(&mut reply).await;
+    let Some((head, body)) = split(&reply) else {
+        return Err(read.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into()));
+    };
+    let status = String::from_utf8_lossy(head).split(' ').nth(1).unwrap_or_default().to_owned();
+    let reply = RawReply::read(read_headers(head), Bytes::copy_from_slice(body));
+    Ok(reply.with_mark(status))
+}
+
+/// Returns what no server can take for a request, or not for a whole one.
+pub(super) fn garbage(garbage: RawGarbage) -> Vec<u8> {
+    match garbage {
+        RawGarbage::Noise(bytes) => bytes.to_vec(),
+        RawGarbage::Part(request, bytes) => super::part(written(&request, 0), bytes),
+        RawGarbage::Promise(request, bytes) => written(&request, bytes),
+        other => panic!("garbage that is not known here: {other:?}"),
+    }
+}
+
+/// Writes a request that says that its body is so much longer.
+fn written(request: &RawRequest, longer: usize) -> Vec<u8> {
+    let start = format!("POST {} HTTP/1.1\r\nhost: raw\r\n", super::path(&request.target));
+    let mut bytes = start.into_bytes();
+    write_headers(&mut bytes, &super::headers(request), request.body.len() + longer);
+    bytes.extend_from_slice(&request.body);
+    bytes
 }
 
 /// Answers the request of one connection, and closes it.
@@ -28,7 +48,7 @@ pub(super) async fn answer(mut stream: Box<dyn Stream>, answer: RawAnswer) -> io
         RawAnswer::Reply(reply) => {
             let body = reply.wire_body();
             let mut head = format!("HTTP/1.1 {} Raw\r\n", super::status(&reply)).into_bytes();
-            write_headers(&mut head, &reply.wire_headers(), &body);
+            write_headers(&mut head, &reply.wire_headers(), body.len());
             stream.write_all(&head).await?;
             stream.write_all(&body).await?;
         }
@@ -38,14 +58,14 @@ pub(super) async fn answer(mut stream: Box<dyn Stream>, answer: RawAnswer) -> io
     stream.shutdown().await
 }
 
-fn write_headers(head: &mut Vec<u8>, headers: &[(String, Bytes)], body: &Bytes) {
+fn write_headers(head: &mut Vec<u8>, headers: &[(String, Bytes)], length: usize) {
     for (name, value) in headers {
         head.extend_from_slice(name.as_bytes());
         head.extend_from_slice(b": ");
         head.extend_from_slice(value);
         head.extend_from_slice(b"\r\n");
     }
-    let carrier = format!("content-length: {}\r\nconnection: close\r\n\r\n", body.len());
+    let carrier = format!("content-length: {length}\r\nconnection: close\r\n\r\n");
     head.extend_from_slice(carrier.as_bytes());
 }
 

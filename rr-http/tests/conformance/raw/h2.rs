@@ -5,7 +5,7 @@ use std::io;
 use h2::{client, server};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use rr_spi::Bytes;
-use rr_testkit::conformance::{RawAnswer, RawReply, RawRequest};
+use rr_testkit::conformance::{RawAnswer, RawGarbage, RawReply, RawRequest};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::line::Stream;
@@ -39,7 +39,7 @@ pub(super) async fn send(
     let headers = head.headers.iter();
     let headers = headers
         .map(|(name, value)| (name.as_str().to_owned(), Bytes::copy_from_slice(value.as_bytes())));
-    Ok(RawReply::read(headers, read.into()))
+    Ok(RawReply::read(headers, read.into()).with_mark(head.status.as_str()))
 }
 
 /// Answers every request of one connection.
@@ -68,15 +68,70 @@ pub(super) async fn answer(mut stream: Box<dyn Stream>, answer: RawAnswer) -> Re
 }
 
 /// What a client says first, and how long the head of each frame is (RFC 9113 §3.4, §4.1).
-const PREFACE_LEN: usize = 24;
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const FRAME_HEAD_LEN: usize = 9;
 
-/// The type of the frame with which a request begins (§6.2).
+/// The types of the frames of a request's body, of its head, and of what the client allows (§6).
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+
+/// Flags: nothing of the request comes after this frame, nothing of its head does (§6.1, §6.2).
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+/// Returns what no server can take for a request, or not for a whole one; each on a connection that
+/// begins as it should.
+pub(super) fn garbage(garbage: RawGarbage) -> Vec<u8> {
+    let mut bytes = [PREFACE, &frame_head(0, SETTINGS, 0, 0)].concat();
+    match garbage {
+        RawGarbage::Noise(noise) => bytes.extend_from_slice(&noise),
+        RawGarbage::Part(request, length) => {
+            write_request(&mut bytes, &request, 0);
+            bytes = super::part(bytes, length);
+        }
+        RawGarbage::Promise(request, longer) => write_request(&mut bytes, &request, longer),
+        other => panic!("garbage that is not known here: {other:?}"),
+    }
+    bytes
+}
+
+/// Writes a request in two frames, the second of which is so much longer by its head.
+fn write_request(bytes: &mut Vec<u8>, request: &RawRequest, longer: usize) {
+    let mut block = Vec::new();
+    let path = super::path(&request.target);
+    for (name, value) in
+        [(":method", "POST"), (":scheme", "http"), (":authority", "raw"), (":path", &path)]
+    {
+        write_field(&mut block, name, value.as_bytes());
+    }
+    for (name, value) in super::headers(request) {
+        write_field(&mut block, &name, &value);
+    }
+    bytes.extend(frame_head(block.len(), HEADERS, END_HEADERS, 1));
+    bytes.extend(block);
+    bytes.extend(frame_head(request.body.len() + longer, DATA, END_STREAM, 1));
+    bytes.extend_from_slice(&request.body);
+}
+
+fn frame_head(length: usize, kind: u8, flags: u8, stream: u32) -> [u8; FRAME_HEAD_LEN] {
+    let [_, high, middle, low] = u32::try_from(length).unwrap().to_be_bytes();
+    let [a, b, c, d] = stream.to_be_bytes();
+    [high, middle, low, kind, flags, a, b, c, d]
+}
+
+/// Writes a header as a literal that is not indexed (RFC 7541 §6.2.2).
+fn write_field(block: &mut Vec<u8>, name: &str, value: &[u8]) {
+    block.push(0);
+    for text in [name.as_bytes(), value] {
+        block.push(u8::try_from(text.len()).ok().filter(|&length| length < 127).unwrap());
+        block.extend_from_slice(text);
+    }
+}
 
 /// Reads until a request has begun.
 async fn read_request(stream: &mut dyn Stream) -> io::Result<()> {
-    let mut preface = [0; PREFACE_LEN];
+    let mut preface = [0; PREFACE.len()];
     stream.read_exact(&mut preface).await?;
     loop {
         let mut head = [0; FRAME_HEAD_LEN];

@@ -6,8 +6,10 @@ use rr_spi::{Code, Context, Delivery, IntakeConfig, Reason};
 use tokio::time::sleep;
 
 use super::{assert_error, assert_lost, assert_unreached, error_of};
+use crate::Direction;
 use crate::conformance::StartOptions;
 use crate::conformance::chaos::{self, Chance};
+use crate::conformance::cuts;
 use crate::conformance::lab::Ask;
 use crate::conformance::stage::{Scene, Stage};
 
@@ -86,6 +88,18 @@ pub(crate) async fn killed_after_accept_unknown(stage: &Stage) {
             assert_eq!(scene.lab.count(ask.key()), 1);
         }
     }
+}
+
+pub(crate) async fn cut_within_a_request(stage: &Stage) {
+    let cuts = cuts::everywhere(stage, Direction::Requests).await;
+    // Otherwise it has shown nothing: what had not come whole when the link was cut cannot run.
+    assert!(cuts.unrun > 0, "{cuts:?}");
+}
+
+pub(crate) async fn cut_within_a_reply(stage: &Stage) {
+    let cuts = cuts::everywhere(stage, Direction::Replies).await;
+    // The carrier may say something of its own before the request has come.
+    assert!(cuts.ran > cuts.unrun, "{cuts:?}");
 }
 
 pub(crate) async fn refused_by_limit_rejected(stage: &Stage) {

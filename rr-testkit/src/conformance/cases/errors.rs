@@ -2,11 +2,14 @@
 
 use rr_spi::{AppError, Bytes, Code, Context, Delivery, Error, Origin, Reason, RetryHint};
 
+use tokio::time::sleep;
+
 use super::{MAY_HAVE_RUN, assert_error, error_of, own, shown};
+use crate::conformance::chaos::{self, Chance};
 use crate::conformance::lab::{pattern, unicode};
 use crate::conformance::stage::{Scene, Stage};
 use crate::conformance::typed::Refusal;
-use crate::conformance::{RawAnswer, RawReply};
+use crate::conformance::{RawAnswer, RawGarbage, RawReply};
 
 pub(crate) async fn every_code_round_trips(stage: &Stage) {
     let scene = stage.open().await;
@@ -91,6 +94,57 @@ pub(crate) async fn malformed_reply_is_bad_response(stage: &Stage) {
     }
     // The rig's own requester never noticed.
     scene.ok(&scene.ask()).await;
+}
+
+/// How many bytes of noise a foreign peer sends; more than what carriers take in at once.
+const NOISE_BYTES: [usize; 6] = [1, 9, 64, 1000, 20_000, 200_000];
+
+/// After how many bytes a foreign peer falls silent: in its first line, its headers, its body.
+const PART_BYTES: [usize; 8] = [1, 4, 20, 60, 120, 250, 400, usize::MAX];
+
+/// By how much a foreign peer promises more than it sends.
+const PROMISE_BYTES: [usize; 3] = [1, 4096, 500_000];
+
+/// Everything that is no request, or not a whole one.
+fn garbage(scene: &Scene, chance: &Chance) -> Vec<RawGarbage> {
+    let request = || scene.ask().body(pattern(300)).raw();
+    let noise = NOISE_BYTES.map(|bytes| RawGarbage::Noise(chance.bytes(bytes).into()));
+    let parts = PART_BYTES.map(|bytes| RawGarbage::Part(request(), bytes));
+    let promises = PROMISE_BYTES.map(|bytes| RawGarbage::Promise(request(), bytes));
+    noise.into_iter().chain(parts).chain(promises).collect()
+}
+
+pub(crate) async fn garbage_harms_nobody(stage: &Stage) {
+    let scene = stage.open().await;
+    let seed = chaos::seed();
+    stage.note(format!("the seed is {seed}; {}={seed} repeats it", chaos::SEED_VARIABLE));
+    let held = scene.ask().gate("held").body("held");
+    let holding = scene.spawn(&Context::background(), &held);
+    scene.entered(&held).await;
+    // Some carriers need one more connection for calls beside it.
+    scene.ok(&scene.ask()).await;
+    let connections = scene.rig.live().connections;
+    let mut peers = Vec::new();
+    for garbage in garbage(&scene, &Chance::new(seed)) {
+        let before = scene.lab.total();
+        peers.push(scene.raw().garbage(garbage.clone()).await.expect("it can be sent"));
+        // The server takes it in while it answers others.
+        for at in 0..3 {
+            let ask = scene.ask().body(format!("beside {at}"));
+            assert_eq!(scene.ok(&ask).await.body, ask.request().body);
+        }
+        sleep(stage.units(1) / 10).await;
+        assert_eq!(scene.lab.total() - before, 3, "it ran: {garbage:?}");
+    }
+    let newcomer = scene.rig.connect_again().await.expect("a client beside them");
+    let answer = scene.call_by(&*newcomer, &Context::background(), &scene.ask()).await;
+    assert!(answer.is_ok(), "{answer:?}");
+    drop((newcomer, peers));
+    scene.lab.open_gate("held");
+    let answer = holding.await.expect("the task ends").expect("an answer");
+    assert_eq!(answer.body, "held");
+    scene.idle().await;
+    scene.alive(|live| live.connections.unwrap_or(0) <= connections.unwrap_or(0)).await;
 }
 
 pub(crate) async fn app_error_round_trips(stage: &Stage) {

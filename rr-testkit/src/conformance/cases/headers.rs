@@ -7,6 +7,7 @@ use rr_spi::{
 };
 
 use super::{assert_error, own};
+use crate::conformance::RawReply;
 use crate::conformance::lab::{Ask, fill};
 use crate::conformance::stage::{Scene, Stage};
 
@@ -251,6 +252,52 @@ pub(crate) async fn too_many_refused(stage: &Stage) {
     refused(ask.headers.append("x-more", ""));
     scene.ok(&ask).await;
     assert_eq!(own(&scene.run(&ask).headers), own(&ask.headers));
+}
+
+/// Asserts that a foreign peer was told that its headers are too many: by us, or by a carrier that
+/// has a word for it (RFC 6585 §5).
+#[track_caller]
+fn assert_too_many(reply: &RawReply, what: &str) {
+    let said = (reply.code.as_deref(), reply.delivery.as_deref(), reply.reason.as_deref());
+    let ours = (Code::ResourceExhausted.as_str(), Delivery::Rejected.as_str());
+    let ours = (Some(ours.0), Some(ours.1), Some(Reason::REQUEST_TOO_LARGE.as_str()));
+    let is_the_carriers = reply.code.is_none() && reply.mark.as_deref() == Some("431");
+    assert!(said == ours || is_the_carriers, "{what}: {reply:?}");
+}
+
+pub(crate) async fn too_many_of_a_foreign_peer_refused(stage: &Stage) {
+    let scene = stage.open().await;
+    let raw = scene.raw();
+    let (entries, bytes) = (defaults::HEADER_ENTRIES_MAX, defaults::HEADER_BYTES_MAX);
+    // What fits passes, so that it is the one too many which is refused.
+    let mut fits = scene.ask();
+    fill(&mut fits.headers, entries, bytes);
+    let reply = raw.send(fits.raw()).await.expect("a reply");
+    assert_eq!(reply.code, None, "{reply:?}");
+    assert_eq!(own(&scene.run(&fits).headers), own(&fits.headers));
+
+    let (entry, value) = ("an entry too many", "v".to_owned());
+    let mut over: Vec<_> = vec![(entry, fits.raw().with_header("x-more", value.clone()))];
+    let mut full = scene.ask();
+    fill(&mut full.headers, 8, bytes);
+    over.push(("a byte too many", full.raw().with_header("x", "")));
+    let many = |count| {
+        let names = (0..count).map(|at| format!("x-many-{at}"));
+        names.fold(scene.ask().raw(), |raw, name| raw.with_header(name, value.clone()))
+    };
+    over.push(("twice as many entries", many(2 * entries)));
+    over.push(("ten times as many entries", many(10 * entries)));
+    let long = |bytes| scene.ask().raw().with_header("x-long", "v".repeat(bytes));
+    over.push(("a value twice as long as all may be", long(2 * bytes)));
+    // Still less than 64 KiB, so that a carrier with lengths of 16 bits can write it.
+    over.push(("a value three times as long as all may be", long(3 * bytes)));
+    for (what, request) in over {
+        let before = scene.lab.total();
+        let reply = raw.send(request).await.unwrap_or_else(|error| panic!("{what}: {error:?}"));
+        assert_too_many(&reply, what);
+        assert_eq!(scene.lab.total(), before, "{what} ran");
+        scene.ok(&scene.ask().target("ping")).await;
+    }
 }
 
 const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";

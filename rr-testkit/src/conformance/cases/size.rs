@@ -63,20 +63,21 @@ pub(crate) async fn exactly_max_request(stage: &Stage) {
     assert!(scene.run(&ask).body == body);
 }
 
-pub(crate) async fn max_request_plus_one_not_sent(stage: &Stage) {
-    let scene = stage.open().await;
-    let ask = scene.ask().body(pattern(MAX + 1)).reply_bytes(1);
+/// Sends a body of a size and expects that it is refused as too large, by whoever says so.
+async fn assert_request_too_large(scene: &Scene, bytes: usize, delivery: Delivery) {
+    let ask = scene.ask().body(pattern(bytes)).reply_bytes(1);
     let watch = scene.watch();
     let error = scene.err(&ask).await;
     watch.assert_at_once();
-    assert_error(
-        &error,
-        Code::ResourceExhausted,
-        &[Delivery::NotSent],
-        Some(&Reason::REQUEST_TOO_LARGE),
-    );
+    let reason = Some(&Reason::REQUEST_TOO_LARGE);
+    assert_error(&error, Code::ResourceExhausted, &[delivery], reason);
     assert_eq!(error.retry(), RetryHint::Never);
     assert_eq!(scene.lab.count(ask.key()), 0);
+}
+
+pub(crate) async fn max_request_plus_one_not_sent(stage: &Stage) {
+    let scene = stage.open().await;
+    assert_request_too_large(&scene, MAX + 1, Delivery::NotSent).await;
 }
 
 pub(crate) async fn over_the_servers_limit_is_rejected(stage: &Stage) {
@@ -85,18 +86,20 @@ pub(crate) async fn over_the_servers_limit_is_rejected(stage: &Stage) {
     let scene = stage.open_with(StartOptions::default().with_server(server)).await;
     assert_echo(&scene, 10_000).await;
     for bytes in [10_001, 300_000] {
-        let ask = scene.ask().body(pattern(bytes));
-        let error = scene.err(&ask).await;
-        assert_error(
-            &error,
-            Code::ResourceExhausted,
-            &[Delivery::Rejected],
-            Some(&Reason::REQUEST_TOO_LARGE),
-        );
-        assert_eq!(error.retry(), RetryHint::Never);
-        assert_eq!(scene.lab.count(ask.key()), 0);
+        assert_request_too_large(&scene, bytes, Delivery::Rejected).await;
     }
     assert_echo(&scene, 10_000).await;
+}
+
+pub(crate) async fn over_the_clients_request_limit_not_sent(stage: &Stage) {
+    let limits = Limits::default().with_request_bytes_max(10_000);
+    let scene = stage.open_with(StartOptions::default().with_client_limits(limits)).await;
+    assert_echo(&scene, 10_000).await;
+    for bytes in [10_001, 300_000] {
+        assert_request_too_large(&scene, bytes, Delivery::NotSent).await;
+    }
+    // What comes back has a limit of its own.
+    assert!(scene.ok(&scene.ask().reply_bytes(300_000)).await.body == pattern(300_000));
 }
 
 pub(crate) async fn exactly_max_response(stage: &Stage) {
@@ -124,6 +127,18 @@ async fn assert_response_too_large(scene: &Scene, bytes: usize) {
 pub(crate) async fn max_response_plus_one_is_processed(stage: &Stage) {
     let scene = stage.open().await;
     assert_response_too_large(&scene, MAX + 1).await;
+}
+
+pub(crate) async fn over_the_servers_response_limit_is_processed(stage: &Stage) {
+    let limits = Limits::default().with_response_bytes_max(10_000);
+    let server = IntakeConfig::default().with_limits(limits);
+    let scene = stage.open_with(StartOptions::default().with_server(server)).await;
+    assert!(scene.ok(&scene.ask().reply_bytes(10_000)).await.body == pattern(10_000));
+    assert_response_too_large(&scene, 10_001).await;
+    assert_response_too_large(&scene, 300_000).await;
+    // What comes in has a limit of its own.
+    let ask = scene.ask().body(pattern(300_000)).reply_bytes(1);
+    assert_eq!(scene.ok(&ask).await.body.len(), 1);
 }
 
 pub(crate) async fn over_the_clients_limit_is_processed(stage: &Stage) {

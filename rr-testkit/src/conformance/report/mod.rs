@@ -5,6 +5,7 @@ mod markdown;
 
 use std::fmt;
 
+use super::plan::Binding;
 use super::{Capabilities, Level};
 
 /// What came out of one case.
@@ -59,14 +60,20 @@ pub struct Report {
     pub capabilities: Capabilities,
     /// One row per case, in the order of the suite.
     pub rows: Vec<Row>,
+    /// Which levels fail the run.
+    pub(super) binding: Binding,
 }
 
 impl Report {
-    /// Returns the rows that make the run a failure: those that failed and must hold.
+    /// Returns the rows that make the run a failure: those that failed and must hold, and, unless the
+    /// plan was [lenient](super::Plan::lenient), those that failed and should.
     pub fn failures(&self) -> impl Iterator<Item = &Row> {
-        let binding =
-            |row: &&Row| row.level == Level::Must && matches!(row.outcome, Outcome::Failed(_));
-        self.rows.iter().filter(binding)
+        self.rows.iter().filter(|row| self.fails(row))
+    }
+
+    /// Tells whether a row makes the run a failure.
+    fn fails(&self, row: &Row) -> bool {
+        matches!(row.outcome, Outcome::Failed(_)) && self.binding.holds(row.level)
     }
 
     /// Returns how many cases ran.
@@ -90,7 +97,7 @@ impl Report {
     /// | `transport`, `edition` | as in [`Report`] |
     /// | `capabilities` | an object: each capability and whether it is there |
     /// | `parallel_max` | most calls in flight at once |
-    /// | `totals` | an object: `passed`, `failed`, `warned`, `failed_as_known`, `skipped`; a case that failed and need not hold is `warned` |
+    /// | `totals` | an object: `passed`, `failed`, `warned`, `failed_as_known`, `skipped`; a case that failed without failing the run is `warned` |
     /// | `cases` | an array, in the order of the suite: `name`, `level` (`must`, `should` or `preview`), `outcome` (a word of `totals`) and, unless it passed, `text` |
     #[must_use]
     pub fn to_json(&self) -> String {
@@ -104,7 +111,7 @@ impl Report {
         markdown::write(self)
     }
 
-    /// Asserts that at least one case ran and that every one that must hold did.
+    /// Asserts that at least one case ran and that none of them makes the run a failure.
     ///
     /// # Panics
     ///
@@ -123,7 +130,7 @@ impl fmt::Display for Report {
             let word = match &row.outcome {
                 Outcome::Passed => "ok",
                 Outcome::Skipped(_) => "skipped",
-                Outcome::Failed(_) if row.level == Level::Must => "FAILED",
+                Outcome::Failed(_) if self.fails(row) => "FAILED",
                 Outcome::Failed(_) => "warning",
                 Outcome::FailedAsKnown(_) => "failed as known",
             };

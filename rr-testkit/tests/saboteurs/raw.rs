@@ -1,0 +1,91 @@
+//! A peer below the API of the in-memory transport, with one rule broken.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rr_spi::{Code, Context, Delivery, Error, Reason, Request, Requester, Response, async_trait};
+use rr_testkit::conformance::{Raw, RawAnswer, RawGarbage, RawReply, RawRequest};
+
+use crate::harness::Shared;
+use crate::table::Sabotage::{self, *};
+
+pub(crate) struct BrokenRaw {
+    pub(crate) inner: Arc<dyn Raw>,
+    pub(crate) sabotage: Sabotage,
+    pub(crate) shared: Arc<Shared>,
+}
+
+#[async_trait]
+impl Raw for BrokenRaw {
+    async fn send(&self, mut request: RawRequest) -> Result<RawReply, Error> {
+        let timeout = request.timeout.clone().unwrap_or_default();
+        match self.sabotage {
+            RunsMalformedTimeouts if timeout.parse::<u32>().is_err() => request.timeout = None,
+            RunsExpired if timeout == "0" => request.timeout = None,
+            ShowsForgedHeaders => {
+                for (name, _) in &mut request.headers {
+                    *name = name.replace("rr-", "x-rr-");
+                }
+            }
+            TakesAnyNumberOfHeaders => request.headers.truncate(1),
+            _ => {}
+        }
+        self.inner.send(request).await
+    }
+
+    async fn answering(&self, answer: RawAnswer) -> Result<Arc<dyn Requester>, Error> {
+        let inner = self.inner.answering(answer).await?;
+        Ok(Arc::new(BrokenReader { inner, sabotage: self.sabotage }))
+    }
+
+    /// Nothing passes as bytes here: what a server makes of them is made up, and honest by default.
+    async fn garbage(&self, garbage: RawGarbage) -> Result<Box<dyn Any + Send>, Error> {
+        self.shared.garbled.store(true, Ordering::SeqCst);
+        if let (RunsPartsOfRequests, RawGarbage::Part(request, _)) = (self.sabotage, garbage) {
+            self.inner.send(request).await?;
+        }
+        self.shared.garbling.fetch_add(1, Ordering::SeqCst);
+        Ok(Box::new(Garbling { sabotage: self.sabotage, shared: Arc::clone(&self.shared) }))
+    }
+}
+
+/// A peer that has sent garbage, until it is dropped.
+struct Garbling {
+    sabotage: Sabotage,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Garbling {
+    fn drop(&mut self) {
+        if self.sabotage != KeepsWhoeverSentGarbage {
+            self.shared.garbling.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Reads what a foreign responder says.
+struct BrokenReader {
+    inner: Arc<dyn Requester>,
+    sabotage: Sabotage,
+}
+
+#[async_trait]
+impl Requester for BrokenReader {
+    async fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
+        let error = match self.inner.request(ctx, request).await {
+            Err(error) => error,
+            answer => return answer,
+        };
+        match self.sabotage {
+            RefusesUnknownCodes if error.code() == Code::Unknown => {
+                let (code, reason) = (Code::Internal, Reason::BAD_RESPONSE);
+                Err(Error::failure(code, Delivery::Unknown, reason, "no code that is known"))
+            }
+            TakesGarbageForAnAnswer if error.reason() == Some(&Reason::BAD_RESPONSE) => {
+                Ok(Response::new(""))
+            }
+            _ => Err(error),
+        }
+    }
+}
