@@ -4,6 +4,7 @@ mod backoff;
 mod dialer;
 mod keeper;
 mod link;
+mod outgoing;
 mod signals;
 mod slots;
 mod violation;
@@ -19,7 +20,8 @@ use tokio::sync::Notify;
 pub(crate) use dialer::Dialer;
 use keeper::Keeper;
 pub(crate) use link::{Link, LinkSetup, message, next};
-pub(crate) use slots::Outcome;
+pub(crate) use outgoing::{Lost, Room};
+pub(crate) use slots::{Outcome, Taken};
 
 use crate::error;
 use crate::wait;

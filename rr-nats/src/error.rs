@@ -67,6 +67,14 @@ pub(crate) fn publish(source: PublishError) -> Error {
     Error::failure(code, Delivery::NotSent, reason, message).with_source(source)
 }
 
+/// Makes the error for a request that is longer than the server takes: it was not sent.
+pub(crate) fn longer_than(bytes_max: usize, bytes: usize) -> Error {
+    let message =
+        format!("the request has {bytes} bytes with its headers; the server takes {bytes_max}");
+    let reason = Reason::REQUEST_TOO_LARGE;
+    Error::failure(Code::ResourceExhausted, Delivery::NotSent, reason, message)
+}
+
 /// Makes the error for a subscription that the connection did not take.
 pub(crate) fn subscribe(subject: &dyn Display, source: SubscribeError) -> Error {
     let message = format!("cannot subscribe to `{subject}`");

@@ -4,9 +4,10 @@ use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
 
-use async_nats::{Message, Subject};
+use async_nats::Message;
+use async_nats::message::OutboundMessage;
 use rr_spi::{
-    Attempt, Code, Context, Delivery, Entropy, Error, Limits, Location, OsEntropy, Request,
+    Attempt, Bytes, Code, Context, Delivery, Entropy, Error, Limits, Location, OsEntropy, Request,
     Requester, Response, Target, async_trait,
 };
 use tokio::sync::Semaphore;
@@ -14,11 +15,11 @@ use tokio::sync::Semaphore;
 use crate::clock;
 use crate::config::NatsConfig;
 use crate::connection::{
-    Connection, Dialer, Link, LinkSetup, NatsState, Outcome, is_at_deadline, message,
+    Connection, Dialer, Link, LinkSetup, Lost, NatsState, Outcome, Taken, is_at_deadline, message,
 };
 use crate::endpoint::Endpoint;
 use crate::error;
-use crate::wire::{Token, cancel_subject, decode_reply, encode_request};
+use crate::wire::{Token, block_len, cancel_subject, decode_reply, encode_request};
 
 /// Room for replies that nobody waits for any more, beside those that somebody does.
 const STRAYS: usize = 1024;
@@ -174,11 +175,11 @@ impl NatsRequester {
 
 #[async_trait]
 impl Requester for NatsRequester {
-    async fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
+    async fn request(&self, ctx: &Context, mut request: Request) -> Result<Response, Error> {
         let inner = &*self.0;
         let attempt = Attempt::start(ctx, inner.config.timeout)?;
         inner.limits.check_outgoing(&request)?;
-        let reply = attempt.run(inner.exchange(&attempt, &request)).await?;
+        let reply = attempt.run(inner.exchange(&attempt, &mut request)).await?;
         let response = decode_reply(&request.target, reply)?;
         if response.body.len() > inner.limits.response_bytes_max {
             return Err(inner.limits.response_too_large());
@@ -189,22 +190,26 @@ impl Requester for NatsRequester {
 
 impl Inner {
     /// Sends a request and waits for the message that ends it.
-    async fn exchange(&self, attempt: &Attempt, request: &Request) -> Result<Message, Error> {
+    ///
+    /// Takes the body out of the request: it is not needed any more, and need not be shared.
+    async fn exchange(&self, attempt: &Attempt, request: &mut Request) -> Result<Message, Error> {
         let permit = self.permits.acquire().await;
         // Never closed: the requester outlives its calls.
         let _permit = permit.map_err(|_| error::closed())?;
         let link = self.connection.link(self.config.connection_wait).await?;
-        let (token, subject) = link.slots().take(&request.target, self.entropy.next_u64())?;
+        let taken = link.slots().take(&request.target, self.entropy.next_u64())?;
+        let body = std::mem::take(&mut request.body);
+        let request = &*request;
         let mut pending = Pending {
             link: &link,
-            token,
+            token: taken.token,
             target: &request.target,
             ctx: attempt.context(),
             cancel: self.config.cancel.then_some(self.prefix.as_str()),
             clocks_agree: self.config.clocks_agree,
             waits: false,
         };
-        pending.send(attempt, request, subject).await?;
+        pending.send(attempt, request, body, taken).await?;
         pending.outcome(attempt).await
     }
 }
@@ -229,24 +234,54 @@ impl Pending<'_> {
         &mut self,
         attempt: &Attempt,
         request: &Request,
-        subject: Subject,
+        body: Bytes,
+        taken: Taken,
     ) -> Result<(), Error> {
-        let make = || {
-            let timeout_millis = attempt.timeout_millis();
-            // Read last: what passes in between is not taken for time in queues.
-            let sent_at_millis = self.clocks_agree.then(clock::unix_millis);
-            let headers = encode_request(self.ctx, request, timeout_millis, sent_at_millis);
-            let reply = self.token.subject(self.link.inbox()).into();
-            message(subject.clone(), Some(reply), headers, request.body.clone())
-        };
-        // Lost while it waits to be taken: it was never handed over, and the connection's queue
-        // dies with it.
-        let published = self.link.alive().race(self.link.publish_fresh(make)).await;
-        published.map_err(|_| error::not_connected())?.map_err(error::publish)?;
-        // In the same poll that handed it over: no expiry can come between.
+        let mut message = message(taken.subject, Some(taken.reply), None, body);
+        if taken.alone {
+            message = self.written(attempt, request, message)?;
+            match self.link.put_now(message) {
+                Ok(()) => {
+                    self.handed_over(attempt);
+                    return Ok(());
+                }
+                Err(back) => message = back,
+            }
+        }
+        // Lost while it waits for room: it was never handed over.
+        let room = self.link.alive().race(self.link.room()).await;
+        let room = room.map_err(|_| error::not_connected())?;
+        let room = room.map_err(|Lost| error::not_connected())?;
+        // Written only now: the time that is left has shrunk while it waited.
+        room.put(self.written(attempt, request, message)?);
+        self.handed_over(attempt);
+        Ok(())
+    }
+
+    /// Writes the header block of a request that is about to be handed over.
+    fn written(
+        &self,
+        attempt: &Attempt,
+        request: &Request,
+        mut message: OutboundMessage,
+    ) -> Result<OutboundMessage, Error> {
+        let timeout_millis = attempt.timeout_millis();
+        // Read last: what passes in between is not taken for time in queues.
+        let sent_at_millis = self.clocks_agree.then(clock::unix_millis);
+        message.headers = encode_request(self.ctx, request, timeout_millis, sent_at_millis);
+        // The client library would refuse it where nobody hears of that.
+        let bytes = message.headers.as_ref().map_or(0, block_len) + message.payload.len();
+        let bytes_max = self.link.message_bytes_max();
+        if bytes > bytes_max {
+            return Err(error::longer_than(bytes_max, bytes));
+        }
+        Ok(message)
+    }
+
+    /// Notes that the request may have been sent, in the same poll: no expiry can come between.
+    fn handed_over(&mut self, attempt: &Attempt) {
         attempt.sent();
         self.waits = true;
-        Ok(())
     }
 
     async fn outcome(&mut self, attempt: &Attempt) -> Result<Message, Error> {

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Poll, Waker};
+use std::task::Poll;
 use std::time::Duration;
 
 use async_nats::client::traits::Publisher as _;
@@ -15,10 +15,9 @@ use async_nats::{
     PublishError, Subject, Subscriber,
 };
 use futures_core::Stream as _;
-use futures_sink::Sink as _;
 use rr_spi::{Bytes, Context, Error};
-use tokio::task::coop::unconstrained;
 
+use super::outgoing::{Direct, Lost, Outgoing, Room};
 use super::signals::Signals;
 use super::slots::Slots;
 use crate::config::{NatsConnectionConfig, NatsCredentials};
@@ -37,6 +36,8 @@ const OUTGOING_MAX: usize = 1 << 20;
 /// nothing is sent late.
 pub(crate) struct Link {
     client: Client,
+    direct: Direct,
+    outgoing: Outgoing,
     signals: Arc<Signals>,
     probes: AtomicU64,
 }
@@ -70,7 +71,10 @@ impl Link {
         let client = connecting.await.map_err(|source| error::connect(address, source))?;
         let probes = AtomicU64::new(0);
         let signals = Arc::clone(signals);
-        let link = Self { client, signals, probes };
+        let (outgoing, outlet) = Outgoing::new(queued_max(&setup.config));
+        tokio::spawn(outlet.run(client.clone(), signals.alive.clone()));
+        let direct = Direct::new(client.clone());
+        let link = Self { client, direct, outgoing, signals, probes };
         let inbox = link.subscribe(format!("{}.*", link.signals.inbox), None).await?;
         tokio::spawn(receive(inbox, Arc::clone(&link.signals)));
         link.round_trip().await?;
@@ -189,22 +193,22 @@ impl Link {
         self.client.publish_message(message).await
     }
 
-    /// As [`Link::publish`], with a message that is made again if it has to wait: the time that
-    /// is left for a call shrinks meanwhile.
-    pub(crate) async fn publish_fresh(
-        &self,
-        make: impl Fn() -> OutboundMessage,
-    ) -> Result<(), PublishError> {
-        {
-            let mut first = pin!(self.client.publish_message(make()));
-            let once = poll_fn(|cx| Poll::Ready(first.as_mut().poll(cx)));
-            if let Poll::Ready(published) = once.await {
-                return published;
-            }
-        }
-        let mut sink = self.client.clone();
-        poll_fn(|cx| Pin::new(&mut sink).poll_ready(cx)).await?;
-        Pin::new(&mut sink).start_send(make())
+    /// Hands a message over if that is possible at once, without the queue that [`Link::room`] is
+    /// in; gives it back otherwise. For what comes alone, or many in a row from one task.
+    #[allow(clippy::result_large_err, reason = "it is moved on at once; a box costs more")]
+    pub(crate) fn put_now(&self, message: OutboundMessage) -> Result<(), OutboundMessage> {
+        self.direct.put(message)
+    }
+
+    /// Waits for room for a message, which leaves with those of other tasks. What was put there may have been sent; before that, it has not
+    /// and will not be.
+    pub(crate) async fn room(&self) -> Result<Room<'_>, Lost> {
+        self.outgoing.room().await
+    }
+
+    /// Returns room for a message, if there is any at once.
+    pub(crate) fn room_now(&self) -> Option<Room<'_>> {
+        self.outgoing.room_now()
     }
 
     /// Tells the servers behind a subject that a call is cancelled, as far as that is possible at
@@ -216,11 +220,13 @@ impl Link {
         let mut headers = HeaderMap::new();
         let Ok(value) = reply.parse::<HeaderValue>() else { return };
         headers.insert(HeaderName::from_static(RR_CANCEL), value);
-        let subject = subject.into();
-        let publish = self.publish(message(subject, None, Some(headers), Bytes::new()));
-        // Polled once: this runs in `Drop`, and whatever it cannot hand over at once is left.
-        let mut publish = pin!(unconstrained(publish));
-        let _ = publish.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop()));
+        let cancel = message(subject.into(), None, Some(headers), Bytes::new());
+        // This runs in `Drop`, and what cannot be handed over at once is left.
+        match self.room_now() {
+            Some(room) => room.put(cancel),
+            // It may overtake its request by that, which responders expect.
+            None => drop(self.put_now(cancel)),
+        }
     }
 
     pub(crate) async fn subscribe(
@@ -243,6 +249,7 @@ impl Link {
     pub(crate) async fn round_trip(&self) -> Result<(), Error> {
         let number = self.probes.fetch_add(1, Ordering::Relaxed) + 1;
         let subject = self.signals.probe(number);
+        self.outgoing.passed().await;
         let publish = self.publish(message(subject.clone().into(), None, None, Bytes::new()));
         publish.await.map_err(error::publish)?;
         let mut asked = false;
@@ -268,7 +275,11 @@ impl Link {
     /// Lets what was handed over reach the socket.
     pub(crate) async fn flush(&self) {
         let limit = self.alive().with_timeout(FLUSH_MAX);
-        let _ = limit.race(self.client.flush()).await;
+        let flushed = async {
+            self.outgoing.passed().await;
+            self.client.flush().await
+        };
+        let _ = limit.race(flushed).await;
     }
 }
 
@@ -314,6 +325,16 @@ async fn receive(mut inbox: Subscriber, signals: Arc<Signals>) {
     signals.lose();
 }
 
+fn outgoing_max(config: &NatsConnectionConfig) -> usize {
+    config.outgoing_max.clamp(1, OUTGOING_MAX)
+}
+
+/// Returns how many of the messages that wait to be sent may do so in front of the client library;
+/// the others wait in it.
+fn queued_max(config: &NatsConnectionConfig) -> usize {
+    outgoing_max(config).div_ceil(2)
+}
+
 fn options(setup: &LinkSetup, signals: &Arc<Signals>) -> ConnectOptions {
     let config = &setup.config;
     let mut auth = Auth::new();
@@ -345,7 +366,7 @@ fn options(setup: &LinkSetup, signals: &Arc<Signals>) -> ConnectOptions {
     .retain_servers_order()
     .connection_timeout(config.connect_timeout)
     .ping_interval(config.ping_interval.max(Duration::from_millis(10)))
-    .client_capacity(config.outgoing_max.clamp(1, OUTGOING_MAX))
+    .client_capacity(outgoing_max(config) - queued_max(config).min(outgoing_max(config) - 1))
     .subscription_capacity(setup.incoming_max)
     .name(&config.name)
 }

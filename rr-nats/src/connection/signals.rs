@@ -56,8 +56,8 @@ impl Signals {
         let (alive, life) = Context::background().child();
         let (staying, stay) = alive.child();
         Self {
+            slots: Slots::new(inbox.clone(), prefix),
             inbox,
-            slots: Slots::new(prefix),
             alive,
             life,
             staying,

@@ -7,6 +7,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use async_nats::{Message, Subject};
+use bytes::BytesMut;
 use rr_spi::{Delivery, Error, Target};
 use slab::Slab;
 use tokio::time::Instant;
@@ -17,6 +18,9 @@ use crate::wire::{Token, subject_of, target_of};
 /// Most targets whose subject is kept; calls of further ones build theirs each time.
 const TARGETS_MAX: usize = 1024;
 
+/// Bytes of reply subjects that are allocated at once: some eighty of them.
+const REPLIES_BYTES: usize = 4096;
+
 /// How long a subject that the server denied is refused here: long enough to spare the server,
 /// short enough that nobody waits for a permission that was granted.
 const DENIED: Duration = Duration::from_secs(1);
@@ -24,6 +28,8 @@ const DENIED: Duration = Duration::from_secs(1);
 /// The calls that wait for a reply on one connection.
 #[derive(Debug)]
 pub(crate) struct Slots {
+    /// The subject of the inbox without its last token.
+    inbox: String,
     prefix: String,
     table: Mutex<Table>,
     late: AtomicU64,
@@ -35,6 +41,8 @@ struct Table {
     lost: bool,
     slots: Slab<Slot>,
     traffic: HashMap<Target, Traffic>,
+    /// Memory for reply subjects, many to an allocation: they last until the request is written.
+    replies: BytesMut,
 }
 
 #[derive(Debug)]
@@ -74,14 +82,26 @@ struct Traffic {
     denied_until: Option<Instant>,
 }
 
+/// A slot that was taken for a call.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) token: Token,
+    /// The subject to publish to.
+    pub(crate) subject: Subject,
+    /// The subject that its reply comes to.
+    pub(crate) reply: Subject,
+    /// Whether no other call is in flight on the connection.
+    pub(crate) alone: bool,
+}
+
 impl Slots {
-    pub(super) fn new(prefix: String) -> Self {
+    pub(super) fn new(inbox: String, prefix: String) -> Self {
         let (late, duplicate) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { prefix, table: Mutex::default(), late, duplicate }
+        Self { inbox, prefix, table: Mutex::default(), late, duplicate }
     }
 
-    /// Takes a slot for a call and returns the subject to publish to.
-    pub(crate) fn take(&self, target: &Target, secret: u64) -> Result<(Token, Subject), Error> {
+    /// Takes a slot for a call.
+    pub(crate) fn take(&self, target: &Target, secret: u64) -> Result<Taken, Error> {
         let mut table = self.lock();
         if table.lost {
             return Err(error::not_connected());
@@ -111,7 +131,9 @@ impl Slots {
         };
         let state = State::Waiting(None);
         let slot = table.slots.insert(Slot { secret, target: target.clone(), state });
-        Ok((Token { slot, secret }, subject))
+        let token = Token { slot, secret };
+        let reply = table.reply_to(token, &self.inbox);
+        Ok(Taken { token, subject, reply, alone: table.slots.len() == 1 })
     }
 
     /// Looks at a slot; its outcome is handed out once.
@@ -225,6 +247,16 @@ impl Slots {
 }
 
 impl Table {
+    fn reply_to(&mut self, token: Token, inbox: &str) -> Subject {
+        if self.replies.capacity() < inbox.len() + Token::BYTES_MAX {
+            self.replies = BytesMut::with_capacity(REPLIES_BYTES + inbox.len());
+        }
+        token.write(inbox, &mut self.replies);
+        let text = self.replies.split().freeze();
+        // It is ASCII, so that this never fails.
+        Subject::from_utf8(text).unwrap_or_else(|_| token.subject(inbox).into())
+    }
+
     /// Ends the waiting calls for which there is an outcome, in the order of their slots.
     fn end(&mut self, outcome: impl Fn(&Slot) -> Option<Outcome>) -> Vec<Waker> {
         let end = |(_, slot): (usize, &mut Slot)| outcome(slot).and_then(|over| slot.end(over));
@@ -270,11 +302,11 @@ mod tests {
 
     #[test]
     fn a_reused_slot_takes_no_reply_of_its_former_call() {
-        let slots = Slots::new(String::new());
-        let (first, subject) = slots.take(&target("a.b"), 1).unwrap();
+        let slots = Slots::new("_INBOX.x".to_owned(), String::new());
+        let Taken { token: first, subject, .. } = slots.take(&target("a.b"), 1).unwrap();
         assert_eq!(subject.as_str(), "a.b");
         slots.release(first);
-        let (second, _) = slots.take(&target("a.b"), 2).unwrap();
+        let second = slots.take(&target("a.b"), 2).unwrap().token;
         assert_eq!(second.slot, first.slot);
         slots.deliver(Some(first), message());
         assert!(slots.poll(second, Waker::noop()).is_pending());
@@ -288,10 +320,14 @@ mod tests {
 
     #[test]
     fn a_denial_claims_not_sent_only_when_everything_was_denied() {
-        let slots = Slots::new("team".to_owned());
-        let (one, subject) = slots.take(&target("a.b"), 1).unwrap();
+        let slots = Slots::new("_INBOX.x".to_owned(), "team".to_owned());
+        let Taken { token: one, subject, reply, alone } = slots.take(&target("a.b"), 1).unwrap();
         assert_eq!(subject.as_str(), "team.a.b");
-        let (other, _) = slots.take(&target("a.c"), 1).unwrap();
+        let other = slots.take(&target("a.c"), 1).unwrap();
+        assert!(alone && !other.alone);
+        assert_ne!(reply, other.reply);
+        assert_eq!(reply.as_str(), one.subject("_INBOX.x"));
+        let other = other.token;
         slots.deny("team.a.b");
         let outcome = slots.poll(one, Waker::noop());
         assert!(matches!(outcome, Poll::Ready(Outcome::Denied(Delivery::NotSent))));
@@ -299,7 +335,7 @@ mod tests {
         let refused = slots.take(&target("a.b"), 2).unwrap_err();
         assert_eq!(refused.delivery(), Delivery::NotSent);
 
-        let (second, _) = slots.take(&target("a.c"), 1).unwrap();
+        let second = slots.take(&target("a.c"), 1).unwrap().token;
         slots.deny("team.a.c");
         for token in [other, second] {
             let outcome = slots.poll(token, Waker::noop());
@@ -309,8 +345,8 @@ mod tests {
 
     #[test]
     fn a_lost_connection_ends_every_call_and_takes_no_more() {
-        let slots = Slots::new(String::new());
-        let (token, _) = slots.take(&target("a"), 1).unwrap();
+        let slots = Slots::new("_INBOX.x".to_owned(), String::new());
+        let token = slots.take(&target("a"), 1).unwrap().token;
         slots.lose();
         assert!(matches!(slots.poll(token, Waker::noop()), Poll::Ready(Outcome::Lost)));
         assert!(slots.take(&target("a"), 2).is_err());

@@ -1,23 +1,15 @@
 //! How the one reply of a request leaves.
 
 use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 
 use async_nats::{HeaderMap, Subject};
 use rr_spi::{Bytes, Code, Context, Delivery, Error, Reason, Response};
 
 use super::site::Site;
-use crate::connection::{Link, message};
+use crate::connection::{Link, Room, message};
 use crate::wire::{block_len, encode_reply, minimal};
-
-/// A reply as it is written.
-struct Written {
-    to: Subject,
-    headers: Option<HeaderMap>,
-    body: Bytes,
-}
 
 /// Sends the one reply. When the connection is lost before it could be handed over, the caller may
 /// still be there, on another server: as long as the call has time and the server lives, the reply
@@ -30,37 +22,46 @@ pub(super) async fn deliver(
     outcome: Result<Response, Error>,
 ) {
     let (headers, body) = fitting(link.message_bytes_max(), outcome);
-    let written = Written { to, headers, body };
+    let bytes = length(&headers, &body);
+    let mut reply = message(to, None, headers, body);
+    // The subscription's loop sends many in a row, and one alone has nobody to leave with.
+    let directly = is_in_loop().await || site.tasks.now() <= 1;
     loop {
-        if !link.is_lost() && (written.is_handed_over(site, &link).await || !link.is_lost()) {
-            return;
+        if !link.is_lost() {
+            if directly {
+                match link.put_now(reply) {
+                    Ok(()) => return,
+                    Err(back) => reply = back,
+                }
+            }
+            if let Some(room) = room(site, &link).await {
+                return room.put(reply);
+            }
+            if !link.is_lost() {
+                return;
+            }
         }
         match site.life.race(ctx.race(site.next_link())).await {
-            Ok(Ok(next)) if written.len() <= next.message_bytes_max() => link = next,
+            Ok(Ok(next)) if bytes <= next.message_bytes_max() => link = next,
             // Whoever waits hears of it by the deadline, and says `Unknown`.
             _ => return,
         }
     }
 }
 
-impl Written {
-    fn len(&self) -> usize {
-        length(&self.headers, &self.body)
-    }
+/// Tells whether this is polled by the subscription's loop, which polls with a waker that does
+/// nothing, and not by a task of its own.
+async fn is_in_loop() -> bool {
+    poll_fn(|cx| Poll::Ready(cx.waker().will_wake(Waker::noop()))).await
+}
 
-    /// Hands it over to a connection; `false` when it was not and will not be.
-    async fn is_handed_over(&self, site: &Site, link: &Link) -> bool {
-        let make = || message(self.to.clone(), None, self.headers.clone(), self.body.clone());
-        let mut publish = pin!(link.publish_fresh(make));
-        // Also when the server has just ended: what goes at once still goes.
-        match poll_fn(|cx| Poll::Ready(publish.as_mut().poll(cx))).await {
-            Poll::Ready(published) => published.is_ok(),
-            Poll::Pending => {
-                let published = site.life.race(link.alive().race(publish)).await;
-                matches!(published, Ok(Ok(Ok(()))))
-            }
-        }
+/// Waits for room on a connection; `None` when it is lost, or the server has ended.
+async fn room<'a>(site: &Site, link: &'a Link) -> Option<Room<'a>> {
+    // Also when the server has just ended: what goes at once still goes.
+    if let Some(room) = link.room_now() {
+        return Some(room);
     }
+    site.life.race(link.alive().race(link.room())).await.ok()?.ok()?.ok()
 }
 
 /// Writes an outcome. When it is longer than the server takes, an error that says so; when even

@@ -1,8 +1,8 @@
 //! Subjects: of targets, of cancelling, of replies, and what a server subscribes to.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 
+use bytes::BufMut;
 use rr_spi::{Code, Delivery, Error, Route, Routes, Target};
 
 /// What the subjects for cancelling start with.
@@ -43,14 +43,26 @@ pub(crate) struct Token {
 }
 
 impl Token {
+    /// Longest that [`Token::write`] writes behind the inbox.
+    pub(crate) const BYTES_MAX: usize = 1 + 16 + 1 + 16;
+
     /// Returns the reply subject under an inbox, which has no dot at its end.
     pub(crate) fn subject(self, inbox: &str) -> String {
-        // Slot and secret take at most 16 digits each; exact capacities avoid a second allocation.
-        let digits = (usize::BITS - self.slot.leading_zeros()).div_ceil(4).max(1) as usize;
-        let mut out = String::with_capacity(inbox.len() + 1 + digits + 1 + 16);
-        // Writing to a string cannot fail.
-        let _ = write!(out, "{inbox}.{:x}-{:016x}", self.slot, self.secret);
-        out
+        let mut out = Vec::with_capacity(inbox.len() + Self::BYTES_MAX);
+        self.write(inbox, &mut out);
+        // Always ASCII behind an inbox that is text.
+        String::from_utf8(out).unwrap_or_default()
+    }
+
+    /// Writes the reply subject under an inbox.
+    pub(crate) fn write(self, inbox: &str, out: &mut impl BufMut) {
+        out.put_slice(inbox.as_bytes());
+        out.put_u8(b'.');
+        // At least one digit.
+        let digits = (usize::BITS - self.slot.leading_zeros()).div_ceil(4).max(1);
+        hex(self.slot as u64, digits, out);
+        out.put_u8(b'-');
+        hex(self.secret, 16, out);
     }
 
     /// Reads the last token of a reply subject.
@@ -62,6 +74,13 @@ impl Token {
         }
         let slot = usize::from_str_radix(slot, 16).ok()?;
         Some(Self { slot, secret: u64::from_str_radix(secret, 16).ok()? })
+    }
+}
+
+/// Writes the lowest digits of a number.
+fn hex(number: u64, digits: u32, out: &mut impl BufMut) {
+    for digit in (0..digits).rev() {
+        out.put_u8(b"0123456789abcdef"[(number >> (digit * 4)) as usize & 0xf]);
     }
 }
 
@@ -181,6 +200,7 @@ mod tests {
         fn tokens_round_trip(slot in any::<usize>(), secret in any::<u64>()) {
             let token = Token { slot, secret };
             let subject = token.subject("_INBOX.x");
+            prop_assert_eq!(&subject, &format!("_INBOX.x.{slot:x}-{secret:016x}"));
             prop_assert_eq!(Token::parse(&subject["_INBOX.x.".len()..]), Some(token));
         }
 
