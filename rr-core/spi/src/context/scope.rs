@@ -170,6 +170,10 @@ impl CancelHandle {
 
     /// Cancels the context for the given cause; within 5 ms of its deadline, for the deadline.
     pub fn cancel_with(&self, cause: Cause) {
+        // Every handle comes by here once more when it is dropped: only the first one counts.
+        if self.node.scope.as_ref().is_some_and(|scope| scope.cause().is_some()) {
+            return;
+        }
         let close = |deadline: Deadline| deadline.remaining() <= DEADLINE_MARGIN;
         let at_deadline = cause != Cause::Finished && self.deadline.is_some_and(close);
         self.node.cancel(if at_deadline { Cause::DeadlineExceeded } else { cause });
