@@ -80,11 +80,8 @@ async fn accept(listener: &mut Listener, places: &Arc<Semaphore>, site: &Arc<Sit
 /// Serves a connection in a task of its own, which holds its place.
 fn begin(socket: Socket, place: Option<OwnedSemaphorePermit>, site: &Arc<Site>, tasks: &Tasks) {
     let counted = site.stats.connections.one();
-    let (site, own) = (Arc::clone(site), tasks.clone());
-    tasks.spawn(async move {
-        let _held = (place, counted);
-        serve_connection(socket, site, own).await;
-    });
+    let connection = serve_connection(socket, Arc::clone(site), tasks.clone());
+    tasks.spawn((place, counted), connection);
 }
 
 /// Runs a future until another one is ready, which is asked last; then drops it.

@@ -17,8 +17,7 @@ const TIME_MAX: Duration = Duration::from_millis(500);
 /// the connection is in use: what arrives on it is not yet another request.
 pub(super) fn discard(peer: &Peer, mut body: Incoming) {
     let active = peer.watch.begin();
-    peer.tasks.spawn(async move {
-        let _active = active;
+    peer.tasks.spawn(active, async move {
         let bound = Context::background().with_timeout(TIME_MAX);
         let rest = async {
             let mut read = 0;
