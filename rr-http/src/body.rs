@@ -1,11 +1,54 @@
-//! Reading a whole body within a limit, without copying it where it came in one piece.
+//! Bodies: sent in one piece, and read whole within a limit, without a copy where it came in one.
 
+use std::convert::Infallible;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::BodyExt as _;
+
+/// A body that is there already.
+#[derive(Debug)]
+pub(crate) struct Whole<B>(Option<B>);
+
+impl<B: Buf> Whole<B> {
+    pub(crate) fn new(data: B) -> Self {
+        Self(data.has_remaining().then_some(data))
+    }
+
+    pub(crate) const fn empty() -> Self {
+        Self(None)
+    }
+}
+
+impl<B: Buf + Unpin> Body for Whole<B> {
+    type Data = B;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B>, Infallible>>> {
+        Poll::Ready(self.0.take().map(|data| Ok(Frame::data(data))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.as_ref().map_or(0, |data| data.remaining() as u64))
+    }
+}
+
+/// Returns the next frame of a body.
+pub(crate) async fn frame<B>(body: &mut B) -> Option<Result<Frame<B::Data>, B::Error>>
+where
+    B: Body + Unpin,
+{
+    poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await
+}
 
 /// Why a body could not be read.
 #[derive(Debug)]
@@ -90,7 +133,7 @@ where
     B: Body<Data = Bytes> + Unpin,
 {
     loop {
-        match body.frame().await {
+        match frame(body).await {
             None => return Ok(None),
             Some(Err(error)) => return Err(BodyError::Broken(error)),
             Some(Ok(frame)) => {
@@ -149,7 +192,6 @@ impl Body for StreamBody {
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
-    use std::convert::Infallible;
 
     use super::*;
 

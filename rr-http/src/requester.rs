@@ -10,14 +10,13 @@ use bytes::Bytes;
 use http::response::Parts;
 use http::{HeaderValue, Uri, header};
 use http_body::Body;
-use http_body_util::Full;
 use rr_spi::{
     Attempt, Code, Context, Delivery, Error, Headers, Limits, Location, Request, Requester,
     Response, Target, async_trait,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::body::{self, BodyError, StreamBody};
+use crate::body::{self, BodyError, StreamBody, Whole};
 use crate::config::{HttpConfig, HttpVersion};
 use crate::count::Count;
 use crate::endpoint::Endpoint;
@@ -249,11 +248,11 @@ impl Inner {
         request: Request,
     ) -> Result<Response, Error> {
         let uri = self.uri(&request.target)?;
-        let body = Full::new(request.body.clone());
+        let body = Whole::new(request.body.clone());
         let ctx = attempt.context();
         let mut message = encode_request(ctx, &request, uri, Some(&self.host), body)?;
         if turn_into_get(&mut message, &request, self.config.get_bytes_max) {
-            *message.body_mut() = Full::default();
+            *message.body_mut() = Whole::empty();
         } else if request.body.is_empty() {
             // Hyper leaves it out, and there are servers that insist (RFC 9110 §8.6).
             let zero = HeaderValue::from_static("0");

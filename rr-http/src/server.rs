@@ -104,9 +104,10 @@ pub async fn serve_with_stats(
 /// The URL names the server, as [`Server::url`] does then, and gives the prefix of every path.
 /// [`HttpRequester::with_connector`](crate::HttpRequester::with_connector) is the counterpart.
 /// When every sender is gone, the server goes on with the streams that it has. When a drain comes
-/// to its end the channel is closed; what is in it by then is served still, as far as
-/// `connections_max` has room beside the connections that are open, idle ones too. A stream for
-/// which there is none is dropped: its calls say `Unknown`, and did not run.
+/// to its end the channel is closed: to send into it fails from then on. What is in it by then is
+/// served still, so that its calls are refused like all others, `Unavailable`, rejected,
+/// `draining`; for that moment as many streams as the channel holds may be open beyond
+/// `connections_max`. Only a server that is dropped, or ends with its grace, leaves any unanswered.
 ///
 /// # Errors
 ///

@@ -4,6 +4,7 @@ mod coding;
 mod framing;
 mod head;
 mod headers;
+mod lines;
 mod path;
 mod query;
 mod reply;
@@ -28,13 +29,13 @@ pub(crate) mod name {
     pub(crate) const CONNECT_PROTOCOL_VERSION: HeaderName =
         HeaderName::from_static("connect-protocol-version");
     pub(crate) const CONNECT_TIMEOUT_MS: HeaderName = HeaderName::from_static("connect-timeout-ms");
-    pub(crate) const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
     pub(crate) const RR: HeaderName = HeaderName::from_static(wire::RR);
     pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static(wire::IDEMPOTENCY_KEY);
     pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static(wire::REQUEST_ID);
     pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static(wire::TRACEPARENT);
     pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static(wire::TRACESTATE);
     pub(crate) const BAGGAGE: HeaderName = HeaderName::from_static(wire::BAGGAGE);
+    pub(crate) const RR_DEDUP: HeaderName = HeaderName::from_static(wire::RR_DEDUP);
     pub(crate) const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 }
 

@@ -192,6 +192,47 @@ async fn whoever_connects_as_a_drain_begins_is_answered_and_later_ones_are_refus
 }
 
 #[tokio::test(start_paused = true)]
+async fn streams_in_the_channel_are_refused_at_a_drain_even_if_unused_ones_hold_every_place() {
+    for (version, linger) in [("h1", 0), ("h2c", 0), ("h1", 250), ("h2c", 250)] {
+        let config = HttpServerConfig::default()
+            .with_connections_max(1)
+            .with_drain_linger(Duration::from_millis(linger));
+        let (sender, server, stats) = serve(config);
+        let url = format!("{URL}?version={version}");
+        let unused = connect(sender.clone(), &url);
+        unused.request(&context(), request("echo", "")).await.unwrap();
+        // One client writes only when the drain has come to its end.
+        let (mut silent, far) = duplex(1024);
+        sender.send(far).await.unwrap();
+        let queued = |sender: &mpsc::Sender<DuplexStream>| {
+            let client = connect(sender.clone(), &url);
+            tokio::spawn(async move { client.request(&context(), request("echo", "")).await })
+        };
+        let calls = [queued(&sender), queued(&sender)];
+        eventually("both streams wait", || sender.capacity() == 1).await;
+        assert_eq!(stats.connections(), 1);
+        let drain = server.shutdown(Duration::from_secs(5));
+        let late = async {
+            sender.closed().await;
+            let ask = b"POST /api/echo HTTP/1.1\r\nhost: pipe\r\ncontent-length: 0\r\n\r\n";
+            silent.write_all(ask).await.unwrap();
+            let mut answer = String::new();
+            silent.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        let (report, answer) = tokio::join!(drain, late);
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        let expected = (Code::Unavailable, Delivery::Rejected, Some("draining"));
+        for call in calls {
+            assert_eq!(told(&call.await.unwrap().unwrap_err()), expected, "{version} {linger}");
+        }
+        assert_eq!((report.refused, report.aborted), (3, 0), "{version} {linger}");
+        assert_eq!(stats.connections(), 0);
+        drop(unused);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn https_is_what_http_2_requests_say_when_the_connector_encrypts() {
     for (url, scheme) in [("https://h:1/p", "https"), ("http://h:1/p", "http")] {
         let (sender, mut incoming) = mpsc::channel(1);

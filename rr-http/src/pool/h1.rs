@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rr_spi::{Context, Error};
@@ -12,6 +11,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use super::{Dialer, Reap, Reaper, lock};
+use crate::body::Whole;
 use crate::config::HttpConfig;
 
 /// How long an unused connection may take to become ready. Its last reply has been read, so that
@@ -42,14 +42,14 @@ struct Kept {
 
 #[derive(Debug)]
 struct Idle {
-    sender: SendRequest<Full<Bytes>>,
+    sender: SendRequest<Whole<Bytes>>,
     expires: Instant,
 }
 
 /// A connection in use. Dropping it closes the connection.
 #[derive(Debug)]
 pub(crate) struct H1Lease<'a> {
-    pub(crate) sender: SendRequest<Full<Bytes>>,
+    pub(crate) sender: SendRequest<Whole<Bytes>>,
     _place: SemaphorePermit<'a>,
 }
 
@@ -115,7 +115,7 @@ impl H1Pool {
 
 impl Shared {
     /// Takes the newest unused connection that is still open.
-    fn pop(&self) -> Option<SendRequest<Full<Bytes>>> {
+    fn pop(&self) -> Option<SendRequest<Whole<Bytes>>> {
         let mut kept = lock(&self.idle);
         let now = Instant::now();
         loop {
@@ -126,7 +126,7 @@ impl Shared {
         }
     }
 
-    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, Error> {
+    async fn connect(&self) -> Result<SendRequest<Whole<Bytes>>, Error> {
         let (socket, open) = self.dialer.dial().await?;
         let handshake = http1::handshake(TokioIo::new(socket)).await;
         let (sender, connection) = handshake.map_err(|error| self.dialer.failed(error))?;

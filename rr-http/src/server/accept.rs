@@ -14,7 +14,8 @@ use super::tasks::Tasks;
 use crate::socket::Socket;
 
 /// How long connections are still served when nothing is accepted any more: whoever connected at
-/// the last moment has sent its request by then, and is told rather than cut off.
+/// the last moment has sent its request by then, and is told rather than cut off. With a shorter
+/// linger it is as short, unless streams were left that nobody has looked at yet.
 const LAST_CALLS: Duration = Duration::from_millis(100);
 
 /// Serves until it is told to end, and its connections have.
@@ -53,14 +54,15 @@ async fn serve(mut listener: Listener, site: &Arc<Site>, shutdown: &Shutdown, ta
     let most = site.config.connections_max.min(Semaphore::MAX_PERMITS);
     let places = Arc::new(Semaphore::new(most));
     until(accept(&mut listener, &places, site, tasks), lame_duck).await;
-    for socket in listener.close() {
-        // One too many is dropped, as it would be in the queue of a socket.
-        if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
-            begin(socket, place, site, tasks);
-        }
+    let left = listener.close();
+    let last_calls = if left.is_empty() { linger.min(LAST_CALLS) } else { LAST_CALLS };
+    for socket in left {
+        // Unused connections may hold every place, and do not give them back. As many again as the
+        // channel held may be open for a moment: there is nothing but refusals for them.
+        let place = Arc::clone(&places).try_acquire_owned().ok();
+        begin(socket, place, site, tasks);
     }
-    let last_calls = Context::background().with_timeout(linger.min(LAST_CALLS));
-    let _ = last_calls.race(tasks.none()).await;
+    let _ = Context::background().with_timeout(last_calls).race(tasks.none()).await;
     site.stop.stop();
     tasks.none().await;
 }
@@ -71,18 +73,15 @@ async fn accept(listener: &mut Listener, places: &Arc<Semaphore>, site: &Arc<Sit
         // The place comes first: who is not accepted waits in the operating system's queue.
         // The semaphore is never closed.
         let Ok(place) = Arc::clone(places).acquire_owned().await else { return };
-        begin(listener.accept().await, place, site, tasks);
+        begin(listener.accept().await, Some(place), site, tasks);
     }
 }
 
 /// Serves a connection in a task of its own, which holds its place.
-fn begin(socket: Socket, place: OwnedSemaphorePermit, site: &Arc<Site>, tasks: &Tasks) {
+fn begin(socket: Socket, place: Option<OwnedSemaphorePermit>, site: &Arc<Site>, tasks: &Tasks) {
     let counted = site.stats.connections.one();
-    let (site, own) = (Arc::clone(site), tasks.clone());
-    tasks.spawn(async move {
-        let _held = (place, counted);
-        serve_connection(socket, site, own).await;
-    });
+    let connection = serve_connection(socket, Arc::clone(site), tasks.clone());
+    tasks.spawn((place, counted), connection);
 }
 
 /// Runs a future until another one is ready, which is asked last; then drops it.

@@ -136,6 +136,7 @@ async fn watched<C: Future>(mut connection: Pin<&mut C>, watch: &Watch) -> End {
         if connection.as_mut().poll(cx).is_ready() {
             return Poll::Ready(End::Closed);
         }
+        watch.settle();
         while timer.as_mut().poll(cx).is_ready() {
             match watch.look() {
                 Verdict::Fine(wait) => timer.as_mut().reset(Instant::now() + wait),

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use rr_spi::Context;
 
 use super::connection::Peer;
+use crate::body::frame;
 
 /// How much of it is read, and for how long it is held: as Go's net/http does. To close at once
 /// would reset the connection under the reply, and the client could not read it.
@@ -17,14 +17,13 @@ const TIME_MAX: Duration = Duration::from_millis(500);
 /// the connection is in use: what arrives on it is not yet another request.
 pub(super) fn discard(peer: &Peer, mut body: Incoming) {
     let active = peer.watch.begin();
-    peer.tasks.spawn(async move {
-        let _active = active;
+    peer.tasks.spawn(active, async move {
         let bound = Context::background().with_timeout(TIME_MAX);
         let rest = async {
             let mut read = 0;
             while read < BYTES_MAX {
                 // The end of the body, or of the connection.
-                let Some(Ok(frame)) = body.frame().await else { return };
+                let Some(Ok(frame)) = frame(&mut body).await else { return };
                 read += frame.data_ref().map_or(0, bytes::Bytes::len);
                 // Hyper says that a body has ended with the next request only.
                 if body.is_end_stream() {

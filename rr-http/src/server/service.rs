@@ -5,7 +5,6 @@ use std::pin::pin;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request as HttpRequest, Response as HttpResponse, Version};
-use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use rr_spi::{CancelHandle, Cause, Code, Delivery, Error, Reason, Request, Response, Target};
 
@@ -14,6 +13,7 @@ use super::connection::Peer;
 use super::discard::{BYTES_MAX, discard};
 use super::receive::{decode, read_body};
 use super::watch::Leaving;
+use crate::body::Whole;
 use crate::wire::{
     Head, Refusal, ReplyStyle, check_framing, decode_path, encode_error, encode_health,
     encode_response,
@@ -26,7 +26,7 @@ const HEALTH: &str = "/.well-known/rr/health";
 pub(super) async fn answer(
     peer: &Peer,
     request: HttpRequest<Incoming>,
-) -> HttpResponse<Full<Leaving>> {
+) -> HttpResponse<Whole<Leaving>> {
     let site = &*peer.site;
     let (parts, body) = request.into_parts();
     let is_head = parts.method == Method::HEAD;
@@ -51,7 +51,7 @@ pub(super) async fn answer(
         Ok(None) => encode_health(site.intake.is_draining(), style),
         Err(refusal) => encode_error(&refusal, style),
     };
-    reply.map(|body| Full::new(Leaving::new(body, &peer.watch)))
+    reply.map(|body| Whole::new(Leaving::new(body, &peer.watch)))
 }
 
 /// Tells whether more of a body may be left than is read to keep its connection.

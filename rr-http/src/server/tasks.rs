@@ -1,8 +1,11 @@
 //! Tasks of a server: each is counted, and each ends when everything must end.
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
 use hyper::rt::Executor;
+use pin_project_lite::pin_project;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -29,17 +32,16 @@ impl Tasks {
         Self { count, owned: Arc::default(), ended: Arc::default() }
     }
 
-    /// Starts a task; once everything has ended it is dropped instead.
-    pub(super) fn spawn<F>(&self, future: F)
+    /// Starts a task, which holds something until it has ended; once everything has ended it is
+    /// dropped instead.
+    pub(super) fn spawn<F, H>(&self, held: H, future: F)
     where
         F: Future<Output: Send> + Send + 'static,
+        H: Send + 'static,
     {
         let ended = Ended { count: self.count.clone(), ended: Arc::clone(&self.ended) };
         let running = Running { _counted: self.count.one(), _ended: ended };
-        let task = async move {
-            let _running = running;
-            let _ = future.await;
-        };
+        let task = Task { future, _held: held, _running: running };
         let mut owned = self.lock();
         // Those that have ended are forgotten here, so that the set does not grow.
         while owned.tasks.try_join_next().is_some() {}
@@ -73,6 +75,27 @@ impl Tasks {
     fn lock(&self) -> MutexGuard<'_, Owned> {
         // A panic cannot leave the set half-changed: nothing foreign runs under the lock.
         self.owned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pin_project! {
+    /// What a task runs, and what ends with it, in this order.
+    ///
+    /// Written by hand: an `async` block that awaits a future it was given has room for it twice,
+    /// and a task is moved several times before it runs.
+    struct Task<F, H> {
+        #[pin]
+        future: F,
+        _held: H,
+        _running: Running,
+    }
+}
+
+impl<F: Future, H> Future for Task<F, H> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.project().future.poll(cx).map(drop)
     }
 }
 
@@ -115,10 +138,6 @@ where
     F::Output: Send,
 {
     fn execute(&self, stream: F) {
-        let active = self.watch.begin();
-        self.tasks.spawn(async move {
-            let _active = active;
-            stream.await
-        });
+        self.tasks.spawn(self.watch.begin(), stream);
     }
 }

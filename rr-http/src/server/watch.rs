@@ -1,7 +1,7 @@
 //! What a connection is doing, and when it has done too little for too long.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -15,23 +15,30 @@ const LOOK_MIN: Duration = Duration::from_millis(5);
 const LOOK_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// What a connection is doing: noted by its socket, its requests and its replies, and looked at
-/// every so often. Noting costs no timer, so that a request needs none.
+/// every so often. Noting costs no timer, so that a request needs none; and it reads the clock
+/// only for what is still so when the connection has been polled.
 pub(super) struct Watch {
     born: Instant,
     timeouts: Timeouts,
-    /// Requests that are being answered, and what is still read of their bodies.
-    active: AtomicUsize,
-    /// Replies that have not wholly left.
-    leaving: AtomicUsize,
+    /// What keeps the connection in use, by [`LEAVING`] and [`ACTIVE`]: replies that have not wholly
+    /// left; requests that are being answered, and what is still read of their bodies.
+    busy: AtomicU64,
     /// Since when nothing was asked for.
     idle: Moment,
-    /// Since when the head of an HTTP/1 request has been arriving.
+    /// Whether the head of an HTTP/1 request has begun to arrive, and since when.
+    head_began: AtomicBool,
     head: Moment,
     /// Since when the socket has taken nothing of what is written.
     blocked: Moment,
+    /// Whether a reply has moved on since that was last noted.
+    stirred: AtomicBool,
     /// When a reply last moved on, or began to leave while no other did.
     moved: Moment,
 }
+
+/// One of each in what keeps a connection in use. There are far fewer than 2³² of either.
+const LEAVING: u64 = 1;
+const ACTIVE: u64 = 1 << 32;
 
 /// How long a connection may do nothing.
 #[derive(Clone, Copy)]
@@ -61,11 +68,12 @@ impl Watch {
                 idle: config.idle_timeout,
                 head: config.header_read_timeout,
             },
-            active: AtomicUsize::new(0),
-            leaving: AtomicUsize::new(0),
+            busy: AtomicU64::new(0),
             idle: Moment::default(),
+            head_began: AtomicBool::new(false),
             head: Moment::default(),
             blocked: Moment::default(),
+            stirred: AtomicBool::new(false),
             moved: Moment::default(),
         };
         watch.idle.set(Duration::ZERO);
@@ -74,15 +82,47 @@ impl Watch {
 
     /// Notes that a request, or something else that keeps the connection in use, has begun.
     pub(super) fn begin(self: &Arc<Self>) -> Active {
-        self.active.fetch_add(1, Ordering::SeqCst);
+        self.busy.fetch_add(ACTIVE, Ordering::SeqCst);
+        self.head_began.store(false, Ordering::SeqCst);
         self.head.clear();
         Active(Arc::clone(self))
     }
 
     /// Notes that bytes of HTTP/1 have arrived. Outside of a request they are those of a head.
     pub(super) fn received(&self) {
-        if self.active.load(Ordering::SeqCst) == 0 && self.head.get().is_none() {
+        if self.busy.load(Ordering::SeqCst) < ACTIVE {
+            self.head_began.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Takes down the time of what was noted and is still so. For whoever polls the connection,
+    /// after it.
+    pub(super) fn settle(&self) {
+        if self.is_leaving() && (self.stirred.swap(false, Ordering::SeqCst) || self.moved.is_none())
+        {
+            self.moved.set(self.age());
+        }
+        if self.head_began.load(Ordering::SeqCst) && self.head.is_none() {
             self.head.set(self.age());
+        }
+    }
+
+    /// Counts off what kept the connection in use.
+    fn end(&self, one: u64) {
+        let mut busy = self.busy.load(Ordering::SeqCst);
+        loop {
+            // Before it is counted off, so that nobody sees old moments with nothing there.
+            if busy == one {
+                self.idle.set(self.age());
+            }
+            if one == LEAVING && busy % ACTIVE == LEAVING {
+                self.moved.clear();
+            }
+            let less = busy - one;
+            match self.busy.compare_exchange(busy, less, Ordering::SeqCst, Ordering::SeqCst) {
+                Ok(_) => return,
+                Err(now) => busy = now,
+            }
         }
     }
 
@@ -100,19 +140,22 @@ impl Watch {
 
     /// Tells whether there is nothing left to answer.
     pub(super) fn is_done(&self) -> bool {
-        self.active.load(Ordering::SeqCst) == 0
-            && self.leaving.load(Ordering::SeqCst) == 0
-            && self.blocked.get().is_none()
+        self.busy.load(Ordering::SeqCst) == 0 && self.blocked.is_none()
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.busy.load(Ordering::SeqCst) % ACTIVE >= LEAVING
     }
 
     /// Looks at the connection as it is now.
     pub(super) fn look(&self) -> Verdict {
+        self.settle();
         self.look_at(self.age())
     }
 
     fn look_at(&self, now: Duration) -> Verdict {
         let Timeouts { write, idle, head } = self.timeouts;
-        let moved = self.moved.get().filter(|_| self.leaving.load(Ordering::SeqCst) > 0);
+        let moved = self.moved.get().filter(|_| self.is_leaving());
         let stalled = [self.blocked.get(), moved].into_iter().flatten().min();
         let (end, verdict) = match (stalled, self.head.get()) {
             (Some(since), _) => (since.saturating_add(write), Verdict::Stuck),
@@ -142,9 +185,7 @@ pub(super) struct Active(Arc<Watch>);
 
 impl Drop for Active {
     fn drop(&mut self) {
-        // Before it is counted off, so that nobody sees an old moment with nothing active.
-        self.0.idle.set(self.0.age());
-        self.0.active.fetch_sub(1, Ordering::SeqCst);
+        self.0.end(ACTIVE);
     }
 }
 
@@ -157,10 +198,7 @@ pub(super) struct Leaving {
 
 impl Leaving {
     pub(super) fn new(bytes: Bytes, watch: &Arc<Watch>) -> Self {
-        if watch.leaving.load(Ordering::SeqCst) == 0 {
-            watch.moved.set(watch.age());
-        }
-        watch.leaving.fetch_add(1, Ordering::SeqCst);
+        watch.busy.fetch_add(LEAVING, Ordering::SeqCst);
         Self { bytes, watch: Arc::clone(watch) }
     }
 }
@@ -176,19 +214,18 @@ impl Buf for Leaving {
 
     fn advance(&mut self, taken: usize) {
         self.bytes.advance(taken);
-        self.watch.moved.set(self.watch.age());
+        self.watch.stirred.store(true, Ordering::SeqCst);
     }
 
     fn copy_to_bytes(&mut self, taken: usize) -> Bytes {
-        self.watch.moved.set(self.watch.age());
+        self.watch.stirred.store(true, Ordering::SeqCst);
         self.bytes.copy_to_bytes(taken)
     }
 }
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        self.watch.idle.set(self.watch.age());
-        self.watch.leaving.fetch_sub(1, Ordering::SeqCst);
+        self.watch.end(LEAVING);
     }
 }
 
@@ -204,6 +241,10 @@ impl Moment {
 
     fn clear(&self) {
         self.0.store(0, Ordering::SeqCst);
+    }
+
+    fn is_none(&self) -> bool {
+        self.0.load(Ordering::SeqCst) == 0
     }
 
     fn get(&self) -> Option<Duration> {
@@ -290,8 +331,10 @@ mod tests {
     async fn a_reply_that_does_not_move_on_is_stuck_wherever_it_waits() {
         let watch = watch();
         let mut first = Leaving::new(Bytes::from_static(b"hello"), &watch);
+        watch.settle();
         pass(250).await;
         first.advance(1);
+        watch.settle();
         pass(250).await;
         assert_eq!(watch.look(), Verdict::Fine(ms(50)));
         // Further ones do not make up for it.

@@ -47,8 +47,8 @@ fn is_host(text: &[u8]) -> bool {
         _ => Some(text.iter().position(|&byte| byte == b':').unwrap_or(text.len())),
     };
     let Some((host, port)) = end.map(|end| text.split_at(end)) else { return false };
-    let in_brackets = |byte: &u8| byte.is_ascii_alphanumeric() || b".:-_~%".contains(byte);
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(byte);
+    let in_brackets = |byte: &u8| is_of_name(*byte) || matches!(byte, b':' | b'~' | b'%');
+    let plain = |byte: &u8| is_of_name(*byte) || b"~!$&'()*+,;=%".contains(byte);
     let host_fits = match host {
         [b'[', inner @ .., b']'] => !inner.is_empty() && inner.iter().all(in_brackets),
         name => name.iter().all(plain),
@@ -59,6 +59,11 @@ fn is_host(text: &[u8]) -> bool {
         _ => false,
     };
     host_fits && port_fits
+}
+
+/// Tells whether this is one of the bytes that nearly all hosts are made of.
+fn is_of_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')
 }
 
 #[cfg(test)]

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use rr_spi::wire::{CallHeader, decode_idempotency_key};
+use http::{HeaderValue, Method, StatusCode};
+use rr_spi::wire::{self, CallHeader, decode_idempotency_key};
 use rr_spi::{Code, Declared, Delivery, Error, Headers, Idempotency, Inbound, Reason, Received};
 
 use super::coding::Coding;
+use super::headers;
+use super::lines::{Line, Lines};
 use super::query::{Query, decode_query};
-use super::{headers, name};
 
 /// Why a request is not answered by its handler.
 #[derive(Debug)]
@@ -67,19 +68,20 @@ impl<'a> Head<'a> {
         if received == Received::OverLimit {
             return Err(too_many_headers());
         }
+        let lines = Lines::of(map);
         let mut head = Self {
             inbound: Inbound::default(),
-            tracestate: headers::list(map, &name::TRACESTATE),
-            baggage: headers::list(map, &name::BAGGAGE),
+            tracestate: headers::list(map, wire::TRACESTATE, lines.tracestate),
+            baggage: headers::list(map, wire::BAGGAGE, lines.baggage),
             headers,
             headers_dropped,
             idempotency: Idempotency::Unspecified,
-            coding: Coding::of(map),
-            content_type: map.get(header::CONTENT_TYPE).cloned(),
+            coding: lines.content_encoding.first.map_or(Coding::Identity, |_| Coding::of(map)),
+            content_type: lines.content_type.first.cloned(),
             message: None,
         };
-        head.read_call(map)?;
-        if map.get_all(header::CONTENT_TYPE).iter().nth(1).is_some() {
+        head.read_call(&lines)?;
+        if lines.content_type.repeated {
             return Err(invalid("header content-type is repeated").into());
         }
         if parts.method != Method::POST {
@@ -97,27 +99,27 @@ impl<'a> Head<'a> {
         inbound
     }
 
-    fn read_call(&mut self, map: &'a HeaderMap) -> Result<(), Refusal> {
-        let version = single(map, &name::CONNECT_PROTOCOL_VERSION)?;
+    fn read_call(&mut self, lines: &Lines<'a>) -> Result<(), Refusal> {
+        let version = single("connect-protocol-version", lines.connect_protocol_version)?;
         if version.is_some_and(|version| version != "1") {
             return Err(invalid("connect-protocol-version is not 1").into());
         }
-        let call = match single(map, &name::RR)? {
+        let call = match single(wire::RR, lines.rr)? {
             Some(text) => CallHeader::decode(text)?,
             None => CallHeader::default(),
         };
         self.inbound.retries = call.retries;
-        self.idempotency = match single(map, &name::IDEMPOTENCY_KEY)? {
+        self.idempotency = match single(wire::IDEMPOTENCY_KEY, lines.idempotency_key)? {
             Some(text) => Idempotency::Keyed(decode_idempotency_key(text)?),
             None => call.idempotency,
         };
-        let connect = single(map, &name::CONNECT_TIMEOUT_MS)?.map(connect_timeout).transpose()?;
-        let grpc = single(map, &name::GRPC_TIMEOUT)?.map(grpc_timeout).transpose()?;
+        let connect = single("connect-timeout-ms", lines.connect_timeout_ms)?;
+        let connect = connect.map(connect_timeout).transpose()?;
+        let grpc = single("grpc-timeout", lines.grpc_timeout)?.map(grpc_timeout).transpose()?;
         let own = call.timeout_millis.map(Duration::from_millis);
         self.inbound.timeout = [connect, grpc, own].into_iter().flatten().min();
-        let text = |name| map.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-        self.inbound.request_id = text(name::REQUEST_ID);
-        self.inbound.traceparent = text(name::TRACEPARENT);
+        self.inbound.request_id = lines.request_id.text();
+        self.inbound.traceparent = lines.traceparent.text();
         Ok(())
     }
 
@@ -131,7 +133,7 @@ impl<'a> Head<'a> {
         self.coding = Coding::of_list(compression.as_deref());
         self.idempotency = Idempotency::Safe;
         self.message = Some(message);
-        self.headers.remove(rr_spi::wire::CONTENT_TYPE);
+        self.headers.remove(wire::CONTENT_TYPE);
         self.content_type = None;
         if let Some(encoding) = encoding {
             self.read_encoding(&encoding)?;
@@ -148,7 +150,7 @@ impl<'a> Head<'a> {
         let value = HeaderValue::from_str(&content_type)
             .map_err(|_| invalid("malformed parameter `encoding`"))?;
         if !headers::is_octet_stream(&value) {
-            self.headers.receive(rr_spi::wire::CONTENT_TYPE, content_type.into());
+            self.headers.receive(wire::CONTENT_TYPE, content_type.into());
         }
         self.content_type = Some(value);
         Ok(())
@@ -160,8 +162,8 @@ fn invalid(message: &'static str) -> Error {
 }
 
 /// Returns the one value of a header, or refuses a repeated one.
-fn single<'a>(map: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Refusal> {
-    headers::single(map, name).map_err(|()| {
+fn single<'a>(name: &'static str, line: Line<'a>) -> Result<Option<&'a str>, Refusal> {
+    line.single().map_err(|()| {
         let message = format!("header {name} is repeated or no text");
         Error::failure(Code::InvalidArgument, Delivery::Rejected, None, message).into()
     })

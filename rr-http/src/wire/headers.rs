@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use rr_spi::wire::{CONTENT_TYPE, decode_binary, encode_binary};
 use rr_spi::{Code, Delivery, Error, Headers, Received};
 
+use super::lines::Line;
 use super::{JSON, OCTET_STREAM};
 
 /// Adds the application's headers to a message.
@@ -122,7 +123,14 @@ pub(super) fn is_octet_stream(value: &HeaderValue) -> bool {
 
 /// Returns the values of a name as one list, as W3C Trace Context §3.3.1 and Baggage §3.3 ask for;
 /// `None` without any, or when one of them is not text. Only several are put together anew.
-pub(super) fn list<'a>(from: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, str>> {
+pub(super) fn list<'a>(
+    from: &'a HeaderMap,
+    name: &'static str,
+    line: Line<'a>,
+) -> Option<Cow<'a, str>> {
+    if !line.repeated {
+        return line.text().map(Cow::Borrowed);
+    }
     let mut values = from.get_all(name).iter();
     let first = values.next()?.to_str().ok()?;
     values.try_fold(Cow::Borrowed(first), |list, next| {
@@ -130,22 +138,12 @@ pub(super) fn list<'a>(from: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a,
     })
 }
 
-/// Returns the one value of a name: `Ok(None)` without any, `Err` when there are several or it is
-/// not text.
-pub(super) fn single<'a>(from: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, ()> {
-    let mut values = from.get_all(name).iter();
-    let Some(first) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(());
-    }
-    first.to_str().map(Some).map_err(|_| ())
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::wire::lines::Lines;
 
     proptest! {
         #[test]
@@ -215,12 +213,18 @@ mod tests {
     fn lines_of_a_list_are_joined_and_one_line_is_not_copied() {
         let name = HeaderName::from_static("tracestate");
         let mut map = HeaderMap::new();
-        assert_eq!(list(&map, &name), None);
+        let list = |map: &HeaderMap| {
+            list(map, "tracestate", Lines::of(map).tracestate).map(Cow::into_owned)
+        };
+        assert_eq!(list(&map), None);
         map.append(&name, HeaderValue::from_static("a=1"));
-        assert!(matches!(list(&map, &name), Some(Cow::Borrowed("a=1"))));
+        let line = Lines::of(&map).tracestate;
+        assert!(matches!(super::list(&map, "tracestate", line), Some(Cow::Borrowed("a=1"))));
         map.append(&name, HeaderValue::from_static("b=2,c=3"));
         map.append(&name, HeaderValue::from_static("d=4"));
-        assert_eq!(list(&map, &name).unwrap(), "a=1,b=2,c=3,d=4");
+        assert_eq!(list(&map).unwrap(), "a=1,b=2,c=3,d=4");
+        map.append(&name, HeaderValue::from_bytes(b"\xff").unwrap());
+        assert_eq!(list(&map), None);
     }
 
     #[test]

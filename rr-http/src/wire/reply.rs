@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response as HttpResponse, StatusCode, header};
-use rr_spi::wire::{ErrorDocument, ErrorHeaders, RR_DEDUP};
+use rr_spi::wire::{CONTENT_TYPE, ErrorDocument, ErrorHeaders, RR_DEDUP};
 use rr_spi::{Code, Delivery, Error, Reason, Response, RetryHint};
 
 use super::head::Refusal;
@@ -35,7 +35,7 @@ pub(crate) fn encode_response(
         let error = Error::failure(Code::Internal, Delivery::Processed, Reason::BAD_RESPONSE, text);
         return encode_error(&Refusal::from(error), style);
     }
-    if !map.contains_key(header::CONTENT_TYPE) {
+    if !response.headers.contains(CONTENT_TYPE) {
         let none = || HeaderValue::from_static(OCTET_STREAM);
         map.insert(header::CONTENT_TYPE, request_type.map_or_else(none, HeaderValue::clone));
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request as HttpRequest, Uri, header};
-use rr_spi::wire::{CallHeader, encode_idempotency_key};
+use rr_spi::wire::{CONTENT_TYPE, CallHeader, encode_idempotency_key};
 use rr_spi::{Context, Error, Idempotency, Request};
 
 use super::{JSON, OCTET_STREAM, headers, name};
@@ -32,7 +32,7 @@ pub(crate) fn encode_request<B>(
     }
     map.insert(name::CONNECT_PROTOCOL_VERSION, HeaderValue::from_static("1"));
     headers::write(&request.headers, &mut map)?;
-    if !map.contains_key(header::CONTENT_TYPE) {
+    if !request.headers.contains(CONTENT_TYPE) {
         map.insert(header::CONTENT_TYPE, HeaderValue::from_static(OCTET_STREAM));
     }
     write_call(ctx, &request.idempotency, &mut map);

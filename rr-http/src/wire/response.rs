@@ -21,7 +21,9 @@ use crate::error::{RawReply, bad_response, of_status};
 /// `Internal`, `bad-response`, when its encoding is not identity, or it has too many headers;
 /// processed, as it is a success.
 pub(crate) fn decode_response(parts: &Parts) -> Result<Response, Error> {
-    if let Some(message) = encoded(&parts.headers) {
+    let encoding = [header::CONTENT_ENCODING, header::TRANSFER_ENCODING];
+    let message = if carries(&parts.headers, &encoding) { encoded(&parts.headers) } else { None };
+    if let Some(message) = message {
         return Err(bad_response(Delivery::Processed, message));
     }
     match headers::read(&parts.headers) {
@@ -30,7 +32,10 @@ pub(crate) fn decode_response(parts: &Parts) -> Result<Response, Error> {
             Err(bad_response(Delivery::Processed, message))
         }
         (headers, _) => {
-            let dedup = decode_dedup(every(&parts.headers, RR_DEDUP));
+            let dedup = match carries(&parts.headers, &[name::RR_DEDUP]) {
+                true => decode_dedup(every(&parts.headers, RR_DEDUP)),
+                false => None,
+            };
             Ok(Response::default().with_headers(headers).with_dedup(dedup))
         }
     }
@@ -90,6 +95,12 @@ pub(crate) fn decode_error(parts: &Parts, body: Bytes) -> Error {
     reply.decode(|| of_status(parts.status, map)).with_source(RawReply::new(parts.status, body))
 }
 
+/// Tells whether one of these names is there. A reply has few headers, and to look each name up
+/// costs more than to go over them.
+fn carries(map: &HeaderMap, names: &[HeaderName]) -> bool {
+    map.keys().any(|name| names.contains(name))
+}
+
 /// Returns every value of a name; one that is no text is empty, which is garbage too.
 fn every<'a>(map: &'a HeaderMap, name: &'static str) -> Vec<&'a str> {
     let values = map.get_all(HeaderName::from_static(name)).iter();
@@ -103,6 +114,9 @@ const GRANT_MARGIN_MIN: Duration = Duration::from_secs(1);
 /// Returns how long an unused connection may be kept by what the server says of it, less a tenth
 /// and at least a second; zero when it says something that cannot be read.
 pub(crate) fn granted(map: &HeaderMap) -> Option<Duration> {
+    if !carries(map, &[name::KEEP_ALIVE]) {
+        return None;
+    }
     let members = map.get_all(name::KEEP_ALIVE).iter().flat_map(tokens);
     let grants = members.filter_map(|member| {
         let (key, seconds) = std::str::from_utf8(member).ok()?.split_once('=')?;

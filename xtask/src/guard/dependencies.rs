@@ -12,9 +12,9 @@ const TRANSPORT_CRATES: [&str; 7] =
 
 /// Limits on the number of crates in a build, the package itself included.
 const BARE_CRATES_MAX: usize = 25;
-/// The budget is 48; gzip request bodies, which it does not count, take six more: flate2 and what
-/// it brings.
-const HTTP_CRATES_MAX: usize = 48 + 6;
+/// The budget is 48; gzip request bodies, which it does not count, take two: miniz_oxide and
+/// adler2. One of them is over.
+const HTTP_CRATES_MAX: usize = 48 + 1;
 const NATS_CRATES_MAX: usize = 98;
 const EXAMPLES_CRATES_MAX: usize = 130;
 

@@ -62,15 +62,20 @@ impl<F: Future> Future for Race<'_, F> {
             return this.waits.register(cx.waker()).map_or(Poll::Pending, |c| Poll::Ready(Err(c)));
         }
         *this.started = true;
-        let ended = if *this.check_deadline { ctx.cause() } else { ctx.scope_cause() };
-        if let Some(cause) = ended {
+        if let Some(cause) = ctx.scope_cause() {
             return Poll::Ready(Err(cause));
+        }
+        let deadline = ctx.deadline.filter(|_| *this.check_deadline);
+        let now = deadline.map(|_| Instant::now());
+        if deadline.zip(now).is_some_and(|(deadline, now)| now >= deadline.instant()) {
+            return Poll::Ready(Err(Cause::DeadlineExceeded));
         }
         if let Poll::Ready(output) = this.future.poll(cx) {
             return Poll::Ready(Ok(output));
         }
         if let Some(deadline) = ctx.deadline {
-            this.timer.set(Some(sleep_until(stretch(deadline))));
+            let now = now.unwrap_or_else(Instant::now);
+            this.timer.set(Some(sleep_until(stretch(deadline, now))));
             if poll_deadline(this.timer, ctx.deadline, cx).is_ready() {
                 return Poll::Ready(Err(Cause::DeadlineExceeded));
             }
@@ -79,8 +84,8 @@ impl<F: Future> Future for Race<'_, F> {
     }
 }
 
-fn stretch(deadline: Deadline) -> Instant {
-    let far = Instant::now().checked_add(STRETCH).unwrap_or_else(|| deadline.instant());
+fn stretch(deadline: Deadline, now: Instant) -> Instant {
+    let far = now.checked_add(STRETCH).unwrap_or_else(|| deadline.instant());
     deadline.instant().min(far)
 }
 
@@ -94,7 +99,7 @@ fn poll_deadline(
     };
     ready!(timer.as_mut().poll(cx));
     while !deadline.has_passed() {
-        timer.as_mut().reset(stretch(deadline));
+        timer.as_mut().reset(stretch(deadline, Instant::now()));
         ready!(timer.as_mut().poll(cx));
     }
     Poll::Ready(())
