@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use rr_benches::counting::{Counting, live_bytes};
+use rr_benches_peers::counting::{self, Counting, live_bytes};
 use rr_core::{Context, Error, Request, Requester, Response, Router, Target, serve};
 use rr_nats::NatsRequester;
 use rr_testkit::NatsServer;
@@ -63,6 +63,7 @@ async fn many(client: &NatsRequester, calls: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_thousand_calls_leave_no_slot_and_no_memory() -> Result<(), Error> {
+    counting::start();
     let nats = NatsServer::start().await.expect("a nats-server starts");
     let router = Router::new().route("svc.echo", echo).route("svc.hang", hang);
     let server = Arc::new(serve(&nats.url(), router).await?);
