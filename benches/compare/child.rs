@@ -3,9 +3,9 @@
 use std::io::{Read as _, Write as _, stdin, stdout};
 use std::process::Stdio;
 
-use rr_benches_peers::counting;
 use rr_benches_peers::drive::Driven;
 use rr_benches_peers::{Result, Runs};
+use rr_benches_peers::{counting, process};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::runtime::{Builder, Runtime};
@@ -20,6 +20,7 @@ pub(crate) fn run(task: &str) -> Result<()> {
         Task::Load(cell) => serde_json::to_string(&load(&cell)?)?,
         Task::Layers { calls, rounds } => serde_json::to_string(&layers::measure(calls, rounds)?)?,
         Task::Held { url, calls } => serde_json::to_string(&held::measure(&url, calls)?)?,
+        Task::Scale(scale) => scale.run()?,
         Task::AllocatorCost => serde_json::to_string(&overhead::of_the_allocator())?,
     };
     println!("{outcome}");
@@ -40,7 +41,7 @@ fn load(cell: &Cell) -> Result<Driven> {
         match &peer.runs {
             Runs::Together(drive) => drive(String::new(), cell.load(&peer, None)).await,
             Runs::Apart(_, drive) if cell.place.split => {
-                let (server, address) = start_server(cell).await?;
+                let (server, address) = start_server(&cell.peer, &cell.broker_url()).await?;
                 drive(address, cell.load(&peer, server.id())).await
             }
             Runs::Apart(serve, drive) => {
@@ -52,10 +53,10 @@ fn load(cell: &Cell) -> Result<Driven> {
     })
 }
 
-/// Starts the server of a cell, which ends with this process, and waits for its address.
-async fn start_server(cell: &Cell) -> Result<(Child, String)> {
+/// Starts the server of a peer, which ends with this process, and waits for its address.
+pub(crate) async fn start_server(peer: &str, broker: &str) -> Result<(Child, String)> {
     let mut command = Command::new("/proc/self/exe");
-    command.args(["serve", &cell.peer, &cell.broker_url()]).kill_on_drop(true);
+    command.args(["serve", peer, broker]).kill_on_drop(true);
     let mut server = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let said = server.stdout.take().ok_or("the server has no output")?;
     let address = BufReader::new(said).lines().next_line().await?;
@@ -68,6 +69,7 @@ pub(crate) fn serve(peer: &str, broker: &str) -> Result<()> {
     let Runs::Apart(serve, _) = &peer.runs else {
         return Err("it has no server of its own".into());
     };
+    process::raise_file_limit()?;
     let runtime = workers()?;
     let served = runtime.block_on(serve(broker.to_owned()))?;
     writeln!(stdout(), "{}", served.address)?;

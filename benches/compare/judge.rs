@@ -171,9 +171,9 @@ fn budget(gate: &Budget, results: &Results) -> Verdict {
         Subject::DeadlineAllocations => {
             costs(|layers| &layers.deadline, |cost| hundredths(cost.allocations))
         }
-        Subject::Held(url) => {
+        Subject::Held(url, calls) => {
             let held = results.held.iter().filter(|(held, _)| *held == url);
-            held.map(|&(_, bytes)| figure(crate::run::HELD_AT.to_owned(), bytes)).collect()
+            held.map(|&(_, bytes)| figure(format!("{calls} in flight, 1 KiB"), bytes)).collect()
         }
     };
     let needed = figures.len();

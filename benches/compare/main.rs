@@ -16,11 +16,13 @@ mod plan;
 mod report;
 mod results;
 mod run;
+mod scale;
 
 use std::process::ExitCode;
 
 use rr_benches_peers::Result;
 use rr_benches_peers::counting::Counting;
+use tokio::runtime::{Builder, Runtime};
 
 use options::Options;
 
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
             println!("{}", options::USAGE);
             Ok(true)
         }
+        ["scale"] => runtime().and_then(|runtime| runtime.block_on(scale::all())),
         options => match Options::parse(options) {
             Ok(options) => compare(&options),
             Err(complaint) => {
@@ -57,10 +60,13 @@ fn main() -> ExitCode {
     }
 }
 
+fn runtime() -> Result<Runtime> {
+    Ok(Builder::new_current_thread().enable_all().build()?)
+}
+
 /// Measures, prints, and tells whether every gate is met.
 fn compare(options: &Options) -> Result<bool> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let results = runtime.block_on(run::all(options))?;
+    let results = runtime()?.block_on(run::all(options))?;
     report::tables(&results);
     let verdicts = judge::all(options, &results);
     report::ratios(&verdicts);

@@ -5,13 +5,17 @@ use std::time::Duration;
 
 pub(crate) const USAGE: &str = "\
 usage: compare [--quick] [--only PATTERN] [--json FILE]
+       compare scale
 
 Runs rr and its peers side by side, prints what they take, and judges the gates of benches/README.md.
 Ends with status 1 when a gate is not met; what could not be measured is not met.
 
   --quick         only what the gates need, in short rounds: two minutes in all
   --only PATTERN  only gates and peers with this in their name, such as http, nats or tonic
-  --json FILE     write all figures into a file";
+  --json FILE     write all figures into a file
+
+scale tells what idle connections and calls in flight hold, and ends with status 1 when a call of a
+burst is not answered.";
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug, PartialEq)]

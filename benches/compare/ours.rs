@@ -13,8 +13,19 @@ async fn echo(_: Context, request: Request) -> Result<Response, Error> {
     Ok(Response::new(request.body))
 }
 
-fn router() -> Router {
+/// Never answers.
+async fn hang(_: Context, _: Request) -> Result<Response, Error> {
+    std::future::pending().await
+}
+
+/// An echo.
+pub(crate) fn router() -> Router {
     Router::new().route("bench.echo", echo)
+}
+
+/// An echo, and a handler that never ends.
+pub(crate) fn router_with_hang() -> Router {
+    router().route("bench.hang", hang)
 }
 
 pub(crate) async fn serve(url: &str) -> Result<Served> {
@@ -29,9 +40,9 @@ pub(crate) async fn serve_nats(url: String) -> Result<Served> {
 
 /// A requester, and the context of each of its calls.
 #[derive(Clone)]
-struct Echo<R> {
-    requester: R,
-    ctx: Context,
+pub(crate) struct Echo<R> {
+    pub(crate) requester: R,
+    pub(crate) ctx: Context,
 }
 
 impl<R: Requester + Clone> Client for Echo<R> {

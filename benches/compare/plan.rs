@@ -29,8 +29,8 @@ pub(crate) struct Plan {
     pub(crate) groups: Vec<Group>,
     /// Peers whose allocations are counted, and where.
     pub(crate) counts: Vec<(&'static str, Place)>,
-    /// URLs over which calls are held.
-    pub(crate) held: Vec<&'static str>,
+    /// URLs over which calls are held, and how many.
+    pub(crate) held: Vec<(&'static str, usize)>,
     pub(crate) layers: bool,
 }
 
@@ -46,12 +46,12 @@ impl Plan {
             groups: groups.filter(|group| !group.peers.is_empty()).collect(),
             counts: counts(options, &wanted),
             held: of_budgets()
-                .filter_map(
-                    |subject| if let Subject::Held(url) = subject { Some(url) } else { None },
-                )
+                .filter_map(|subject| {
+                    if let Subject::Held(url, calls) = subject { Some((url, calls)) } else { None }
+                })
                 .collect(),
             layers: of_budgets()
-                .any(|subject| !matches!(subject, Subject::Held(_) | Subject::Allocations(_))),
+                .any(|subject| !matches!(subject, Subject::Held(..) | Subject::Allocations(_))),
         }
     }
 }

@@ -22,12 +22,6 @@ use crate::results::{self, Count, Results, Row};
 /// What a child may take longer than it was told.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// Calls held at once: as many as a server takes, less a few.
-const HELD: usize = 1000;
-
-/// Where the memory of calls is measured.
-pub(crate) const HELD_AT: &str = "1000 in flight, 1 KiB";
-
 /// Measures all that the options leave.
 pub(crate) async fn all(options: &Options) -> Result<Results> {
     let begin = Instant::now();
@@ -132,8 +126,8 @@ impl<'a> Run<'a> {
                 results.counts.push(Count { peer, place, allocations, bytes });
             }
         }
-        for &url in &plan.held {
-            let outcome = self.held(url).await;
+        for &(url, calls) in &plan.held {
+            let outcome = self.held(url, calls).await;
             let bytes = self.kept(&format!("held over {url}"), outcome);
             results.held.extend(bytes.map(|bytes| (url, bytes)));
         }
@@ -146,13 +140,13 @@ impl<'a> Run<'a> {
         results.allocator_nanos = self.kept("the allocator's own cost", outcome);
     }
 
-    async fn held(&self, url: &str) -> Result<f64> {
+    async fn held(&self, url: &str, calls: usize) -> Result<f64> {
         let url = match (url, &self.broker) {
             (BROKER, Some(broker)) => format!("{}/held", broker.url()),
             (BROKER, None) => return Err("there is no nats-server".into()),
             (url, _) => url.to_owned(),
         };
-        ask(&Task::Held { url, calls: HELD }).await
+        ask(&Task::Held { url, calls }).await
     }
 
     /// What the broker says of itself.
@@ -187,13 +181,14 @@ fn own(task: &Task) -> Result<Command> {
     Ok(command)
 }
 
-async fn ask<T: DeserializeOwned>(task: &Task) -> Result<T> {
+pub(crate) async fn ask<T: DeserializeOwned>(task: &Task) -> Result<T> {
     answer(own(task)?, GRACE).await
 }
 
 /// Runs a child and reads what it printed.
 async fn answer<T: DeserializeOwned>(mut command: Command, expected: Duration) -> Result<T> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    // What needs longer than that hangs.
     let Ok(output) = timeout(expected + GRACE, command.spawn()?.wait_with_output()).await else {
         return Err("it did not end in time".into());
     };

@@ -116,7 +116,7 @@ func drive(url string, server, broker, body, concurrency int, warmUp, span time.
 	var workers sync.WaitGroup
 	for worker := range counts {
 		workers.Add(1)
-		go func() {
+		go func(worker int) {
 			defer workers.Done()
 			sent := make([]byte, body)
 			for now := time.Now(); now.Before(end); {
@@ -132,7 +132,7 @@ func drive(url string, server, broker, body, concurrency int, warmUp, span time.
 				now = answered
 				counts[worker].calls.Add(1)
 			}
-		}()
+		}(worker)
 	}
 	sample := func() (at time.Time, calls, cpu, brokerCPU uint64) {
 		for worker := range counts {
