@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rr_benches::counting::{Counting, live_bytes};
+use rr_benches_peers::counting::{self, Counting, live_bytes};
 use rr_core::{
     Context, Error, Request, Requester, RequesterExt, Response, Router, Server, connect, serve,
 };
@@ -114,6 +114,7 @@ async fn leaves_nothing(url: &str, query: &str) {
 // One test, since the heap is the process's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_mixed_calls_leave_nothing_behind_on_any_transport() {
+    counting::start();
     leaves_nothing("memory://leak", "").await;
     leaves_nothing("http://127.0.0.1:0", "?idle_timeout=50ms").await;
     leaves_nothing("http://127.0.0.1:0?version=h2c", "&idle_timeout=50ms").await;

@@ -4,6 +4,8 @@ mod code;
 mod dependencies;
 mod sources;
 
+pub(crate) use dependencies::{Selection, selections};
+
 use crate::command::{Outcome, need};
 use crate::steps::Steps;
 use crate::workspace::packages;

@@ -103,6 +103,14 @@ pub(crate) fn interop(without: &Without) -> Outcome {
     outcome
 }
 
+/// Installs Go and nats.go, and builds the program that is measured beside ours.
+pub(crate) fn nats_bench() -> Outcome<PathBuf> {
+    let folder = folder()?;
+    peers::install_python(&folder)?;
+    go::install(&folder)?;
+    Ok(go::binary(&folder.join("go"), go::BENCH))
+}
+
 fn build(target: &Target, steps: &mut Steps) -> Option<Example> {
     let mut built = None;
     steps.run(&format!("build of {}", target.name), || {

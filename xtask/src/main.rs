@@ -6,17 +6,23 @@
 //! | `guard` | dependency counts and source rules | git |
 //! | `features` | every combination of rr-core's features | a Rust toolchain |
 //! | `interop` | foreign peers and the examples `ping_http` and `ping_nats` | curl, Python, Node, npm |
+//! | `bench` | ours beside its peers, and the gates | a nats-server; Python and Debian for nats.go |
+//! | `plots` | the README's plots from the committed results | |
+//! | `compile-cost` | crates and seconds of each set of features | a Rust toolchain |
 //! | `fetch nats` | a nats-server for `test` and `interop` | Python, or Debian |
 //!
 //! Each command prints the seconds of each of its steps and ends with a summary.
 
+mod bench;
 mod command;
+mod compile_cost;
 mod debian;
 mod features;
 mod guard;
 mod interop;
 mod nats_server;
 mod nats_tests;
+mod plots;
 mod steps;
 mod test;
 mod without;
@@ -40,6 +46,12 @@ usage: cargo xtask COMMAND
   interop [--without go] [--without nats]
       run foreign clients and servers against the examples ping_http and ping_nats
       (installs them into target/interop; needs curl, python3, node and npm)
+  bench [--quick] [--only PATTERN] [--json FILE] | scale
+      run ours beside its peers and judge the gates (builds all of them; compare --help)
+  plots
+      draw the plots of the README from benches/results
+  compile-cost
+      build rr-core with each set of features, and print crates and seconds
   fetch nats
       put a nats-server into target/nats-server";
 
@@ -79,6 +91,12 @@ fn command(arguments: &[&str]) -> Outcome<Run> {
             let without = without(options, &["go", "nats"])?;
             Box::new(move || interop::interop(&without))
         }
+        ["bench", options @ ..] => {
+            let options: Vec<String> = options.iter().map(ToString::to_string).collect();
+            Box::new(move || bench::bench(&options))
+        }
+        ["plots"] => Box::new(plots::plots),
+        ["compile-cost"] => Box::new(compile_cost::compile_cost),
         ["fetch", "nats"] => Box::new(|| nats_server::fetch().map(drop)),
         ["help" | "--help" | "-h"] => Box::new(|| {
             println!("{USAGE}");

@@ -18,14 +18,55 @@ const HTTP_CRATES_MAX: usize = 48 + 1;
 const NATS_CRATES_MAX: usize = 98;
 const EXAMPLES_CRATES_MAX: usize = 130;
 
+/// A package with some of its features, and how many crates it may take.
+pub(crate) struct Selection {
+    /// What cargo is told after `--package`.
+    pub(crate) arguments: &'static [&'static str],
+    pub(crate) most: usize,
+    names_transports: bool,
+}
+
+impl Selection {
+    pub(crate) fn name(&self) -> String {
+        self.arguments
+            .join(" ")
+            .replace("--no-default-features", "bare")
+            .replace("--features ", "+ ")
+    }
+
+    /// Its crates, itself included.
+    pub(crate) fn crates(&self) -> Outcome<BTreeSet<String>> {
+        crates("normal", self.arguments)
+    }
+}
+
+/// What applications build: rr-core and its features, and the contract of transports.
+pub(crate) fn selections() -> Vec<Selection> {
+    let bare: [&'static [&'static str]; 3] =
+        [&["rr-spi"], &["rr-core", "--no-default-features"], &["rr-core"]];
+    let http: [&'static [&'static str]; 2] = [
+        &["rr-core", "--no-default-features", "--features", "http"],
+        &["rr-core", "--features", "http"],
+    ];
+    let nats: [&'static [&'static str]; 2] = [
+        &["rr-core", "--no-default-features", "--features", "nats"],
+        &["rr-core", "--features", "nats"],
+    ];
+    let of = |arguments, most, names_transports| Selection { arguments, most, names_transports };
+    let bare = bare.into_iter().map(|arguments| of(arguments, BARE_CRATES_MAX, false));
+    let http = http.into_iter().map(|arguments| of(arguments, HTTP_CRATES_MAX, true));
+    let nats = nats.into_iter().map(|arguments| of(arguments, NATS_CRATES_MAX, true));
+    bare.chain(http).chain(nats).collect()
+}
+
 /// rr-spi, and rr-core without transport features, are small and name no transport.
 pub(super) fn without_transports() -> Outcome {
     let mut complaints = Vec::new();
-    for selection in [&["rr-spi"][..], &["rr-core", "--no-default-features"], &["rr-core"]] {
-        let crates = crates("normal", selection)?;
-        complaints.extend(over(selection, &crates, BARE_CRATES_MAX));
+    for selection in selections().iter().filter(|selection| !selection.names_transports) {
+        let crates = selection.crates()?;
+        complaints.extend(over(selection.arguments, &crates, selection.most));
         for name in crates.iter().filter(|name| is_transport_crate(name)) {
-            complaints.push(format!("`{}` depends on {name}", selection.join(" ")));
+            complaints.push(format!("`{}` depends on {name}", selection.arguments.join(" ")));
         }
     }
     all_good(&complaints)
@@ -34,13 +75,8 @@ pub(super) fn without_transports() -> Outcome {
 /// rr-core with a transport stays within the budget of that transport.
 pub(super) fn with_transports() -> Outcome {
     let mut complaints = Vec::new();
-    for (feature, most) in [("http", HTTP_CRATES_MAX), ("nats", NATS_CRATES_MAX)] {
-        for selection in [
-            &["rr-core", "--no-default-features", "--features", feature][..],
-            &["rr-core", "--features", feature],
-        ] {
-            complaints.extend(over(selection, &crates("normal", selection)?, most));
-        }
+    for selection in selections().iter().filter(|selection| selection.names_transports) {
+        complaints.extend(over(selection.arguments, &selection.crates()?, selection.most));
     }
     all_good(&complaints)
 }

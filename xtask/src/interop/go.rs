@@ -1,4 +1,4 @@
-//! Go: the four first programs that nobody wrote for us, over net/http and nats.go.
+//! Go: programs over net/http and nats.go.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,7 +18,11 @@ const LIBRARIES: [&str; 4] = [
     "golang-golang-x-crypto-dev",
 ];
 
-const PROGRAMS: [&str; 4] = ["http_server", "http_client", "nats_responder", "nats_requester"];
+/// The one that measures nats.go beside ours, in `cargo xtask bench`.
+pub(super) const BENCH: &str = "nats_bench";
+
+const PROGRAMS: [&str; 5] =
+    ["http_server", "http_client", "nats_responder", "nats_requester", BENCH];
 
 /// What is not checked when there is no Go.
 pub(super) const CHECKS: &str = "net/http client -> ping_http, ping_http -> net/http server, \
@@ -62,7 +66,8 @@ fn go(folder: &Path) -> Command {
     go
 }
 
-fn binary(folder: &Path, name: &str) -> PathBuf {
+/// Where a program is built; `folder` is Go's own.
+pub(super) fn binary(folder: &Path, name: &str) -> PathBuf {
     folder.join("programs").join(name)
 }
 

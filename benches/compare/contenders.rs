@@ -1,0 +1,33 @@
+//! Everything that runs beside each other.
+
+use rr_benches_peers::Family::{Http, Nats};
+use rr_benches_peers::{Peer, Result, Runs, foreign};
+
+use crate::{nats_go, ours};
+
+/// Every contender, ours first.
+pub(crate) fn all() -> Vec<Peer> {
+    let mut all = vec![
+        Peer::apart("rr-http h1", Http, |_| ours::serve("http://127.0.0.1:0"), ours::connect),
+        Peer::apart(
+            "rr-http h2",
+            Http,
+            |_| ours::serve("http://127.0.0.1:0?version=h2c"),
+            ours::connect,
+        ),
+        Peer::apart("rr-nats deadline", Nats, ours::serve_nats, ours::connect),
+        Peer::apart("rr-nats unbounded", Nats, ours::serve_nats, ours::connect_unbounded),
+        Peer::together("rr memory", ours::memory),
+        Peer::together("rr Local, empty stack", ours::local),
+        Peer::together("rr Local, recommended", ours::local_recommended),
+    ];
+    all.extend(foreign::all());
+    all.push(Peer { name: nats_go::NAME, family: Nats, runs: Runs::Elsewhere });
+    all
+}
+
+/// The one of this name.
+pub(crate) fn find(name: &str) -> Result<Peer> {
+    let peer = all().into_iter().find(|peer| peer.name == name);
+    peer.ok_or_else(|| format!("there is no peer `{name}`").into())
+}

@@ -1,0 +1,141 @@
+//! The pieces that need no IO, one by one.
+//!
+//! `cargo bench -p rr-benches --features micro`
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use bytes::Bytes;
+use criterion::{Criterion, criterion_group, criterion_main};
+use rr_core::wire::ErrorDocument;
+use rr_core::{
+    Code, Context, Delivery, Error, Headers, Reason, Request, Requester, RequesterExt as _,
+    Response, Retry, RetryBudget, Stack, Target, async_trait,
+};
+use tokio::runtime::{Builder, Runtime};
+
+fn headers(criterion: &mut Criterion) {
+    const NAMES: [&str; 6] = [
+        "content-type",
+        "traceparent",
+        "x-request-id",
+        "x-tenant",
+        "accept-language",
+        "user-agent",
+    ];
+    criterion.bench_function("headers/insert six", |bencher| {
+        bencher.iter(|| {
+            let mut headers = Headers::new();
+            for name in NAMES {
+                headers.insert(black_box(name), "value").expect("a valid header");
+            }
+            headers
+        });
+    });
+    let mut six = Headers::new();
+    for name in NAMES {
+        six.insert(name, "value").expect("a valid header");
+    }
+    criterion.bench_function("headers/get the last of six", |bencher| {
+        bencher.iter(|| black_box(&six).get(black_box("user-agent")));
+    });
+    criterion.bench_function("headers/receive six", |bencher| {
+        let value = Bytes::from_static(b"value");
+        bencher.iter(|| {
+            let mut headers = Headers::new();
+            for name in NAMES {
+                headers.receive(black_box(name), value.clone());
+            }
+            headers
+        });
+    });
+}
+
+fn targets(criterion: &mut Criterion) {
+    criterion.bench_function("target/parse", |bencher| {
+        bencher.iter(|| Target::parse(black_box("orders.v1.place")));
+    });
+    criterion.bench_function("target/static", |bencher| {
+        bencher.iter(|| Target::try_from(black_box("orders.v1.place")));
+    });
+}
+
+fn failure() -> Error {
+    let reason = Reason::parse("overloaded");
+    let message = "1024 requests are in flight";
+    Error::failure(Code::ResourceExhausted, Delivery::Rejected, reason, message)
+}
+
+fn error_document(criterion: &mut Criterion) {
+    let error = failure();
+    criterion.bench_function("error document/encode", |bencher| {
+        bencher.iter(|| ErrorDocument::encode(black_box(&error)));
+    });
+    let document = ErrorDocument::encode(&error);
+    criterion.bench_function("error document/decode", |bencher| {
+        bencher.iter(|| ErrorDocument::decode(black_box(&document)));
+    });
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().expect("a runtime starts")
+}
+
+fn race(criterion: &mut Criterion) {
+    let runtime = runtime();
+    let unbounded = Context::background().unbounded();
+    let bounded = Context::background().with_timeout(Duration::from_secs(3600));
+    let (cancellable, _handle) = bounded.child();
+    let contexts =
+        [("no deadline", &unbounded), ("a deadline", &bounded), ("a scope as well", &cancellable)];
+    for (name, ctx) in contexts {
+        criterion.bench_function(&format!("race/ready at once, {name}"), |bencher| {
+            bencher.iter(|| runtime.block_on(ctx.race(std::future::ready(black_box(7)))));
+        });
+        criterion.bench_function(&format!("race/pends once, {name}"), |bencher| {
+            bencher.iter(|| runtime.block_on(ctx.race(tokio::task::yield_now())));
+        });
+    }
+}
+
+/// Always says the same.
+struct Says(Result<Response, Error>);
+
+#[async_trait]
+impl Requester for Says {
+    async fn request(&self, _: &Context, _: Request) -> Result<Response, Error> {
+        self.0.clone()
+    }
+}
+
+/// The decision as a caller pays for it: what the layer adds to a call that it does not try again.
+fn retry(criterion: &mut Criterion) {
+    let runtime = runtime();
+    let ctx = Context::background().with_timeout(Duration::from_secs(3600));
+    let answered = || Says(Ok(Response::new("x")));
+    let failed = || Says(Err(Error::failure(Code::NotFound, Delivery::Processed, None, "no")));
+    let requesters: [(&str, Box<dyn Requester>); 4] = [
+        ("answered, bare", Box::new(answered())),
+        ("answered", Box::new(Stack::new(answered()).with(Retry::new()))),
+        ("failed for good, bare", Box::new(failed())),
+        ("failed for good", Box::new(Stack::new(failed()).with(Retry::new()))),
+    ];
+    for (name, requester) in requesters {
+        criterion.bench_function(&format!("retry/{name}"), |bencher| {
+            bencher.iter(|| {
+                let call = requester.call_raw(&ctx, "orders.v1.place", "x");
+                runtime.block_on(call.into_future())
+            });
+        });
+    }
+    let budget = RetryBudget::new();
+    criterion.bench_function("retry/budget, deposit and withdraw", |bencher| {
+        bencher.iter(|| {
+            budget.deposit();
+            budget.withdraw()
+        });
+    });
+}
+
+criterion_group!(pure, headers, targets, error_document, race, retry);
+criterion_main!(pure);

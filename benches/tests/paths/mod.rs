@@ -1,0 +1,76 @@
+//! What one call may allocate on each path, both sides together: one more fails, and one fewer
+//! belongs into the table.
+
+use std::future::Future;
+use std::time::Duration;
+
+use rr_benches_peers::counting::allocations;
+use rr_core::{Context, Error, Request, Requester, RequesterExt as _, Response, Router};
+
+/// Allocations of a call of 16 bytes, in a build with debug assertions.
+const BUDGETS: [(&str, f64); 10] = [
+    ("Local", 3.0),
+    ("Local, default deadline", 3.0),
+    ("Local, empty stack", 3.0),
+    ("Local, recommended", 4.0),
+    ("memory", 5.0),
+    ("memory, recommended", 6.0),
+    ("HTTP/1.1", 22.0),
+    // One of two calls, in turn, finds its connection's buffers empty.
+    ("HTTP/2", 25.5),
+    ("NATS, deadline", 20.0),
+    ("NATS, unbounded", 8.0),
+];
+
+/// What a figure may differ by: a table that grows once in many calls, but no allocation of every
+/// fourth call.
+const SLACK: f64 = 0.2;
+
+/// Calls that are not counted: pools fill, tables grow.
+const WARM_UP: u64 = 1_000;
+
+/// Calls of a batch. What grows once in many calls is in some batches and not in others.
+const BATCH: u64 = 500;
+
+const BATCHES: usize = 10;
+
+async fn echo(_: Context, request: Request) -> Result<Response, Error> {
+    Ok(Response::new(request.body))
+}
+
+/// What is served on every path.
+pub fn router() -> Router {
+    Router::new().route("bench.echo", echo)
+}
+
+/// A context whose deadline is the caller's own.
+pub fn bounded() -> Context {
+    Context::background().with_timeout(Duration::from_secs(600))
+}
+
+/// Counts a path and compares it with its budget; returns a complaint.
+pub async fn check(path: &str, client: &dyn Requester, ctx: &Context) -> Option<String> {
+    let budget = BUDGETS.iter().find(|(name, _)| *name == path).map(|(_, budget)| *budget);
+    let budget = budget.expect("every path has a budget");
+    let call = async || {
+        let answer = client.call_raw(ctx, "bench.echo", &[7_u8; 16][..]).await;
+        assert_eq!(answer.expect("the call is answered").body.len(), 16);
+    };
+    many(WARM_UP, &call).await;
+    let mut least = u64::MAX;
+    for _ in 0..BATCHES {
+        let before = allocations();
+        many(BATCH, &call).await;
+        least = least.min(allocations() - before);
+    }
+    let per_call = least as f64 / BATCH as f64;
+    let told = format!("{path}: {per_call:.2} allocations, {budget} in the budget");
+    println!("{told}");
+    ((per_call - budget).abs() > SLACK).then_some(told)
+}
+
+async fn many<F: Future<Output = ()>>(calls: u64, call: &impl Fn() -> F) {
+    for _ in 0..calls {
+        call().await;
+    }
+}

@@ -1,0 +1,27 @@
+//! `cargo xtask bench`: ours beside its peers, built first so that nothing compiles meanwhile.
+
+use crate::command::{Outcome, cargo, run};
+use crate::{interop, nats_server};
+
+const BUILD: [&str; 7] =
+    ["--release", "--package", "rr-benches", "--features", "peers", "--bin", "compare"];
+
+/// Names the program of nats.go for `compare`.
+const NATS_GO: &str = "RR_BENCH_NATS_GO";
+
+/// Runs the command `bench`; the options are those of `compare`.
+pub(crate) fn bench(options: &[String]) -> Outcome {
+    let server = nats_server::find_or_fetch()?;
+    let nats_go = interop::nats_bench();
+    run(cargo(&["build"]).args(BUILD))?;
+    let mut compare = cargo(&["run", "--quiet"]);
+    compare.args(BUILD).arg("--").args(options).env(nats_server::VARIABLE, server);
+    match nats_go {
+        Ok(program) => {
+            compare.env(NATS_GO, program);
+        }
+        // Its gate is then not met.
+        Err(complaint) => println!("NOT measured: nats.go\n{complaint}"),
+    }
+    run(&mut compare)
+}
