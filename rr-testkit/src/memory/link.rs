@@ -128,7 +128,7 @@ impl Wire {
     /// Returns the link for a call that is made now.
     pub(super) fn connected(&self) -> Result<Connected<'_>, Error> {
         let turn = self.turns.load(Ordering::SeqCst);
-        if turn.is_multiple_of(2) {
+        if turn % 2 == 0 {
             return Ok(Connected { wire: self, turn });
         }
         let (code, reason) = (Code::Unavailable, Reason::NOT_CONNECTED);
