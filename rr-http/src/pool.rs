@@ -14,7 +14,7 @@ use crate::endpoint::Endpoint;
 use crate::error::{connect_failed, connect_timed_out};
 use crate::socket::{Connector, Socket};
 
-pub(crate) use h1::{H1Lease, H1Pool};
+pub(crate) use h1::{H1Lease, H1Pool, Link};
 pub(crate) use h2::H2Pool;
 
 /// Makes connections to one endpoint, and counts those that are open.

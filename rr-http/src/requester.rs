@@ -21,7 +21,7 @@ use crate::config::{HttpConfig, HttpVersion};
 use crate::count::Count;
 use crate::endpoint::Endpoint;
 use crate::error::{handed_back, lost, of_h2, of_hyper};
-use crate::pool::{Dialer, H1Lease, H1Pool, H2Pool};
+use crate::pool::{Dialer, H1Lease, H1Pool, H2Pool, Link};
 use crate::socket::Connector;
 use crate::wire::{
     check_body, decode_error, decode_response, encode_path, encode_request, granted, set_timeout,
@@ -46,9 +46,9 @@ struct Inner {
     config: HttpConfig,
     limits: Limits,
     endpoint: Endpoint,
-    host: HeaderValue,
     dialer: Arc<Dialer>,
     pool: Pool,
+    /// Of HTTP/2; over HTTP/1 each connection remembers its own.
     uris: Mutex<HashMap<Target, Uri>>,
     in_flight: Count,
 }
@@ -151,14 +151,13 @@ impl HttpRequester {
         let _fits: Uri = base.try_into().map_err(|_| bad_host())?;
         let dialer = Arc::new(Dialer::new(endpoint.clone(), connector, config.connect_timeout));
         let pool = match config.version {
-            HttpVersion::H1 => Pool::H1(H1Pool::new(Arc::clone(&dialer), &config)),
+            HttpVersion::H1 => Pool::H1(H1Pool::new(Arc::clone(&dialer), host, &config)),
             HttpVersion::H2c => Pool::H2(H2Pool::new(Arc::clone(&dialer), &config)),
         };
         Ok(Self(Arc::new(Inner {
             limits: config.limits(),
             config,
             endpoint,
-            host,
             dialer,
             pool,
             uris: Mutex::default(),
@@ -225,7 +224,7 @@ impl Requester for HttpRequester {
         let inner = &*self.0;
         let attempt = Attempt::start(ctx, inner.config.timeout)?;
         inner.limits.check_outgoing(&request)?;
-        let _counted = inner.in_flight.one();
+        let _counted = inner.in_flight.one_here();
         match &inner.pool {
             Pool::H1(pool) => attempt.run(inner.call_h1(pool, &attempt, request)).await,
             Pool::H2(pool) => attempt.run(inner.call_h2(pool, &attempt, request)).await,
@@ -247,25 +246,27 @@ impl Inner {
         attempt: &Attempt,
         request: Request,
     ) -> Result<Response, Error> {
-        let uri = self.uri(&request.target)?;
-        let body = Whole::new(request.body.clone());
         let ctx = attempt.context();
-        let mut message = encode_request(ctx, &request, uri, Some(&self.host), body)?;
-        if turn_into_get(&mut message, &request, self.config.get_bytes_max) {
-            *message.body_mut() = Whole::empty();
-        } else if request.body.is_empty() {
-            // Hyper leaves it out, and there are servers that insist (RFC 9110 §8.6).
-            let zero = HeaderValue::from_static("0");
-            message.headers_mut().insert(header::CONTENT_LENGTH, zero);
-        }
+        let mut made = None;
         for round in 1..=ROUNDS {
             let mut lease = match round {
                 ROUNDS => pool.checkout_fresh().await?,
                 _ => pool.checkout().await?,
             };
+            let message = match made.take() {
+                Some(unwritten) => Ok(unwritten),
+                None => self.message_h1(ctx, &request, &mut lease.link),
+            };
+            let mut message = match message {
+                Ok(message) => message,
+                Err(error) => {
+                    pool.put_back(lease, None);
+                    return Err(error);
+                }
+            };
             set_timeout(message.headers_mut(), attempt.timeout_millis());
             attempt.sent();
-            match lease.sender.try_send_request(message).await {
+            match lease.link.sender.try_send_request(message).await {
                 Ok(reply) => {
                     let (parts, body) = reply.into_parts();
                     let exchange = Exchange { ctx, called: &request.headers, parts };
@@ -273,13 +274,40 @@ impl Inner {
                 }
                 Err(mut failed) => match failed.take_message() {
                     // Hyper hands a request back only when no byte of it was written.
-                    Some(unwritten) => message = unwritten,
+                    Some(unwritten) => made = Some(unwritten),
                     None => return Err(of_hyper(failed.into_error())),
                 },
             }
             attempt.unsent();
         }
         Err(handed_back())
+    }
+
+    /// Makes the head and the body of a request, for one connection.
+    fn message_h1(
+        &self,
+        ctx: &Context,
+        request: &Request,
+        link: &mut Link,
+    ) -> Result<http::Request<Whole<Bytes>>, Error> {
+        let uri = match &link.last {
+            Some((target, uri)) if *target == request.target => uri.clone(),
+            _ => {
+                let uri = self.make_uri(&request.target)?;
+                link.last = Some((request.target.clone(), uri.clone()));
+                uri
+            }
+        };
+        let body = Whole::new(request.body.clone());
+        let mut message = encode_request(ctx, request, uri, Some(&link.host), body)?;
+        if turn_into_get(&mut message, request, self.config.get_bytes_max) {
+            *message.body_mut() = Whole::empty();
+        } else if request.body.is_empty() {
+            // Hyper leaves it out, and there are servers that insist (RFC 9110 §8.6).
+            let zero = HeaderValue::from_static("0");
+            message.headers_mut().insert(header::CONTENT_LENGTH, zero);
+        }
+        Ok(message)
     }
 
     async fn finish_h1(
@@ -380,12 +408,22 @@ impl Inner {
         }
     }
 
-    /// Returns the URI of a target: a path for HTTP/1.1, absolute for HTTP/2.
+    /// Returns the URI of a target, which is remembered.
     fn uri(&self, target: &Target) -> Result<Uri, Error> {
         let known = |uris: &HashMap<Target, Uri>| uris.get(target).cloned();
         if let Some(uri) = known(&self.uris.lock().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(uri);
         }
+        let uri = self.make_uri(target)?;
+        let mut uris = self.uris.lock().unwrap_or_else(PoisonError::into_inner);
+        if uris.len() < URIS_MAX {
+            uris.insert(target.clone(), uri.clone());
+        }
+        Ok(uri)
+    }
+
+    /// Makes the URI of a target: a path for HTTP/1.1, absolute for HTTP/2.
+    fn make_uri(&self, target: &Target) -> Result<Uri, Error> {
         let path = encode_path(&self.endpoint.prefix, target);
         let text = match self.pool {
             Pool::H1(_) => path,
@@ -394,12 +432,7 @@ impl Inner {
                 format!("{scheme}://{authority}{path}")
             }
         };
-        let uri = Uri::try_from(text).map_err(|_| bad_host())?;
-        let mut uris = self.uris.lock().unwrap_or_else(PoisonError::into_inner);
-        if uris.len() < URIS_MAX {
-            uris.insert(target.clone(), uri.clone());
-        }
-        Ok(uri)
+        Uri::try_from(text).map_err(|_| bad_host())
     }
 
     /// Makes sure that there is a connection.
