@@ -200,8 +200,9 @@ impl Link {
         self.direct.put(message)
     }
 
-    /// Waits for room for a message, which leaves with those of other tasks. What was put there may have been sent; before that, it has not
-    /// and will not be.
+    /// Waits for room for a message, which leaves with those of other tasks.
+    ///
+    /// What was put there may have been sent; before that, it has not and will not be.
     pub(crate) async fn room(&self) -> Result<Room<'_>, Lost> {
         self.outgoing.room().await
     }
