@@ -18,7 +18,7 @@ use rr_nats::{NatsConfig, NatsServerConfig};
 use rr_spi::{Error, Routes, async_trait};
 use rr_testkit::NatsServer;
 use rr_testkit::conformance::{
-    Capabilities, Capability, Card, Case, Harness, Plan, Rig, StartOptions, cases, check_cards,
+    Capabilities, Capability, Card, Case, Harness, Lab, Plan, Rig, StartOptions, cases, check_cards,
 };
 
 use rig::{Running, Way};
@@ -105,9 +105,7 @@ mod cluster {
 #[tokio::test]
 async fn the_servers_count_shows_who_is_connected_and_what_is_subscribed() {
     for harness in [Nats::One, Nats::Proxied, Nats::Cluster] {
-        let mut routes = Routes::new();
-        routes.close_service("lab").unwrap();
-        let rig = harness.start(routes, StartOptions::default()).await.unwrap();
+        let rig = harness.start(Lab::new().routes(), StartOptions::default()).await.unwrap();
         let first = rig.live();
         assert_eq!(first.connections, Some(1), "{}", harness.name());
         assert!(first.subscriptions.unwrap() > 0, "{}", harness.name());
