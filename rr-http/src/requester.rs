@@ -247,14 +247,15 @@ impl Inner {
         request: Request,
     ) -> Result<Response, Error> {
         let ctx = attempt.context();
-        let mut made = None;
+        // In a box, since it hardly ever happens, and room for it would be kept in every call.
+        let mut came_back: Option<Box<http::Request<Whole<Bytes>>>> = None;
         for round in 1..=ROUNDS {
             let mut lease = match round {
                 ROUNDS => pool.checkout_fresh().await?,
                 _ => pool.checkout().await?,
             };
-            let message = match made.take() {
-                Some(unwritten) => Ok(unwritten),
+            let message = match came_back.take() {
+                Some(unwritten) => Ok(*unwritten),
                 None => self.message_h1(ctx, &request, &mut lease.link),
             };
             let mut message = match message {
@@ -274,7 +275,7 @@ impl Inner {
                 }
                 Err(mut failed) => match failed.take_message() {
                     // Hyper hands a request back only when no byte of it was written.
-                    Some(unwritten) => made = Some(unwritten),
+                    Some(unwritten) => came_back = Some(Box::new(unwritten)),
                     None => return Err(of_hyper(failed.into_error())),
                 },
             }
