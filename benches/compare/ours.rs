@@ -33,9 +33,10 @@ pub(crate) async fn serve(url: &str) -> Result<Served> {
     Ok(Served::new(server.url().to_owned(), server))
 }
 
-/// Over the broker at this URL.
+/// Over the broker at this URL, below a prefix of this process: the broker may not have noticed
+/// yet that the server before is gone.
 pub(crate) async fn serve_nats(url: String) -> Result<Served> {
-    serve(&format!("{url}/rr")).await
+    serve(&format!("{url}/rr{}", std::process::id())).await
 }
 
 /// A requester, and the context of each of its calls.

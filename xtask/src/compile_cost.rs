@@ -12,7 +12,9 @@ const FOLDER: &str = "target/compile-cost";
 /// Runs the command `compile-cost`.
 pub(crate) fn compile_cost() -> Outcome {
     println!("{:<34}{:>8}{:>8}{:>12}{:>12}", "", "crates", "at most", "debug s", "release s");
-    for selection in selections() {
+    // Without the default feature, which adds next to nothing.
+    let bare = |selection: &Selection| selection.arguments.contains(&"--no-default-features");
+    for selection in selections().into_iter().filter(bare) {
         let crates = selection.crates()?.len();
         let seconds = [build(&selection, false)?, build(&selection, true)?];
         let [debug, release] = seconds.map(|seconds| format!("{seconds:.1}"));

@@ -1,14 +1,22 @@
 //! async-nats by itself: `Client::request`, and a subscription that answers.
 
 use crate::Client;
-use async_nats::{HeaderMap, Subscriber};
+use async_nats::{HeaderMap, Subject, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 
 use super::{BoxFuture, Result, Served};
 
-/// What is asked and answered.
-pub(super) const SUBJECT: &str = "bench.echo";
+/// A subject of this process: the broker may not have noticed yet that the responder before is
+/// gone.
+pub(super) fn subject() -> String {
+    format!("bench{}.echo", std::process::id())
+}
+
+/// The broker's URL and the subject, for the requester.
+pub(super) fn address(broker: &str, subject: &str) -> String {
+    format!("{broker}#{subject}")
+}
 
 /// How a responder answers.
 #[derive(Clone, Copy, PartialEq)]
@@ -25,9 +33,13 @@ pub(super) fn serve(answer: Answer) -> impl Fn(String) -> BoxFuture<Result<Serve
     move |broker| {
         Box::pin(async move {
             let client = async_nats::connect(&broker).await?;
-            let subscriber = client.queue_subscribe(SUBJECT, "q".to_owned()).await?;
+            let subject = subject();
+            let subscriber = client.queue_subscribe(subject.clone(), "q".to_owned()).await?;
             client.flush().await?;
-            Ok(Served::new(broker, tokio::spawn(respond(client, subscriber, answer))))
+            Ok(Served::new(
+                address(&broker, &subject),
+                tokio::spawn(respond(client, subscriber, answer)),
+            ))
         })
     }
 }
@@ -58,26 +70,29 @@ fn header(value: &str) -> HeaderMap {
 #[derive(Clone)]
 pub(super) struct Nats {
     client: async_nats::Client,
+    subject: Subject,
     with_header: bool,
 }
 
 /// Its own default timeout of 10 s holds.
 pub(super) fn connect(answer: Answer) -> impl Fn(String) -> BoxFuture<Result<Nats>> {
-    move |broker| {
+    move |address| {
         Box::pin(async move {
+            let (broker, subject) = address.split_once('#').ok_or("no subject")?;
             let client = async_nats::connect(broker).await?;
-            Ok(Nats { client, with_header: answer == Answer::InLoopWithHeader })
+            let with_header = answer == Answer::InLoopWithHeader;
+            Ok(Nats { client, subject: subject.into(), with_header })
         })
     }
 }
 
 impl Client for Nats {
     async fn call(&self, body: Bytes) {
-        let sent = body.len();
+        let (sent, subject) = (body.len(), self.subject.clone());
         let answer = if self.with_header {
-            self.client.request_with_headers(SUBJECT, header("t=10000"), body).await
+            self.client.request_with_headers(subject, header("t=10000"), body).await
         } else {
-            self.client.request(SUBJECT, body).await
+            self.client.request(subject, body).await
         };
         assert_eq!(answer.expect("the call is answered").payload.len(), sent);
     }

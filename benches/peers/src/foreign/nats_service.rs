@@ -3,13 +3,14 @@
 use async_nats::service::ServiceExt as _;
 use futures_util::StreamExt as _;
 
-use super::nats::SUBJECT;
+use super::nats::{address, subject};
 use super::{Result, Served};
 
 pub(super) async fn serve(broker: String) -> Result<Served> {
     let client = async_nats::connect(&broker).await?;
+    let subject = subject();
     let service = client.service_builder().start("bench", "1.0.0").await?;
-    let mut endpoint = service.endpoint(SUBJECT).await?;
+    let mut endpoint = service.endpoint(&subject).await?;
     client.flush().await?;
     let answering = tokio::spawn(async move {
         // The service ends when it is dropped.
@@ -19,5 +20,5 @@ pub(super) async fn serve(broker: String) -> Result<Served> {
             let _ = request.respond(Ok(body)).await;
         }
     });
-    Ok(Served::new(broker, answering))
+    Ok(Served::new(address(&broker, &subject), answering))
 }

@@ -26,8 +26,6 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-const subject = "bench.go"
-
 // What a cell answers; the names are those of Driven in benches/src/drive.rs.
 type driven struct {
 	Calls       uint64  `json:"calls"`
@@ -45,22 +43,21 @@ type driven struct {
 func main() {
 	log.SetFlags(0)
 	url := os.Args[2]
-	server := 0
+	server, subject := 0, ""
 	switch os.Args[1] {
 	case "serve":
-		serve(url)
-		fmt.Println("serving")
+		fmt.Println(serve(url))
 		// Ends with its parent.
 		io.Copy(io.Discard, os.Stdin)
 		return
 	case "split":
-		server = start(url)
+		server, subject = start(url)
 	default:
-		serve(url)
+		subject = serve(url)
 	}
 	broker, body, concurrency := number(3), number(4), number(5)
 	warmUp, span := milliseconds(6), milliseconds(7)
-	json.NewEncoder(os.Stdout).Encode(drive(url, server, broker, body, concurrency, warmUp, span))
+	json.NewEncoder(os.Stdout).Encode(drive(url, subject, server, broker, body, concurrency, warmUp, span))
 }
 
 func number(at int) int {
@@ -79,8 +76,10 @@ func check(err error) {
 	}
 }
 
-// Answers each request in a goroutine, as a handler that may wait does.
-func serve(url string) {
+// Answers each request in a goroutine, as a handler that may wait does. The subject is of this
+// process: the broker may not have noticed yet that the responder before is gone.
+func serve(url string) (subject string) {
+	subject = fmt.Sprintf("bench%d.go", os.Getpid())
 	nc, err := nats.Connect(url)
 	check(err)
 	_, err = nc.QueueSubscribe(subject, "q", func(m *nats.Msg) {
@@ -88,22 +87,23 @@ func serve(url string) {
 	})
 	check(err)
 	check(nc.Flush())
+	return subject
 }
 
-// Starts the server as a process of its own, and returns its number.
-func start(url string) int {
+// Starts the server as a process of its own, and returns its number and its subject.
+func start(url string) (process int, subject string) {
 	command := exec.Command(os.Args[0], "serve", url)
 	_, err := command.StdinPipe()
 	check(err)
 	said, err := command.StdoutPipe()
 	check(err)
 	check(command.Start())
-	_, err = bufio.NewReader(said).ReadString('\n')
+	subject, err = bufio.NewReader(said).ReadString('\n')
 	check(err)
-	return command.Process.Pid
+	return command.Process.Pid, strings.TrimSpace(subject)
 }
 
-func drive(url string, server, broker, body, concurrency int, warmUp, span time.Duration) driven {
+func drive(url, subject string, server, broker, body, concurrency int, warmUp, span time.Duration) driven {
 	nc, err := nats.Connect(url)
 	check(err)
 	begin := time.Now().Add(warmUp)
