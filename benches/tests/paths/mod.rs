@@ -13,13 +13,13 @@ const BUDGETS: [(&str, f64); 10] = [
     ("Local, default deadline", 3.0),
     ("Local, empty stack", 3.0),
     ("Local, recommended", 4.0),
-    ("memory", 5.0),
-    ("memory, recommended", 6.0),
+    ("memory", 4.0),
+    ("memory, recommended", 5.0),
     ("HTTP/1.1", 22.0),
     // One of two calls, in turn, finds its connection's buffers empty.
-    ("HTTP/2", 25.5),
-    ("NATS, deadline", 20.0),
-    ("NATS, unbounded", 8.0),
+    ("HTTP/2", 25.2),
+    ("NATS, deadline", 17.0),
+    ("NATS, unbounded", 6.0),
 ];
 
 /// What a figure may differ by: a table that grows once in many calls, but no allocation of every
