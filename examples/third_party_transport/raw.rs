@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rr_spi::{
-    Bytes, CancelHandle, Context, Error, Limits, Request, Requester, Response, async_trait,
+    Bytes, CancelHandle, Code, Context, Error, Limits, Request, Requester, Response, async_trait,
     defaults,
 };
 use rr_testkit::conformance::{Raw, RawAnswer, RawGarbage, RawReply, RawRequest};
@@ -55,8 +55,7 @@ impl Raw for RawPeer {
                 bytes[1..5].copy_from_slice(&length.to_be_bytes());
                 bytes
             }
-            // A kind of garbage that a later suite has.
-            _ => Vec::new(),
+            other => return Err(unknown(&other)),
         };
         let mut stream = connect(&self.address.to_string()).await.map_err(failed)?;
         // A server that has heard enough need not read on.
@@ -100,6 +99,11 @@ async fn exchange(address: &str, message: &[u8]) -> io::Result<RawReply> {
         headers.push(header);
     }
     Ok(RawReply::read(headers, reply))
+}
+
+/// Says so when a later suite has a kind of garbage that is not written here.
+fn unknown(garbage: &RawGarbage) -> Error {
+    Error::new(Code::Unimplemented, format!("{garbage:?} is not known"))
 }
 
 fn bytes_of(answer: &RawAnswer) -> Vec<u8> {

@@ -7,6 +7,7 @@ use rr_spi::{
     Attempt, Cause, Context, Error, Intake, IntakeConfig, Request, Requester, Response, Routes,
     async_trait, defaults,
 };
+use tokio::task::coop::consume_budget;
 
 /// Calls routes in this process: the same rules, limits and defaults as on a wire, and no IO.
 ///
@@ -62,10 +63,16 @@ impl Requester for Local {
         // Declared after the handler so that it is dropped before it: a handler that is dropped
         // can see why.
         let handle = handle;
-        // Most handlers answer at once, and then the call need not be timed.
+        // Most handlers answer at once, and then no timer is needed. A loop of such calls must let
+        // others run now and then.
+        consume_budget().await;
         let entered = poll_fn(|cx| Poll::Ready(handling.as_mut().poll(cx))).await;
         let outcome = match entered {
-            Poll::Ready(outcome) => outcome,
+            Poll::Ready(outcome) => {
+                // It may have computed past the deadline.
+                attempt.check()?;
+                outcome
+            }
             // What the handler answers is no failure of the attempt.
             Poll::Pending => attempt.run(async { Ok(handling.as_mut().await) }).await?,
         };

@@ -107,7 +107,8 @@ pub async fn serve_with_stats(
 /// to its end the channel is closed: to send into it fails from then on. What is in it by then is
 /// served still, so that its calls are refused like all others, `Unavailable`, rejected,
 /// `draining`; for that moment as many streams as the channel holds may be open beyond
-/// `connections_max`. Only a server that is dropped, or ends with its grace, leaves any unanswered.
+/// `connections_max`. What is left unanswered is a stream whose request takes more than 100 ms to
+/// come then, and those of a server that is dropped or ends with its grace.
 ///
 /// # Errors
 ///

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rr_spi::{CancelHandle, Cause, Context};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split};
 
-/// Most bytes that are carried at once.
+/// Most bytes that are carried at once: as much as hyper and async-nats read by default.
 const CHUNK_BYTES: usize = 8 * 1024;
 
 /// One direction of a link.
@@ -53,7 +53,7 @@ struct Shared {
     open: AtomicUsize,
     /// The scope of what is open; replaced at each cut.
     scope: Mutex<(Context, CancelHandle)>,
-    /// How many bytes still pass in one direction before the link is cut.
+    /// How many bytes still pass in one direction before the link is cut; it stays at 0 until it is.
     fuse: Mutex<Option<(Direction, u64)>>,
 }
 
@@ -94,6 +94,11 @@ impl StreamLink {
 
     /// Cuts every open stream, at whatever byte it is.
     pub fn cut(&self) {
+        *lock(&self.0.fuse) = None;
+        self.end_streams();
+    }
+
+    fn end_streams(&self) {
         let cut = std::mem::replace(&mut *lock(&self.0.scope), Context::background().child());
         // Outside of the lock: it wakes whoever carries.
         cut.1.cancel_with(Cause::PeerGone);
@@ -147,13 +152,17 @@ impl StreamLink {
             Some((burning, left)) if *burning == direction => {
                 let passing = usize::try_from(*left).unwrap_or(usize::MAX).min(read);
                 *left -= passing as u64;
-                let is_over = *left == 0;
-                if is_over {
-                    *fuse = None;
-                }
-                (passing, is_over)
+                (passing, *left == 0)
             }
             _ => (read, false),
+        }
+    }
+
+    /// Cuts the link if its last byte has passed and nobody has cut or restored it since.
+    fn cut_if_burnt(&self, direction: Direction) {
+        let burnt = lock(&self.0.fuse).take_if(|fuse| *fuse == (direction, 0));
+        if burnt.is_some() {
+            self.end_streams();
         }
     }
 }
@@ -204,12 +213,16 @@ impl Span {
                 return to.shutdown().await;
             }
             let (passing, is_cut) = self.link.burn(direction, read);
-            to.write_all(&buffer[..passing]).await?;
-            to.flush().await?;
+            let written = async {
+                to.write_all(&buffer[..passing]).await?;
+                to.flush().await
+            };
+            let written = written.await;
             if is_cut {
-                self.link.cut();
+                self.link.cut_if_burnt(direction);
                 return Err(io::ErrorKind::ConnectionAborted.into());
             }
+            written?;
         }
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn measure(peer: &str, broker: &str, connections: usize) -> Result<Id
         }
         let before = before.ok_or("there are no connections")?;
         let after = [own, server].map(process::resident_bytes);
-        let each = |at: usize| (after[at] - before[at]) as f64 / connections as f64;
+        let each = |at: usize| (after[at] as f64 - before[at] as f64) / connections as f64;
         Ok(Idle { client: each(0), server: each(1) })
     })
 }

@@ -51,6 +51,16 @@ impl Attempt {
         }
     }
 
+    /// Looks whether the call is still on, for transports that did something outside of
+    /// [`Attempt::run`]: an answer that comes after the deadline is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Attempt::run`], when the context has ended.
+    pub fn check(&self) -> Result<(), Error> {
+        self.ctx.cause().map_or(Ok(()), |cause| Err(Error::of_ended(cause, self.delivery())))
+    }
+
     /// Returns the context of the attempt, its deadline included.
     #[must_use]
     pub fn context(&self) -> &Context {

@@ -27,6 +27,7 @@ pub(super) enum Malformed {
     Header,
     Deflate,
     Checksum,
+    Members,
 }
 
 impl fmt::Display for Malformed {
@@ -36,6 +37,7 @@ impl fmt::Display for Malformed {
             Self::Header => "it does not begin like gzip",
             Self::Deflate => "what is in it is not deflate",
             Self::Checksum => "its checksum or its length does not fit",
+            Self::Members => "it has more members than are taken",
         })
     }
 }
@@ -51,16 +53,30 @@ impl From<Malformed> for GzipError {
 /// How much longer than what came the first buffer is: what JSON usually shrinks by.
 const GROWTH: usize = 4;
 
+/// Most bytes that are made room for before any has been decompressed.
+const FIRST_BYTES_MAX: usize = 64 * 1024;
+
+/// Most members of a body: each costs some 10 KiB of state to begin with, however short it is. Tools
+/// that write blocks of 64 KiB need 16 for the longest body by default.
+const MEMBERS_MAX: usize = 64;
+
 /// Decompresses a body, of one or several members, into at most `max` bytes. An empty one is
 /// empty: it was never compressed.
 pub(super) fn decompress(body: &Bytes, max: usize) -> Result<Bytes, GzipError> {
     let mut rest = &body[..];
     let mut out = Out { bytes: Vec::new(), written: 0, max };
-    out.grow(rest.len().saturating_mul(GROWTH));
+    out.grow(rest.len().saturating_mul(GROWTH).min(FIRST_BYTES_MAX));
+    let mut state = Box::<DecompressorOxide>::default();
+    let mut members = 0;
     while !rest.is_empty() {
+        members += 1;
+        if members > MEMBERS_MAX {
+            return Err(Malformed::Members.into());
+        }
         let begin = out.written;
         rest = skip_header(rest)?;
-        rest = out.inflate(rest)?;
+        state.init();
+        rest = out.inflate(&mut state, rest)?;
         let (sums, next) = rest.split_first_chunk::<8>().ok_or(Malformed::Cut)?;
         let member = &out.bytes[begin..out.written];
         let [a, b, c, d, length @ ..] = *sums;
@@ -73,6 +89,10 @@ pub(super) fn decompress(body: &Bytes, max: usize) -> Result<Bytes, GzipError> {
         rest = next;
     }
     out.bytes.truncate(out.written);
+    if out.bytes.capacity() / 2 > out.written {
+        // The handler may keep it for long.
+        out.bytes.shrink_to_fit();
+    }
     Ok(out.bytes.into())
 }
 
@@ -91,13 +111,16 @@ impl Out {
     }
 
     /// Decompresses one member; returns what comes after it.
-    fn inflate<'a>(&mut self, mut from: &'a [u8]) -> Result<&'a [u8], GzipError> {
+    fn inflate<'a>(
+        &mut self,
+        state: &mut DecompressorOxide,
+        mut from: &'a [u8],
+    ) -> Result<&'a [u8], GzipError> {
         let begin = self.written;
-        let mut state = Box::<DecompressorOxide>::default();
         loop {
             // A member refers back to nothing that is not its own.
             let (own, at) = (&mut self.bytes[begin..], self.written - begin);
-            let (status, read, written) = inflate(&mut state, from, own, at, WHOLE);
+            let (status, read, written) = inflate(state, from, own, at, WHOLE);
             from = &from[read..];
             self.written += written;
             if self.written > self.max {
@@ -186,6 +209,9 @@ mod tests {
         let twice = [&body[..], &body].concat().into();
         assert_eq!(decompress(&twice, 2000).unwrap().len(), 2000);
         assert!(matches!(decompress(&twice, 1999), Err(GzipError::TooLarge)));
+        let members = |count| vec![compress(b"a"); count].concat();
+        assert_eq!(decompress(&members(MEMBERS_MAX).into(), 100).unwrap().len(), MEMBERS_MAX);
+        assert_eq!(malformed(&members(MEMBERS_MAX + 1)), Some(Malformed::Members));
         assert_eq!(decompress(&Bytes::new(), 0).unwrap(), "");
         assert_eq!(decompress(&compress(b""), 0).unwrap(), "");
     }

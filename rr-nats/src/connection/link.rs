@@ -72,7 +72,8 @@ impl Link {
         let probes = AtomicU64::new(0);
         let signals = Arc::clone(signals);
         let (outgoing, outlet) = Outgoing::new(queued_max(&setup.config));
-        tokio::spawn(outlet.run(client.clone(), signals.alive.clone()));
+        // It ends with the connection, or soon after the link was let go of.
+        tokio::spawn(outlet.run(client.clone(), signals.alive.clone(), FLUSH_MAX));
         let direct = Direct::new(client.clone());
         let link = Self { client, direct, outgoing, signals, probes };
         let inbox = link.subscribe(format!("{}.*", link.signals.inbox), None).await?;

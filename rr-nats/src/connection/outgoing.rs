@@ -4,12 +4,12 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::{Mutex, PoisonError};
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use async_nats::Client;
-use async_nats::client::traits::Publisher as _;
 use async_nats::message::OutboundMessage;
 use futures_sink::Sink as _;
-use rr_spi::Context;
+use rr_spi::{Cause, Context};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::coop::unconstrained;
 
@@ -84,22 +84,23 @@ impl Room<'_> {
 }
 
 impl Outlet {
-    /// Hands over what comes, as long as the connection lives, and then what has come by then:
-    /// when it was not lost but let go of, that still leaves.
-    pub(super) async fn run(mut self, client: Client, alive: Context) {
-        let _ = alive.race(self.pass_on(&client)).await;
+    /// Hands over what comes, as long as the connection lives.
+    ///
+    /// When it is lost, what waits is dropped: its callers have been told, and nothing may leave
+    /// late. When it was let go of, what was put here still leaves, within `linger`.
+    pub(super) async fn run(mut self, client: Client, alive: Context, linger: Duration) {
+        let mut client = client;
+        let ended = alive.race(self.pass_on(&mut client)).await;
         self.items.close();
-        while let Some(item) = self.next().await {
-            if let Item::Message(message) = item {
-                let mut publish = pin!(unconstrained(client.publish_message(message)));
-                let _ = poll_fn(|cx| Poll::Ready(publish.as_mut().poll(cx))).await;
-            }
+        if ended != Err(Cause::PeerGone) {
+            let limit = Context::background().with_timeout(linger);
+            let _ = limit.race(self.hand_over(&mut client)).await;
         }
     }
 
-    async fn pass_on(&mut self, client: &Client) {
+    async fn pass_on(&mut self, client: &mut Client) {
         loop {
-            self.first = self.next().await;
+            self.first = self.items.recv().await;
             if self.first.is_none() {
                 return;
             }
@@ -107,20 +108,24 @@ impl Outlet {
                 // Whoever is ready to run puts its message here meanwhile.
                 step_back().await;
             }
-            while let Some(item) = self.first.take().or_else(|| self.items.try_recv().ok()) {
-                match item {
-                    // It fails when the connection is lost, which all hear of who wait for it.
-                    Item::Message(message) => drop(client.publish_message(message).await),
-                    Item::Mark(passed) => drop(passed.send(())),
-                }
-            }
+            self.hand_over(client).await;
         }
     }
 
-    async fn next(&mut self) -> Option<Item> {
-        match self.first.take() {
-            Some(first) => Some(first),
-            None => self.items.recv().await,
+    /// Hands over what is there. A message is kept until there is a place for it, so that dropping
+    /// this loses none.
+    async fn hand_over(&mut self, client: &mut Client) {
+        while let Some(item) = self.first.take().or_else(|| self.items.try_recv().ok()) {
+            if let Item::Mark(passed) = item {
+                let _ = passed.send(());
+                continue;
+            }
+            self.first = Some(item);
+            let place = poll_fn(|cx| Pin::new(&mut *client).poll_ready(cx)).await;
+            if let (Ok(()), Some(Item::Message(message))) = (place, self.first.take()) {
+                // It fails when the connection is lost, which all hear of who wait for it.
+                let _ = Pin::new(&mut *client).start_send(message);
+            }
         }
     }
 }

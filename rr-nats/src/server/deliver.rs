@@ -38,6 +38,8 @@ pub(super) async fn deliver(
                 return room.put(reply);
             }
             if !link.is_lost() {
+                // The server has ended: what goes at once still goes, by either way.
+                drop(link.put_now(reply));
                 return;
             }
         }

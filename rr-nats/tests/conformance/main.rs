@@ -113,7 +113,10 @@ async fn the_servers_count_shows_who_is_connected_and_what_is_subscribed() {
         assert_eq!(rig.live().connections, Some(2), "{}", harness.name());
         drop(other);
         rig.stop(Duration::ZERO).await;
-        while rig.live() != first.with_connections(1).with_subscriptions(0) {
+        let expected = first.with_connections(1).with_subscriptions(0);
+        let until = tokio::time::Instant::now() + Duration::from_secs(30);
+        while rig.live() != expected {
+            assert!(tokio::time::Instant::now() < until, "{:?}", rig.live());
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }

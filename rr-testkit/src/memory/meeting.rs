@@ -92,7 +92,10 @@ impl Meeting {
                 .with_hint("await the other server's shutdown first, or use another name"));
         }
         let token = Arc::new(());
-        *server = Some(Occupant { intake, token: Arc::clone(&token) });
+        let before = server.replace(Occupant { intake, token: Arc::clone(&token) });
+        drop(server);
+        // Outside of the lock: it may be the last that holds the handlers.
+        drop(before);
         self.announce();
         Ok(Place { meeting: Arc::clone(self), token })
     }
@@ -116,8 +119,10 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut server = self.meeting.occupied();
         // A successor may have come once nothing was in flight here any more.
-        if server.as_ref().is_some_and(|occupant| Arc::ptr_eq(&occupant.token, &self.token)) {
-            *server = None;
-        }
+        let is_own = |occupant: &mut Occupant| Arc::ptr_eq(&occupant.token, &self.token);
+        let own = server.take_if(is_own);
+        drop(server);
+        // Outside of the lock: it may be the last that holds the handlers.
+        drop(own);
     }
 }

@@ -10,6 +10,7 @@ use rr_spi::{
     Response, async_trait, defaults,
 };
 use serde::Deserialize;
+use tokio::task::coop::consume_budget;
 
 use super::handling::{Entered, Outcome, enter};
 use super::link::{Connected, lost};
@@ -53,7 +54,9 @@ impl MemoryConfig {
 ///
 /// The handler is entered on the caller's stack, and goes on in a task of its own on the caller's
 /// runtime as soon as it waits for anything: dropping the call tells it to stop, as it would behind
-/// a network, and does not stop it by itself. While it computes without waiting, so does the call.
+/// a network, and does not stop it by itself. While it computes without waiting, so does the call;
+/// and until it first waits, it sees the caller's task-locals and current span, which it sees over no
+/// network: what it needs belongs in its [`Context`].
 #[derive(Clone, Debug)]
 pub struct MemoryRequester {
     meeting: Arc<Meeting>,
@@ -136,11 +139,21 @@ async fn exchange(
     intake: Intake,
     request: Request,
 ) -> Result<Outcome, Error> {
+    // A loop of calls that are all answered at once must let others run now and then.
+    consume_budget().await;
     // Kept on this side: dropping the call drops it, which tells the handler.
     let (ctx, handle) = intake.context(attempt.inbound());
     attempt.sent();
     let outcome = match enter(intake, ctx, request).await {
-        Entered::Answered(outcome) => outcome,
+        Entered::Answered(outcome) => {
+            // It may have computed past the deadline, or the link was cut from another thread.
+            attempt.check()?;
+            if link.is_cut() {
+                handle.cancel_with(Cause::PeerGone);
+                return Err(lost("the link was cut"));
+            }
+            outcome
+        }
         Entered::Waiting(answer) => match attempt.run(link.race(answer)).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => return Err(lost("the runtime that the handler ran on ended")),

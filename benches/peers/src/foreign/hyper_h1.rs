@@ -8,9 +8,11 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::{HOST, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::{Method, Uri};
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{Result, Served};
@@ -30,7 +32,8 @@ pub(super) async fn serve() -> Result<Served> {
         while let Ok((stream, _)) = listener.accept().await {
             let _ = stream.set_nodelay(true);
             let mut builder = http1::Builder::new();
-            builder.timer(TokioTimer::new());
+            // Its timer for each head is off, as ours is.
+            builder.header_read_timeout(None);
             tokio::spawn(builder.serve_connection(TokioIo::new(stream), service_fn(echo)));
         }
     });
@@ -41,11 +44,14 @@ pub(super) async fn serve() -> Result<Served> {
 #[derive(Clone)]
 struct Pool {
     address: SocketAddr,
+    uri: Uri,
+    host: HeaderValue,
     idle: Arc<Mutex<Vec<SendRequest<Full<Bytes>>>>>,
 }
 
 pub(super) async fn connect(address: String) -> Result<impl Client> {
-    Ok(Pool { address: address.parse()?, idle: Arc::default() })
+    let (uri, host) = (Uri::from_static("/bench/echo"), HeaderValue::from_static("bench"));
+    Ok(Pool { address: address.parse()?, uri, host, idle: Arc::default() })
 }
 
 impl Pool {
@@ -74,10 +80,10 @@ impl Client for Pool {
         };
         sender.ready().await.expect("an idle connection stays");
         let sent = body.len();
-        let request = hyper::Request::post("/bench/echo")
-            .header("host", "bench")
-            .body(Full::new(body))
-            .expect("a valid request");
+        let mut request = hyper::Request::new(Full::new(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.uri.clone();
+        request.headers_mut().insert(HOST, self.host.clone());
         let answer = sender.send_request(request).await.expect("the call is answered");
         let received = answer.into_body().collect().await.expect("the body arrives").to_bytes();
         assert_eq!(received.len(), sent);

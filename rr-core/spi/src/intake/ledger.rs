@@ -129,8 +129,8 @@ impl Ledger {
     }
 }
 
-/// A request in flight; dropping it takes it off the ledger. Borrowed: at many calls a second one
-/// more shared counter costs as much as all that is done under it.
+/// A request in flight; dropping it takes it off the ledger. It borrows the ledger, since counting one
+/// more owner of it would cost as much as the admission itself where many calls go at a time.
 pub(super) struct Place<'a>(&'a Ledger);
 
 impl<'a> Place<'a> {

@@ -113,7 +113,7 @@ pub(crate) async fn responder_calls_back_no_deadlock(stage: &Stage) {
     let scene = stage.open().await;
     let ctx = Context::background().with_timeout(PATIENCE);
     // Each takes three places at its last hop, and none goes on before all have the first.
-    let many = (stage.capabilities().parallel_max / 3).min(50);
+    let many = (stage.capabilities().parallel_max / 3).clamp(1, 50);
     let step = stage.units(2);
     let asks: Vec<Ask> =
         (0..many).map(|at| scene.ask().sleep(step).onward(2).body(format!("from {at}"))).collect();

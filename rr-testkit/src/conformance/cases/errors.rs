@@ -1,7 +1,6 @@
 //! An error reaches the caller as the handler made it, and nothing more of the handler's does.
 
 use rr_spi::{AppError, Bytes, Code, Context, Delivery, Error, Origin, Reason, RetryHint};
-
 use tokio::time::sleep;
 
 use super::{MAY_HAVE_RUN, assert_error, error_of, own, shown};
@@ -139,12 +138,16 @@ pub(crate) async fn garbage_harms_nobody(stage: &Stage) {
     let newcomer = scene.rig.connect_again().await.expect("a client beside them");
     let answer = scene.call_by(&*newcomer, &Context::background(), &scene.ask()).await;
     assert!(answer.is_ok(), "{answer:?}");
+    // What never came whole does not become a request by its peer's going away.
+    let total = scene.lab.total();
     drop((newcomer, peers));
     scene.lab.open_gate("held");
     let answer = holding.await.expect("the task ends").expect("an answer");
     assert_eq!(answer.body, "held");
     scene.idle().await;
     scene.alive(|live| live.connections.unwrap_or(0) <= connections.unwrap_or(0)).await;
+    sleep(stage.units(1)).await;
+    assert_eq!(scene.lab.total(), total, "it ran once its peer had gone");
 }
 
 pub(crate) async fn app_error_round_trips(stage: &Stage) {

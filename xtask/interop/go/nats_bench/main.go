@@ -90,14 +90,19 @@ func serve(url string) (subject string) {
 	return subject
 }
 
+// What belongs to processes that were started: a pipe that nobody refers to any more is closed by
+// the garbage collector, which would end them.
+var started []any
+
 // Starts the server as a process of its own, and returns its number and its subject.
 func start(url string) (process int, subject string) {
 	command := exec.Command(os.Args[0], "serve", url)
-	_, err := command.StdinPipe()
+	lifeline, err := command.StdinPipe()
 	check(err)
 	said, err := command.StdoutPipe()
 	check(err)
 	check(command.Start())
+	started = append(started, command, lifeline)
 	subject, err = bufio.NewReader(said).ReadString('\n')
 	check(err)
 	return command.Process.Pid, strings.TrimSpace(subject)
