@@ -261,6 +261,13 @@ async fn a_node_that_stops_answering_does_not_hold_its_responder() {
     nodes[0].resume().unwrap();
 }
 
+/// Waits until so many calls have been handed over.
+async fn in_flight(client: &rr_nats::NatsRequester, calls: usize) {
+    while client.stats().in_flight < calls {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn time_runs_for_requests_that_wait_behind_others() {
     let nats = nats().await;
@@ -288,6 +295,7 @@ async fn time_runs_for_requests_that_wait_behind_others() {
     entered.reaches(1).await;
     // Both reach the subscription while the first one keeps its loop busy.
     start("2", within(30_000));
+    within(5000).race(in_flight(&client, 2)).await.unwrap();
     client.ready(&within(5000)).await.unwrap();
     let asked = client.clone();
     let time = within(500);

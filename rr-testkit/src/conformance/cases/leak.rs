@@ -8,9 +8,9 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::error_of;
+use crate::conformance::Live;
 use crate::conformance::lab::pattern;
 use crate::conformance::stage::{Scene, Stage};
-use crate::conformance::{Live, Timing};
 
 /// Calls in all, and callers that make them at the same time.
 const CALLS: usize = 10_000;
@@ -95,10 +95,8 @@ async fn at_rest_after(stage: &Stage, scene: &Arc<Scene>, calls: usize) -> (Live
 
 pub(crate) async fn _10k_mixed_calls_flat(stage: &Stage) {
     let scene = stage.open().await;
-    // On the real clock each call costs real work, in a debug build too.
-    let calls = if stage.timing() == Timing::Virtual { CALLS } else { CALLS / 2 };
-    let (before, tasks_before) = at_rest_after(stage, &scene, calls / 5).await;
-    let (after, _) = at_rest_after(stage, &scene, calls - calls / 5).await;
+    let (before, tasks_before) = at_rest_after(stage, &scene, CALLS / 5).await;
+    let (after, _) = at_rest_after(stage, &scene, CALLS - CALLS / 5).await;
     for (before, after, slack) in [
         (before.connections, after.connections, CALLERS),
         (before.subscriptions, after.subscriptions, 0),
