@@ -90,10 +90,14 @@ func serve(url string) (subject string) {
 	return subject
 }
 
+// The server ends with its standard input, and a pipe that nothing refers to is closed.
+var serverInput io.Closer
+
 // Starts the server as a process of its own, and returns its number and its subject.
 func start(url string) (process int, subject string) {
 	command := exec.Command(os.Args[0], "serve", url)
-	_, err := command.StdinPipe()
+	var err error
+	serverInput, err = command.StdinPipe()
 	check(err)
 	said, err := command.StdoutPipe()
 	check(err)
