@@ -196,7 +196,8 @@ struct Differences {
 impl Differences {
     fn add(&mut self, round: usize, less: &Spent, more: &Spent, steps: f64) {
         if round == 0 {
-            self.allocations = (more.allocations - less.allocations) / steps;
+            // A thousandth less than none is none.
+            self.allocations = ((more.allocations - less.allocations) / steps).max(0.0);
         } else {
             self.nanos.push((more.nanos - less.nanos) / steps);
         }

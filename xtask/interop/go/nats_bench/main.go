@@ -90,19 +90,18 @@ func serve(url string) (subject string) {
 	return subject
 }
 
-// What belongs to processes that were started: a pipe that nobody refers to any more is closed by
-// the garbage collector, which would end them.
-var started []any
+// The server ends with its standard input, and a pipe that nothing refers to is closed.
+var serverInput io.Closer
 
 // Starts the server as a process of its own, and returns its number and its subject.
 func start(url string) (process int, subject string) {
 	command := exec.Command(os.Args[0], "serve", url)
-	lifeline, err := command.StdinPipe()
+	var err error
+	serverInput, err = command.StdinPipe()
 	check(err)
 	said, err := command.StdoutPipe()
 	check(err)
 	check(command.Start())
-	started = append(started, command, lifeline)
 	subject, err = bufio.NewReader(said).ReadString('\n')
 	check(err)
 	return command.Process.Pid, strings.TrimSpace(subject)
