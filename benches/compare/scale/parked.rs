@@ -38,7 +38,7 @@ pub(super) fn measure(url: &str, calls: usize) -> Result<Parked> {
         let own = std::process::id();
         let before = process::resident_bytes(own);
         let (_waiting, heap) = hold(&server, &client, calls).await?;
-        let resident = (process::resident_bytes(own) - before) as f64 / calls as f64;
+        let resident = (process::resident_bytes(own) - before) as f64 / calls.max(1) as f64;
         let load = Load {
             body_bytes: 16,
             concurrency: CONCURRENCY,
