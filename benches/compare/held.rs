@@ -14,6 +14,9 @@ use crate::ours::router_with_hang;
 /// Bytes of a body.
 const BODY_BYTES: usize = 1024;
 
+/// Calls that start at once.
+const BATCH: usize = 1000;
+
 /// Longer than anything here takes: what waits must not time out.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -41,21 +44,30 @@ pub(crate) async fn hold(
     let body = Bytes::from(vec![7; BODY_BYTES]);
     let mut waiting = Vec::with_capacity(calls);
     let before = counting::live_bytes();
-    for _ in 0..calls {
-        let (client, body) = (client.clone(), body.clone());
-        waiting.push(tokio::spawn(async move {
-            let ctx = Context::background().with_timeout(TIMEOUT);
-            client.call_raw(&ctx, "bench.hang", body).await
-        }));
-    }
-    while server.in_flight() < calls {
-        if let Some(ended) = waiting.iter().position(JoinHandle::is_finished) {
-            let outcome = waiting.swap_remove(ended).await?;
-            return Err(format!("one of {calls} calls did not wait: {outcome:?}").into());
+    while waiting.len() < calls {
+        // Servers bound what waits to be looked at.
+        for _ in 0..BATCH.min(calls - waiting.len()) {
+            let (client, body) = (client.clone(), body.clone());
+            waiting.push(tokio::spawn(async move {
+                let ctx = Context::background().with_timeout(TIMEOUT);
+                client.call_raw(&ctx, "bench.hang", body).await
+            }));
         }
-        sleep(Duration::from_millis(2)).await;
+        all_wait(server, &mut waiting).await?;
     }
     let held = (counting::live_bytes() - before) as f64 / calls.max(1) as f64;
     counting::stop();
     Ok((waiting, held))
+}
+
+/// Waits until the handler of each call has been entered.
+async fn all_wait(server: &Server, waiting: &mut Vec<Waiting>) -> Result<()> {
+    while server.in_flight() < waiting.len() {
+        if let Some(ended) = waiting.iter().position(JoinHandle::is_finished) {
+            let outcome = waiting.swap_remove(ended).await?;
+            return Err(format!("a call did not wait: {outcome:?}").into());
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+    Ok(())
 }

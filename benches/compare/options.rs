@@ -57,7 +57,7 @@ impl Options {
     pub(crate) fn gate_span(&self) -> Duration {
         match self.extent {
             Extent::Quick => Duration::from_millis(110),
-            Extent::Full => Duration::from_millis(400),
+            Extent::Full => Duration::from_millis(300),
         }
     }
 

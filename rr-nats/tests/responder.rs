@@ -262,7 +262,7 @@ async fn a_node_that_stops_answering_does_not_hold_its_responder() {
 }
 
 /// Waits until so many calls have been handed over.
-async fn in_flight(client: &rr_nats::NatsRequester, calls: usize) {
+async fn in_flight(client: &NatsRequester, calls: usize) {
     while client.stats().in_flight < calls {
         tokio::task::yield_now().await;
     }
