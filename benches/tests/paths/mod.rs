@@ -11,18 +11,19 @@ use rr_core::{Context, Error, Request, Requester, RequesterExt as _, Response, R
 ///
 /// NATS with a deadline is over what is aimed at, 14: so many are the client library's own for a
 /// message with headers and three subjects.
-const BUDGETS: [(&str, f64); 10] = [
-    ("Local", 3.0),
-    ("Local, default deadline", 3.0),
-    ("Local, empty stack", 3.0),
-    ("Local, recommended", 4.0),
-    ("memory", 4.0),
-    ("memory, recommended", 5.0),
-    ("HTTP/1.1", 22.0),
-    // One of two calls, in turn, finds its connection's buffers empty.
-    ("HTTP/2", 25.2),
-    ("NATS, deadline", 17.0),
-    ("NATS, unbounded", 6.0),
+const BUDGETS: [(&str, f64, f64); 10] = [
+    ("Local", 3.0, SLACK),
+    ("Local, default deadline", 3.0, SLACK),
+    ("Local, empty stack", 3.0, SLACK),
+    ("Local, recommended", 4.0, SLACK),
+    ("memory", 4.0, SLACK),
+    ("memory, recommended", 5.0, SLACK),
+    ("HTTP/1.1", 22.0, SLACK),
+    // About every other call finds its connection's buffers empty: 25.2 on a machine of its own, 25.6
+    // on a busy one. One allocation more or fewer is still outside.
+    ("HTTP/2", 25.4, 0.4),
+    ("NATS, deadline", 17.0, SLACK),
+    ("NATS, unbounded", 6.0, SLACK),
 ];
 
 /// What a figure may differ by: a table that grows once in many calls, but no allocation of every
@@ -53,8 +54,8 @@ pub fn bounded() -> Context {
 
 /// Counts a path and compares it with its budget; returns a complaint.
 pub async fn check(path: &str, client: &dyn Requester, ctx: &Context) -> Option<String> {
-    let budget = BUDGETS.iter().find(|(name, _)| *name == path).map(|(_, budget)| *budget);
-    let budget = budget.expect("every path has a budget");
+    let budget = BUDGETS.iter().find(|(name, ..)| *name == path);
+    let (_, budget, slack) = *budget.expect("every path has a budget");
     let call = async || {
         let answer = client.call_raw(ctx, "bench.echo", &[7_u8; 16][..]).await;
         assert_eq!(answer.expect("the call is answered").body.len(), 16);
@@ -69,7 +70,7 @@ pub async fn check(path: &str, client: &dyn Requester, ctx: &Context) -> Option<
     let per_call = least as f64 / BATCH as f64;
     let told = format!("{path}: {per_call:.2} allocations, {budget} in the budget");
     println!("{told}");
-    ((per_call - budget).abs() > SLACK).then_some(told)
+    ((per_call - budget).abs() > slack).then_some(told)
 }
 
 async fn many<F: Future<Output = ()>>(calls: u64, call: &impl Fn() -> F) {
