@@ -57,15 +57,15 @@ impl Requester for Local {
     async fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
         let attempt = Attempt::start(ctx, defaults::CLIENT_TIMEOUT)?;
         self.intake.config().limits.check_outgoing(&request)?;
+        // A loop of calls that are all answered at once must let others run now and then.
+        consume_budget().await;
         let (inner, handle) = self.intake.context(attempt.inbound());
         attempt.sent();
         let mut handling = std::pin::pin!(self.intake.handle(&inner, request));
         // Declared after the handler so that it is dropped before it: a handler that is dropped
         // can see why.
         let handle = handle;
-        // Most handlers answer at once, and then no timer is needed. A loop of such calls must let
-        // others run now and then.
-        consume_budget().await;
+        // Most handlers answer at once, and then no timer is needed.
         let entered = poll_fn(|cx| Poll::Ready(handling.as_mut().poll(cx))).await;
         let outcome = match entered {
             Poll::Ready(outcome) => {
