@@ -44,6 +44,7 @@ mod endpoint;
 mod error;
 mod pool;
 mod requester;
+mod rewaker;
 mod server;
 mod socket;
 mod wire;

@@ -14,7 +14,7 @@ use crate::endpoint::Endpoint;
 use crate::error::{connect_failed, connect_timed_out};
 use crate::socket::{Connector, Socket};
 
-pub(crate) use h1::{H1Lease, H1Pool, Link};
+pub(crate) use h1::{H1Pool, Link};
 pub(crate) use h2::H2Pool;
 
 /// Makes connections to one endpoint, and counts those that are open.
@@ -37,7 +37,7 @@ impl Dialer {
         self.open.now()
     }
 
-    /// Connects. The task that drives the connection holds its count.
+    /// Connects. Whoever drives the connection holds its count.
     ///
     /// # Errors
     ///
@@ -97,13 +97,18 @@ struct Reaper(Owned);
 /// Shortest pause between two looks, so that a tiny idle timeout does not spin.
 const REAP_PAUSE_MIN: Duration = Duration::from_millis(10);
 
+/// Returns how long to wait between two looks at what may have been unused for too long.
+fn pause(idle_timeout: Duration) -> Duration {
+    (idle_timeout / 2).max(REAP_PAUSE_MIN)
+}
+
 impl Reaper {
     fn start<T: Reap>(&mut self, pool: impl FnOnce() -> Weak<T>, idle_timeout: Duration) {
         if self.0.is_running() {
             return;
         }
         let pool = pool();
-        let pause = (idle_timeout / 2).max(REAP_PAUSE_MIN);
+        let pause = pause(idle_timeout);
         let task = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(pause).await;

@@ -7,9 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use h2::client::{ResponseFuture, SendRequest};
 use http::response::Parts;
 use http::{HeaderValue, Uri, header};
 use http_body::Body;
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use rr_spi::{
     Attempt, Code, Context, Delivery, Error, Headers, Limits, Location, Request, Requester,
     Response, Target, async_trait,
@@ -21,7 +24,7 @@ use crate::config::{HttpConfig, HttpVersion};
 use crate::count::Count;
 use crate::endpoint::Endpoint;
 use crate::error::{handed_back, lost, of_h2, of_hyper};
-use crate::pool::{Dialer, H1Lease, H1Pool, H2Pool, Link};
+use crate::pool::{Dialer, H1Pool, H2Pool, Link};
 use crate::socket::Connector;
 use crate::wire::{
     check_body, decode_error, decode_response, encode_path, encode_request, granted, set_timeout,
@@ -226,11 +229,17 @@ impl Requester for HttpRequester {
         inner.limits.check_outgoing(&request)?;
         let _counted = inner.in_flight.one_here();
         match &inner.pool {
-            Pool::H1(pool) => attempt.run(inner.call_h1(pool, &attempt, request)).await,
-            Pool::H2(pool) => attempt.run(inner.call_h2(pool, &attempt, request)).await,
+            Pool::H1(pool) => attempt.run(inner.call_h1(pool, &attempt, &request)).await,
+            Pool::H2(pool) => attempt.run(inner.call_h2(pool, &attempt, &request)).await,
         }
     }
 }
+
+/// A request of HTTP/1.1, ready to be sent.
+type Message = http::Request<Whole<Bytes>>;
+
+/// The head of a reply, or why there is none, perhaps with the request that came back.
+type Replied = Result<http::Response<Incoming>, TrySendError<Message>>;
 
 /// A reply, of which the head has come, and the call that it is for.
 struct Exchange<'a> {
@@ -244,44 +253,61 @@ impl Inner {
         &self,
         pool: &H1Pool,
         attempt: &Attempt,
-        request: Request,
+        request: &Request,
     ) -> Result<Response, Error> {
-        let ctx = attempt.context();
         // In a box, since it hardly ever happens, and room for it would be kept in every call.
-        let mut came_back: Option<Box<http::Request<Whole<Bytes>>>> = None;
+        let mut came_back: Option<Box<Message>> = None;
         for round in 1..=ROUNDS {
             let mut lease = match round {
                 ROUNDS => pool.checkout_fresh().await?,
                 _ => pool.checkout().await?,
             };
-            let message = match came_back.take() {
-                Some(unwritten) => Ok(*unwritten),
-                None => self.message_h1(ctx, &request, &mut lease.link),
-            };
-            let mut message = match message {
-                Ok(message) => message,
+            let reply = match self.send_h1(attempt, request, came_back.take(), &mut lease.link) {
+                Ok(reply) => reply,
                 Err(error) => {
                     pool.put_back(lease, None);
                     return Err(error);
                 }
             };
-            set_timeout(message.headers_mut(), attempt.timeout_millis());
-            attempt.sent();
-            match lease.link.sender.try_send_request(message).await {
-                Ok(reply) => {
-                    let (parts, body) = reply.into_parts();
-                    let exchange = Exchange { ctx, called: &request.headers, parts };
-                    return self.finish_h1(pool, lease, exchange, body).await;
-                }
+            let reply = match lease.link.drive(reply).await {
+                Ok(reply) => reply,
                 Err(mut failed) => match failed.take_message() {
                     // Hyper hands a request back only when no byte of it was written.
-                    Some(unwritten) => came_back = Some(Box::new(unwritten)),
+                    Some(unwritten) => {
+                        came_back = Some(Box::new(unwritten));
+                        attempt.unsent();
+                        continue;
+                    }
                     None => return Err(of_hyper(failed.into_error())),
                 },
+            };
+            let (parts, mut body) = reply.into_parts();
+            let exchange = Exchange { ctx: attempt.context(), called: &request.headers, parts };
+            let (outcome, whole) = lease.link.drive(self.finish(&exchange, &mut body)).await;
+            // What was not read to its end would be taken for the next reply: such a connection goes.
+            if whole {
+                pool.put_back(lease, granted(&exchange.parts.headers));
             }
-            attempt.unsent();
+            return outcome;
         }
         Err(handed_back())
+    }
+
+    /// Hands a request over to a connection: one that came back, or a new one.
+    fn send_h1(
+        &self,
+        attempt: &Attempt,
+        request: &Request,
+        came_back: Option<Box<Message>>,
+        link: &mut Link,
+    ) -> Result<impl Future<Output = Replied> + use<>, Error> {
+        let mut message = match came_back {
+            Some(unwritten) => *unwritten,
+            None => self.message_h1(attempt.context(), request, link)?,
+        };
+        set_timeout(message.headers_mut(), attempt.timeout_millis());
+        attempt.sent();
+        Ok(link.sender.try_send_request(message))
     }
 
     /// Makes the head and the body of a request, for one connection.
@@ -290,7 +316,7 @@ impl Inner {
         ctx: &Context,
         request: &Request,
         link: &mut Link,
-    ) -> Result<http::Request<Whole<Bytes>>, Error> {
+    ) -> Result<Message, Error> {
         let uri = match &link.last {
             Some((target, uri)) if *target == request.target => uri.clone(),
             _ => {
@@ -311,72 +337,61 @@ impl Inner {
         Ok(message)
     }
 
-    async fn finish_h1(
-        &self,
-        pool: &H1Pool,
-        lease: H1Lease<'_>,
-        exchange: Exchange<'_>,
-        mut body: hyper::body::Incoming,
-    ) -> Result<Response, Error> {
-        let (outcome, whole) = self.finish(&exchange, &mut body).await;
-        // What was not read to its end would be taken for the next reply: such a connection goes.
-        if whole {
-            pool.put_back(lease, granted(&exchange.parts.headers));
-        }
-        outcome
-    }
-
     async fn call_h2(
         &self,
         pool: &H2Pool,
         attempt: &Attempt,
-        request: Request,
+        request: &Request,
     ) -> Result<Response, Error> {
         let uri = self.uri(&request.target)?;
-        let ctx = attempt.context();
         for round in 1..=ROUNDS {
             let mut lease = match round {
                 ROUNDS => pool.checkout_fresh().await?,
                 _ => pool.checkout().await?,
             };
-            let mut message = encode_request(ctx, &request, uri.clone(), None, ())?;
-            let body = if turn_into_get(&mut message, &request, self.config.get_bytes_max) {
-                Bytes::new()
-            } else {
-                let length = HeaderValue::from(request.body.len());
-                message.headers_mut().insert(header::CONTENT_LENGTH, length);
-                request.body.clone()
+            let Some(reply) = self.send_h2(attempt, request, &uri, &mut lease.sender)? else {
+                lease.retire();
+                attempt.unsent();
+                continue;
             };
-            set_timeout(message.headers_mut(), attempt.timeout_millis());
-            attempt.sent();
-            match lease.sender.send_request(message, body.is_empty()) {
-                Ok((reply, mut stream)) => {
-                    if !body.is_empty() {
-                        // H2 holds the bytes until the peer's window takes them. Should it have
-                        // closed the stream already, the reply says why.
-                        let _ = stream.send_data(body, true);
-                    }
-                    return self.finish_h2(reply, ctx, &request.headers).await;
-                }
-                // H2 refuses before it has queued anything.
-                Err(_) => lease.retire(),
-            }
-            attempt.unsent();
+            let (parts, stream) = reply.await.map_err(of_h2)?.into_parts();
+            let length = parts.headers.get(header::CONTENT_LENGTH);
+            let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
+            let mut body = StreamBody::new(stream, length);
+            let exchange = Exchange { ctx: attempt.context(), called: &request.headers, parts };
+            return self.finish(&exchange, &mut body).await.0;
         }
         Err(handed_back())
     }
 
-    async fn finish_h2(
+    /// Hands a request over to a connection. Returns `None` when that refuses it.
+    fn send_h2(
         &self,
-        reply: h2::client::ResponseFuture,
-        ctx: &Context,
-        called: &Headers,
-    ) -> Result<Response, Error> {
-        let (parts, stream) = reply.await.map_err(of_h2)?.into_parts();
-        let length = parts.headers.get(header::CONTENT_LENGTH);
-        let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
-        let mut body = StreamBody::new(stream, length);
-        self.finish(&Exchange { ctx, called, parts }, &mut body).await.0
+        attempt: &Attempt,
+        request: &Request,
+        uri: &Uri,
+        sender: &mut SendRequest<Bytes>,
+    ) -> Result<Option<ResponseFuture>, Error> {
+        let mut message = encode_request(attempt.context(), request, uri.clone(), None, ())?;
+        let body = if turn_into_get(&mut message, request, self.config.get_bytes_max) {
+            Bytes::new()
+        } else {
+            let length = HeaderValue::from(request.body.len());
+            message.headers_mut().insert(header::CONTENT_LENGTH, length);
+            request.body.clone()
+        };
+        set_timeout(message.headers_mut(), attempt.timeout_millis());
+        attempt.sent();
+        // H2 refuses before it has queued anything.
+        let Ok((reply, mut stream)) = sender.send_request(message, body.is_empty()) else {
+            return Ok(None);
+        };
+        if !body.is_empty() {
+            // H2 holds the bytes until the peer's window takes them. Should it have closed the
+            // stream already, the reply says why.
+            let _ = stream.send_data(body, true);
+        }
+        Ok(Some(reply))
     }
 
     /// Reads a reply and says what it means, and whether it was read to its end.
@@ -390,7 +405,8 @@ impl Inner {
     {
         let Exchange { ctx, called, parts } = exchange;
         if !parts.status.is_success() {
-            let (error, whole) = read_error(ctx, parts, body).await;
+            // In a box like all that seldom happens.
+            let (error, whole) = Box::pin(read_error(ctx, parts, body)).await;
             return (Err(error), whole);
         }
         let mut response = match decode_response(parts) {

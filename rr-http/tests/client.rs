@@ -145,6 +145,45 @@ async fn a_kept_connection_that_the_server_closed_is_replaced() {
 }
 
 #[tokio::test]
+async fn calls_one_after_another_share_a_connection_whatever_their_bodies() {
+    for query in ["", "?version=h2c"] {
+        let fixture = fixture(rr_http::HttpServerConfig::default()).await;
+        let client = client(&format!("{}{query}", fixture.server.url()));
+        for length in [0, 1, 16, 8 * 1024, 64 * 1024, 700_000].repeat(5) {
+            let body = "x".repeat(length);
+            let echoed = client.request(&context(), request("echo", body)).await.unwrap();
+            assert_eq!(echoed.body.len(), length);
+            assert_eq!((client.connections(), fixture.stats.connections()), (1, 1));
+        }
+    }
+}
+
+#[test]
+fn a_requester_goes_on_when_the_runtime_of_its_connections_has_ended() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(1).enable_all().build().unwrap()
+    };
+    let (servers, first, second) = (runtime(), runtime(), runtime());
+    for query in ["", "?version=h2c"] {
+        let fixture = servers.block_on(fixture(rr_http::HttpServerConfig::default()));
+        let config = HttpConfig::default().with_idle_timeout(Duration::from_millis(50));
+        let url = format!("{}{query}", fixture.server.url());
+        let client = HttpRequester::new(&url, config).unwrap();
+        let once = async || client.request(&context(), request("echo", "hi")).await;
+        let passing = runtime();
+        passing.block_on(once()).unwrap();
+        drop(passing);
+        for runtime in [&first, &second, &first] {
+            runtime.block_on(once()).unwrap();
+        }
+        // Whoever looks after unused ones has ended with its runtime as well.
+        second.block_on(eventually("unused ones end", || client.connections() == 0));
+        servers.block_on(fixture.quiet());
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_closes_a_kept_connection_after_reading_is_unknown() {
     let (script, url) = Script::bind().await;
     let client = client(&url);

@@ -3,8 +3,11 @@
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
 
+use pin_project_lite::pin_project;
 use rr_spi::{
     BoxFuture, Context, Declared, Error, HandlerError, Request, Requester, Responder, Response,
     Route, Routes,
@@ -142,8 +145,28 @@ where
         'a: 'f,
         'c: 'f,
     {
-        let future = (self.call)(ctx.clone(), request);
-        Box::pin(async move { future.await.map_err(HandlerError::into_handler_error) })
+        Box::pin(Answering { handler: (self.call)(ctx.clone(), request) })
+    }
+}
+
+pin_project! {
+    /// A handler's future, whose error becomes ours. An `async` block would have room for the future
+    /// twice.
+    struct Answering<R> {
+        #[pin]
+        handler: R,
+    }
+}
+
+impl<R, E> Future for Answering<R>
+where
+    R: Future<Output = Result<Response, E>>,
+    E: HandlerError,
+{
+    type Output = Result<Response, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        self.project().handler.poll(cx).map_err(HandlerError::into_handler_error)
     }
 }
 

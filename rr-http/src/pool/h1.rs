@@ -1,33 +1,37 @@
 //! HTTP/1.1 connections: one call at a time on each, the newest unused one first.
+//!
+//! A connection has no task of its own: the call on it drives it, so that between writing the request and
+//! reading the reply nothing is handed from task to task. What is unused is looked after by one task
+//! of the pool's, which is woken when a peer closes one.
 
-use std::sync::{Arc, Mutex};
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, Weak};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Uri};
-use hyper::client::conn::http1::{self, SendRequest};
+use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
-use rr_spi::{Context, Error, Target};
+use pin_project_lite::pin_project;
+use rr_spi::{Error, Target};
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
-use super::{Dialer, Reap, Reaper, lock};
+use super::{Dialer, Owned, lock, pause};
 use crate::body::Whole;
 use crate::config::HttpConfig;
+use crate::count::Counted;
+use crate::rewaker::Rewaker;
+use crate::socket::Socket;
 
-/// How long an unused connection may take to become ready. Its last reply has been read, so that
-/// it is ready at once; one that is not, such as when its request is still being written, is
-/// let go.
-const READY: Duration = Duration::from_millis(10);
-
-#[derive(Debug)]
 pub(crate) struct H1Pool {
     shared: Arc<Shared>,
     /// One place per call: it bounds the connections in use.
     places: Semaphore,
 }
 
-#[derive(Debug)]
 struct Shared {
     dialer: Arc<Dialer>,
     host: HeaderValue,
@@ -36,32 +40,43 @@ struct Shared {
     idle_timeout: Duration,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Kept {
     connections: Vec<Idle>,
-    reaper: Reaper,
+    keeper: Option<Keeper>,
 }
 
-#[derive(Debug)]
+/// The task that looks after unused connections.
+struct Keeper {
+    task: Owned,
+    waker: Waker,
+}
+
 struct Idle {
-    link: Link,
+    link: Box<Link>,
     expires: Instant,
 }
 
 /// One connection, and what it says again and again. These are its own copies: a reference count
 /// that all connections share costs more than the copy, as soon as they are many.
-#[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) sender: SendRequest<Whole<Bytes>>,
     pub(crate) host: HeaderValue,
     /// The target of the last call, and its path.
     pub(crate) last: Option<(Target, Uri)>,
+    /// `None` once it has ended.
+    connection: Option<Conversation>,
+    rewaker: Rewaker,
+    _open: Counted,
 }
 
-/// A connection in use. Dropping it closes the connection.
-#[derive(Debug)]
+/// What hyper does on a connection.
+type Conversation = Connection<TokioIo<Socket>, Whole<Bytes>>;
+
+/// A connection for one call. Dropped, it is closed: what was not read to its end would be taken
+/// for the next reply.
 pub(crate) struct H1Lease<'a> {
-    pub(crate) link: Link,
+    pub(crate) link: Box<Link>,
     _place: SemaphorePermit<'a>,
 }
 
@@ -78,102 +93,225 @@ impl H1Pool {
         Self { shared: Arc::new(shared), places }
     }
 
-    /// Returns an unused connection, or makes one; waits while too many are in use.
-    ///
-    /// # Errors
-    ///
-    /// `Unavailable`, not sent, `connect-failed`.
+    /// Takes an unused connection, or makes one.
     pub(crate) async fn checkout(&self) -> Result<H1Lease<'_>, Error> {
         let place = self.place().await?;
         while let Some(mut link) = self.shared.pop() {
-            if link.is_ready().await {
+            if link.is_usable() {
                 return Ok(H1Lease { link, _place: place });
             }
         }
-        Ok(H1Lease { link: self.shared.connect().await?, _place: place })
+        self.connect(place).await
     }
 
-    /// Makes a connection, whatever is unused; waits while too many are in use.
-    ///
-    /// # Errors
-    ///
-    /// As [`H1Pool::checkout`].
+    /// Makes a connection, whatever is unused: for a call to which such ones came back.
     pub(crate) async fn checkout_fresh(&self) -> Result<H1Lease<'_>, Error> {
         let place = self.place().await?;
-        Ok(H1Lease { link: self.shared.connect().await?, _place: place })
+        self.connect(place).await
     }
 
     async fn place(&self) -> Result<SemaphorePermit<'_>, Error> {
+        if let Ok(place) = self.places.try_acquire() {
+            return Ok(place);
+        }
+        // In a box like all that seldom happens, since room for it would be kept in every call.
+        let place = Box::pin(self.places.acquire()).await;
         // The semaphore is never closed.
-        self.places.acquire().await.map_err(|_| crate::error::handed_back())
+        place.map_err(|_| crate::error::handed_back())
     }
 
-    /// Keeps a connection whose reply has been read. `granted` is what the server says it keeps
-    /// an unused connection for.
-    pub(crate) fn put_back(&self, lease: H1Lease<'_>, granted: Option<Duration>) {
-        if lease.link.sender.is_closed() {
-            return;
-        }
+    async fn connect<'a>(&self, place: SemaphorePermit<'a>) -> Result<H1Lease<'a>, Error> {
+        let link = Box::pin(self.shared.connect()).await?;
+        Ok(H1Lease { link, _place: place })
+    }
+
+    /// Keeps a connection whose reply was read to its end. `granted` is for how long the peer lets
+    /// it be unused.
+    pub(crate) fn put_back(&self, mut lease: H1Lease<'_>, granted: Option<Duration>) {
         let shared = &self.shared;
         let keep = granted.map_or(shared.idle_timeout, |granted| granted.min(shared.idle_timeout));
-        let mut kept = lock(&shared.idle);
-        if keep.is_zero() || kept.connections.len() >= shared.idle_max {
+        // One whose request is still being written, for example, is not.
+        if keep.is_zero() || !lease.link.is_usable() {
             return;
         }
+        let mut kept = lock(&shared.idle);
+        if kept.connections.len() >= shared.idle_max {
+            return;
+        }
+        lease.link.rewaker.hand_to(kept.keeper(shared));
         kept.connections.push(Idle { link: lease.link, expires: Instant::now() + keep });
-        kept.reaper.start(|| Arc::downgrade(shared), shared.idle_timeout);
+    }
+}
+
+impl Kept {
+    /// Returns what wakes the keeper, after having started one if there is none.
+    fn keeper(&mut self, shared: &Arc<Shared>) -> &Waker {
+        let running = self.keeper.take().filter(|keeper| keeper.task.is_running());
+        let keeper = running.unwrap_or_else(|| {
+            let keeper = Keeper::start(shared);
+            // Those of a keeper whose runtime has ended.
+            for idle in &mut self.connections {
+                idle.link.rewaker.hand_to(&keeper.waker);
+            }
+            keeper
+        });
+        &self.keeper.insert(keeper).waker
+    }
+}
+
+impl Keeper {
+    fn start(shared: &Arc<Shared>) -> Self {
+        let rewaker = Rewaker::new();
+        let waker = rewaker.waker().clone();
+        let task = keep_watch(Arc::downgrade(shared), pause(shared.idle_timeout), rewaker);
+        Self { task: Owned(Some(tokio::spawn(task).abort_handle())), waker }
     }
 }
 
 impl Link {
-    /// Waits for a moment, if need be, until the connection takes a request.
-    async fn is_ready(&mut self) -> bool {
-        if self.sender.is_ready() {
-            return true;
+    /// Drives the connection until a part of a call on it is done.
+    pub(crate) fn drive<F: Future>(&mut self, part: F) -> Drive<'_, F> {
+        Drive { part, connection: &mut self.connection, rewaker: &mut self.rewaker }
+    }
+
+    /// Tells whether a request can be sent. What has happened since the last call is looked at.
+    fn is_usable(&mut self) -> bool {
+        if self.rewaker.is_woken() || !self.sender.is_ready() {
+            self.look(&mut Context::from_waker(Waker::noop()));
         }
-        let bound = Context::background().with_timeout(READY);
-        matches!(bound.race(self.sender.ready()).await, Ok(Ok(())))
+        self.connection.is_some() && self.sender.is_ready()
+    }
+
+    /// Polls the connection while nothing is asked for on it.
+    fn look(&mut self, cx: &mut Context<'_>) {
+        let connection = &mut self.connection;
+        let ended = self.rewaker.poll(cx, |cx| match poll_connection(connection, cx) {
+            true => Poll::Pending,
+            false => Poll::Ready(()),
+        });
+        debug_assert_eq!(ended.is_ready(), self.connection.is_none());
     }
 }
 
+pin_project! {
+    /// See [`Link::drive`].
+    pub(crate) struct Drive<'a, F> {
+        #[pin]
+        part: F,
+        connection: &'a mut Option<Conversation>,
+        rewaker: &'a mut Rewaker,
+    }
+}
+
+impl<F: Future> Future for Drive<'_, F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let mut this = self.project();
+        this.rewaker.poll(cx, |cx| {
+            if let Poll::Ready(output) = this.part.as_mut().poll(cx) {
+                return Poll::Ready(output);
+            }
+            match poll_connection(this.connection, cx) {
+                true => Poll::Pending,
+                // Its end is told to the call.
+                false => this.part.as_mut().poll(cx),
+            }
+        })
+    }
+}
+
+/// Polls a connection. Returns `false` once it has ended.
+fn poll_connection(connection: &mut Option<Conversation>, cx: &mut Context<'_>) -> bool {
+    let goes_on = connection.as_mut().is_some_and(|connection| {
+        // What goes wrong is told to the call that it goes wrong for.
+        Pin::new(connection).poll(cx).is_pending()
+    });
+    if !goes_on {
+        *connection = None;
+    }
+    goes_on
+}
+
 impl Shared {
-    /// Takes the newest unused connection that is still open.
-    fn pop(&self) -> Option<Link> {
+    fn pop(&self) -> Option<Box<Link>> {
         let mut kept = lock(&self.idle);
         let now = Instant::now();
         loop {
             let idle = kept.connections.pop()?;
-            if !idle.link.sender.is_closed() && now < idle.expires {
+            if now < idle.expires {
                 return Some(idle.link);
             }
         }
     }
 
-    async fn connect(&self) -> Result<Link, Error> {
+    async fn connect(&self) -> Result<Box<Link>, Error> {
         let (socket, open) = self.dialer.dial().await?;
         let handshake = http1::handshake(TokioIo::new(socket)).await;
         let (sender, connection) = handshake.map_err(|error| self.dialer.failed(error))?;
-        // The task ends with its connection, which ends when the sender is dropped.
-        tokio::spawn(async move {
-            let _open = open;
-            // What goes wrong is told to the call that it goes wrong for.
-            let _ = connection.await;
-        });
         // The bytes of a host that was one before are one.
         let host = HeaderValue::from_bytes(self.host.as_bytes());
-        Ok(Link { sender, host: host.unwrap_or_else(|_| self.host.clone()), last: None })
+        Ok(Box::new(Link {
+            sender,
+            host: host.unwrap_or_else(|_| self.host.clone()),
+            last: None,
+            connection: Some(connection),
+            rewaker: Rewaker::new(),
+            _open: open,
+        }))
     }
-}
 
-impl Reap for Shared {
+    /// Looks at the unused connections to which something happened, and lets go of those that have ended.
+    fn look(&self, cx: &mut Context<'_>) {
+        // Not under the lock: streams may be the application's own.
+        for mut idle in self.take(|idle| idle.link.rewaker.is_woken()) {
+            idle.link.look(cx);
+            if idle.link.connection.is_some() {
+                lock(&self.idle).connections.push(idle);
+            }
+        }
+    }
+
+    /// Lets go of what has been unused for too long. Returns `false` when nothing is left.
     fn reap(&self) -> bool {
-        let mut kept = lock(&self.idle);
         let now = Instant::now();
-        kept.connections.retain(|idle| !idle.link.sender.is_closed() && now < idle.expires);
+        drop(self.take(|idle| now >= idle.expires));
+        let mut kept = lock(&self.idle);
         if kept.connections.is_empty() {
-            kept.reaper.ended();
+            // Whoever keeps something next starts another keeper.
+            kept.keeper = None;
             return false;
         }
         true
     }
+
+    fn take(&self, which: impl Fn(&Idle) -> bool) -> Vec<Idle> {
+        let mut kept = lock(&self.idle);
+        if !kept.connections.iter().any(&which) {
+            return Vec::new();
+        }
+        let connections = std::mem::take(&mut kept.connections);
+        let (taken, left) = connections.into_iter().partition(which);
+        kept.connections = left;
+        taken
+    }
+}
+
+/// Looks after the unused connections of a pool until there are none.
+async fn keep_watch(pool: Weak<Shared>, pause: Duration, mut rewaker: Rewaker) {
+    let mut timer = pin!(sleep(pause));
+    poll_fn(|cx| {
+        let Some(pool) = pool.upgrade() else { return Poll::Ready(()) };
+        rewaker.poll(cx, |cx| {
+            pool.look(cx);
+            while timer.as_mut().poll(cx).is_ready() {
+                if !pool.reap() {
+                    return Poll::Ready(());
+                }
+                timer.as_mut().reset(Instant::now() + pause);
+            }
+            Poll::Pending
+        })
+    })
+    .await;
 }

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -18,6 +20,7 @@ use super::service::answer;
 use super::sniffed::{Sniffed, Version};
 use super::tasks::{Streams, Tasks};
 use super::watch::{Verdict, Watch};
+use crate::rewaker::Rewaker;
 use crate::socket::Socket;
 
 /// Longest head of an HTTP/1 request, in bytes: 16 KiB for the application, as much for the rest.
@@ -67,12 +70,14 @@ async fn serve_h1(io: Sniffed, peer: Peer) {
     // The watch tells the head of a request from the time before it, and needs no timer for each.
     builder.header_read_timeout(None);
     builder.max_header_size(HEAD_BYTES_MAX);
-    let service = service_fn(|request| {
+    // Taken apart here: an argument that is passed on takes its room twice.
+    let service = service_fn(|request: Request<Incoming>| {
         let active = peer.watch.begin();
+        let (parts, body) = request.into_parts();
         let peer = &peer;
         async move {
             let _active = active;
-            Ok::<_, Infallible>(answer(peer, request).await)
+            Ok::<_, Infallible>(answer(peer, &parts, body).await)
         }
     });
     let connection = pin!(builder.serve_connection(TokioIo::new(io), service));
@@ -88,9 +93,10 @@ async fn serve_h2(io: Sniffed, peer: Peer) {
     builder.max_pending_accept_reset_streams(RESETS_PENDING_MAX);
     builder.keep_alive_interval(PING_INTERVAL);
     builder.keep_alive_timeout(PING_TIMEOUT);
-    let service = service_fn(|request| {
+    let service = service_fn(|request: Request<Incoming>| {
+        let (parts, body) = request.into_parts();
         let peer = peer.clone();
-        async move { Ok::<_, Infallible>(answer(&peer, request).await) }
+        async move { Ok::<_, Infallible>(answer(&peer, &parts, body).await) }
     });
     let connection = pin!(builder.serve_connection(TokioIo::new(io), service));
     drive(connection, http2::Connection::graceful_shutdown, &peer).await;
@@ -132,8 +138,10 @@ enum End {
 /// its requests.
 async fn watched<C: Future>(mut connection: Pin<&mut C>, watch: &Watch) -> End {
     let mut timer = pin!(sleep(watch.pace()));
+    // A handler that reads the body, or has answered, is a part of the connection that wakes it.
+    let mut rewaker = Rewaker::new();
     future::poll_fn(|cx| {
-        if connection.as_mut().poll(cx).is_ready() {
+        if rewaker.poll(cx, |cx| connection.as_mut().poll(cx)).is_ready() {
             return Poll::Ready(End::Closed);
         }
         watch.settle();

@@ -72,7 +72,9 @@ async fn read_within(
         return Ok(read);
     }
     let bound = ctx.with_timeout(site.config.body_read_timeout);
-    let cause = match site.stop.race(pin!(bound.race(reading))).await {
+    // In a box, since room for it would be kept in every request.
+    let read = Box::pin(site.stop.race(pin!(bound.race(reading)))).await;
+    let cause = match read {
         Some(Ok(read)) => return Ok(read),
         Some(Err(Cause::DeadlineExceeded)) if ctx.cause().is_none() => return Err(too_slow()),
         Some(Err(cause)) => cause,

@@ -4,7 +4,7 @@ use std::pin::pin;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderValue, Method, Request as HttpRequest, Response as HttpResponse, Version};
+use http::{HeaderValue, Method, Response as HttpResponse, Version};
 use hyper::body::{Body as _, Incoming};
 use rr_spi::{CancelHandle, Cause, Code, Delivery, Error, Reason, Request, Response, Target};
 
@@ -25,17 +25,17 @@ const HEALTH: &str = "/.well-known/rr/health";
 /// Answers one request. Dropping the future cancels its handler: the peer is gone.
 pub(super) async fn answer(
     peer: &Peer,
-    request: HttpRequest<Incoming>,
+    parts: &Parts,
+    body: Incoming,
 ) -> HttpResponse<Whole<Leaving>> {
     let site = &*peer.site;
-    let (parts, body) = request.into_parts();
     let is_head = parts.method == Method::HEAD;
     let is_get = is_head || parts.method == Method::GET;
     let mut unread = Some(body);
     let outcome = if is_get && parts.uri.path() == HEALTH {
-        check_framing(&parts).map(|()| None)
+        check_framing(parts).map(|()| None)
     } else {
-        exchange(site, &parts, &mut unread).await.map(Some)
+        exchange(site, parts, &mut unread).await.map(Some)
     };
     let rest = unread.filter(|body| !body.is_end_stream());
     let is_h1 = parts.version < Version::HTTP_2;

@@ -1,4 +1,4 @@
-//! The moment from which a server serves no more requests.
+//! A moment that many tasks wait for: such as that from which a server serves no more requests.
 
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use slab::Slab;
 
-/// Tells every connection that requests are no longer served.
+/// Tells every connection that requests are no longer served, or every task of a server that it ends.
 ///
 /// A connection is polled for each request, and waiting for this costs it no lock then: it
 /// registers once, and again only should its task ever change.
@@ -26,13 +26,13 @@ impl Stop {
         }
     }
 
-    /// Waits until requests are no longer served.
+    /// Waits for the moment.
     pub(super) fn wait(&self) -> Stopped<'_> {
-        Stopped { stop: self, registered: None }
+        Stopped { stop: self, waiting: Waiting::default() }
     }
 
-    /// Runs a future until requests are no longer served; then returns `None`, and the future can
-    /// be polled further.
+    /// Runs a future until the moment has come; then returns `None`, and the future can be polled
+    /// further.
     pub(super) async fn race<F: Future>(&self, mut future: Pin<&mut F>) -> Option<F::Output> {
         let mut stopped = pin!(self.wait());
         std::future::poll_fn(|cx| match stopped.as_mut().poll(cx) {
@@ -42,16 +42,49 @@ impl Stop {
         .await
     }
 
+    /// Tells whether the moment has come.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
+    /// Has a task woken at that moment. Returns `false` when it has come.
+    pub(super) fn register(&self, waiting: &mut Waiting, waker: &Waker) -> bool {
+        if matches!(&waiting.0, Some((_, known)) if known.will_wake(waker)) {
+            return true;
+        }
+        let mut all = self.lock();
+        // Looked at under the lock, since it is set before the waiting are taken.
+        if self.is_stopped() {
+            return false;
+        }
+        if let Some((key, _)) = waiting.0.take() {
+            all.try_remove(key);
+        }
+        waiting.0 = Some((all.insert(waker.clone()), waker.clone()));
+        true
+    }
+
+    /// Forgets a task that waits no more.
+    pub(super) fn forget(&self, waiting: &mut Waiting) {
+        if let Some((key, _)) = waiting.0.take() {
+            self.lock().try_remove(key);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Slab<Waker>> {
         // A panic cannot leave the slab half-changed: wakers are woken outside of the lock.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// A task that waits for a [`Stop`], and the waker that it gave.
+#[derive(Default)]
+pub(super) struct Waiting(Option<(usize, Waker)>);
+
 /// See [`Stop::wait`].
 pub(super) struct Stopped<'a> {
     stop: &'a Stop,
-    registered: Option<(usize, Waker)>,
+    waiting: Waiting,
 }
 
 impl Future for Stopped<'_> {
@@ -59,31 +92,16 @@ impl Future for Stopped<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let stop = self.stop;
-        if stop.stopped.load(Ordering::SeqCst) {
+        if stop.is_stopped() || !stop.register(&mut self.waiting, cx.waker()) {
             return Poll::Ready(());
         }
-        if matches!(&self.registered, Some((_, waker)) if waker.will_wake(cx.waker())) {
-            return Poll::Pending;
-        }
-        let mut waiting = stop.lock();
-        // Looked at again under the lock, since it is set before the waiting are taken.
-        if stop.stopped.load(Ordering::SeqCst) {
-            return Poll::Ready(());
-        }
-        if let Some((key, _)) = self.registered.take() {
-            waiting.try_remove(key);
-        }
-        let key = waiting.insert(cx.waker().clone());
-        self.registered = Some((key, cx.waker().clone()));
         Poll::Pending
     }
 }
 
 impl Drop for Stopped<'_> {
     fn drop(&mut self) {
-        if let Some((key, _)) = self.registered {
-            self.stop.lock().try_remove(key);
-        }
+        self.stop.forget(&mut self.waiting);
     }
 }
 

@@ -1,39 +1,36 @@
 //! Tasks of a server: each is counted, and each ends when everything must end.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use hyper::rt::Executor;
 use pin_project_lite::pin_project;
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
 
+use super::stop::{Stop, Waiting};
 use super::watch::Watch;
 use crate::count::{Count, Counted};
 
 /// Tasks that a server owns: they are counted, and end with it at the latest.
+///
+/// A task takes part in a lock only when it waits: the streams of HTTP/2 that are answered at once do
+/// not. And nothing is kept of one that has ended.
 #[derive(Clone)]
 pub(super) struct Tasks {
     count: Count,
-    owned: Arc<Mutex<Owned>>,
+    end: Arc<Stop>,
     /// Told when the last one has ended.
     ended: Arc<Notify>,
 }
 
-#[derive(Default)]
-struct Owned {
-    tasks: JoinSet<()>,
-    ended: bool,
-}
-
 impl Tasks {
     pub(super) fn new(count: Count) -> Self {
-        Self { count, owned: Arc::default(), ended: Arc::default() }
+        Self { count, end: Arc::default(), ended: Arc::default() }
     }
 
-    /// Starts a task, which holds something until it has ended; once everything has ended it is
-    /// dropped instead.
+    /// Starts a task, which holds something until it has ended; once everything has ended it ends
+    /// before it begins.
     pub(super) fn spawn<F, H>(&self, held: H, future: F)
     where
         F: Future<Output: Send> + Send + 'static,
@@ -41,23 +38,14 @@ impl Tasks {
     {
         let ended = Ended { count: self.count.clone(), ended: Arc::clone(&self.ended) };
         let running = Running { _counted: self.count.one(), _ended: ended };
-        let task = Task { future, _held: held, _running: running };
-        let mut owned = self.lock();
-        // Those that have ended are forgotten here, so that the set does not grow.
-        while owned.tasks.try_join_next().is_some() {}
-        if owned.ended {
-            // What a task holds may itself start tasks when it is dropped.
-            drop(owned);
-            return;
-        }
-        owned.tasks.spawn(task);
+        let (end, waiting) = (Arc::clone(&self.end), Waiting::default());
+        // On its own: it ends by its own doing, or when it is told.
+        drop(tokio::spawn(Task { future, _held: held, _running: running, end, waiting }));
     }
 
     /// Ends every task, at its current await.
     pub(super) fn end(&self) {
-        let mut owned = self.lock();
-        owned.ended = true;
-        owned.tasks.abort_all();
+        self.end.stop();
     }
 
     /// Waits until every task has ended.
@@ -71,11 +59,6 @@ impl Tasks {
             ended.await;
         }
     }
-
-    fn lock(&self) -> MutexGuard<'_, Owned> {
-        // A panic cannot leave the set half-changed: nothing foreign runs under the lock.
-        self.owned.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 pin_project! {
@@ -88,6 +71,15 @@ pin_project! {
         future: F,
         _held: H,
         _running: Running,
+        end: Arc<Stop>,
+        waiting: Waiting,
+    }
+
+    impl<F, H> PinnedDrop for Task<F, H> {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            this.end.forget(this.waiting);
+        }
     }
 }
 
@@ -95,7 +87,14 @@ impl<F: Future, H> Future for Task<F, H> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.project().future.poll(cx).map(drop)
+        let this = self.project();
+        if this.end.is_stopped() || this.future.poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        match this.end.register(this.waiting, cx.waker()) {
+            true => Poll::Pending,
+            false => Poll::Ready(()),
+        }
     }
 }
 

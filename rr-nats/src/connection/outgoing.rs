@@ -16,6 +16,9 @@ use tokio::task::coop::unconstrained;
 /// So many messages are worth a write of their own: more of them at once save next to nothing.
 const BATCH: usize = 32;
 
+/// A payload of so many bytes is worth one as well.
+const BATCH_BYTES: usize = 16 * 1024;
+
 /// A queue in front of the client library.
 ///
 /// The library writes to its socket as soon as it is given one message, and the scheduler runs it
@@ -39,6 +42,12 @@ enum Item {
     Message(OutboundMessage),
     /// Tells when all before it was handed over.
     Mark(oneshot::Sender<()>),
+}
+
+impl Item {
+    fn is_large(&self) -> bool {
+        matches!(self, Self::Message(message) if message.payload.len() >= BATCH_BYTES)
+    }
 }
 
 /// The connection is lost: nothing was or will be sent.
@@ -101,10 +110,8 @@ impl Outlet {
     async fn pass_on(&mut self, client: &mut Client) {
         loop {
             self.first = self.items.recv().await;
-            if self.first.is_none() {
-                return;
-            }
-            if self.items.len() < BATCH {
+            let Some(first) = &self.first else { return };
+            if self.items.len() < BATCH && !first.is_large() {
                 // Whoever is ready to run puts its message here meanwhile.
                 step_back().await;
             }

@@ -1,10 +1,10 @@
 //! One request at its handler: entered within the call, in a task of its own once it waits.
 
 use std::cell::Cell;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::task::Poll;
 
-use rr_spi::{Context, Error, Intake, Request, Response};
+use rr_spi::{BoxFuture, Context, Error, Intake, Request, Response};
 use tokio::sync::oneshot;
 
 /// What a handler answers, as its caller hears it.
@@ -29,13 +29,19 @@ pub(super) enum Entered {
     Waiting(oneshot::Receiver<Outcome>),
 }
 
-/// Enters the handler of a request. Most answer at once, and a task for each of those would cost
-/// more than all the rest.
-pub(super) async fn enter(intake: Intake, ctx: Context, request: Request) -> Entered {
-    let mut handling = Box::pin(async move {
+/// A request and its handler, not entered yet.
+pub(super) type Handling = BoxFuture<'static, Outcome>;
+
+pub(super) fn handling(intake: Intake, ctx: Context, request: Request) -> Handling {
+    Box::pin(async move {
         let outcome = intake.handle(&ctx, request).await;
         outcome.map_err(Error::into_received)
-    });
+    })
+}
+
+/// Enters the handler of a request. Most answer at once, and a task for each of those would cost
+/// more than all the rest.
+pub(super) async fn enter(mut handling: Handling) -> Entered {
     if let Some(_nesting) = Nesting::begin() {
         // It never waits here: nobody can drop the handler between this poll and its task.
         let first = poll_fn(|cx| Poll::Ready(handling.as_mut().poll(cx))).await;

@@ -1,11 +1,15 @@
 //! What lies between requesters and a server of one name, and can be cut.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context as TaskContext, Poll, Waker};
 
-use rr_spi::{CancelHandle, Cause, Code, Context, Delivery, Error, Reason};
+use pin_project_lite::pin_project;
+use rr_spi::{Code, Delivery, Error, Reason};
+use slab::Slab;
 
 use super::{Meeting, MemoryFault, MemoryFaults};
 
@@ -92,10 +96,11 @@ impl fmt::Debug for MemoryLink {
 /// A call that finds it whole and is answered at once writes to nothing here: where many calls go at
 /// a time, what they all write to is most of what they cost.
 pub(super) struct Wire {
-    /// The scope of every call that waits; `None` while the link is cut.
-    scope: Mutex<Option<(Context, CancelHandle)>>,
-    /// How often the link was cut and restored: odd while it is cut.
+    /// How often the link was cut and restored: odd while it is cut. Written under the lock of
+    /// `waiting`.
     turns: AtomicU64,
+    /// The calls that wait.
+    waiting: Mutex<Slab<Waker>>,
     pending: AtomicUsize,
     /// Whether any faults were ever set.
     is_faulty: AtomicBool,
@@ -112,10 +117,9 @@ pub(super) struct Connected<'a> {
 
 impl Default for Wire {
     fn default() -> Self {
-        let whole = Some(Context::background().child());
         Self {
-            scope: Mutex::new(whole),
             turns: AtomicU64::new(0),
+            waiting: Mutex::default(),
             pending: AtomicUsize::new(0),
             is_faulty: AtomicBool::new(false),
             faults: Mutex::new(MemoryFaults::none()),
@@ -128,7 +132,7 @@ impl Wire {
     /// Returns the link for a call that is made now.
     pub(super) fn connected(&self) -> Result<Connected<'_>, Error> {
         let turn = self.turns.load(Ordering::SeqCst);
-        if turn % 2 == 0 {
+        if !is_cut(turn) {
             return Ok(Connected { wire: self, turn });
         }
         let (code, reason) = (Code::Unavailable, Reason::NOT_CONNECTED);
@@ -151,50 +155,108 @@ impl Wire {
     }
 
     fn cut(&self) {
-        let before = {
-            let mut scope = self.scope();
-            self.turns.fetch_add(u64::from(scope.is_some()), Ordering::SeqCst);
-            scope.take()
+        let waiting = {
+            let mut waiting = self.waiting();
+            if is_cut(self.turns.load(Ordering::SeqCst)) {
+                return;
+            }
+            self.turns.fetch_add(1, Ordering::SeqCst);
+            std::mem::take(&mut *waiting)
         };
-        // Outside of the lock: it wakes whoever waits.
-        if let Some((_, handle)) = before {
-            handle.cancel_with(Cause::PeerGone);
+        // Outside of the lock, since it may do anything.
+        for (_, waker) in waiting {
+            waker.wake();
         }
     }
 
     fn restore(&self) {
-        let mut scope = self.scope();
-        if scope.is_none() {
-            *scope = Some(Context::background().child());
+        let _waiting = self.waiting();
+        if is_cut(self.turns.load(Ordering::SeqCst)) {
             self.turns.fetch_add(1, Ordering::SeqCst);
         }
     }
 
-    fn scope(&self) -> MutexGuard<'_, Option<(Context, CancelHandle)>> {
-        self.scope.lock().unwrap_or_else(PoisonError::into_inner)
+    fn waiting(&self) -> MutexGuard<'_, Slab<Waker>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Connected<'_> {
+/// Tells whether a link is cut that was cut and restored so often.
+fn is_cut(turns: u64) -> bool {
+    turns % 2 == 1
+}
+
+impl<'a> Connected<'a> {
     /// Waits for what comes over the link, as one of the pending calls.
     ///
     /// # Errors
     ///
     /// `Unavailable`, unknown, `connection-lost`, when it was cut since the call was made.
-    pub(super) async fn race<F: Future>(self, future: F) -> Result<F::Output, Error> {
-        let _pending = Pending::of(self.wire);
-        let link = {
-            let scope = self.wire.scope();
-            let same = self.wire.turns.load(Ordering::SeqCst) == self.turn;
-            scope.as_ref().filter(|_| same).map(|(link, _)| link.clone())
-        };
-        let cut = || lost("the link was cut");
-        link.ok_or_else(cut)?.race(future).await.map_err(|_| cut())
+    pub(super) fn race<F: Future>(self, future: F) -> Linked<'a, F> {
+        Linked { future, link: self, _pending: Pending::of(self.wire), registered: None }
     }
 
     /// Tells whether it was cut since the call was made.
     pub(super) fn is_cut(self) -> bool {
         self.wire.turns.load(Ordering::SeqCst) != self.turn
+    }
+
+    /// Has the waker woken when the link is cut; `None` when it was.
+    fn register(self, waker: &Waker) -> Option<(usize, Waker)> {
+        let mut waiting = self.wire.waiting();
+        // Looked at under the lock, since it changes under it.
+        (!self.is_cut()).then(|| (waiting.insert(waker.clone()), waker.clone()))
+    }
+
+    fn forget(self, registered: &mut Option<(usize, Waker)>) {
+        let Some((key, _)) = registered.take() else { return };
+        let mut waiting = self.wire.waiting();
+        // After a cut the key may be that of a later call.
+        if !self.is_cut() {
+            waiting.try_remove(key);
+        }
+    }
+}
+
+pin_project! {
+    /// See [`Connected::race`].
+    pub(super) struct Linked<'a, F> {
+        #[pin]
+        future: F,
+        link: Connected<'a>,
+        _pending: Pending<'a>,
+        // Under this key, among those that wait; most polls come with the same waker.
+        registered: Option<(usize, Waker)>,
+    }
+
+    impl<F> PinnedDrop for Linked<'_, F> {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            this.link.forget(this.registered);
+        }
+    }
+}
+
+impl<F: Future> Future for Linked<'_, F> {
+    type Output = Result<F::Output, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if this.link.is_cut() {
+            return Poll::Ready(Err(lost("the link was cut")));
+        }
+        if let Poll::Ready(output) = this.future.poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        if this.registered.as_ref().is_some_and(|(_, waker)| waker.will_wake(cx.waker())) {
+            return Poll::Pending;
+        }
+        this.link.forget(this.registered);
+        *this.registered = this.link.register(cx.waker());
+        match this.registered {
+            Some(_) => Poll::Pending,
+            None => Poll::Ready(Err(lost("the link was cut"))),
+        }
     }
 }
 

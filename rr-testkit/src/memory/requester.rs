@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rr_spi::{
-    Attempt, Cause, Code, Context, Delivery, Error, Intake, Limits, Reason, Request, Requester,
-    Response, async_trait, defaults,
+    Attempt, BoxFuture, CancelHandle, Cause, Code, Context, Delivery, Error, Intake, Limits,
+    Reason, Request, Requester, Response, defaults,
 };
 use serde::Deserialize;
 use tokio::task::coop::consume_budget;
 
-use super::handling::{Entered, Outcome, enter};
+use super::handling::{Entered, Handling, Outcome, enter, handling};
 use super::link::{Connected, lost};
 use super::{Meeting, MemoryFault, MemoryLink};
 
@@ -103,29 +103,52 @@ impl MemoryRequester {
     }
 }
 
-#[async_trait]
 impl Requester for MemoryRequester {
-    async fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
-        let attempt = Attempt::start(ctx, self.config.timeout_default)?;
-        self.config.limits.check_outgoing(&request)?;
-        let link = self.meeting.wire().connected()?;
-        let Some(intake) = self.meeting.server() else {
-            return Err(Error::failure(
-                Code::Unavailable,
-                Delivery::NotSent,
-                Reason::NO_RESPONDER,
-                format!("nobody serves `{}` under this name", request.target),
-            ));
-        };
-        let outcome = match self.meeting.wire().fault() {
-            None => exchange(&attempt, link, intake, request).await?,
-            // Boxed: the calls that go well need not have room for it.
-            Some(fault) => Box::pin(go_wrong(fault, &attempt, link, intake, request)).await?,
-        };
-        let response = outcome?;
-        self.config.limits.check_incoming(&response)?;
-        Ok(response)
+    fn request<'a, 'c, 'f>(
+        &'a self,
+        ctx: &'c Context,
+        request: Request,
+    ) -> BoxFuture<'f, Result<Response, Error>>
+    where
+        'a: 'f,
+        'c: 'f,
+    {
+        // The request goes from here straight to its handler: whatever it passes on its way keeps room
+        // for it as long as the call waits.
+        Box::pin(async move {
+            let attempt = Attempt::start(ctx, self.config.timeout_default)?;
+            self.config.limits.check_outgoing(&request)?;
+            let link = self.meeting.wire().connected()?;
+            let Some(intake) = self.meeting.server() else {
+                return Err(Error::failure(
+                    Code::Unavailable,
+                    Delivery::NotSent,
+                    Reason::NO_RESPONDER,
+                    format!("nobody serves `{}` under this name", request.target),
+                ));
+            };
+            // A loop of calls that are all answered at once must let others run now and then.
+            consume_budget().await;
+            let outcome = match self.meeting.wire().fault() {
+                None => {
+                    let (handling, handle) = begin(&attempt, intake, request);
+                    exchange(&attempt, link, handling, handle).await?
+                }
+                // Boxed: the calls that go well need not have room for it.
+                Some(fault) => Box::pin(go_wrong(fault, &attempt, link, intake, request)).await?,
+            };
+            let response = outcome?;
+            self.config.limits.check_incoming(&response)?;
+            Ok(response)
+        })
     }
+}
+
+/// Makes the request's part on the other side, and what tells it of the caller's end.
+fn begin(attempt: &Attempt, intake: Intake, request: Request) -> (Handling, CancelHandle) {
+    let (ctx, handle) = intake.context(attempt.inbound());
+    attempt.sent();
+    (handling(intake, ctx, request), handle)
 }
 
 /// Hands the request to its handler and waits for what it answers.
@@ -136,15 +159,11 @@ impl Requester for MemoryRequester {
 async fn exchange(
     attempt: &Attempt,
     link: Connected<'_>,
-    intake: Intake,
-    request: Request,
-) -> Result<Outcome, Error> {
-    // A loop of calls that are all answered at once must let others run now and then.
-    consume_budget().await;
+    handling: Handling,
     // Kept on this side: dropping the call drops it, which tells the handler.
-    let (ctx, handle) = intake.context(attempt.inbound());
-    attempt.sent();
-    let outcome = match enter(intake, ctx, request).await {
+    handle: CancelHandle,
+) -> Result<Outcome, Error> {
+    let outcome = match enter(handling).await {
         Entered::Answered(outcome) => {
             // It may have computed past the deadline, or the link was cut from another thread.
             attempt.check()?;
@@ -185,7 +204,8 @@ async fn go_wrong(
         }
         MemoryFault::DropRequest => attempt.sent(),
         MemoryFault::DropReply | MemoryFault::FailAfter => {
-            drop(exchange(attempt, link, intake, request).await?);
+            let (handling, handle) = begin(attempt, intake, request);
+            drop(exchange(attempt, link, handling, handle).await?);
         }
     }
     if fault == MemoryFault::FailAfter {

@@ -110,14 +110,18 @@ struct Waits<'a> {
     ctx: &'a Context,
     first: Option<usize>,
     second: Option<usize>,
-    more: Vec<Option<usize>>,
+    /// A pointer, and not a list: every call in flight keeps room for it, twice.
+    more: Option<Box<More>>,
     /// What is registered; most polls come with the same waker and need no lock.
     waker: Option<Waker>,
 }
 
+#[derive(Default)]
+struct More(Vec<Option<usize>>);
+
 impl<'a> Waits<'a> {
     fn new(ctx: &'a Context) -> Self {
-        Self { ctx, first: None, second: None, more: Vec::new(), waker: None }
+        Self { ctx, first: None, second: None, more: None, waker: None }
     }
 
     /// Registers with every scope, or returns the cause of one that has ended.
@@ -130,10 +134,11 @@ impl<'a> Waits<'a> {
                 0 => &mut self.first,
                 1 => &mut self.second,
                 at => {
-                    if self.more.len() <= at - 2 {
-                        self.more.push(None);
+                    let More(keys) = &mut **self.more.get_or_insert_default();
+                    if keys.len() <= at - 2 {
+                        keys.push(None);
                     }
-                    &mut self.more[at - 2]
+                    &mut keys[at - 2]
                 }
             };
             *key = scope.register(*key, waker);
@@ -148,7 +153,8 @@ impl<'a> Waits<'a> {
     }
 
     fn keys(&self) -> impl Iterator<Item = Option<usize>> {
-        [self.first, self.second].into_iter().chain(self.more.iter().copied())
+        let more = self.more.iter().flat_map(|more| more.0.iter().copied());
+        [self.first, self.second].into_iter().chain(more)
     }
 }
 
