@@ -47,6 +47,7 @@ mod requester;
 mod rewaker;
 mod server;
 mod socket;
+mod turn;
 mod wire;
 
 pub use config::{HttpConfig, HttpServerConfig, HttpVersion};

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use http::Request;
@@ -22,6 +22,7 @@ use super::tasks::{Streams, Tasks};
 use super::watch::{Verdict, Watch};
 use crate::rewaker::Rewaker;
 use crate::socket::Socket;
+use crate::turn::Turn;
 
 /// Longest head of an HTTP/1 request, in bytes: 16 KiB for the application, as much for the rest.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
@@ -140,7 +141,9 @@ async fn watched<C: Future>(mut connection: Pin<&mut C>, watch: &Watch) -> End {
     let mut timer = pin!(sleep(watch.pace()));
     // A handler that reads the body, or has answered, is a part of the connection that wakes it.
     let mut rewaker = Rewaker::new();
+    let mut turn = Turn::default();
     future::poll_fn(|cx| {
+        ready!(turn.poll(watch.active(), cx));
         if rewaker.poll(cx, |cx| connection.as_mut().poll(cx)).is_ready() {
             return Poll::Ready(End::Closed);
         }

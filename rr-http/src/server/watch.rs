@@ -138,6 +138,11 @@ impl Watch {
         }
     }
 
+    /// Returns how many requests are being answered.
+    pub(super) fn active(&self) -> usize {
+        usize::try_from(self.busy.load(Ordering::SeqCst) / ACTIVE).unwrap_or(usize::MAX)
+    }
+
     /// Tells whether there is nothing left to answer.
     pub(super) fn is_done(&self) -> bool {
         self.busy.load(Ordering::SeqCst) == 0 && self.blocked.is_none()

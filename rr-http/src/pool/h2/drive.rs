@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Weak;
-use std::task::{Context as TaskContext, Poll};
+use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::Shared;
 use crate::count::Counted;
 use crate::socket::Socket;
+use crate::turn::Turn;
 
 /// What h2 takes for the server's limit of streams until its SETTINGS arrive. No server can say
 /// this number, which has more than 32 bits: when it is gone, they are there. That it lets any
@@ -31,6 +32,7 @@ pub(super) struct Drive {
     /// What the server allows, once it has said so.
     allowed: Option<usize>,
     pings: Option<Pings>,
+    turn: Turn,
     id: u64,
     pool: Weak<Shared>,
     _open: Counted,
@@ -47,7 +49,12 @@ impl Drive {
         open: Counted,
     ) -> Self {
         let pings = connection.ping_pong().map(|pings| Pings::new(pings, settings_timeout));
-        Self { connection, allowed: None, pings, id, pool, _open: open }
+        Self { connection, allowed: None, pings, turn: Turn::default(), id, pool, _open: open }
+    }
+
+    /// Returns how many calls are on the connection.
+    fn in_use(&self) -> usize {
+        self.pool.upgrade().map_or(0, |pool| pool.look(|kept| kept.in_use(self.id)))
     }
 }
 
@@ -56,6 +63,7 @@ impl Future for Drive {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
         let this = &mut *self;
+        ready!(this.turn.poll(this.in_use(), cx));
         if Pin::new(&mut this.connection).poll(cx).is_ready() {
             return Poll::Ready(());
         }
@@ -66,10 +74,10 @@ impl Future for Drive {
                 pool.change(|kept| kept.settle(this.id, allowed));
             }
         }
-        let Some(pings) = &mut this.pings else { return Poll::Pending };
-        let in_use =
-            || this.pool.upgrade().map_or(0, |pool| pool.look(|kept| kept.in_use(this.id)));
-        pings.poll(this.allowed.is_some(), in_use, cx)
+        let Some(mut pings) = this.pings.take() else { return Poll::Pending };
+        let polled = pings.poll(this.allowed.is_some(), || this.in_use(), cx);
+        this.pings = Some(pings);
+        polled
     }
 }
 
