@@ -21,6 +21,7 @@ use crate::config::HttpConfig;
 use crate::count::Counted;
 use crate::error::handed_back;
 use crate::socket::Socket;
+use crate::wire::FRAME_BYTES_MAX;
 
 /// Longest header list that is accepted, in bytes as HTTP/2 counts them: 32 bytes are added for
 /// each entry, so that 64 entries of 16 KiB fit.
@@ -229,6 +230,7 @@ async fn connect(dialer: &Dialer) -> Result<Dialed, Error> {
         .initial_max_send_streams(BEFORE_SETTINGS)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME_BYTES_MAX)
         .max_header_list_size(HEADER_LIST_BYTES_MAX)
         .max_concurrent_reset_streams(RESETS_REMEMBERED_MAX)
         .handshake(socket)

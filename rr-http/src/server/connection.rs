@@ -23,6 +23,7 @@ use super::watch::{Verdict, Watch};
 use crate::rewaker::Rewaker;
 use crate::socket::Socket;
 use crate::turn::Turn;
+use crate::wire::FRAME_BYTES_MAX;
 
 /// Longest head of an HTTP/1 request, in bytes: 16 KiB for the application, as much for the rest.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
@@ -91,6 +92,7 @@ async fn serve_h2(io: Sniffed, peer: Peer) {
     builder.timer(TokioTimer::new());
     builder.max_concurrent_streams(peer.site.config.h2_streams_max.max(1));
     builder.max_header_list_size(HEADER_LIST_BYTES_MAX);
+    builder.max_frame_size(FRAME_BYTES_MAX);
     builder.max_pending_accept_reset_streams(RESETS_PENDING_MAX);
     builder.keep_alive_interval(PING_INTERVAL);
     builder.keep_alive_timeout(PING_TIMEOUT);
