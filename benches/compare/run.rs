@@ -33,7 +33,7 @@ pub(crate) async fn all(options: &Options) -> Result<Results> {
         eprintln!("{:>4} s: round {} of {rounds}", begin.elapsed().as_secs(), round + 1);
         for (group, result) in plan.groups.iter().zip(&mut groups) {
             if round < group.rounds {
-                run.round(group, result).await;
+                run.round(round, group, result).await;
             }
         }
     }
@@ -79,9 +79,12 @@ impl<'a> Run<'a> {
         Self { options, broker: broker.ok(), complaints }
     }
 
-    /// One cell of each peer, one after the other.
-    async fn round(&mut self, group: &Group, result: &mut results::Group) {
-        for row in &mut result.rows {
+    /// One cell of each peer, one after the other. Each round begins with another one: the first
+    /// finds the broker as another load has left it.
+    async fn round(&mut self, round: usize, group: &Group, result: &mut results::Group) {
+        let first = round % result.rows.len().max(1);
+        let (last, begin) = result.rows.split_at_mut(first);
+        for row in begin.iter_mut().chain(last) {
             let outcome = self.load(row.peer, group.place, group.span, false).await;
             row.rounds.push(self.kept(&format!("{}, {}", row.peer, group.place), outcome));
         }

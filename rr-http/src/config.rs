@@ -42,7 +42,9 @@ pub struct HttpConfig {
     #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub connect_timeout: Duration,
     /// How long an unused connection is kept, unless the server grants less with `keep-alive`.
-    /// Default 30 s, half of what our server grants; 0 keeps none.
+    /// Default 30 s, half of what our server grants; 0 keeps none. One task looks after those of
+    /// HTTP/1.1, on the runtime of the call after which the first was kept: while that runtime is
+    /// there and not driven, they stay.
     #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub idle_timeout: Duration,
     /// Most unused HTTP/1.1 connections. Default 64; 0 keeps none.
@@ -189,7 +191,7 @@ pub struct HttpServerConfig {
     /// Longest response body in bytes. Default 1 MiB less 32 KiB; 0 allows only empty bodies.
     pub response_bytes_max: usize,
     /// Most connections; further ones wait in the operating system's queue. Default 10 000; 0
-    /// accepts none.
+    /// accepts none. Each holds a frame of HTTP/2 that has not wholly arrived, at most 64 KiB.
     pub connections_max: usize,
     /// Time for the first bytes of a connection, which tell its version. Default 10 s; 0 closes
     /// every connection.
@@ -205,7 +207,8 @@ pub struct HttpServerConfig {
     pub body_read_timeout: Duration,
     /// Most bytes of request bodies that take their time to arrive, over all connections: a body
     /// counts with its length, or, without one, with what has come; one too many is refused.
-    /// Default 64 MiB; 0 takes only bodies that came with the head.
+    /// What lies in HTTP/2's windows does not count. Default 64 MiB; 0 takes only bodies that came
+    /// with the head.
     pub bodies_bytes_max: usize,
     /// How long a connection may take nothing of what it is sent, for want of an HTTP/2 window
     /// too. Default 30 s; 0 closes it once anything waits.

@@ -3,7 +3,7 @@
 mod h1;
 mod h2;
 
-use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rr_spi::{Context, Error};
@@ -14,7 +14,7 @@ use crate::endpoint::Endpoint;
 use crate::error::{connect_failed, connect_timed_out};
 use crate::socket::{Connector, Socket};
 
-pub(crate) use h1::{H1Pool, Link};
+pub(crate) use h1::{H1Pool, Link, Message, Replied};
 pub(crate) use h2::H2Pool;
 
 /// Makes connections to one endpoint, and counts those that are open.
@@ -65,13 +65,6 @@ impl Dialer {
     }
 }
 
-/// Lets go of what has been unused for too long.
-trait Reap: Send + Sync + 'static {
-    /// Drops what has expired. Returns `false` when nothing is kept any more; then the reaper
-    /// ends, and whoever keeps something next starts another.
-    fn reap(&self) -> bool;
-}
-
 /// A task that ends with the pool that owns it.
 #[derive(Debug, Default)]
 struct Owned(Option<AbortHandle>);
@@ -90,41 +83,12 @@ impl Drop for Owned {
     }
 }
 
-/// The task that calls [`Reap::reap`] every so often.
-#[derive(Debug, Default)]
-struct Reaper(Owned);
-
 /// Shortest pause between two looks, so that a tiny idle timeout does not spin.
 const REAP_PAUSE_MIN: Duration = Duration::from_millis(10);
 
 /// Returns how long to wait between two looks at what may have been unused for too long.
 fn pause(idle_timeout: Duration) -> Duration {
     (idle_timeout / 2).max(REAP_PAUSE_MIN)
-}
-
-impl Reaper {
-    fn start<T: Reap>(&mut self, pool: impl FnOnce() -> Weak<T>, idle_timeout: Duration) {
-        if self.0.is_running() {
-            return;
-        }
-        let pool = pool();
-        let pause = pause(idle_timeout);
-        let task = tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(pause).await;
-                let alive = pool.upgrade().is_some_and(|pool| pool.reap());
-                if !alive {
-                    return;
-                }
-            }
-        });
-        self.0 = Owned(Some(task.abort_handle()));
-    }
-
-    /// Forgets the task, which is about to end.
-    fn ended(&mut self) {
-        self.0.0 = None;
-    }
 }
 
 /// Locks; a panic cannot leave a pool half-changed, since nothing foreign runs under its lock.

@@ -11,8 +11,6 @@ use h2::client::{ResponseFuture, SendRequest};
 use http::response::Parts;
 use http::{HeaderValue, Uri, header};
 use http_body::Body;
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
 use rr_spi::{
     Attempt, Code, Context, Delivery, Error, Headers, Limits, Location, Request, Requester,
     Response, Target, async_trait,
@@ -24,7 +22,7 @@ use crate::config::{HttpConfig, HttpVersion};
 use crate::count::Count;
 use crate::endpoint::Endpoint;
 use crate::error::{handed_back, lost, of_h2, of_hyper};
-use crate::pool::{Dialer, H1Pool, H2Pool, Link};
+use crate::pool::{Dialer, H1Pool, H2Pool, Link, Message, Replied};
 use crate::socket::Connector;
 use crate::wire::{
     check_body, decode_error, decode_response, encode_path, encode_request, granted, set_timeout,
@@ -235,12 +233,6 @@ impl Requester for HttpRequester {
     }
 }
 
-/// A request of HTTP/1.1, ready to be sent.
-type Message = http::Request<Whole<Bytes>>;
-
-/// The head of a reply, or why there is none, perhaps with the request that came back.
-type Replied = Result<http::Response<Incoming>, TrySendError<Message>>;
-
 /// A reply, of which the head has come, and the call that it is for.
 struct Exchange<'a> {
     ctx: &'a Context,
@@ -284,7 +276,7 @@ impl Inner {
             let (parts, mut body) = reply.into_parts();
             let exchange = Exchange { ctx: attempt.context(), called: &request.headers, parts };
             let (outcome, whole) = lease.link.drive(self.finish(&exchange, &mut body)).await;
-            // What was not read to its end would be taken for the next reply: such a connection goes.
+            // What was not read to its end would be taken for the next reply: it goes.
             if whole {
                 pool.put_back(lease, granted(&exchange.parts.headers));
             }
@@ -307,7 +299,7 @@ impl Inner {
         };
         set_timeout(message.headers_mut(), attempt.timeout_millis());
         attempt.sent();
-        Ok(link.sender.try_send_request(message))
+        link.send(message).ok_or_else(handed_back)
     }
 
     /// Makes the head and the body of a request, for one connection.

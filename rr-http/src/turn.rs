@@ -2,16 +2,16 @@
 
 use std::task::{Context, Poll};
 
-/// So many calls on one connection are worth waiting for: with fewer, giving way costs more than the
-/// writes that it saves.
+/// So many calls on one connection are worth waiting for: with fewer, giving way costs more than
+/// the writes that it saves.
 const CROWD: usize = 4;
 
 /// Whose turn it is: that of a connection, or of those that have something for it to write.
 ///
-/// The scheduler runs a connection right after whoever gave it a message, and it writes what it has.
-/// Many calls at a time would so be a write each, and a read each for the peer. When the connection
-/// goes to the end of the queue first, whoever is ready gives it what it has, and all of it leaves at
-/// once.
+/// The scheduler runs a connection right after whoever gave it a message, and it writes what it
+/// has. Many calls at a time would so be a write each, and a read each for the peer. When the
+/// connection goes to the end of the queue first, whoever is ready gives it what it has, and all of
+/// it leaves at once.
 #[derive(Debug, Default)]
 pub(crate) struct Turn {
     gave_way: bool,
@@ -41,17 +41,21 @@ mod tests {
     async fn whoever_is_ready_runs_before_a_crowded_connections_turn() {
         let ran = Arc::new(AtomicUsize::new(0));
         let seen = |calls| {
+            let (mut turn, seen) = (Turn::default(), Arc::clone(&ran));
+            let seen = tokio::spawn(async move {
+                poll_fn(|cx| turn.poll(calls, cx)).await;
+                seen.swap(0, Ordering::Relaxed)
+            });
+            // They come after it in the queue.
             for _ in 0..3 {
                 let ran = Arc::clone(&ran);
                 tokio::spawn(async move { ran.fetch_add(1, Ordering::Relaxed) });
             }
-            let ran = Arc::clone(&ran);
-            let mut turn = Turn::default();
-            tokio::spawn(async move {
-                poll_fn(|cx| turn.poll(calls, cx)).await;
-                ran.swap(0, Ordering::Relaxed)
-            })
+            seen
         };
+        assert_eq!(seen(1).await.unwrap(), 0);
+        tokio::task::yield_now().await;
+        assert_eq!(ran.swap(0, Ordering::Relaxed), 3);
         assert_eq!(seen(CROWD).await.unwrap(), 3);
         // One call alone does not wait, and each turn of a crowd begins anew.
         let mut turn = Turn::default();

@@ -21,8 +21,8 @@ pub(crate) use response::{check_body, decode_error, decode_response, granted};
 
 use http::HeaderName;
 
-/// Longest frame that either end of HTTP/2 takes, in bytes: a body of this length comes in one, and is
-/// not put together from several. The protocol's own is 16 KiB.
+/// Longest frame that either end of HTTP/2 takes, in bytes: a body of this length comes in one, and
+/// is not put together from several. The protocol's own is 16 KiB.
 pub(crate) const FRAME_BYTES_MAX: u32 = 64 * 1024;
 
 /// Names that the `http` crate has no constant for.

@@ -6,13 +6,18 @@ mod support;
 
 use std::future::pending;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rr_http::{HttpConfig, HttpRequester, HttpServerConfig, HttpServerStats, serve_streams};
 use rr_spi::{Code, Declared, Delivery, Requester as _, Route, Routes, Server};
 use support::{Probe, context, eventually, request, told};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::io::{
+    AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf, duplex,
+};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -260,4 +265,71 @@ async fn urls_that_name_no_stream_are_refused() {
         let refused = HttpRequester::with_connector(url, HttpConfig::default(), connect);
         assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument, "{url}");
     }
+}
+
+/// A pipe that counts how often it is shut down: over TLS the peer must hear of the end.
+struct Counted {
+    pipe: DuplexStream,
+    ends: Arc<AtomicUsize>,
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.pipe).poll_read(cx, into)
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        from: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.pipe).poll_write(cx, from)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.pipe).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.ends.fetch_add(1, Ordering::SeqCst);
+        Pin::new(&mut self.pipe).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_ends_a_connection_it_is_shut_down() {
+    let (sender, _server, _) = serve(HttpServerConfig::default());
+    let ends = Arc::new(AtomicUsize::new(0));
+    let connect = {
+        let ends = Arc::clone(&ends);
+        move || {
+            let (sender, ends) = (sender.clone(), Arc::clone(&ends));
+            async move {
+                let (pipe, far) = duplex(1024);
+                sender.send(far).await.map_err(|_| io::ErrorKind::ConnectionRefused)?;
+                Ok(Counted { pipe, ends })
+            }
+        }
+    };
+    let client = HttpRequester::with_connector(URL, HttpConfig::default(), connect).unwrap();
+    let ended = || ends.load(Ordering::SeqCst);
+    client.request(&context(), request("echo", "hi")).await.unwrap();
+    assert_eq!((client.connections(), ended()), (1, 0));
+    // Unused for too long.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!((client.connections(), ended()), (0, 1));
+    // Dropped with its call.
+    let hanging = client.request(&context(), request("hang", "hi"));
+    assert!(tokio::time::timeout(Duration::from_secs(1), hanging).await.is_err());
+    assert_eq!((client.connections(), ended()), (0, 2));
+    // Dropped with its requester.
+    client.request(&context(), request("echo", "hi")).await.unwrap();
+    drop(client);
+    assert_eq!(ended(), 3);
 }

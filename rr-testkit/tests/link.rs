@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
 
 use rr_spi::{
     Cause, Code, Context, Declared, Delivery, Error, Reason, Request, Requester, Responder,
@@ -87,4 +89,26 @@ async fn ready_waits_for_the_link_as_it_does_for_the_server() {
     assert!(client.link().is_served() && !waiting.is_finished());
     client.link().restore();
     waiting.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_call_of_before_a_cut_leaves_those_after_it_alone() {
+    let (routes, _tells) = hanging();
+    let client: Arc<Loopback> = Arc::new(loopback(routes));
+    let ctx = Context::background();
+    let mut before = client.request(&ctx, request());
+    assert!(poll_fn(|cx| Poll::Ready(before.as_mut().poll(cx).is_pending())).await);
+    client.link().cut();
+    client.link().restore();
+    let after = tokio::spawn({
+        let client = Arc::clone(&client);
+        async move { call(&*client).await }
+    });
+    while client.link().pending() < 2 {
+        tokio::task::yield_now().await;
+    }
+    drop(before);
+    client.link().cut();
+    let error = tokio::time::timeout(Duration::from_secs(10), after).await.unwrap().unwrap();
+    assert_eq!(error.reason(), Some(&Reason::CONNECTION_LOST));
 }

@@ -150,8 +150,8 @@ where
 }
 
 pin_project! {
-    /// A handler's future, whose error becomes ours. An `async` block would have room for the future
-    /// twice.
+    /// A handler's future, whose error becomes ours. An `async` block would have room for the
+    /// future twice.
     struct Answering<R> {
         #[pin]
         handler: R,

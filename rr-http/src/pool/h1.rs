@@ -1,8 +1,8 @@
 //! HTTP/1.1 connections: one call at a time on each, the newest unused one first.
 //!
-//! A connection has no task of its own: the call on it drives it, so that between writing the request and
-//! reading the reply nothing is handed from task to task. What is unused is looked after by one task
-//! of the pool's, which is woken when a peer closes one.
+//! A connection has no task of its own: the call on it drives it, so that between writing the
+//! request and reading the reply nothing is handed from task to task. What is unused is looked
+//! after by one task of the pool's, which is woken when a peer closes one.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -11,7 +11,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Uri};
+use http::{HeaderValue, Request, Response, Uri};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use pin_project_lite::pin_project;
@@ -60,7 +62,8 @@ struct Idle {
 /// One connection, and what it says again and again. These are its own copies: a reference count
 /// that all connections share costs more than the copy, as soon as they are many.
 pub(crate) struct Link {
-    pub(crate) sender: SendRequest<Whole<Bytes>>,
+    /// `None` only while it is dropped.
+    sender: Option<SendRequest<Whole<Bytes>>>,
     pub(crate) host: HeaderValue,
     /// The target of the last call, and its path.
     pub(crate) last: Option<(Target, Uri)>,
@@ -69,6 +72,12 @@ pub(crate) struct Link {
     rewaker: Rewaker,
     _open: Counted,
 }
+
+/// A request, ready to be sent.
+pub(crate) type Message = Request<Whole<Bytes>>;
+
+/// The head of a reply, or why there is none, perhaps with the request that came back.
+pub(crate) type Replied = Result<Response<Incoming>, TrySendError<Message>>;
 
 /// What hyper does on a connection.
 type Conversation = Connection<TokioIo<Socket>, Whole<Bytes>>;
@@ -93,7 +102,11 @@ impl H1Pool {
         Self { shared: Arc::new(shared), places }
     }
 
-    /// Takes an unused connection, or makes one.
+    /// Takes an unused connection, or makes one; waits while too many are in use.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, not sent, `connect-failed`.
     pub(crate) async fn checkout(&self) -> Result<H1Lease<'_>, Error> {
         let place = self.place().await?;
         while let Some(mut link) = self.shared.pop() {
@@ -105,6 +118,10 @@ impl H1Pool {
     }
 
     /// Makes a connection, whatever is unused: for a call to which such ones came back.
+    ///
+    /// # Errors
+    ///
+    /// As [`H1Pool::checkout`].
     pub(crate) async fn checkout_fresh(&self) -> Result<H1Lease<'_>, Error> {
         let place = self.place().await?;
         self.connect(place).await
@@ -134,6 +151,8 @@ impl H1Pool {
         if keep.is_zero() || !lease.link.is_usable() {
             return;
         }
+        // The caller's own waker is dropped here, and not under the lock: it may own a task.
+        lease.link.rewaker.hand_to(Waker::noop());
         let mut kept = lock(&shared.idle);
         if kept.connections.len() >= shared.idle_max {
             return;
@@ -160,6 +179,7 @@ impl Kept {
 }
 
 impl Keeper {
+    /// Starts one; under the lock, as a task that is dropped before it has begun takes no lock.
     fn start(shared: &Arc<Shared>) -> Self {
         let rewaker = Rewaker::new();
         let waker = rewaker.waker().clone();
@@ -169,6 +189,14 @@ impl Keeper {
 }
 
 impl Link {
+    /// Hands a request over; its reply comes while the connection is driven.
+    pub(crate) fn send(
+        &mut self,
+        message: Message,
+    ) -> Option<impl Future<Output = Replied> + use<>> {
+        Some(self.sender.as_mut()?.try_send_request(message))
+    }
+
     /// Drives the connection until a part of a call on it is done.
     pub(crate) fn drive<F: Future>(&mut self, part: F) -> Drive<'_, F> {
         Drive { part, connection: &mut self.connection, rewaker: &mut self.rewaker }
@@ -176,10 +204,14 @@ impl Link {
 
     /// Tells whether a request can be sent. What has happened since the last call is looked at.
     fn is_usable(&mut self) -> bool {
-        if self.rewaker.is_woken() || !self.sender.is_ready() {
+        if self.rewaker.is_woken() || !self.is_ready() {
             self.look(&mut Context::from_waker(Waker::noop()));
         }
-        self.connection.is_some() && self.sender.is_ready()
+        self.connection.is_some() && self.is_ready()
+    }
+
+    fn is_ready(&self) -> bool {
+        self.sender.as_ref().is_some_and(SendRequest::is_ready)
     }
 
     /// Polls the connection while nothing is asked for on it.
@@ -190,6 +222,15 @@ impl Link {
             false => Poll::Ready(()),
         });
         debug_assert_eq!(ended.is_ready(), self.connection.is_none());
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        // Without a sender hyper shuts the connection down, as far as that goes at once: over TLS
+        // the peer is told.
+        self.sender = None;
+        self.look(&mut Context::from_waker(Waker::noop()));
     }
 }
 
@@ -235,6 +276,8 @@ fn poll_connection(connection: &mut Option<Conversation>, cx: &mut Context<'_>) 
 
 impl Shared {
     fn pop(&self) -> Option<Box<Link>> {
+        // Dropped after the lock: streams may be the application's own.
+        let mut expired = Vec::new();
         let mut kept = lock(&self.idle);
         let now = Instant::now();
         loop {
@@ -242,6 +285,7 @@ impl Shared {
             if now < idle.expires {
                 return Some(idle.link);
             }
+            expired.push(idle);
         }
     }
 
@@ -252,7 +296,7 @@ impl Shared {
         // The bytes of a host that was one before are one.
         let host = HeaderValue::from_bytes(self.host.as_bytes());
         Ok(Box::new(Link {
-            sender,
+            sender: Some(sender),
             host: host.unwrap_or_else(|_| self.host.clone()),
             last: None,
             connection: Some(connection),
@@ -261,13 +305,16 @@ impl Shared {
         }))
     }
 
-    /// Looks at the unused connections to which something happened, and lets go of those that have ended.
+    /// Looks at the unused connections to which something happened, and lets go of those that have
+    /// ended.
     fn look(&self, cx: &mut Context<'_>) {
         // Not under the lock: streams may be the application's own.
         for mut idle in self.take(|idle| idle.link.rewaker.is_woken()) {
             idle.link.look(cx);
-            if idle.link.connection.is_some() {
-                lock(&self.idle).connections.push(idle);
+            let mut kept = lock(&self.idle);
+            if idle.link.connection.is_some() && kept.connections.len() < self.idle_max {
+                // As the oldest: those put back meanwhile were used later.
+                kept.connections.insert(0, idle);
             }
         }
     }
@@ -299,13 +346,15 @@ impl Shared {
 
 /// Looks after the unused connections of a pool until there are none.
 async fn keep_watch(pool: Weak<Shared>, pause: Duration, mut rewaker: Rewaker) {
+    let mut watched = Watched { pool, ended: false };
     let mut timer = pin!(sleep(pause));
     poll_fn(|cx| {
-        let Some(pool) = pool.upgrade() else { return Poll::Ready(()) };
+        let Some(pool) = watched.pool.upgrade() else { return Poll::Ready(()) };
         rewaker.poll(cx, |cx| {
             pool.look(cx);
             while timer.as_mut().poll(cx).is_ready() {
-                if !pool.reap() {
+                watched.ended = !pool.reap();
+                if watched.ended {
                     return Poll::Ready(());
                 }
                 timer.as_mut().reset(Instant::now() + pause);
@@ -314,4 +363,19 @@ async fn keep_watch(pool: Weak<Shared>, pause: Duration, mut rewaker: Rewaker) {
         })
     })
     .await;
+}
+
+/// A pool whose unused connections are looked after. When that ends before there are none, with the
+/// runtime, they go.
+struct Watched {
+    pool: Weak<Shared>,
+    ended: bool,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if let Some(pool) = self.pool.upgrade().filter(|_| !self.ended) {
+            drop(pool.take(|_| true));
+        }
+    }
 }

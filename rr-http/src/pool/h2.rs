@@ -16,7 +16,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use self::drive::{BEFORE_SETTINGS, Drive};
 use self::kept::{Kept, Place, Step, Ticket};
-use super::{Dialer, Owned, Reap, lock};
+use super::{Dialer, Owned, lock, pause};
 use crate::config::HttpConfig;
 use crate::count::Counted;
 use crate::error::handed_back;
@@ -168,7 +168,10 @@ impl Shared {
     fn keep(self: &Arc<Self>, (sender, connection, open): Dialed) {
         let id = {
             let mut kept = lock(&self.kept);
-            kept.reaper.start(|| Arc::downgrade(self), self.idle_timeout);
+            if !kept.reaper.is_running() {
+                let reaping = reap(Arc::downgrade(self), pause(self.idle_timeout));
+                kept.reaper = Owned(Some(tokio::spawn(reaping).abort_handle()));
+            }
             kept.add(sender)
         };
         // The task ends with its connection, which ends when no sender and no stream is left. It
@@ -178,15 +181,22 @@ impl Shared {
     }
 }
 
-impl Reap for Shared {
-    fn reap(&self) -> bool {
-        self.change(|kept| {
+/// Lets go of what has been unused for too long, every so often and until nothing is left; whoever
+/// keeps something next starts another.
+async fn reap(pool: Weak<Shared>, pause: Duration) {
+    loop {
+        tokio::time::sleep(pause).await;
+        let Some(pool) = pool.upgrade() else { return };
+        let any = pool.change(|kept| {
             let any = kept.expire();
             if !any {
-                kept.reaper.ended();
+                kept.reaper = Owned::default();
             }
             any
-        })
+        });
+        if !any {
+            return;
+        }
     }
 }
 

@@ -73,8 +73,8 @@ async fn read_within(
     }
     let bound = ctx.with_timeout(site.config.body_read_timeout);
     // In a box, since room for it would be kept in every request.
-    let read = Box::pin(site.stop.race(pin!(bound.race(reading)))).await;
-    let cause = match read {
+    let read = Box::pin(async { site.stop.race(pin!(bound.race(reading))).await });
+    let cause = match read.await {
         Some(Ok(read)) => return Ok(read),
         Some(Err(Cause::DeadlineExceeded)) if ctx.cause().is_none() => return Err(too_slow()),
         Some(Err(cause)) => cause,

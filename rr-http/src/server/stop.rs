@@ -7,7 +7,8 @@ use std::task::{Context, Poll, Waker};
 
 use slab::Slab;
 
-/// Tells every connection that requests are no longer served, or every task of a server that it ends.
+/// Tells every connection that requests are no longer served, or every task of a server that it
+/// ends.
 ///
 /// A connection is polled for each request, and waiting for this costs it no lock then: it
 /// registers once, and again only should its task ever change.
@@ -57,17 +58,20 @@ impl Stop {
         if self.is_stopped() {
             return false;
         }
-        if let Some((key, _)) = waiting.0.take() {
-            all.try_remove(key);
-        }
+        let before = waiting.0.take();
+        let removed = before.as_ref().and_then(|(key, _)| all.try_remove(*key));
         waiting.0 = Some((all.insert(waker.clone()), waker.clone()));
+        // Outside of the lock: a waker may own a task.
+        drop(all);
+        drop((before, removed));
         true
     }
 
     /// Forgets a task that waits no more.
     pub(super) fn forget(&self, waiting: &mut Waiting) {
         if let Some((key, _)) = waiting.0.take() {
-            self.lock().try_remove(key);
+            let removed = self.lock().try_remove(key);
+            drop(removed);
         }
     }
 

@@ -14,8 +14,8 @@ use crate::count::{Count, Counted};
 
 /// Tasks that a server owns: they are counted, and end with it at the latest.
 ///
-/// A task takes part in a lock only when it waits: the streams of HTTP/2 that are answered at once do
-/// not. And nothing is kept of one that has ended.
+/// A task takes a lock only when it waits: the streams of HTTP/2 that are answered at once do not.
+/// And nothing is kept of one that has ended.
 #[derive(Clone)]
 pub(super) struct Tasks {
     count: Count,
@@ -138,5 +138,30 @@ where
 {
     fn execute(&self, stream: F) {
         self.tasks.spawn(self.watch.begin(), stream);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn tasks_that_wait_have_not_begun_or_come_late_all_end() {
+        let count = Count::default();
+        let tasks = Tasks::new(count.clone());
+        let held = Arc::new(());
+        tasks.spawn(Arc::clone(&held), async {});
+        tasks.spawn(Arc::clone(&held), pending::<()>());
+        tokio::task::yield_now().await;
+        assert_eq!((count.now(), Arc::strong_count(&held)), (1, 2));
+        tasks.spawn(Arc::clone(&held), pending::<()>());
+        tasks.end();
+        tasks.spawn(Arc::clone(&held), pending::<()>());
+        assert_eq!(count.now(), 3);
+        tokio::time::timeout(Duration::from_secs(10), tasks.none()).await.unwrap();
+        assert_eq!(Arc::strong_count(&held), 1);
     }
 }

@@ -16,7 +16,7 @@ use tokio::task::coop::unconstrained;
 /// So many messages are worth a write of their own: more of them at once save next to nothing.
 const BATCH: usize = 32;
 
-/// A payload of so many bytes is worth one as well.
+/// A payload of so many bytes is worth one as well: to copy them costs as much as the system call.
 const BATCH_BYTES: usize = 16 * 1024;
 
 /// A queue in front of the client library.

@@ -212,9 +212,10 @@ impl<'a> Connected<'a> {
         let Some((key, _)) = registered.take() else { return };
         let mut waiting = self.wire.waiting();
         // After a cut the key may be that of a later call.
-        if !self.is_cut() {
-            waiting.try_remove(key);
-        }
+        let removed = if self.is_cut() { None } else { waiting.try_remove(key) };
+        // Outside of the lock: a waker may own a task.
+        drop(waiting);
+        drop(removed);
     }
 }
 

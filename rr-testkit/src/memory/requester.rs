@@ -113,8 +113,8 @@ impl Requester for MemoryRequester {
         'a: 'f,
         'c: 'f,
     {
-        // The request goes from here straight to its handler: whatever it passes on its way keeps room
-        // for it as long as the call waits.
+        // The request goes from here straight to its handler: whatever it passes on its way keeps
+        // room for it as long as the call waits.
         Box::pin(async move {
             let attempt = Attempt::start(ctx, self.config.timeout_default)?;
             self.config.limits.check_outgoing(&request)?;

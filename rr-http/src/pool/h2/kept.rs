@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::config::HttpConfig;
 use crate::error::closed_early;
-use crate::pool::{Dialer, Owned, REAP_PAUSE_MIN, Reaper};
+use crate::pool::{Dialer, Owned, REAP_PAUSE_MIN};
 
 /// The state of a pool.
 #[derive(Debug)]
@@ -29,7 +29,8 @@ pub(super) struct Kept {
     /// How often no connection could be made, and why it was so the last time.
     failures: u64,
     failure: Option<Error>,
-    pub(super) reaper: Reaper,
+    /// The task that lets go of what is unused.
+    pub(super) reaper: Owned,
     /// The task that makes a connection.
     pub(super) dial: Owned,
 }
@@ -86,7 +87,7 @@ impl Kept {
             dialing: false,
             failures: 0,
             failure: None,
-            reaper: Reaper::default(),
+            reaper: Owned::default(),
             dial: Owned::default(),
         }
     }
