@@ -325,7 +325,8 @@ async fn whatever_ends_a_connection_it_is_shut_down() {
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!((client.connections(), ended()), (0, 1));
     // Dropped with its call.
-    let hanging = client.request(&context(), request("hang", "hi"));
+    let ctx = context();
+    let hanging = client.request(&ctx, request("hang", "hi"));
     assert!(tokio::time::timeout(Duration::from_secs(1), hanging).await.is_err());
     assert_eq!((client.connections(), ended()), (0, 2));
     // Dropped with its requester.
