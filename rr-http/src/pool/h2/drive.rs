@@ -63,7 +63,8 @@ impl Future for Drive {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
         let this = &mut *self;
-        ready!(this.turn.poll(this.in_use(), cx));
+        let in_use = this.in_use();
+        ready!(this.turn.poll(in_use, cx));
         if Pin::new(&mut this.connection).poll(cx).is_ready() {
             return Poll::Ready(());
         }
@@ -74,10 +75,8 @@ impl Future for Drive {
                 pool.change(|kept| kept.settle(this.id, allowed));
             }
         }
-        let Some(mut pings) = this.pings.take() else { return Poll::Pending };
-        let polled = pings.poll(this.allowed.is_some(), || this.in_use(), cx);
-        this.pings = Some(pings);
-        polled
+        let Some(pings) = &mut this.pings else { return Poll::Pending };
+        pings.poll(this.allowed.is_some(), in_use > 0, cx)
     }
 }
 
@@ -101,12 +100,7 @@ impl Pings {
         Self { pings, waiting: false, timer: Box::pin(sleep(settings_timeout)) }
     }
 
-    fn poll(
-        &mut self,
-        settled: bool,
-        in_use: impl Fn() -> usize,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<()> {
+    fn poll(&mut self, settled: bool, in_use: bool, cx: &mut TaskContext<'_>) -> Poll<()> {
         if self.waiting && self.pings.poll_pong(cx).is_ready() {
             self.waiting = false;
             self.timer.as_mut().reset(Instant::now() + PING_INTERVAL);
@@ -116,7 +110,7 @@ impl Pings {
                 return Poll::Ready(());
             }
             // An unused connection is not asked: servers count such pings as abuse.
-            self.waiting = in_use() > 0 && self.pings.send_ping(Ping::opaque()).is_ok();
+            self.waiting = in_use && self.pings.send_ping(Ping::opaque()).is_ok();
             let pause = if self.waiting { PING_TIMEOUT } else { PING_INTERVAL };
             self.timer.as_mut().reset(Instant::now() + pause);
             if self.waiting && self.pings.poll_pong(cx).is_ready() {
