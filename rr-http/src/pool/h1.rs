@@ -19,6 +19,7 @@ use hyper_util::rt::TokioIo;
 use pin_project_lite::pin_project;
 use rr_spi::{Error, Target};
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, sleep};
 
 use super::{Dialer, Owned, lock, pause};
@@ -168,7 +169,7 @@ impl Kept {
         let running = self.keeper.take().filter(|keeper| keeper.task.is_running());
         let keeper = running.unwrap_or_else(|| {
             let keeper = Keeper::start(shared);
-            // Those of a keeper whose runtime has ended.
+            // Those of a keeper whose runtime ended before it began.
             for idle in &mut self.connections {
                 idle.link.rewaker.hand_to(&keeper.waker);
             }
@@ -216,12 +217,15 @@ impl Link {
 
     /// Polls the connection while nothing is asked for on it.
     fn look(&mut self, cx: &mut Context<'_>) {
-        let connection = &mut self.connection;
-        let ended = self.rewaker.poll(cx, |cx| match poll_connection(connection, cx) {
-            true => Poll::Pending,
-            false => Poll::Ready(()),
-        });
-        debug_assert_eq!(ended.is_ready(), self.connection.is_none());
+        let Self { connection, rewaker, .. } = self;
+        // Whatever budget the task has left: without any, one that has ended would seem to go on.
+        let looking = unconstrained(poll_fn(|cx| {
+            rewaker.poll(cx, |cx| match poll_connection(connection, cx) {
+                true => Poll::Pending,
+                false => Poll::Ready(()),
+            })
+        }));
+        let _ = pin!(looking).poll(cx);
     }
 }
 
