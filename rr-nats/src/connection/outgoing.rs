@@ -16,7 +16,8 @@ use tokio::task::coop::unconstrained;
 /// So many messages are worth a write of their own: more of them at once save next to nothing.
 const BATCH: usize = 32;
 
-/// A payload of so many bytes is worth one as well: to copy them costs as much as the system call.
+/// A payload of so many bytes is worth one as well: to wait for others wakes other workers, which
+/// costs some 5 % of the throughput at 64 KiB. Less was not measured.
 const BATCH_BYTES: usize = 16 * 1024;
 
 /// A queue in front of the client library.
