@@ -8,6 +8,8 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 
+use crate::rewaker::{Leaves, poll_part};
+
 /// A body that is there already.
 #[derive(Debug)]
 pub(crate) struct Whole<B>(Option<B>);
@@ -47,7 +49,14 @@ pub(crate) async fn frame<B>(body: &mut B) -> Option<Result<Frame<B::Data>, B::E
 where
     B: Body + Unpin,
 {
-    poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await
+    poll_fn(|cx| {
+        poll_part(cx, |cx| {
+            let polled = Pin::new(&mut *body).poll_frame(cx);
+            let is_last = polled.is_ready() && body.is_end_stream();
+            (polled, if is_last { Leaves::Nothing } else { Leaves::Work })
+        })
+    })
+    .await
 }
 
 /// Why a body could not be read.
@@ -78,7 +87,8 @@ where
         return Ok(first);
     }
     let Some(second) = data(body).await? else { return Ok(first) };
-    collect(body, [first, second], max).await
+    // In a box, since room for it would be kept in every call.
+    Box::pin(collect(body, [first, second], max)).await
 }
 
 /// Reads the start of a body, at most `max` bytes of it, and tells whether that was all. Dropping

@@ -9,24 +9,24 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use http::response::Parts;
-use http::{HeaderValue, Uri, header};
+use http::{HeaderMap, HeaderValue, Uri, header};
 use http_body::Body;
 use rr_spi::{
-    Attempt, Code, Context, Delivery, Error, Headers, Limits, Location, Request, Requester,
-    Response, Target, async_trait,
+    Attempt, BoxFuture, Code, Context, Delivery, Error, Headers, Limits, Location, Request,
+    Requester, Response, Target,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::body::{self, BodyError, StreamBody, Whole};
 use crate::config::{HttpConfig, HttpVersion};
-use crate::count::Count;
+use crate::count::{Count, CountedHere};
 use crate::endpoint::Endpoint;
 use crate::error::{handed_back, lost, of_h2, of_hyper};
 use crate::pool::{Dialer, H1Pool, H2Pool, Link, Message, Replied};
 use crate::socket::Connector;
 use crate::wire::{
-    check_body, decode_error, decode_response, encode_path, encode_request, granted, set_timeout,
-    turn_into_get,
+    check_body, decimal, decode_error, decode_response, emptied, encode_path, encode_request,
+    granted, set_timeout, turn_into_get,
 };
 
 /// Sends requests over HTTP. Cloning it shares its connections.
@@ -219,16 +219,29 @@ impl fmt::Debug for HttpRequester {
     }
 }
 
-#[async_trait]
+// Written out, and not with `async_trait`: each protocol has a box of its own size, and the request
+// has its place in it once.
 impl Requester for HttpRequester {
-    async fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
+    fn request<'a, 'c, 'f>(
+        &'a self,
+        ctx: &'c Context,
+        request: Request,
+    ) -> BoxFuture<'f, Result<Response, Error>>
+    where
+        'a: 'f,
+        'c: 'f,
+        Self: 'f,
+    {
         let inner = &*self.0;
-        let attempt = Attempt::start(ctx, inner.config.timeout)?;
-        inner.limits.check_outgoing(&request)?;
-        let _counted = inner.in_flight.one_here();
         match &inner.pool {
-            Pool::H1(pool) => attempt.run(inner.call_h1(pool, &attempt, &request)).await,
-            Pool::H2(pool) => attempt.run(inner.call_h2(pool, &attempt, &request)).await,
+            Pool::H1(pool) => Box::pin(async move {
+                let (attempt, _counted) = inner.begin(ctx, &request)?;
+                attempt.run(inner.call_h1(pool, &attempt, &request)).await
+            }),
+            Pool::H2(pool) => Box::pin(async move {
+                let (attempt, _counted) = inner.begin(ctx, &request)?;
+                attempt.run(inner.call_h2(pool, &attempt, &request)).await
+            }),
         }
     }
 }
@@ -241,6 +254,13 @@ struct Exchange<'a> {
 }
 
 impl Inner {
+    /// Starts the attempt of a call, and counts it.
+    fn begin(&self, ctx: &Context, request: &Request) -> Result<(Attempt, CountedHere<'_>), Error> {
+        let attempt = Attempt::start(ctx, self.config.timeout)?;
+        self.limits.check_outgoing(request)?;
+        Ok((attempt, self.in_flight.one_here()))
+    }
+
     async fn call_h1(
         &self,
         pool: &H1Pool,
@@ -278,7 +298,10 @@ impl Inner {
             let (outcome, whole) = lease.link.drive(self.finish(&exchange, &mut body)).await;
             // What was not read to its end would be taken for the next reply: it goes.
             if whole {
-                pool.put_back(lease, granted(&exchange.parts.headers));
+                let headers = exchange.parts.headers;
+                let granted = granted(&headers);
+                lease.link.spare = emptied(headers);
+                pool.put_back(lease, granted);
             }
             return outcome;
         }
@@ -318,13 +341,15 @@ impl Inner {
             }
         };
         let body = Whole::new(request.body.clone());
-        let mut message = encode_request(ctx, request, uri, Some(&link.host), body)?;
+        let map = std::mem::take(&mut link.spare);
+        let mut message = encode_request(ctx, request, uri, Some(&link.host), map, body)?;
         if turn_into_get(&mut message, request, self.config.get_bytes_max) {
             *message.body_mut() = Whole::empty();
-        } else if request.body.is_empty() {
-            // Hyper leaves it out, and there are servers that insist (RFC 9110 §8.6).
-            let zero = HeaderValue::from_static("0");
-            message.headers_mut().insert(header::CONTENT_LENGTH, zero);
+        } else {
+            // Hyper leaves out that of an empty body, on which there are servers that insist
+            // (RFC 9110 §8.6).
+            let length = decimal(request.body.len() as u64);
+            message.headers_mut().insert(header::CONTENT_LENGTH, length);
         }
         Ok(message)
     }
@@ -364,11 +389,12 @@ impl Inner {
         uri: &Uri,
         sender: &mut SendRequest<Bytes>,
     ) -> Result<Option<ResponseFuture>, Error> {
-        let mut message = encode_request(attempt.context(), request, uri.clone(), None, ())?;
+        let (ctx, map) = (attempt.context(), HeaderMap::new());
+        let mut message = encode_request(ctx, request, uri.clone(), None, map, ())?;
         let body = if turn_into_get(&mut message, request, self.config.get_bytes_max) {
             Bytes::new()
         } else {
-            let length = HeaderValue::from(request.body.len());
+            let length = decimal(request.body.len() as u64);
             message.headers_mut().insert(header::CONTENT_LENGTH, length);
             request.body.clone()
         };

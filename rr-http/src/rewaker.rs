@@ -1,5 +1,6 @@
 //! Wakes that a future makes for itself.
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,13 +23,21 @@ pub(crate) struct Rewaker {
     signal: Arc<Signal>,
     /// The waker of `signal`, made once.
     waker: Waker,
-    /// The task that `signal` knows; most polls come from the same, and need no lock.
-    task: Option<Waker>,
+    /// Which task it is that `signal` knows; most polls come from the same, and need no lock.
+    task: Option<Identity>,
 }
 
 struct Signal {
     state: AtomicU8,
     task: Mutex<Option<Waker>>,
+}
+
+/// What tells the waker of one task from that of another while one of them is kept: the addresses
+/// of its data and of its functions.
+type Identity = (usize, usize);
+
+fn identity(waker: &Waker) -> Identity {
+    (waker.data().addr(), std::ptr::from_ref(waker.vtable()).addr())
 }
 
 /// Nothing has happened since the last poll.
@@ -37,6 +46,51 @@ const QUIET: u8 = 0;
 const POLLED: u8 = 1;
 /// Another poll is called for; when none is under way, the task knows.
 const WOKEN: u8 = 2;
+
+/// What a poll leaves to the connection that it is a part of.
+pub(crate) enum Leaves {
+    /// To go on.
+    Work,
+    /// Nothing: what it woke the connection for is done.
+    Nothing,
+}
+
+thread_local! {
+    /// The signal whose wakes are held back on this thread, by its address, of which zero is none's;
+    /// and whether there was one.
+    static HELD: Cell<(usize, bool)> = const { Cell::new((0, false)) };
+}
+
+/// Polls a part of the connection that is being polled, and wakes the connection only if the part
+/// left it something to do.
+///
+/// Whoever takes a piece of a body wakes the connection, so that it brings the next. After the last
+/// piece there is none, and to poll the connection for nothing costs as much as a third of what it
+/// does for a call.
+pub(crate) fn poll_part<T>(
+    cx: &mut Context<'_>,
+    poll: impl FnOnce(&mut Context<'_>) -> (T, Leaves),
+) -> T {
+    let holding = Holding { before: HELD.replace((cx.waker().data().addr(), false)) };
+    let (polled, leaves) = poll(cx);
+    let (_, woken) = HELD.get();
+    drop(holding);
+    if woken && matches!(leaves, Leaves::Work) {
+        cx.waker().wake_by_ref();
+    }
+    polled
+}
+
+/// Wakes are held back until this is dropped.
+struct Holding {
+    before: (usize, bool),
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        HELD.set(self.before);
+    }
+}
 
 impl Rewaker {
     pub(crate) fn new() -> Self {
@@ -54,20 +108,28 @@ impl Rewaker {
         self.signal.state.load(Ordering::Acquire) == WOKEN
     }
 
-    /// Names the task that is woken from now on, at once if a poll is called for already.
-    pub(crate) fn hand_to(&mut self, task: &Waker) {
-        self.name(task);
+    /// Names the task that is woken from now on, at once if a poll is called for already. Returns
+    /// the waker of the one before, which may own a task: not to be dropped under a lock.
+    pub(crate) fn hand_to(&mut self, task: &Waker) -> Option<Waker> {
+        let before = self.name(task);
         if self.is_woken() {
             task.wake_by_ref();
         }
+        before
     }
 
-    fn name(&mut self, task: &Waker) {
-        if self.task.as_ref().is_some_and(|known| known.will_wake(task)) {
-            return;
+    /// Wakes no task before the next poll, which is about to come.
+    pub(crate) fn expect(&mut self) {
+        self.signal.state.swap(POLLED, Ordering::AcqRel);
+    }
+
+    fn name(&mut self, task: &Waker) -> Option<Waker> {
+        let this = Some(identity(task));
+        if self.task == this {
+            return None;
         }
-        // Dropped outside of the lock: a waker may own a task.
-        let _before = (self.task.replace(task.clone()), self.signal.replace(task.clone()));
+        self.task = this;
+        self.signal.replace(task.clone())
     }
 
     /// Polls, and polls again as long as that is called for meanwhile.
@@ -76,7 +138,7 @@ impl Rewaker {
         cx: &mut Context<'_>,
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        self.name(cx.waker());
+        drop(self.name(cx.waker()));
         let mut inner = Context::from_waker(&self.waker);
         for _ in 0..POLLS_MAX {
             // Swapped, and not stored, so that this poll sees all that came before a wake.
@@ -118,6 +180,11 @@ impl Wake for Signal {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
+        let (held, _) = HELD.get();
+        if held == Arc::as_ptr(self).addr() {
+            HELD.set((held, true));
+            return;
+        }
         if self.state.swap(WOKEN, Ordering::AcqRel) != QUIET {
             return;
         }
@@ -213,11 +280,68 @@ mod tests {
             Poll::Ready(())
         });
         assert!(polled.is_ready() && rewaker.is_woken());
-        rewaker.hand_to(&Waker::from(Arc::clone(&next)));
+        assert!(rewaker.hand_to(&Waker::from(Arc::clone(&next))).is_some());
         assert_eq!((first.woken(), next.woken()), (0, 1));
         let polled = rewaker.poll(&mut Context::from_waker(&waker), |_| Poll::<()>::Pending);
         assert!(polled.is_pending());
         assert!(!rewaker.is_woken());
+    }
+
+    #[test]
+    fn a_part_wakes_its_connection_only_for_what_it_leaves_to_do() {
+        let (mut rewaker, task) = (Rewaker::new(), Arc::new(Task::default()));
+        let other = Waker::from(Arc::clone(&task));
+        let connection = rewaker.waker().clone();
+        let mut polls = 0;
+        let polled = rewaker.poll(&mut Context::from_waker(&other), |cx| {
+            polls += 1;
+            let leaves = if polls == 1 { Leaves::Work } else { Leaves::Nothing };
+            poll_part(cx, |_| {
+                connection.wake_by_ref();
+                connection.clone().wake();
+                other.wake_by_ref();
+                (Poll::<()>::Pending, leaves)
+            })
+        });
+        assert!(polled.is_pending() && !rewaker.is_woken());
+        // What it woke besides was woken.
+        assert_eq!((polls, task.woken()), (2, 2));
+        connection.wake_by_ref();
+        assert!(rewaker.is_woken());
+    }
+
+    #[test]
+    fn a_part_polled_by_another_task_or_that_panics_holds_nothing_back() {
+        let (rewaker, task) = (Rewaker::new(), Arc::new(Task::default()));
+        let other = Waker::from(Arc::clone(&task));
+        poll_part(&mut Context::from_waker(&other), |_| {
+            rewaker.waker().wake_by_ref();
+            ((), Leaves::Nothing)
+        });
+        assert!(rewaker.is_woken());
+        let rewaker = Rewaker::new();
+        let panics = std::panic::AssertUnwindSafe(|| {
+            poll_part(&mut Context::from_waker(rewaker.waker()), |_| panic!("within the poll"))
+        });
+        let panicked: std::thread::Result<()> = std::panic::catch_unwind(panics);
+        assert!(panicked.is_err());
+        rewaker.waker().wake_by_ref();
+        assert!(rewaker.is_woken());
+    }
+
+    #[test]
+    fn a_wake_before_an_expected_poll_wakes_no_task() {
+        let (mut rewaker, task) = (Rewaker::new(), Arc::new(Task::default()));
+        let waker = Waker::from(Arc::clone(&task));
+        assert!(rewaker.hand_to(&waker).is_none());
+        rewaker.expect();
+        rewaker.waker().wake_by_ref();
+        assert!(rewaker.is_woken());
+        let mut cx = Context::from_waker(&waker);
+        assert!(rewaker.poll(&mut cx, |_| Poll::<()>::Pending).is_pending());
+        assert_eq!(task.woken(), 0);
+        rewaker.waker().wake_by_ref();
+        assert_eq!(task.woken(), 1);
     }
 
     #[test]

@@ -14,6 +14,8 @@ mod response;
 pub(crate) use coding::{Coding, unsupported_coding};
 pub(crate) use framing::check_framing;
 pub(crate) use head::{Head, Refusal};
+pub(crate) use headers::{decimal, emptied};
+pub(crate) use lines::Lines;
 pub(crate) use path::{decode_path, encode_path};
 pub(crate) use reply::{ReplyStyle, encode_error, encode_health, encode_response};
 pub(crate) use request::{encode_request, set_timeout, turn_into_get};

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, Uri};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
@@ -68,6 +68,8 @@ pub(crate) struct Link {
     pub(crate) host: HeaderValue,
     /// The target of the last call, and its path.
     pub(crate) last: Option<(Target, Uri)>,
+    /// Room for the next head, left by the last reply; empty.
+    pub(crate) spare: HeaderMap,
     /// `None` once it has ended.
     connection: Option<Conversation>,
     rewaker: Rewaker,
@@ -152,14 +154,16 @@ impl H1Pool {
         if keep.is_zero() || !lease.link.is_usable() {
             return;
         }
-        // The caller's own waker is dropped here, and not under the lock: it may own a task.
-        lease.link.rewaker.hand_to(Waker::noop());
+        let expires = Instant::now() + keep;
         let mut kept = lock(&shared.idle);
         if kept.connections.len() >= shared.idle_max {
             return;
         }
-        lease.link.rewaker.hand_to(kept.keeper(shared));
-        kept.connections.push(Idle { link: lease.link, expires: Instant::now() + keep });
+        let caller = lease.link.rewaker.hand_to(kept.keeper(shared));
+        kept.connections.push(Idle { link: lease.link, expires });
+        // The caller's waker, which may own a task, is not dropped under the lock.
+        drop(kept);
+        drop(caller);
     }
 }
 
@@ -171,7 +175,8 @@ impl Kept {
             let keeper = Keeper::start(shared);
             // Those of a keeper whose runtime ended before it began.
             for idle in &mut self.connections {
-                idle.link.rewaker.hand_to(&keeper.waker);
+                // It leads to the keeper before, which owns nothing of an application's.
+                drop(idle.link.rewaker.hand_to(&keeper.waker));
             }
             keeper
         });
@@ -195,6 +200,8 @@ impl Link {
         &mut self,
         message: Message,
     ) -> Option<impl Future<Output = Replied> + use<>> {
+        // Hyper tells the connection, which is about to be driven; the keeper need not look.
+        self.rewaker.expect();
         Some(self.sender.as_mut()?.try_send_request(message))
     }
 
@@ -303,6 +310,7 @@ impl Shared {
             sender: Some(sender),
             host: host.unwrap_or_else(|_| self.host.clone()),
             last: None,
+            spare: HeaderMap::new(),
             connection: Some(connection),
             rewaker: Rewaker::new(),
             _open: open,

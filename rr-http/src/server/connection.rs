@@ -75,11 +75,11 @@ async fn serve_h1(io: Sniffed, peer: Peer) {
     // Taken apart here: an argument that is passed on takes its room twice.
     let service = service_fn(|request: Request<Incoming>| {
         let active = peer.watch.begin();
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let peer = &peer;
         async move {
             let _active = active;
-            Ok::<_, Infallible>(answer(peer, &parts, body).await)
+            Ok::<_, Infallible>(answer(peer, &mut parts, body).await)
         }
     });
     let connection = pin!(builder.serve_connection(TokioIo::new(io), service));
@@ -97,9 +97,9 @@ async fn serve_h2(io: Sniffed, peer: Peer) {
     builder.keep_alive_interval(PING_INTERVAL);
     builder.keep_alive_timeout(PING_TIMEOUT);
     let service = service_fn(|request: Request<Incoming>| {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let peer = peer.clone();
-        async move { Ok::<_, Infallible>(answer(&peer, &parts, body).await) }
+        async move { Ok::<_, Infallible>(answer(&peer, &mut parts, body).await) }
     });
     let connection = pin!(builder.serve_connection(TokioIo::new(io), service));
     drive(connection, http2::Connection::graceful_shutdown, &peer).await;
@@ -141,6 +141,8 @@ enum End {
 /// its requests.
 async fn watched<C: Future>(mut connection: Pin<&mut C>, watch: &Watch) -> End {
     let mut timer = pin!(sleep(watch.pace()));
+    // A connection stays with its task, so that the timer need not be told again whom to wake.
+    let mut is_armed = false;
     // A handler that reads the body, or has answered, is a part of the connection that wakes it.
     let mut rewaker = Rewaker::new();
     let mut turn = Turn::default();
@@ -150,6 +152,10 @@ async fn watched<C: Future>(mut connection: Pin<&mut C>, watch: &Watch) -> End {
             return Poll::Ready(End::Closed);
         }
         watch.settle();
+        if is_armed && !timer.is_elapsed() {
+            return Poll::Pending;
+        }
+        is_armed = true;
         while timer.as_mut().poll(cx).is_ready() {
             match watch.look() {
                 Verdict::Fine(wait) => timer.as_mut().reset(Instant::now() + wait),

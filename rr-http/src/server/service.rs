@@ -15,8 +15,8 @@ use super::receive::{decode, read_body};
 use super::watch::Leaving;
 use crate::body::Whole;
 use crate::wire::{
-    Head, Refusal, ReplyStyle, check_framing, decode_path, encode_error, encode_health,
-    encode_response,
+    Head, Lines, Refusal, ReplyStyle, check_framing, decode_path, emptied, encode_error,
+    encode_health, encode_response,
 };
 
 /// Where a load balancer asks whether this server takes work.
@@ -25,7 +25,7 @@ const HEALTH: &str = "/.well-known/rr/health";
 /// Answers one request. Dropping the future cancels its handler: the peer is gone.
 pub(super) async fn answer(
     peer: &Peer,
-    parts: &Parts,
+    parts: &mut Parts,
     body: Incoming,
 ) -> HttpResponse<Whole<Leaving>> {
     let site = &*peer.site;
@@ -33,7 +33,7 @@ pub(super) async fn answer(
     let is_get = is_head || parts.method == Method::GET;
     let mut unread = Some(body);
     let outcome = if is_get && parts.uri.path() == HEALTH {
-        check_framing(parts).map(|()| None)
+        check_framing(parts.version, &Lines::of(&parts.headers)).map(|()| None)
     } else {
         exchange(site, parts, &mut unread).await.map(Some)
     };
@@ -46,7 +46,8 @@ pub(super) async fn answer(
     }
     let reply = match outcome {
         Ok(Some((response, content_type))) => {
-            encode_response(response, content_type.as_ref(), style)
+            let map = emptied(std::mem::take(&mut parts.headers));
+            encode_response(response, content_type.as_ref(), map, style)
         }
         Ok(None) => encode_health(site.intake.is_draining(), style),
         Err(refusal) => encode_error(&refusal, style),
@@ -66,10 +67,7 @@ async fn exchange(
     parts: &Parts,
     unread: &mut Option<Incoming>,
 ) -> Result<Answer, Refusal> {
-    check_framing(parts)?;
-    let target = site.target(parts.uri.path())?;
-    let declared = site.intake.find(&target)?.declared();
-    let head = Head::read(parts, declared)?;
+    let (target, head) = site.read_head(parts)?;
     site.stats.drop_headers(head.headers_dropped);
     let (ctx, cancel) = site.intake.context(head.inbound());
     let body = match head.message {
@@ -99,6 +97,15 @@ impl Drop for Caller {
 }
 
 impl Site {
+    /// Reads the head of a request: what is called, and what else it says.
+    fn read_head<'a>(&self, parts: &'a Parts) -> Result<(Target, Head<'a>), Refusal> {
+        let lines = Lines::of(&parts.headers);
+        check_framing(parts.version, &lines)?;
+        let target = self.target(parts.uri.path())?;
+        let declared = self.intake.find(&target)?.declared();
+        Ok((target, Head::read(parts, &lines, declared)?))
+    }
+
     fn target(&self, path: &str) -> Result<Target, Error> {
         if let Some(target) = self.paths.get(path) {
             return Ok(target.clone());

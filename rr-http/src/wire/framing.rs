@@ -1,10 +1,10 @@
 //! What every request over HTTP/1 must get right, whatever it asks for.
 
-use http::request::Parts;
-use http::{StatusCode, Version, header};
+use http::{StatusCode, Version};
 use rr_spi::{Code, Delivery, Error, Reason};
 
 use super::head::Refusal;
+use super::lines::{Line, Lines};
 
 /// Checks how a request is framed and addressed; nothing else depends on its `Host`.
 ///
@@ -12,16 +12,17 @@ use super::head::Refusal;
 ///
 /// All of them rejected: `InvalidArgument` for a `Host` that is missing, repeated or malformed
 /// (RFC 9112 §3.2); `Unimplemented` for a transfer coding besides `chunked` (§6.1).
-pub(crate) fn check_framing(parts: &Parts) -> Result<(), Refusal> {
-    if parts.version > Version::HTTP_11 {
+pub(crate) fn check_framing(version: Version, lines: &Lines<'_>) -> Result<(), Refusal> {
+    if version > Version::HTTP_11 {
         return Ok(());
     }
-    check_transfer_encoding(parts)?;
-    let mut hosts = parts.headers.get_all(header::HOST).iter();
-    let message = match (hosts.next(), hosts.next()) {
-        (None, _) if parts.version == Version::HTTP_11 => "an HTTP/1.1 request carries a Host",
-        (Some(_), Some(_)) => "a request carries one Host only",
-        (Some(host), None) if !is_host(host.as_bytes()) => "malformed Host",
+    check_transfer_encoding(lines.transfer_encoding)?;
+    let message = match lines.host {
+        Line { first: None, .. } if version == Version::HTTP_11 => {
+            "an HTTP/1.1 request carries a Host"
+        }
+        Line { repeated: true, .. } => "a request carries one Host only",
+        Line { first: Some(host), .. } if !is_host(host.as_bytes()) => "malformed Host",
         _ => return Ok(()),
     };
     Err(Error::failure(Code::InvalidArgument, Delivery::Rejected, None, message).into())
@@ -29,10 +30,9 @@ pub(crate) fn check_framing(parts: &Parts) -> Result<(), Refusal> {
 
 /// Hyper undoes `chunked`, the last of the codings, and would hand out the others as they are.
 /// What such a request means is not certain, and so nothing after it is read.
-fn check_transfer_encoding(parts: &Parts) -> Result<(), Refusal> {
-    let mut codings = parts.headers.get_all(header::TRANSFER_ENCODING).iter();
-    let Some(first) = codings.next() else { return Ok(()) };
-    if codings.next().is_none() && first.as_bytes().eq_ignore_ascii_case(b"chunked") {
+fn check_transfer_encoding(line: Line<'_>) -> Result<(), Refusal> {
+    let Some(first) = line.first else { return Ok(()) };
+    if !line.repeated && first.as_bytes().eq_ignore_ascii_case(b"chunked") {
         return Ok(());
     }
     let message = "the only transfer encoding understood is chunked";

@@ -60,15 +60,19 @@ pub(crate) struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    /// Reads the head of a request for a method that is declared to be `declared`.
-    pub(crate) fn read(parts: &'a Parts, declared: Declared) -> Result<Self, Refusal> {
+    /// Reads the head of a request, whose lines were found, for a method that is declared to be
+    /// `declared`.
+    pub(crate) fn read(
+        parts: &'a Parts,
+        lines: &Lines<'a>,
+        declared: Declared,
+    ) -> Result<Self, Refusal> {
         check_method(&parts.method, declared)?;
         let map = &parts.headers;
         let (headers, received, headers_dropped) = headers::read_counting(map);
         if received == Received::OverLimit {
             return Err(too_many_headers());
         }
-        let lines = Lines::of(map);
         let mut head = Self {
             inbound: Inbound::default(),
             tracestate: headers::list(map, wire::TRACESTATE, lines.tracestate),
@@ -80,7 +84,7 @@ impl<'a> Head<'a> {
             content_type: lines.content_type.first.cloned(),
             message: None,
         };
-        head.read_call(&lines)?;
+        head.read_call(lines)?;
         if lines.content_type.repeated {
             return Err(invalid("header content-type is repeated").into());
         }
@@ -257,14 +261,18 @@ mod tests {
 
     fn refused(headers: &[(&str, &str)]) -> Option<Refusal> {
         let parts = parts(Method::POST, "/t", headers);
-        let refusal = Head::read(&parts, Declared::Unspecified).err()?;
+        let refusal =
+            Head::read(&parts, &Lines::of(&parts.headers), Declared::Unspecified).err()?;
         assert_eq!(refusal.error.delivery(), Delivery::Rejected);
         Some(refusal)
     }
 
     fn timeout(headers: &[(&str, &str)]) -> Option<Duration> {
         let parts = parts(Method::POST, "/t", headers);
-        Head::read(&parts, Declared::Unspecified).unwrap().inbound().timeout
+        Head::read(&parts, &Lines::of(&parts.headers), Declared::Unspecified)
+            .unwrap()
+            .inbound()
+            .timeout
     }
 
     #[test]
@@ -301,7 +309,7 @@ mod tests {
         let twice = [("content-type", "text/plain"), ("content-type", "text/plain")];
         assert_eq!(refused(&twice).unwrap().error.code(), Code::InvalidArgument);
         let parts = parts(Method::GET, "/t?encoding=grpc", &[]);
-        let refusal = Head::read(&parts, Declared::Safe).unwrap_err();
+        let refusal = Head::read(&parts, &Lines::of(&parts.headers), Declared::Safe).unwrap_err();
         assert_eq!(refusal.error.reason(), Some(&Reason::CODEC));
     }
 
@@ -310,7 +318,7 @@ mod tests {
         let lines =
             [("tracestate", "a=1"), ("baggage", "k=v"), ("tracestate", "b=2"), ("baggage", "l=w")];
         let parts = parts(Method::POST, "/t", &lines);
-        let head = Head::read(&parts, Declared::Unspecified).unwrap();
+        let head = Head::read(&parts, &Lines::of(&parts.headers), Declared::Unspecified).unwrap();
         assert_eq!(head.inbound().tracestate, Some("a=1,b=2"));
         assert_eq!(head.inbound().baggage, Some("k=v,l=w"));
     }
@@ -322,10 +330,11 @@ mod tests {
             "/t?encoding=json&message=%7B%7D&connect=v1",
             &[("content-type", "text/plain")],
         );
-        let refusal = Head::read(&parts, Declared::Idempotent).unwrap_err();
+        let refusal =
+            Head::read(&parts, &Lines::of(&parts.headers), Declared::Idempotent).unwrap_err();
         assert_eq!(refusal.status, Some(StatusCode::METHOD_NOT_ALLOWED));
         assert_eq!(refusal.allow, Some("POST"));
-        let head = Head::read(&parts, Declared::Safe).unwrap();
+        let head = Head::read(&parts, &Lines::of(&parts.headers), Declared::Safe).unwrap();
         assert_eq!(head.message.unwrap(), "{}");
         assert_eq!(head.headers.get("content-type"), Some("application/json"));
         assert_eq!(head.idempotency, Idempotency::Safe);
@@ -342,7 +351,7 @@ mod tests {
                 "content-type",
             ];
             let parts = parts(Method::POST, "/t", &[(names[at], &text)]);
-            let _ = Head::read(&parts, Declared::Unspecified);
+            let _ = Head::read(&parts, &Lines::of(&parts.headers), Declared::Unspecified);
         }
 
         #[test]
@@ -363,11 +372,11 @@ mod tests {
                 .with_idempotency(idempotency.clone());
             let host = HeaderValue::from_static("h");
             let mut message =
-                crate::wire::encode_request(&ctx, &request, "/t".parse().unwrap(), Some(&host), ())
+                crate::wire::encode_request(&ctx, &request, "/t".parse().unwrap(), Some(&host), http::HeaderMap::new(), ())
                     .unwrap();
             crate::wire::set_timeout(message.headers_mut(), Some(millis));
             let (parts, ()) = message.into_parts();
-            let head = Head::read(&parts, Declared::Unspecified).unwrap();
+            let head = Head::read(&parts, &Lines::of(&parts.headers), Declared::Unspecified).unwrap();
             let inbound = head.inbound();
             prop_assert_eq!(inbound.retries, retries);
             prop_assert_eq!(inbound.timeout, Some(Duration::from_millis(millis)));

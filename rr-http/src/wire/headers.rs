@@ -34,6 +34,35 @@ fn unfit(name: &str) -> Error {
     Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message)
 }
 
+/// Most headers for which an emptied map keeps room; a longer head is not held in memory until the
+/// next.
+const ROOM_MAX: usize = 24;
+
+/// Empties a map of headers that were read. Its room serves the next head on the connection: a map
+/// made anew for each costs two allocations, and more while it grows.
+pub(crate) fn emptied(mut map: HeaderMap) -> HeaderMap {
+    if map.capacity() > ROOM_MAX {
+        return HeaderMap::new();
+    }
+    map.clear();
+    map
+}
+
+/// Returns a number as a value, with one allocation, where `From` makes two.
+pub(crate) fn decimal(number: u64) -> HeaderValue {
+    let mut digits = [b'0'; 20];
+    let (mut at, mut rest) = (digits.len(), number);
+    loop {
+        at -= 1;
+        digits[at] += (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    HeaderValue::from_bytes(&digits[at..]).unwrap_or_else(|_| HeaderValue::from(number))
+}
+
 /// Takes the application's headers out of a message. Those over the limit are left out, and then
 /// the second value is [`Received::OverLimit`].
 pub(super) fn read(from: &HeaderMap) -> (Headers, Received) {
@@ -181,6 +210,23 @@ mod tests {
             let (headers, _) = read(&map);
             prop_assert!(headers.len() <= 64);
         }
+    }
+
+    #[test]
+    fn numbers_are_written_as_http_does() {
+        for number in [0, 7, 10, 4096, u64::from(u32::MAX), u64::MAX] {
+            assert_eq!(decimal(number), HeaderValue::from(number));
+        }
+    }
+
+    #[test]
+    fn an_emptied_map_keeps_room_for_a_head_and_not_for_a_flood() {
+        let mut map = HeaderMap::with_capacity(6);
+        map.insert("x-a", HeaderValue::from_static("v"));
+        let room = map.capacity();
+        let map = emptied(map);
+        assert!(map.is_empty() && map.capacity() == room);
+        assert_eq!(emptied(HeaderMap::with_capacity(ROOM_MAX + 1)).capacity(), 0);
     }
 
     #[test]

@@ -8,7 +8,9 @@ use rr_spi::wire;
 /// A request is asked for a dozen names, most of which it does not carry; to look each of them up
 /// would cost more than all the rest of reading a head.
 #[derive(Debug, Default)]
-pub(super) struct Lines<'a> {
+pub(crate) struct Lines<'a> {
+    pub(super) host: Line<'a>,
+    pub(super) transfer_encoding: Line<'a>,
     pub(super) connect_protocol_version: Line<'a>,
     pub(super) connect_timeout_ms: Line<'a>,
     pub(super) grpc_timeout: Line<'a>,
@@ -31,7 +33,7 @@ pub(super) struct Line<'a> {
 
 impl<'a> Lines<'a> {
     /// Finds them in a head.
-    pub(super) fn of(map: &'a HeaderMap) -> Self {
+    pub(crate) fn of(map: &'a HeaderMap) -> Self {
         let mut lines = Self::default();
         for (name, value) in map {
             if let Some(line) = lines.line(name) {
@@ -44,6 +46,8 @@ impl<'a> Lines<'a> {
 
     fn line(&mut self, name: &HeaderName) -> Option<&mut Line<'a>> {
         Some(match name.as_str() {
+            "host" => &mut self.host,
+            "transfer-encoding" => &mut self.transfer_encoding,
             "connect-protocol-version" => &mut self.connect_protocol_version,
             "connect-timeout-ms" => &mut self.connect_timeout_ms,
             "grpc-timeout" => &mut self.grpc_timeout,

@@ -23,13 +23,14 @@ pub(crate) struct ReplyStyle {
     pub(crate) closes: bool,
 }
 
-/// Makes the reply of a handler that succeeded.
+/// Makes the reply of a handler that succeeded, in a map that is empty.
 pub(crate) fn encode_response(
     response: Response,
     request_type: Option<&HeaderValue>,
+    mut map: HeaderMap,
     style: ReplyStyle,
 ) -> Reply {
-    let mut map = HeaderMap::with_capacity(3 + response.headers.len());
+    map.reserve(3 + response.headers.len());
     if headers::write(&response.headers, &mut map).is_err() {
         let text = "the handler's headers do not fit HTTP";
         let error = Error::failure(Code::Internal, Delivery::Processed, Reason::BAD_RESPONSE, text);

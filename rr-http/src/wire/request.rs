@@ -11,7 +11,7 @@ use super::{JSON, OCTET_STREAM, headers, name};
 /// Room for what every request carries, so that the map is allocated once.
 const HEADERS_RESERVED: usize = 6;
 
-/// Makes the head of a request; its timeout is set when it is about to leave.
+/// Makes the head of a request in a map that is empty; its timeout is set when it is about to leave.
 ///
 /// # Errors
 ///
@@ -21,12 +21,13 @@ pub(crate) fn encode_request<B>(
     request: &Request,
     uri: Uri,
     host: Option<&HeaderValue>,
+    mut map: HeaderMap,
     body: B,
 ) -> Result<HttpRequest<B>, Error> {
     let mut message = HttpRequest::new(body);
     *message.method_mut() = Method::POST;
     *message.uri_mut() = uri;
-    let mut map = HeaderMap::with_capacity(HEADERS_RESERVED + request.headers.len());
+    map.reserve(HEADERS_RESERVED + request.headers.len());
     if let Some(host) = host {
         map.insert(header::HOST, host.clone());
     }
@@ -75,7 +76,7 @@ pub(crate) fn turn_into_get<B>(
 /// Says how much time is left, at the moment the request is about to leave.
 pub(crate) fn set_timeout(map: &mut HeaderMap, millis: Option<u64>) {
     match millis {
-        Some(millis) => drop(map.insert(name::CONNECT_TIMEOUT_MS, HeaderValue::from(millis))),
+        Some(millis) => drop(map.insert(name::CONNECT_TIMEOUT_MS, headers::decimal(millis))),
         None => drop(map.remove(name::CONNECT_TIMEOUT_MS)),
     }
 }
@@ -117,12 +118,13 @@ mod tests {
     use rr_spi::Declared;
 
     use super::*;
-    use crate::wire::Head;
+    use crate::wire::{Head, Lines};
 
     fn encoded(request: &Request) -> HttpRequest<()> {
         let host = HeaderValue::from_static("h");
         let ctx = Context::background();
-        encode_request(&ctx, request, "/svc/m".parse().unwrap(), Some(&host), ()).unwrap()
+        let uri = "/svc/m".parse().unwrap();
+        encode_request(&ctx, request, uri, Some(&host), HeaderMap::new(), ()).unwrap()
     }
 
     fn json(body: Vec<u8>) -> Request {
@@ -154,7 +156,7 @@ mod tests {
             let mut message = encoded(&request);
             prop_assert!(turn_into_get(&mut message, &request, 1000));
             let (parts, ()) = message.into_parts();
-            let head = Head::read(&parts, Declared::Safe).unwrap();
+            let head = Head::read(&parts, &Lines::of(&parts.headers), Declared::Safe).unwrap();
             prop_assert_eq!(&head.message.unwrap()[..], &body[..]);
             prop_assert_eq!(head.headers, request.headers);
             prop_assert_eq!(head.idempotency, Idempotency::Safe);
