@@ -360,13 +360,12 @@ impl Inner {
         attempt: &Attempt,
         request: &Request,
     ) -> Result<Response, Error> {
-        let uri = self.uri(&request.target)?;
         for round in 1..=ROUNDS {
             let mut lease = match round {
                 ROUNDS => pool.checkout_fresh().await?,
                 _ => pool.checkout().await?,
             };
-            let Some(reply) = self.send_h2(attempt, request, &uri, &mut lease.sender)? else {
+            let Some(reply) = self.send_h2(attempt, request, &mut lease.sender)? else {
                 lease.retire();
                 attempt.unsent();
                 continue;
@@ -386,11 +385,10 @@ impl Inner {
         &self,
         attempt: &Attempt,
         request: &Request,
-        uri: &Uri,
         sender: &mut SendRequest<Bytes>,
     ) -> Result<Option<ResponseFuture>, Error> {
-        let (ctx, map) = (attempt.context(), HeaderMap::new());
-        let mut message = encode_request(ctx, request, uri.clone(), None, map, ())?;
+        let (ctx, map, uri) = (attempt.context(), HeaderMap::new(), self.uri(&request.target)?);
+        let mut message = encode_request(ctx, request, uri, None, map, ())?;
         let body = if turn_into_get(&mut message, request, self.config.get_bytes_max) {
             Bytes::new()
         } else {
