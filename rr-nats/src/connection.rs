@@ -92,9 +92,14 @@ impl Connection {
 
     /// Returns the connection, waiting for the first attempt, and then for as long as given.
     pub(crate) async fn link(&self, wait: Duration) -> Result<Arc<Link>, Error> {
-        if let Some(link) = self.current() {
-            return Ok(link);
+        match self.current() {
+            Some(link) => Ok(link),
+            // In a box, since room for it would be kept in every call.
+            None => Box::pin(self.awaited(wait)).await,
         }
+    }
+
+    async fn awaited(&self, wait: Duration) -> Result<Arc<Link>, Error> {
         let decided = |status: &Status| (!matches!(status, Status::First)).then_some(());
         self.shared.until(decided).await;
         if let Some(link) = self.current() {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use async_nats::Message;
 use async_nats::message::OutboundMessage;
 use rr_spi::{
-    Attempt, Bytes, Code, Context, Delivery, Entropy, Error, Limits, Location, OsEntropy, Request,
-    Requester, Response, Target, async_trait,
+    Attempt, BoxFuture, Bytes, Code, Context, Delivery, Entropy, Error, Limits, Location,
+    OsEntropy, Request, Requester, Response, Target,
 };
 use tokio::sync::Semaphore;
 
@@ -173,18 +173,29 @@ impl NatsRequester {
     }
 }
 
-#[async_trait]
+// Written out, and not with `async_trait`, which has a place for the request twice.
 impl Requester for NatsRequester {
-    async fn request(&self, ctx: &Context, mut request: Request) -> Result<Response, Error> {
-        let inner = &*self.0;
-        let attempt = Attempt::start(ctx, inner.config.timeout)?;
-        inner.limits.check_outgoing(&request)?;
-        let reply = attempt.run(inner.exchange(&attempt, &mut request)).await?;
-        let response = decode_reply(&request.target, reply)?;
-        if response.body.len() > inner.limits.response_bytes_max {
-            return Err(inner.limits.response_too_large());
-        }
-        Ok(response)
+    fn request<'a, 'c, 'f>(
+        &'a self,
+        ctx: &'c Context,
+        mut request: Request,
+    ) -> BoxFuture<'f, Result<Response, Error>>
+    where
+        'a: 'f,
+        'c: 'f,
+        Self: 'f,
+    {
+        Box::pin(async move {
+            let inner = &*self.0;
+            let attempt = Attempt::start(ctx, inner.config.timeout)?;
+            inner.limits.check_outgoing(&request)?;
+            let reply = attempt.run(inner.exchange(&attempt, &mut request)).await?;
+            let response = decode_reply(&request.target, reply)?;
+            if response.body.len() > inner.limits.response_bytes_max {
+                return Err(inner.limits.response_too_large());
+            }
+            Ok(response)
+        })
     }
 }
 
@@ -209,7 +220,10 @@ impl Inner {
             clocks_agree: self.config.clocks_agree,
             waits: false,
         };
-        pending.send(attempt, request, body, taken).await?;
+        if let Some(message) = pending.send(attempt, request, body, taken)? {
+            // In a box like all that seldom happens: room for it would be kept in every call.
+            Box::pin(pending.send_later(attempt, request, message)).await?;
+        }
         pending.outcome(attempt).await
     }
 }
@@ -229,25 +243,39 @@ struct Pending<'a> {
 }
 
 impl Pending<'_> {
-    /// Hands the request over, within the life of the connection.
-    async fn send(
+    /// Hands the request over, or gives it back while there is no room for it.
+    fn send(
         &mut self,
         attempt: &Attempt,
         request: &Request,
         body: Bytes,
         taken: Taken,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<OutboundMessage>, Error> {
         let mut message = message(taken.subject, Some(taken.reply), None, body);
         if taken.alone {
             message = self.written(attempt, request, message)?;
             match self.link.put_now(message) {
                 Ok(()) => {
                     self.handed_over(attempt);
-                    return Ok(());
+                    return Ok(None);
                 }
                 Err(back) => message = back,
             }
         }
+        let room = if self.link.is_lost() { None } else { self.link.room_now() };
+        let Some(room) = room else { return Ok(Some(message)) };
+        room.put(self.written(attempt, request, message)?);
+        self.handed_over(attempt);
+        Ok(None)
+    }
+
+    /// Hands the request over once there is room, within the life of the connection.
+    async fn send_later(
+        &mut self,
+        attempt: &Attempt,
+        request: &Request,
+        message: OutboundMessage,
+    ) -> Result<(), Error> {
         // Lost while it waits for room: it was never handed over.
         let room = self.link.alive().race(self.link.room()).await;
         let room = room.map_err(|_| error::not_connected())?;
