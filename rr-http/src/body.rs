@@ -52,6 +52,8 @@ where
     poll_fn(|cx| {
         poll_part(cx, |cx| {
             let polled = Pin::new(&mut *body).poll_frame(cx);
+            // Hyper has ended its side of a body of known length in the same poll that brought the
+            // last piece. One of unknown length never says so in advance, and always wakes.
             let is_last = polled.is_ready() && body.is_end_stream();
             (polled, if is_last { Leaves::Nothing } else { Leaves::Work })
         })

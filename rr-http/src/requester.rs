@@ -1,15 +1,17 @@
 //! The client side.
 
+mod h1;
+mod h2;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::client::{ResponseFuture, SendRequest};
 use http::response::Parts;
-use http::{HeaderMap, HeaderValue, Uri, header};
+use http::{HeaderValue, Uri};
 use http_body::Body;
 use rr_spi::{
     Attempt, BoxFuture, Code, Context, Delivery, Error, Headers, Limits, Location, Request,
@@ -17,17 +19,14 @@ use rr_spi::{
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::body::{self, BodyError, StreamBody, Whole};
+use crate::body::{self, BodyError};
 use crate::config::{HttpConfig, HttpVersion};
 use crate::count::{Count, CountedHere};
 use crate::endpoint::Endpoint;
-use crate::error::{handed_back, lost, of_h2, of_hyper};
-use crate::pool::{Dialer, H1Pool, H2Pool, Link, Message, Replied};
+use crate::error::lost;
+use crate::pool::{Dialer, H1Pool, H2Pool};
 use crate::socket::Connector;
-use crate::wire::{
-    check_body, decimal, decode_error, decode_response, emptied, encode_path, encode_request,
-    granted, set_timeout, turn_into_get,
-};
+use crate::wire::{check_body, decode_error, decode_response, encode_path};
 
 /// Sends requests over HTTP. Cloning it shares its connections.
 ///
@@ -58,9 +57,6 @@ enum Pool {
     H1(H1Pool),
     H2(H2Pool),
 }
-
-/// Most targets whose URI is remembered; beyond, it is made for each call.
-const URIS_MAX: usize = 1024;
 
 /// How often a request is written before it is given up; only requests that came back unwritten
 /// are written again, and the last time on a connection made for it.
@@ -261,155 +257,6 @@ impl Inner {
         Ok((attempt, self.in_flight.one_here()))
     }
 
-    async fn call_h1(
-        &self,
-        pool: &H1Pool,
-        attempt: &Attempt,
-        request: &Request,
-    ) -> Result<Response, Error> {
-        // In a box, since it hardly ever happens, and room for it would be kept in every call.
-        let mut came_back: Option<Box<Message>> = None;
-        for round in 1..=ROUNDS {
-            let mut lease = match round {
-                ROUNDS => pool.checkout_fresh().await?,
-                _ => pool.checkout().await?,
-            };
-            let reply = match self.send_h1(attempt, request, came_back.take(), &mut lease.link) {
-                Ok(reply) => reply,
-                Err(error) => {
-                    pool.put_back(lease, None);
-                    return Err(error);
-                }
-            };
-            let reply = match lease.link.drive(reply).await {
-                Ok(reply) => reply,
-                Err(mut failed) => match failed.take_message() {
-                    // Hyper hands a request back only when no byte of it was written.
-                    Some(unwritten) => {
-                        came_back = Some(Box::new(unwritten));
-                        attempt.unsent();
-                        continue;
-                    }
-                    None => return Err(of_hyper(failed.into_error())),
-                },
-            };
-            let (parts, mut body) = reply.into_parts();
-            let exchange = Exchange { ctx: attempt.context(), called: &request.headers, parts };
-            let (outcome, whole) = lease.link.drive(self.finish(&exchange, &mut body)).await;
-            // What was not read to its end would be taken for the next reply: it goes.
-            if whole {
-                let headers = exchange.parts.headers;
-                let granted = granted(&headers);
-                lease.link.spare = emptied(headers);
-                pool.put_back(lease, granted);
-            }
-            return outcome;
-        }
-        Err(handed_back())
-    }
-
-    /// Hands a request over to a connection: one that came back, or a new one.
-    fn send_h1(
-        &self,
-        attempt: &Attempt,
-        request: &Request,
-        came_back: Option<Box<Message>>,
-        link: &mut Link,
-    ) -> Result<impl Future<Output = Replied> + use<>, Error> {
-        let mut message = match came_back {
-            Some(unwritten) => *unwritten,
-            None => self.message_h1(attempt.context(), request, link)?,
-        };
-        set_timeout(message.headers_mut(), attempt.timeout_millis());
-        attempt.sent();
-        link.send(message).ok_or_else(handed_back)
-    }
-
-    /// Makes the head and the body of a request, for one connection.
-    fn message_h1(
-        &self,
-        ctx: &Context,
-        request: &Request,
-        link: &mut Link,
-    ) -> Result<Message, Error> {
-        let uri = match &link.last {
-            Some((target, uri)) if *target == request.target => uri.clone(),
-            _ => {
-                let uri = self.make_uri(&request.target)?;
-                link.last = Some((request.target.clone(), uri.clone()));
-                uri
-            }
-        };
-        let body = Whole::new(request.body.clone());
-        let map = std::mem::take(&mut link.spare);
-        let mut message = encode_request(ctx, request, uri, Some(&link.host), map, body)?;
-        if turn_into_get(&mut message, request, self.config.get_bytes_max) {
-            *message.body_mut() = Whole::empty();
-        } else {
-            // Hyper leaves out that of an empty body, on which there are servers that insist
-            // (RFC 9110 §8.6).
-            let length = decimal(request.body.len() as u64);
-            message.headers_mut().insert(header::CONTENT_LENGTH, length);
-        }
-        Ok(message)
-    }
-
-    async fn call_h2(
-        &self,
-        pool: &H2Pool,
-        attempt: &Attempt,
-        request: &Request,
-    ) -> Result<Response, Error> {
-        for round in 1..=ROUNDS {
-            let mut lease = match round {
-                ROUNDS => pool.checkout_fresh().await?,
-                _ => pool.checkout().await?,
-            };
-            let Some(reply) = self.send_h2(attempt, request, &mut lease.sender)? else {
-                lease.retire();
-                attempt.unsent();
-                continue;
-            };
-            let (parts, stream) = reply.await.map_err(of_h2)?.into_parts();
-            let length = parts.headers.get(header::CONTENT_LENGTH);
-            let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
-            let mut body = StreamBody::new(stream, length);
-            let exchange = Exchange { ctx: attempt.context(), called: &request.headers, parts };
-            return self.finish(&exchange, &mut body).await.0;
-        }
-        Err(handed_back())
-    }
-
-    /// Hands a request over to a connection. Returns `None` when that refuses it.
-    fn send_h2(
-        &self,
-        attempt: &Attempt,
-        request: &Request,
-        sender: &mut SendRequest<Bytes>,
-    ) -> Result<Option<ResponseFuture>, Error> {
-        let (ctx, map, uri) = (attempt.context(), HeaderMap::new(), self.uri(&request.target)?);
-        let mut message = encode_request(ctx, request, uri, None, map, ())?;
-        let body = if turn_into_get(&mut message, request, self.config.get_bytes_max) {
-            Bytes::new()
-        } else {
-            let length = decimal(request.body.len() as u64);
-            message.headers_mut().insert(header::CONTENT_LENGTH, length);
-            request.body.clone()
-        };
-        set_timeout(message.headers_mut(), attempt.timeout_millis());
-        attempt.sent();
-        // H2 refuses before it has queued anything.
-        let Ok((reply, mut stream)) = sender.send_request(message, body.is_empty()) else {
-            return Ok(None);
-        };
-        if !body.is_empty() {
-            // H2 holds the bytes until the peer's window takes them. Should it have closed the
-            // stream already, the reply says why.
-            let _ = stream.send_data(body, true);
-        }
-        Ok(Some(reply))
-    }
-
     /// Reads a reply and says what it means, and whether it was read to its end.
     async fn finish<B>(
         &self,
@@ -439,20 +286,6 @@ impl Inner {
             // The reply had begun, so that nothing may say any more that the handler did not run.
             Err(BodyError::Broken(error)) => (Err(lost(error)), false),
         }
-    }
-
-    /// Returns the URI of a target, which is remembered.
-    fn uri(&self, target: &Target) -> Result<Uri, Error> {
-        let known = |uris: &HashMap<Target, Uri>| uris.get(target).cloned();
-        if let Some(uri) = known(&self.uris.lock().unwrap_or_else(PoisonError::into_inner)) {
-            return Ok(uri);
-        }
-        let uri = self.make_uri(target)?;
-        let mut uris = self.uris.lock().unwrap_or_else(PoisonError::into_inner);
-        if uris.len() < URIS_MAX {
-            uris.insert(target.clone(), uri.clone());
-        }
-        Ok(uri)
     }
 
     /// Makes the URI of a target: a path for HTTP/1.1, absolute for HTTP/2.

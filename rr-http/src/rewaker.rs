@@ -25,11 +25,15 @@ pub(crate) struct Rewaker {
     waker: Waker,
     /// Which task it is that `signal` knows; most polls come from the same, and need no lock.
     task: Option<Identity>,
+    /// Whether the connection has to be polled for what happened to it; see [`NEWS`].
+    news: bool,
 }
 
 struct Signal {
     state: AtomicU8,
     task: Mutex<Option<Waker>>,
+    /// Whether wakes within a poll are news too.
+    own_are_news: bool,
 }
 
 /// What tells the waker of one task from that of another while one of them is kept: the addresses
@@ -42,10 +46,43 @@ fn identity(waker: &Waker) -> Identity {
 
 /// Nothing has happened since the last poll.
 const QUIET: u8 = 0;
-/// A poll is under way, and nothing has happened since it began.
+/// A poll is under way, or about to be.
 const POLLED: u8 = 1;
 /// Another poll is called for; when none is under way, the task knows.
 const WOKEN: u8 = 2;
+/// It is called for by something else than what was being polled, such as the socket. A poll of the
+/// call alone does not see it, and so does not end it.
+const NEWS: u8 = 4;
+
+thread_local! {
+    /// What is being polled on this thread.
+    static OWN: Cell<Own> = const { Cell::new(Own { signal: 0, holds: false, held: false }) };
+}
+
+/// See [`OWN`].
+#[derive(Clone, Copy)]
+struct Own {
+    /// The address of the signal of what is being polled; zero is none's.
+    signal: usize,
+    /// Whether its wakes are held back, and whether there was one.
+    holds: bool,
+    held: bool,
+}
+
+/// Puts back what was there before, also when a poll panics.
+struct Before(Own);
+
+impl Own {
+    fn enter(self) -> Before {
+        Before(OWN.replace(self))
+    }
+}
+
+impl Drop for Before {
+    fn drop(&mut self) {
+        OWN.set(self.0);
+    }
+}
 
 /// What a poll leaves to the connection that it is a part of.
 pub(crate) enum Leaves {
@@ -53,12 +90,6 @@ pub(crate) enum Leaves {
     Work,
     /// Nothing: what it woke the connection for is done.
     Nothing,
-}
-
-thread_local! {
-    /// The signal whose wakes are held back on this thread, by its address, of which zero is none's;
-    /// and whether there was one.
-    static HELD: Cell<(usize, bool)> = const { Cell::new((0, false)) };
 }
 
 /// Polls a part of the connection that is being polled, and wakes the connection only if the part
@@ -71,31 +102,36 @@ pub(crate) fn poll_part<T>(
     cx: &mut Context<'_>,
     poll: impl FnOnce(&mut Context<'_>) -> (T, Leaves),
 ) -> T {
-    let holding = Holding { before: HELD.replace((cx.waker().data().addr(), false)) };
+    let own = OWN.get();
+    if own.signal != cx.waker().data().addr() {
+        return poll(cx).0;
+    }
+    let before = Own { holds: true, held: false, ..own }.enter();
     let (polled, leaves) = poll(cx);
-    let (_, woken) = HELD.get();
-    drop(holding);
-    if woken && matches!(leaves, Leaves::Work) {
+    let held = OWN.get().held;
+    drop(before);
+    if held && matches!(leaves, Leaves::Work) {
         cx.waker().wake_by_ref();
     }
     polled
 }
 
-/// Wakes are held back until this is dropped.
-struct Holding {
-    before: (usize, bool),
-}
-
-impl Drop for Holding {
-    fn drop(&mut self) {
-        HELD.set(self.before);
-    }
-}
-
 impl Rewaker {
+    /// Makes one for a connection over a socket of ours: it wakes itself within a poll only for the
+    /// call, or for want of budget.
     pub(crate) fn new() -> Self {
-        let signal = Arc::new(Signal { state: AtomicU8::new(QUIET), task: Mutex::new(None) });
-        Self { waker: Waker::from(Arc::clone(&signal)), signal, task: None }
+        Self::with(false)
+    }
+
+    /// Makes one for a connection of which nobody knows why it wakes itself.
+    pub(crate) fn of_stream() -> Self {
+        Self::with(true)
+    }
+
+    fn with(own_are_news: bool) -> Self {
+        let (state, task) = (AtomicU8::new(QUIET), Mutex::new(None));
+        let signal = Arc::new(Signal { state, task, own_are_news });
+        Self { waker: Waker::from(Arc::clone(&signal)), signal, task: None, news: false }
     }
 
     /// Returns the waker that leads to the next poll.
@@ -103,9 +139,9 @@ impl Rewaker {
         &self.waker
     }
 
-    /// Tells whether a poll is called for. Without one, nothing has happened.
+    /// Tells whether a poll of the connection is called for. Without one, nothing has happened.
     pub(crate) fn is_woken(&self) -> bool {
-        self.signal.state.load(Ordering::Acquire) == WOKEN
+        self.news || self.signal.state.load(Ordering::Acquire) & WOKEN != 0
     }
 
     /// Names the task that is woken from now on, at once if a poll is called for already. Returns
@@ -120,7 +156,9 @@ impl Rewaker {
 
     /// Wakes no task before the next poll, which is about to come.
     pub(crate) fn expect(&mut self) {
-        self.signal.state.swap(POLLED, Ordering::AcqRel);
+        // Swapped, and not stored, so that this poll sees all that came before a wake.
+        let before = self.signal.state.swap(POLLED, Ordering::AcqRel);
+        self.news |= before & NEWS != 0;
     }
 
     fn name(&mut self, task: &Waker) -> Option<Waker> {
@@ -128,22 +166,24 @@ impl Rewaker {
         if self.task == this {
             return None;
         }
+        let before = self.signal.replace(task.clone());
         self.task = this;
-        self.signal.replace(task.clone())
+        before
     }
 
-    /// Polls, and polls again as long as that is called for meanwhile.
+    /// Polls, and polls again as long as that is called for meanwhile. Whoever polls the connection
+    /// says that there is no news for it any more, before it does.
     pub(crate) fn poll<T>(
         &mut self,
         cx: &mut Context<'_>,
-        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+        mut poll: impl FnMut(&mut Context<'_>, &mut bool) -> Poll<T>,
     ) -> Poll<T> {
         drop(self.name(cx.waker()));
-        let mut inner = Context::from_waker(&self.waker);
+        let signal = Arc::as_ptr(&self.signal).addr();
+        let _before = Own { signal, holds: false, held: false }.enter();
         for _ in 0..POLLS_MAX {
-            // Swapped, and not stored, so that this poll sees all that came before a wake.
-            self.signal.state.swap(POLLED, Ordering::AcqRel);
-            let polled = poll(&mut inner);
+            self.expect();
+            let polled = poll(&mut Context::from_waker(&self.waker), &mut self.news);
             let is_quiet = self.signal.settle();
             if polled.is_ready() || is_quiet {
                 return polled;
@@ -180,12 +220,16 @@ impl Wake for Signal {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let (held, _) = HELD.get();
-        if held == Arc::as_ptr(self).addr() {
-            HELD.set((held, true));
+        let own = OWN.get();
+        let is_own = own.signal == Arc::as_ptr(self).addr();
+        if is_own && own.holds {
+            OWN.set(Own { held: true, ..own });
             return;
         }
-        if self.state.swap(WOKEN, Ordering::AcqRel) != QUIET {
+        let says_nothing = is_own && !self.own_are_news && has_budget_remaining();
+        let woken = if says_nothing { WOKEN } else { WOKEN | NEWS };
+        // While it is being polled it is polled again, and once woken it need not be woken.
+        if self.state.fetch_or(woken, Ordering::AcqRel) != QUIET {
             return;
         }
         // Woken outside of the lock, since it may do anything.
@@ -232,7 +276,7 @@ mod tests {
         let (mut rewaker, task) = (Rewaker::new(), Arc::new(Task::default()));
         let waker = Waker::from(Arc::clone(&task));
         let mut polls = 0;
-        let polled = rewaker.poll(&mut Context::from_waker(&waker), |cx| {
+        let polled = rewaker.poll(&mut Context::from_waker(&waker), |cx, _| {
             polls += 1;
             if polls < POLLS_MAX {
                 cx.waker().wake_by_ref();
@@ -249,7 +293,7 @@ mod tests {
         let waker = Waker::from(Arc::clone(&task));
         let mut cx = Context::from_waker(&waker);
         for round in 1..3 {
-            assert!(rewaker.poll(&mut cx, |_| Poll::<()>::Pending).is_pending());
+            assert!(rewaker.poll(&mut cx, |_, _| Poll::<()>::Pending).is_pending());
             rewaker.waker().wake_by_ref();
             rewaker.waker().wake_by_ref();
             assert!(rewaker.is_woken());
@@ -261,7 +305,7 @@ mod tests {
     fn what_wakes_for_ever_gives_way_and_comes_again() {
         let (mut rewaker, task) = (Rewaker::new(), Arc::new(Task::default()));
         let waker = Waker::from(Arc::clone(&task));
-        let polled = rewaker.poll(&mut Context::from_waker(&waker), |cx| {
+        let polled = rewaker.poll(&mut Context::from_waker(&waker), |cx, _| {
             cx.waker().wake_by_ref();
             Poll::<()>::Pending
         });
@@ -275,14 +319,14 @@ mod tests {
             (Rewaker::new(), Arc::new(Task::default()), Arc::new(Task::default()));
         let waker = Waker::from(Arc::clone(&first));
         // Ready, and woken all the same: another poll is called for.
-        let polled = rewaker.poll(&mut Context::from_waker(&waker), |cx| {
+        let polled = rewaker.poll(&mut Context::from_waker(&waker), |cx, _| {
             cx.waker().wake_by_ref();
             Poll::Ready(())
         });
         assert!(polled.is_ready() && rewaker.is_woken());
         assert!(rewaker.hand_to(&Waker::from(Arc::clone(&next))).is_some());
         assert_eq!((first.woken(), next.woken()), (0, 1));
-        let polled = rewaker.poll(&mut Context::from_waker(&waker), |_| Poll::<()>::Pending);
+        let polled = rewaker.poll(&mut Context::from_waker(&waker), |_, _| Poll::<()>::Pending);
         assert!(polled.is_pending());
         assert!(!rewaker.is_woken());
     }
@@ -293,12 +337,12 @@ mod tests {
         let other = Waker::from(Arc::clone(&task));
         let connection = rewaker.waker().clone();
         let mut polls = 0;
-        let polled = rewaker.poll(&mut Context::from_waker(&other), |cx| {
+        let polled = rewaker.poll(&mut Context::from_waker(&other), |cx, _| {
             polls += 1;
             let leaves = if polls == 1 { Leaves::Work } else { Leaves::Nothing };
             poll_part(cx, |_| {
                 connection.wake_by_ref();
-                connection.clone().wake();
+                connection.wake_by_ref();
                 other.wake_by_ref();
                 (Poll::<()>::Pending, leaves)
             })
@@ -319,14 +363,57 @@ mod tests {
             ((), Leaves::Nothing)
         });
         assert!(rewaker.is_woken());
-        let rewaker = Rewaker::new();
+        let mut rewaker = Rewaker::new();
         let panics = std::panic::AssertUnwindSafe(|| {
-            poll_part(&mut Context::from_waker(rewaker.waker()), |_| panic!("within the poll"))
+            let mut cx = Context::from_waker(&other);
+            rewaker.poll(&mut cx, |cx, _| poll_part(cx, |_| panic!("within the poll")))
         });
-        let panicked: std::thread::Result<()> = std::panic::catch_unwind(panics);
+        let panicked: std::thread::Result<Poll<()>> = std::panic::catch_unwind(panics);
         assert!(panicked.is_err());
         rewaker.waker().wake_by_ref();
         assert!(rewaker.is_woken());
+        assert_eq!(OWN.get().signal, 0);
+    }
+
+    #[test]
+    fn news_is_there_until_the_connection_is_polled() {
+        let waker = Waker::noop();
+        let mut cx = Context::from_waker(waker);
+        let from_elsewhere = |waker: Waker| std::thread::spawn(|| waker.wake()).join().unwrap();
+        let (mut ours, mut stream) = (Rewaker::new(), Rewaker::of_stream());
+        for rewaker in [&mut ours, &mut stream] {
+            // The call ends, and what came from elsewhere meanwhile was not looked at.
+            let waker = rewaker.waker().clone();
+            let polled = rewaker.poll(&mut cx, |_, _| {
+                from_elsewhere(waker.clone());
+                Poll::Ready(())
+            });
+            assert!(polled.is_ready() && rewaker.is_woken());
+            assert!(rewaker.poll(&mut cx, |_, _| Poll::Ready(())).is_ready());
+            rewaker.expect();
+            assert!(rewaker.is_woken());
+            let polled = rewaker.poll(&mut cx, |_, news| {
+                *news = false;
+                Poll::<()>::Pending
+            });
+            assert!(polled.is_pending() && !rewaker.is_woken());
+        }
+        // A wake within the poll is for the call, if the connection is known not to make others.
+        let mut own = |rewaker: &mut Rewaker| {
+            let mut rounds = 0;
+            let polled = rewaker.poll(&mut cx, |cx, news| {
+                rounds += 1;
+                if rounds == 2 {
+                    return Poll::Ready(());
+                }
+                *news = false;
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            });
+            assert!(polled.is_ready());
+            rewaker.is_woken()
+        };
+        assert!(!own(&mut ours) && own(&mut stream));
     }
 
     #[test]
@@ -338,10 +425,36 @@ mod tests {
         rewaker.waker().wake_by_ref();
         assert!(rewaker.is_woken());
         let mut cx = Context::from_waker(&waker);
-        assert!(rewaker.poll(&mut cx, |_| Poll::<()>::Pending).is_pending());
+        assert!(rewaker.poll(&mut cx, |_, _| Poll::<()>::Pending).is_pending());
         assert_eq!(task.woken(), 0);
         rewaker.waker().wake_by_ref();
         assert_eq!(task.woken(), 1);
+    }
+
+    #[test]
+    fn a_wake_for_want_of_budget_is_news() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut rewaker = Rewaker::new();
+        let mut rounds = 0;
+        let once = poll_fn(|cx| {
+            let polled = rewaker.poll(cx, |cx, news| {
+                rounds += 1;
+                *news = false;
+                let mut spend = pin!(async {
+                    loop {
+                        tokio::task::coop::consume_budget().await;
+                    }
+                });
+                let _: Poll<()> = spend.as_mut().poll(cx);
+                cx.waker().wake_by_ref();
+                Poll::<()>::Pending
+            });
+            Poll::Ready(polled.is_pending())
+        });
+        assert!(runtime.block_on(once));
+        assert_eq!(rounds, 1);
+        rewaker.expect();
+        assert!(rewaker.news);
     }
 
     #[test]
@@ -364,7 +477,7 @@ mod tests {
         let mut all = pin!(all);
         let mut polls = 0;
         let polling = poll_fn(|cx| {
-            rewaker.poll(cx, |cx| {
+            rewaker.poll(cx, |cx, _| {
                 polls += 1;
                 all.as_mut().poll(cx)
             })

@@ -152,6 +152,16 @@ async fn an_unused_connection_is_closed_in_time_whatever_its_version() {
 }
 
 #[tokio::test]
+async fn a_connection_that_began_with_a_busy_handler_is_watched_as_well() {
+    let fixture = fixture(config().with_idle_timeout(SHORT)).await;
+    let mut raw = fixture.raw().await;
+    raw.post("/busy", "", "").await;
+    assert_eq!(raw.answer().await.unwrap().text(), "done");
+    assert!(raw.rest().await.is_empty());
+    fixture.quiet().await;
+}
+
+#[tokio::test]
 async fn a_head_must_end_in_time_however_slowly_it_comes() {
     let fixture = fixture(config().with_header_read_timeout(SHORT)).await;
     let mut raw = fixture.raw().await;

@@ -15,7 +15,8 @@ use tokio::sync::Semaphore;
 use crate::clock;
 use crate::config::NatsConfig;
 use crate::connection::{
-    Connection, Dialer, Link, LinkSetup, Lost, NatsState, Outcome, Taken, is_at_deadline, message,
+    Connection, Dialer, Link, LinkSetup, Lost, NatsState, Outcome, Room, Taken, is_at_deadline,
+    message,
 };
 use crate::endpoint::Endpoint;
 use crate::error;
@@ -243,7 +244,8 @@ struct Pending<'a> {
 }
 
 impl Pending<'_> {
-    /// Hands the request over, or gives it back while there is no room for it.
+    /// Hands the request over, or gives it back: while there is no room for it, and when the
+    /// connection is lost.
     fn send(
         &mut self,
         attempt: &Attempt,
@@ -264,8 +266,7 @@ impl Pending<'_> {
         }
         let room = if self.link.is_lost() { None } else { self.link.room_now() };
         let Some(room) = room else { return Ok(Some(message)) };
-        room.put(self.written(attempt, request, message)?);
-        self.handed_over(attempt);
+        self.put(room, attempt, request, message)?;
         Ok(None)
     }
 
@@ -281,6 +282,16 @@ impl Pending<'_> {
         let room = room.map_err(|_| error::not_connected())?;
         let room = room.map_err(|Lost| error::not_connected())?;
         // Written only now: the time that is left has shrunk while it waited.
+        self.put(room, attempt, request, message)
+    }
+
+    fn put(
+        &mut self,
+        room: Room<'_>,
+        attempt: &Attempt,
+        request: &Request,
+        message: OutboundMessage,
+    ) -> Result<(), Error> {
         room.put(self.written(attempt, request, message)?);
         self.handed_over(attempt);
         Ok(())

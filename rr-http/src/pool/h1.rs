@@ -227,7 +227,7 @@ impl Link {
         let Self { connection, rewaker, .. } = self;
         // Whatever budget the task has left: without any, one that has ended would seem to go on.
         let looking = unconstrained(poll_fn(|cx| {
-            rewaker.poll(cx, |cx| match poll_connection(connection, cx) {
+            rewaker.poll(cx, |cx, news| match poll_connection(connection, cx, news) {
                 true => Poll::Pending,
                 false => Poll::Ready(()),
             })
@@ -260,11 +260,11 @@ impl<F: Future> Future for Drive<'_, F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let mut this = self.project();
-        this.rewaker.poll(cx, |cx| {
+        this.rewaker.poll(cx, |cx, news| {
             if let Poll::Ready(output) = this.part.as_mut().poll(cx) {
                 return Poll::Ready(output);
             }
-            match poll_connection(this.connection, cx) {
+            match poll_connection(this.connection, cx, news) {
                 true => Poll::Pending,
                 // Its end is told to the call.
                 false => this.part.as_mut().poll(cx),
@@ -273,8 +273,13 @@ impl<F: Future> Future for Drive<'_, F> {
     }
 }
 
-/// Polls a connection. Returns `false` once it has ended.
-fn poll_connection(connection: &mut Option<Conversation>, cx: &mut Context<'_>) -> bool {
+/// Polls a connection, for which there is no news then. Returns `false` once it has ended.
+fn poll_connection(
+    connection: &mut Option<Conversation>,
+    cx: &mut Context<'_>,
+    news: &mut bool,
+) -> bool {
+    *news = false;
     let goes_on = connection.as_mut().is_some_and(|connection| {
         // What goes wrong is told to the call that it goes wrong for.
         Pin::new(connection).poll(cx).is_pending()
@@ -302,6 +307,10 @@ impl Shared {
 
     async fn connect(&self) -> Result<Box<Link>, Error> {
         let (socket, open) = self.dialer.dial().await?;
+        let rewaker = match socket {
+            Socket::Stream(_) => Rewaker::of_stream(),
+            _ => Rewaker::new(),
+        };
         let handshake = http1::handshake(TokioIo::new(socket)).await;
         let (sender, connection) = handshake.map_err(|error| self.dialer.failed(error))?;
         // The bytes of a host that was one before are one.
@@ -312,7 +321,7 @@ impl Shared {
             last: None,
             spare: HeaderMap::new(),
             connection: Some(connection),
-            rewaker: Rewaker::new(),
+            rewaker,
             _open: open,
         }))
     }
@@ -362,7 +371,7 @@ async fn keep_watch(pool: Weak<Shared>, pause: Duration, mut rewaker: Rewaker) {
     let mut timer = pin!(sleep(pause));
     poll_fn(|cx| {
         let Some(pool) = watched.pool.upgrade() else { return Poll::Ready(()) };
-        rewaker.poll(cx, |cx| {
+        rewaker.poll(cx, |cx, _| {
             pool.look(cx);
             while timer.as_mut().poll(cx).is_ready() {
                 watched.ended = !pool.reap();

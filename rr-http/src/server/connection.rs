@@ -13,6 +13,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rr_spi::Context;
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, sleep};
 
 use super::Site;
@@ -141,21 +142,20 @@ enum End {
 /// its requests.
 async fn watched<C: Future>(mut connection: Pin<&mut C>, watch: &Watch) -> End {
     let mut timer = pin!(sleep(watch.pace()));
-    // A connection stays with its task, so that the timer need not be told again whom to wake.
+    // Whether the timer knows whom to wake: a connection stays with its task.
     let mut is_armed = false;
     // A handler that reads the body, or has answered, is a part of the connection that wakes it.
     let mut rewaker = Rewaker::new();
     let mut turn = Turn::default();
     future::poll_fn(|cx| {
         ready!(turn.poll(watch.active(), cx));
-        if rewaker.poll(cx, |cx| connection.as_mut().poll(cx)).is_ready() {
+        if rewaker.poll(cx, |cx, _| connection.as_mut().poll(cx)).is_ready() {
             return Poll::Ready(End::Closed);
         }
         watch.settle();
         if is_armed && !timer.is_elapsed() {
             return Poll::Pending;
         }
-        is_armed = true;
         while timer.as_mut().poll(cx).is_ready() {
             match watch.look() {
                 Verdict::Fine(wait) => timer.as_mut().reset(Instant::now() + wait),
@@ -163,6 +163,8 @@ async fn watched<C: Future>(mut connection: Pin<&mut C>, watch: &Watch) -> End {
                 Verdict::Stuck => return Poll::Ready(End::Stuck),
             }
         }
+        // Without budget it was not told, and tokio has the task polled again.
+        is_armed = has_budget_remaining();
         Poll::Pending
     })
     .await

@@ -371,9 +371,9 @@ mod tests {
             let request = rr_spi::Request::new("t".try_into().unwrap(), "")
                 .with_idempotency(idempotency.clone());
             let host = HeaderValue::from_static("h");
-            let mut message =
-                crate::wire::encode_request(&ctx, &request, "/t".parse().unwrap(), Some(&host), http::HeaderMap::new(), ())
-                    .unwrap();
+            let (uri, map) = ("/t".parse().unwrap(), http::HeaderMap::new());
+            let message = crate::wire::encode_request(&ctx, &request, uri, Some(&host), map, ());
+            let mut message = message.unwrap();
             crate::wire::set_timeout(message.headers_mut(), Some(millis));
             let (parts, ()) = message.into_parts();
             let head = Head::read(&parts, &Lines::of(&parts.headers), Declared::Unspecified).unwrap();

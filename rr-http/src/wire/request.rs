@@ -11,7 +11,7 @@ use super::{JSON, OCTET_STREAM, headers, name};
 /// Room for what every request carries, so that the map is allocated once.
 const HEADERS_RESERVED: usize = 6;
 
-/// Makes the head of a request in a map that is empty; its timeout is set when it is about to leave.
+/// Makes the head of a request in an empty map; its timeout is set when it is about to leave.
 ///
 /// # Errors
 ///

@@ -83,6 +83,13 @@ impl Responder for Probe {
                 tokio::time::sleep(Duration::from_millis(millis)).await;
                 Ok(Response::new("done"))
             }
+            "busy" => {
+                // More than a task may do without giving way to others.
+                for _ in 0..1000 {
+                    tokio::task::coop::consume_budget().await;
+                }
+                Ok(Response::new("done"))
+            }
             other => Err(Error::new(Code::Internal, other.to_owned())),
         }
     }
@@ -107,7 +114,7 @@ pub async fn fixture_at(url: &str, config: HttpServerConfig) -> Fixture {
     let mut routes = Routes::new();
     let safe = Route::Target("safe".into());
     routes.insert(safe, Declared::Safe, Arc::clone(&probe) as Arc<dyn Responder>).unwrap();
-    for name in ["echo", "headers", "context", "panic", "fail", "big", "hang", "slow"] {
+    for name in ["echo", "headers", "context", "panic", "fail", "big", "hang", "slow", "busy"] {
         let route = Route::Target(name.into());
         routes.insert(route, Declared::Unspecified, Arc::clone(&probe) as _).unwrap();
     }

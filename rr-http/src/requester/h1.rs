@@ -1,0 +1,106 @@
+//! A call over HTTP/1.1.
+
+use http::header;
+use rr_spi::{Attempt, Context, Error, Request, Response};
+
+use super::{Exchange, Inner, ROUNDS};
+use crate::body::Whole;
+use crate::error::{handed_back, of_hyper};
+use crate::pool::{H1Pool, Link, Message, Replied};
+use crate::wire::{decimal, emptied, encode_request, granted, set_timeout, turn_into_get};
+
+impl Inner {
+    /// Makes the call on a connection of its own, which it drives.
+    pub(super) async fn call_h1(
+        &self,
+        pool: &H1Pool,
+        attempt: &Attempt,
+        request: &Request,
+    ) -> Result<Response, Error> {
+        // In a box, since it hardly ever happens, and room for it would be kept in every call.
+        let mut came_back: Option<Box<Message>> = None;
+        for round in 1..=ROUNDS {
+            let mut lease = match round {
+                ROUNDS => pool.checkout_fresh().await?,
+                _ => pool.checkout().await?,
+            };
+            let reply = match self.send_h1(attempt, request, came_back.take(), &mut lease.link) {
+                Ok(reply) => reply,
+                Err(error) => {
+                    pool.put_back(lease, None);
+                    return Err(error);
+                }
+            };
+            let reply = match lease.link.drive(reply).await {
+                Ok(reply) => reply,
+                Err(mut failed) => match failed.take_message() {
+                    // Hyper hands a request back only when no byte of it was written.
+                    Some(unwritten) => {
+                        came_back = Some(Box::new(unwritten));
+                        attempt.unsent();
+                        continue;
+                    }
+                    None => return Err(of_hyper(failed.into_error())),
+                },
+            };
+            let (parts, mut body) = reply.into_parts();
+            let exchange = Exchange { ctx: attempt.context(), called: &request.headers, parts };
+            let (outcome, whole) = lease.link.drive(self.finish(&exchange, &mut body)).await;
+            // What was not read to its end would be taken for the next reply: it goes.
+            if whole {
+                let headers = exchange.parts.headers;
+                let granted = granted(&headers);
+                lease.link.spare = emptied(headers);
+                pool.put_back(lease, granted);
+            }
+            return outcome;
+        }
+        Err(handed_back())
+    }
+
+    /// Hands a request over to a connection: one that came back, or a new one.
+    fn send_h1(
+        &self,
+        attempt: &Attempt,
+        request: &Request,
+        came_back: Option<Box<Message>>,
+        link: &mut Link,
+    ) -> Result<impl Future<Output = Replied> + use<>, Error> {
+        let mut message = match came_back {
+            Some(unwritten) => *unwritten,
+            None => self.message_h1(attempt.context(), request, link)?,
+        };
+        set_timeout(message.headers_mut(), attempt.timeout_millis());
+        attempt.sent();
+        link.send(message).ok_or_else(handed_back)
+    }
+
+    /// Makes the head and the body of a request, for one connection.
+    fn message_h1(
+        &self,
+        ctx: &Context,
+        request: &Request,
+        link: &mut Link,
+    ) -> Result<Message, Error> {
+        let uri = match &link.last {
+            Some((target, uri)) if *target == request.target => uri.clone(),
+            _ => {
+                let uri = self.make_uri(&request.target)?;
+                link.last = Some((request.target.clone(), uri.clone()));
+                uri
+            }
+        };
+        let body = Whole::new(request.body.clone());
+        let map = std::mem::take(&mut link.spare);
+        let mut message = encode_request(ctx, request, uri, Some(&link.host), map, body)?;
+        if turn_into_get(&mut message, request, self.config.get_bytes_max) {
+            *message.body_mut() = Whole::empty();
+        } else {
+            // Hyper leaves out that of an empty body, on which there are servers that insist
+            // (RFC 9110 §8.6).
+            let length = decimal(request.body.len() as u64);
+            message.headers_mut().insert(header::CONTENT_LENGTH, length);
+        }
+        Ok(message)
+    }
+}

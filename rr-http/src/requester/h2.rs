@@ -1,0 +1,91 @@
+//! A call over HTTP/2.
+
+use std::collections::HashMap;
+use std::sync::PoisonError;
+
+use bytes::Bytes;
+use h2::client::{ResponseFuture, SendRequest};
+use http::{HeaderMap, Uri, header};
+use rr_spi::{Attempt, Error, Request, Response, Target};
+
+use super::{Exchange, Inner, ROUNDS};
+use crate::body::StreamBody;
+use crate::error::{handed_back, of_h2};
+use crate::pool::H2Pool;
+use crate::wire::{decimal, encode_request, set_timeout, turn_into_get};
+
+/// Most targets whose URI is remembered; beyond, it is made for each call.
+const URIS_MAX: usize = 1024;
+
+impl Inner {
+    /// Makes the call as a stream of a connection.
+    pub(super) async fn call_h2(
+        &self,
+        pool: &H2Pool,
+        attempt: &Attempt,
+        request: &Request,
+    ) -> Result<Response, Error> {
+        for round in 1..=ROUNDS {
+            let mut lease = match round {
+                ROUNDS => pool.checkout_fresh().await?,
+                _ => pool.checkout().await?,
+            };
+            let Some(reply) = self.send_h2(attempt, request, &mut lease.sender)? else {
+                lease.retire();
+                attempt.unsent();
+                continue;
+            };
+            let (parts, stream) = reply.await.map_err(of_h2)?.into_parts();
+            let length = parts.headers.get(header::CONTENT_LENGTH);
+            let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
+            let mut body = StreamBody::new(stream, length);
+            let exchange = Exchange { ctx: attempt.context(), called: &request.headers, parts };
+            return self.finish(&exchange, &mut body).await.0;
+        }
+        Err(handed_back())
+    }
+
+    /// Hands a request over to a connection. Returns `None` when that refuses it.
+    fn send_h2(
+        &self,
+        attempt: &Attempt,
+        request: &Request,
+        sender: &mut SendRequest<Bytes>,
+    ) -> Result<Option<ResponseFuture>, Error> {
+        let (ctx, map, uri) = (attempt.context(), HeaderMap::new(), self.uri(&request.target)?);
+        let mut message = encode_request(ctx, request, uri, None, map, ())?;
+        let body = if turn_into_get(&mut message, request, self.config.get_bytes_max) {
+            Bytes::new()
+        } else {
+            let length = decimal(request.body.len() as u64);
+            message.headers_mut().insert(header::CONTENT_LENGTH, length);
+            request.body.clone()
+        };
+        set_timeout(message.headers_mut(), attempt.timeout_millis());
+        attempt.sent();
+        // H2 refuses before it has queued anything.
+        let Ok((reply, mut stream)) = sender.send_request(message, body.is_empty()) else {
+            return Ok(None);
+        };
+        if !body.is_empty() {
+            // H2 holds the bytes until the peer's window takes them. Should it have closed the
+            // stream already, the reply says why.
+            let _ = stream.send_data(body, true);
+        }
+        Ok(Some(reply))
+    }
+
+    /// Returns the URI of a target, which is remembered.
+    fn uri(&self, target: &Target) -> Result<Uri, Error> {
+        let known = |uris: &HashMap<Target, Uri>| uris.get(target).cloned();
+        if let Some(uri) = known(&self.uris.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(uri);
+        }
+        let uri = self.make_uri(target)?;
+        let mut uris = self.uris.lock().unwrap_or_else(PoisonError::into_inner);
+        if uris.len() < URIS_MAX {
+            uris.insert(target.clone(), uri.clone());
+        }
+        Ok(uri)
+    }
+}
