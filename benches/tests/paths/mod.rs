@@ -9,8 +9,8 @@ use rr_core::{Context, Error, Request, Requester, RequesterExt as _, Response, R
 
 /// Allocations of a call of 16 bytes, in a build with debug assertions.
 ///
-/// NATS with a deadline is over what is aimed at, 14: all but four are the client library's own, for
-/// a message with headers and three subjects.
+/// NATS with a deadline is over what is aimed at, 14: all but four are the client library's own,
+/// for a message with headers and three subjects.
 const BUDGETS: [(&str, f64, f64); 10] = [
     ("Local", 3.0, SLACK),
     ("Local, default deadline", 3.0, SLACK),
