@@ -189,7 +189,9 @@ impl Rewaker {
                 return polled;
             }
             // Without budget all of tokio is pending, and outside of a worker it wakes at once.
+            // What the connection did not get to do is news.
             if !has_budget_remaining() {
+                self.news = true;
                 break;
             }
         }

@@ -309,7 +309,9 @@ impl Shared {
         let (socket, open) = self.dialer.dial().await?;
         let rewaker = match socket {
             Socket::Stream(_) => Rewaker::of_stream(),
-            _ => Rewaker::new(),
+            Socket::Tcp(_) => Rewaker::new(),
+            #[cfg(unix)]
+            Socket::Unix(_) => Rewaker::new(),
         };
         let handshake = http1::handshake(TokioIo::new(socket)).await;
         let (sender, connection) = handshake.map_err(|error| self.dialer.failed(error))?;
