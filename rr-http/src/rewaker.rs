@@ -118,7 +118,7 @@ pub(crate) fn poll_part<T>(
 
 impl Rewaker {
     /// Makes one for a connection over a socket of ours: it wakes itself within a poll only for the
-    /// call, or for want of budget.
+    /// call, or for want of budget, which [`Rewaker::poll`] sees.
     pub(crate) fn new() -> Self {
         Self::with(false)
     }
@@ -228,7 +228,7 @@ impl Wake for Signal {
             OWN.set(Own { held: true, ..own });
             return;
         }
-        let says_nothing = is_own && !self.own_are_news && has_budget_remaining();
+        let says_nothing = is_own && !self.own_are_news;
         let woken = if says_nothing { WOKEN } else { WOKEN | NEWS };
         // While it is being polled it is polled again, and once woken it need not be woken.
         if self.state.fetch_or(woken, Ordering::AcqRel) != QUIET {
@@ -434,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wake_for_want_of_budget_is_news() {
+    fn what_was_not_done_for_want_of_budget_is_news() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let mut rewaker = Rewaker::new();
         let mut rounds = 0;
