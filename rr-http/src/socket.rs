@@ -17,19 +17,6 @@ use crate::endpoint::Address;
 /// for less than a list of them, which shows as long as there is little to copy.
 const JOINED_MAX: usize = 512;
 
-/// Puts the parts of a message together, in `room` if they are several.
-fn joined<'a>(parts: &'a [io::IoSlice<'_>], room: &'a mut [u8; JOINED_MAX]) -> &'a [u8] {
-    if let [part] = parts {
-        return part;
-    }
-    let mut length = 0;
-    for part in parts {
-        room[length..][..part.len()].copy_from_slice(part);
-        length += part.len();
-    }
-    &room[..length]
-}
-
 /// One connection. What is encrypted joins as a variant: the kinds that this crate makes itself
 /// cost no dynamic dispatch.
 pub(crate) enum Socket {
@@ -133,9 +120,16 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         from: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let [part] = from {
+            return self.poll_write(cx, part);
+        }
         if from.iter().map(|part| part.len()).sum::<usize>() <= JOINED_MAX {
-            let mut room = [0; JOINED_MAX];
-            return self.poll_write(cx, joined(from, &mut room));
+            let (mut joined, mut length) = ([0; JOINED_MAX], 0);
+            for part in from {
+                joined[length..][..part.len()].copy_from_slice(part);
+                length += part.len();
+            }
+            return self.poll_write(cx, &joined[..length]);
         }
         forward!(self.poll_write_vectored(cx, from))
     }
@@ -212,7 +206,7 @@ mod tests {
         for (lengths, pieces) in [
             (&[][..], 1),
             (&[7], 1),
-            (&[JOINED_MAX], 1),
+            (&[9000], 1),
             (&[100, 0, 12], 1),
             (&[500, 12], 1),
             (&[500, 13], 2),
