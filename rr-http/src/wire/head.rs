@@ -259,20 +259,20 @@ mod tests {
         request.body(()).unwrap().into_parts().0
     }
 
+    fn read(parts: &Parts, declared: Declared) -> Result<Head<'_>, Refusal> {
+        Head::read(parts, &Lines::of(&parts.headers), declared)
+    }
+
     fn refused(headers: &[(&str, &str)]) -> Option<Refusal> {
         let parts = parts(Method::POST, "/t", headers);
-        let refusal =
-            Head::read(&parts, &Lines::of(&parts.headers), Declared::Unspecified).err()?;
+        let refusal = read(&parts, Declared::Unspecified).err()?;
         assert_eq!(refusal.error.delivery(), Delivery::Rejected);
         Some(refusal)
     }
 
     fn timeout(headers: &[(&str, &str)]) -> Option<Duration> {
         let parts = parts(Method::POST, "/t", headers);
-        Head::read(&parts, &Lines::of(&parts.headers), Declared::Unspecified)
-            .unwrap()
-            .inbound()
-            .timeout
+        read(&parts, Declared::Unspecified).unwrap().inbound().timeout
     }
 
     #[test]
@@ -309,7 +309,7 @@ mod tests {
         let twice = [("content-type", "text/plain"), ("content-type", "text/plain")];
         assert_eq!(refused(&twice).unwrap().error.code(), Code::InvalidArgument);
         let parts = parts(Method::GET, "/t?encoding=grpc", &[]);
-        let refusal = Head::read(&parts, &Lines::of(&parts.headers), Declared::Safe).unwrap_err();
+        let refusal = read(&parts, Declared::Safe).unwrap_err();
         assert_eq!(refusal.error.reason(), Some(&Reason::CODEC));
     }
 
@@ -318,7 +318,7 @@ mod tests {
         let lines =
             [("tracestate", "a=1"), ("baggage", "k=v"), ("tracestate", "b=2"), ("baggage", "l=w")];
         let parts = parts(Method::POST, "/t", &lines);
-        let head = Head::read(&parts, &Lines::of(&parts.headers), Declared::Unspecified).unwrap();
+        let head = read(&parts, Declared::Unspecified).unwrap();
         assert_eq!(head.inbound().tracestate, Some("a=1,b=2"));
         assert_eq!(head.inbound().baggage, Some("k=v,l=w"));
     }
@@ -330,11 +330,10 @@ mod tests {
             "/t?encoding=json&message=%7B%7D&connect=v1",
             &[("content-type", "text/plain")],
         );
-        let refusal =
-            Head::read(&parts, &Lines::of(&parts.headers), Declared::Idempotent).unwrap_err();
+        let refusal = read(&parts, Declared::Idempotent).unwrap_err();
         assert_eq!(refusal.status, Some(StatusCode::METHOD_NOT_ALLOWED));
         assert_eq!(refusal.allow, Some("POST"));
-        let head = Head::read(&parts, &Lines::of(&parts.headers), Declared::Safe).unwrap();
+        let head = read(&parts, Declared::Safe).unwrap();
         assert_eq!(head.message.unwrap(), "{}");
         assert_eq!(head.headers.get("content-type"), Some("application/json"));
         assert_eq!(head.idempotency, Idempotency::Safe);
@@ -351,7 +350,7 @@ mod tests {
                 "content-type",
             ];
             let parts = parts(Method::POST, "/t", &[(names[at], &text)]);
-            let _ = Head::read(&parts, &Lines::of(&parts.headers), Declared::Unspecified);
+            let _ = read(&parts, Declared::Unspecified);
         }
 
         #[test]
@@ -376,7 +375,7 @@ mod tests {
             let mut message = message.unwrap();
             crate::wire::set_timeout(message.headers_mut(), Some(millis));
             let (parts, ()) = message.into_parts();
-            let head = Head::read(&parts, &Lines::of(&parts.headers), Declared::Unspecified).unwrap();
+            let head = read(&parts, Declared::Unspecified).unwrap();
             let inbound = head.inbound();
             prop_assert_eq!(inbound.retries, retries);
             prop_assert_eq!(inbound.timeout, Some(Duration::from_millis(millis)));
