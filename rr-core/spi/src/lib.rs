@@ -12,7 +12,7 @@
 //! | wrap either side | [`Middleware`], [`Next`] |
 //! | bound a call in time, or cancel it | [`Context`], [`Deadline`], [`CancelHandle`], [`Cause`] |
 //! | say what went wrong, and whether the handler may have run | [`Error`], [`Code`], [`Delivery`] |
-//! | write the client side of a transport | [`Attempt`], [`Limits`], [`wire`] |
+//! | write the client side of a transport | [`Attempt`], [`Limits`], [`Doubt`], [`dial`], [`wire`] |
 //! | write the server side of a transport | [`Intake`], [`Inbound`], [`Server`], [`Shutdown`] |
 //!
 //! A transport is two small shells around [`Attempt`] and [`Intake`]: it moves bytes and says
@@ -25,6 +25,8 @@ mod app_error;
 mod attempt;
 mod context;
 pub mod defaults;
+pub mod dial;
+mod doubt;
 pub mod duration;
 mod entropy;
 mod error;
@@ -54,6 +56,7 @@ pub use attempt::{Attempt, Run};
 pub use context::{
     CancelHandle, Cause, Context, Criticality, Deadline, Mark, Passage, Race, Shield,
 };
+pub use doubt::Doubt;
 pub use entropy::{Entropy, OsEntropy, SeededEntropy};
 pub use error::{
     AttemptRecord, Code, Delivery, Detail, Error, Origin, Reason, RetryHint, RetryVerdict,
