@@ -1,4 +1,4 @@
-//! The error body: Connect's JSON document with a few members of our own.
+//! The error body: Connect's JSON document.
 
 use std::borrow::Cow;
 
@@ -21,11 +21,11 @@ pub struct ErrorDocument {
     pub message: String,
     /// `details`, without those that are broken.
     pub details: Vec<Detail>,
-    /// `reason`.
+    /// `reason`, which older peers write.
     pub reason: Option<Reason>,
-    /// `delivery`.
+    /// `delivery`, which older peers write.
     pub delivery: Option<Delivery>,
-    /// `retryAfterMs`.
+    /// `retryAfterMs`, which older peers write.
     pub retry: Option<RetryHint>,
 }
 
@@ -35,11 +35,6 @@ struct Written<'a> {
     message: &'a str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     details: Vec<WrittenDetail<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
-    delivery: &'static str,
-    #[serde(rename = "retryAfterMs", skip_serializing_if = "Option::is_none")]
-    retry_after_ms: Option<i64>,
 }
 
 #[derive(Serialize)]
@@ -50,6 +45,9 @@ struct WrittenDetail<'a> {
 
 impl ErrorDocument {
     /// Encodes an error as its body: message cut at 1 KiB, details at 8 KiB.
+    ///
+    /// The body has Connect's members and no others; reason, delivery and retry hint travel in
+    /// [`ErrorHeaders`](super::ErrorHeaders).
     #[must_use]
     pub fn encode(error: &Error) -> Bytes {
         let error: Cow<'_, Error> = Cow::Owned(error.clone().capped());
@@ -63,9 +61,6 @@ impl ErrorDocument {
                     value: STANDARD_NO_PAD.encode(&detail.value),
                 })
                 .collect(),
-            reason: error.reason().map(Reason::as_str),
-            delivery: wire_delivery(&error),
-            retry_after_ms: encode_retry(error.retry()),
         };
         // Strings and numbers always serialize.
         serde_json::to_vec(&written).unwrap_or_default().into()
@@ -135,13 +130,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_are_those_of_the_wire_format() {
+    fn the_body_is_that_of_connect_and_nothing_more() {
         let error = Error::failure(Code::Unavailable, Delivery::NotSent, Reason::DRAINING, "bye")
             .with_detail(Detail::new("a.B", "x"))
             .with_retry(RetryHint::After(Duration::from_millis(20)));
         let body = ErrorDocument::encode(&error);
-        let text = r#"{"code":"unavailable","message":"bye","details":[{"type":"a.B","value":"eA"}],"reason":"draining","delivery":"rejected","retryAfterMs":20}"#;
+        let text = r#"{"code":"unavailable","message":"bye","details":[{"type":"a.B","value":"eA"}]}"#;
         assert_eq!(body, text);
+    }
+
+    #[test]
+    fn members_of_older_peers_are_still_read() {
+        let body = br#"{"code":"unavailable","message":"bye","reason":"draining","delivery":"rejected","retryAfterMs":20}"#;
+        let document = ErrorDocument::decode(body).unwrap();
+        assert_eq!(document.reason, Some(Reason::DRAINING));
+        assert_eq!(document.delivery, Some(Delivery::Rejected));
+        assert_eq!(document.retry, Some(RetryHint::After(Duration::from_millis(20))));
     }
 
     #[test]
@@ -165,7 +169,7 @@ mod tests {
             let document = ErrorDocument::decode(&ErrorDocument::encode(&error)).unwrap();
             prop_assert_eq!(document.code, Some(Code::ALL[code]));
             prop_assert_eq!(document.message, message);
-            prop_assert_eq!(document.delivery, Some(Delivery::Processed));
+            prop_assert_eq!(document.delivery, None);
             prop_assert_eq!(&document.details[0].value[..], &value[..]);
         }
 

@@ -13,7 +13,8 @@ use crate::headers::Headers;
 pub struct ErrorHeaders(Vec<(&'static str, String)>);
 
 impl ErrorHeaders {
-    /// Returns the headers that say what the body says, for peers and proxies that lose bodies.
+    /// Returns the headers of an error reply. The code is in the body too; reason, delivery and
+    /// retry hint are only here.
     #[must_use]
     pub fn of(error: &Error) -> Self {
         let mut headers = vec![(RR_CODE, error.code().as_str().to_owned())];
