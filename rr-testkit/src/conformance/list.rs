@@ -171,6 +171,7 @@ macro_rules! __conformance_list {
             }
             errors {
                 Must every_code_round_trips;
+                Must retry_hints_are_whole_milliseconds_up_to_300_s;
                 Must unicode_4k_message_is_cut;
                 Must unknown_code_tolerated: Raw;
                 Must app_error_round_trips;

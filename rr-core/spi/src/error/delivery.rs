@@ -59,6 +59,9 @@ pub enum Origin {
 }
 
 /// What the maker of an error says about trying again.
+///
+/// An [`Error`](crate::Error) keeps it as every transport carries it: in whole milliseconds,
+/// rounded up, and a time of more than 300 s as [`RetryHint::Never`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RetryHint {
@@ -68,4 +71,44 @@ pub enum RetryHint {
     Never,
     /// Trying again makes sense after this long.
     After(Duration),
+}
+
+/// Longest hint that is believed: no call outlives the longest time that servers grant.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
+
+impl RetryHint {
+    /// Returns the hint as every transport carries it.
+    pub(crate) fn on_the_wire(self) -> Self {
+        let Self::After(after) = self else { return self };
+        if after > RETRY_AFTER_MAX {
+            return Self::Never;
+        }
+        let millis = after.as_nanos().div_ceil(1_000_000);
+        u64::try_from(millis)
+            .map_or(Self::Never, |millis| Self::After(Duration::from_millis(millis)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Code, Error};
+
+    #[test]
+    fn hints_are_whole_milliseconds_rounded_up_and_never_beyond_300_s() {
+        let after = |nanos| RetryHint::After(Duration::from_nanos(nanos));
+        for (given, held) in [
+            (RetryHint::Unset, RetryHint::Unset),
+            (RetryHint::Never, RetryHint::Never),
+            (after(0), after(0)),
+            (after(1), after(1_000_000)),
+            (after(1_500_000), after(2_000_000)),
+            (after(300_000_000_000), after(300_000_000_000)),
+            (after(300_000_000_001), RetryHint::Never),
+            (RetryHint::After(Duration::MAX), RetryHint::Never),
+        ] {
+            let error = Error::new(Code::Unavailable, "").with_retry(given);
+            assert_eq!(error.retry(), held, "{given:?}");
+        }
+    }
 }

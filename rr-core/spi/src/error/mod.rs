@@ -176,13 +176,14 @@ impl Error {
         self
     }
 
-    /// Says when, if at all, trying again makes sense.
+    /// Says when, if at all, trying again makes sense; the time is rounded up to whole
+    /// milliseconds, and more than 300 s count as [`RetryHint::Never`], as on every wire.
     ///
     /// A handler that says [`RetryHint::After`] with `ResourceExhausted` vouches that it has done
     /// nothing yet: it is called again then, also by requests that must not run twice.
     #[must_use]
     pub fn with_retry(mut self, retry: RetryHint) -> Self {
-        self.0.retry = retry;
+        self.0.retry = retry.on_the_wire();
         self
     }
 

@@ -110,13 +110,13 @@ pub(super) fn encode_retry(retry: RetryHint) -> Option<i64> {
     }
 }
 
-/// Longest hint that is believed, in milliseconds; a longer one counts as never.
-const RETRY_AFTER_MS_MAX: i64 = 300_000;
-
-/// Returns the hint that milliseconds stand for: negative, garbage or over 300 s is never.
+/// Returns the hint that milliseconds stand for: negative or garbage is never, as is what
+/// [`Error::with_retry`] takes for never.
 pub(super) fn decode_retry(millis: Option<i64>) -> RetryHint {
-    match millis.filter(|&millis| millis <= RETRY_AFTER_MS_MAX).map(u64::try_from) {
-        Some(Ok(millis)) => RetryHint::After(std::time::Duration::from_millis(millis)),
+    match millis.map(u64::try_from) {
+        Some(Ok(millis)) => {
+            RetryHint::After(std::time::Duration::from_millis(millis)).on_the_wire()
+        }
         _ => RetryHint::Never,
     }
 }
@@ -135,7 +135,8 @@ mod tests {
             .with_detail(Detail::new("a.B", "x"))
             .with_retry(RetryHint::After(Duration::from_millis(20)));
         let body = ErrorDocument::encode(&error);
-        let text = r#"{"code":"unavailable","message":"bye","details":[{"type":"a.B","value":"eA"}]}"#;
+        let text =
+            r#"{"code":"unavailable","message":"bye","details":[{"type":"a.B","value":"eA"}]}"#;
         assert_eq!(body, text);
     }
 

@@ -1,5 +1,7 @@
 //! An error reaches the caller as the handler made it, and nothing more of the handler's does.
 
+use std::time::Duration;
+
 use rr_spi::{AppError, Bytes, Code, Context, Delivery, Error, Origin, Reason, RetryHint};
 use tokio::time::sleep;
 
@@ -21,7 +23,7 @@ pub(crate) async fn every_code_round_trips(stage: &Stage) {
         assert_error(&error, code, &[Delivery::Processed], reason.as_ref());
         assert_eq!(error.message(), message);
         assert_eq!(error.origin(), Origin::Peer);
-        assert_eq!(error.retry(), RetryHint::After(std::time::Duration::from_millis(1500)));
+        assert_eq!(error.retry(), RetryHint::After(Duration::from_millis(1500)));
         assert_eq!(error.details().len(), 3, "{error:?}");
         for (at, detail) in error.details().iter().enumerate() {
             assert_eq!(detail.kind, format!("lab.Detail{at}"));
@@ -35,6 +37,24 @@ pub(crate) async fn every_code_round_trips(stage: &Stage) {
         assert_eq!((plain.retry(), plain.details().len()), (RetryHint::Unset, 0));
         let never = scene.err(&scene.ask().fail(code).retry_ms(-1)).await;
         assert_eq!(never.retry(), RetryHint::Never);
+    }
+}
+
+pub(crate) async fn retry_hints_are_whole_milliseconds_up_to_300_s(stage: &Stage) {
+    let scene = stage.open().await;
+    let after = |millis| RetryHint::After(Duration::from_millis(millis));
+    for (micros, held) in [
+        (0, after(0)),
+        (1, after(1)),
+        (1_500, after(2)),
+        (70_000_000, after(70_000)),
+        (300_000_000, after(300_000)),
+        (300_000_001, RetryHint::Never),
+        (600_000_000, RetryHint::Never),
+        (u64::MAX, RetryHint::Never),
+    ] {
+        let error = scene.err(&scene.ask().fail(Code::Unavailable).retry_us(micros)).await;
+        assert_eq!(error.retry(), held, "{micros} us");
     }
 }
 

@@ -158,6 +158,11 @@ impl Ask {
         self.set(steering::RETRY_MS, millis.to_string())
     }
 
+    /// Asks for a hint that need not be whole milliseconds.
+    pub(in crate::conformance) fn retry_us(self, micros: u64) -> Self {
+        self.set(steering::RETRY_US, micros.to_string())
+    }
+
     pub(in crate::conformance) fn source(self, text: &str) -> Self {
         self.set(steering::SOURCE, text)
     }

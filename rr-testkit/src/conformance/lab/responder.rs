@@ -144,6 +144,9 @@ fn failure(code: Code, asked: Steering<'_>) -> Error {
             error = error.with_retry(RetryHint::After(after));
         }
     }
+    if let Some(micros) = asked.number(steering::RETRY_US) {
+        error = error.with_retry(RetryHint::After(std::time::Duration::from_micros(micros)));
+    }
     match asked.text(steering::SOURCE) {
         Some(text) => error.with_source(std::io::Error::other(text.to_owned())).with_hint(
             // A hint is for whoever reads this process's own log.

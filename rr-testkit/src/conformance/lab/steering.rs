@@ -18,6 +18,7 @@ pub(super) const MESSAGE_BYTES: &str = "lab-message-bytes";
 pub(super) const REASON: &str = "lab-reason";
 pub(super) const DETAILS: &str = "lab-details";
 pub(super) const RETRY_MS: &str = "lab-retry-ms";
+pub(super) const RETRY_US: &str = "lab-retry-us";
 pub(super) const SOURCE: &str = "lab-source";
 pub(super) const APP: &str = "lab-app";
 pub(super) const REPLY_BYTES: &str = "lab-reply-bytes";
