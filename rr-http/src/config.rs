@@ -42,17 +42,16 @@ pub struct HttpConfig {
     #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub connect_timeout: Duration,
     /// How long an unused connection is kept, unless the server grants less with `keep-alive`.
-    /// Default 30 s, half of what our server grants; 0 keeps none. One task looks after those of
-    /// HTTP/1.1, on the runtime of the call after which the first was kept: while that runtime is
-    /// there and not driven, they stay.
+    /// Default 30 s, half of what our server grants; 0 keeps none. Connections belong to the
+    /// runtime that made them: while it is alive and not driven, they stay.
     #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub idle_timeout: Duration,
-    /// Most unused HTTP/1.1 connections. Default 64; 0 keeps none.
+    /// Most unused HTTP/1.1 connections of one runtime. Default 64; 0 keeps none.
     pub idle_max: usize,
-    /// Most HTTP/1.1 connections in use at once; further calls wait within their deadline.
-    /// Default 256; 0 lets every call wait until its deadline.
+    /// Most HTTP/1.1 connections that calls of one runtime use simultaneously; further calls wait
+    /// within their deadline. Default 256; 0 lets every call wait until its deadline.
     pub connections_max: usize,
-    /// Most HTTP/2 connections that take calls; as many again may be ending, with calls in flight
+    /// Most HTTP/2 connections of one runtime that take calls; as many again may be ending, with calls in flight
     /// that their server still answers. Default 4; at least 1 is used.
     pub h2_connections_max: usize,
     /// Most calls in flight on one HTTP/2 connection, unless the server allows fewer; further

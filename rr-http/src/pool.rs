@@ -2,6 +2,7 @@
 
 mod h1;
 mod h2;
+mod runtimes;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,6 +17,8 @@ use crate::socket::{Connector, Socket};
 
 pub(crate) use h1::{H1Pool, Link, Message, Replied};
 pub(crate) use h2::H2Pool;
+pub(crate) use runtimes::Pools;
+use runtimes::RuntimePool;
 
 /// Makes connections to one endpoint, and counts those that are open.
 #[derive(Debug)]

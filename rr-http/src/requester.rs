@@ -24,11 +24,17 @@ use crate::config::{HttpConfig, HttpVersion};
 use crate::count::{Count, CountedHere};
 use crate::endpoint::Endpoint;
 use crate::error::lost;
-use crate::pool::{Dialer, H1Pool, H2Pool};
+use crate::pool::{Dialer, H1Pool, H2Pool, Pools};
 use crate::socket::Connector;
 use crate::wire::{check_body, decode_error, decode_response, encode_path};
 
 /// Sends requests over HTTP. Cloning it shares its connections.
+///
+/// A requester belongs to no runtime: it may be made outside of any, be kept in a `static`, and be
+/// used by several tokio runtimes, one after another or simultaneously. Each connection belongs to
+/// the runtime on which it was made. Calls of other runtimes do not use it, so that a runtime that
+/// ends, or is not driven for a while, fails no call of another. The connections of a runtime close
+/// when it ends. Limits of connections hold per runtime.
 ///
 /// # Examples
 ///
@@ -54,8 +60,8 @@ struct Inner {
 }
 
 enum Pool {
-    H1(H1Pool),
-    H2(H2Pool),
+    H1(Pools<H1Pool>),
+    H2(Pools<H2Pool>),
 }
 
 /// How often a request is written before it is given up; only requests that came back unwritten
@@ -147,10 +153,7 @@ impl HttpRequester {
         let base = format!("http://{}{}/", endpoint.authority, endpoint.prefix);
         let _fits: Uri = base.try_into().map_err(|_| bad_host())?;
         let dialer = Arc::new(Dialer::new(endpoint.clone(), connector, config.connect_timeout));
-        let pool = match config.version {
-            HttpVersion::H1 => Pool::H1(H1Pool::new(Arc::clone(&dialer), host, &config)),
-            HttpVersion::H2c => Pool::H2(H2Pool::new(Arc::clone(&dialer), &config)),
-        };
+        let pool = make_pool(Arc::clone(&dialer), host, config.clone());
         Ok(Self(Arc::new(Inner {
             limits: config.limits(),
             config,
@@ -200,6 +203,19 @@ impl HttpRequester {
     }
 }
 
+fn make_pool(dialer: Arc<Dialer>, host: HeaderValue, config: HttpConfig) -> Pool {
+    match config.version {
+        HttpVersion::H1 => {
+            let make = move || H1Pool::new(Arc::clone(&dialer), host.clone(), &config);
+            Pool::H1(Pools::new(make))
+        }
+        HttpVersion::H2c => {
+            let make = move || H2Pool::new(Arc::clone(&dialer), &config);
+            Pool::H2(Pools::new(make))
+        }
+    }
+}
+
 fn bad_host() -> Error {
     let message = "the URL's host does not fit into a request";
     Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message)
@@ -230,13 +246,15 @@ impl Requester for HttpRequester {
     {
         let inner = &*self.0;
         match &inner.pool {
-            Pool::H1(pool) => Box::pin(async move {
+            Pool::H1(pools) => Box::pin(async move {
                 let (attempt, _counted) = inner.begin(ctx, &request)?;
-                attempt.run(inner.call_h1(pool, &attempt, &request)).await
+                let pool = pools.current()?;
+                attempt.run(inner.call_h1(&pool, &attempt, &request)).await
             }),
-            Pool::H2(pool) => Box::pin(async move {
+            Pool::H2(pools) => Box::pin(async move {
                 let (attempt, _counted) = inner.begin(ctx, &request)?;
-                attempt.run(inner.call_h2(pool, &attempt, &request)).await
+                let pool = pools.current()?;
+                attempt.run(inner.call_h2(&pool, &attempt, &request)).await
             }),
         }
     }
@@ -304,11 +322,12 @@ impl Inner {
     /// Makes sure that there is a connection.
     async fn reach(&self) -> Result<(), Error> {
         match &self.pool {
-            Pool::H1(pool) => {
+            Pool::H1(pools) => {
+                let pool = pools.current()?;
                 let lease = pool.checkout().await?;
                 pool.put_back(lease, None);
             }
-            Pool::H2(pool) => drop(pool.checkout().await?),
+            Pool::H2(pools) => drop(pools.current()?.checkout().await?),
         }
         Ok(())
     }

@@ -16,6 +16,10 @@ use crate::intake::Intake;
 /// Long enough for a local network; a peer that does not read is not waited for.
 const FLUSH: Duration = Duration::from_millis(500);
 
+/// Longest time for the server's task to notice the end of the grace, when another runtime awaits
+/// the drain: longer than a busy runtime takes. One that is not driven never notices.
+const REACTION: Duration = Duration::from_millis(250);
+
 /// What became of requests during a drain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -47,7 +51,16 @@ pub struct Server {
     draining: CancelHandle,
     /// Ends everything at once; dropped with the server.
     life: CancelHandle,
-    grace: Arc<Mutex<Option<Deadline>>>,
+    grace: Arc<Mutex<Grace>>,
+}
+
+/// Grace of a drain.
+#[derive(Clone, Copy, Debug, Default)]
+struct Grace {
+    /// Set when a drain begins; a later call can only shorten it.
+    end: Option<Deadline>,
+    /// Whether the server's task has noticed the end.
+    is_over: bool,
 }
 
 /// What a transport's task is told about its end.
@@ -112,7 +125,7 @@ impl Server {
         let (draining, drain_handle) = alive.child();
         let (closing, close_handle) = alive.child();
         let (finished, finish_handle) = Context::background().child();
-        let grace = Arc::new(Mutex::new(None));
+        let grace = Arc::new(Mutex::new(Grace::default()));
         let transport = run(Shutdown { draining: draining.clone(), closing });
         let supervisor = Supervisor {
             intake: intake.clone(),
@@ -144,6 +157,10 @@ impl Server {
     /// left after `grace` with [`Cause::Shutdown`]. Replies of those may then take half a second to
     /// leave, and connections as long to close. Shielded work is waited for within the grace only.
     ///
+    /// May be awaited on any runtime. When the server's own runtime is not driven, it returns 250 ms
+    /// after the grace: requests in flight are cancelled then, and end when that runtime is driven
+    /// or dropped.
+    ///
     /// May be called again, or from several places: the shortest grace holds, and each call
     /// returns the same report.
     ///
@@ -152,14 +169,22 @@ impl Server {
     /// Dropping the future does not stop the drain.
     pub async fn shutdown(&self, grace: Duration) -> DrainReport {
         {
-            let mut end = lock(&self.grace);
+            let mut known = lock(&self.grace);
             let asked = Deadline::after(grace);
-            *end = Some(end.map_or(asked, |end| end.min(asked)));
+            known.end = Some(known.end.map_or(asked, |end| end.min(asked)));
         }
         self.intake.drain();
         self.draining.cancel_with(Cause::Shutdown);
-        self.wait().await;
+        let ended = self.ends_within(grace.saturating_add(REACTION)).await
+            || (lock(&self.grace).is_over && self.ends_within(2 * FLUSH).await);
+        if !ended {
+            self.intake.cancel_all(Cause::Shutdown);
+        }
         self.intake.report()
+    }
+
+    async fn ends_within(&self, time: Duration) -> bool {
+        Context::background().with_timeout(time).race(self.wait()).await.is_ok()
     }
 
     /// Waits until the server has ended.
@@ -192,7 +217,7 @@ struct Supervisor {
     alive: Context,
     draining: Context,
     closing: CancelHandle,
-    grace: Arc<Mutex<Option<Deadline>>>,
+    grace: Arc<Mutex<Grace>>,
 }
 
 impl Supervisor {
@@ -210,6 +235,7 @@ impl Supervisor {
         if self.within_grace(pin!(drained)).await {
             return;
         }
+        lock(&self.grace).is_over = true;
         self.intake.cancel_all(Cause::Shutdown);
         // Nothing ends shielded work; it goes on, and is not waited for any longer.
         let flushed = async {
@@ -226,7 +252,7 @@ impl Supervisor {
     /// Runs the drain until the grace is over; a later, shorter grace counts from its own call.
     async fn within_grace(&self, mut drained: Pin<&mut impl Future<Output = ()>>) -> bool {
         loop {
-            let end = *lock(&self.grace);
+            let Grace { end, .. } = *lock(&self.grace);
             let Some(end) = end else { return false };
             if end.has_passed() {
                 return false;
@@ -350,6 +376,28 @@ mod tests {
         assert!(tokio::time::timeout(ms(10), server.shutdown(ms(100))).await.is_err());
         tokio::time::timeout(ms(1_000), server.wait()).await.unwrap();
         assert_eq!(server.shutdown(ms(0)).await.aborted, 1);
+    }
+
+    #[test]
+    fn a_drain_ends_with_its_grace_when_the_servers_runtime_is_not_driven() {
+        let runtime = || {
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            builder.enable_time().start_paused(true).build().unwrap()
+        };
+        let (servers, others) = (runtime(), runtime());
+        let (server, intake) = servers.block_on(async { server() });
+        servers.block_on(async {
+            hang(intake.clone());
+            tokio::task::yield_now().await;
+        });
+        others.block_on(async {
+            let start = Instant::now();
+            server.shutdown(ms(2_000)).await;
+            assert!(start.elapsed() < ms(2_300), "{:?}", start.elapsed());
+        });
+        // The request was cancelled, and ends as soon as its runtime is driven.
+        servers.block_on(intake.idle());
+        assert_eq!(intake.report().aborted, 1);
     }
 
     #[tokio::test(start_paused = true)]

@@ -22,7 +22,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, sleep};
 
-use super::{Dialer, Owned, lock, pause};
+use super::{Dialer, Owned, RuntimePool, lock, pause};
 use crate::body::Whole;
 use crate::config::HttpConfig;
 use crate::count::Counted;
@@ -164,6 +164,12 @@ impl H1Pool {
         // The caller's waker, which may own a task, is not dropped under the lock.
         drop(kept);
         drop(caller);
+    }
+}
+
+impl RuntimePool for H1Pool {
+    fn is_empty(&self) -> bool {
+        lock(&self.shared.idle).connections.is_empty()
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use self::drive::{BEFORE_SETTINGS, Drive};
 use self::kept::{Kept, Place, Step, Ticket};
-use super::{Dialer, Owned, lock, pause};
+use super::{Dialer, Owned, RuntimePool, lock, pause};
 use crate::config::HttpConfig;
 use crate::count::Counted;
 use crate::error::handed_back;
@@ -120,6 +120,12 @@ impl H2Pool {
         let dial = dial(Arc::clone(&self.shared.dialer), Dial(Arc::downgrade(&self.shared)));
         let task = tokio::spawn(dial).abort_handle();
         self.shared.look(|kept| kept.dial = Owned(Some(task)));
+    }
+}
+
+impl RuntimePool for H2Pool {
+    fn is_empty(&self) -> bool {
+        self.shared.look(|kept| kept.is_empty())
     }
 }
 

@@ -197,6 +197,11 @@ impl Kept {
         }
     }
 
+    /// Tells whether there is no connection and none is being made.
+    pub(super) fn is_empty(&self) -> bool {
+        self.connections.is_empty() && !self.dialing
+    }
+
     pub(super) fn in_use(&mut self, id: u64) -> usize {
         self.find(id).map_or(0, |link| link.in_use)
     }
