@@ -111,8 +111,9 @@ impl HttpRequester {
     /// The URL says what the server is called, and gives the prefix of every path; its query goes
     /// over `config`. `https` says that what `connect` returns is encrypted. `connect` is called
     /// once for each connection, within
-    /// [`connect_timeout`](HttpConfig::connect_timeout), and dropped beyond; what it fails with
-    /// is the source of an error that says `NotSent`, `connect-failed`.
+    /// [`connect_timeout`](HttpConfig::connect_timeout), and dropped beyond. It runs in a task and
+    /// may outlive its call: the connection then serves the next. What it fails with is the source
+    /// of an error that says `NotSent`, `connect-failed`.
     ///
     /// # Errors
     ///

@@ -11,8 +11,6 @@ use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
 
-use crate::endpoint::Address;
-
 /// Longest message that is put together before it is written, in bytes: the kernel takes one piece
 /// for less than a list of them, which shows as long as there is little to copy.
 const JOINED_MAX: usize = 512;
@@ -58,21 +56,6 @@ impl Connector {
 impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Connector")
-    }
-}
-
-impl Socket {
-    /// Connects. Small messages are sent at once: Nagle's algorithm is off.
-    pub(crate) async fn connect(address: &Address) -> io::Result<Self> {
-        match address {
-            Address::Tcp { host, port } => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await?;
-                stream.set_nodelay(true)?;
-                Ok(Self::Tcp(stream))
-            }
-            #[cfg(unix)]
-            Address::Unix(path) => UnixStream::connect(path).await.map(Self::Unix),
-        }
     }
 }
 

@@ -4,9 +4,13 @@
 //! request and reading the reply nothing is handed from task to task. What is unused is looked
 //! after by one task of the pool's, which is woken when a peer closes one.
 
+mod dial;
+mod keeper;
+mod waiting;
+
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -20,9 +24,11 @@ use pin_project_lite::pin_project;
 use rr_spi::{Error, Target};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::coop::unconstrained;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
-use super::{Dialer, Owned, RuntimePool, lock, pause};
+use self::keeper::Keeper;
+use self::waiting::{Told, Waiting};
+use super::{Dialer, RuntimePool, after, lock};
 use crate::body::Whole;
 use crate::config::HttpConfig;
 use crate::count::Counted;
@@ -41,18 +47,16 @@ struct Shared {
     idle: Mutex<Kept>,
     idle_max: usize,
     idle_timeout: Duration,
+    /// Most dials under way: one per place, though a dial may outlive its call.
+    dials_max: usize,
 }
 
 #[derive(Default)]
 struct Kept {
     connections: Vec<Idle>,
     keeper: Option<Keeper>,
-}
-
-/// The task that looks after unused connections.
-struct Keeper {
-    task: Owned,
-    waker: Waker,
+    /// Calls wait only while no connection is unused.
+    waiting: Waiting,
 }
 
 struct Idle {
@@ -100,12 +104,14 @@ impl H1Pool {
             idle: Mutex::default(),
             idle_max: config.idle_max,
             idle_timeout: config.idle_timeout,
+            dials_max: config.connections_max,
         };
         let places = Semaphore::new(config.connections_max.min(Semaphore::MAX_PERMITS));
         Self { shared: Arc::new(shared), places }
     }
 
-    /// Takes an unused connection, or makes one; waits while too many are in use.
+    /// Takes an unused connection, or the first that becomes free or is dialled; waits while too
+    /// many are in use.
     ///
     /// # Errors
     ///
@@ -117,7 +123,9 @@ impl H1Pool {
                 return Ok(H1Lease { link, _place: place });
             }
         }
-        self.connect(place).await
+        // In a box like all that seldom happens, since it would enlarge every call.
+        let link = Box::pin(self.shared.wait()).await?;
+        Ok(H1Lease { link, _place: place })
     }
 
     /// Makes a connection, whatever is unused: for a call to which such ones came back.
@@ -127,7 +135,9 @@ impl H1Pool {
     /// As [`H1Pool::checkout`].
     pub(crate) async fn checkout_fresh(&self) -> Result<H1Lease<'_>, Error> {
         let place = self.place().await?;
-        self.connect(place).await
+        let shared = &self.shared;
+        let link = Box::pin(connect(&shared.dialer, &shared.host)).await?;
+        Ok(H1Lease { link, _place: place })
     }
 
     async fn place(&self) -> Result<SemaphorePermit<'_>, Error> {
@@ -140,11 +150,6 @@ impl H1Pool {
         place.map_err(|_| crate::error::handed_back())
     }
 
-    async fn connect<'a>(&self, place: SemaphorePermit<'a>) -> Result<H1Lease<'a>, Error> {
-        let link = Box::pin(self.shared.connect()).await?;
-        Ok(H1Lease { link, _place: place })
-    }
-
     /// Keeps a connection whose reply was read to its end. `granted` is for how long the peer lets
     /// it be unused.
     pub(crate) fn put_back(&self, mut lease: H1Lease<'_>, granted: Option<Duration>) {
@@ -154,49 +159,14 @@ impl H1Pool {
         if keep.is_zero() || !lease.link.is_usable() {
             return;
         }
-        let expires = Instant::now() + keep;
-        let mut kept = lock(&shared.idle);
-        if kept.connections.len() >= shared.idle_max {
-            return;
-        }
-        let caller = lease.link.rewaker.hand_to(kept.keeper(shared));
-        kept.connections.push(Idle { link: lease.link, expires });
-        // The caller's waker, which may own a task, is not dropped under the lock.
-        drop(kept);
-        drop(caller);
+        shared.give(Idle { link: lease.link, expires: after(keep) }, None);
     }
 }
 
 impl RuntimePool for H1Pool {
     fn is_empty(&self) -> bool {
-        lock(&self.shared.idle).connections.is_empty()
-    }
-}
-
-impl Kept {
-    /// Returns what wakes the keeper, after having started one if there is none.
-    fn keeper(&mut self, shared: &Arc<Shared>) -> &Waker {
-        let running = self.keeper.take().filter(|keeper| keeper.task.is_running());
-        let keeper = running.unwrap_or_else(|| {
-            let keeper = Keeper::start(shared);
-            // Those of a keeper whose runtime ended before it began.
-            for idle in &mut self.connections {
-                // It leads to the keeper before, which owns nothing of an application's.
-                drop(idle.link.rewaker.hand_to(&keeper.waker));
-            }
-            keeper
-        });
-        &self.keeper.insert(keeper).waker
-    }
-}
-
-impl Keeper {
-    /// Starts one; under the lock, as a task that is dropped before it has begun takes no lock.
-    fn start(shared: &Arc<Shared>) -> Self {
-        let rewaker = Rewaker::new();
-        let waker = rewaker.waker().clone();
-        let task = keep_watch(Arc::downgrade(shared), pause(shared.idle_timeout), rewaker);
-        Self { task: Owned(Some(tokio::spawn(task).abort_handle())), waker }
+        let kept = lock(&self.shared.idle);
+        kept.connections.is_empty() && kept.waiting.dials_nothing()
     }
 }
 
@@ -311,100 +281,47 @@ impl Shared {
         }
     }
 
-    async fn connect(&self) -> Result<Box<Link>, Error> {
-        let (socket, open) = self.dialer.dial().await?;
-        let rewaker = match socket {
-            Socket::Stream(_) => Rewaker::of_stream(),
-            Socket::Tcp(_) => Rewaker::new(),
-            #[cfg(unix)]
-            Socket::Unix(_) => Rewaker::new(),
-        };
-        let handshake = http1::handshake(TokioIo::new(socket)).await;
-        let (sender, connection) = handshake.map_err(|error| self.dialer.failed(error))?;
-        // The bytes of a host that was one before are one.
-        let host = HeaderValue::from_bytes(self.host.as_bytes());
-        Ok(Box::new(Link {
-            sender: Some(sender),
-            host: host.unwrap_or_else(|_| self.host.clone()),
-            last: None,
-            spare: HeaderMap::new(),
-            connection: Some(connection),
-            rewaker,
-            _open: open,
-        }))
-    }
-
-    /// Looks at the unused connections to which something happened, and lets go of those that have
-    /// ended.
-    fn look(&self, cx: &mut Context<'_>) {
-        // Not under the lock: streams may be the application's own.
-        for mut idle in self.take(|idle| idle.link.rewaker.is_woken()) {
-            idle.link.look(cx);
+    /// Gives a connection to `first` or to the call that has waited longest; keeps it if no call
+    /// waits.
+    fn give(self: &Arc<Self>, mut idle: Idle, mut first: Option<Told>) {
+        loop {
             let mut kept = lock(&self.idle);
-            if idle.link.connection.is_some() && kept.connections.len() < self.idle_max {
-                // As the oldest: those put back meanwhile were used later.
-                kept.connections.insert(0, idle);
+            let Some(call) = first.take().or_else(|| kept.waiting.next()) else {
+                let (left, started) = kept.keep(idle, self);
+                // Wakers and streams, which may be the application's, are not dropped under the lock.
+                drop(kept);
+                drop(left);
+                return self.start_keeper(started);
+            };
+            drop(kept);
+            match call.send(Ok(idle)) {
+                Err(Ok(not_taken)) => idle = not_taken,
+                _ => return,
             }
         }
     }
-
-    /// Lets go of what has been unused for too long. Returns `false` when nothing is left.
-    fn reap(&self) -> bool {
-        let now = Instant::now();
-        drop(self.take(|idle| now >= idle.expires));
-        let mut kept = lock(&self.idle);
-        if kept.connections.is_empty() {
-            // Whoever keeps something next starts another keeper.
-            kept.keeper = None;
-            return false;
-        }
-        true
-    }
-
-    fn take(&self, which: impl Fn(&Idle) -> bool) -> Vec<Idle> {
-        let mut kept = lock(&self.idle);
-        if !kept.connections.iter().any(&which) {
-            return Vec::new();
-        }
-        let connections = std::mem::take(&mut kept.connections);
-        let (taken, left) = connections.into_iter().partition(which);
-        kept.connections = left;
-        taken
-    }
 }
 
-/// Looks after the unused connections of a pool until there are none.
-async fn keep_watch(pool: Weak<Shared>, pause: Duration, mut rewaker: Rewaker) {
-    let mut watched = Watched { pool, ended: false };
-    let mut timer = pin!(sleep(pause));
-    poll_fn(|cx| {
-        let Some(pool) = watched.pool.upgrade() else { return Poll::Ready(()) };
-        rewaker.poll(cx, |cx, _| {
-            pool.look(cx);
-            while timer.as_mut().poll(cx).is_ready() {
-                watched.ended = !pool.reap();
-                if watched.ended {
-                    return Poll::Ready(());
-                }
-                timer.as_mut().reset(Instant::now() + pause);
-            }
-            Poll::Pending
-        })
-    })
-    .await;
-}
-
-/// A pool whose unused connections are looked after. When that ends before there are none, with the
-/// runtime, they go.
-struct Watched {
-    pool: Weak<Shared>,
-    ended: bool,
-}
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        if let Some(pool) = self.pool.upgrade().filter(|_| !self.ended) {
-            drop(pool.take(|_| true));
-        }
-    }
+/// Makes a connection.
+async fn connect(dialer: &Dialer, host: &HeaderValue) -> Result<Box<Link>, Error> {
+    let (socket, open) = dialer.dial().await?;
+    let rewaker = match socket {
+        Socket::Stream(_) => Rewaker::of_stream(),
+        Socket::Tcp(_) => Rewaker::new(),
+        #[cfg(unix)]
+        Socket::Unix(_) => Rewaker::new(),
+    };
+    let handshake = http1::handshake(TokioIo::new(socket)).await;
+    let (sender, connection) = handshake.map_err(|error| dialer.failed(error))?;
+    // The bytes of a host that was one before are one.
+    let own_host = HeaderValue::from_bytes(host.as_bytes());
+    Ok(Box::new(Link {
+        sender: Some(sender),
+        host: own_host.unwrap_or_else(|_| host.clone()),
+        last: None,
+        spare: HeaderMap::new(),
+        connection: Some(connection),
+        rewaker,
+        _open: open,
+    }))
 }

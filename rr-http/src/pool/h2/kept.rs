@@ -219,7 +219,7 @@ impl Kept {
         }
         if !was_of_use {
             // As if it had not been made; or calls that wait would make one after another.
-            self.fail(closed_early(&self.dialer.endpoint.authority));
+            self.fail(closed_early(&self.dialer.authority));
         }
     }
 

@@ -1,0 +1,186 @@
+//! Makes connections to one endpoint.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rr_spi::dial::{ATTEMPT_DELAY, Lookup, interleaved, staggered};
+use rr_spi::{Context, Error};
+use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
+
+use crate::count::{Count, Counted};
+use crate::endpoint::{Address, Endpoint};
+use crate::error::{connect_failed, connect_timed_out};
+use crate::socket::{Connector, Socket};
+
+/// Makes connections to one endpoint, and counts those that are open.
+#[derive(Debug)]
+pub(crate) struct Dialer {
+    pub(super) authority: String,
+    route: Route,
+    timeout: Duration,
+    open: Count,
+}
+
+/// Where connections lead.
+#[derive(Debug)]
+enum Route {
+    /// Any of the addresses of a host; the look-up is shared by all dials of the requester.
+    Tcp(Lookup),
+    #[cfg(unix)]
+    Unix(std::path::PathBuf),
+    /// Where the application connects.
+    Connector(Connector),
+}
+
+impl Dialer {
+    pub(crate) fn new(endpoint: Endpoint, connector: Option<Connector>, timeout: Duration) -> Self {
+        let route = match (connector, endpoint.address) {
+            (Some(connector), _) => Route::Connector(connector),
+            (None, Address::Tcp { host, port }) => Route::Tcp(Lookup::new(host, port)),
+            #[cfg(unix)]
+            (None, Address::Unix(path)) => Route::Unix(path),
+        };
+        Self { authority: endpoint.authority, route, timeout, open: Count::default() }
+    }
+
+    /// Returns how many connections are open, unused ones included.
+    pub(crate) fn open(&self) -> usize {
+        self.open.now()
+    }
+
+    /// Connects within the connect timeout, the look-up of the name included. The owner of the
+    /// connection holds its count.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, not sent, `connect-failed`.
+    pub(super) async fn dial(&self) -> Result<(Socket, Counted), Error> {
+        let bound = Context::background().with_timeout(self.timeout);
+        match bound.race(self.connect()).await {
+            Ok(Ok(socket)) => Ok((socket, self.open.one())),
+            Ok(Err(error)) => Err(connect_failed(&self.authority, error)),
+            Err(_) => Err(connect_timed_out(&self.authority, self.timeout)),
+        }
+    }
+
+    async fn connect(&self) -> io::Result<Socket> {
+        match &self.route {
+            Route::Tcp(lookup) => connect_tcp(lookup.addresses().await?).await,
+            #[cfg(unix)]
+            Route::Unix(path) => UnixStream::connect(path).await.map(Socket::Unix),
+            Route::Connector(connector) => connector.connect().await,
+        }
+    }
+
+    /// Makes the error for a connection on which the protocol could not begin.
+    pub(super) fn failed(&self, source: impl std::error::Error + Send + Sync + 'static) -> Error {
+        connect_failed(&self.authority, io::Error::other(source))
+    }
+}
+
+/// Connects to the first address that answers; the next one is tried 250 ms after the one before,
+/// or immediately after a failure (RFC 8305 §5). Nagle's algorithm is off, so that small messages
+/// leave immediately.
+///
+/// # Errors
+///
+/// That of the address that failed last.
+async fn connect_tcp(addresses: Vec<SocketAddr>) -> io::Result<Socket> {
+    let connect = |address: SocketAddr| TcpStream::connect(address);
+    match staggered(interleaved(addresses), ATTEMPT_DELAY, connect).await {
+        Ok(stream) => {
+            stream.set_nodelay(true)?;
+            Ok(Socket::Tcp(stream))
+        }
+        Err(mut errors) => Err(errors.pop().unwrap_or_else(no_address)),
+    }
+}
+
+fn no_address() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "the name has no address")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, Mutex, mpsc};
+
+    use rr_spi::Delivery;
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::*;
+
+    fn dialer(
+        resolve: impl Fn() -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
+        timeout: Duration,
+    ) -> Dialer {
+        let route = Route::Tcp(Lookup::with(resolve));
+        Dialer { authority: "name".to_owned(), route, timeout, open: Count::default() }
+    }
+
+    /// Returns a listener whose queue is full, so that connecting to it takes for ever.
+    #[cfg(target_os = "linux")]
+    async fn silent() -> (TcpListener, Vec<TcpStream>) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (mut queued, pause) = (Vec::new(), Duration::from_millis(100));
+        while let Ok(stream) = tokio::time::timeout(pause, TcpStream::connect(address)).await {
+            queued.push(stream.unwrap());
+        }
+        (listener, queued)
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_name_with_a_silent_and_a_live_address_connects_to_the_live_one() {
+        let (silent, _queued) = silent().await;
+        let live = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addresses = vec![silent.local_addr().unwrap(), live.local_addr().unwrap()];
+        let dialer = dialer(move || Ok(addresses.clone()), Duration::from_secs(10));
+        let (Socket::Tcp(stream), _counted) = dialer.dial().await.unwrap() else { panic!() };
+        assert_eq!(stream.peer_addr().unwrap(), live.local_addr().unwrap());
+        assert_eq!(dialer.open(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_name_with_a_refusing_and_a_live_address_connects_to_the_live_one() {
+        let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let live = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addresses = vec![gone, live.local_addr().unwrap()];
+        let connects = dialer(move || Ok(addresses.clone()), Duration::from_secs(10));
+        assert!(connects.dial().await.is_ok());
+        for addresses in [vec![gone, gone], vec![]] {
+            let refused = dialer(move || Ok(addresses.clone()), Duration::from_secs(10));
+            let error = refused.dial().await.err().unwrap();
+            assert_eq!(error.delivery(), Delivery::NotSent);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_that_is_never_resolved_costs_one_look_up_and_ends_with_the_connect_timeout() {
+        let (_never, answers) = mpsc::channel::<()>();
+        let (answers, asked) = (Mutex::new(answers), Arc::new(AtomicUsize::new(0)));
+        let count = Arc::clone(&asked);
+        let resolve = move || {
+            count.fetch_add(1, Ordering::SeqCst);
+            let _ = answers.lock().unwrap().recv();
+            Ok(Vec::new())
+        };
+        let dialer = Arc::new(dialer(resolve, Duration::from_secs(5)));
+        let dials: Vec<_> = (0..600)
+            .map(|_| {
+                let dialer = Arc::clone(&dialer);
+                tokio::spawn(async move { dialer.dial().await.err().unwrap() })
+            })
+            .collect();
+        for dial in dials {
+            assert_eq!(dial.await.unwrap().delivery(), Delivery::NotSent);
+        }
+        assert!(asked.load(Ordering::SeqCst) <= 1);
+    }
+}

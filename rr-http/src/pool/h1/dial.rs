@@ -1,0 +1,138 @@
+//! Waits for a connection: one that becomes free, or one that is dialled.
+
+use std::sync::{Arc, Weak};
+
+use http::HeaderValue;
+use rr_spi::Error;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+use super::waiting::Begin;
+use super::{Idle, Link, Shared, connect};
+use crate::error::handed_back;
+use crate::pool::{Dialer, after, lock};
+
+/// A call that waits for a connection.
+struct WaitingCall<'a> {
+    shared: &'a Arc<Shared>,
+    id: u64,
+    told: oneshot::Receiver<Result<Idle, Error>>,
+}
+
+enum Joined<'a> {
+    /// A connection has become free meanwhile.
+    Free(Idle),
+    Waits(WaitingCall<'a>),
+}
+
+impl Shared {
+    /// Returns the first connection that becomes free or is dialled.
+    pub(super) async fn wait(self: &Arc<Self>) -> Result<Box<Link>, Error> {
+        loop {
+            let mut idle = match self.join() {
+                Joined::Free(idle) => idle,
+                Joined::Waits(mut call) => call.connection().await?,
+            };
+            // One that has just been dialled goes as it is, so that a server that closes each new
+            // connection fails the call.
+            if idle.link.last.is_none() || idle.link.is_usable() {
+                return Ok(idle.link);
+            }
+        }
+    }
+
+    fn join(self: &Arc<Self>) -> Joined<'_> {
+        let mut kept = lock(&self.idle);
+        if let Some(idle) = kept.connections.pop() {
+            return Joined::Free(idle);
+        }
+        let (sender, told) = oneshot::channel();
+        Joined::Waits(WaitingCall { shared: self, id: kept.waiting.join(sender), told })
+    }
+
+    /// Begins a dial for a waiting call if it needs one. Returns when to ask again, if ever.
+    fn dial_for(self: &Arc<Self>, call: u64) -> Option<Instant> {
+        let begin = lock(&self.idle).waiting.begin_dial(call, self.dials_max, Instant::now());
+        let id = match begin {
+            Begin::Now(id) => id,
+            Begin::At(later) => return Some(later),
+            Begin::Never => return None,
+        };
+        let dialing = Dialing { shared: Arc::downgrade(self), id };
+        let dial = dial(Arc::clone(&self.dialer), self.host.clone(), dialing);
+        // Not under the lock: a runtime that is ending drops it immediately.
+        let task = tokio::spawn(dial).abort_handle();
+        lock(&self.idle).waiting.own(id, task);
+        None
+    }
+}
+
+impl WaitingCall<'_> {
+    async fn connection(&mut self) -> Result<Idle, Error> {
+        loop {
+            let told = match self.shared.dial_for(self.id) {
+                None => (&mut self.told).await,
+                Some(later) => match timeout_at(later, &mut self.told).await {
+                    Ok(told) => told,
+                    Err(_) => continue,
+                },
+            };
+            // A sender is not dropped before it has told, as long as the pool is there.
+            return told.unwrap_or_else(|_| Err(handed_back()));
+        }
+    }
+}
+
+impl Drop for WaitingCall<'_> {
+    fn drop(&mut self) {
+        let left = lock(&self.shared.idle).waiting.leave(self.id);
+        drop(left);
+        // A connection that was given meanwhile goes to the next call.
+        self.told.close();
+        if let Ok(Ok(idle)) = self.told.try_recv() {
+            self.shared.give(idle, None);
+        }
+    }
+}
+
+/// A dial under way. Dropped unfinished, as a runtime does that ends, it tells its call.
+struct Dialing {
+    shared: Weak<Shared>,
+    id: u64,
+}
+
+impl Drop for Dialing {
+    fn drop(&mut self) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        let call = lock(&shared.idle).waiting.end_dial(self.id);
+        if let Some(call) = call {
+            let _ = call.send(Err(handed_back()));
+        }
+    }
+}
+
+impl Dialing {
+    fn end(mut self, outcome: Result<Box<Link>, Error>) {
+        let Some(shared) = std::mem::take(&mut self.shared).upgrade() else { return };
+        let (call, next) = {
+            let waiting = &mut lock(&shared.idle).waiting;
+            (waiting.end_dial(self.id), waiting.without_dial())
+        };
+        match (outcome, call) {
+            (Ok(mut link), call) => {
+                // Polled once, so that its end is noticed while it is unused.
+                if call.is_some() || link.is_usable() {
+                    shared.give(Idle { link, expires: after(shared.idle_timeout) }, call);
+                }
+            }
+            (Err(error), Some(call)) => drop(call.send(Err(error))),
+            // Its call has ended; another waited for this dial instead of one of its own.
+            (Err(_), None) => drop(next.map(|call| shared.dial_for(call))),
+        }
+    }
+}
+
+async fn dial(dialer: Arc<Dialer>, host: HeaderValue, dialing: Dialing) {
+    let outcome = connect(&dialer, &host).await;
+    dialing.end(outcome);
+}

@@ -1,0 +1,183 @@
+//! Decides which calls wait for a connection, and when one is dialled for them.
+
+use std::collections::VecDeque;
+
+use rr_spi::Error;
+use rr_spi::dial::ATTEMPT_DELAY;
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use super::Idle;
+use crate::pool::Owned;
+
+/// The calls of a pool that wait for a connection, and the dials under way.
+///
+/// A dial belongs to the call for which it began, but outlives it: a call takes whichever comes
+/// first, a connection that becomes free or one that was dialled.
+#[derive(Default)]
+pub(super) struct Waiting {
+    /// Oldest first. Each holds a place of the pool, which bounds them.
+    calls: VecDeque<Call>,
+    dials: Vec<Dial>,
+    next_id: u64,
+    last_dial: Option<Instant>,
+}
+
+/// Tells a waiting call of its connection, or why there is none.
+pub(super) type Told = oneshot::Sender<Result<Idle, Error>>;
+
+struct Call {
+    id: u64,
+    has_dial: bool,
+    told: Told,
+}
+
+struct Dial {
+    id: u64,
+    call: u64,
+    /// Ends the dial with the pool.
+    task: Owned,
+}
+
+/// Whether a dial begins for a waiting call.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Begin {
+    /// It begins now, under this id.
+    Now(u64),
+    /// One of other calls may do; to be asked again at this moment.
+    At(Instant),
+    /// The call has its dial.
+    Never,
+}
+
+impl Waiting {
+    /// Tells whether no dial is under way.
+    pub(super) fn dials_nothing(&self) -> bool {
+        self.dials.is_empty()
+    }
+
+    /// Adds a waiting call, and returns its id.
+    pub(super) fn join(&mut self, told: Told) -> u64 {
+        let id = self.id();
+        self.calls.push_back(Call { id, has_dial: false, told });
+        id
+    }
+
+    /// Forgets a call that waits no more.
+    pub(super) fn leave(&mut self, call: u64) -> Option<Told> {
+        let at = self.calls.iter().position(|known| known.id == call)?;
+        self.calls.remove(at).map(|call| call.told)
+    }
+
+    /// Takes the call that has waited longest.
+    pub(super) fn next(&mut self) -> Option<Told> {
+        self.calls.pop_front().map(|call| call.told)
+    }
+
+    /// Decides whether a dial begins for a call. It waits for those of calls that have ended, as
+    /// many as there are, until the last is [`ATTEMPT_DELAY`] old: that one may never connect.
+    pub(super) fn begin_dial(&mut self, call: u64, dials_max: usize, now: Instant) -> Begin {
+        let Some(call) = self.calls.iter().position(|known| known.id == call) else {
+            return Begin::Never;
+        };
+        if self.calls[call].has_dial {
+            return Begin::Never;
+        }
+        if self.dials.len() >= dials_max {
+            return Begin::At(now + ATTEMPT_DELAY);
+        }
+        let due = self.last_dial.map_or(now, |last| last + ATTEMPT_DELAY);
+        if self.dials.len() >= self.calls.len() && now < due {
+            return Begin::At(due);
+        }
+        let id = self.id();
+        self.calls[call].has_dial = true;
+        self.dials.push(Dial { id, call: self.calls[call].id, task: Owned::default() });
+        self.last_dial = Some(now);
+        Begin::Now(id)
+    }
+
+    /// Makes the task of a dial end with the pool, unless the dial has ended already.
+    pub(super) fn own(&mut self, dial: u64, task: AbortHandle) {
+        if let Some(dial) = self.dials.iter_mut().find(|known| known.id == dial) {
+            dial.task = Owned(Some(task));
+        }
+    }
+
+    /// Ends a dial. Takes the call for which it began, if that still waits.
+    pub(super) fn end_dial(&mut self, dial: u64) -> Option<Told> {
+        let at = self.dials.iter().position(|known| known.id == dial)?;
+        let ended = self.dials.swap_remove(at);
+        self.leave(ended.call)
+    }
+
+    /// Returns the call that has waited longest without a dial of its own.
+    pub(super) fn without_dial(&self) -> Option<u64> {
+        self.calls.iter().find(|call| !call.has_dial).map(|call| call.id)
+    }
+
+    fn id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn join(waiting: &mut Waiting) -> (u64, oneshot::Receiver<Result<Idle, Error>>) {
+        let (told, receiver) = oneshot::channel();
+        (waiting.join(told), receiver)
+    }
+
+    #[test]
+    fn each_waiting_call_has_a_dial_and_one_left_by_an_ended_call_serves_the_next() {
+        let (mut waiting, now) = (Waiting::default(), Instant::now());
+        let (first, _first) = join(&mut waiting);
+        let Begin::Now(dial) = waiting.begin_dial(first, 8, now) else { panic!() };
+        assert_eq!(waiting.begin_dial(first, 8, now), Begin::Never);
+        assert!(waiting.leave(first).is_some());
+        let (second, _second) = join(&mut waiting);
+        assert_eq!(waiting.begin_dial(second, 8, now), Begin::At(now + ATTEMPT_DELAY));
+        let (third, _third) = join(&mut waiting);
+        assert!(matches!(waiting.begin_dial(third, 8, now), Begin::Now(_)), "one for two");
+        assert!(waiting.end_dial(dial).is_none(), "its call has ended");
+        assert_eq!(waiting.without_dial(), Some(second));
+        assert!(matches!(waiting.begin_dial(second, 8, now), Begin::Now(_)));
+        assert_eq!(waiting.begin_dial(first, 8, now), Begin::Never, "it waits no more");
+    }
+
+    #[test]
+    fn a_dial_that_hangs_is_followed_by_another_after_250_ms_up_to_a_limit() {
+        let (mut waiting, mut now) = (Waiting::default(), Instant::now());
+        for dials in 0..4 {
+            let (call, _receiver) = join(&mut waiting);
+            assert_eq!(waiting.dials.len(), dials);
+            assert!(matches!(waiting.begin_dial(call, 4, now), Begin::Now(_)));
+            waiting.leave(call);
+            now += ATTEMPT_DELAY;
+        }
+        let (call, _receiver) = join(&mut waiting);
+        let Begin::At(later) = waiting.begin_dial(call, 4, now) else { panic!() };
+        assert!(later > now, "it does not spin");
+    }
+
+    #[test]
+    fn a_dial_that_ends_goes_to_its_own_call_and_what_is_free_to_the_oldest() {
+        let (mut waiting, now) = (Waiting::default(), Instant::now());
+        let calls: Vec<_> = (0..3).map(|_| join(&mut waiting)).collect();
+        let begin = |(call, _): &(u64, _)| match waiting.begin_dial(*call, 8, now) {
+            Begin::Now(dial) => dial,
+            other => panic!("{other:?}"),
+        };
+        let dials: Vec<_> = calls.iter().map(begin).collect();
+        let told = |told: Option<Told>| drop(told.unwrap().send(Err(crate::error::handed_back())));
+        let ended = |at: usize| calls[at].1.is_terminated() || !calls[at].1.is_empty();
+        told(waiting.end_dial(dials[1]));
+        assert_eq!([0, 1, 2].map(ended), [false, true, false]);
+        told(waiting.next());
+        assert_eq!([0, 1, 2].map(ended), [true, true, false]);
+    }
+}
