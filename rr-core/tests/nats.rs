@@ -2,11 +2,15 @@
 
 #![cfg(feature = "nats")]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rr_core::{
-    CallError, Code, Context, Delivery, Error, Forward, RequesterExt, Router, connect, serve,
+    CallError, Code, Context, Delivery, Error, Forward, RequesterExt, Router, Server, connect,
+    recommended, serve,
 };
+use rr_nats::NatsServerConfig;
 use rr_testkit::NatsServer;
 
 async fn greet(name: String) -> Result<String, Error> {
@@ -67,4 +71,41 @@ async fn a_bridge_passes_deadlines_on_and_never_claims_more_than_it_knows() -> R
     let Err(CallError::Rr(error)) = outcome else { panic!("{outcome:?}") };
     assert!(error.delivery().is_unexecuted(), "{error:?}");
     Ok(())
+}
+
+/// Serves `svc.work` in a queue group; counts how often it runs.
+async fn work(url: &str, config: NatsServerConfig) -> (Server, Arc<AtomicUsize>) {
+    let runs = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&runs);
+    let work = move |(): ()| {
+        seen.fetch_add(1, Ordering::SeqCst);
+        async { Ok::<_, Error>(()) }
+    };
+    let server = rr_nats::serve_with(url, Router::new().route("svc.work", work), config).await;
+    (server.expect("it serves"), runs)
+}
+
+#[tokio::test]
+async fn a_call_that_one_group_refuses_runs_once_in_the_other() {
+    let nats = NatsServer::start().await.expect("a nats-server starts");
+    let group = |name: &str| NatsServerConfig::default().with_queue(Some(name.to_owned()));
+    let (_blue, _) = work(&nats.url(), group("blue").with_in_flight_max(0)).await;
+    let (_green, runs) = work(&nats.url(), group("green")).await;
+    let client = connect(&nats.url()).await.expect("the URL is fine");
+    client.ready(&ctx()).await.expect("there is a server");
+    let client = recommended(client);
+    for sent in 1..=200 {
+        let outcome: Result<(), CallError> = client.call(&ctx(), "svc.work", &()).await;
+        if let Err(CallError::Rr(error)) = &outcome {
+            assert_eq!(error.delivery(), Delivery::Unknown, "{error:?}");
+        }
+        // Each request reaches green as well, and before the next one.
+        let ran = async {
+            while runs.load(Ordering::SeqCst) < sent {
+                tokio::task::yield_now().await;
+            }
+        };
+        ctx().race(ran).await.expect("it ran");
+        assert_eq!(runs.load(Ordering::SeqCst), sent, "the call ran twice: {outcome:?}");
+    }
 }

@@ -142,6 +142,9 @@ impl Default for NatsConfig {
     }
 }
 
+/// The default queue group (ADR-32).
+pub(crate) const QUEUE: &str = "q";
+
 /// Where a server runs its handlers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -173,7 +176,14 @@ pub struct NatsServerConfig {
     pub connection: NatsConnectionConfig,
     /// The queue group, one token: of the servers in one, each request reaches one. Default `q`
     /// (ADR-32); none lets every server answer every request.
+    ///
+    /// Serve one target in one group. Each group receives every request, so that refusals of
+    /// another group than `q`, or without one, say `Unknown` instead of `Rejected`.
     pub queue: Option<String>,
+    /// Whether the queue group is the only one that serves these targets: then its refusals say
+    /// `Rejected`, whatever its name. Default false, which trusts only the group `q`, and of it
+    /// only refusals of requests from its own account; without a group it does nothing.
+    pub sole_group: bool,
     /// Where handlers run. Default: in a task only when they have to wait.
     pub dispatch: NatsDispatch,
     /// Whether callers may cancel. Default true.
@@ -214,7 +224,8 @@ impl Default for NatsServerConfig {
     fn default() -> Self {
         Self {
             connection: NatsConnectionConfig::default(),
-            queue: Some("q".to_owned()),
+            queue: Some(QUEUE.to_owned()),
+            sole_group: false,
             dispatch: NatsDispatch::WhenPending,
             cancel: true,
             clocks_agree: false,
@@ -272,6 +283,7 @@ setters!(NatsConfig {
 setters!(NatsServerConfig {
     with_connection = connection: NatsConnectionConfig, "what is done with the connection";
     with_queue = queue: Option<String>, "the queue group";
+    with_sole_group = sole_group: bool, "whether the queue group is the only one";
     with_dispatch = dispatch: NatsDispatch, "where handlers run";
     with_cancel = cancel: bool, "whether callers may cancel";
     with_clocks_agree = clocks_agree: bool, "whether time spent in queues is taken off";

@@ -3,6 +3,7 @@
 mod backoff;
 mod dialer;
 mod keeper;
+mod learned;
 mod link;
 mod outgoing;
 mod signals;
@@ -19,6 +20,7 @@ use tokio::sync::Notify;
 
 pub(crate) use dialer::Dialer;
 use keeper::Keeper;
+pub(crate) use learned::Learned;
 pub(crate) use link::{Link, LinkSetup, message, next};
 pub(crate) use outgoing::{Lost, Room};
 pub(crate) use slots::{Outcome, Taken};

@@ -15,8 +15,8 @@ use tokio::sync::Semaphore;
 use crate::clock;
 use crate::config::NatsConfig;
 use crate::connection::{
-    Connection, Dialer, Link, LinkSetup, Lost, NatsState, Outcome, Room, Taken, is_at_deadline,
-    message,
+    Connection, Dialer, Learned, Link, LinkSetup, Lost, NatsState, Outcome, Room, Taken,
+    is_at_deadline, message,
 };
 use crate::endpoint::Endpoint;
 use crate::error;
@@ -55,6 +55,7 @@ struct Inner {
     limits: Limits,
     permits: Semaphore,
     entropy: Arc<dyn Entropy>,
+    learned: Arc<Learned>,
 }
 
 /// What a requester counts.
@@ -107,10 +108,12 @@ impl NatsRequester {
         let location = Location::parse(url)?;
         let endpoint = Endpoint::of(&location)?;
         let config = config.with_url(location, &endpoint)?;
+        let learned = Arc::new(Learned::default());
         let setup = LinkSetup {
             config: config.connection.clone(),
             prefix: endpoint.prefix.clone(),
             incoming_max: config.in_flight_max.saturating_add(STRAYS).min(INCOMING_MAX),
+            learned: Arc::clone(&learned),
         };
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy::new());
         let dialer = Dialer::new(setup, endpoint.addresses, Arc::clone(&entropy));
@@ -121,6 +124,7 @@ impl NatsRequester {
             permits: Semaphore::new(config.in_flight_max.min(Semaphore::MAX_PERMITS)),
             config,
             entropy,
+            learned,
         })))
     }
 
@@ -191,7 +195,8 @@ impl Requester for NatsRequester {
             let attempt = Attempt::start(ctx, inner.config.timeout)?;
             inner.limits.check_outgoing(&request)?;
             let reply = attempt.run(inner.exchange(&attempt, &mut request)).await?;
-            let response = decode_reply(&request.target, reply)?;
+            let outcome = decode_reply(&request.target, reply);
+            let response = outcome.map_err(|error| inner.believed(&request.target, error))?;
             if response.body.len() > inner.limits.response_bytes_max {
                 return Err(inner.limits.response_too_large());
             }
@@ -201,6 +206,16 @@ impl Requester for NatsRequester {
 }
 
 impl Inner {
+    /// Takes the claim out of a refusal when calls of the target may reach several responders:
+    /// another one may have run the handler. That nobody answers the subject is the NATS server's
+    /// word, and stays.
+    fn believed(&self, target: &Target, error: Error) -> Error {
+        if error.delivery() == Delivery::Rejected && self.learned.is_repeated(target) {
+            return error.raised_to(Delivery::Unknown);
+        }
+        error
+    }
+
     /// Sends a request and waits for the message that ends it.
     ///
     /// Takes the body out of the request: it is not needed any more, and need not be shared.

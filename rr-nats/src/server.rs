@@ -102,6 +102,7 @@ pub async fn serve_with_stats(
         config: config.connection.clone(),
         prefix: endpoint.prefix.clone(),
         incoming_max: INCOMING_MAX,
+        learned: Arc::default(),
     };
     let url = endpoint.url();
     let mut dialer = Dialer::new(setup, endpoint.addresses, Arc::clone(&entropy));

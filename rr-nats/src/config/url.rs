@@ -14,7 +14,7 @@ const COMMON: [&str; 5] =
 /// What a URL can set of a requester.
 const OF_REQUESTER: [&str; 3] = ["timeout", "connection_wait", "in_flight_max"];
 /// What a URL can set of a server.
-const OF_SERVER: [&str; 2] = ["queue", "version"];
+const OF_SERVER: [&str; 3] = ["queue", "sole_group", "version"];
 
 impl NatsConnectionConfig {
     fn take_from(&mut self, location: &mut Location, endpoint: &Endpoint) -> Result<(), Error> {
@@ -60,6 +60,7 @@ impl NatsServerConfig {
         self.connection.take_from(location, endpoint)?;
         let queue = |_: &str, text: &str| Ok((!text.is_empty()).then(|| text.to_owned()));
         take(location, "queue", &mut self.queue, queue)?;
+        take(location, "sole_group", &mut self.sole_group, truth)?;
         take(location, "version", &mut self.version, text)?;
         take(location, "clocks_agree", &mut self.clocks_agree, truth)?;
         finish(location, &OF_REQUESTER)?;
@@ -132,7 +133,7 @@ mod tests {
 
     #[test]
     fn one_url_does_for_both_ends() {
-        let url = "nats://t0ken@h?name=n&queue=blue&inbox_prefix=_I.x&timeout=20ms\
+        let url = "nats://t0ken@h?name=n&queue=blue&sole_group=true&inbox_prefix=_I.x&timeout=20ms\
                    &version=1.2.3&clocks_agree=true";
         let config = requester(url).unwrap();
         assert_eq!(config.connection.name, "n");
@@ -140,7 +141,7 @@ mod tests {
         assert_eq!(config.connection.credentials, NatsCredentials::Token("t0ken".to_owned()));
         assert_eq!((config.timeout, config.clocks_agree), (Duration::from_millis(20), true));
         let config = server(url, NatsServerConfig::default()).unwrap();
-        assert_eq!(config.queue.as_deref(), Some("blue"));
+        assert_eq!((config.queue.as_deref(), config.sole_group), (Some("blue"), true));
         assert_eq!((config.version.as_str(), config.clocks_agree), ("1.2.3", true));
         assert!(!format!("{config:?}").contains("t0ken"));
         assert_eq!(server("nats://h?queue=", config).unwrap().queue, None);
@@ -160,6 +161,7 @@ mod tests {
             ("queue=a.b", "`blue`"),
             ("queue=a%20b", "`blue`"),
             ("queue=%3e", "`blue`"),
+            ("sole_group=1", "`true`"),
             ("version=1", "`1.2.3`"),
             ("version=", "`1.2.3`"),
             ("connect_timeout=5", "`1500ms`"),

@@ -146,7 +146,8 @@ mod tests {
 
     fn dialer(addresses: &[&str]) -> Dialer {
         let config = NatsConnectionConfig::default();
-        let setup = LinkSetup { config, prefix: String::new(), incoming_max: 1 };
+        let (prefix, learned) = (String::new(), Arc::default());
+        let setup = LinkSetup { config, prefix, incoming_max: 1, learned };
         let addresses = addresses.iter().map(|&address| address.to_owned()).collect();
         Dialer::new(setup, addresses, Arc::new(SeededEntropy::new(7)))
     }

@@ -17,6 +17,7 @@ use async_nats::{
 use futures_core::Stream as _;
 use rr_spi::{Bytes, Context, Error};
 
+use super::learned::Learned;
 use super::outgoing::{Direct, Lost, Outgoing, Room};
 use super::signals::Signals;
 use super::slots::Slots;
@@ -50,13 +51,16 @@ pub(crate) struct LinkSetup {
     pub(crate) prefix: String,
     /// Most messages that wait on one subscription.
     pub(crate) incoming_max: usize,
+    /// What every connection adds to.
+    pub(crate) learned: Arc<Learned>,
 }
 
 impl Link {
     /// Connects to one address and proves the connection by a round trip.
     pub(crate) async fn open(setup: &LinkSetup, address: &str, unique: u64) -> Result<Self, Error> {
         let inbox = format!("{}.{unique:016x}", setup.config.inbox_prefix);
-        let signals = Arc::new(Signals::new(inbox, setup.prefix.clone()));
+        let learned = Arc::clone(&setup.learned);
+        let signals = Arc::new(Signals::new(inbox, setup.prefix.clone(), learned));
         let deadline = Context::background().with_timeout(setup.config.connect_timeout);
         let opened = deadline.race(Self::establish(setup, address, &signals)).await;
         opened.unwrap_or_else(|_| Err(error::unproven(address))).inspect_err(|_| signals.lose())

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_nats::{ClientError, Event, Message, ServerError};
 use rr_spi::{CancelHandle, Cause, Context};
 use tokio::sync::Notify;
 
+use super::learned::Learned;
 use super::slots::Slots;
 use super::violation::Violation;
 use crate::wire::Token;
@@ -52,11 +53,11 @@ pub(super) struct Proof {
 }
 
 impl Signals {
-    pub(super) fn new(inbox: String, prefix: String) -> Self {
+    pub(super) fn new(inbox: String, prefix: String, learned: Arc<Learned>) -> Self {
         let (alive, life) = Context::background().child();
         let (staying, stay) = alive.child();
         Self {
-            slots: Slots::new(inbox.clone(), prefix),
+            slots: Slots::new(inbox.clone(), prefix, learned),
             inbox,
             alive,
             life,

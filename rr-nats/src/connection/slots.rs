@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use rr_spi::{Delivery, Error, Target};
 use slab::Slab;
 use tokio::time::Instant;
 
+use super::learned::{Answered, Learned};
 use crate::error;
 use crate::wire::{Token, subject_of, target_of};
 
@@ -31,6 +32,7 @@ pub(crate) struct Slots {
     /// The subject of the inbox without its last token.
     inbox: String,
     prefix: String,
+    learned: Arc<Learned>,
     table: Mutex<Table>,
     late: AtomicU64,
     duplicate: AtomicU64,
@@ -40,6 +42,8 @@ pub(crate) struct Slots {
 struct Table {
     lost: bool,
     slots: Slab<Slot>,
+    /// Calls that gave their slot back with a reply.
+    answered: Answered,
     traffic: HashMap<Target, Traffic>,
     /// Memory for reply subjects, many to an allocation: they last until the request is written.
     replies: BytesMut,
@@ -56,7 +60,10 @@ struct Slot {
 enum State {
     Waiting(Option<Waker>),
     Over(Outcome),
-    Taken,
+    /// The outcome, a reply, was handed out.
+    Answered,
+    /// Another outcome was handed out.
+    Failed,
 }
 
 /// What a call's slot came to.
@@ -95,9 +102,9 @@ pub(crate) struct Taken {
 }
 
 impl Slots {
-    pub(super) fn new(inbox: String, prefix: String) -> Self {
+    pub(super) fn new(inbox: String, prefix: String, learned: Arc<Learned>) -> Self {
         let (late, duplicate) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { inbox, prefix, table: Mutex::default(), late, duplicate }
+        Self { inbox, prefix, learned, table: Mutex::default(), late, duplicate }
     }
 
     /// Takes a slot for a call.
@@ -149,43 +156,63 @@ impl Slots {
                 *none = Some(waker.clone());
                 Poll::Pending
             }
-            State::Taken => Poll::Pending,
-            State::Over(_) => match std::mem::replace(&mut slot.state, State::Taken) {
-                State::Over(outcome) => Poll::Ready(outcome),
-                _ => Poll::Pending,
-            },
+            State::Answered | State::Failed => Poll::Pending,
+            State::Over(outcome) => {
+                let is_reply = matches!(outcome, Outcome::Reply(_));
+                let next = if is_reply { State::Answered } else { State::Failed };
+                match std::mem::replace(&mut slot.state, next) {
+                    State::Over(outcome) => Poll::Ready(outcome),
+                    _ => Poll::Pending,
+                }
+            }
         }
     }
 
     /// Frees a slot.
     pub(crate) fn release(&self, token: Token) {
-        self.lock().slots.try_remove(token.slot);
+        let mut table = self.lock();
+        let Some(slot) = table.slots.try_remove(token.slot) else { return };
+        if slot.state.is_answered() {
+            table.answered.push(token, slot.target);
+        }
     }
 
     /// Hands a message to the slot that its token names.
     pub(super) fn deliver(&self, token: Option<Token>, message: Message) {
-        let Some(token) = token else {
-            self.late.fetch_add(1, Ordering::Relaxed);
-            return;
-        };
+        let Some(token) = token else { return self.count_late() };
         let mut table = self.lock();
-        let slot = table.slots.get_mut(token.slot).filter(|slot| slot.secret == token.secret);
-        let Some(slot) = slot else {
-            self.late.fetch_add(1, Ordering::Relaxed);
-            return;
+        let Table { slots, answered, .. } = &mut *table;
+        let slot = slots.get_mut(token.slot).filter(|slot| slot.secret == token.secret);
+        let waker = match slot {
+            Some(slot) => match &mut slot.state {
+                State::Waiting(waker) => {
+                    let waker = waker.take();
+                    slot.state = State::Over(Outcome::Reply(message));
+                    waker
+                }
+                state if state.is_answered() => return self.repeated(&slot.target),
+                _ => return self.count_late(),
+            },
+            None => match answered.find(token) {
+                Some(target) => return self.repeated(target),
+                None => return self.count_late(),
+            },
         };
-        let waker = match &mut slot.state {
-            State::Waiting(waker) => waker.take(),
-            State::Over(_) | State::Taken => {
-                self.duplicate.fetch_add(1, Ordering::Relaxed);
-                return;
-            }
-        };
-        slot.state = State::Over(Outcome::Reply(message));
         drop(table);
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+
+    /// Takes a second reply to one call, under the lock: whoever decodes the first one later knows
+    /// of it.
+    fn repeated(&self, target: &Target) {
+        self.duplicate.fetch_add(1, Ordering::Relaxed);
+        self.learned.repeated(target);
+    }
+
+    fn count_late(&self) {
+        self.late.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Ends every call whose subject the server denied.
@@ -264,6 +291,13 @@ impl Table {
     }
 }
 
+impl State {
+    /// Tells whether the call had its reply.
+    fn is_answered(&self) -> bool {
+        matches!(self, Self::Answered | Self::Over(Outcome::Reply(_)))
+    }
+}
+
 impl Slot {
     /// Ends a call that still waits; returns whom to wake.
     fn end(&mut self, outcome: Outcome) -> Option<Waker> {
@@ -288,6 +322,10 @@ mod tests {
         Target::try_from(name).unwrap()
     }
 
+    fn slots(prefix: &str) -> Slots {
+        Slots::new("_INBOX.x".to_owned(), prefix.to_owned(), Arc::default())
+    }
+
     fn message() -> Message {
         Message {
             subject: "s".into(),
@@ -302,7 +340,7 @@ mod tests {
 
     #[test]
     fn a_reused_slot_takes_no_reply_of_its_former_call() {
-        let slots = Slots::new("_INBOX.x".to_owned(), String::new());
+        let slots = slots("");
         let Taken { token: first, subject, .. } = slots.take(&target("a.b"), 1).unwrap();
         assert_eq!(subject.as_str(), "a.b");
         slots.release(first);
@@ -319,8 +357,30 @@ mod tests {
     }
 
     #[test]
+    fn a_second_reply_marks_its_target_whenever_it_comes() {
+        let slots = slots("");
+        let take = |name, secret| slots.take(&target(name), secret).unwrap().token;
+        let reply = |token| slots.deliver(Some(token), message());
+        let (waiting, ended, late) = (take("a.waiting", 1), take("a.ended", 2), take("a.late", 3));
+        reply(waiting);
+        reply(waiting);
+        reply(ended);
+        assert!(slots.poll(ended, Waker::noop()).is_ready());
+        slots.release(ended);
+        let _ = take("a.other", 4);
+        reply(ended);
+        // One whose call gave up before it came is no second one.
+        slots.release(late);
+        reply(late);
+        assert_eq!(slots.strays(), (1, 2));
+        let marked = |name| slots.learned.is_repeated(&target(name));
+        assert!(marked("a.waiting") && marked("a.ended"));
+        assert!(!marked("a.late") && !marked("a.other"));
+    }
+
+    #[test]
     fn a_denial_claims_not_sent_only_when_everything_was_denied() {
-        let slots = Slots::new("_INBOX.x".to_owned(), "team".to_owned());
+        let slots = slots("team");
         let Taken { token: one, subject, reply, alone } = slots.take(&target("a.b"), 1).unwrap();
         assert_eq!(subject.as_str(), "team.a.b");
         let other = slots.take(&target("a.c"), 1).unwrap();
@@ -345,7 +405,7 @@ mod tests {
 
     #[test]
     fn a_lost_connection_ends_every_call_and_takes_no_more() {
-        let slots = Slots::new("_INBOX.x".to_owned(), String::new());
+        let slots = slots("");
         let token = slots.take(&target("a"), 1).unwrap().token;
         slots.lose();
         assert!(matches!(slots.poll(token, Waker::noop()), Poll::Ready(Outcome::Lost)));

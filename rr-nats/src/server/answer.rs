@@ -95,10 +95,8 @@ impl Arrived {
                 Ok(request) => site.intake.handle(&ctx, request).await,
                 Err(error) => Err(error),
             };
-            // Without a queue group every server gets the request: that this one refused it proves
-            // nothing of the others.
-            let shared = site.config.queue.is_none();
-            let outcome = outcome.map_err(|error| if shared { unproven(error) } else { error });
+            let only = site.is_only_receiver(&reply);
+            let outcome = outcome.map_err(|error| if only { error } else { unproven(error) });
             if let Some(counters) = counters {
                 counters.count(start.elapsed(), &outcome);
             }
@@ -110,13 +108,7 @@ impl Arrived {
 
 /// Makes a refusal say that the handler may have run, elsewhere.
 fn unproven(error: Error) -> Error {
-    if !error.delivery().is_unexecuted() {
-        return error;
-    }
-    let text = error.message().to_owned();
-    Error::failure(error.code(), Delivery::Unknown, error.reason().cloned(), text)
-        .with_headers(error.headers().clone())
-        .with_retry(error.retry())
+    error.raised_to(Delivery::Unknown)
 }
 
 fn target(prefix: &str, subject: &str) -> Result<Target, Error> {

@@ -13,7 +13,7 @@ use super::discovery::Discovery;
 use super::endpoints::Endpoints;
 use super::subscribe::Subscriptions;
 use super::tasks::Tasks;
-use crate::config::NatsServerConfig;
+use crate::config::{NatsServerConfig, QUEUE};
 use crate::connection::{Dialer, Link, NatsState};
 use crate::error;
 use crate::wait::{First, first, until};
@@ -25,6 +25,10 @@ const CONFIRM_MAX: Duration = Duration::from_millis(500);
 /// Pause before a subscription that was denied is asked for again: permissions come back by the
 /// hand of a person, or with a reload of the server.
 const DENIED_PAUSE: Duration = Duration::from_secs(2);
+
+/// The start of the reply subjects that a NATS server writes into requests that cross from one
+/// account to another.
+const OTHER_ACCOUNT: &str = "_R_.";
 
 /// What every part of one server shares.
 pub(super) struct Site {
@@ -105,6 +109,20 @@ impl Site {
             status: Mutex::default(),
             changed: Notify::new(),
         })
+    }
+
+    /// Tells whether no other responder received the request of this reply subject, so that a
+    /// refusal proves that no handler ran.
+    ///
+    /// Each queue group receives every request, and the servers of the default group trust that
+    /// there is no other (WIRE, "NATS"). What came from another account may have been received in
+    /// that account as well.
+    pub(super) fn is_only_receiver(&self, reply: &str) -> bool {
+        match &self.config.queue {
+            None => false,
+            Some(_) if self.config.sole_group => true,
+            Some(queue) => queue == QUEUE && !reply.starts_with(OTHER_ACCOUNT),
+        }
     }
 
     /// Serves on one connection after the other until a drain is done.

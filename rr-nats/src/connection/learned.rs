@@ -1,0 +1,113 @@
+//! Facts that one connection teaches and that hold for the next ones as well.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rr_spi::Target;
+
+use crate::wire::Token;
+
+/// Most targets that are remembered one by one; beyond them every target counts as one of them.
+const REPEATED_MAX: usize = 1024;
+
+/// Answered calls that are remembered, so that a second reply is known as one. The groups of a
+/// target answer within milliseconds of each other, in which a connection ends a few hundred calls.
+const ANSWERED_MAX: usize = 1024;
+
+/// Facts that one connection teaches and that hold for the next ones as well.
+#[derive(Debug, Default)]
+pub(crate) struct Learned {
+    repeated: Mutex<Repeated>,
+}
+
+/// Targets of which one call had two replies.
+#[derive(Debug, Default)]
+struct Repeated {
+    targets: HashSet<Target>,
+    /// Whether there were more of them than are remembered.
+    every: bool,
+}
+
+impl Learned {
+    /// Notes that one call of a target had two replies: several responders received its request.
+    pub(super) fn repeated(&self, target: &Target) {
+        let mut repeated = self.lock();
+        if repeated.every || repeated.targets.contains(target) {
+            return;
+        }
+        if repeated.targets.len() < REPEATED_MAX {
+            repeated.targets.insert(target.clone());
+        } else {
+            // To forget one would be to believe its refusals again.
+            *repeated = Repeated { targets: HashSet::new(), every: true };
+        }
+    }
+
+    /// Tells whether a call of this target may reach several responders, so that a refusal by one
+    /// of them proves nothing about the others.
+    pub(crate) fn is_repeated(&self, target: &Target) -> bool {
+        let repeated = self.lock();
+        repeated.every || repeated.targets.contains(target)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Repeated> {
+        // A panic cannot leave it half-changed: nothing foreign runs under the lock.
+        self.repeated.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The latest calls on one connection that had their reply, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Answered(VecDeque<(Token, Target)>);
+
+impl Answered {
+    /// Remembers a call that had its reply.
+    pub(super) fn push(&mut self, token: Token, target: Target) {
+        if self.0.len() >= ANSWERED_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back((token, target));
+    }
+
+    /// Returns the target of a call that is remembered.
+    pub(super) fn find(&self, token: Token) -> Option<&Target> {
+        self.0.iter().rev().find(|(known, _)| *known == token).map(|(_, target)| target)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(number: usize) -> Target {
+        Target::parse(&format!("svc.t{number}")).unwrap()
+    }
+
+    #[test]
+    fn more_repeated_targets_than_are_remembered_make_every_target_one() {
+        let learned = Learned::default();
+        for number in 0..REPEATED_MAX {
+            learned.repeated(&target(number));
+            learned.repeated(&target(number));
+        }
+        assert!(learned.is_repeated(&target(0)) && !learned.is_repeated(&target(REPEATED_MAX)));
+        learned.repeated(&target(REPEATED_MAX));
+        for number in [0, REPEATED_MAX, REPEATED_MAX + 1] {
+            assert!(learned.is_repeated(&target(number)));
+        }
+        assert!(learned.lock().targets.is_empty());
+    }
+
+    #[test]
+    fn the_latest_answered_calls_are_found() {
+        let mut answered = Answered::default();
+        let token = |number: usize| Token { slot: 0, secret: number as u64 };
+        for number in 0..=ANSWERED_MAX {
+            answered.push(token(number), target(number));
+        }
+        assert_eq!(answered.find(token(0)), None);
+        assert_eq!(answered.find(token(1)), Some(&target(1)));
+        assert_eq!(answered.find(token(ANSWERED_MAX)), Some(&target(ANSWERED_MAX)));
+        assert_eq!(answered.0.len(), ANSWERED_MAX);
+    }
+}
