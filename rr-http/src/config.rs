@@ -18,6 +18,39 @@ pub enum HttpVersion {
     H2c,
 }
 
+/// Which refusals of an HTTP/2 connection count as proof that the handler did not run.
+///
+/// A refusal of the last hop proves nothing about the hops behind it: a proxy may refuse a stream
+/// whose request its backend has run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum HttpRefusals {
+    /// None: every refusal leaves the delivery `Unknown`.
+    None,
+    /// `GOAWAY` for streams above its last stream identifier (RFC 9113 §6.8): such a request is sent
+    /// again once, immediately, on another connection.
+    #[default]
+    GoAway,
+    /// `GOAWAY`, and streams reset with `REFUSED_STREAM` (RFC 9113 §8.7), which then say `Rejected`.
+    /// Only for servers that are reached without a proxy: HAProxy resets streams like this when its
+    /// backend dies while it runs the request.
+    All,
+}
+
+/// Which code a status amounts to when a reply carries neither rr's headers nor a Connect error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum HttpStatusCodes {
+    /// Connect's table ("HTTP to Error Code"): 400 internal, 401 unauthenticated, 403
+    /// permission_denied, 404 unimplemented, 429 and 502 to 504 unavailable, all others unknown.
+    #[default]
+    Connect,
+    /// The codes that HTTP's definitions of the statuses suggest, such as invalid_argument for 400.
+    Http,
+}
+
 /// What a requester may use, and for how long.
 ///
 /// # Examples
@@ -62,9 +95,13 @@ pub struct HttpConfig {
     pub request_bytes_max: usize,
     /// Longest response body in bytes. Default 1 MiB less 32 KiB; 0 allows only empty bodies.
     pub response_bytes_max: usize,
-    /// Longest URL in bytes with which a safe call of JSON goes as Connect GET, which caches and
+    /// Longest URL in bytes with which a safe call with a codec goes as Connect GET, which caches and
     /// proxies understand; longer ones, and all other calls, go as POST. Default 0: never.
     pub get_bytes_max: usize,
+    /// Which refusals of an HTTP/2 connection are believed. Default `goaway`.
+    pub refusals: HttpRefusals,
+    /// Which code the status of a foreign reply amounts to. Default `connect`.
+    pub status_codes: HttpStatusCodes,
 }
 
 impl Default for HttpConfig {
@@ -81,6 +118,8 @@ impl Default for HttpConfig {
             request_bytes_max: defaults::BODY_BYTES_MAX,
             response_bytes_max: defaults::BODY_BYTES_MAX,
             get_bytes_max: 0,
+            refusals: HttpRefusals::GoAway,
+            status_codes: HttpStatusCodes::Connect,
         }
     }
 }
@@ -113,6 +152,8 @@ setters!(HttpConfig {
     with_request_bytes_max = request_bytes_max: usize, "the longest request body, in bytes";
     with_response_bytes_max = response_bytes_max: usize, "the longest response body, in bytes";
     with_get_bytes_max = get_bytes_max: usize, "the longest URL of a Connect GET, in bytes";
+    with_refusals = refusals: HttpRefusals, "which refusals of an HTTP/2 connection are believed";
+    with_status_codes = status_codes: HttpStatusCodes, "which code a foreign status amounts to";
 });
 
 /// The fields of [`HttpConfig`] that a URL can set.
@@ -128,6 +169,8 @@ const CLIENT_KEYS: &[&str] = &[
     "request_bytes_max",
     "response_bytes_max",
     "get_bytes_max",
+    "refusals",
+    "status_codes",
 ];
 
 impl HttpConfig {
@@ -148,6 +191,8 @@ impl HttpConfig {
         take(location, "request_bytes_max", &mut self.request_bytes_max, number)?;
         take(location, "response_bytes_max", &mut self.response_bytes_max, number)?;
         take(location, "get_bytes_max", &mut self.get_bytes_max, number)?;
+        take(location, "refusals", &mut self.refusals, refusals)?;
+        take(location, "status_codes", &mut self.status_codes, status_codes)?;
         location.finish(CLIENT_KEYS)?;
         Ok(self)
     }
@@ -329,6 +374,23 @@ fn version(text: &str) -> Option<HttpVersion> {
     match text {
         "h1" => Some(HttpVersion::H1),
         "h2c" => Some(HttpVersion::H2c),
+        _ => None,
+    }
+}
+
+fn refusals(text: &str) -> Option<HttpRefusals> {
+    match text {
+        "none" => Some(HttpRefusals::None),
+        "goaway" => Some(HttpRefusals::GoAway),
+        "all" => Some(HttpRefusals::All),
+        _ => None,
+    }
+}
+
+fn status_codes(text: &str) -> Option<HttpStatusCodes> {
+    match text {
+        "connect" => Some(HttpStatusCodes::Connect),
+        "http" => Some(HttpStatusCodes::Http),
         _ => None,
     }
 }

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use rr_spi::{Code, Delivery, Error, Origin, Reason, RetryHint};
 
+use crate::config::{HttpRefusals, HttpStatusCodes};
+
 /// A reply other than a success, as it came: the source of the error that it became.
 ///
 /// # Examples
@@ -89,15 +91,28 @@ pub(crate) fn of_hyper(error: hyper::Error) -> Error {
     lost(error)
 }
 
-/// What an error of h2's means once the request was handed over.
+/// Returns whether the server's GOAWAY says that it did not process the stream: one above the last
+/// that the GOAWAY counts (RFC 9113 §6.8).
+pub(crate) fn is_spared(error: &h2::Error) -> bool {
+    error.is_remote() && error.is_go_away()
+}
+
+/// Makes the error for a stream that failed once its request was handed over.
 ///
-/// Only what the peer itself says proves that it did nothing: a stream it refused (RFC 9113
-/// §8.7), or one above the last that its GOAWAY counts (§6.8).
-pub(crate) fn of_h2(error: h2::Error) -> Error {
+/// A frame proves something only of the hop that sent it. `REFUSED_STREAM` is therefore `Unknown`
+/// unless the configuration says that there is no proxy.
+pub(crate) fn of_h2(error: h2::Error, believed: HttpRefusals) -> Error {
     let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
-    if error.is_remote() && (refused || error.is_go_away()) {
+    let refused = refused && error.is_remote();
+    if refused || is_spared(&error) {
+        let is_proof = match believed {
+            HttpRefusals::None => false,
+            HttpRefusals::GoAway => is_spared(&error),
+            HttpRefusals::All => true,
+        };
+        let delivery = if is_proof { Delivery::Rejected } else { Delivery::Unknown };
         let message = "the server refused the stream";
-        return Error::failure(Code::Unavailable, Delivery::Rejected, None, message)
+        return Error::failure(Code::Unavailable, delivery, None, message)
             .with_origin(Origin::Peer)
             .with_source(error);
     }
@@ -135,7 +150,7 @@ pub(crate) fn status_of(error: &Error) -> StatusCode {
 
 /// Makes the error that a foreign status amounts to. Only statuses whose definition says that
 /// nothing was done may claim `Rejected`.
-pub(crate) fn of_status(status: StatusCode, headers: &HeaderMap) -> Error {
+pub(crate) fn of_status(status: StatusCode, headers: &HeaderMap, codes: HttpStatusCodes) -> Error {
     let (code, delivery) = match status.as_u16() {
         400 | 422 => (Code::InvalidArgument, Delivery::Unknown),
         401 => (Code::Unauthenticated, Delivery::Unknown),
@@ -151,15 +166,44 @@ pub(crate) fn of_status(status: StatusCode, headers: &HeaderMap) -> Error {
         _ => (Code::Unknown, Delivery::Unknown),
     };
     let reason = matches!(status.as_u16(), 413 | 431).then_some(Reason::REQUEST_TOO_LARGE);
-    let error = Error::failure(code, delivery, reason, format!("HTTP status {}", status.as_u16()))
-        .with_origin(Origin::Intermediary);
-    let hinted = matches!(status.as_u16(), 429 | 502 | 503);
+    let text = format!("HTTP status {}", status.as_u16());
+    let error = Error::failure(code, delivery, reason, text);
+    let error = match codes {
+        HttpStatusCodes::Http => error,
+        HttpStatusCodes::Connect => with_code(error, connect_code(status)),
+    };
+    let error = error.with_origin(Origin::Intermediary);
+    let hinted = matches!(status.as_u16(), 429 | 502..=504);
     let mut hints = headers.get_all(header::RETRY_AFTER).iter();
     match (hints.next().filter(|_| hinted), hints.next()) {
         (None, _) => error,
         (Some(only), None) => error.with_retry(retry_after(only.to_str().unwrap_or_default())),
         (Some(_), Some(_)) => error.with_retry(RetryHint::Never),
     }
+}
+
+/// Returns the code of a status by Connect's table ("HTTP to Error Code").
+fn connect_code(status: StatusCode) -> Code {
+    match status.as_u16() {
+        400 => Code::Internal,
+        401 => Code::Unauthenticated,
+        403 => Code::PermissionDenied,
+        404 => Code::Unimplemented,
+        429 | 502..=504 => Code::Unavailable,
+        _ => Code::Unknown,
+    }
+}
+
+/// Replaces the code of an error. The reason belongs to the code before and goes with it; the hint
+/// and the retry hint stay.
+fn with_code(error: Error, code: Code) -> Error {
+    if error.code() == code {
+        return error;
+    }
+    let message = error.message().to_owned();
+    Error::failure(code, error.delivery(), None, message)
+        .with_retry(error.retry())
+        .with_hint(error.hint().to_owned())
 }
 
 /// Longest `Retry-After` that is believed; a longer one counts as never.
@@ -192,12 +236,47 @@ mod tests {
     fn only_statuses_that_say_so_claim_rejected() {
         for status in 100..=599 {
             let status = StatusCode::from_u16(status).unwrap();
-            let error = of_status(status, &HeaderMap::new());
+            let error = of_status(status, &HeaderMap::new(), HttpStatusCodes::Connect);
             let rejected = matches!(status.as_u16(), 421 | 425 | 431);
             let expected = if rejected { Delivery::Rejected } else { Delivery::Unknown };
             assert_eq!(error.delivery(), expected, "{status}");
             assert_eq!(error.origin(), Origin::Intermediary);
         }
+    }
+
+    #[test]
+    fn foreign_statuses_have_the_codes_of_connect_unless_configured_otherwise() {
+        for (status, connect, http) in [
+            (400, Code::Internal, Code::InvalidArgument),
+            (401, Code::Unauthenticated, Code::Unauthenticated),
+            (403, Code::PermissionDenied, Code::PermissionDenied),
+            (404, Code::Unimplemented, Code::Unimplemented),
+            (405, Code::Unknown, Code::Unimplemented),
+            (408, Code::Unknown, Code::DeadlineExceeded),
+            (409, Code::Unknown, Code::Aborted),
+            (412, Code::Unknown, Code::FailedPrecondition),
+            (413, Code::Unknown, Code::ResourceExhausted),
+            (415, Code::Unknown, Code::Unimplemented),
+            (421, Code::Unknown, Code::Unavailable),
+            (422, Code::Unknown, Code::InvalidArgument),
+            (425, Code::Unknown, Code::Unavailable),
+            (429, Code::Unavailable, Code::ResourceExhausted),
+            (431, Code::Unknown, Code::ResourceExhausted),
+            (500, Code::Unknown, Code::Unknown),
+            (501, Code::Unknown, Code::Unimplemented),
+            (502, Code::Unavailable, Code::Unavailable),
+            (503, Code::Unavailable, Code::Unavailable),
+            (504, Code::Unavailable, Code::Unavailable),
+        ] {
+            let of =
+                |codes| of_status(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), codes);
+            let (ours, theirs) = (of(HttpStatusCodes::Connect), of(HttpStatusCodes::Http));
+            assert_eq!((ours.code(), theirs.code()), (connect, http), "{status}");
+            assert_eq!(ours.delivery(), theirs.delivery(), "{status}");
+            assert_eq!((ours.retry(), ours.hint()), (theirs.retry(), theirs.hint()), "{status}");
+        }
+        let of = |codes| of_status(StatusCode::PAYLOAD_TOO_LARGE, &HeaderMap::new(), codes);
+        assert_eq!(of(HttpStatusCodes::Connect).retry(), RetryHint::Never);
     }
 
     #[test]
@@ -239,7 +318,7 @@ mod tests {
         let hint = |values: &[&'static str]| {
             let values = values.iter().map(|value| http::HeaderValue::from_static(value));
             let map = values.map(|value| (header::RETRY_AFTER, value)).collect();
-            of_status(StatusCode::SERVICE_UNAVAILABLE, &map).retry()
+            of_status(StatusCode::SERVICE_UNAVAILABLE, &map, HttpStatusCodes::Connect).retry()
         };
         assert_eq!(hint(&[]), RetryHint::Unset);
         assert_eq!(hint(&["7"]), RetryHint::After(Duration::from_secs(7)));

@@ -50,7 +50,7 @@ mod socket;
 mod turn;
 mod wire;
 
-pub use config::{HttpConfig, HttpServerConfig, HttpVersion};
+pub use config::{HttpConfig, HttpRefusals, HttpServerConfig, HttpStatusCodes, HttpVersion};
 pub use error::RawReply;
 pub use requester::HttpRequester;
 pub use server::{HttpServerStats, serve, serve_streams, serve_with, serve_with_stats};

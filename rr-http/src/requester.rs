@@ -265,6 +265,8 @@ impl Requester for HttpRequester {
 struct Exchange<'a> {
     ctx: &'a Context,
     called: &'a Headers,
+    /// Whether the request went as a GET.
+    is_get: bool,
     parts: Parts,
 }
 
@@ -285,10 +287,13 @@ impl Inner {
     where
         B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
     {
-        let Exchange { ctx, called, parts } = exchange;
+        let Exchange { ctx, called, is_get, parts } = exchange;
         if !parts.status.is_success() {
             // In a box like all that seldom happens.
-            let (error, whole) = Box::pin(read_error(ctx, parts, body)).await;
+            let (error, whole) = Box::pin(self.read_error(ctx, parts, body)).await;
+            // Proxies repeat a GET (RFC 9110 §9.2.2), so that a refusal of one run proves nothing
+            // about the others.
+            let error = if *is_get { error.raised_to(Delivery::Unknown) } else { error };
             return (Err(error), whole);
         }
         let mut response = match decode_response(parts) {
@@ -332,18 +337,18 @@ impl Inner {
         }
         Ok(())
     }
-}
 
-/// Reads the body of an error reply as far as it comes in time, and makes the error: what the head
-/// says of the handler holds, whatever becomes of the body. Tells whether it came to its end.
-async fn read_error<B>(ctx: &Context, parts: &Parts, body: &mut B) -> (Error, bool)
-where
-    B: Body<Data = Bytes> + Unpin,
-{
-    let half = ctx.remaining().map_or(Duration::MAX, |remaining| remaining / 2);
-    let bound = Context::background().with_timeout(ERROR_BODY_TIMEOUT.min(half));
-    let mut start = Vec::new();
-    let reading = body::read_start(body, &mut start, ERROR_BODY_BYTES_MAX);
-    let whole = bound.race(reading).await.unwrap_or(false);
-    (decode_error(parts, start.into()), whole)
+    /// Reads the body of an error reply as far as it comes in time, and makes the error: what the head
+    /// says of the handler holds, whatever becomes of the body. Tells whether it came to its end.
+    async fn read_error<B>(&self, ctx: &Context, parts: &Parts, body: &mut B) -> (Error, bool)
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let half = ctx.remaining().map_or(Duration::MAX, |remaining| remaining / 2);
+        let bound = Context::background().with_timeout(ERROR_BODY_TIMEOUT.min(half));
+        let mut start = Vec::new();
+        let reading = body::read_start(body, &mut start, ERROR_BODY_BYTES_MAX);
+        let whole = bound.race(reading).await.unwrap_or(false);
+        (decode_error(parts, start.into(), self.config.status_codes), whole)
+    }
 }

@@ -1,6 +1,6 @@
 //! A call over HTTP/1.1.
 
-use http::header;
+use http::{Method, header};
 use rr_spi::{Attempt, Context, Error, Request, Response};
 
 use super::{Exchange, Inner, ROUNDS};
@@ -24,13 +24,14 @@ impl Inner {
                 ROUNDS => pool.checkout_fresh().await?,
                 _ => pool.checkout().await?,
             };
-            let reply = match self.send_h1(attempt, request, came_back.take(), &mut lease.link) {
-                Ok(reply) => reply,
-                Err(error) => {
-                    pool.put_back(lease, None);
-                    return Err(error);
-                }
-            };
+            let (reply, is_get) =
+                match self.send_h1(attempt, request, came_back.take(), &mut lease.link) {
+                    Ok(reply) => reply,
+                    Err(error) => {
+                        pool.put_back(lease, None);
+                        return Err(error);
+                    }
+                };
             let reply = match lease.link.drive(reply).await {
                 Ok(reply) => reply,
                 Err(mut failed) => match failed.take_message() {
@@ -44,7 +45,8 @@ impl Inner {
                 },
             };
             let (parts, mut body) = reply.into_parts();
-            let exchange = Exchange { ctx: attempt.context(), called: &request.headers, parts };
+            let called = &request.headers;
+            let exchange = Exchange { ctx: attempt.context(), called, is_get, parts };
             let (outcome, whole) = lease.link.drive(self.finish(&exchange, &mut body)).await;
             // What was not read to its end would be taken for the next reply: it goes.
             if whole {
@@ -58,21 +60,24 @@ impl Inner {
         Err(handed_back())
     }
 
-    /// Hands a request over to a connection: one that came back, or a new one.
+    /// Hands a request over to a connection, one that came back or a new one, and tells whether as
+    /// a GET.
     fn send_h1(
         &self,
         attempt: &Attempt,
         request: &Request,
         came_back: Option<Box<Message>>,
         link: &mut Link,
-    ) -> Result<impl Future<Output = Replied> + use<>, Error> {
+    ) -> Result<(impl Future<Output = Replied> + use<>, bool), Error> {
         let mut message = match came_back {
             Some(unwritten) => *unwritten,
             None => self.message_h1(attempt.context(), request, link)?,
         };
         set_timeout(message.headers_mut(), attempt.timeout_millis());
+        let is_get = message.method() == Method::GET;
         attempt.sent();
-        link.send(message).ok_or_else(handed_back)
+        let reply = link.send(message).ok_or_else(handed_back)?;
+        Ok((reply, is_get))
     }
 
     /// Makes the head and the body of a request, for one connection.

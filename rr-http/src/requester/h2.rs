@@ -10,7 +10,8 @@ use rr_spi::{Attempt, Error, Request, Response, Target};
 
 use super::{Exchange, Inner, ROUNDS};
 use crate::body::StreamBody;
-use crate::error::{handed_back, of_h2};
+use crate::config::HttpRefusals;
+use crate::error::{handed_back, is_spared, of_h2};
 use crate::pool::H2Pool;
 use crate::wire::{decimal, encode_request, set_timeout, turn_into_get};
 
@@ -25,36 +26,50 @@ impl Inner {
         attempt: &Attempt,
         request: &Request,
     ) -> Result<Response, Error> {
+        let mut resent = self.config.refusals == HttpRefusals::None;
         for round in 1..=ROUNDS {
             let mut lease = match round {
                 ROUNDS => pool.checkout_fresh().await?,
                 _ => pool.checkout().await?,
             };
-            let Some(reply) = self.send_h2(attempt, request, &mut lease.sender)? else {
+            let Some((reply, is_get)) = self.send_h2(attempt, request, &mut lease.sender)? else {
                 lease.retire();
                 attempt.unsent();
                 continue;
             };
-            let (parts, stream) = reply.await.map_err(of_h2)?.into_parts();
+            let (parts, stream) = match reply.await {
+                Ok(reply) => reply.into_parts(),
+                // The server provably did not process it: the one request that is sent again.
+                Err(error) if is_spared(&error) && !resent => {
+                    resent = true;
+                    lease.retire();
+                    attempt.unsent();
+                    continue;
+                }
+                Err(error) => return Err(of_h2(error, self.config.refusals)),
+            };
             let length = parts.headers.get(header::CONTENT_LENGTH);
             let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
             let mut body = StreamBody::new(stream, length);
-            let exchange = Exchange { ctx: attempt.context(), called: &request.headers, parts };
+            let called = &request.headers;
+            let exchange = Exchange { ctx: attempt.context(), called, is_get, parts };
             return self.finish(&exchange, &mut body).await.0;
         }
         Err(handed_back())
     }
 
-    /// Hands a request over to a connection. Returns `None` when that refuses it.
+    /// Hands a request over to a connection, and tells whether as a GET. Returns `None` when the
+    /// connection refuses it.
     fn send_h2(
         &self,
         attempt: &Attempt,
         request: &Request,
         sender: &mut SendRequest<Bytes>,
-    ) -> Result<Option<ResponseFuture>, Error> {
+    ) -> Result<Option<(ResponseFuture, bool)>, Error> {
         let (ctx, map, uri) = (attempt.context(), HeaderMap::new(), self.uri(&request.target)?);
         let mut message = encode_request(ctx, request, uri, None, map, ())?;
-        let body = if turn_into_get(&mut message, request, self.config.get_bytes_max) {
+        let is_get = turn_into_get(&mut message, request, self.config.get_bytes_max);
+        let body = if is_get {
             Bytes::new()
         } else {
             let length = decimal(request.body.len() as u64);
@@ -72,7 +87,7 @@ impl Inner {
             // stream already, the reply says why.
             let _ = stream.send_data(body, true);
         }
-        Ok(Some(reply))
+        Ok(Some((reply, is_get)))
     }
 
     /// Returns the URI of a target, which is remembered.

@@ -40,7 +40,12 @@ impl Coding {
 
     fn and(self, token: &str) -> Self {
         let all = match self {
-            Self::Identity if token.eq_ignore_ascii_case("gzip") => return Self::Gzip,
+            // RFC 9110 §8.4.1.3: `x-gzip` is the same.
+            Self::Identity
+                if ["gzip", "x-gzip"].iter().any(|gzip| token.eq_ignore_ascii_case(gzip)) =>
+            {
+                return Self::Gzip;
+            }
             Self::Identity => token.to_owned(),
             Self::Gzip => format!("gzip, {token}"),
             Self::Unsupported(before) => format!("{before}, {token}"),
@@ -53,7 +58,8 @@ impl Coding {
 pub(crate) fn unsupported_coding(shown: &str) -> Refusal {
     let shown = shown.escape_debug();
     let message = format!("encoding `{shown}` is not supported; supported: identity, gzip");
-    Error::failure(Code::Unimplemented, Delivery::Rejected, Reason::CODEC, message).into()
+    let error = Error::failure(Code::Unimplemented, Delivery::Rejected, Reason::CODEC, message);
+    Refusal { accept_encoding: Some("identity, gzip"), ..Refusal::from(error) }
 }
 
 #[cfg(test)]
@@ -65,7 +71,7 @@ mod tests {
         for none in ["", "identity", "Identity, identity", ",", " identity ,"] {
             assert_eq!(Coding::of_list(Some(none)), Coding::Identity, "{none}");
         }
-        for gzip in ["gzip", "GZIP", "identity, gzip", "gzip,identity"] {
+        for gzip in ["gzip", "GZIP", "x-gzip", "X-GZip", "identity, gzip", "gzip,identity"] {
             assert_eq!(Coding::of_list(Some(gzip)), Coding::Gzip, "{gzip}");
         }
         for other in ["br", "gzip, gzip", "br, gzip", "gzip, br", "x"] {

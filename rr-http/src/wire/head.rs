@@ -22,13 +22,15 @@ pub(crate) struct Refusal {
     pub(crate) status: Option<StatusCode>,
     /// The methods that would do.
     pub(crate) allow: Option<&'static str>,
+    /// The content encodings that would do.
+    pub(crate) accept_encoding: Option<&'static str>,
     /// Whether nothing more is read of an HTTP/1 connection.
     pub(crate) closes: bool,
 }
 
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
-        Self { error, status: None, allow: None, closes: false }
+        Self { error, status: None, allow: None, accept_encoding: None, closes: false }
     }
 }
 

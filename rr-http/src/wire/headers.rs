@@ -80,15 +80,23 @@ pub(super) fn read_counting(from: &HeaderMap) -> (Headers, Received, u64) {
         if is_framing(name) {
             continue;
         }
-        let received = match received_value(name, value) {
-            Value::Absent => continue,
-            Value::Broken => Received::Dropped,
-            Value::Of(value) => headers.receive(name, value),
+        let mut take = |part: Value| {
+            let received = match part {
+                Value::Absent => return,
+                Value::Broken => Received::Dropped,
+                Value::Of(part) => headers.receive(name, part),
+            };
+            match received {
+                Received::OverLimit => worst = Received::OverLimit,
+                Received::Dropped if is_foreign(name, value) => dropped += 1,
+                _ => {}
+            }
         };
-        match received {
-            Received::OverLimit => worst = Received::OverLimit,
-            Received::Dropped if is_foreign(name, value) => dropped += 1,
-            _ => {}
+        if Headers::is_binary_name(name) {
+            // A proxy may have joined several lines (RFC 9110 §5.2); base64 has no comma.
+            value.as_bytes().split(|&byte| byte == b',').map(binary_value).for_each(take);
+        } else {
+            take(received_value(name, value));
         }
     }
     (headers, worst, dropped)
@@ -130,10 +138,11 @@ enum Value {
     Broken,
 }
 
+fn binary_value(text: &[u8]) -> Value {
+    decode_binary(text.trim_ascii()).map_or(Value::Broken, Value::Of)
+}
+
 fn received_value(name: &str, value: &HeaderValue) -> Value {
-    if Headers::is_binary_name(name) {
-        return decode_binary(value.as_bytes()).map_or(Value::Broken, Value::Of);
-    }
     if name == CONTENT_TYPE {
         if is_octet_stream(value) {
             return Value::Absent;
@@ -172,6 +181,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn binary_values_that_a_proxy_joined_are_split() {
+        let mut map = HeaderMap::new();
+        map.insert("x-a-bin", HeaderValue::from_static("AAE,AAI , AAM="));
+        let (headers, received) = read(&map);
+        let values: Vec<_> = headers.iter().map(|(_, value)| value.to_vec()).collect();
+        assert_eq!(values, [vec![0, 1], vec![0, 2], vec![0, 3]]);
+        assert_eq!(received, Received::Kept);
+    }
+
     use crate::wire::lines::Lines;
 
     proptest! {

@@ -9,6 +9,12 @@ use super::head::Refusal;
 use super::{JSON, OCTET_STREAM, headers};
 use crate::error::status_of;
 
+/// The content type of a refusal by HTTP itself.
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// Names the content types that a POST may have (W3C Linked Data Platform §7.1).
+const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
+
 /// A reply with its whole body.
 type Reply = HttpResponse<Bytes>;
 
@@ -48,14 +54,20 @@ pub(crate) fn encode_response(
 
 /// Makes the reply for a request that failed or was refused.
 pub(crate) fn encode_error(refusal: &Refusal, style: ReplyStyle) -> Reply {
-    let error = &refusal.error;
+    // Proxies repeat a GET (RFC 9110 §9.2.2): this server cannot speak for the other runs.
+    let error = match style.is_get {
+        true => &refusal.error.clone().raised_to(Delivery::Unknown),
+        false => &refusal.error,
+    };
     let status = refusal.status.unwrap_or_else(|| status_of(error));
     let mut map = HeaderMap::with_capacity(8 + error.headers().len());
     // Headers that do not fit are lost rather than the error itself.
     if headers::write(error.headers(), &mut map).is_err() {
         map.clear();
     }
-    map.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+    let is_text = is_of_protocol(status, refusal);
+    let content_type = if is_text { TEXT } else { JSON };
+    map.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     for (name, value) in ErrorHeaders::of(error).iter() {
         if let Ok(value) = HeaderValue::from_str(value) {
             map.insert(HeaderName::from_static(name), value);
@@ -68,8 +80,25 @@ pub(crate) fn encode_error(refusal: &Refusal, style: ReplyStyle) -> Reply {
     if let Some(methods) = refusal.allow {
         map.insert(header::ALLOW, HeaderValue::from_static(methods));
     }
+    if let Some(encodings) = refusal.accept_encoding {
+        map.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(encodings));
+    }
+    if is_text && status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+        map.insert(ACCEPT_POST, HeaderValue::from_static(JSON));
+    }
     let style = ReplyStyle { closes: style.closes || refusal.closes, ..style };
-    finish(status, map, ErrorDocument::encode(error), style)
+    let body = match is_text {
+        true => Bytes::from(format!("{}\n", error.message())),
+        false => ErrorDocument::encode(error),
+    };
+    finish(status, map, body, style)
+}
+
+/// Returns whether HTTP itself refuses the request: Connect clients infer the code from the status
+/// of such a reply, which therefore has no Connect error as its body.
+fn is_of_protocol(status: StatusCode, refusal: &Refusal) -> bool {
+    status == StatusCode::METHOD_NOT_ALLOWED
+        || (status == StatusCode::UNSUPPORTED_MEDIA_TYPE && refusal.accept_encoding.is_none())
 }
 
 /// Makes the answer to a health check: 503 once the server drains, so that no new work comes.
@@ -85,7 +114,8 @@ pub(crate) fn encode_health(is_draining: bool, style: ReplyStyle) -> Reply {
 
 fn finish(status: StatusCode, mut map: HeaderMap, body: Bytes, style: ReplyStyle) -> Reply {
     if style.is_get {
-        map.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let caching = map.entry(header::CACHE_CONTROL);
+        caching.or_insert_with(|| HeaderValue::from_static("no-store"));
     }
     if style.closes {
         map.insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -2,11 +2,13 @@
 
 use std::fmt::Write as _;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request as HttpRequest, Uri, header};
 use rr_spi::wire::{CONTENT_TYPE, CallHeader, encode_idempotency_key};
 use rr_spi::{Context, Error, Idempotency, Request};
 
-use super::{JSON, OCTET_STREAM, headers, name};
+use super::{OCTET_STREAM, headers, name};
 
 /// Room for what every request carries, so that the map is allocated once.
 const HEADERS_RESERVED: usize = 6;
@@ -41,27 +43,26 @@ pub(crate) fn encode_request<B>(
     Ok(message)
 }
 
-/// Turns the head of a safe call of JSON into that of a Connect GET, whose query carries the body.
-/// Returns `false`, and changes nothing, when it must stay a POST.
+/// Turns the head of a safe call into that of a Connect GET, whose query carries the body: JSON as
+/// text, any other codec as base64. Returns `false`, and changes nothing, when it must stay a POST.
 pub(crate) fn turn_into_get<B>(
     message: &mut HttpRequest<B>,
     request: &Request,
     url_bytes_max: usize,
 ) -> bool {
-    let is_json = message.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == JSON);
-    // Escapes only make it longer.
-    let fits = request.body.len() < url_bytes_max;
-    if !fits || !is_json || request.idempotency != Idempotency::Safe {
+    // Escapes and base64 only make it longer.
+    if request.body.len() >= url_bytes_max || request.idempotency != Idempotency::Safe {
         return false;
     }
-    let mut url = format!("{}?connect=v1&encoding=json&message=", message.uri());
-    for &byte in &request.body {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            url.push(char::from(byte));
-        } else {
-            // Writing to a string cannot fail.
-            let _ = write!(url, "%{byte:02X}");
-        }
+    let content_type = message.headers().get(header::CONTENT_TYPE);
+    let Some(codec) = content_type.and_then(codec_of) else { return false };
+    let mut url = format!("{}?connect=v1&encoding={codec}", message.uri());
+    if codec == "json" {
+        url.push_str("&message=");
+        percent_encode(&request.body, &mut url);
+    } else {
+        url.push_str("&base64=1&message=");
+        URL_SAFE_NO_PAD.encode_string(&request.body, &mut url);
     }
     if url.len() > url_bytes_max {
         return false;
@@ -71,6 +72,24 @@ pub(crate) fn turn_into_get<B>(
     *message.method_mut() = Method::GET;
     message.headers_mut().remove(header::CONTENT_TYPE);
     true
+}
+
+/// Returns the name of a Connect codec from its content type; `None` for bytes without one.
+fn codec_of(content_type: &HeaderValue) -> Option<&str> {
+    let codec = content_type.to_str().ok()?.strip_prefix("application/")?;
+    let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (codec != "octet-stream" && codec.bytes().all(is_name)).then_some(codec)
+}
+
+fn percent_encode(bytes: &[u8], into: &mut String) {
+    for &byte in bytes {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            into.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(into, "%{byte:02X}");
+        }
+    }
 }
 
 /// Says how much time is left, at the moment the request is about to leave.
@@ -129,12 +148,12 @@ mod tests {
 
     fn json(body: Vec<u8>) -> Request {
         let mut headers = rr_spi::Headers::new();
-        headers.insert("content-type", JSON).unwrap();
+        headers.insert("content-type", "application/json").unwrap();
         Request::new("svc.m".try_into().unwrap(), body).with_headers(headers)
     }
 
     #[test]
-    fn only_a_safe_short_call_of_json_becomes_a_get() {
+    fn only_a_safe_short_call_with_a_codec_becomes_a_get() {
         let safe = json(b"{}".to_vec()).with_idempotency(Idempotency::Safe);
         let mut message = encoded(&safe);
         assert!(turn_into_get(&mut message, &safe, 100));
@@ -147,6 +166,22 @@ mod tests {
         let mut raw = safe;
         raw.headers = rr_spi::Headers::new();
         assert!(!turn_into_get(&mut encoded(&raw), &raw, 100));
+    }
+
+    #[test]
+    fn a_codec_other_than_json_goes_as_base64() {
+        let mut safe = json(vec![0xff, 0xfe]).with_idempotency(Idempotency::Safe);
+        for (content_type, query) in [
+            ("application/proto", Some("connect=v1&encoding=proto&base64=1&message=__4")),
+            ("application/proto; charset=x", None),
+            ("text/plain", None),
+        ] {
+            safe.headers = rr_spi::Headers::new();
+            safe.headers.insert("content-type", content_type).unwrap();
+            let mut message = encoded(&safe);
+            assert_eq!(turn_into_get(&mut message, &safe, 100), query.is_some(), "{content_type}");
+            assert_eq!(message.uri().query(), query);
+        }
     }
 
     proptest! {

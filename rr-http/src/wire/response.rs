@@ -12,6 +12,7 @@ use rr_spi::wire::{
 use rr_spi::{Delivery, Error, Headers, Received, Response};
 
 use super::{JSON, headers, name};
+use crate::config::HttpStatusCodes;
 use crate::error::{RawReply, bad_response, of_status};
 
 /// Reads the head of a successful reply, whose body is still to come.
@@ -80,7 +81,7 @@ fn tokens(value: &http::HeaderValue) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Turns a reply other than a success into an error.
-pub(crate) fn decode_error(parts: &Parts, body: Bytes) -> Error {
+pub(crate) fn decode_error(parts: &Parts, body: Bytes, codes: HttpStatusCodes) -> Error {
     let map = &parts.headers;
     let mut reply = ErrorReply::default();
     reply.code = every(map, RR_CODE);
@@ -92,7 +93,9 @@ pub(crate) fn decode_error(parts: &Parts, body: Bytes) -> Error {
     reply.headers = headers::read(map).0;
     reply.headers.remove(CONTENT_TYPE);
     reply.body = body.clone();
-    reply.decode(|| of_status(parts.status, map)).with_source(RawReply::new(parts.status, body))
+    reply
+        .decode(|| of_status(parts.status, map, codes))
+        .with_source(RawReply::new(parts.status, body))
 }
 
 /// Tells whether one of these names is there. A reply has few headers, and to look each name up

@@ -188,13 +188,24 @@ impl Answer {
 
     /// Checks that this is an error of ours, and which.
     pub fn assert_error(&self, status: u16, code: &str, delivery: &str) {
-        assert_eq!(self.status, status, "{self:?}");
-        assert_eq!(self.header("rr-code"), Some(code), "{self:?}");
-        assert_eq!(self.header("rr-delivery"), Some(delivery), "{self:?}");
+        self.assert_headers(status, code, delivery);
         assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
         let body: serde_json::Value = serde_json::from_slice(&self.body).unwrap();
         assert_eq!(body["code"], code, "{self:?}");
-        assert_eq!(body["delivery"], delivery, "{self:?}");
+        assert_eq!(body.get("delivery"), None, "Connect's error and nothing more: {self:?}");
+    }
+
+    /// Checks that this is a refusal of the protocol, whose code Connect infers from the status.
+    pub fn assert_text_error(&self, status: u16, code: &str, delivery: &str) {
+        self.assert_headers(status, code, delivery);
+        assert_eq!(self.header("content-type"), Some("text/plain; charset=utf-8"), "{self:?}");
+        assert!(!self.text().starts_with('{'), "{self:?}");
+    }
+
+    fn assert_headers(&self, status: u16, code: &str, delivery: &str) {
+        assert_eq!(self.status, status, "{self:?}");
+        assert_eq!(self.header("rr-code"), Some(code), "{self:?}");
+        assert_eq!(self.header("rr-delivery"), Some(delivery), "{self:?}");
     }
 }
 
