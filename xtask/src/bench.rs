@@ -25,3 +25,12 @@ pub(crate) fn bench(options: &[String]) -> Outcome {
     }
     run(&mut compare)
 }
+
+/// Runs the command `bench --budgets`: one program after the other, each of them one thread, so that nothing
+/// but the calls is counted.
+pub(crate) fn budgets() -> Outcome {
+    let server = nats_server::find_or_fetch()?;
+    let mut tests = cargo(&["test", "--package", "rr-benches", "--features", "budgets", "--tests"]);
+    tests.args(["--no-fail-fast", "--", "--nocapture", "--test-threads=1"]);
+    run(tests.env(nats_server::VARIABLE, server))
+}

@@ -3,6 +3,7 @@
 //! | Command | Does | Needs |
 //! |---|---|---|
 //! | `test` | every test, doc test and example | a Rust toolchain, a nats-server |
+//! | `bench --budgets` | budgets of allocations and leaks | a nats-server |
 //! | `guard` | dependency counts and source rules | git |
 //! | `features` | every combination of rr-core's features | a Rust toolchain |
 //! | `interop` | foreign peers and the examples `ping_http` and `ping_nats` | curl, Python, Node, npm |
@@ -32,13 +33,15 @@ use std::env;
 use std::process::ExitCode;
 
 use command::Outcome;
+use test::Tier;
 use without::Without;
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
-  test [--without nats]
+  test [--all | --added] [--without nats]
       run every test, doc test and example; fetches a nats-server when there is none
+      --all adds the long rigs and a second nats-server, --added runs nothing else
   guard
       check the dependency trees and the source rules
   features
@@ -46,6 +49,8 @@ usage: cargo xtask COMMAND
   interop [--without go] [--without nats]
       run foreign clients and servers against the examples ping_http and ping_nats
       (installs them into target/interop; needs curl, python3, node and npm)
+  bench --budgets
+      count allocations and what calls leave behind, and judge both by their budgets
   bench [--quick] [--only PATTERN] [--json FILE] | scale
       run ours beside its peers and judge the gates (builds all of them; compare --help)
   plots
@@ -82,8 +87,9 @@ fn command(arguments: &[&str]) -> Outcome<Run> {
     };
     Ok(match arguments {
         ["test", options @ ..] => {
+            let (tier, options) = Tier::parse(options);
             let without = without(options, &["nats"])?;
-            Box::new(move || test::test(&without))
+            Box::new(move || test::test(tier, &without))
         }
         ["guard"] => Box::new(guard::guard),
         ["features"] => Box::new(features::features),
@@ -91,6 +97,7 @@ fn command(arguments: &[&str]) -> Outcome<Run> {
             let without = without(options, &["go", "nats"])?;
             Box::new(move || interop::interop(&without))
         }
+        ["bench", "--budgets"] => Box::new(bench::budgets),
         ["bench", options @ ..] => {
             let options: Vec<String> = options.iter().map(ToString::to_string).collect();
             Box::new(move || bench::bench(&options))

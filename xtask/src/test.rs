@@ -1,6 +1,10 @@
-//! `cargo xtask test`: every test, every doc test, every example.
+//! `cargo xtask test`: every test, every doc test, every example, in two tiers.
+//!
+//! Nothing in them measures: time is virtual or bounded generously, and budgets of allocations and memory
+//! are a step of their own, `cargo xtask bench --budgets`.
 
 mod plan;
+mod tier;
 
 use std::time::Duration;
 
@@ -12,6 +16,7 @@ use crate::{nats_server, nats_tests};
 use plan::{Plan, Server};
 
 pub(crate) use plan::features;
+pub(crate) use tier::Tier;
 
 /// The package whose examples are run.
 pub(crate) const EXAMPLES: &str = "rr-examples";
@@ -21,19 +26,28 @@ pub(crate) const EXAMPLES: &str = "rr-examples";
 const EXAMPLE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Runs the command `test`.
-pub(crate) fn test(without: &Without) -> Outcome {
+pub(crate) fn test(tier: Tier, without: &Without) -> Outcome {
     let packages = packages()?;
     let mut steps = Steps::new("test");
     let server = server(&packages, without, &mut steps);
-    let plan = Plan::new(&packages, server)?;
+    let plan = Plan::new(&packages, server, tier)?;
     let nextest = succeeds(&mut cargo(&["nextest", "--version"]));
     if !nextest {
         println!("cargo-nextest is not installed: using cargo test");
     }
     steps.run("tests", || run(&mut plan.tests(nextest)));
-    if plan.has_server() {
+    if tier.has_added() && plan.has_server() {
         steps.run("NATS tests over the system's nats-server", || over_the_system(nextest));
     }
+    if tier.has_first() {
+        documented(&plan, &mut steps);
+    }
+    plan.print_left_out();
+    steps.finish()
+}
+
+/// Runs what documentation promises: doc tests and examples.
+fn documented(plan: &Plan<'_>, steps: &mut Steps) {
     steps.run("doc tests", || run(&mut plan.doc_tests()));
     steps.run("the list of examples", || {
         if plan.examples.is_empty() {
@@ -48,8 +62,6 @@ pub(crate) fn test(without: &Without) -> Outcome {
             run_quietly(&mut plan.example(example), EXAMPLE_TIMEOUT)
         });
     }
-    plan.print_left_out();
-    steps.finish()
 }
 
 fn server(packages: &[Package], without: &Without, steps: &mut Steps) -> Server {

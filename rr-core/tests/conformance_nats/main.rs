@@ -27,13 +27,13 @@ mod nats_by_url {
     rr_testkit::conformance!(ByUrl, url::added());
 }
 
-mod bridge_front {
+mod bridge_front_over_nats {
     use super::*;
 
     rr_testkit::conformance!(Bridge::Front, Bridge::Front.plan());
 }
 
-mod bridge_back {
+mod bridge_back_over_nats {
     use super::*;
 
     rr_testkit::conformance!(Bridge::Back, Bridge::Back.plan());

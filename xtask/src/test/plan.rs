@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::EXAMPLES;
+use super::tier::Tier;
 use crate::command::{Outcome, cargo};
 use crate::nats_server;
 use crate::nats_tests::{self, needs_server};
@@ -22,15 +23,17 @@ pub(super) enum Server {
 pub(super) struct Plan<'a> {
     packages: &'a [Package],
     server: Server,
+    tier: Tier,
     pub(super) examples: Vec<&'a Target>,
     left_out: Vec<String>,
 }
 
 impl<'a> Plan<'a> {
-    pub(super) fn new(packages: &'a [Package], server: Server) -> Outcome<Self> {
+    pub(super) fn new(packages: &'a [Package], server: Server, tier: Tier) -> Outcome<Self> {
         let all = find(packages, EXAMPLES)?.targets_of("example");
         if !matches!(server, Server::Missing) {
-            return Ok(Self { packages, server, examples: all.collect(), left_out: Vec::new() });
+            let (examples, left_out) = (all.collect(), Vec::new());
+            return Ok(Self { packages, server, tier, examples, left_out });
         }
         let (without, examples): (Vec<_>, _) = all.partition(|target| needs_server(target));
         let mut left_out = Vec::new();
@@ -43,15 +46,16 @@ impl<'a> Plan<'a> {
             left_out.extend(tests.map(|test| format!("test {} of {}", test.name, package.name)));
         }
         left_out.extend(without.iter().map(|example| format!("example {}", example.name)));
-        Ok(Self { packages, server, examples, left_out })
+        Ok(Self { packages, server, tier, examples, left_out })
     }
 
-    /// Everything but benches, which measure when they are run.
+    /// The tests of the tier: everything but what measures, benches and budgets.
     pub(super) fn tests(&self, nextest: bool) -> Command {
         let mut command = self.cargo(if nextest { &["nextest", "run"] } else { &["test"] });
         command.args(["--workspace", "--lib", "--bins", "--examples", "--no-fail-fast"]);
         if !matches!(self.server, Server::Missing) {
-            command.arg("--tests");
+            command.args(["--tests", "--"]);
+            self.tier.select(&mut command);
             return command;
         }
         command.args(self.exclusion());
@@ -62,6 +66,7 @@ impl<'a> Plan<'a> {
             }
         }
         command.args(["--", "--skip", nats_tests::MODULE]);
+        self.tier.select(&mut command);
         command
     }
 
@@ -107,6 +112,7 @@ impl<'a> Plan<'a> {
     }
 
     pub(super) fn print_left_out(&self) {
+        self.tier.print_left_out();
         if !self.left_out.is_empty() {
             println!("NOT run without a nats-server: {}", self.left_out.join(", "));
             println!("`{}` fetches one", nats_server::FETCH);

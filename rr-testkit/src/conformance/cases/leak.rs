@@ -49,7 +49,10 @@ async fn mixed_calls(scene: Arc<Scene>, calls: usize, unit: Duration) {
             1 => {
                 let ask = scene.ask().hang();
                 let dropped = timeout(unit / 2, scene.call(&bounded(), &ask)).await;
-                assert!(dropped.is_err(), "it was to wait, not to end: {dropped:?}");
+                // On a busy machine the call may reach its own deadline before it is dropped.
+                if let Ok(outcome) = dropped {
+                    assert_eq!(error_of(outcome).code(), Code::DeadlineExceeded);
+                }
             }
             2 => {
                 let (ctx, handle) = bounded().child();
@@ -57,7 +60,8 @@ async fn mixed_calls(scene: Arc<Scene>, calls: usize, unit: Duration) {
                 sleep(unit / 2).await;
                 handle.cancel();
                 let error = error_of(call.await.expect("the task ends"));
-                assert_eq!(error.code(), Code::Canceled, "{error:?}");
+                let ends = [Code::Canceled, Code::DeadlineExceeded];
+                assert!(ends.contains(&error.code()), "{error:?}");
             }
             3 => {
                 error_of(scene.call(&background, &scene.ask().body(too_large.clone())).await);
