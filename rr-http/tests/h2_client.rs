@@ -368,7 +368,14 @@ async fn a_call_that_waits_for_a_stream_was_not_sent() {
         client.request(&ctx, request("svc.m", "")).await
     };
     // The server says nothing yet: one call may go; the others end before it makes room.
-    let (a, b, c) = tokio::join!(call(400), call(100), call(100));
+    // It is cancelled: with its deadline it would put the connection in doubt.
+    let (ctx, handle) = context().child();
+    let rest = async {
+        let (b, c) = tokio::join!(call(100), call(100));
+        handle.cancel();
+        (b, c)
+    };
+    let (a, (b, c)) = tokio::join!(client.request(&ctx, request("svc.m", "")), rest);
     let deliveries = [a, b, c].map(|outcome| outcome.unwrap_err().delivery());
     assert_eq!(deliveries, [Delivery::Unknown, Delivery::NotSent, Delivery::NotSent]);
     // Now it allows one.

@@ -4,6 +4,7 @@
 //! call needs no task of its own.
 
 mod drive;
+mod heard;
 mod kept;
 
 use std::sync::{Arc, Mutex, Weak};
@@ -11,16 +12,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{Builder, Connection, SendRequest};
-use rr_spi::Error;
+use rr_spi::{Deadline, Doubt, Error};
 use tokio::sync::{Notify, Semaphore};
 
 use self::drive::{BEFORE_SETTINGS, Drive};
-use self::kept::{Kept, Place, Step, Ticket};
+use self::heard::Heard;
+use self::kept::{Kept, Place, Sent, Step, Ticket};
 use super::{Dialer, Owned, RuntimePool, lock, pause};
 use crate::config::HttpConfig;
 use crate::count::Counted;
 use crate::error::handed_back;
-use crate::socket::Socket;
 use crate::wire::FRAME_BYTES_MAX;
 
 /// Longest header list that is accepted, in bytes as HTTP/2 counts them: 32 bytes are added for
@@ -58,6 +59,7 @@ struct Shared {
 pub(crate) struct H2Lease<'a> {
     pub(crate) sender: SendRequest<Bytes>,
     id: u64,
+    sent: Sent,
     shared: &'a Shared,
 }
 
@@ -111,8 +113,8 @@ impl H2Pool {
         }
     }
 
-    fn lease(&self, (id, sender): Place) -> H2Lease<'_> {
-        H2Lease { sender, id, shared: &self.shared }
+    fn lease(&self, Place { id, sender, sent }: Place) -> H2Lease<'_> {
+        H2Lease { sender, id, sent, shared: &self.shared }
     }
 
     /// Has a connection made, by a task that outlives the call: others wait for it too.
@@ -142,6 +144,12 @@ impl Drop for Waiting<'_> {
 }
 
 impl H2Lease<'_> {
+    /// Records that the call was sent. If it expires with nothing received since, the connection
+    /// takes no calls until it has answered a `PING`, for which it has 10 s (hyper#4186).
+    pub(crate) fn sent(&mut self, deadline: Option<Deadline>) {
+        self.sent.deadline = deadline;
+    }
+
     /// Takes the connection out of use; calls in flight on it go on.
     pub(crate) fn retire(&self) {
         self.shared.change(|kept| kept.retire(self.id));
@@ -150,7 +158,10 @@ impl H2Lease<'_> {
 
 impl Drop for H2Lease<'_> {
     fn drop(&mut self) {
-        self.shared.change(|kept| kept.release(self.id));
+        let asks = self.shared.change(|kept| kept.release(self.id, self.sent));
+        if let Some(task) = asks {
+            task.wake();
+        }
     }
 }
 
@@ -171,19 +182,20 @@ impl Shared {
     }
 
     /// Keeps a connection, and starts the task that drives it.
-    fn keep(self: &Arc<Self>, (sender, connection, open): Dialed) {
+    fn keep(self: &Arc<Self>, dialed: Dialed) {
+        let Dialed { sender, connection, doubt, open } = dialed;
         let id = {
             let mut kept = lock(&self.kept);
             if !kept.reaper.is_running() {
                 let reaping = reap(Arc::downgrade(self), pause(self.idle_timeout));
                 kept.reaper = Owned(Some(tokio::spawn(reaping).abort_handle()));
             }
-            kept.add(sender)
+            kept.add(sender, Arc::clone(&doubt))
         };
         // The task ends with its connection, which ends when no sender and no stream is left. It
         // is not started under the lock: should the runtime be ending, it is dropped at once.
         let pool = Arc::downgrade(self);
-        tokio::spawn(Drive::new(connection, self.connect_timeout, id, pool, open));
+        tokio::spawn(Drive::new((connection, doubt), self.connect_timeout, id, pool, open));
     }
 }
 
@@ -207,7 +219,12 @@ async fn reap(pool: Weak<Shared>, pause: Duration) {
 }
 
 /// A connection that was made, and its count.
-type Dialed = (SendRequest<Bytes>, Connection<Socket, Bytes>, Counted);
+struct Dialed {
+    sender: SendRequest<Bytes>,
+    connection: Connection<Heard, Bytes>,
+    doubt: Arc<Doubt>,
+    open: Counted,
+}
 
 /// The making of a connection. Dropping it unfinished, as a runtime does that ends, tells those
 /// who wait.
@@ -241,6 +258,7 @@ async fn dial(dialer: Arc<Dialer>, mut dial: Dial) {
 
 async fn connect(dialer: &Dialer) -> Result<Dialed, Error> {
     let (socket, open) = dialer.dial().await?;
+    let doubt = Arc::new(Doubt::default());
     let handshake = Builder::new()
         .enable_push(false)
         .initial_max_send_streams(BEFORE_SETTINGS)
@@ -249,8 +267,8 @@ async fn connect(dialer: &Dialer) -> Result<Dialed, Error> {
         .max_frame_size(FRAME_BYTES_MAX)
         .max_header_list_size(HEADER_LIST_BYTES_MAX)
         .max_concurrent_reset_streams(RESETS_REMEMBERED_MAX)
-        .handshake(socket)
+        .handshake(Heard::new(socket, Arc::clone(&doubt)))
         .await;
     let (sender, connection) = handshake.map_err(|error| dialer.failed(error))?;
-    Ok((sender, connection, open))
+    Ok(Dialed { sender, connection, doubt, open })
 }

@@ -37,6 +37,7 @@ impl Inner {
                 attempt.unsent();
                 continue;
             };
+            lease.sent(attempt.context().deadline());
             let (parts, stream) = match reply.await {
                 Ok(reply) => reply.into_parts(),
                 // The server provably did not process it: the one request that is sent again.

@@ -1,18 +1,19 @@
 //! The task of one HTTP/2 connection.
 
 use std::pin::Pin;
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::Connection;
 use h2::{Ping, PingPong};
+use rr_spi::Doubt;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::Shared;
+use super::heard::Heard;
 use crate::count::Counted;
-use crate::socket::Socket;
 use crate::turn::Turn;
 
 /// What h2 takes for the server's limit of streams until its SETTINGS arrive. No server can say
@@ -21,14 +22,17 @@ use crate::turn::Turn;
 pub(super) const BEFORE_SETTINGS: usize = usize::MAX - 1;
 
 /// How often a connection with calls in flight is asked whether it is alive, and how long it may
-/// take to say so. Without it one that was cut silently would be used for ever.
+/// take to say so. Without it one that was cut silently would be used for ever. One in doubt is
+/// asked immediately.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Drives one connection: moves its frames, asks whether the peer is alive, and keeps up with how
 /// many streams the server allows. When it ends, the pool forgets the connection.
 pub(super) struct Drive {
-    connection: Connection<Socket, Bytes>,
+    connection: Connection<Heard, Bytes>,
+    doubt: Arc<Doubt>,
+    was_doubted: bool,
     /// What the server allows, once it has said so.
     allowed: Option<usize>,
     pings: Option<Pings>,
@@ -42,19 +46,43 @@ impl Drive {
     /// `settings_timeout` is how long the server may take to say what it allows, which is the
     /// first thing that it sends.
     pub(super) fn new(
-        mut connection: Connection<Socket, Bytes>,
+        (mut connection, doubt): (Connection<Heard, Bytes>, Arc<Doubt>),
         settings_timeout: Duration,
         id: u64,
         pool: Weak<Shared>,
         open: Counted,
     ) -> Self {
         let pings = connection.ping_pong().map(|pings| Pings::new(pings, settings_timeout));
-        Self { connection, allowed: None, pings, turn: Turn::default(), id, pool, _open: open }
+        Self {
+            connection,
+            doubt,
+            was_doubted: false,
+            allowed: None,
+            pings,
+            turn: Turn::default(),
+            id,
+            pool,
+            _open: open,
+        }
     }
 
     /// Returns how many calls are on the connection.
-    fn in_use(&self) -> usize {
-        self.pool.upgrade().map_or(0, |pool| pool.look(|kept| kept.in_use(self.id)))
+    fn in_use(&self, cx: &TaskContext<'_>) -> usize {
+        let Some(pool) = self.pool.upgrade() else { return 0 };
+        let (in_use, before) = pool.look(|kept| kept.in_use(self.id, cx.waker()));
+        drop(before);
+        in_use
+    }
+
+    /// Returns whether the connection is in doubt. When it has answered, calls that wait may use it.
+    fn is_doubted(&mut self) -> bool {
+        let doubted = self.doubt.is_doubted();
+        if std::mem::replace(&mut self.was_doubted, doubted) && !doubted {
+            if let Some(pool) = self.pool.upgrade() {
+                pool.change(|_| ());
+            }
+        }
+        doubted
     }
 }
 
@@ -63,7 +91,7 @@ impl Future for Drive {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
         let this = &mut *self;
-        let in_use = this.in_use();
+        let in_use = this.in_use(cx);
         ready!(this.turn.poll(in_use, cx));
         if Pin::new(&mut this.connection).poll(cx).is_ready() {
             return Poll::Ready(());
@@ -75,7 +103,11 @@ impl Future for Drive {
                 pool.change(|kept| kept.settle(this.id, allowed));
             }
         }
+        let doubted = this.is_doubted();
         let Some(pings) = &mut this.pings else { return Poll::Pending };
+        if doubted && this.allowed.is_some() {
+            pings.ask();
+        }
         pings.poll(this.allowed.is_some(), in_use > 0, cx)
     }
 }
@@ -98,6 +130,14 @@ struct Pings {
 impl Pings {
     fn new(pings: PingPong, settings_timeout: Duration) -> Self {
         Self { pings, waiting: false, timer: Box::pin(sleep(settings_timeout)) }
+    }
+
+    /// Asks now, unless it has asked already.
+    fn ask(&mut self) {
+        if !self.waiting && self.pings.send_ping(Ping::opaque()).is_ok() {
+            self.waiting = true;
+            self.timer.as_mut().reset(Instant::now() + PING_TIMEOUT);
+        }
     }
 
     fn poll(&mut self, settled: bool, in_use: bool, cx: &mut TaskContext<'_>) -> Poll<()> {

@@ -1,12 +1,13 @@
 //! Which HTTP/2 connections there are, who has a place on them, and when another is made.
 
+use std::mem;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
-use rr_spi::Error;
+use rr_spi::{Deadline, Doubt, Error};
 use tokio::time::Instant;
 
 use crate::config::HttpConfig;
@@ -47,6 +48,10 @@ struct Link {
     /// Whether a call has ever had a place on it.
     used: bool,
     idle_since: Instant,
+    /// While in doubt it takes no calls, and its task asks whether the peer is alive.
+    doubt: Arc<Doubt>,
+    /// Wakes its task.
+    task: Option<Waker>,
 }
 
 /// Streams on a connection whose server has not said yet how many it allows, so that the first
@@ -63,8 +68,23 @@ pub(super) struct Ticket {
     failures: u64,
 }
 
-/// A place on a connection: its id, and what opens a stream.
-pub(super) type Place = (u64, SendRequest<Bytes>);
+/// A place on a connection.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// The connection's.
+    pub(super) id: u64,
+    /// Opens a stream.
+    pub(super) sender: SendRequest<Bytes>,
+    pub(super) sent: Sent,
+}
+
+/// A call on a connection: how much had been received when it took its place, and its deadline once
+/// it is sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent {
+    received: u64,
+    pub(super) deadline: Option<Deadline>,
+}
 
 /// What a waiting call does next.
 pub(super) enum Step {
@@ -142,21 +162,25 @@ impl Kept {
             let serves = self.usable().any(|link| link.streams_max.is_some());
             let unsettled_max = if serves { 0 } else { STREAMS_BEFORE_SETTINGS };
             let room = |link: &&mut Link| link.id >= since && link.has_room(unsettled_max);
-            let link = self.connections.iter_mut().find(room)?;
+            // One that has answered after a doubt may have been replaced meanwhile.
+            let usable = self.connections.iter_mut().filter(|link| link.is_usable());
+            let link = usable.take(self.connections_max).find(room)?;
             let id = link.id;
             if let Some(sender) = link.live() {
                 link.in_use += 1;
                 link.used = true;
-                return Some((id, sender));
+                let sent = Sent { received: link.doubt.received_so_far(), deadline: None };
+                return Some(Place { id, sender, sent });
             }
             self.retire(id);
         }
     }
 
-    /// Gives a place back.
-    pub(super) fn release(&mut self, id: u64) {
+    /// Gives a place back. A call that expired, with nothing received since it was sent, puts the
+    /// connection in doubt: then this returns what wakes its task, which asks.
+    pub(super) fn release(&mut self, id: u64, sent: Sent) -> Option<Waker> {
         let idle_timeout = self.idle_timeout;
-        let Some(link) = self.find(id) else { return };
+        let link = self.find(id)?;
         link.in_use -= 1;
         if link.in_use == 0 {
             link.idle_since = Instant::now();
@@ -164,10 +188,14 @@ impl Kept {
                 link.sender = None;
             }
         }
+        // The clock is asked only when there was nothing but silence.
+        let silent = link.doubt.received_so_far() == sent.received;
+        let expired = silent && sent.deadline.is_some_and(Deadline::has_passed);
+        (expired && link.doubt.expired(sent.received)).then(|| link.task.clone()).flatten()
     }
 
     /// Adds a connection, and returns its id.
-    pub(super) fn add(&mut self, sender: SendRequest<Bytes>) -> u64 {
+    pub(super) fn add(&mut self, sender: SendRequest<Bytes>, doubt: Arc<Doubt>) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
         self.connections.push(Link {
@@ -177,6 +205,8 @@ impl Kept {
             in_use: 0,
             used: false,
             idle_since: Instant::now(),
+            doubt,
+            task: None,
         });
         id
     }
@@ -202,8 +232,13 @@ impl Kept {
         self.connections.is_empty() && !self.dialing
     }
 
-    pub(super) fn in_use(&mut self, id: u64) -> usize {
-        self.find(id).map_or(0, |link| link.in_use)
+    /// Returns how many calls are on a connection, and notes what wakes its task from now on.
+    pub(super) fn in_use(&mut self, id: u64, task: &Waker) -> (usize, Option<Waker>) {
+        let Some(link) = self.find(id) else { return (0, None) };
+        if link.task.as_ref().is_some_and(|known| known.will_wake(task)) {
+            return (link.in_use, None);
+        }
+        (link.in_use, mem::replace(&mut link.task, Some(task.clone())))
     }
 
     /// Lets a connection take no more calls; those in flight go on.
@@ -238,7 +273,7 @@ impl Kept {
                 link.sender = None;
             }
         }
-        self.usable().next().is_some()
+        self.connections.iter().any(|link| link.sender.is_some())
     }
 
     fn fail(&mut self, failure: Error) {
@@ -246,8 +281,9 @@ impl Kept {
         self.failure = Some(failure);
     }
 
+    /// Returns the connections that take calls: those in doubt do not, until they answer.
     fn usable(&self) -> impl Iterator<Item = &Link> {
-        self.connections.iter().filter(|link| link.sender.is_some())
+        self.connections.iter().filter(|link| link.is_usable())
     }
 
     fn find(&mut self, id: u64) -> Option<&mut Link> {
@@ -259,7 +295,11 @@ impl Link {
     /// Tells whether it has a place, of which there are `unsettled_max` until the server has said
     /// its own limit.
     fn has_room(&self, unsettled_max: usize) -> bool {
-        self.sender.is_some() && self.in_use < self.streams_max.unwrap_or(unsettled_max)
+        self.is_usable() && self.in_use < self.streams_max.unwrap_or(unsettled_max)
+    }
+
+    fn is_usable(&self) -> bool {
+        self.sender.is_some() && !self.doubt.is_doubted()
     }
 
     /// Returns what opens a stream, unless the connection has ended or was told to go away.
@@ -293,7 +333,7 @@ mod tests {
     async fn add(kept: &mut Kept, allowed: Option<usize>) -> Held {
         let (near, far) = tokio::io::duplex(1024);
         let (sender, connection) = Builder::new().handshake(near).await.unwrap();
-        let id = kept.add(sender);
+        let id = kept.add(sender, Arc::default());
         if let Some(allowed) = allowed {
             kept.settle(id, allowed);
         }
@@ -303,7 +343,7 @@ mod tests {
     /// Says what the next step is, in a word.
     fn step(kept: &mut Kept, ticket: Ticket) -> String {
         match kept.step(ticket) {
-            Step::Go((id, _)) => format!("go {id}"),
+            Step::Go(place) => format!("go {}", place.id),
             Step::Fail(error) => format!("fail {}", error.delivery().as_str()),
             Step::Dial => "dial".to_owned(),
             Step::Wait => "wait".to_owned(),
@@ -336,7 +376,7 @@ mod tests {
         }
         // Both are full, and no third is allowed.
         assert_eq!(step(&mut kept, ticket), "wait");
-        kept.release(1);
+        kept.release(1, Sent { received: 0, deadline: None });
         assert_eq!(step(&mut kept, ticket), "go 1");
     }
 
@@ -386,7 +426,7 @@ mod tests {
         assert_eq!(step(&mut kept, second), "dial");
         kept.dialed(Some(handed_back()));
         assert_eq!(step(&mut kept, second), "wait", "for a place on the one there is");
-        kept.release(0);
+        kept.release(0, Sent { received: 0, deadline: None });
         drop(only);
         assert_eq!(step(&mut kept, second), "dial");
     }
