@@ -42,6 +42,7 @@ mod config;
 mod count;
 mod endpoint;
 mod error;
+mod foreign;
 mod pool;
 mod requester;
 mod rewaker;

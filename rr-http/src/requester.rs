@@ -24,8 +24,8 @@ use crate::config::{HttpConfig, HttpVersion};
 use crate::count::{Count, CountedHere};
 use crate::endpoint::Endpoint;
 use crate::error::lost;
+use crate::foreign::Connector;
 use crate::pool::{Dialer, H1Pool, H2Pool, Pools};
-use crate::socket::Connector;
 use crate::wire::{check_body, decode_error, decode_response, encode_path};
 
 /// Sends requests over HTTP. Cloning it shares its connections.

@@ -1,15 +1,15 @@
 //! What bytes travel on: a socket of ours, or a stream that the application has made.
 
-use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use rr_spi::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
+
+use crate::foreign::Foreign;
 
 /// Longest message that is put together before it is written, in bytes: the kernel takes one piece
 /// for less than a list of them, which shows as long as there is little to copy.
@@ -22,41 +22,7 @@ pub(crate) enum Socket {
     #[cfg(unix)]
     Unix(UnixStream),
     /// Anything else that bytes travel on.
-    Stream(Box<dyn Stream>),
-}
-
-/// What an application may bring instead of a socket.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for T {}
-
-/// Makes streams where the application says how.
-pub(crate) struct Connector(Box<Connect>);
-
-type Connect = dyn Fn() -> BoxFuture<'static, io::Result<Socket>> + Send + Sync;
-
-impl Connector {
-    pub(crate) fn new<F, C, S>(connect: F) -> Self
-    where
-        F: Fn() -> C + Send + Sync + 'static,
-        C: Future<Output = io::Result<S>> + Send + 'static,
-        S: Stream,
-    {
-        Self(Box::new(move || {
-            let connecting = connect();
-            Box::pin(async move { Ok(Socket::Stream(Box::new(connecting.await?))) })
-        }))
-    }
-
-    pub(crate) async fn connect(&self) -> io::Result<Socket> {
-        (self.0)().await
-    }
-}
-
-impl fmt::Debug for Connector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Connector")
-    }
+    Stream(Foreign),
 }
 
 /// Forwards one method of the IO traits to whichever socket it is.
@@ -199,7 +165,7 @@ mod tests {
             let parts: Vec<Vec<u8>> = parts.collect();
             let slices: Vec<_> = parts.iter().map(|part| io::IoSlice::new(part)).collect();
             let written = Written::default();
-            let mut socket = Socket::Stream(Box::new(written.clone()));
+            let mut socket = Socket::Stream(Foreign::new(written.clone()));
             let mut cx = Context::from_waker(Waker::noop());
             let polled = Pin::new(&mut socket).poll_write_vectored(&mut cx, &slices);
             let Poll::Ready(Ok(length)) = polled else { panic!("{polled:?}") };

@@ -13,7 +13,8 @@ use tokio::net::UnixStream;
 use crate::count::{Count, Counted};
 use crate::endpoint::{Address, Endpoint};
 use crate::error::{connect_failed, connect_timed_out};
-use crate::socket::{Connector, Socket};
+use crate::foreign::Connector;
+use crate::socket::Socket;
 
 /// Makes connections to one endpoint, and counts those that are open.
 #[derive(Debug)]

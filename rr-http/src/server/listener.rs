@@ -10,7 +10,8 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::endpoint::{Address, Endpoint};
-use crate::socket::{Socket, Stream};
+use crate::foreign::{Foreign, Stream};
+use crate::socket::Socket;
 
 /// Where connections come from.
 pub(super) enum Listener {
@@ -32,12 +33,12 @@ pub(super) trait Streams: Send {
 
 impl<S: Stream> Streams for mpsc::Receiver<S> {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Socket>> {
-        self.poll_recv(cx).map(|next| Some(Socket::Stream(Box::new(next?))))
+        self.poll_recv(cx).map(|next| Some(Socket::Stream(Foreign::new(next?))))
     }
 
     fn left(&mut self) -> Option<Socket> {
         self.close();
-        self.try_recv().ok().map(|stream| Socket::Stream(Box::new(stream)))
+        self.try_recv().ok().map(|stream| Socket::Stream(Foreign::new(stream)))
     }
 }
 
