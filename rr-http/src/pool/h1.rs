@@ -6,6 +6,7 @@
 
 mod dial;
 mod keeper;
+mod unread;
 mod waiting;
 
 use std::future::poll_fn;
@@ -27,6 +28,7 @@ use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 
 use self::keeper::Keeper;
+use self::unread::{Asking, Asks};
 use self::waiting::{Told, Waiting};
 use super::{Dialer, RuntimePool, after, lock};
 use crate::body::Whole;
@@ -77,6 +79,7 @@ pub(crate) struct Link {
     /// `None` once it has ended.
     connection: Option<Conversation>,
     rewaker: Rewaker,
+    asks: Asks,
     _open: Counted,
 }
 
@@ -87,7 +90,7 @@ pub(crate) type Message = Request<Whole<Bytes>>;
 pub(crate) type Replied = Result<Response<Incoming>, TrySendError<Message>>;
 
 /// What hyper does on a connection.
-type Conversation = Connection<TokioIo<Socket>, Whole<Bytes>>;
+type Conversation = Connection<TokioIo<Asking>, Whole<Bytes>>;
 
 /// A connection for one call. Dropped, it is closed: what was not read to its end would be taken
 /// for the next reply.
@@ -119,7 +122,7 @@ impl H1Pool {
     pub(crate) async fn checkout(&self) -> Result<H1Lease<'_>, Error> {
         let place = self.place().await?;
         while let Some(mut link) = self.shared.pop() {
-            if link.is_usable() {
+            if link.is_clean() {
                 return Ok(H1Lease { link, _place: place });
             }
         }
@@ -191,6 +194,14 @@ impl Link {
         if self.rewaker.is_woken() || !self.is_ready() {
             self.look(&mut Context::from_waker(Waker::noop()));
         }
+        self.connection.is_some() && self.is_ready()
+    }
+
+    /// Tells whether a request can be sent and would be answered by its own reply: a reply that
+    /// nothing asked for, which has come since, would be taken for it (RFC 9112 §9.2).
+    fn is_clean(&mut self) -> bool {
+        let asks = self.asks.clone();
+        asks.during(|| self.look(&mut Context::from_waker(Waker::noop())));
         self.connection.is_some() && self.is_ready()
     }
 
@@ -311,6 +322,7 @@ async fn connect(dialer: &Dialer, host: &HeaderValue) -> Result<Box<Link>, Error
         #[cfg(unix)]
         Socket::Unix(_) => Rewaker::new(),
     };
+    let (socket, asks) = Asking::new(socket);
     let handshake = http1::handshake(TokioIo::new(socket)).await;
     let (sender, connection) = handshake.map_err(|error| dialer.failed(error))?;
     // The bytes of a host that was one before are one.
@@ -322,6 +334,7 @@ async fn connect(dialer: &Dialer, host: &HeaderValue) -> Result<Box<Link>, Error
         spare: HeaderMap::new(),
         connection: Some(connection),
         rewaker,
+        asks,
         _open: open,
     }))
 }

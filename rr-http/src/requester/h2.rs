@@ -28,9 +28,11 @@ impl Inner {
     ) -> Result<Response, Error> {
         let mut resent = self.config.refusals == HttpRefusals::None;
         for round in 1..=ROUNDS {
-            let mut lease = match round {
-                ROUNDS => pool.checkout_fresh().await?,
-                _ => pool.checkout().await?,
+            // Another connection of before may be near its end too.
+            let mut lease = if round == ROUNDS || (round > 1 && resent) {
+                pool.checkout_fresh().await?
+            } else {
+                pool.checkout().await?
             };
             let Some((reply, is_get)) = self.send_h2(attempt, request, &mut lease.sender)? else {
                 lease.retire();
@@ -41,7 +43,7 @@ impl Inner {
             let (parts, stream) = match reply.await {
                 Ok(reply) => reply.into_parts(),
                 // The server provably did not process it: the one request that is sent again.
-                Err(error) if is_spared(&error) && !resent => {
+                Err(error) if is_spared(&error) && !resent && round < ROUNDS => {
                     resent = true;
                     lease.retire();
                     attempt.unsent();

@@ -35,7 +35,7 @@ impl Shared {
             };
             // One that has just been dialled goes as it is, so that a server that closes each new
             // connection fails the call.
-            if idle.link.last.is_none() || idle.link.is_usable() {
+            if idle.link.last.is_none() || idle.link.is_clean() {
                 return Ok(idle.link);
             }
         }
