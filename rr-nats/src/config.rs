@@ -69,6 +69,14 @@ pub struct NatsConnectionConfig {
     /// Longest pause between two attempts to connect. Default 2 s; 0 tries without pause.
     #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub reconnect_delay_max: Duration,
+    /// Longest pause between two questions to the server for the members of its cluster that have
+    /// come since. Default 1 min; 0 asks none, and only what the server announces when a connection
+    /// is made is known. At least 100 ms is used.
+    #[serde(deserialize_with = "rr_spi::duration::deserialize")]
+    pub members_interval: Duration,
+    /// Whether addresses that servers announce are ignored, since they lead nowhere from here: only
+    /// those of the URL are tried. Default false.
+    pub ignore_discovered: bool,
     /// Most messages that wait for the connection to take them; further ones wait within their
     /// deadline. Default 256: what waits here when the server stalls is sent late, so few may. At
     /// least 1 is used.
@@ -84,6 +92,8 @@ impl Default for NatsConnectionConfig {
             connect_timeout: defaults::CONNECT_TIMEOUT,
             ping_interval: Duration::from_secs(20),
             reconnect_delay_max: Duration::from_secs(2),
+            members_interval: Duration::from_secs(60),
+            ignore_discovered: false,
             outgoing_max: 256,
         }
     }
@@ -108,8 +118,9 @@ pub struct NatsConfig {
     /// Time for a call whose context has no deadline. Default 10 s; 0 fails such calls at once.
     #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub timeout: Duration,
-    /// How long a call waits for a connection while there is none, within its deadline. Default
-    /// 0: it fails at once. Only the first connection is always waited for.
+    /// Longest wait of a call for a connection while there is none, within its deadline. Default
+    /// 1 s, in which another server of a cluster takes over; 0 fails immediately. Only the first
+    /// connection is always waited for.
     #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub connection_wait: Duration,
     /// Most calls in flight; further ones wait within their deadline. Default 4096; 0 lets every
@@ -132,7 +143,7 @@ impl Default for NatsConfig {
         Self {
             connection: NatsConnectionConfig::default(),
             timeout: defaults::CLIENT_TIMEOUT,
-            connection_wait: Duration::ZERO,
+            connection_wait: Duration::from_secs(1),
             in_flight_max: 4096,
             cancel: true,
             clocks_agree: false,
@@ -266,6 +277,8 @@ setters!(NatsConnectionConfig {
     with_connect_timeout = connect_timeout: Duration, "the time for one connection to be made";
     with_ping_interval = ping_interval: Duration, "how often an idle connection is tested";
     with_reconnect_delay_max = reconnect_delay_max: Duration, "the longest pause between attempts";
+    with_members_interval = members_interval: Duration, "the pause between questions for members";
+    with_ignore_discovered = ignore_discovered: bool, "whether announced addresses are ignored";
     with_outgoing_max = outgoing_max: usize, "the most messages that wait to be sent";
 });
 

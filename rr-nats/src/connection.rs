@@ -2,10 +2,14 @@
 
 mod backoff;
 mod dialer;
+mod doubt;
 mod keeper;
 mod learned;
 mod link;
+mod loss;
+mod members;
 mod outgoing;
+mod runtimes;
 mod signals;
 mod slots;
 mod violation;
@@ -22,8 +26,12 @@ pub(crate) use dialer::Dialer;
 use keeper::Keeper;
 pub(crate) use learned::Learned;
 pub(crate) use link::{Link, LinkSetup, message, next};
+pub(crate) use loss::{Lost as LostLink, compare};
+pub(crate) use members::Members;
 pub(crate) use outgoing::{Lost, Room};
+pub(crate) use runtimes::Connections;
 pub(crate) use slots::{Outcome, Taken};
+pub(crate) use violation::Complaint;
 
 use crate::error;
 use crate::wait;
@@ -38,9 +46,9 @@ pub enum NatsState {
     Connected,
     /// There is none, and attempts go on: calls fail at once, or wait as long as was configured.
     Disconnected,
-    /// There is none, because a server refuses the credentials, or denies their user its inbox.
-    /// Calls fail at once and say so; attempts go on at the longest pause, since it may be put
-    /// right at the server.
+    /// There is none, because a server refuses the credentials, denies their user the inbox,
+    /// requires TLS, or has headers switched off. Calls fail immediately and tell so; attempts
+    /// continue at the longest pause, since it may be put right at the server.
     Refused,
 }
 
@@ -64,6 +72,8 @@ struct Past {
     leaving: Vec<Arc<Link>>,
     /// Replies that came too late, and twice, on those that are over.
     strays: (u64, u64),
+    /// Why a connection was lost or not made.
+    last_error: Option<Error>,
 }
 
 enum Status {
@@ -93,15 +103,7 @@ impl Connection {
     }
 
     /// Returns the connection, waiting for the first attempt, and then for as long as given.
-    pub(crate) async fn link(&self, wait: Duration) -> Result<Arc<Link>, Error> {
-        match self.current() {
-            Some(link) => Ok(link),
-            // In a box, since room for it would be kept in every call.
-            None => Box::pin(self.awaited(wait)).await,
-        }
-    }
-
-    async fn awaited(&self, wait: Duration) -> Result<Arc<Link>, Error> {
+    pub(crate) async fn awaited(&self, wait: Duration) -> Result<Arc<Link>, Error> {
         let decided = |status: &Status| (!matches!(status, Status::First)).then_some(());
         self.shared.until(decided).await;
         if let Some(link) = self.current() {
@@ -115,7 +117,7 @@ impl Connection {
     /// Waits for a connection; only a refusal, which waiting does not mend, ends that.
     pub(crate) async fn up(&self) -> Result<Arc<Link>, Error> {
         let up = self.shared.until(|status| match status {
-            Status::Up(link) if !link.is_lost() => Some(Ok(Arc::clone(link))),
+            Status::Up(link) if link.is_usable() => Some(Ok(Arc::clone(link))),
             Status::Refused(error) => Some(Err(error.clone())),
             Status::Closed => Some(Err(error::closed())),
             _ => None,
@@ -133,9 +135,19 @@ impl Connection {
 
     pub(crate) fn current(&self) -> Option<Arc<Link>> {
         match &*self.shared.lock() {
-            Status::Up(link) if !link.is_lost() => Some(Arc::clone(link)),
+            Status::Up(link) if link.is_usable() => Some(Arc::clone(link)),
             _ => None,
         }
+    }
+
+    /// Returns whether the runtime of the connection has ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(&*self.shared.lock(), Status::Closed)
+    }
+
+    /// Returns why a connection was lost or not made.
+    pub(crate) fn last_error(&self) -> Option<Error> {
+        self.shared.past().last_error.clone()
     }
 
     pub(crate) fn state(&self) -> NatsState {
@@ -155,8 +167,11 @@ impl Connection {
 
     /// Returns how many calls hold a slot.
     pub(crate) fn in_flight(&self) -> usize {
+        // One lock after the other, in the order of `set`.
+        let status = self.shared.lock();
         let leaving: usize = self.shared.past().leaving.iter().map(|link| link.slots().len()).sum();
-        leaving + self.current().map_or(0, |link| link.slots().len())
+        let present = if let Status::Up(link) = &*status { link.slots().len() } else { 0 };
+        leaving + present
     }
 
     /// Returns how many replies came too late, and twice.
@@ -213,10 +228,6 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, Status> {
         // Whole values go in and out: a panic leaves one of them.
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn is_first(&self) -> bool {
-        matches!(*self.lock(), Status::First)
     }
 
     fn past(&self) -> MutexGuard<'_, Past> {

@@ -1,30 +1,111 @@
 //! Foreign errors, and what they say of the handler.
 
+use std::error::Error as StdError;
 use std::fmt::Display;
+use std::io;
 
 use async_nats::client::PublishErrorKind;
-use async_nats::{ConnectError, ConnectErrorKind, PublishError, SubscribeError};
+use async_nats::{
+    ConnectError, ConnectErrorKind, PublishError, ServerError, SubscribeError, rustls,
+};
 use rr_spi::{Code, Delivery, Error, Reason};
+
+use crate::connection::Complaint;
+
+/// The likely cause when a connection is lost again and again while its server lives: async-nats
+/// ends a connection on which it reads a message that it cannot parse, and does not say so.
+pub(crate) const UNREADABLE: &str = "its server lives and gave no reason, so a proxy cut it, or a \
+                                     peer sent a message that async-nats cannot parse";
 
 /// Makes the error for a connection that could not be made: nothing was sent.
 pub(crate) fn connect(address: &str, source: ConnectError) -> Error {
-    let message = format!("no connection to {address}: {}", source.kind());
     let error = match source.kind() {
         ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
-            Error::failure(Code::Unauthenticated, Delivery::NotSent, None, message).with_hint(
-                "the NATS server refused the credentials: put them right there, or in the URL, \
-                     as in `nats://user:password@host`",
-            )
+            refused_by(address, "authorization violation")
         }
-        ConnectErrorKind::ServerParse => {
-            Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message)
-        }
-        _ => {
-            let reason = Reason::CONNECT_FAILED;
-            Error::failure(Code::Unavailable, Delivery::NotSent, reason, message)
-        }
+        ConnectErrorKind::Tls => refused_by(address, "TLS required"),
+        _ if is_tls(&source) => refused_by(address, "TLS required"),
+        kind => match said_by_server(&source) {
+            Some(said) => refused_by(address, &said),
+            None => unreachable(address, &kind, StdError::source(&source)),
+        },
     };
     error.with_source(source)
+}
+
+fn unreachable(address: &str, what: &dyn Display, cause: Option<&(dyn StdError + 'static)>) -> Error {
+    let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+    let message = format!("no connection to {address}: {what}{cause}");
+    Error::failure(Code::Unavailable, Delivery::NotSent, Reason::CONNECT_FAILED, message)
+}
+
+/// Makes the error for a host name without an address: nothing was sent.
+pub(crate) fn unresolved(address: &str, source: Option<io::Error>) -> Error {
+    let error = unreachable(address, &"the look-up of its name failed", None);
+    match source {
+        Some(source) => error.with_source(source),
+        None => error,
+    }
+}
+
+/// Makes the error for a server that said why it refuses or ended a connection: nothing was sent.
+pub(crate) fn refused_by(address: &str, said: &str) -> Error {
+    let (code, hint) = match Complaint::parse(said) {
+        Complaint::Credentials => (
+            Code::Unauthenticated,
+            "the NATS server refused the credentials: put them right there, or in the URL, as in \
+             `nats://user:password@host`",
+        ),
+        Complaint::Headers => (
+            Code::FailedPrecondition,
+            "rr-nats needs headers: remove `no_header_support` from the NATS server's configuration",
+        ),
+        Complaint::Tls => (
+            Code::FailedPrecondition,
+            "rr-nats does not speak TLS: let it reach the NATS server without, by an own listener \
+             or a sidecar that adds TLS",
+        ),
+        Complaint::ControlLine => (
+            Code::FailedPrecondition,
+            "raise `max_control_line` of the NATS server, or shorten `name`, credentials, \
+             `inbox_prefix` and prefix",
+        ),
+        Complaint::Connections => (
+            Code::Unavailable,
+            "the NATS server or account has as many connections as it takes: raise \
+             `max_connections`, or use fewer clients",
+        ),
+        Complaint::Other => (Code::Unavailable, "the NATS server refused the connection"),
+    };
+    let message = format!("no connection to {address}: the server said \"{said}\"");
+    let reason = (code == Code::Unavailable).then_some(Reason::CONNECT_FAILED);
+    Error::failure(code, Delivery::NotSent, reason, message).with_hint(hint)
+}
+
+/// Returns whether waiting for a connection does not help: somebody has to change something.
+pub(crate) fn is_refusal(error: &Error) -> bool {
+    use Code::{FailedPrecondition, PermissionDenied, Unauthenticated};
+    matches!(error.code(), Unauthenticated | PermissionDenied | FailedPrecondition)
+}
+
+/// Returns the error of the server that ended an attempt to connect. async-nats has it as the source
+/// when it came after `CONNECT`, and as text when it came instead of `INFO`.
+fn said_by_server(error: &ConnectError) -> Option<String> {
+    let source = error.source()?;
+    match source.downcast_ref::<ServerError>() {
+        Some(ServerError::Other(said)) => Some(said.clone()),
+        Some(other) => Some(other.to_string()),
+        None => {
+            let text = source.to_string();
+            let (_, said) = text.split_once("Error(Other(\"")?;
+            Some(said.split_once('"')?.0.to_owned())
+        }
+    }
+}
+
+fn is_tls(error: &ConnectError) -> bool {
+    let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    source.and_then(io::Error::get_ref).is_some_and(|inner| inner.is::<rustls::Error>())
 }
 
 /// Makes the error for a connection that was made and did not answer in time.
@@ -39,6 +120,20 @@ pub(crate) fn not_connected() -> Error {
     Error::failure(Code::Unavailable, Delivery::NotSent, Reason::NOT_CONNECTED, message)
 }
 
+/// Makes the error for a call outside of a runtime: nothing was sent.
+pub(crate) fn no_runtime() -> Error {
+    let message = "a call over NATS needs a tokio runtime";
+    Error::failure(Code::FailedPrecondition, Delivery::NotSent, None, message)
+        .with_hint("await the call within a tokio runtime with IO and time enabled")
+}
+
+/// Makes the error for a call while there is no connection, after one was lost: nothing was sent.
+pub(crate) fn not_connected_after(address: &str, why: Option<&str>) -> Error {
+    let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+    let message = format!("there is no connection: the one to {address} was lost{why}");
+    Error::failure(Code::Unavailable, Delivery::NotSent, Reason::NOT_CONNECTED, message)
+}
+
 /// Makes the error for a requester whose runtime has ended.
 pub(crate) fn closed() -> Error {
     let message = "the runtime of this requester has ended";
@@ -46,11 +141,12 @@ pub(crate) fn closed() -> Error {
 }
 
 /// Makes the error for a call whose connection was lost; `delivery` is what the call knows.
-pub(crate) fn lost(delivery: Delivery) -> Error {
+pub(crate) fn lost(delivery: Delivery, why: Option<&str>) -> Error {
     if delivery == Delivery::NotSent {
         return not_connected();
     }
-    let message = "the connection was lost before the reply came";
+    let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+    let message = format!("the connection was lost before the reply came{why}");
     Error::failure(Code::Unavailable, delivery, Reason::CONNECTION_LOST, message)
 }
 

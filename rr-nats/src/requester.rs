@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use crate::clock;
 use crate::config::NatsConfig;
 use crate::connection::{
-    Connection, Dialer, Learned, Link, LinkSetup, Lost, NatsState, Outcome, Room, Taken,
+    Connections, Learned, Link, LinkSetup, Lost, Members, NatsState, Outcome, Room, Taken,
     is_at_deadline, message,
 };
 use crate::endpoint::Endpoint;
@@ -29,7 +29,10 @@ const STRAYS: usize = 1024;
 /// an eighth of the address space, and a million is more than any server sends at once.
 const INCOMING_MAX: usize = 1 << 20;
 
-/// Sends requests over NATS; cloning it shares its one connection.
+/// Sends requests over NATS; cloning it shares its connections.
+///
+/// It has one connection for each tokio runtime that makes calls, up to 64, and made by the first
+/// call there: a requester outlives the runtime in which it was made.
 ///
 /// # Examples
 ///
@@ -49,7 +52,7 @@ const INCOMING_MAX: usize = 1 << 20;
 pub struct NatsRequester(Arc<Inner>);
 
 struct Inner {
-    connection: Connection,
+    connections: Connections,
     prefix: String,
     config: NatsConfig,
     limits: Limits,
@@ -79,10 +82,6 @@ impl NatsRequester {
     ///
     /// `InvalidArgument`, not sent, when the URL is malformed.
     ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime.
-    ///
     /// # Cancel safety
     ///
     /// Dropping the future leaves nothing behind.
@@ -96,14 +95,10 @@ impl NatsRequester {
     ///
     /// As [`NatsRequester::connect`].
     ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime.
-    ///
     /// # Cancel safety
     ///
     /// Dropping the future leaves nothing behind.
-    #[allow(clippy::unused_async, reason = "it needs a runtime, and says so by being async")]
+    #[allow(clippy::unused_async, reason = "it starts connecting on the runtime that awaits it")]
     pub async fn connect_with(url: &str, config: NatsConfig) -> Result<Self, Error> {
         let location = Location::parse(url)?;
         let endpoint = Endpoint::of(&location)?;
@@ -114,11 +109,15 @@ impl NatsRequester {
             prefix: endpoint.prefix.clone(),
             incoming_max: config.in_flight_max.saturating_add(STRAYS).min(INCOMING_MAX),
             learned: Arc::clone(&learned),
+            needs_inbox: true,
         };
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy::new());
-        let dialer = Dialer::new(setup, endpoint.addresses, Arc::clone(&entropy));
+        let members = Members::new(endpoint.addresses, config.connection.ignore_discovered);
+        let connections = Connections::new(setup, members, Arc::clone(&entropy));
+        // Outside of a runtime, the first call starts it.
+        let _ = connections.here();
         Ok(Self(Arc::new(Inner {
-            connection: Connection::start(dialer),
+            connections,
             prefix: endpoint.prefix,
             limits: config.limits(),
             permits: Semaphore::new(config.in_flight_max.min(Semaphore::MAX_PERMITS)),
@@ -133,47 +132,61 @@ impl NatsRequester {
     ///
     /// # Errors
     ///
-    /// Not sent: at once, `Unauthenticated` when a server refuses the credentials, and
-    /// `PermissionDenied` when it denies the inbox; why the last attempt to connect failed, or
-    /// `DeadlineExceeded`, when the deadline passed first; `Canceled` when the call was cancelled.
+    /// Not sent: immediately, when waiting does not help, `Unauthenticated` when a server refuses
+    /// the credentials, `PermissionDenied` when it denies the inbox, and `FailedPrecondition` when
+    /// it requires TLS, has headers switched off, or reads shorter lines; why the last attempt to
+    /// connect failed, or `DeadlineExceeded`, when the deadline passed first; `Canceled` when the
+    /// call was cancelled.
     ///
     /// # Cancel safety
     ///
     /// Can be dropped and called again at any time.
     pub async fn ready(&self, ctx: &Context) -> Result<(), Error> {
         let attempt = Attempt::start(ctx, self.0.config.timeout)?;
-        let outcome = attempt.run(async { self.0.connection.up().await.map(drop) }).await;
+        let connection = self.0.connections.here()?;
+        let outcome = attempt.run(async { connection.up().await.map(drop) }).await;
         outcome.map_err(|ended| match ended.code() {
-            Code::DeadlineExceeded => self.0.connection.failure().unwrap_or(ended),
+            Code::DeadlineExceeded => connection.failure().unwrap_or(ended),
             _ => ended,
         })
     }
 
-    /// Returns whether there is a connection.
+    /// Returns whether there is a connection: that of the current runtime, or else the newest one.
     #[must_use]
     pub fn state(&self) -> NatsState {
-        self.0.connection.state()
+        self.0.connections.state()
     }
 
-    /// Waits until the state is another than `known`, and returns it.
+    /// Returns why the last connection was lost or not made; it stays when there is one again.
+    #[must_use]
+    pub fn last_error(&self) -> Option<Error> {
+        self.0.connections.last_error()
+    }
+
+    /// Waits until the state of the current runtime's connection is another than `known`, and
+    /// returns it.
     ///
     /// # Cancel safety
     ///
     /// Can be dropped and called again at any time.
     pub async fn state_changed(&self, known: NatsState) -> NatsState {
-        self.0.connection.changed(known).await
+        match self.0.connections.here() {
+            Ok(connection) => connection.changed(known).await,
+            // Outside of a runtime there is no connection, and nothing changes.
+            Err(_) => std::future::pending().await,
+        }
     }
 
     /// Returns what was counted since the requester was made.
     #[must_use]
     pub fn stats(&self) -> NatsStats {
-        let connection = &self.0.connection;
-        let (late_replies, duplicate_replies) = connection.strays();
+        let connections = &self.0.connections;
+        let (late_replies, duplicate_replies) = connections.strays();
         NatsStats {
-            in_flight: connection.in_flight(),
+            in_flight: connections.in_flight(),
             late_replies,
             duplicate_replies,
-            connects: connection.connects(),
+            connects: connections.connects(),
         }
     }
 }
@@ -223,7 +236,7 @@ impl Inner {
         let permit = self.permits.acquire().await;
         // Never closed: the requester outlives its calls.
         let _permit = permit.map_err(|_| error::closed())?;
-        let link = self.connection.link(self.config.connection_wait).await?;
+        let link = self.connections.link(self.config.connection_wait).await?;
         let taken = link.slots().take(&request.target, self.entropy.next_u64())?;
         let body = std::mem::take(&mut request.body);
         let request = &*request;
@@ -235,6 +248,7 @@ impl Inner {
             cancel: self.config.cancel.then_some(self.prefix.as_str()),
             clocks_agree: self.config.clocks_agree,
             waits: false,
+            received: 0,
         };
         if let Some(message) = pending.send(attempt, request, body, taken)? {
             // In a box like all that seldom happens: room for it would be kept in every call.
@@ -256,6 +270,8 @@ struct Pending<'a> {
     clocks_agree: bool,
     /// Whether the request was handed over and nothing has come back.
     waits: bool,
+    /// What the connection had received when the request was handed over.
+    received: u64,
 }
 
 impl Pending<'_> {
@@ -335,6 +351,7 @@ impl Pending<'_> {
     /// Notes that the request may have been sent, in the same poll: no expiry can come between.
     fn handed_over(&mut self, attempt: &Attempt) {
         attempt.sent();
+        self.received = self.link.received_so_far();
         self.waits = true;
     }
 
@@ -343,7 +360,9 @@ impl Pending<'_> {
         self.waits = false;
         match outcome {
             Outcome::Reply(message) => Ok(message),
-            Outcome::Lost => Err(error::lost(attempt.delivery())),
+            Outcome::Lost => {
+                Err(error::lost(attempt.delivery(), self.link.why_lost().as_deref()))
+            }
             Outcome::Denied(delivery) => Err(self.denied(delivery)),
         }
     }
@@ -356,10 +375,14 @@ impl Pending<'_> {
 impl Drop for Pending<'_> {
     fn drop(&mut self) {
         self.link.slots().release(self.token);
-        // At the deadline the handler's own timer ends it.
-        let Some(prefix) = self.cancel.filter(|_| self.waits && !is_at_deadline(self.ctx)) else {
+        if !self.waits {
             return;
-        };
+        }
+        if is_at_deadline(self.ctx) {
+            // The handler's own timer ends it.
+            return self.link.expired(self.received);
+        }
+        let Some(prefix) = self.cancel else { return };
         let subject = cancel_subject(prefix, self.target.service());
         self.link.cancel(subject, &self.token.subject(self.link.inbox()));
     }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use rr_spi::{Context, Entropy, Error, Intake, Location, OsEntropy, Routes, Server};
 
 use crate::config::NatsServerConfig;
-use crate::connection::{Dialer, LinkSetup};
+use crate::connection::{Dialer, LinkSetup, Members};
 use crate::endpoint::Endpoint;
 
 use site::{Leave, Site};
@@ -103,12 +103,14 @@ pub async fn serve_with_stats(
         prefix: endpoint.prefix.clone(),
         incoming_max: INCOMING_MAX,
         learned: Arc::default(),
+        needs_inbox: false,
     };
     let url = endpoint.url();
-    let mut dialer = Dialer::new(setup, endpoint.addresses, Arc::clone(&entropy));
+    let members = Members::new(endpoint.addresses, config.connection.ignore_discovered);
+    let mut dialer = Dialer::new(setup, Arc::new(members), Arc::clone(&entropy));
     let (prefix, id) = (endpoint.prefix, entropy.next_u64());
     let site = Arc::new(Site::new(prefix, intake.clone(), config, id, alive)?);
-    let link = Arc::new(dialer.dial_each().await?);
+    let link = Arc::new(dialer.dial(None).await?);
     let subscriptions = Subscriptions::make(&site, &link).await?;
     subscriptions.check(&link).await?;
     site.connected(&link);

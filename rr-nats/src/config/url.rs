@@ -9,8 +9,15 @@ use super::{NatsConfig, NatsConnectionConfig, NatsServerConfig};
 use crate::endpoint::Endpoint;
 
 /// What a URL can set at both ends.
-const COMMON: [&str; 5] =
-    ["name", "inbox_prefix", "connect_timeout", "ping_interval", "clocks_agree"];
+const COMMON: [&str; 7] = [
+    "name",
+    "inbox_prefix",
+    "connect_timeout",
+    "ping_interval",
+    "members_interval",
+    "ignore_discovered",
+    "clocks_agree",
+];
 /// What a URL can set of a requester.
 const OF_REQUESTER: [&str; 3] = ["timeout", "connection_wait", "in_flight_max"];
 /// What a URL can set of a server.
@@ -22,6 +29,8 @@ impl NatsConnectionConfig {
         take(location, "inbox_prefix", &mut self.inbox_prefix, text)?;
         take(location, "connect_timeout", &mut self.connect_timeout, time)?;
         take(location, "ping_interval", &mut self.ping_interval, time)?;
+        take(location, "members_interval", &mut self.members_interval, time)?;
+        take(location, "ignore_discovered", &mut self.ignore_discovered, truth)?;
         if let Some(credentials) = &endpoint.credentials {
             self.credentials = credentials.clone();
         }
@@ -134,12 +143,14 @@ mod tests {
     #[test]
     fn one_url_does_for_both_ends() {
         let url = "nats://t0ken@h?name=n&queue=blue&sole_group=true&inbox_prefix=_I.x&timeout=20ms\
-                   &version=1.2.3&clocks_agree=true";
+                   &version=1.2.3&clocks_agree=true&ignore_discovered=true&members_interval=1s";
         let config = requester(url).unwrap();
         assert_eq!(config.connection.name, "n");
         assert_eq!(config.connection.inbox_prefix, "_I.x");
         assert_eq!(config.connection.credentials, NatsCredentials::Token("t0ken".to_owned()));
         assert_eq!((config.timeout, config.clocks_agree), (Duration::from_millis(20), true));
+        assert!(config.connection.ignore_discovered);
+        assert_eq!(config.connection.members_interval, Duration::from_secs(1));
         let config = server(url, NatsServerConfig::default()).unwrap();
         assert_eq!((config.queue.as_deref(), config.sole_group), (Some("blue"), true));
         assert_eq!((config.version.as_str(), config.clocks_agree), ("1.2.3", true));

@@ -1,139 +1,132 @@
-//! Which address is tried next, and when.
+//! Connects to the first server that takes it, and decides how long to pause in between.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use rr_spi::{Code, Entropy, Error};
+use rr_spi::dial::{ATTEMPT_DELAY, interleaved, staggered};
+use rr_spi::{Context, Entropy, Error};
 use tokio::time::Instant;
 
 use super::backoff;
 use super::link::{Link, LinkSetup};
-use crate::endpoint;
+use super::members::{Host, Members};
+use crate::error;
 
-/// Most addresses that are kept of those that servers announce.
-const ANNOUNCED_MAX: usize = 64;
+/// A connection that has lived so long has worked: after it, the next attempt is immediate. After
+/// one that lives for less, attempts pause as after a failure, so that a server that cuts each
+/// connection is not connected to in a hot loop.
+const WORKED: Duration = Duration::from_millis(250);
 
-/// Tries one address after the other, those of the URL and those that servers announced.
+/// Tries all known addresses, each [`ATTEMPT_DELAY`] after the one before; the first connection
+/// that is made wins.
 pub(crate) struct Dialer {
     setup: LinkSetup,
     entropy: Arc<dyn Entropy>,
-    /// Those of the URL first, in its order.
-    addresses: Vec<String>,
-    of_url: usize,
-    next: usize,
+    members: Arc<Members>,
+    /// Rounds over the addresses, and connections that did not work, in a row.
     failures: u32,
     /// When the last connection was made, until it is known what became of it.
     opened: Option<Instant>,
-    /// The address that was tried last.
-    tried: String,
-    /// Who refused the credentials, until they take them, or are gone.
-    refusal: Option<(String, Error)>,
+    /// Whether a server refused in the last round, and none took us.
+    refused: bool,
 }
 
 impl Dialer {
-    pub(crate) fn new(setup: LinkSetup, addresses: Vec<String>, entropy: Arc<dyn Entropy>) -> Self {
-        Self {
-            of_url: addresses.len(),
-            setup,
-            entropy,
-            addresses,
-            next: 0,
-            failures: 0,
-            opened: None,
-            tried: String::new(),
-            refusal: None,
-        }
+    pub(crate) fn new(setup: LinkSetup, members: Arc<Members>, entropy: Arc<dyn Entropy>) -> Self {
+        Self { setup, entropy, members, failures: 0, opened: None, refused: false }
     }
 
-    /// Makes one attempt, at the address whose turn it is.
-    pub(crate) async fn dial(&mut self) -> Result<Link, Error> {
+    /// Makes one round over the addresses, the one to `avoid` last.
+    ///
+    /// # Errors
+    ///
+    /// A refusal, on which somebody can act, or else the first error.
+    pub(crate) async fn dial(&mut self, avoid: Option<&str>) -> Result<Link, Error> {
         self.settle();
-        self.tried = self.addresses[self.next % self.addresses.len()].clone();
-        self.next = (self.next + 1) % self.addresses.len();
-        // Boxed: the library's connecting takes many kilobytes, once in a long while.
-        let unique = self.entropy.next_u64();
-        let opened = Box::pin(Link::open(&self.setup, &self.tried, unique)).await;
-        match &opened {
+        let hosts = self.members.in_order(avoid);
+        let this = &*self;
+        let attempt = |host| async move { this.open(&host).await };
+        let opened = staggered(hosts, ATTEMPT_DELAY, attempt).await;
+        match opened {
             Ok(link) => {
                 self.opened = Some(Instant::now());
-                self.refusal = None;
-                self.learn(&link.announced());
+                self.refused = false;
+                self.made(&link);
+                Ok(link)
             }
-            Err(error) if error.code() == Code::Unauthenticated => self.refused(error.clone()),
-            Err(_) => {
+            Err(errors) => {
                 self.failures = self.failures.saturating_add(1);
-                self.refusal.take_if(|(address, _)| *address == self.tried);
+                let error = told(errors);
+                self.refused = error::is_refusal(&error);
+                Err(error)
             }
         }
-        opened
     }
 
-    /// Notes that the address that was tried last takes nobody with these credentials.
-    pub(crate) fn refused(&mut self, error: Error) {
-        self.opened = None;
-        self.failures = self.failures.saturating_add(1);
-        self.refusal = Some((self.tried.clone(), error));
+    /// Connects to one host, whose name may have several addresses (RFC 8305).
+    async fn open(&self, host: &Host) -> Result<Link, Error> {
+        let limit = Context::background().with_timeout(self.setup.config.connect_timeout);
+        let found = limit.race(host.socket_addresses()).await;
+        let found = found.map_err(|_| error::unresolved(&host.address, None))?;
+        let found = found.map_err(|source| error::unresolved(&host.address, Some(source)))?;
+        let attempt = |socket| {
+            let unique = self.entropy.next_u64();
+            Link::open(&self.setup, &host.address, socket, unique)
+        };
+        let opened = staggered(interleaved(found), ATTEMPT_DELAY, attempt).await;
+        opened.map_err(|errors| match errors.is_empty() {
+            true => error::unresolved(&host.address, None),
+            false => told(errors),
+        })
     }
 
-    /// Returns the refusal that stands: no other attempt has succeeded since, and the address that
-    /// made it has not done otherwise.
-    pub(crate) fn refusal(&self) -> Option<&Error> {
-        self.refusal.as_ref().map(|(_, error)| error)
+    /// Learns from a connection, now and for as long as it lives.
+    fn made(&self, link: &Link) {
+        self.members.worked(link.address());
+        self.members.learn(&link.announced());
+        let (alive, interval) = (link.alive().clone(), self.setup.config.members_interval);
+        let entropy = Arc::clone(&self.entropy);
+        tokio::spawn(Arc::clone(&self.members).watch(link.socket(), alive, interval, entropy));
     }
 
-    /// Makes an attempt at each address, until one succeeds; returns a refusal, on which somebody
-    /// can act, or else the first error.
-    pub(crate) async fn dial_each(&mut self) -> Result<Link, Error> {
-        let mut first = None;
-        for _ in 0..self.addresses.len() {
-            match self.dial().await {
-                Ok(link) => return Ok(link),
-                Err(error) => drop(first.get_or_insert(error)),
-            }
-        }
-        Err(self.refusal().cloned().or(first).unwrap_or_else(crate::error::not_connected))
-    }
-
-    /// Tells whether some address was not tried since the last success.
-    pub(crate) fn is_in_first_round(&self) -> bool {
-        (self.failures as usize) < self.addresses.len()
-    }
-
-    /// Counts the last connection: one that did not live as long as the longest pause was of no
-    /// use, and making such ones without a pause would be a storm.
+    /// Counts the last connection.
     fn settle(&mut self) {
         if let Some(opened) = self.opened.take() {
-            let lived = opened.elapsed() >= self.setup.config.reconnect_delay_max;
-            self.failures = if lived { 0 } else { self.failures.saturating_add(1) };
+            let worked = opened.elapsed() >= WORKED;
+            self.failures = if worked { 0 } else { self.failures.saturating_add(1) };
         }
+    }
+
+    /// Waits for as long as it takes before the next round: not at all after a connection that has
+    /// worked.
+    pub(crate) async fn pause(&mut self) {
+        let pause = self.next_pause();
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    fn next_pause(&mut self) -> Duration {
+        self.settle();
+        let max = self.setup.config.reconnect_delay_max;
+        if self.refused {
+            return backoff::longest(max, &*self.entropy);
+        }
+        backoff::pause(self.failures, max, &*self.entropy)
     }
 
     /// Returns how long to wait before leaving a server that announced its end: anything up to the
-    /// longest pause, so that not all of its clients come to the next one at once.
+    /// longest pause, so that not all of its clients come to the next one at the same time.
     pub(crate) fn spread(&self) -> Duration {
         backoff::spread(self.setup.config.reconnect_delay_max, &*self.entropy)
     }
+}
 
-    /// Returns how long to wait before the next attempt.
-    pub(crate) fn pause(&mut self) -> Duration {
-        self.settle();
-        let max = self.setup.config.reconnect_delay_max;
-        if self.refusal.is_some() && !self.is_in_first_round() {
-            return backoff::longest(max, &*self.entropy);
-        }
-        backoff::pause(self.failures, self.addresses.len(), max, &*self.entropy)
-    }
-
-    /// Replaces what former servers announced; what the URL names stays.
-    fn learn(&mut self, announced: &[String]) {
-        self.addresses.truncate(self.of_url);
-        let addresses = announced.iter().filter_map(|text| endpoint::address(text).ok());
-        for address in addresses.take(ANNOUNCED_MAX) {
-            if !self.addresses.contains(&address) {
-                self.addresses.push(address);
-            }
-        }
-        self.next %= self.addresses.len();
+/// Returns the error of a round that is worth telling.
+fn told(mut errors: Vec<Error>) -> Error {
+    match errors.iter().position(error::is_refusal) {
+        Some(at) => errors.swap_remove(at),
+        None => errors.into_iter().next().unwrap_or_else(error::not_connected),
     }
 }
 
@@ -144,25 +137,52 @@ mod tests {
     use super::*;
     use crate::config::NatsConnectionConfig;
 
-    fn dialer(addresses: &[&str]) -> Dialer {
+    fn dialer() -> Dialer {
         let config = NatsConnectionConfig::default();
         let (prefix, learned) = (String::new(), Arc::default());
-        let setup = LinkSetup { config, prefix, incoming_max: 1, learned };
-        let addresses = addresses.iter().map(|&address| address.to_owned()).collect();
-        Dialer::new(setup, addresses, Arc::new(SeededEntropy::new(7)))
+        let setup = LinkSetup { config, prefix, incoming_max: 1, learned, needs_inbox: true };
+        let members = Arc::new(Members::new(vec!["a:1".to_owned()], false));
+        Dialer::new(setup, members, Arc::new(SeededEntropy::new(7)))
     }
 
-    #[test]
-    fn after_a_refusal_every_pause_is_a_long_one_once_each_address_was_tried() {
-        let mut dialer = dialer(&["a:1", "b:1"]);
-        dialer.tried = "a:1".to_owned();
-        dialer.refused(crate::error::not_connected());
-        assert!(dialer.pause() <= Duration::from_millis(50), "the other may take them");
-        dialer.failures += 1;
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_has_worked_is_made_again_immediately_each_time() {
+        let mut dialer = dialer();
+        for _ in 0..100 {
+            dialer.opened = Some(Instant::now());
+            tokio::time::advance(WORKED).await;
+            assert_eq!(dialer.next_pause(), Duration::ZERO);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_that_work_for_no_time_are_made_with_growing_pauses() {
+        let mut dialer = dialer();
+        let mut paused = Duration::ZERO;
+        for _ in 0..20 {
+            dialer.opened = Some(Instant::now());
+            paused += dialer.next_pause();
+        }
+        assert!(paused > Duration::from_secs(5), "{paused:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_refusal_every_pause_is_a_long_one() {
+        let mut dialer = dialer();
+        dialer.refused = true;
         for _ in 0..50 {
-            let pause = dialer.pause();
+            let pause = dialer.next_pause();
             let max = NatsConnectionConfig::default().reconnect_delay_max;
             assert!(pause >= max * 3 / 4 && pause <= max, "{pause:?}");
         }
+    }
+
+    #[test]
+    fn a_refusal_is_told_before_other_errors() {
+        let denied = || error::denied("subscribing to", &"x", rr_spi::Delivery::NotSent);
+        let error = told(vec![error::not_connected(), denied(), error::not_connected()]);
+        assert!(error::is_refusal(&error), "{error}");
+        assert!(!error::is_refusal(&told(vec![error::not_connected()])));
+        assert!(!error::is_refusal(&told(vec![])));
     }
 }

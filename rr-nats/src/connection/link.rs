@@ -1,7 +1,9 @@
 //! One connection: made once, never remade; when it is lost, it is over.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +17,7 @@ use async_nats::{
     PublishError, Subject, Subscriber,
 };
 use futures_core::Stream as _;
-use rr_spi::{Bytes, Context, Error};
+use rr_spi::{Bytes, Context, Delivery, Error};
 
 use super::learned::Learned;
 use super::outgoing::{Direct, Lost, Outgoing, Room};
@@ -36,6 +38,9 @@ const OUTGOING_MAX: usize = 1 << 20;
 /// One connection to one server. It never reconnects: what waits in it dies with it, so that
 /// nothing is sent late.
 pub(crate) struct Link {
+    /// `host:port`, as the URL or a server has it.
+    address: String,
+    socket: SocketAddr,
     client: Client,
     direct: Direct,
     outgoing: Outgoing,
@@ -53,25 +58,34 @@ pub(crate) struct LinkSetup {
     pub(crate) incoming_max: usize,
     /// What every connection adds to.
     pub(crate) learned: Arc<Learned>,
+    /// Whether the connection is of no use when its inbox is denied: it is to a requester.
+    pub(crate) needs_inbox: bool,
 }
 
 impl Link {
-    /// Connects to one address and proves the connection by a round trip.
-    pub(crate) async fn open(setup: &LinkSetup, address: &str, unique: u64) -> Result<Self, Error> {
+    /// Connects to one IP address of the server at `address`, and proves the connection by a round
+    /// trip.
+    pub(crate) async fn open(
+        setup: &LinkSetup,
+        address: &str,
+        socket: SocketAddr,
+        unique: u64,
+    ) -> Result<Self, Error> {
         let inbox = format!("{}.{unique:016x}", setup.config.inbox_prefix);
         let learned = Arc::clone(&setup.learned);
         let signals = Arc::new(Signals::new(inbox, setup.prefix.clone(), learned));
         let deadline = Context::background().with_timeout(setup.config.connect_timeout);
-        let opened = deadline.race(Self::establish(setup, address, &signals)).await;
+        let opened = deadline.race(Self::establish(setup, address, socket, &signals)).await;
         opened.unwrap_or_else(|_| Err(error::unproven(address))).inspect_err(|_| signals.lose())
     }
 
     async fn establish(
         setup: &LinkSetup,
         address: &str,
+        socket: SocketAddr,
         signals: &Arc<Signals>,
     ) -> Result<Self, Error> {
-        let connecting = options(setup, signals).connect(format!("nats://{address}"));
+        let connecting = options(setup, signals).connect(format!("nats://{socket}"));
         let client = connecting.await.map_err(|source| error::connect(address, source))?;
         let probes = AtomicU64::new(0);
         let signals = Arc::clone(signals);
@@ -79,11 +93,82 @@ impl Link {
         // It ends with the connection, or soon after the link was let go of.
         tokio::spawn(outlet.run(client.clone(), signals.alive.clone(), FLUSH_MAX));
         let direct = Direct::new(client.clone());
-        let link = Self { client, direct, outgoing, signals, probes };
-        let inbox = link.subscribe(format!("{}.*", link.signals.inbox), None).await?;
-        tokio::spawn(receive(inbox, Arc::clone(&link.signals)));
-        link.round_trip().await?;
-        Ok(link)
+        let address = address.to_owned();
+        let link = Self { address, socket, client, direct, outgoing, signals, probes };
+        match link.prove(setup.needs_inbox).await {
+            Ok(()) => Ok(link),
+            Err(error) if error::is_refusal(&error) => Err(error),
+            Err(error) => match link.signals.last_words().await {
+                Some(said) => Err(error::refused_by(&link.address, &said)),
+                None => Err(error),
+            },
+        }
+    }
+
+    /// Subscribes to the inbox, and waits for a message to it.
+    async fn prove(&self, needs_inbox: bool) -> Result<(), Error> {
+        let inbox = format!("{}.*", self.inbox());
+        let subscriber = self.subscribe(inbox.clone(), None).await?;
+        tokio::spawn(receive(subscriber, Arc::clone(&self.signals)));
+        self.round_trip().await?;
+        if needs_inbox && self.is_inbox_denied() {
+            return Err(error::denied("subscribing to", &inbox, Delivery::NotSent)
+                .with_hint("set `inbox_prefix` to what the user may subscribe to"));
+        }
+        Ok(())
+    }
+
+    /// Returns the address of the server, as the URL or a server has it.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Returns the address that the connection was made to.
+    pub(crate) fn socket(&self) -> SocketAddr {
+        self.socket
+    }
+
+    /// Returns what the server calls itself; it takes another name each time that it starts.
+    pub(crate) fn server_id(&self) -> String {
+        self.client.server_info().server_id
+    }
+
+    /// Returns the count that [`Link::expired`] takes.
+    pub(crate) fn received_so_far(&self) -> u64 {
+        self.signals.doubt.received_so_far()
+    }
+
+    /// Records that a call expired whose request was handed over when `received_at_send` was the
+    /// count. The connection is in doubt if nothing has come since.
+    pub(crate) fn expired(&self, received_at_send: u64) {
+        if self.signals.doubt.expired(received_at_send) {
+            self.signals.doubted.notify_one();
+        }
+    }
+
+    /// Returns whether new calls may use the connection: it is neither lost nor in doubt.
+    pub(crate) fn is_usable(&self) -> bool {
+        !self.is_lost() && !self.signals.doubt.is_doubted()
+    }
+
+    /// Waits until the connection is in doubt.
+    pub(crate) async fn doubted(&self) {
+        self.signals.doubted.notified().await;
+    }
+
+    /// Returns why the connection was lost, as far as that is known.
+    pub(crate) fn why_lost(&self) -> Option<Cow<'static, str>> {
+        self.signals.why_lost()
+    }
+
+    /// Waits for what the server said last, after the connection is lost.
+    pub(crate) async fn last_words(&self) -> Option<String> {
+        self.signals.last_words().await
+    }
+
+    /// Tells why a connection was lost before this one: why this one may be as well.
+    pub(crate) fn suspect(&self) {
+        self.signals.suspected.store(true, Ordering::Relaxed);
     }
 
     /// Returns the context that ends when the connection is lost.

@@ -1,22 +1,30 @@
 //! What one connection tells by itself: that it is lost, what was denied, what was proved.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_nats::{ClientError, Event, Message, ServerError};
-use rr_spi::{CancelHandle, Cause, Context};
+use rr_spi::{CancelHandle, Cause, Context, Doubt};
 use tokio::sync::Notify;
 
 use super::learned::Learned;
 use super::slots::Slots;
 use super::violation::Violation;
+use crate::error;
+use crate::wait;
 use crate::wire::Token;
 
 /// Denials in a row after which a connection that was settled is given up: permissions were taken
 /// away, and the client library drops news when more than 128 come at once.
 const DENIED_AT_ONCE_MAX: usize = 64;
+
+/// Longest wait for what the server said before it ended the connection: it comes by a channel and
+/// a task of the client library.
+const LAST_WORDS_MAX: Duration = Duration::from_millis(20);
 
 /// What one connection tells by itself; the client library calls it.
 pub(super) struct Signals {
@@ -38,6 +46,11 @@ pub(super) struct Signals {
     pub(super) cancel_denied: AtomicBool,
     pub(super) dropped: AtomicU64,
     pub(super) replies_denied: AtomicU64,
+    /// Whether the peer still answers.
+    pub(super) doubt: Doubt,
+    pub(super) doubted: Notify,
+    /// Whether the connection before this one was lost without a cause that its server had.
+    pub(super) suspected: AtomicBool,
 }
 
 /// What has come back from the server.
@@ -50,6 +63,8 @@ pub(super) struct Proof {
     pub(super) denials: BTreeMap<String, u64>,
     /// The last error that is about nothing we know.
     pub(super) complaint: Option<String>,
+    /// Whether the client library has told all that it has to tell.
+    over: bool,
 }
 
 impl Signals {
@@ -71,6 +86,9 @@ impl Signals {
             cancel_denied: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
             replies_denied: AtomicU64::new(0),
+            doubt: Doubt::default(),
+            doubted: Notify::new(),
+            suspected: AtomicBool::new(false),
         }
     }
 
@@ -99,7 +117,10 @@ impl Signals {
         match event {
             Event::Disconnected
             | Event::Closed
-            | Event::ClientError(ClientError::MaxReconnects) => self.lose(),
+            | Event::ClientError(ClientError::MaxReconnects) => {
+                self.proof().over = true;
+                self.lose();
+            }
             Event::ServerError(ServerError::Other(text)) => match Violation::parse(&text) {
                 Some(violation) => self.on_violation(violation),
                 None => self.proof().complaint = Some(text),
@@ -110,6 +131,25 @@ impl Signals {
             }
             _ => {}
         }
+    }
+
+    /// Returns why the connection was lost: what the server said, or else what is likely.
+    pub(super) fn why_lost(&self) -> Option<Cow<'static, str>> {
+        let said = self.proof().complaint.clone();
+        let said = said.map(|text| format!("the server said \"{text}\"").into());
+        let suspected = self.suspected.load(Ordering::Relaxed);
+        said.or_else(|| suspected.then_some(error::UNREADABLE.into()))
+    }
+
+    /// Waits until the client library has told why the connection was lost, and returns what the
+    /// server said.
+    pub(super) async fn last_words(&self) -> Option<String> {
+        let over = wait::until(&self.proved, || {
+            let proof = self.proof();
+            (proof.over || proof.complaint.is_some()).then_some(())
+        });
+        let _ = Context::background().with_timeout(LAST_WORDS_MAX).race(over).await;
+        self.proof().complaint.clone()
     }
 
     fn on_violation(&self, violation: Violation<'_>) {
@@ -165,6 +205,7 @@ impl Signals {
 
     /// Takes a message that arrived in the inbox.
     pub(super) fn on_message(&self, message: Message) {
+        self.doubt.received();
         if let Some(number) = self.probe_number(&message.subject) {
             return self.prove(number);
         }

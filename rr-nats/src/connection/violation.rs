@@ -29,6 +29,44 @@ impl<'a> Violation<'a> {
     }
 }
 
+/// Reasons of a server for refusing or ending a connection that it gives as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Complaint {
+    /// The credentials are wrong, missing, expired or revoked.
+    Credentials,
+    /// The server has headers switched off.
+    Headers,
+    /// The server requires TLS.
+    Tls,
+    /// A protocol line is longer than the server reads.
+    ControlLine,
+    /// The server has as many connections as it takes.
+    Connections,
+    /// Something else.
+    Other,
+}
+
+impl Complaint {
+    /// Reads the text of an error.
+    pub(crate) fn parse(text: &str) -> Self {
+        let text = text.to_ascii_lowercase();
+        let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+        if has(&["authorization", "authentication"]) {
+            Self::Credentials
+        } else if has(&["headers support"]) {
+            Self::Headers
+        } else if has(&["tls"]) {
+            Self::Tls
+        } else if has(&["control line"]) {
+            Self::ControlLine
+        } else if has(&["connections exceeded"]) {
+            Self::Connections
+        } else {
+            Self::Other
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -51,10 +89,27 @@ mod tests {
         assert_eq!(Violation::parse("Maximum Payload Violation"), None);
     }
 
+    #[test]
+    fn complaints_of_the_server_are_told_apart() {
+        for (text, expected) in [
+            ("Authorization Violation", Complaint::Credentials),
+            ("User Authentication Expired", Complaint::Credentials),
+            ("no responders requires headers support", Complaint::Headers),
+            ("Secure Connection - TLS Required", Complaint::Tls),
+            ("maximum control line exceeded", Complaint::ControlLine),
+            ("maximum connections exceeded", Complaint::Connections),
+            ("maximum account active connections exceeded", Complaint::Connections),
+            ("Stale Connection", Complaint::Other),
+        ] {
+            assert_eq!(Complaint::parse(text), expected, "{text}");
+        }
+    }
+
     proptest! {
         #[test]
         fn nothing_panics(text in "(Permissions Violation for Publish to )?\\PC{0,30}") {
             let _ = Violation::parse(&text);
+            let _ = Complaint::parse(&text);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_nats::Subscriber;
-use rr_spi::{CancelHandle, Cause, Code, Context, Delivery, Error, Intake, Shutdown};
+use rr_spi::{CancelHandle, Cause, Context, Delivery, Error, Intake, Shutdown};
 use tokio::sync::{Notify, Semaphore};
 
 use super::cancels::Cancels;
@@ -14,7 +14,7 @@ use super::endpoints::Endpoints;
 use super::subscribe::Subscriptions;
 use super::tasks::Tasks;
 use crate::config::{NatsServerConfig, QUEUE};
-use crate::connection::{Dialer, Link, NatsState};
+use crate::connection::{Dialer, Link, LostLink, NatsState, compare};
 use crate::error;
 use crate::wait::{First, first, until};
 use crate::wire::Plan;
@@ -138,11 +138,12 @@ impl Site {
             if !link.is_lost() {
                 break;
             }
-            self.lost();
+            let lost = self.lost(&link).await;
             match shutdown.until_draining(self.again(&mut dialer)).await {
                 Some(again) => (link, subscriptions) = again,
                 None => break,
             }
+            compare(Some(&lost), &link);
             self.connected(&link);
         }
         // Nothing comes any more.
@@ -163,8 +164,8 @@ impl Site {
 
     async fn dial(&self, dialer: &mut Dialer) -> Arc<Link> {
         loop {
-            tokio::time::sleep(dialer.pause()).await;
-            match dialer.dial().await {
+            dialer.pause().await;
+            match dialer.dial(None).await {
                 Ok(link) => return Arc::new(link),
                 Err(error) => self.failed(error),
             }
@@ -175,7 +176,7 @@ impl Site {
     /// them, without subscribing to anything.
     async fn last_replies(&self, dialer: &mut Dialer, mut link: Arc<Link>) {
         while link.alive().race(self.tasks.idle()).await.is_err() {
-            self.lost();
+            self.lost(&link).await;
             let First::Other(next) = first(self.tasks.idle(), self.dial(dialer)).await else {
                 return;
             };
@@ -237,8 +238,11 @@ impl Site {
         self.set(|status| status.link = Some(Arc::clone(link)));
     }
 
-    fn lost(&self) {
-        self.failed(error::lost(Delivery::Unknown));
+    async fn lost(&self, link: &Link) -> LostLink {
+        self.failed(LostLink::of(link).error());
+        let lost = LostLink::of(link).with_last_words(link).await;
+        self.failed(lost.error());
+        lost
     }
 
     fn failed(&self, error: Error) {
@@ -263,7 +267,7 @@ impl Site {
 
 impl Status {
     fn state(&self) -> NatsState {
-        let refused = |error: &Error| error.code() == Code::Unauthenticated;
+        let refused = error::is_refusal;
         match &self.link {
             Some(link) if !link.is_lost() => NatsState::Connected,
             _ if self.last_error.as_ref().is_some_and(refused) => NatsState::Refused,

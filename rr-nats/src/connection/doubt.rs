@@ -1,0 +1,86 @@
+//! What becomes of a connection in doubt: pure, over futures.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+/// Longest time for the answer to a probe: a connection on which nothing comes for so long is lost.
+pub(super) const PROBE_MAX: Duration = Duration::from_secs(5);
+
+/// Advance of the probe over dialling: a peer that answers within it, as nearly all do whose handler
+/// was merely slow, costs no second connection.
+pub(super) const DIAL_AFTER: Duration = Duration::from_millis(50);
+
+/// Outcome for a connection in doubt.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict<L> {
+    /// The connection answered first.
+    Proven,
+    /// Another connection was made first.
+    Elsewhere(L),
+    /// The connection was lost, or neither happened in time.
+    Lost,
+}
+
+/// Waits for the answer to a probe (`false` when the connection was lost), and dials beside it; the
+/// first that is proven wins.
+pub(super) async fn verdict<L>(
+    probe: impl Future<Output = bool>,
+    dial: impl Future<Output = L>,
+) -> Verdict<L> {
+    let (mut probe, mut limit) = (pin!(probe), pin!(sleep(PROBE_MAX)));
+    let mut dial = pin!(async {
+        sleep(DIAL_AFTER).await;
+        dial.await
+    });
+    poll_fn(|cx| {
+        if let Poll::Ready(answered) = probe.as_mut().poll(cx) {
+            return Poll::Ready(if answered { Verdict::Proven } else { Verdict::Lost });
+        }
+        if let Poll::Ready(link) = dial.as_mut().poll(cx) {
+            return Poll::Ready(Verdict::Elsewhere(link));
+        }
+        limit.as_mut().poll(cx).map(|()| Verdict::Lost)
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    async fn after<T>(millis: u64, value: T) -> T {
+        sleep(Duration::from_millis(millis)).await;
+        value
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_answers_stays_in_use_and_nothing_is_dialled() {
+        let dial = async { panic!("the probe has an advance") };
+        assert_eq!(verdict::<()>(after(49, true), dial).await, Verdict::Proven);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_connection_is_replaced_by_the_first_that_is_made() {
+        let begin = Instant::now();
+        assert_eq!(verdict(pending(), ready("b")).await, Verdict::Elsewhere("b"));
+        assert_eq!(begin.elapsed(), DIAL_AFTER);
+        assert_eq!(verdict(after(80, true), after(20, "b")).await, Verdict::Elsewhere("b"));
+        assert_eq!(verdict(after(60, true), after(20, "b")).await, Verdict::Proven);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_another_server_a_silent_connection_is_lost_after_a_named_time() {
+        let begin = Instant::now();
+        assert_eq!(verdict(pending(), pending::<()>()).await, Verdict::Lost);
+        assert_eq!(begin.elapsed(), PROBE_MAX);
+        assert_eq!(verdict(ready(false), pending::<()>()).await, Verdict::Lost);
+    }
+}

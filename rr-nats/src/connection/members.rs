@@ -1,0 +1,231 @@
+//! The servers that can be connected to: those of the URL, and those that servers announce.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rr_spi::dial::Lookup;
+use rr_spi::{Context, Entropy};
+use serde::Deserialize;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::net::TcpStream;
+
+use super::backoff;
+use crate::endpoint;
+
+/// Most addresses that are kept of those that servers announce.
+const ANNOUNCED_MAX: usize = 64;
+
+/// Longest `INFO` line that is read: nats-server's has about 1 KiB and 64 bytes for each member.
+const INFO_BYTES_MAX: u64 = 64 * 1024;
+
+/// Time for a server to send its `INFO` line on a new connection. A server that expects TLS first
+/// sends none.
+const INFO_MAX: Duration = Duration::from_secs(2);
+
+/// Shortest interval between two questions, whatever is configured.
+const INTERVAL_MIN: Duration = Duration::from_millis(100);
+
+/// The first question is asked after this part of the interval, the next after twice as long: a
+/// server that has just started knows its neighbours a moment later.
+const FIRST_PART: u32 = 12;
+
+/// One server: `host:port`, with the look-up of its name.
+#[derive(Clone, Debug)]
+pub(super) struct Host {
+    pub(super) address: String,
+    lookup: Lookup,
+}
+
+/// The servers that a requester or a server knows; shared by its connections.
+#[derive(Debug)]
+pub(crate) struct Members {
+    known: Mutex<Known>,
+    ignore_announced: bool,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    of_url: Vec<Host>,
+    /// The ones announced last come first.
+    announced: Vec<Host>,
+    /// The address that was connected to last.
+    worked: Option<String>,
+}
+
+impl Host {
+    /// Takes `host:port`, as [`endpoint::address`] completes it.
+    fn new(address: String) -> Self {
+        let (host, port) = address.rsplit_once(':').unwrap_or((&address, ""));
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let lookup = Lookup::new(host, port.parse().unwrap_or_default());
+        Self { address, lookup }
+    }
+
+    pub(super) async fn socket_addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        self.lookup.addresses().await
+    }
+}
+
+impl Members {
+    /// Makes it of the addresses of a URL.
+    pub(crate) fn new(of_url: Vec<String>, ignore_announced: bool) -> Self {
+        let of_url = of_url.into_iter().map(Host::new).collect();
+        let known = Known { of_url, ..Known::default() };
+        Self { known: Mutex::new(known), ignore_announced }
+    }
+
+    /// Returns all in the order in which they are tried: the one that worked last, those of the URL,
+    /// those announced. The one to `avoid` comes last.
+    pub(super) fn in_order(&self, avoid: Option<&str>) -> Vec<Host> {
+        let known = self.lock();
+        let mut hosts: Vec<Host> = known.of_url.iter().chain(&known.announced).cloned().collect();
+        let rank = |host: &Host| match () {
+            () if avoid == Some(host.address.as_str()) => 2,
+            () if known.worked.as_ref() == Some(&host.address) => 0,
+            () => 1,
+        };
+        hosts.sort_by_key(rank);
+        hosts
+    }
+
+    /// Notes the address that was connected to.
+    pub(super) fn worked(&self, address: &str) {
+        self.lock().worked = Some(address.to_owned());
+    }
+
+    /// Adds the members that a server announced. The others stay: a server that has just started
+    /// announces itself alone. Above the limit, those that were announced longest ago go.
+    pub(super) fn learn(&self, announced: &[String]) {
+        if self.ignore_announced {
+            return;
+        }
+        let mut known = self.lock();
+        let addresses = announced.iter().filter_map(|text| endpoint::address(text).ok());
+        // In front, so in reverse.
+        let addresses: Vec<String> = addresses.take(ANNOUNCED_MAX).collect();
+        for address in addresses.into_iter().rev() {
+            if known.of_url.iter().any(|host| host.address == address) {
+                continue;
+            }
+            let at = known.announced.iter().position(|host| host.address == address);
+            let host = at.map(|at| known.announced.remove(at));
+            known.announced.insert(0, host.unwrap_or_else(|| Host::new(address)));
+        }
+        known.announced.truncate(ANNOUNCED_MAX);
+    }
+
+    /// Asks the server of a connection for its neighbours, for as long as the connection lives.
+    pub(super) async fn watch(
+        self: Arc<Self>,
+        server: SocketAddr,
+        alive: Context,
+        interval: Duration,
+        entropy: Arc<dyn Entropy>,
+    ) {
+        if self.ignore_announced || interval.is_zero() {
+            return;
+        }
+        let interval = interval.max(INTERVAL_MIN);
+        let ask = async {
+            let mut pause = interval / FIRST_PART;
+            loop {
+                // A half of it is chance, so that not all clients ask at the same time.
+                tokio::time::sleep(pause / 2 + backoff::spread(pause / 2, &*entropy)).await;
+                pause = pause.saturating_mul(2).min(interval);
+                if let Some(announced) = announced_by(server).await {
+                    self.learn(&announced);
+                }
+            }
+        };
+        let _ = alive.race(ask).await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        // A panic cannot leave the lists half-changed in a way that matters: a host may be missing.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads what a server announces: the client library reads that only when it connects.
+async fn announced_by(server: SocketAddr) -> Option<Vec<String>> {
+    let asked = async {
+        let stream = TcpStream::connect(server).await.ok()?;
+        let mut line = Vec::new();
+        let mut reader = BufReader::new(stream.take(INFO_BYTES_MAX));
+        reader.read_until(b'\n', &mut line).await.ok()?;
+        parse_info(&line)
+    };
+    Context::background().with_timeout(INFO_MAX).race(asked).await.ok().flatten()
+}
+
+/// Reads the members in an `INFO` line.
+fn parse_info(line: &[u8]) -> Option<Vec<String>> {
+    #[derive(Deserialize)]
+    struct Info {
+        #[serde(default)]
+        connect_urls: Vec<String>,
+    }
+    let json = line.strip_prefix(b"INFO ")?;
+    serde_json::from_slice::<Info>(json).ok().map(|info| info.connect_urls)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn members() -> Members {
+        Members::new(vec!["a:1".to_owned(), "[::1]:2".to_owned()], false)
+    }
+
+    fn order(members: &Members, avoid: Option<&str>) -> Vec<String> {
+        members.in_order(avoid).into_iter().map(|host| host.address).collect()
+    }
+
+    #[test]
+    fn the_address_that_worked_last_comes_first_and_the_one_to_avoid_last() {
+        let members = members();
+        members.learn(&["c:3".to_owned(), "a:1".to_owned(), "d:4".to_owned(), "no port".to_owned()]);
+        assert_eq!(order(&members, None), ["a:1", "[::1]:2", "c:3", "d:4"]);
+        members.worked("d:4");
+        assert_eq!(order(&members, None), ["d:4", "a:1", "[::1]:2", "c:3"]);
+        assert_eq!(order(&members, Some("d:4")), ["a:1", "[::1]:2", "c:3", "d:4"]);
+    }
+
+    #[test]
+    fn a_server_that_announces_itself_alone_makes_no_other_member_forgotten() {
+        let members = members();
+        members.learn(&["c:3".to_owned(), "d:4".to_owned()]);
+        members.learn(&["d:4".to_owned()]);
+        assert_eq!(order(&members, None), ["a:1", "[::1]:2", "d:4", "c:3"]);
+        for at in 0..200 {
+            members.learn(&[format!("h{at}:1")]);
+        }
+        let order = order(&members, None);
+        assert_eq!((order.len(), order[2].as_str()), (2 + ANNOUNCED_MAX, "h199:1"));
+    }
+
+    #[test]
+    fn announced_members_can_be_ignored() {
+        let members = Members::new(vec!["a:1".to_owned()], true);
+        members.learn(&["c:3".to_owned()]);
+        assert_eq!(order(&members, None), ["a:1"]);
+    }
+
+    #[tokio::test]
+    async fn a_host_in_brackets_is_an_ip_address() {
+        let host = Host::new("[::1]:2".to_owned());
+        assert_eq!(host.socket_addresses().await.unwrap(), ["[::1]:2".parse().unwrap()]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_info_line_panics(line in prop::collection::vec(any::<u8>(), 0..60), json in "\\PC{0,40}") {
+            let _ = parse_info(&line);
+            let _ = parse_info(format!("INFO {json}").as_bytes());
+        }
+    }
+}
