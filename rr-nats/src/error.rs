@@ -33,7 +33,11 @@ pub(crate) fn connect(address: &str, source: ConnectError) -> Error {
     error.with_source(source)
 }
 
-fn unreachable(address: &str, what: &dyn Display, cause: Option<&(dyn StdError + 'static)>) -> Error {
+fn unreachable(
+    address: &str,
+    what: &dyn Display,
+    cause: Option<&(dyn StdError + 'static)>,
+) -> Error {
     let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
     let message = format!("no connection to {address}: {what}{cause}");
     Error::failure(Code::Unavailable, Delivery::NotSent, Reason::CONNECT_FAILED, message)

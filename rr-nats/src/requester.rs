@@ -360,9 +360,7 @@ impl Pending<'_> {
         self.waits = false;
         match outcome {
             Outcome::Reply(message) => Ok(message),
-            Outcome::Lost => {
-                Err(error::lost(attempt.delivery(), self.link.why_lost().as_deref()))
-            }
+            Outcome::Lost => Err(error::lost(attempt.delivery(), self.link.why_lost().as_deref())),
             Outcome::Denied(delivery) => Err(self.denied(delivery)),
         }
     }

@@ -4,10 +4,15 @@
 
 mod support;
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use rr_nats::{NatsRequester, NatsState};
 use rr_spi::{Code, Delivery, Requester as _};
 use rr_testkit::{NatsServer, NatsServerSetup};
 use support::*;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 /// Calls until it is answered; every failure on the way must say that nothing was sent, or that
 /// the connection was lost.
@@ -141,4 +146,63 @@ async fn without_the_permission_to_cancel_calls_work_and_handlers_end_by_themsel
     }
     dropped.reaches(2).await;
     assert_eq!(client.stats().connects, 1);
+}
+
+/// Counts connections and passes them on.
+async fn counting_proxy(upstream: SocketAddr, accepted: Arc<Count>) -> (SocketAddr, JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, mut tasks) = (listener.local_addr().unwrap(), JoinSet::new());
+    tasks.spawn(async move {
+        let mut pipes = JoinSet::new();
+        while let Ok((mut client, _)) = listener.accept().await {
+            accepted.up();
+            pipes.spawn(async move {
+                let mut server = TcpStream::connect(upstream).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    (address, tasks)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_joins_after_the_connect_is_learned_and_takes_over() {
+    let routes = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let cluster = |listen: &str, known: &str| {
+        let lines = format!("cluster {{ name: rr, listen: \"{listen}\", routes: [{known}] }}");
+        NatsServerSetup::default().with_lines(&lines)
+    };
+    let mut first = nats_with(&cluster(&routes.to_string(), "")).await;
+    let accepted = Count::new();
+    let (address, _proxy) = counting_proxy(first.address(), accepted.clone()).await;
+    let client = client(&format!("nats://{address}?members_interval=100ms")).await;
+
+    let second = nats_with(&cluster("127.0.0.1:-1", &format!("\"nats://{routes}\""))).await;
+    let _server = rr_nats::serve(&second.url(), route("svc.echo", echo)).await.unwrap();
+    let announced = async {
+        while async_nats::connect(first.url()).await.unwrap().server_info().connect_urls.len() < 2 {
+        }
+    };
+    within(10_000).race(announced).await.unwrap();
+    // The question after the next begins after the next was answered.
+    accepted.reaches(accepted.now() + 2).await;
+    first.kill().unwrap();
+    answered(&client).await;
+    assert_eq!((client.state(), client.stats().connects), (NatsState::Connected, 2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_expired_call_on_a_silent_connection_moves_all_later_ones_to_another_server() {
+    let cluster = NatsServer::start_cluster(2).await.unwrap();
+    let _server = rr_nats::serve(&cluster[1].url(), route("svc.echo", echo)).await.unwrap();
+    let url = format!("nats://{},{}", cluster[0].address(), cluster[1].address());
+    let client = client(&url).await;
+    answered(&client).await;
+    cluster[0].pause().unwrap();
+    let expired = call(&client, &within(300), "svc.echo").await;
+    assert_eq!(told(expired), (Code::DeadlineExceeded, Delivery::Unknown, None));
+    // Three tests of an idle connection without an answer would take a minute.
+    let later = async { while call(&client, &within(2_000), "svc.echo").await.is_err() {} };
+    within(10_000).race(later).await.unwrap();
+    assert_eq!(client.stats().connects, 2);
 }

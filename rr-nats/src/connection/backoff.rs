@@ -12,9 +12,7 @@ const BASE: Duration = Duration::from_millis(50);
 /// Full jitter, so that a thousand clients of one server do not come back at the same time.
 pub(super) fn pause(failures: u32, max: Duration, entropy: &dyn Entropy) -> Duration {
     match failures.checked_sub(1) {
-        Some(doublings) => {
-            spread(BASE.saturating_mul(1 << doublings.min(10)).min(max), entropy)
-        }
+        Some(doublings) => spread(BASE.saturating_mul(1 << doublings.min(10)).min(max), entropy),
         None => Duration::ZERO,
     }
 }

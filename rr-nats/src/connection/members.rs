@@ -188,7 +188,12 @@ mod tests {
     #[test]
     fn the_address_that_worked_last_comes_first_and_the_one_to_avoid_last() {
         let members = members();
-        members.learn(&["c:3".to_owned(), "a:1".to_owned(), "d:4".to_owned(), "no port".to_owned()]);
+        members.learn(&[
+            "c:3".to_owned(),
+            "a:1".to_owned(),
+            "d:4".to_owned(),
+            "no port".to_owned(),
+        ]);
         assert_eq!(order(&members, None), ["a:1", "[::1]:2", "c:3", "d:4"]);
         members.worked("d:4");
         assert_eq!(order(&members, None), ["d:4", "a:1", "[::1]:2", "c:3"]);
