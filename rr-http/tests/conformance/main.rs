@@ -64,7 +64,7 @@ impl Http {
     fn pipe(version: HttpVersion) -> Self {
         let (name, parallel_max) = match version {
             HttpVersion::H2c => ("http (h2c, pipe)", STREAMS_MAX),
-            _ => ("http (h1, pipe)", 1000),
+            _ => ("http (h1, pipe)", 1500),
         };
         let line = || Arc::new(Pipe::default()) as _;
         Self { name, version, line, timing: Timing::Virtual, has_link: true, parallel_max }

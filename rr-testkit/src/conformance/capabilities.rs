@@ -91,7 +91,7 @@ pub struct Capabilities {
     pub restart: bool,
     /// Whether [`Harness::typed`](super::Harness::typed) is there. Default false.
     pub typed: bool,
-    /// Most calls in flight at once, such as the number of sockets allows. Default 1000; at
+    /// Most calls in flight at once, such as the number of sockets allows. Default 1500; at
     /// least 64.
     pub parallel_max: usize,
 }
@@ -108,7 +108,7 @@ impl Default for Capabilities {
             raw: true,
             restart: true,
             typed: false,
-            parallel_max: 1000,
+            parallel_max: 1500,
         }
     }
 }

@@ -101,6 +101,7 @@ macro_rules! __conformance_list {
                 Must sequential_1000;
                 Must two_clients_isolated;
                 Must as_dyn_object;
+                Must targets_of_256_bytes;
             }
             headers {
                 Must request_reaches_responder;
@@ -118,12 +119,15 @@ macro_rules! __conformance_list {
                 Must too_many_refused;
                 Must too_many_of_a_foreign_peer_refused: Raw;
                 Must trace_context_passes;
+                Must trace_context_of_full_length;
             }
             size {
                 Must empty_request;
                 Must empty_response;
                 Must one_byte;
                 Must _65535_65536_65537;
+                Must every_power_of_two;
+                Must large_bodies_in_parallel;
                 Must exactly_max_request;
                 Must max_request_plus_one_not_sent;
                 Must over_the_servers_limit_is_rejected: ClientConfig;
@@ -138,12 +142,15 @@ macro_rules! __conformance_list {
                 Must _1000_parallel_no_crosstalk;
                 Must slow_does_not_block_fast;
                 Must replies_out_of_order;
+                Must more_than_1024_replies_at_once;
                 Must limit_rejects_not_hangs;
                 Must responder_calls_back_no_deadlock;
                 Must late_reply_poisons_nothing;
             }
             deadline {
                 Must expires_when_handler_hangs;
+                Must errors_come_on_time;
+                Must long_calls_are_answered;
                 Must already_expired_never_sent;
                 Must visible_to_handler;
                 Must shrinks_over_three_hops;
@@ -172,6 +179,9 @@ macro_rules! __conformance_list {
             errors {
                 Must every_code_round_trips;
                 Must retry_hints_are_whole_milliseconds_up_to_300_s;
+                Must messages_pass_as_they_are;
+                Must reasons_of_64_bytes;
+                Must details_of_8_kib;
                 Must unicode_4k_message_is_cut;
                 Must unknown_code_tolerated: Raw;
                 Must app_error_round_trips;
@@ -201,6 +211,9 @@ macro_rules! __conformance_list {
                 Must in_flight_finish: Drain;
                 Must newcomers_rejected_retryable: Drain;
                 Must grace_exceeded_cancels: Drain;
+                Must the_whole_grace_is_granted: Drain;
+                Must shorter_grace_holds: Drain;
+                Must idle_clients_do_not_hold_it: Drain;
                 Must stop_twice: Drain;
                 Must under_load_loses_nothing: Drain;
                 Must client_first: Drain;
@@ -208,6 +221,7 @@ macro_rules! __conformance_list {
             reconnect {
                 Must outage_fails_within_deadline: Link;
                 Must recovers_without_new_client: Link;
+                Must idle_for_a_minute;
                 Must pending_all_resolve: Link;
                 Must server_restart_same_address: Restart;
                 Must no_stale_send_after_reconnect: Link;
@@ -224,6 +238,8 @@ macro_rules! __conformance_list {
                 Must _10k_mixed_calls_flat;
                 Must dropped_client_closes;
                 Must dropped_server_unsubscribes: Drain;
+                Must panics_leave_no_task;
+                Must large_replies_leave_no_task;
                 Should no_task_outlives;
             }
         }

@@ -13,9 +13,20 @@ use super::ledger::Ledger;
 pub(super) use super::stopwatch::Stopwatch;
 use super::{Capabilities, Harness, Live, Raw, Rig, StartOptions, Timing, Typed};
 
-/// Upper bounds in units: ten in virtual time, where work takes none; more on a loaded machine.
-const MARGIN_UNITS_VIRTUAL: u32 = 10;
+/// How much later than its deadline a call may end, and what is cancelled may go on. In virtual time,
+/// where work takes none, it bounds everything; in real time it is judged over many calls.
+pub(super) const PROMPT: Duration = Duration::from_millis(50);
+
+/// Upper bound in units for a single event in real time, on a loaded machine.
 const MARGIN_UNITS_REAL: u32 = 40;
+
+/// How long a case waits in virtual time for what has no bound of its own.
+const PATIENCE_UNITS_VIRTUAL: u32 = 10;
+
+/// How long the books wait for late second runs: in virtual time, where waiting costs nothing, longer
+/// than any peer repeats what it holds to be lost.
+const LATE_VIRTUAL: Duration = Duration::from_secs(60);
+const LATE_UNITS_REAL: u32 = 3;
 
 /// How long the first call of a rig may take, whatever the case sets as a default.
 const WARM_UP: Duration = Duration::from_secs(10);
@@ -54,9 +65,34 @@ impl Stage {
         self.timing().unit() * units
     }
 
+    /// Returns how long the books wait for late second runs.
+    pub(super) fn late(&self) -> Duration {
+        match self.timing() {
+            Timing::Virtual => LATE_VIRTUAL,
+            Timing::Real { .. } => self.units(LATE_UNITS_REAL),
+        }
+    }
+
+    /// Asserts that events came as soon as they must. In virtual time all of them did; in real time a
+    /// loaded machine may hold up most of them, but not a transport the best quarter.
+    pub(super) fn assert_prompt(&self, mut lateness: Vec<Duration>, what: &str) {
+        lateness.sort_unstable();
+        let judged = match self.timing() {
+            Timing::Virtual => lateness.last(),
+            Timing::Real { .. } => lateness.get(lateness.len() / 4),
+        };
+        let judged = *judged.expect("there were some");
+        assert!(judged <= PROMPT, "{what} {judged:?} late, which is more than {PROMPT:?}");
+    }
+
     /// Returns how much later than asked for something may happen.
     pub(super) fn margin(&self) -> Duration {
         margin(self.timing())
+    }
+
+    /// Returns how long a case waits for what has no bound of its own.
+    pub(super) fn patience(&self) -> Duration {
+        patience(self.timing())
     }
 
     /// Opens a rig with the lab behind it, with the defaults of every transport.
@@ -127,8 +163,9 @@ impl Stage {
     }
 
     async fn settle_one(&self, scene: &Scene) {
-        if scene.ledger.has_unexecuted() {
-            sleep(self.units(2)).await;
+        let is_virtual = self.timing() == Timing::Virtual;
+        if is_virtual || scene.ledger.has_unexecuted() {
+            sleep(self.late()).await;
         }
         scene.ledger.check(&scene.lab);
     }
@@ -261,7 +298,7 @@ impl Scene {
     pub(super) async fn entered(&self, ask: &Ask) {
         let runs = ask.runs();
         let entered = self.lab.until(|lab| lab.count(ask.key()) >= runs);
-        let entered = timeout(margin(self.timing), entered).await;
+        let entered = timeout(patience(self.timing), entered).await;
         assert!(entered.is_ok(), "{} did not reach the handler", ask.key());
     }
 
@@ -281,7 +318,7 @@ impl Scene {
             let runs = lab.runs(ask.key());
             runs.len() >= ask.runs() && runs.iter().all(&holds)
         });
-        let reached = timeout(margin(self.timing), reached).await;
+        let reached = timeout(patience(self.timing), reached).await;
         assert!(reached.is_ok(), "{} did not {what}", ask.key());
         self.lab.runs(ask.key())
     }
@@ -290,13 +327,13 @@ impl Scene {
     pub(super) async fn idle(&self) {
         self.alive(|live| live.is_idle()).await;
         let running = |lab: &Lab| lab.timeline().iter().any(|(_, run)| run.ended.is_none());
-        let rest = timeout(margin(self.timing), self.lab.until(|lab| !running(lab))).await;
+        let rest = timeout(patience(self.timing), self.lab.until(|lab| !running(lab))).await;
         assert!(rest.is_ok(), "handlers still run");
     }
 
     /// Waits until something holds of what is alive.
     pub(super) async fn alive(&self, holds: impl Fn(Live) -> bool) {
-        let end = Instant::now() + margin(self.timing);
+        let end = Instant::now() + patience(self.timing);
         while !holds(self.rig.live()) {
             assert!(Instant::now() < end, "still alive: {:?}", self.rig.live());
             sleep(self.timing.unit() / 10).await;
@@ -324,11 +361,17 @@ impl Scene {
 }
 
 fn margin(timing: Timing) -> Duration {
-    let units = match timing {
-        Timing::Virtual => MARGIN_UNITS_VIRTUAL,
-        Timing::Real { .. } => MARGIN_UNITS_REAL,
-    };
-    timing.unit() * units
+    match timing {
+        Timing::Virtual => PROMPT,
+        Timing::Real { unit } => unit * MARGIN_UNITS_REAL,
+    }
+}
+
+fn patience(timing: Timing) -> Duration {
+    match timing {
+        Timing::Virtual => timing.unit() * PATIENCE_UNITS_VIRTUAL,
+        Timing::Real { .. } => margin(timing),
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

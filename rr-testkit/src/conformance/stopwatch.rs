@@ -23,14 +23,14 @@ impl Stopwatch {
         let elapsed = self.start.elapsed();
         assert!(elapsed >= expected, "took {elapsed:?}, less than {expected:?}");
         let limit = expected + self.margin;
-        assert!(elapsed < limit, "took {elapsed:?}, not about {expected:?}");
+        assert!(elapsed <= limit, "took {elapsed:?}, not about {expected:?}");
     }
 
     /// Asserts that no more than this has passed, give or take the margin.
     #[track_caller]
     pub(super) fn assert_by(self, latest: Duration) {
         let elapsed = self.start.elapsed();
-        assert!(elapsed < latest + self.margin, "took {elapsed:?}, longer than {latest:?}");
+        assert!(elapsed <= latest + self.margin, "took {elapsed:?}, longer than {latest:?}");
     }
 
     /// Asserts that hardly any time has passed.

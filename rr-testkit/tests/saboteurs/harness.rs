@@ -2,12 +2,13 @@
 
 use std::future::pending;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use rr_spi::{DrainReport, Error, Middleware, Requester, Routes, async_trait};
 use rr_testkit::Direction;
 use rr_testkit::conformance::{Capabilities, Harness, Live, Raw, Rig, StartOptions, Timing, Typed};
+use tokio::time::{Instant, sleep_until};
 
 use crate::cut::Cut;
 use crate::dedup::Duplicates;
@@ -82,7 +83,14 @@ pub(crate) struct Shared {
     /// Peers that have sent garbage and are still there.
     pub(crate) garbling: AtomicUsize,
     pub(crate) garbled: AtomicBool,
+    /// The grace of the first drain.
+    grace: OnceLock<Duration>,
+    /// Further clients that have come.
+    clients: AtomicUsize,
 }
+
+/// The longest grace that some saboteurs grant.
+const GRACE_MAX: Duration = Duration::from_secs(20);
 
 struct BrokenRig {
     inner: Box<dyn Rig>,
@@ -106,6 +114,7 @@ impl Rig for BrokenRig {
         if self.sabotage == LeavesATaskPerClient {
             tokio::spawn(pending::<()>());
         }
+        self.shared.clients.fetch_add(1, Ordering::SeqCst);
         Ok(self.broken(self.inner.connect_again().await?))
     }
 
@@ -113,6 +122,16 @@ impl Rig for BrokenRig {
         match self.sabotage {
             DropsTheGrace => self.inner.stop(Duration::ZERO).await,
             NeverStops => DrainReport::default(),
+            IgnoresAShorterGrace => self.inner.stop(*self.shared.grace.get_or_init(|| grace)).await,
+            CapsTheGrace => self.inner.stop(grace.min(GRACE_MAX)).await,
+            WaitsForIdleClients => {
+                let end = Instant::now() + grace;
+                let report = self.inner.stop(grace).await;
+                if self.shared.clients.load(Ordering::SeqCst) > 0 {
+                    sleep_until(end).await;
+                }
+                report
+            }
             _ => self.inner.stop(grace).await,
         }
     }

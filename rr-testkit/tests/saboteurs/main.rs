@@ -6,6 +6,7 @@
 mod cut;
 mod dedup;
 mod harness;
+mod limits;
 mod raw;
 mod requester;
 #[path = "../support/mod.rs"]
@@ -42,7 +43,7 @@ fn each_saboteur_is_caught_by_the_case_named_for_it() {
 #[test]
 fn there_are_many_of_them() {
     let saboteurs: BTreeSet<Sabotage> = CAUGHT_BY.iter().map(|(sabotage, _)| *sabotage).collect();
-    assert!(saboteurs.len() >= 50, "{}", saboteurs.len());
+    assert!(saboteurs.len() >= 100, "{}", saboteurs.len());
 }
 
 #[test]

@@ -7,10 +7,11 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use rr_spi::{
-    Bytes, Code, Context, Delivery, Error, Reason, Request, Requester, Response, async_trait,
+    Bytes, Code, Context, Delivery, Error, Idempotency, Reason, Request, Requester, Response,
+    async_trait,
 };
 use tokio::sync::{Semaphore, oneshot};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::harness::Shared;
 use crate::table::Sabotage::{self, *};
@@ -19,6 +20,9 @@ use crate::values::{incoming, outgoing};
 /// From how many calls in flight some saboteurs do their work.
 const MANY: usize = 64;
 const SOME: usize = 8;
+
+/// By how much some are late: a little more than what DESIGN allows.
+pub(crate) const LATE: Duration = Duration::from_millis(60);
 
 pub(crate) struct BrokenRequester {
     pub(crate) inner: Arc<dyn Requester>,
@@ -32,6 +36,8 @@ pub(crate) struct BrokenRequester {
     permits: Semaphore,
     disconnected: AtomicBool,
     pub(crate) failures: AtomicUsize,
+    /// When the last call ended.
+    pub(crate) last_end: Mutex<Option<Instant>>,
 }
 
 impl BrokenRequester {
@@ -47,6 +53,7 @@ impl BrokenRequester {
             permits: Semaphore::new(SOME * 4),
             disconnected: AtomicBool::new(false),
             failures: AtomicUsize::new(0),
+            last_end: Mutex::default(),
         }
     }
 }
@@ -79,7 +86,7 @@ impl Requester for BrokenRequester {
         let mut slot = Slot::take(self);
         let ctx = &self.context(ctx);
         let request = outgoing(self.sabotage, request);
-        let outcome = self.send(ctx, request.clone()).await;
+        let outcome = self.strained(ctx, request.clone()).await;
         let outcome = self.after_an_outage(ctx, request.clone(), outcome).await;
         let outcome = match outcome {
             Ok(response) => Ok(self.replaced(incoming(self.sabotage, response))),
@@ -94,7 +101,7 @@ impl Requester for BrokenRequester {
 }
 
 impl BrokenRequester {
-    async fn send(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
+    pub(crate) async fn send(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
         let cut = lock(&self.shared.cut).take();
         if let Some(cut) = cut {
             return self.cut(cut, ctx, request).await;
@@ -158,13 +165,18 @@ impl BrokenRequester {
     ) -> Result<Response, Error> {
         let lost = has_reason(&outcome, &Reason::CONNECTION_LOST);
         let unreached = has_reason(&outcome, &Reason::NOT_CONNECTED);
+        let is_keyed = matches!(request.idempotency, Idempotency::Keyed(_));
         match self.sabotage {
+            HearsOfOutagesLate if lost => sleep(LATE).await,
             StaysDisconnected if lost || unreached => {
                 self.disconnected.store(true, Ordering::SeqCst);
             }
             ForgetsPendingCalls if lost => pending().await,
             WaitsOutOutages if unreached => sleep(Duration::from_secs(10)).await,
-            RetriesLostConnections if lost => {
+            RetriesLostIdempotentCalls
+                if lost && request.idempotency != Idempotency::Idempotent => {}
+            RetriesLostKeyedCalls if lost && !is_keyed => {}
+            RetriesLostConnections | RetriesLostIdempotentCalls | RetriesLostKeyedCalls if lost => {
                 sleep(Duration::from_millis(20)).await;
                 return self.inner.request(ctx, request).await;
             }
@@ -203,7 +215,7 @@ impl BrokenRequester {
         }
     }
 
-    fn many(&self, many: usize) -> bool {
+    pub(crate) fn many(&self, many: usize) -> bool {
         self.in_flight.load(Ordering::SeqCst) >= many
     }
 
@@ -222,6 +234,9 @@ impl BrokenRequester {
             (OverflowsFarDeadlines, Some(left)) => {
                 ctx.with_timeout(Duration::from_millis(left.as_millis() as u64 % (1 << 18)))
             }
+            (LosesLongTraces, _) if ctx.baggage().is_some_and(|text| text.len() > 1024) => {
+                ctx.clone().with_baggage("").expect("it fits")
+            }
             (LosesTheTrace, Some(left)) => Context::background().with_timeout(left),
             (LosesTheTrace, None) => Context::background(),
             _ => ctx.clone(),
@@ -229,15 +244,15 @@ impl BrokenRequester {
     }
 }
 
-fn has_reason(outcome: &Result<Response, Error>, reason: &Reason) -> bool {
+pub(crate) fn has_reason(outcome: &Result<Response, Error>, reason: &Reason) -> bool {
     outcome.as_ref().is_err_and(|error| error.reason() == Some(reason))
 }
 
-fn absent() -> Error {
+pub(crate) fn absent() -> Error {
     let reason = Reason::NO_RESPONDER;
     Error::failure(Code::Unavailable, Delivery::NotSent, reason, "nobody is there")
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("nothing panics under it")
 }

@@ -1,8 +1,11 @@
 //! Requests, responses and errors, changed on their way.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use rr_spi::{Bytes, Code, Delivery, Error, Headers, Idempotency, Reason, Request, Response};
+use rr_spi::{
+    Bytes, Code, Delivery, Error, Headers, Idempotency, Reason, Request, Response, RetryHint,
+};
 
 use crate::requester::BrokenRequester;
 use crate::table::Sabotage::{self, *};
@@ -28,6 +31,24 @@ pub(crate) fn outgoing(sabotage: Sabotage, mut request: Request) -> Request {
                 }
             }
             request.headers = headers(merged);
+        }
+        LosesLongKeys if matches!(&request.idempotency, Idempotency::Keyed(key) if key.as_str().len() > 64) =>
+        {
+            request.idempotency = Idempotency::Unspecified;
+        }
+        LosesHeadersAfter32 => request.headers = headers(entries.into_iter().take(32)),
+        CutsLongBinaryHeaders => {
+            let cut = |(name, value): (String, Bytes)| {
+                let length = value.len().min(1024);
+                let is_binary = Headers::is_binary_name(&name);
+                (name, if is_binary { value.slice(..length) } else { value })
+            };
+            request.headers = headers(entries.into_iter().map(cut));
+        }
+        FlipsAByteOfLargeBodies if (200_000..900_000).contains(&request.body.len()) => {
+            let mut body = request.body.to_vec();
+            body[150_000] ^= 1;
+            request.body = body.into();
         }
         LosesTheKey => request.idempotency = Idempotency::Unspecified,
         CutsAt64Kib => request.body.truncate(64 * 1024),
@@ -58,7 +79,35 @@ impl BrokenRequester {
         };
         let (code, delivery) = (error.code(), error.delivery());
         let (reason, message) = (error.reason().cloned(), error.message().to_owned());
+        let header_bytes: usize =
+            error.headers().iter().map(|(name, value)| name.len() + value.len()).sum();
         match self.sabotage {
+            KeepsTheFirstLineOfMessages => {
+                let line = message.lines().next().unwrap_or_default().to_owned();
+                copy(code, delivery, reason, line)
+            }
+            FillsEmptyMessages if message.is_empty() => {
+                copy(code, delivery, reason, "no message".to_owned())
+            }
+            LosesLongReasons if reason.as_ref().is_some_and(|token| token.as_str().len() > 24) => {
+                copy(code, delivery, None, message)
+            }
+            LosesLargeErrorHeaders if header_bytes > 2048 => {
+                copy(code, delivery, reason, message).with_headers(Headers::new())
+            }
+            HoldsHintsIn16Bits => match error.retry() {
+                RetryHint::After(after) => {
+                    let millis = after.as_millis() as u64 & 0xffff;
+                    error.with_retry(RetryHint::After(Duration::from_millis(millis)))
+                }
+                _ => error,
+            },
+            LosesLongDetails if error.details().iter().any(|detail| detail.value.len() > 1024) => {
+                Error::failure(code, delivery, reason, message)
+            }
+            LosesManyDetails if error.details().len() > 8 => {
+                Error::failure(code, delivery, reason, message)
+            }
             ClaimsNotSent => copy(code, Delivery::NotSent, reason, message),
             CallsItCanceled if code == Code::DeadlineExceeded => {
                 copy(Code::Canceled, delivery, reason, message)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rr_spi::{Cause, Code, Context, Delivery, IntakeConfig};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{MAY_HAVE_RUN, assert_error, error_of};
 use crate::conformance::StartOptions;
@@ -12,6 +12,9 @@ use crate::conformance::stage::{Scene, Stage};
 
 /// What the peer may learn of why the caller went away.
 const GONE: [Cause; 3] = [Cause::CallerDropped, Cause::Cancelled, Cause::PeerGone];
+
+/// Calls by which the way of a cancel is judged.
+const TIMED_CALLS: usize = 8;
 
 /// Calls, waits until the handler runs, and drops the call.
 async fn call_and_drop(scene: &Scene, ask: &Ask) {
@@ -64,11 +67,22 @@ pub(crate) async fn reaches_responder(stage: &Stage) {
     watch.assert_at_once();
     error_of(call.await.expect("the task ends"));
 
-    let ask = scene.ask().hang();
-    call_and_drop(&scene, &ask).await;
-    let watch = scene.watch();
-    assert!(scene.ended(&ask).await[0].was_dropped());
-    watch.assert_at_once();
+    let mut lateness = Vec::new();
+    for _ in 0..TIMED_CALLS {
+        // A message there takes no longer than one there and back.
+        let start = Instant::now();
+        scene.ok(&scene.ask()).await;
+        let round_trip = start.elapsed();
+        let ask = scene.ask().hang();
+        call_and_drop(&scene, &ask).await;
+        let dropped_at = Instant::now();
+        let run = scene.ended(&ask).await.remove(0);
+        assert!(run.was_dropped());
+        let (ended_at, _) = run.ended.expect("it was waited for");
+        let late = ended_at.saturating_duration_since(dropped_at);
+        lateness.push(late.saturating_sub(round_trip));
+    }
+    stage.assert_prompt(lateness, "cancels arrive");
     scene.idle().await;
 }
 

@@ -44,6 +44,28 @@ pub(crate) async fn _1000_parallel_no_crosstalk(stage: &Stage) {
     scene.idle().await;
 }
 
+/// More than a table or a queue of 1024 places holds.
+const BEYOND_1024: usize = 1500;
+
+pub(crate) async fn more_than_1024_replies_at_once(stage: &Stage) {
+    let scene = open_limited(stage, BEYOND_1024).await;
+    let before = scene.lab.total();
+    let many = stage.capabilities().parallel_max.min(BEYOND_1024);
+    let ctx = Context::background().with_timeout(PATIENCE);
+    let asks: Vec<Ask> =
+        (0..many).map(|at| scene.ask().gate("all").body(format!("{at}"))).collect();
+    let calls: Vec<_> = asks.iter().map(|ask| scene.spawn(&ctx, ask)).collect();
+    let all = scene.lab.until(|lab| lab.total() - before >= many);
+    let all = timeout(PATIENCE, all).await;
+    assert!(all.is_ok(), "{} of {many} are there at once", scene.lab.total() - before);
+    scene.lab.open_gate("all");
+    for (call, ask) in calls.into_iter().zip(&asks) {
+        let answer = call.await.expect("the task ends").expect("an answer");
+        assert_eq!(answer.body, ask.request().body);
+    }
+    scene.idle().await;
+}
+
 pub(crate) async fn slow_does_not_block_fast(stage: &Stage) {
     let scene = stage.open().await;
     let slow: Vec<Ask> = (0..8).map(|at| scene.ask().gate("slow").body(format!("{at}"))).collect();

@@ -1,12 +1,13 @@
 //! A call ends by its deadline, everywhere it went.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rr_spi::{Cause, Code, Context, Deadline, Delivery, IntakeConfig, Reason, defaults};
 use tokio::time::{Instant, sleep};
 
 use super::{MAY_HAVE_RUN, assert_error, error_of};
-use crate::conformance::lab::How;
+use crate::conformance::lab::{How, pattern};
 use crate::conformance::stage::Stage;
 use crate::conformance::{RawReply, StartOptions, Timing};
 
@@ -20,12 +21,61 @@ const AT_THE_DEADLINE: [Cause; 3] =
 pub(crate) async fn expires_when_handler_hangs(stage: &Stage) {
     let scene = stage.open().await;
     let time = stage.units(5);
-    let ask = scene.ask().hang();
-    let watch = scene.watch();
-    let outcome = scene.call(&Context::background().with_timeout(time), &ask).await;
-    watch.assert_about(time);
-    assert_error(&error_of(outcome), Code::DeadlineExceeded, MAY_HAVE_RUN, None);
-    assert_eq!(scene.lab.count(ask.key()), 1);
+    // However long its request is.
+    for bytes in [0, 100_000, defaults::BODY_BYTES_MAX] {
+        let ask = scene.ask().body(pattern(bytes)).hang();
+        let watch = scene.watch();
+        let outcome = scene.call(&Context::background().with_timeout(time), &ask).await;
+        watch.assert_about(time);
+        assert_error(&error_of(outcome), Code::DeadlineExceeded, MAY_HAVE_RUN, None);
+        assert_eq!(scene.lab.count(ask.key()), 1, "with {bytes} bytes");
+    }
+}
+
+/// Calls by which the end of calls is judged.
+const TIMED_CALLS: u32 = 24;
+
+pub(crate) async fn errors_come_on_time(stage: &Stage) {
+    let scene = stage.open().await;
+    let calls: Vec<_> = (0..TIMED_CALLS)
+        .map(|at| {
+            let scene = Arc::clone(&scene);
+            let time = stage.units(4) + stage.timing().unit() * at / 4;
+            tokio::spawn(async move {
+                let start = Instant::now();
+                let (ctx, ask) = (Context::background().with_timeout(time), scene.ask().hang());
+                let call = async { (scene.call(&ctx, &ask).await, start.elapsed()) };
+                // A bare timer beside it: what a loaded machine adds, it adds to both.
+                let timer = async { (sleep(time).await, start.elapsed()).1 };
+                let ((outcome, called), slept) = tokio::join!(call, timer);
+                assert_eq!(error_of(outcome).code(), Code::DeadlineExceeded);
+                assert!(called >= time, "{called:?} of {time:?}");
+                called.saturating_sub(slept)
+            })
+        })
+        .collect();
+    let mut lateness = Vec::new();
+    for call in calls {
+        lateness.push(call.await.expect("the call ends as it should"));
+    }
+    stage.assert_prompt(lateness, "errors come");
+}
+
+pub(crate) async fn long_calls_are_answered(stage: &Stage) {
+    let scene = stage.open().await;
+    // In virtual time up to the longest time that servers grant.
+    let times: &[Duration] = match stage.timing() {
+        Timing::Virtual => &[4, 9, 29, 61, 299].map(Duration::from_secs),
+        Timing::Real { unit } => &[unit * 20],
+    };
+    for &time in times {
+        let ask = scene.ask().sleep(time).body("long");
+        let ctx = Context::background().with_timeout(time + stage.units(40));
+        let watch = scene.watch();
+        assert_eq!(scene.call(&ctx, &ask).await.expect("an answer").body, "long");
+        watch.assert_about(time);
+        assert_eq!(scene.run(&ask).how(), Some(How::Finished));
+    }
 }
 
 pub(crate) async fn already_expired_never_sent(stage: &Stage) {

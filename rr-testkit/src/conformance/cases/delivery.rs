@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use rr_spi::{Code, Context, Delivery, IntakeConfig, Reason};
+use rr_spi::{Code, Context, Delivery, Idempotency, IntakeConfig, Reason};
 use tokio::time::sleep;
 
 use super::{assert_error, assert_lost, assert_unreached, error_of};
 use crate::Direction;
-use crate::conformance::StartOptions;
 use crate::conformance::chaos::{self, Chance};
 use crate::conformance::cuts;
 use crate::conformance::lab::Ask;
 use crate::conformance::stage::{Scene, Stage};
+use crate::conformance::{StartOptions, Timing};
 
 /// Why nobody can be reached at all.
 const NOBODY: [Reason; 6] = [
@@ -151,10 +151,11 @@ fn tempting(scene: &Scene, time: Duration) -> Vec<(Context, Ask)> {
             .into_iter()
             .map(|code| (background.clone(), scene.ask().fail(code).retry_ms(0)))
             .collect();
-    let safe = scene.ask().idempotency(rr_spi::Idempotency::Safe).fail(Code::Unavailable);
+    let safe = scene.ask().idempotency(Idempotency::Safe).fail(Code::Unavailable);
     calls.push((background.clone(), safe));
     calls.push((background.clone(), scene.ask().panic_later()));
     calls.push((background.with_timeout(time), scene.ask().hang()));
+    calls.push((background.with_timeout(time), scene.ask().keyed("tempting").hang()));
     calls
 }
 
@@ -172,9 +173,11 @@ pub(crate) async fn handler_runs_at_most_once_per_call(stage: &Stage) {
     if stage.capabilities().link {
         // A reply that was lost on its way.
         let ctx = Context::background().with_timeout(stage.units(200));
-        for _ in 0..3 {
-            let safe = scene.ask().idempotency(rr_spi::Idempotency::Safe).hang();
-            let lost = [scene.ask().hang(), safe];
+        for round in 0..3 {
+            let kinds = [Idempotency::Unspecified, Idempotency::Safe, Idempotency::Idempotent];
+            let kinds = kinds.map(|kind| scene.ask().idempotency(kind).hang());
+            let keyed = scene.ask().keyed(&format!("lost-{round}")).hang();
+            let lost: Vec<_> = kinds.into_iter().chain([keyed]).collect();
             let calls: Vec<_> = lost.iter().map(|ask| scene.spawn(&ctx, ask)).collect();
             for ask in &lost {
                 scene.entered(ask).await;
@@ -188,7 +191,14 @@ pub(crate) async fn handler_runs_at_most_once_per_call(stage: &Stage) {
             asks.extend(lost);
         }
     }
-    sleep(time).await;
+    if stage.timing() == Timing::Virtual {
+        // A call that is long under way; no sooner than its end is anybody sure that its reply is lost.
+        let ask = scene.ask().hang();
+        let ctx = Context::background().with_timeout(stage.late());
+        error_of(scene.call(&ctx, &ask).await);
+        asks.push(ask);
+    }
+    sleep(stage.late()).await;
     for ask in asks {
         assert_eq!(scene.lab.count(ask.key()), 1, "runs of {ask:?}");
     }

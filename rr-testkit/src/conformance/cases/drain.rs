@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rr_spi::{Cause, Code, Context, DrainReport, Error, Requester, RetryHint};
+use rr_spi::{Cause, Code, Context, DrainReport, Error, Requester, RetryHint, defaults};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
@@ -20,7 +20,7 @@ fn stop(scene: &Arc<Scene>, grace: Duration) -> JoinHandle<DrainReport> {
 
 /// Calls until the drain has begun and a call is refused; returns that refusal.
 async fn refused(stage: &Stage, scene: &Scene, client: &dyn Requester) -> Error {
-    let end = Instant::now() + stage.margin();
+    let end = Instant::now() + stage.patience();
     loop {
         let ask = scene.ask();
         match scene.call_by(client, &Context::background(), &ask).await {
@@ -109,6 +109,83 @@ pub(crate) async fn grace_exceeded_cancels(stage: &Stage) {
     watch.assert_about(grace);
 }
 
+pub(crate) async fn the_whole_grace_is_granted(stage: &Stage) {
+    let scene = stage.open().await;
+    let grace = match stage.timing() {
+        Timing::Virtual => defaults::DRAIN_GRACE,
+        Timing::Real { .. } => stage.units(20),
+    };
+    let work = grace - stage.units(1);
+    let ask = scene.ask().sleep(work).body("long");
+    let call = scene.spawn(&Context::background().with_timeout(grace * 2), &ask);
+    scene.entered(&ask).await;
+    let report = scene.rig.stop(grace).await;
+    assert_eq!(call.await.expect("the task ends").expect("an answer").body, "long");
+    assert_eq!((report.completed, report.aborted), (1, 0), "{report:?}");
+}
+
+pub(crate) async fn shorter_grace_holds(stage: &Stage) {
+    let scene = stage.open().await;
+    let ask = scene.ask().hang();
+    let patient = Context::background().with_timeout(stage.units(2000));
+    let call = scene.spawn(&patient, &ask);
+    scene.entered(&ask).await;
+    let long = stop(&scene, stage.units(1000));
+    refused(stage, &scene, &*scene.client).await;
+    // Neither a longer grace than the first nor the first itself holds any more.
+    let longer = stop(&scene, stage.units(1500));
+    let grace = stage.units(5);
+    let watch = scene.watch();
+    let report = scene.rig.stop(grace).await;
+    watch.assert_about(grace);
+    assert_eq!(report.aborted, 1, "{report:?}");
+    for stopping in [long, longer] {
+        let told = stopping.await.expect("the task ends");
+        assert_eq!((told.completed, told.aborted), (report.completed, report.aborted));
+    }
+    watch.assert_about(grace);
+    assert!(scene.ended(&ask).await[0].was_dropped());
+    let error = error_of(call.await.expect("the task ends"));
+    assert_eq!(error.code(), Code::Unavailable, "{error:?}");
+    assert!(MAY_HAVE_RUN.contains(&error.delivery()), "{error:?}");
+}
+
+/// Clients that keep a connection and do nothing with it.
+const IDLE_CLIENTS: usize = 3;
+
+pub(crate) async fn idle_clients_do_not_hold_it(stage: &Stage) {
+    let scene = stage.open().await;
+    let mut clients = Vec::new();
+    for _ in 0..IDLE_CLIENTS {
+        let client = scene.rig.connect_again().await.expect("another client");
+        let answer = scene.call_by(&*client, &Context::background(), &scene.ask()).await;
+        answer.expect("an answer");
+        clients.push(client);
+    }
+    // One of them is in the middle of a call, which is what the drain waits for.
+    let held = scene.ask().gate("held");
+    let call = scene.spawn(&Context::background(), &held);
+    scene.entered(&held).await;
+    let stopping = stop(&scene, stage.units(1000));
+    refused(stage, &scene, &*scene.client).await;
+    scene.lab.open_gate("held");
+    call.await.expect("the task ends").expect("an answer");
+    let watch = scene.watch();
+    let report = stopping.await.expect("the task ends");
+    watch.assert_at_once();
+    assert_eq!(report.aborted, 0, "{report:?}");
+    drop(clients);
+
+    // Nor do they when nothing at all is under way.
+    let scene = stage.open().await;
+    let client = scene.rig.connect_again().await.expect("another client");
+    scene.call_by(&*client, &Context::background(), &scene.ask()).await.expect("an answer");
+    sleep(stage.units(2)).await;
+    let watch = scene.watch();
+    scene.rig.stop(stage.units(1000)).await;
+    watch.assert_at_once();
+}
+
 pub(crate) async fn stop_twice(stage: &Stage) {
     let scene = stage.open().await;
     let held = scene.ask().gate("held");
@@ -158,7 +235,7 @@ pub(crate) async fn under_load_loses_nothing(stage: &Stage) {
     for _ in 0..ROUNDS {
         let scene = stage.open().await;
         let before = scene.lab.total();
-        let end = Instant::now() + stage.units(100) + stage.margin();
+        let end = Instant::now() + stage.units(100) + stage.patience();
         let works = (0..CALLERS).map(|at| step * u32::try_from(at % 4).unwrap_or(0).max(least));
         let callers: Vec<_> = works
             .map(|work| tokio::spawn(call_until_refused(Arc::clone(&scene), work, end)))

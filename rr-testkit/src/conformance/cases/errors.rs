@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use rr_spi::{AppError, Bytes, Code, Context, Delivery, Error, Origin, Reason, RetryHint};
+use rr_spi::{
+    AppError, Bytes, Code, Context, Delivery, Error, Origin, Reason, RetryHint, defaults,
+};
 use tokio::time::sleep;
 
 use super::{MAY_HAVE_RUN, assert_error, error_of, own, shown};
@@ -56,6 +58,69 @@ pub(crate) async fn retry_hints_are_whole_milliseconds_up_to_300_s(stage: &Stage
         let error = scene.err(&scene.ask().fail(Code::Unavailable).retry_us(micros)).await;
         assert_eq!(error.retry(), held, "{micros} us");
     }
+}
+
+pub(crate) async fn messages_pass_as_they_are(stage: &Stage) {
+    let scene = stage.open().await;
+    for (asked, text) in [
+        ("", ""),
+        ("several\\nlines\\n\\nand an end\\n", "several\nlines\n\nand an end\n"),
+        ("\\n", "\n"),
+        ("\"}", "\"}"),
+        ("100 %0a &amp; =?utf-8?q?=", "100 %0a &amp; =?utf-8?q?="),
+    ] {
+        let error = scene.err(&scene.ask().fail(Code::NotFound).message(asked)).await;
+        assert_error(&error, Code::NotFound, &[Delivery::Processed], None);
+        assert_eq!(error.message(), text);
+    }
+    // Up to the last byte that passes.
+    for bytes in [1, 255, 256, 257, 1000, 1023] {
+        let error = scene.err(&scene.ask().fail(Code::NotFound).message_bytes(bytes)).await;
+        let length = error.message().len();
+        assert!(
+            length <= 1024 && unicode(bytes).starts_with(error.message()),
+            "{bytes}: {error:?}"
+        );
+        assert!(length >= bytes.min(1021), "{bytes}: {length}");
+    }
+}
+
+pub(crate) async fn reasons_of_64_bytes(stage: &Stage) {
+    let scene = stage.open().await;
+    for bytes in [1, 23, 24, 25, 32, 33, 63, 64] {
+        let token = "lab-reason-".repeat(6)[..bytes].trim_end_matches('-').to_owned();
+        let reason = Reason::parse(&token);
+        assert!(reason.is_some(), "`{token}` is a reason");
+        let error = scene.err(&scene.ask().fail(Code::Aborted).reason(&token)).await;
+        assert_error(&error, Code::Aborted, &[Delivery::Processed], reason.as_ref());
+    }
+}
+
+pub(crate) async fn details_of_8_kib(stage: &Stage) {
+    let scene = stage.open().await;
+    let kind = "lab.Detail0".len();
+    let all = defaults::ERROR_DETAIL_BYTES_MAX;
+    // One that takes all there is, and many that do together.
+    for (count, bytes) in [(1, 1024), (1, 1025), (1, all - kind), (10, all / 10 - kind), (64, 100)]
+    {
+        let ask = scene.ask().fail(Code::Aborted).details_of(count, bytes);
+        let error = scene.err(&ask).await;
+        assert_eq!(error.details().len(), count, "of {bytes} bytes");
+        for (at, detail) in error.details().iter().enumerate() {
+            assert_eq!(detail.kind, format!("lab.Detail{at}"));
+            assert!(
+                detail.value == pattern(bytes),
+                "{at} of {count}, of {bytes} bytes, is another"
+            );
+        }
+    }
+    // What does not fit is dropped whole, the last ones first.
+    let error = scene.err(&scene.ask().fail(Code::Aborted).details_of(3, all / 2 - kind)).await;
+    assert_error(&error, Code::Aborted, &[Delivery::Processed], None);
+    assert_eq!(error.details().len(), 2);
+    assert!(error.details().iter().all(|detail| detail.value == pattern(all / 2 - kind)));
+    let error = scene.err(&scene.ask().fail(Code::Aborted).details_of(1, all)).await;
+    assert_eq!(error.details().len(), 0);
 }
 
 pub(crate) async fn unicode_4k_message_is_cut(stage: &Stage) {

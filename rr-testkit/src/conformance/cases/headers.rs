@@ -8,7 +8,7 @@ use rr_spi::{
 
 use super::{assert_error, own};
 use crate::conformance::RawReply;
-use crate::conformance::lab::{Ask, fill};
+use crate::conformance::lab::{Ask, fill, pattern};
 use crate::conformance::stage::{Scene, Stage};
 
 /// Names that belong to the protocol, its carriers, Context or Idempotency (WIRE, "Headers").
@@ -121,6 +121,8 @@ pub(crate) async fn binary_names(stage: &Stage) {
         .binary("x-text-bin", b"a,b".to_vec())
         .binary("x-empty-bin", Vec::new());
     assert_round_trip(&scene, ask).await;
+    let long = scene.ask().binary("x-long-bin", pattern(8 * 1024).to_vec());
+    assert_round_trip(&scene, long).await;
 }
 
 /// Asserts that setting a header fails here, and that nothing of it leaves with a later call.
@@ -223,6 +225,9 @@ pub(crate) async fn _64_entries_16_kib(stage: &Stage) {
     let mut expected = Headers::new();
     fill(&mut expected, entries, bytes);
     assert_eq!(own(&response.headers), own(&expected));
+    let error = scene.err(&scene.ask().fail(Code::Aborted).reply_headers(entries, bytes)).await;
+    assert_error(&error, Code::Aborted, &[Delivery::Processed], None);
+    assert_eq!(own(error.headers()), own(&expected));
     // One value that takes all there is.
     let mut ask = scene.ask();
     let entries = ask.headers.len() + 1;
@@ -326,4 +331,29 @@ pub(crate) async fn trace_context_passes(stage: &Stage) {
     let run = scene.run(&plain);
     let sticks = [run.traceparent, run.tracestate, run.baggage, run.request_id];
     assert!(sticks.iter().all(Option::is_none), "{sticks:?}");
+}
+
+/// Longest request id, trace state and baggage, in bytes (WIRE, "Headers").
+const ID_BYTES: usize = 256;
+const STATE_BYTES: usize = 512;
+const BAGGAGE_BYTES: usize = 8192;
+
+pub(crate) async fn trace_context_of_full_length(stage: &Stage) {
+    let scene = stage.open().await;
+    let (id, state) = ("i".repeat(ID_BYTES), format!("v={}", "s".repeat(STATE_BYTES - 2)));
+    let baggage = format!("b={}", "g".repeat(BAGGAGE_BYTES - 2));
+    let ctx = Context::background()
+        .with_request_id(&id)
+        .and_then(|ctx| ctx.with_trace(TRACEPARENT, Some(&state)))
+        .and_then(|ctx| ctx.with_baggage(&baggage))
+        .expect("the values fit");
+    let mut ask = scene.ask();
+    let entries = ask.headers.len() + 1;
+    fill(&mut ask.headers, entries, 4096);
+    scene.call(&ctx, &ask).await.expect("an answer");
+    let run = scene.run(&ask);
+    assert!(run.request_id.as_ref() == Some(&id), "the id is {:?}", run.request_id);
+    assert!(run.tracestate.as_ref() == Some(&state), "the state is {:?}", run.tracestate);
+    assert!(run.baggage.as_ref() == Some(&baggage), "the baggage is {:?}", run.baggage);
+    assert_eq!(own(&run.headers), own(&ask.headers));
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rr_spi::{Code, Context, defaults};
+use rr_spi::{Code, Context, Reason, defaults};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -26,7 +26,7 @@ fn tasks() -> usize {
 
 /// Waits until there are at most so many tasks.
 async fn tasks_at_most(stage: &Stage, most: usize, whose: &str) {
-    let end = Instant::now() + stage.margin();
+    let end = Instant::now() + stage.patience();
     while tasks() > most {
         assert!(Instant::now() < end, "{} tasks, not {most}: {whose} leaves some", tasks());
         sleep(stage.timing().unit() / 10).await;
@@ -125,7 +125,7 @@ async fn come_and_go(stage: &Stage, scene: &Arc<Scene>) {
     }
     let ask = scene.ask().hang();
     // Where a drop reaches nobody, this is what ends the handler.
-    let ctx = ctx.with_timeout(stage.margin() / 2);
+    let ctx = ctx.with_timeout(stage.patience() / 2);
     let mut dropped = Box::pin(scene.call_by(&*client, &ctx, &ask));
     tokio::select! {
         biased;
@@ -161,6 +161,50 @@ pub(crate) async fn dropped_server_unsubscribes(stage: &Stage) {
     let error = scene.err(&scene.ask()).await;
     watch.assert_at_once();
     assert!(error.delivery().is_unexecuted(), "{error:?}");
+}
+
+/// Calls that must leave nothing behind, after a few that may make connections.
+const FIRST_CALLS: usize = 4;
+const FURTHER_CALLS: usize = 60;
+
+pub(crate) async fn panics_leave_no_task(stage: &Stage) {
+    let scene = stage.open().await;
+    let mut before = 0;
+    for at in 0..FIRST_CALLS + FURTHER_CALLS {
+        if at == FIRST_CALLS {
+            scene.idle().await;
+            before = tasks();
+        }
+        let ask = if at % 2 == 0 { scene.ask().panic_now() } else { scene.ask().panic_later() };
+        assert_eq!(scene.err(&ask).await.reason(), Some(&Reason::PANIC));
+    }
+    scene.idle().await;
+    tasks_at_most(stage, before, "a panic").await;
+    scene.ok(&scene.ask()).await;
+}
+
+pub(crate) async fn large_replies_leave_no_task(stage: &Stage) {
+    let scene = stage.open().await;
+    let step = stage.timing().unit() / 10;
+    let mut before = 0;
+    for at in 0..FIRST_CALLS + FURTHER_CALLS {
+        if at == FIRST_CALLS {
+            scene.idle().await;
+            before = tasks();
+        }
+        // Each second one is given up, at some point of the reply or before it.
+        let ask = scene.ask().reply_bytes(defaults::BODY_BYTES_MAX);
+        if at % 2 == 0 {
+            let ask = ask.sleep(step * 2);
+            let patience = step * u32::try_from(at % 5).unwrap_or(0);
+            drop(timeout(patience, scene.call(&Context::background(), &ask)).await);
+        } else {
+            assert_eq!(scene.ok(&ask).await.body.len(), defaults::BODY_BYTES_MAX);
+        }
+    }
+    scene.idle().await;
+    tasks_at_most(stage, before, "a large reply").await;
+    scene.ok(&scene.ask()).await;
 }
 
 pub(crate) async fn no_task_outlives(stage: &Stage) {

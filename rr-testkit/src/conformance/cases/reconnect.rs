@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::{assert_lost, assert_unreached, error_of};
+use crate::conformance::Timing;
 use crate::conformance::lab::{Ask, How};
 use crate::conformance::stage::{Scene, Stage};
 
@@ -63,6 +64,29 @@ pub(crate) async fn recovers_without_new_client(stage: &Stage) {
         for at in 0..10 {
             let ask = scene.ask().body(format!("{round} {at}"));
             assert_eq!(scene.ok(&ask).await.body, ask.request().body);
+        }
+    }
+}
+
+pub(crate) async fn idle_for_a_minute(stage: &Stage) {
+    let scene = stage.open().await;
+    let other = scene.rig.connect_again().await.expect("a second client");
+    // Shorter and longer than what servers, clients and what lies between keep unused connections for.
+    let pauses: &[Duration] = match stage.timing() {
+        Timing::Virtual => &[31, 61, 100, 310, 3601].map(Duration::from_secs),
+        Timing::Real { unit } => &[unit * 20],
+    };
+    for &pause in pauses {
+        sleep(pause).await;
+        for client in [&scene.client, &other] {
+            for _ in 0..3 {
+                let ask = scene.ask().body("after a pause");
+                let watch = scene.watch();
+                let answer = scene.call_by(&**client, &Context::background(), &ask).await;
+                watch.assert_at_once();
+                let answer = answer.unwrap_or_else(|error| panic!("after {pause:?}: {error:?}"));
+                assert_eq!(answer.body, "after a pause");
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A request comes to the right handler, and its answer back to the right caller.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use rr_spi::{Bytes, Code, Context, Delivery, Error, Reason, Requester};
 use serde_json::Value;
@@ -78,6 +78,30 @@ pub(crate) async fn typed_equals_raw(stage: &Stage) {
         assert_eq!(answer.expect("the lab echoes"), parcel);
         let runs = scene.lab.runs("");
         assert_eq!((runs.len(), json(&runs[at].body)), (at + 1, serde_json::json!(parcel)));
+    }
+}
+
+/// Targets of the longest length: one token, as many tokens as fit, and a service that takes nearly all.
+static LONGEST: LazyLock<[String; 3]> = LazyLock::new(|| {
+    ["t".repeat(256), "a.".repeat(127) + "ab", format!("{}.whole.run", "s".repeat(246))]
+});
+
+pub(crate) async fn targets_of_256_bytes(stage: &Stage) {
+    let lab = Lab::new();
+    let mut routes = lab.routes();
+    for target in LONGEST.iter() {
+        lab.route(&mut routes, target);
+    }
+    let scene = stage.open_routes(lab, routes, StartOptions::default()).await;
+    for target in LONGEST.iter() {
+        assert_eq!(target.len(), 256);
+        let ask = scene.ask().target(target).body("longest");
+        assert_eq!(scene.ok(&ask).await.body, "longest");
+        let run = scene.run(&ask);
+        assert_eq!((run.route, &run.target), (target.as_str(), target));
+        // One that differs in its last byte is another.
+        let other = format!("{}z", &target[..255]);
+        assert!(scene.err(&scene.ask().target(&other)).await.delivery().is_unexecuted());
     }
 }
 

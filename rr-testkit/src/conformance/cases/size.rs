@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use rr_spi::{Code, Context, Delivery, IntakeConfig, Limits, Reason, RetryHint, defaults};
 
+use tokio::time::sleep;
+
 use super::assert_error;
 use crate::conformance::StartOptions;
 use crate::conformance::lab::pattern;
@@ -52,6 +54,36 @@ pub(crate) async fn _65535_65536_65537(stage: &Stage) {
     let scene = stage.open().await;
     for bytes in [4095, 4096, 4097, 16_384, 65_535, 65_536, 65_537, 131_073] {
         assert_echo(&scene, bytes).await;
+    }
+}
+
+pub(crate) async fn every_power_of_two(stage: &Stage) {
+    let scene = stage.open().await;
+    let around = (1..=MAX.ilog2()).map(|power| 1_usize << power);
+    let around = around.flat_map(|power| [power - 1, power, power + 1]);
+    // And between the powers, where a length of some digits ends.
+    for bytes in around.chain([99_999, 100_000, 300_001, 700_001, 999_999, MAX - 1, MAX]) {
+        assert_echo(&scene, bytes.min(MAX)).await;
+    }
+}
+
+/// Calls at the same time; more than one of them fills what carriers hold for a connection.
+const LARGE_CALLS: usize = 8;
+
+pub(crate) async fn large_bodies_in_parallel(stage: &Stage) {
+    let scene = stage.open().await;
+    let asks: Vec<_> = (0..LARGE_CALLS)
+        .map(|at| scene.ask().gate("all").body(pattern(MAX - at * 50_000)))
+        .collect();
+    let calls: Vec<_> = asks.iter().map(|ask| scene.spawn(&Context::background(), ask)).collect();
+    for ask in &asks {
+        scene.entered(ask).await;
+    }
+    scene.lab.open_gate("all");
+    for (call, ask) in calls.into_iter().zip(&asks) {
+        let answer = call.await.expect("the task ends").expect("an answer");
+        assert!(answer.body == ask.request().body, "it did not come back as it was sent");
+        assert!(scene.run(ask).body == ask.request().body, "it did not arrive as it was sent");
     }
 }
 
@@ -106,6 +138,9 @@ pub(crate) async fn exactly_max_response(stage: &Stage) {
     let scene = stage.open().await;
     let ask = scene.ask().reply_bytes(MAX);
     assert!(scene.ok(&ask).await.body == pattern(MAX));
+    // It is made once, also a while later.
+    sleep(stage.late()).await;
+    assert_eq!(scene.lab.count(ask.key()), 1);
 }
 
 /// Asks for an answer of a size and expects that it is refused as too large.

@@ -153,6 +153,10 @@ impl Ask {
         self.set(steering::DETAILS, count.to_string())
     }
 
+    pub(in crate::conformance) fn details_of(self, count: usize, bytes: usize) -> Self {
+        self.details(count).set(steering::DETAIL_BYTES, bytes.to_string())
+    }
+
     /// Asks for a hint to try again; negative is never.
     pub(in crate::conformance) fn retry_ms(self, millis: i64) -> Self {
         self.set(steering::RETRY_MS, millis.to_string())

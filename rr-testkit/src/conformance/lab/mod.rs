@@ -36,10 +36,10 @@ pub(super) use run::{How, Run};
 /// | `lab-shield-ms` | sleeps in a shielded section |
 /// | `lab-watch` | records, from a shielded section, why the context ended |
 /// | `lab-panic` | panics: `now`, or `later`, after an await |
-/// | `lab-fail` | answers with that code; further `lab-message`, `lab-message-bytes`, `lab-reason`, `lab-details`, `lab-retry-ms` (negative: never), `lab-retry-us`, `lab-source` |
+/// | `lab-fail` | answers with that code; further `lab-message` (in which `\n` ends a line), `lab-message-bytes`, `lab-reason`, `lab-details`, `lab-detail-bytes` (of each), `lab-retry-ms` (negative: never), `lab-retry-us`, `lab-source` |
 /// | `lab-app` | answers with an application error of that number |
 /// | `lab-reply-bytes` | answers with that many bytes instead of the request's |
-/// | `lab-reply-headers` | answers with that many headers, `lab-reply-header-bytes` in all |
+/// | `lab-reply-headers` | answers, errors too, with that many headers, `lab-reply-header-bytes` in all |
 /// | `lab-echo` | answers, errors too, with the request's `x-` headers |
 /// | `lab-report` | answers with what it saw, as `lab-saw-` headers |
 /// | `lab-onward` | calls onward, that many hops; further `lab-onward-target`, `lab-onward-timeout-ms`, `lab-expose` |

@@ -111,30 +111,36 @@ fn answer(route: &str, ctx: &Context, request: &Request) -> Result<Response, Err
         return Err(Refusal::new(left).into());
     }
     if let Some(code) = asked.text(steering::FAIL).and_then(Code::from_wire) {
+        fill(&mut headers, asked);
         return Err(failure(code, asked).with_headers(headers));
     }
     if asked.has(steering::REPORT) {
         report(&mut headers, route, ctx, request)?;
     }
-    if let Some(entries) = asked.number(steering::REPLY_HEADERS) {
-        let bytes = asked.number(steering::REPLY_HEADER_BYTES).unwrap_or(entries * 10);
-        super::fill(&mut headers, entries, bytes);
-    }
+    fill(&mut headers, asked);
     let body = asked.number(steering::REPLY_BYTES).map(super::pattern);
     Ok(Response::new(body.unwrap_or_else(|| request.body.clone())).with_headers(headers))
+}
+
+fn fill(headers: &mut Headers, asked: Steering<'_>) {
+    if let Some(entries) = asked.number(steering::REPLY_HEADERS) {
+        let bytes = asked.number(steering::REPLY_HEADER_BYTES).unwrap_or(entries * 10);
+        super::fill(headers, entries, bytes);
+    }
 }
 
 fn failure(code: Code, asked: Steering<'_>) -> Error {
     let message = match asked.number(steering::MESSAGE_BYTES) {
         Some(bytes) => super::unicode(bytes),
-        None => asked.text(steering::MESSAGE).unwrap_or("as asked").to_owned(),
+        None => asked.text(steering::MESSAGE).unwrap_or("as asked").replace("\\n", "\n"),
     };
     let mut error = Error::new(code, message);
     if let Some(reason) = asked.text(steering::REASON).and_then(Reason::parse) {
         error = error.with_reason(reason);
     }
     for at in 0..asked.number(steering::DETAILS).unwrap_or(0_usize) {
-        error = error.with_detail(Detail::new(format!("lab.Detail{at}"), super::pattern(300 * at)));
+        let bytes = asked.number(steering::DETAIL_BYTES).unwrap_or(300 * at);
+        error = error.with_detail(Detail::new(format!("lab.Detail{at}"), super::pattern(bytes)));
     }
     match asked.number::<i64>(steering::RETRY_MS).map(u64::try_from) {
         None => {}

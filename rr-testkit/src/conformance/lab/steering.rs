@@ -17,6 +17,7 @@ pub(super) const MESSAGE: &str = "lab-message";
 pub(super) const MESSAGE_BYTES: &str = "lab-message-bytes";
 pub(super) const REASON: &str = "lab-reason";
 pub(super) const DETAILS: &str = "lab-details";
+pub(super) const DETAIL_BYTES: &str = "lab-detail-bytes";
 pub(super) const RETRY_MS: &str = "lab-retry-ms";
 pub(super) const RETRY_US: &str = "lab-retry-us";
 pub(super) const SOURCE: &str = "lab-source";
