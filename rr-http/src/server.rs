@@ -33,7 +33,8 @@ use stop::Stop;
 
 /// Serves these routes at a URL with the default configuration, over HTTP/1 and HTTP/2 alike.
 ///
-/// Returns once the socket is bound. Port 0 takes a free one; [`Server::url`] names it.
+/// Returns once the socket is bound. Port 0 takes a free one; [`Server::url`] names it. A name with
+/// several addresses, such as `localhost`, is bound on each that this machine has, on one port.
 ///
 /// # Errors
 ///

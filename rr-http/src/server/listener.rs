@@ -2,11 +2,13 @@
 
 use std::future::{pending, poll_fn};
 use std::io;
+use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rr_spi::dial::Lookup;
 use rr_spi::{Code, Delivery, Error};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use crate::endpoint::{Address, Endpoint};
@@ -15,7 +17,8 @@ use crate::socket::Socket;
 
 /// Where connections come from.
 pub(super) enum Listener {
-    Tcp(TcpListener),
+    /// One socket for each address of the host, all on one port.
+    Tcp(Vec<TcpListener>),
     #[cfg(unix)]
     Unix(unix::Bound),
     /// Streams that the application hands over.
@@ -47,13 +50,16 @@ impl Listener {
     pub(super) async fn bind(endpoint: &Endpoint, url: &str) -> Result<(Self, String), Error> {
         match &endpoint.address {
             Address::Tcp { host, port } => {
-                let bound = TcpListener::bind((host.as_str(), *port)).await;
-                let listener = bound.map_err(|error| failed(&endpoint.authority, error))?;
-                let local = listener.local_addr();
-                let port = local.map_err(|error| failed(&endpoint.authority, error))?.port();
+                let addresses = Lookup::new(host.clone(), *port).addresses().await;
+                let bound = match addresses {
+                    Ok(addresses) => bind_all(&addresses).await,
+                    Err(error) => Err(error),
+                };
+                let (listeners, port) =
+                    bound.map_err(|error| failed(&endpoint.authority, error))?;
                 let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
                 let url = format!("http://{host}:{port}{}", endpoint.prefix);
-                Ok((Self::Tcp(listener), url))
+                Ok((Self::Tcp(listeners), url))
             }
             #[cfg(unix)]
             Address::Unix(path) => {
@@ -93,8 +99,8 @@ impl Listener {
 
     async fn accept_once(&mut self) -> io::Result<Socket> {
         match self {
-            Self::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
+            Self::Tcp(listeners) => {
+                let stream = poll_fn(|cx| accept_any(listeners, cx)).await?;
                 stream.set_nodelay(true)?;
                 Ok(Socket::Tcp(stream))
             }
@@ -107,6 +113,71 @@ impl Listener {
             },
         }
     }
+}
+
+/// Most tries to find a port that is free on every address of the host, when the system chooses.
+const PORTS_MAX: usize = 32;
+
+/// Binds every address of a host on one port, and returns that. Addresses that this machine does
+/// not have are left out, as IPv6's may be, unless there is no other.
+async fn bind_all(addresses: &[SocketAddr]) -> io::Result<(Vec<TcpListener>, u16)> {
+    let mut tries = 1;
+    loop {
+        match bind_on_one_port(addresses).await {
+            // The system chose a port that is free on the first address only.
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrInUse
+                    && tries < PORTS_MAX
+                    && addresses.iter().all(|address| address.port() == 0) =>
+            {
+                tries += 1;
+            }
+            bound => return bound,
+        }
+    }
+}
+
+async fn bind_on_one_port(addresses: &[SocketAddr]) -> io::Result<(Vec<TcpListener>, u16)> {
+    let mut listeners: Vec<TcpListener> = Vec::new();
+    let mut port = None;
+    let mut missing = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for (at, address) in addresses.iter().enumerate() {
+        // `/etc/hosts` may name an address twice.
+        if addresses[..at].contains(address) {
+            continue;
+        }
+        let address = SocketAddr::new(address.ip(), port.unwrap_or(address.port()));
+        match TcpListener::bind(address).await {
+            Ok(listener) => {
+                port = Some(listener.local_addr()?.port());
+                listeners.push(listener);
+            }
+            Err(error) if is_missing(&error) => missing = error,
+            Err(error) => return Err(error),
+        }
+    }
+    port.map(|port| (listeners, port)).ok_or(missing)
+}
+
+/// Tells whether this machine does not have an address, or nothing of its family.
+fn is_missing(error: &io::Error) -> bool {
+    /// `EAFNOSUPPORT` of Linux, which has no kind.
+    const NO_SUCH_FAMILY: i32 = 97;
+    let is_of_family = cfg!(target_os = "linux") && error.raw_os_error() == Some(NO_SUCH_FAMILY);
+    is_of_family
+        || matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
+}
+
+/// Accepts a connection on any of the sockets. The next socket goes first next time, so that none
+/// is starved.
+fn accept_any(listeners: &mut [TcpListener], cx: &mut Context<'_>) -> Poll<io::Result<TcpStream>> {
+    for at in 0..listeners.len() {
+        if let Poll::Ready(accepted) = listeners[at].poll_accept(cx) {
+            listeners.rotate_left(at + 1);
+            return Poll::Ready(accepted.map(|(stream, _)| stream));
+        }
+    }
+    Poll::Pending
 }
 
 /// First and longest pause after a failed accept: those of Go's net/http.
@@ -185,6 +256,48 @@ mod tests {
     use tokio::io::duplex;
 
     use super::*;
+
+    fn addresses(port: u16) -> Vec<SocketAddr> {
+        // 127.0.0.2 is this machine's on Linux; elsewhere it may be missing, like `::1`.
+        let hosts = ["127.0.0.1", "127.0.0.2", "127.0.0.1", "::1", "192.0.2.1"];
+        hosts.map(|host| SocketAddr::new(host.parse().unwrap(), port)).to_vec()
+    }
+
+    #[tokio::test]
+    async fn every_address_of_a_name_is_bound_on_one_port_and_served() {
+        let (mut listeners, port) = bind_all(&addresses(0)).await.unwrap();
+        let bound: Vec<_> = listeners.iter().map(|l| l.local_addr().unwrap()).collect();
+        assert!(bound.iter().all(|address| address.port() == port && port != 0), "{bound:?}");
+        let ours = addresses(0).into_iter().filter(|address| {
+            let alone = std::net::TcpListener::bind(address);
+            alone.is_ok()
+        });
+        let mut ours: Vec<_> = ours.map(|address| address.ip()).collect();
+        ours.sort();
+        ours.dedup();
+        assert_eq!(bound.len(), ours.len(), "{bound:?}");
+        for address in bound.into_iter().rev() {
+            let connect = TcpStream::connect(address);
+            let accept = poll_fn(|cx| accept_any(&mut listeners, cx));
+            let (connected, accepted) = tokio::join!(connect, accept);
+            assert_eq!(accepted.unwrap().local_addr().unwrap(), address);
+            drop(connected);
+        }
+        // A port that is taken on one of them is taken, and named ones are not changed.
+        listeners.retain(|listener| listener.local_addr().unwrap().ip() != ours[0]);
+        if !listeners.is_empty() {
+            let error = bind_all(&addresses(port)).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        }
+    }
+
+    #[tokio::test]
+    async fn addresses_of_other_machines_alone_are_an_error() {
+        let other = vec![SocketAddr::from(([192, 0, 2, 1], 0))];
+        let error = bind_all(&other).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);
+        assert_eq!(bind_all(&[]).await.unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
 
     #[tokio::test]
     async fn closing_returns_what_was_handed_over_and_takes_nothing_more() {
