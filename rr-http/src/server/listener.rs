@@ -20,7 +20,7 @@ pub(super) enum Listener {
     /// One socket for each address of the host, all on one port.
     Tcp(Vec<TcpListener>),
     #[cfg(unix)]
-    Unix(unix::Bound),
+    Unix(Box<unix::Bound>),
     /// Streams that the application hands over.
     Streams(Box<dyn Streams>),
 }
@@ -65,7 +65,8 @@ impl Listener {
             Address::Unix(path) => {
                 let bound = unix::Bound::bind(path).await;
                 let shown = path.display().to_string();
-                Ok((Self::Unix(bound.map_err(|error| failed(&shown, error))?), url.to_owned()))
+                let bound = bound.map_err(|error| failed(&shown, error))?;
+                Ok((Self::Unix(Box::new(bound)), url.to_owned()))
             }
         }
     }
@@ -146,7 +147,7 @@ async fn bind_on_one_port(addresses: &[SocketAddr]) -> io::Result<(Vec<TcpListen
         if addresses[..at].contains(address) {
             continue;
         }
-        let address = SocketAddr::new(address.ip(), port.unwrap_or(address.port()));
+        let address = SocketAddr::new(address.ip(), port.unwrap_or_else(|| address.port()));
         match TcpListener::bind(address).await {
             Ok(listener) => {
                 port = Some(listener.local_addr()?.port());

@@ -1,6 +1,5 @@
 //! Which HTTP/2 connections there are, who has a place on them, and when another is made.
 
-use std::mem;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
@@ -238,7 +237,7 @@ impl Kept {
         if link.task.as_ref().is_some_and(|known| known.will_wake(task)) {
             return (link.in_use, None);
         }
-        (link.in_use, mem::replace(&mut link.task, Some(task.clone())))
+        (link.in_use, link.task.replace(task.clone()))
     }
 
     /// Lets a connection take no more calls; those in flight go on.
