@@ -140,7 +140,7 @@ where
     fn finish(outcome: Result<Response, Error>) -> Self::Output {
         let response = outcome.map_err(crate::CallError::sort)?;
         let decode = crate::codec::decode_response::<crate::Json, T>;
-        Ok(decode(&response.headers, &response.body)?)
+        Ok(decode(&response.headers, &response.body).map_err(Error::into_failure)?)
     }
 }
 
@@ -268,17 +268,19 @@ impl<K: Reply> Future for Calling<'_, K> {
     type Output = K::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<K::Output> {
-        match &mut self.state {
+        let outcome = match &mut self.state {
             State::Failed(error) => match error.take() {
-                Some(error) => Poll::Ready(K::finish(Err(error))),
-                None => Poll::Pending,
+                Some(error) => Err(error),
+                None => return Poll::Pending,
             },
             State::Running(future) => {
                 let outcome = ready!(future.as_mut().poll(cx));
                 self.state = State::Failed(None);
-                Poll::Ready(K::finish(outcome))
+                outcome
             }
-        }
+        };
+        // Whatever requester and middleware made of it: here it is the outcome of a call.
+        Poll::Ready(K::finish(outcome.map_err(Error::into_failure)))
     }
 }
 

@@ -8,6 +8,37 @@ use serde::{Deserialize, Serialize};
 /// What a typed call returns when it does not return its value.
 ///
 /// An application's own error is an answer, not a failure of the call; it is kept apart.
+///
+/// # In handlers
+///
+/// A handler may return it. Either variant then counts as the outcome of a call that the handler
+/// made, and is re-scoped: the error of a downstream is not the handler's own, also where both
+/// have the same type. A handler that means it says so with [`CallError::own`].
+///
+#[cfg_attr(feature = "json", doc = "```")]
+#[cfg_attr(not(feature = "json"), doc = "```ignore")]
+/// use rr_core::{AppError, CallError, Context, Requester, RequesterExt};
+///
+/// #[derive(Debug, serde::Serialize, serde::Deserialize)]
+/// struct OutOfStock;
+///
+/// impl AppError for OutOfStock {
+///     const TYPE: &'static str = "orders.OutOfStock";
+/// }
+///
+/// async fn place(
+///     stock: &dyn Requester,
+///     ctx: &Context,
+///     order: u32,
+/// ) -> Result<u32, CallError<OutOfStock>> {
+///     if order == 0 {
+///         return Err(CallError::App(OutOfStock).own());
+///     }
+///     // By `?` alone, the caller would see an internal error.
+///     let taken = stock.call(ctx, "stock.take", &order).app_error::<OutOfStock>().await;
+///     taken.map_err(CallError::own)
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_enums, reason = "a call is answered by the service, or it is not")]
 pub enum CallError<E = NoAppError> {
@@ -62,6 +93,20 @@ impl<E: AppError> CallError<E> {
     }
 }
 
+impl<E: AppError> CallError<E> {
+    /// Makes an application error the handler's own, so that the handler's caller gets it.
+    ///
+    /// Without it, an application error that leaves a handler is taken for the answer of a service
+    /// that the handler called. [`CallError::Rr`] stays as it is: what it holds is re-scoped.
+    #[must_use]
+    pub fn own(self) -> Self {
+        match self {
+            Self::App(app) => Self::Rr(app.into()),
+            Self::Rr(error) => Self::Rr(error),
+        }
+    }
+}
+
 /// An error that leaves a handler by `?` is a downstream's: it keeps the mark of a failure, and
 /// an application error gets it, so that neither leaks.
 impl<E: AppError> From<CallError<E>> for Error {
@@ -73,12 +118,9 @@ impl<E: AppError> From<CallError<E>> for Error {
     }
 }
 
-/// A handler that returns `CallError<A>` states its own application error by it.
+/// What a handler returns of a call is a downstream's, unless it says [`CallError::own`].
 impl<E: AppError> HandlerError for CallError<E> {
     fn into_handler_error(self) -> Error {
-        match self {
-            Self::App(app) => app.into(),
-            Self::Rr(error) => error,
-        }
+        self.into()
     }
 }

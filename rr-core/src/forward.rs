@@ -31,7 +31,6 @@ impl<R: Requester> Responder for Forwarder<R> {
         // What a bridge was called with is what it calls on with: the same attempt.
         let onward = ctx.with_retries(ctx.inbound_retries());
         let outcome = self.0.request(&onward, request).await;
-        passage.settle(&outcome);
-        outcome
+        passage.settle(outcome)
     }
 }

@@ -36,7 +36,7 @@ async fn app_error(left: u32) -> Result<(), OutOfStock> {
 }
 
 async fn call_error(left: u32) -> Result<(), CallError<OutOfStock>> {
-    Err(CallError::App(OutOfStock { left }))
+    Err(CallError::App(OutOfStock { left }).own())
 }
 
 struct Named(&'static str);
@@ -113,6 +113,33 @@ async fn a_body_that_does_not_fit_is_rejected_before_the_handler() {
         panic!("text is no number");
     };
     assert_eq!((error.code(), error.delivery()), (Code::Internal, Delivery::Processed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_downstreams_application_error_of_the_same_type_is_the_handlers_when_it_says_so() {
+    async fn call_on(
+        own: bool,
+        client: Arc<Local>,
+        ctx: Context,
+    ) -> Result<(), CallError<OutOfStock>> {
+        let outcome = client.call::<()>(&ctx, "app", &3).app_error::<OutOfStock>().await;
+        if own { outcome.map_err(CallError::own) } else { outcome }
+    }
+    let inner = Arc::new(Local::new(router()));
+    for own in [true, false] {
+        let inner = Arc::clone(&inner);
+        let handler = move |ctx: Context, (): ()| call_on(own, Arc::clone(&inner), ctx);
+        let outer = Local::new(Router::new().route("outer", handler));
+        let ctx = Context::background();
+        match outer.call::<()>(&ctx, "outer", &()).app_error::<OutOfStock>().await {
+            Err(CallError::App(OutOfStock { left: 3 })) => assert!(own, "it did not say so"),
+            Err(CallError::Rr(error)) => {
+                assert_eq!((error.code(), error.delivery()), (Code::Internal, Delivery::Processed));
+                assert!(error.details().is_empty() && error.reason().is_none() && !own);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -209,10 +209,9 @@ impl Requester for NatsRequester {
             inner.limits.check_outgoing(&request)?;
             let reply = attempt.run(inner.exchange(&attempt, &mut request)).await?;
             let outcome = decode_reply(&request.target, reply);
-            let response = outcome.map_err(|error| inner.believed(&request.target, error))?;
-            if response.body.len() > inner.limits.response_bytes_max {
-                return Err(inner.limits.response_too_large());
-            }
+            let response = outcome
+                .map_err(|error| inner.believed(&request.target, error).into_failure())?;
+            inner.limits.check_incoming(&response)?;
             Ok(response)
         })
     }

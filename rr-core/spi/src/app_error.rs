@@ -54,8 +54,8 @@ impl<E: AppError> From<E> for Error {
 
 /// What a typed handler may return as its error: [`Error`], an [`AppError`], or a typed call's error.
 ///
-/// Unlike `Into<Error>`, it is the handler's own statement: an application error given this way is
-/// the handler's, while one that comes out of a call and leaves by `?` is a downstream's.
+/// It is the handler's own statement: an application error given this way is the handler's, while
+/// the error of a call is a downstream's, and re-scoped, until the handler makes it its own.
 pub trait HandlerError {
     /// Returns the error that leaves the handler.
     fn into_handler_error(self) -> Error;

@@ -47,7 +47,7 @@ impl Attempt {
     pub fn start(ctx: &Context, default: Duration) -> Result<Self, Error> {
         match ctx.cause() {
             None => Ok(Self { ctx: ctx.or_timeout(default), sent: AtomicBool::new(false) }),
-            Some(cause) => Err(Error::of_ended(cause, Delivery::NotSent)),
+            Some(cause) => Err(Error::of_ended(cause, Delivery::NotSent).into_failure()),
         }
     }
 
@@ -58,7 +58,10 @@ impl Attempt {
     ///
     /// As [`Attempt::run`], when the context has ended.
     pub fn check(&self) -> Result<(), Error> {
-        self.ctx.cause().map_or(Ok(()), |cause| Err(Error::of_ended(cause, self.delivery())))
+        match self.ctx.cause() {
+            None => Ok(()),
+            Some(cause) => Err(Error::of_ended(cause, self.delivery()).into_failure()),
+        }
     }
 
     /// Returns the context of the attempt, its deadline included.
@@ -99,7 +102,8 @@ impl Attempt {
         if self.sent.load(Ordering::Relaxed) { Delivery::Unknown } else { Delivery::NotSent }
     }
 
-    /// Runs the transport's part against the deadline and the cancellation of the call.
+    /// Runs the transport's part against the deadline and the cancellation of the call, and marks
+    /// its error as the outcome of a call; see [`Error::into_failure`].
     ///
     /// # Errors
     ///
@@ -142,10 +146,11 @@ impl<T, F: Future<Output = Result<T, Error>>> Future for Run<'_, F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        Poll::Ready(match ready!(this.race.poll(cx)) {
+        let outcome = match ready!(this.race.poll(cx)) {
             Ok(output) => output,
             Err(cause) => Err(Error::of_ended(cause, this.attempt.delivery())),
-        })
+        };
+        Poll::Ready(outcome.map_err(Error::into_failure))
     }
 }
 

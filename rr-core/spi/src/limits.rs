@@ -51,7 +51,7 @@ impl Limits {
         if request.body.len() <= self.request_bytes_max {
             return Ok(());
         }
-        Err(self.request_too_large(Delivery::NotSent))
+        Err(self.request_too_large(Delivery::NotSent).into_failure())
     }
 
     /// Checks a response that has arrived.
@@ -63,7 +63,7 @@ impl Limits {
         if response.body.len() <= self.response_bytes_max {
             return Ok(());
         }
-        Err(self.response_too_large())
+        Err(self.response_too_large().into_failure())
     }
 
     /// Makes the error for a request over the limit.

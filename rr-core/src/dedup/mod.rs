@@ -188,8 +188,7 @@ impl Deduplicate {
             Ok(Claim::Lost) => (Err(lost()), Dedup::On),
             Err(error) => (Err(unreachable(error)), Dedup::On),
         };
-        ctx.pass().settle(&outcome);
-        let answer = announced(outcome, dedup);
+        let answer = announced(ctx.pass().settle(outcome), dedup);
         flight.end(Some(answer.clone()));
         answer
     }
@@ -210,7 +209,7 @@ impl Deduplicate {
         let claim = claiming.await;
         if claim.is_ok() {
             // What it found of another run is said by whoever acts on it.
-            passage.settle(&Err(not_run()));
+            passage.not_run();
         }
         claim
     }
@@ -220,12 +219,9 @@ impl Deduplicate {
 async fn join(ctx: &Context, twin: Twin) -> Option<Outcome> {
     let passage = ctx.pass();
     match ctx.race(twin.landed()).await {
-        Ok(Some(outcome)) => {
-            passage.settle(&outcome);
-            Some(outcome)
-        }
+        Ok(Some(outcome)) => Some(passage.settle(outcome)),
         Ok(None) => {
-            passage.settle(&Err(not_run()));
+            passage.not_run();
             None
         }
         Err(cause) => {
@@ -302,9 +298,4 @@ fn full() -> Error {
 fn unreachable(error: Error) -> Error {
     let text = "the store of idempotency keys cannot be reached";
     Error::failure(Code::Unavailable, Delivery::Unknown, None, text).with_source(error)
-}
-
-/// What a passage is settled with when there was nothing to pass on to.
-fn not_run() -> Error {
-    Error::failure(Code::Aborted, Delivery::Rejected, None, "the other request did not run")
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Waker};
 use std::time::Duration;
 
-use rr_spi::{Context, Dedup, Delivery, Error};
+use rr_spi::{Context, Dedup, Delivery, Error, rescope_called};
 use tokio::runtime::Handle;
 
 use super::flights::Flight;
@@ -43,7 +43,9 @@ impl<'a> Run<'a> {
         // It is the mark that decides: what a middleware further in says may be wrong, and whoever
         // hears it later has no mark of this run.
         let known = self.ctx.delivery();
-        let truth = |error: Error| error.raised_to(known.unwrap_or(Delivery::NotSent));
+        // A middleware further in may have called another service, whose words are for no twin.
+        let truth =
+            |error: Error| rescope_called(error).raised_to(known.unwrap_or(Delivery::NotSent));
         let outcome = outcome.clone().map_err(truth);
         let settlement = match (&outcome, known) {
             (Err(_), Some(delivery)) if delivery.is_unexecuted() => Settlement::NotRun,

@@ -189,6 +189,7 @@ macro_rules! __conformance_list {
                 Must garbage_harms_nobody: Raw;
                 Must display_leaks_nothing;
                 Must downstream_error_is_rescoped;
+                Must called_by_server_middleware_is_rescoped;
                 Must expose_passes;
             }
             delivery {

@@ -136,7 +136,7 @@ impl Wire {
             return Ok(Connected { wire: self, turn });
         }
         let (code, reason) = (Code::Unavailable, Reason::NOT_CONNECTED);
-        Err(Error::failure(code, Delivery::NotSent, reason, "the link is cut"))
+        Err(Error::failure(code, Delivery::NotSent, reason, "the link is cut").into_failure())
     }
 
     /// Returns what goes wrong with a call that is sent now.
@@ -287,4 +287,5 @@ impl Drop for Pending<'_> {
 /// Makes the error for a call whose connection broke.
 pub(super) fn lost(text: &'static str) -> Error {
     Error::failure(Code::Unavailable, Delivery::Unknown, Reason::CONNECTION_LOST, text)
+        .into_failure()
 }

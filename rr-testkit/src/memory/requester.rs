@@ -125,7 +125,8 @@ impl Requester for MemoryRequester {
                     Delivery::NotSent,
                     Reason::NO_RESPONDER,
                     format!("nobody serves `{}` under this name", request.target),
-                ));
+                )
+                .into_failure());
             };
             // A loop of calls that are all answered at once must let others run now and then.
             consume_budget().await;
@@ -200,7 +201,7 @@ async fn go_wrong(
         MemoryFault::FailBefore => {
             let (code, reason) = (Code::Unavailable, Reason::CONNECT_FAILED);
             let text = "a connection could not be made, as asked";
-            return Err(Error::failure(code, Delivery::NotSent, reason, text));
+            return Err(Error::failure(code, Delivery::NotSent, reason, text).into_failure());
         }
         MemoryFault::DropRequest => attempt.sent(),
         MemoryFault::DropReply | MemoryFault::FailAfter => {

@@ -67,8 +67,17 @@ pub struct Passage<'a> {
 
 impl Passage<'_> {
     /// Records what became of the run: the call's own error cannot say less from here on.
-    pub fn settle(mut self, outcome: &Result<Response, Error>) {
+    ///
+    /// Returns the outcome as the answer of this call: its error passes verbatim, where the error
+    /// of any other call is re-scoped.
+    pub fn settle(mut self, outcome: Result<Response, Error>) -> Result<Response, Error> {
         self.delivery = outcome.as_ref().map_or_else(Error::delivery, |_| Delivery::Processed);
+        outcome.map_err(Error::passed_on)
+    }
+
+    /// Records that there was no run.
+    pub fn not_run(mut self) {
+        self.delivery = Delivery::Rejected;
     }
 }
 
@@ -178,8 +187,7 @@ mod tests {
         let end = crate::Deadline::after(std::time::Duration::MAX);
         let (ctx, _handle) = Context::for_inbound(end, 0, None, Arc::default());
         assert_eq!(ctx.delivery(), Some(Delivery::Rejected));
-        let refused = Error::failure(crate::Code::Aborted, Delivery::NotSent, None, "");
-        ctx.pass().settle(&Err(refused));
+        ctx.pass().not_run();
         assert_eq!(ctx.child().0.delivery(), Some(Delivery::Rejected));
         drop(ctx.pass());
         assert_eq!(ctx.delivery(), Some(Delivery::Unknown));

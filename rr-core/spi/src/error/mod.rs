@@ -30,7 +30,8 @@ pub use reason::Reason;
 /// Handlers make one with [`Error::new`]; transports and middleware with [`Error::failure`], which
 /// states the [`Delivery`]. A failure that leaves a handler by `?` is re-scoped: it keeps a code
 /// that makes sense one hop further, and loses message, details, headers and retry hint, so that
-/// nothing leaks and nothing claims that *this* handler did not run.
+/// nothing leaks and nothing claims that *this* handler did not run. So is the outcome of a call
+/// that leaves a server's middleware; a failure that the middleware made itself passes.
 ///
 /// # Examples
 ///
@@ -50,7 +51,7 @@ struct Inner {
     delivery: Delivery,
     origin: Origin,
     retry: RetryHint,
-    failure: bool,
+    made: Made,
     exposed: bool,
     dedup: Option<Dedup>,
     reason: Option<Reason>,
@@ -62,6 +63,17 @@ struct Inner {
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
+/// Where an error comes from, as far as re-scoping asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Made {
+    /// By a handler or a middleware, as its own answer.
+    Own,
+    /// By a transport or a middleware, which states the delivery.
+    Failure,
+    /// By a call that this process made: another service said it, or could not be reached.
+    Called,
+}
+
 impl Error {
     /// Makes a handler's own error: it means that the handler ran.
     pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
@@ -70,7 +82,7 @@ impl Error {
             delivery: Delivery::Processed,
             origin: Origin::Local,
             retry: RetryHint::Unset,
-            failure: false,
+            made: Made::Own,
             exposed: false,
             dedup: None,
             reason: None,
@@ -95,7 +107,7 @@ impl Error {
     ) -> Self {
         let mut error = Self::new(code, message);
         error.0.delivery = delivery;
-        error.0.failure = true;
+        error.0.made = Made::Failure;
         error.0.reason = reason.into();
         if error.0.reason.as_ref().is_some_and(Reason::forbids_retry) {
             error.0.retry = RetryHint::Never;
@@ -305,12 +317,12 @@ impl Error {
     /// Turns the error into what the caller on the other side of a hop sees.
     ///
     /// For transports that hand errors over by value: it becomes the peer's, carries the mark of
-    /// a failure, and loses what never travels (source, attempts, hint). `NotSent` becomes
+    /// [`Error::into_failure`], and loses what never travels (source, attempts, hint). `NotSent` becomes
     /// `Rejected`, the message is cut at 1 KiB and details at 8 KiB, as on every wire.
     #[must_use]
     pub fn into_received(self) -> Self {
         let mut error = self.capped();
-        error.0.failure = true;
+        error.0.made = Made::Called;
         error.0.exposed = false;
         error.0.source = None;
         error.0.hint = None;
@@ -357,7 +369,20 @@ impl Error {
 
     /// Tells whether a transport, a middleware or a peer made this error.
     pub(crate) fn is_failure(&self) -> bool {
-        self.0.failure
+        self.0.made != Made::Own
+    }
+
+    /// Tells whether this error is the outcome of a call that this process made.
+    pub(crate) fn is_called(&self) -> bool {
+        self.0.made == Made::Called
+    }
+
+    /// Makes the error of a call the answer of whoever passes it on.
+    pub(crate) fn passed_on(mut self) -> Self {
+        if self.0.made == Made::Called {
+            self.0.made = Made::Failure;
+        }
+        self
     }
 
     pub(crate) fn is_exposed(&self) -> bool {
@@ -374,11 +399,13 @@ impl Error {
         self
     }
 
-    /// Marks the error as one that came from a call, so that it is re-scoped when it leaves a
-    /// handler by `?`.
+    /// Marks the error as the outcome of a call, so that it is re-scoped when it leaves a handler
+    /// or a server's middleware by `?`.
+    ///
+    /// For requesters that do not run through [`Attempt`](crate::Attempt), which does it.
     #[must_use]
     pub fn into_failure(mut self) -> Self {
-        self.0.failure = true;
+        self.0.made = Made::Called;
         self
     }
 }

@@ -11,7 +11,7 @@ use std::task::{Context as TaskContext, Poll};
 use pin_project_lite::pin_project;
 
 use super::ledger::Place;
-use super::{Shared, own};
+use super::{Shared, own, rescope};
 use crate::BoxFuture;
 use crate::context::{Cause, Context, Mark, Race};
 use crate::error::{Code, Delivery, Error, Reason};
@@ -177,9 +177,24 @@ fn mark(shared: &Shared, ctx: &Context) -> Mark {
     if ctx.is_of(&shared.ledger) { ctx.marked() } else { Mark::Ran }
 }
 
+/// Returns what may be said of the handler of a call that got this far.
+fn known(mark: Mark, ctx: &Context) -> Delivery {
+    match mark {
+        Mark::NotRun => Delivery::Rejected,
+        Mark::Passed => ctx.passed().max(Delivery::Rejected),
+        Mark::Ran => Delivery::Processed,
+    }
+}
+
 /// Makes an error say what is known here of the handler.
 fn sealed(shared: &Shared, ctx: &Context, error: Error) -> Error {
-    match mark(shared, ctx) {
+    let mark = mark(shared, ctx);
+    if error.is_called() {
+        // A middleware called another service: its words are not for this caller, and what it says
+        // of its own handler says nothing of the one here.
+        return rescope(error).with_delivery(known(mark, ctx)).with_dedup(ctx.dedup());
+    }
+    match mark {
         Mark::NotRun => error.with_delivery(Delivery::Rejected),
         Mark::Passed => {
             // An answer that was received passes verbatim; an error that somebody made after it,

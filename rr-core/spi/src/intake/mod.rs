@@ -19,7 +19,7 @@ use crate::target::Target;
 
 pub use config::{Inbound, IntakeConfig};
 pub use handle::Handle;
-pub use rescope::rescope;
+pub use rescope::{rescope, rescope_called};
 
 pub(crate) use ledger::{Ledger, Shielded};
 pub(crate) use rescope::own;

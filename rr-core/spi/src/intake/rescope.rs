@@ -40,6 +40,13 @@ pub fn rescope(error: Error) -> Error {
     Error::new(code, message).with_retry(retry).with_source(error)
 }
 
+/// Re-scopes the outcome of a call that a server's middleware made; leaves alone what the
+/// middleware made itself, and what a bridge passes on.
+#[must_use]
+pub fn rescope_called(error: Error) -> Error {
+    if error.is_called() { rescope(error) } else { error }
+}
+
 fn generic(code: Code, error: &Error) -> String {
     let text = match code {
         Code::DeadlineExceeded => "the deadline passed in a call further down",

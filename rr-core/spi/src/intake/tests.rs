@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::defaults;
-use crate::error::{Code, Delivery, Reason};
+use crate::error::{Code, Delivery, Detail, Reason, RetryHint};
 use crate::responder::Responder;
 use crate::response::Response;
 use crate::routes::{Declared, Route};
@@ -123,6 +123,44 @@ async fn middleware_before_the_handler_rejects() {
     assert_eq!(error.message(), "who are you");
 }
 
+/// Calls another service before or after it goes on, and fails as that does.
+struct Quota {
+    before: bool,
+}
+
+#[crate::async_trait]
+impl Middleware for Quota {
+    async fn handle(&self, ctx: &Context, request: Request, next: Next<'_>) -> Outcome {
+        if !self.before {
+            next.run(ctx, request.clone()).await?;
+        }
+        let refused = Error::failure(
+            Code::ResourceExhausted,
+            Delivery::Processed,
+            Reason::RATE_LIMITED,
+            "secret of the quota service",
+        );
+        let after = RetryHint::After(Duration::from_millis(1));
+        let refused = refused.with_retry(after).with_detail(Detail::new("secret", "s"));
+        let attempt = crate::Attempt::start(ctx, Duration::MAX)?;
+        attempt.run(async { Err(refused) }).await?;
+        next.run(ctx, request).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_server_middleware_calls_is_rescoped_and_what_is_known_of_the_handler_holds()
+{
+    for (before, held) in [(true, Delivery::Rejected), (false, Delivery::Processed)] {
+        for marks in [true, false] {
+            let error = ask(&behind(Quota { before }, marks), None).await.unwrap_err();
+            assert_eq!((error.code(), error.delivery()), (Code::ResourceExhausted, held));
+            assert_eq!((error.reason(), error.retry()), (None, RetryHint::Unset));
+            assert!(error.details().is_empty() && !error.message().contains("secret"));
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_bridge_that_waits_says_unknown_for_itself_and_passes_answers_on() {
     let mut routes = Routes::new();
@@ -133,8 +171,7 @@ async fn a_bridge_that_waits_says_unknown_for_itself_and_passes_answers_on() {
                 return std::future::pending().await;
             }
             let answer = Err(Error::failure(Code::NotFound, Delivery::Rejected, None, "verbatim"));
-            passage.settle(&answer);
-            answer
+            passage.settle(answer)
         })
     });
     routes.insert_unmarked(Route::Fallback, Declared::Unspecified, Arc::new(bridge)).unwrap();
@@ -177,9 +214,7 @@ struct Bridge;
 impl Responder for Bridge {
     async fn respond(&self, ctx: &Context, _: Request) -> Outcome {
         let passage = ctx.pass();
-        let outcome = Ok(Response::new("ran elsewhere"));
-        passage.settle(&outcome);
-        outcome
+        passage.settle(Ok(Response::new("ran elsewhere")))
     }
 }
 

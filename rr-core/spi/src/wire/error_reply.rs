@@ -74,10 +74,10 @@ impl ErrorReply<'_> {
     /// itself spoke. A reply of ours that does not say whether the handler ran says `Unknown`,
     /// whether its code is known or not: what `fallback` claims is for replies of others. Where
     /// two sources disagree on the delivery, the one nearer to having run holds: the other may be
-    /// a mistake.
+    /// a mistake. The error is marked as the outcome of a call.
     pub fn decode(self, fallback: impl FnOnce() -> Error) -> Error {
         let dedup = decode_dedup(self.dedup.iter().copied());
-        self.decode_error(fallback).with_dedup(dedup)
+        self.decode_error(fallback).with_dedup(dedup).into_failure()
     }
 
     fn decode_error(self, fallback: impl FnOnce() -> Error) -> Error {

@@ -1,18 +1,20 @@
 //! An error reaches the caller as the handler made it, and nothing more of the handler's does.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rr_spi::{
-    AppError, Bytes, Code, Context, Delivery, Error, Origin, Reason, RetryHint, defaults,
+    AppError, Bytes, Code, Context, Delivery, Error, Middleware, Next, Origin, Reason, Request,
+    Requester, Response, RetryHint, defaults,
 };
 use tokio::time::sleep;
 
 use super::{MAY_HAVE_RUN, assert_error, error_of, own, shown};
 use crate::conformance::chaos::{self, Chance};
-use crate::conformance::lab::{pattern, unicode};
+use crate::conformance::lab::{Ask, Lab, pattern, unicode};
 use crate::conformance::stage::{Scene, Stage};
 use crate::conformance::typed::Refusal;
-use crate::conformance::{RawAnswer, RawGarbage, RawReply};
+use crate::conformance::{RawAnswer, RawGarbage, RawReply, StartOptions};
 
 pub(crate) async fn every_code_round_trips(stage: &Stage) {
     let scene = stage.open().await;
@@ -288,6 +290,45 @@ pub(crate) async fn downstream_error_is_rescoped(stage: &Stage) {
     assert!([Code::Internal, Code::Unavailable].contains(&error.code()), "{error:?}");
     assert_eq!(error.delivery(), Delivery::Processed);
     assert_eq!(scene.lab.count(ask.key()), 1);
+}
+
+/// Asks another service before it goes on, as a quota or an authentication does.
+#[derive(Default)]
+struct Quota(OnceLock<(Arc<dyn Requester>, Ask)>);
+
+#[rr_spi::async_trait]
+impl Middleware for Quota {
+    async fn handle(
+        &self,
+        ctx: &Context,
+        request: Request,
+        next: Next<'_>,
+    ) -> Result<Response, Error> {
+        if let Some((client, ask)) = self.0.get().filter(|_| request.target == "lab.other") {
+            client.request(ctx, ask.request()).await?;
+        }
+        next.run(ctx, request).await
+    }
+}
+
+pub(crate) async fn called_by_server_middleware_is_rescoped(stage: &Stage) {
+    for (code, expected) in
+        [(Code::Unavailable, Code::Unavailable), (Code::PermissionDenied, Code::Internal)]
+    {
+        let (lab, quota) = (Lab::new(), Arc::new(Quota::default()));
+        let routes = lab.routes().wrap(&[Arc::clone(&quota) as _]);
+        let scene = stage.open_routes(lab, routes, StartOptions::default()).await;
+        let asked = scene.ask().fail(code).message("secret-of-the-quota").reason("secret-reason");
+        let asked = asked.details(2).retry_ms(1).header("x-secret", "s").echo();
+        assert!(quota.0.set((Arc::clone(&scene.client), asked)).is_ok());
+        let ask = scene.ask().target("lab.other");
+        let error = scene.err(&ask).await;
+        assert_error(&error, expected, &[Delivery::Rejected], None);
+        assert!(!error.message().contains("secret"), "{error:?}");
+        assert!(error.details().is_empty() && own(error.headers()).is_empty(), "{error:?}");
+        assert_eq!((error.retry(), scene.lab.count(ask.key())), (RetryHint::Unset, 0));
+        drop(quota);
+    }
 }
 
 pub(crate) async fn expose_passes(stage: &Stage) {
