@@ -20,6 +20,10 @@ pub const SERVER_TIMEOUT_MAX: Duration = Duration::from_secs(5 * 60);
 /// Most requests in flight per server; the next one is refused, never queued.
 pub const IN_FLIGHT_MAX: usize = 1024;
 
+/// Most bytes of bodies that one server holds: 64 of the longest, or 64 KiB for each of the most
+/// requests in flight.
+pub const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// Longest wait for one connection to be established.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -63,7 +63,10 @@ pub use error::{
 };
 pub use headers::{Headers, Received};
 pub use idempotency::{Dedup, Idempotency, IdempotencyKey};
-pub use intake::{Handle, Inbound, Intake, IntakeConfig, rescope, rescope_called};
+pub use intake::{
+    BodyAccount, BodyBudget, BodyShare, Handle, Inbound, Intake, IntakeConfig, rescope,
+    rescope_called,
+};
 pub use limits::Limits;
 pub use location::Location;
 pub use middleware::{Endpoint, Middleware, Next};

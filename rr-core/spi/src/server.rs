@@ -153,6 +153,13 @@ impl Server {
         self.intake.in_flight()
     }
 
+    /// Returns how many bytes of bodies the server holds: of requests until their handlers end, and
+    /// of replies until they have left.
+    #[must_use]
+    pub fn bodies_bytes(&self) -> usize {
+        self.intake.bodies().held()
+    }
+
     /// Drains the server: refuses newcomers, lets requests in flight finish, and cancels what is
     /// left after `grace` with [`Cause::Shutdown`]. Replies of those may then take half a second to
     /// leave, and connections as long to close. Shielded work is waited for within the grace only.

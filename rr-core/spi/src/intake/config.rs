@@ -27,6 +27,10 @@ pub struct IntakeConfig {
     pub timeout_max: Duration,
     /// Longest bodies.
     pub limits: Limits,
+    /// Most bytes of bodies that the server holds: of requests until their handlers end, and of
+    /// replies until they have left. Further requests are refused. Default 64 MiB; 0 allows only
+    /// empty bodies.
+    pub bodies_bytes_max: usize,
 }
 
 impl Default for IntakeConfig {
@@ -37,6 +41,7 @@ impl Default for IntakeConfig {
             timeout_min: Duration::ZERO,
             timeout_max: defaults::SERVER_TIMEOUT_MAX,
             limits: Limits::default(),
+            bodies_bytes_max: defaults::BODIES_BYTES_MAX,
         }
     }
 }
@@ -74,6 +79,13 @@ impl IntakeConfig {
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Replaces the most bytes of bodies that the server holds.
+    #[must_use]
+    pub fn with_bodies_bytes_max(mut self, bytes: usize) -> Self {
+        self.bodies_bytes_max = bytes;
         self
     }
 

@@ -11,7 +11,7 @@ use std::task::{Context as TaskContext, Poll};
 use pin_project_lite::pin_project;
 
 use super::ledger::Place;
-use super::{Shared, own, rescope};
+use super::{BodyShare, Shared, own, rescope};
 use crate::BoxFuture;
 use crate::context::{Cause, Context, Mark, Race};
 use crate::error::{Code, Delivery, Error, Reason};
@@ -36,6 +36,9 @@ pin_project! {
         rescopes: bool,
         registered: Option<usize>,
         place: Option<Place<'a>>,
+        // Bytes of the request: as the transport took them, or as they were taken here.
+        share: Option<BodyShare>,
+        bytes: usize,
     }
 
     impl PinnedDrop for Handle<'_> {
@@ -49,6 +52,7 @@ pin_project! {
                 let ended = this.ctx.cause();
                 this.shared.ledger.count(matches!(ended, None | Some(Cause::Shutdown)));
             }
+            this.shared.account.put_back(*this.bytes);
         }
     }
 }
@@ -71,7 +75,23 @@ enum Interrupt {
 impl<'a> Handle<'a> {
     pub(super) fn new(shared: &'a Shared, ctx: &'a Context, request: Request) -> Self {
         let state = State::Waiting { request: Some(request) };
-        Self { shared, ctx, state, rescopes: false, registered: None, place: None }
+        Self {
+            shared,
+            ctx,
+            state,
+            rescopes: false,
+            registered: None,
+            place: None,
+            share: None,
+            bytes: 0,
+        }
+    }
+
+    /// Counts the request's body in a share that the transport has taken for it, or for a part of
+    /// it. The share goes back when the handler ends.
+    pub fn charged(mut self, share: BodyShare) -> Self {
+        self.share = Some(share);
+        self
     }
 }
 
@@ -82,8 +102,11 @@ impl Future for Handle<'_> {
         let mut this = self.project();
         if let StateProjection::Waiting { request } = this.state.as_mut().project() {
             let request = request.take();
-            let admitted =
-                request.map(|request| admit(this.shared, this.ctx, &request).map(|a| (a, request)));
+            let admitted = request.map(|request| {
+                let admitted = admit(this.shared, this.ctx, &request)?;
+                *this.bytes = charge(this.shared, this.share, request.body.len())?;
+                Ok((admitted, request))
+            });
             let started = match admitted {
                 Some(Ok(((found, place), request))) => {
                     *this.place = Some(place);
@@ -142,6 +165,14 @@ fn admit<'a>(
     Ok((found, Place::admit(&shared.ledger, shared.config.in_flight_max)?))
 }
 
+/// Takes the bytes of a request out of the budget; returns those that no share covers.
+fn charge(shared: &Shared, share: &mut Option<BodyShare>, bytes: usize) -> Result<usize, Error> {
+    match share {
+        Some(share) => share.cover(bytes).map(|()| 0),
+        None => shared.account.withdraw(bytes).map(|()| bytes),
+    }
+}
+
 /// Lets go of the handler, and says what became of it.
 fn finish(mut this: HandleProjection<'_, '_>, outcome: Result<Outcome, Interrupt>) -> Outcome {
     // The handler's locals go before its place does: a drain that is over has seen them drop.
@@ -150,6 +181,8 @@ fn finish(mut this: HandleProjection<'_, '_>, outcome: Result<Outcome, Interrupt
     unregister(this.shared, this.registered);
     this.shared.ledger.count(matches!(outcome, Err(Interrupt::Ended(Cause::Shutdown))));
     *this.place = None;
+    *this.share = None;
+    this.shared.account.put_back(mem::take(this.bytes));
     match outcome.map(|returned| if *this.rescopes { own(returned) } else { returned }) {
         Ok(Ok(response)) => checked(this.shared, response),
         Ok(Err(error)) => Err(sealed(this.shared, this.ctx, error)),

@@ -1,5 +1,6 @@
 //! The server side's rules for every request, used by every transport's server.
 
+mod budget;
 mod config;
 mod handle;
 mod ledger;
@@ -17,6 +18,7 @@ use crate::routes::{Found, Routes};
 use crate::server::DrainReport;
 use crate::target::Target;
 
+pub use budget::{BodyAccount, BodyBudget, BodyShare};
 pub use config::{Inbound, IntakeConfig};
 pub use handle::Handle;
 pub use rescope::{rescope, rescope_called};
@@ -35,13 +37,19 @@ struct Shared {
     routes: Routes,
     config: IntakeConfig,
     ledger: Arc<Ledger>,
+    bodies: BodyBudget,
+    /// Of the requests that no transport has charged to a connection.
+    account: Arc<BodyAccount>,
 }
 
 impl Intake {
     /// Makes an intake for these routes.
     #[must_use]
     pub fn new(routes: impl Into<Routes>, config: IntakeConfig) -> Self {
-        Self(Arc::new(Shared { routes: routes.into(), config, ledger: Arc::default() }))
+        let bodies = BodyBudget::new(config.bodies_bytes_max);
+        let account = bodies.whole();
+        let (routes, ledger) = (routes.into(), Arc::default());
+        Self(Arc::new(Shared { routes, config, ledger, bodies, account }))
     }
 
     /// Returns the routes, for a transport that subscribes to them.
@@ -54,6 +62,15 @@ impl Intake {
     #[must_use]
     pub fn config(&self) -> &IntakeConfig {
         &self.0.config
+    }
+
+    /// Returns the budget of the bodies that the server holds.
+    ///
+    /// [`Intake::handle`] counts a request while its handler runs. A transport that holds bodies
+    /// before, or replies after, takes them out of this budget too: see [`Handle::charged`].
+    #[must_use]
+    pub fn bodies(&self) -> &BodyBudget {
+        &self.0.bodies
     }
 
     /// Finds who answers a target.
@@ -86,7 +103,7 @@ impl Intake {
     /// Handles one request in the context that [`Intake::context`] made for it.
     ///
     /// Refuses it, as `Rejected`, when it has expired, is too large, has no responder, when the
-    /// server drains or has too many in flight. Runs the handler otherwise; drops it at the
+    /// server drains, has too many in flight, or holds too many bytes of bodies. Runs the handler otherwise; drops it at the
     /// deadline or when the context is cancelled; turns a panic into an error; re-scopes errors.
     /// Nothing happens before the first poll.
     ///

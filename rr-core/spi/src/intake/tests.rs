@@ -365,3 +365,37 @@ async fn a_lingering_drain_admits_until_it_refuses_and_counts_all_along() {
     let report = intake.report();
     assert_eq!((report.completed, report.refused), (1, 1));
 }
+
+#[tokio::test]
+async fn bodies_are_held_while_handlers_run_and_one_too_many_is_rejected() {
+    let open = Arc::new(tokio::sync::Semaphore::new(0));
+    let waits = Arc::clone(&open);
+    let mut routes = Routes::new();
+    let handler = Arc::new(Do(move |_| {
+        let waits = Arc::clone(&waits);
+        Box::pin(async move {
+            waits.acquire().await.unwrap().forget();
+            Ok(Response::new("done"))
+        }) as BoxFuture<'static, Outcome>
+    }));
+    routes.insert(Route::Target("t".into()), Declared::Unspecified, handler).unwrap();
+    let intake = Intake::new(routes, IntakeConfig::default().with_bodies_bytes_max(100));
+    let request = |bytes| Request::new(Target::try_from("t").unwrap(), vec![0; bytes]);
+    let (ctx, _handle) = intake.context(Inbound::new(None));
+    let mut first = Box::pin(intake.handle(&ctx, request(60)));
+    let charged = intake.bodies().whole().request(30).unwrap();
+    let mut second = Box::pin(intake.handle(&ctx, request(40)).charged(charged));
+    let poll = |handle: &mut std::pin::Pin<Box<Handle<'_>>>| {
+        handle.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+    };
+    assert!(poll(&mut first).is_pending() && poll(&mut second).is_pending());
+    assert_eq!(intake.bodies().held(), 100);
+    let refused = told(intake.handle(&ctx, request(1)).await);
+    assert_eq!(refused, (Code::ResourceExhausted, Delivery::Rejected, Some(Reason::OVERLOADED)));
+    assert_eq!(intake.in_flight(), 2);
+    open.add_permits(1);
+    first.await.unwrap();
+    assert_eq!(intake.bodies().held(), 40);
+    drop(second);
+    assert_eq!(intake.bodies().held(), 0);
+}

@@ -1,0 +1,294 @@
+//! Budget of body bytes that one server holds: requests and replies, until the replies have left.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::error::{Code, Delivery, Error, Reason};
+use crate::response::Response;
+
+/// Part of the budget, as a divisor, that only connections take from which hold little.
+const RESERVE: usize = 4;
+
+/// Part of the free bytes, as a divisor, that a connection may hold once only the reserve is left.
+const RESERVE_PART: usize = 8;
+
+/// How many times the free bytes outside of the reserve the requests of one connection may hold.
+const REQUESTS_PER_FREE: usize = 1;
+
+/// As many times the replies: they find bytes where requests find none, since their handlers ran.
+const REPLIES_PER_FREE: usize = 3;
+
+/// Budget of body bytes that one server holds, shared by all of its connections.
+///
+/// A request counts from its first byte until its handler ends, a reply from then on until its last
+/// byte has left. What does not fit is refused and never waits: a request as `ResourceExhausted`,
+/// rejected, `overloaded`, before its handler runs.
+#[derive(Clone, Debug)]
+pub struct BodyBudget(Arc<Pool>);
+
+#[derive(Debug)]
+struct Pool {
+    max: usize,
+    held: AtomicUsize,
+}
+
+/// Part of a [`BodyBudget`] that one connection uses.
+///
+/// With [`BodyBudget::connection`], the requests of a connection may hold as many bytes as are free
+/// afterwards, and its replies three times as many, so that a second connection finds some: the
+/// dynamic threshold of shared-memory switches (Choudhury and Hahne, 1998). The last quarter of the
+/// budget is a reserve, of which a connection may hold an eighth of what is free.
+#[derive(Debug)]
+pub struct BodyAccount {
+    budget: BodyBudget,
+    /// The bytes of the connection, where connections are told apart.
+    own: Option<AtomicUsize>,
+}
+
+/// Bytes taken out of a budget; dropping them puts them back.
+#[derive(Debug)]
+pub struct BodyShare {
+    account: Arc<BodyAccount>,
+    bytes: usize,
+}
+
+impl BodyBudget {
+    /// Makes a budget of this many bytes. With 0, only empty bodies fit.
+    #[must_use]
+    pub fn new(max: usize) -> Self {
+        Self(Arc::new(Pool { max, held: AtomicUsize::new(0) }))
+    }
+
+    /// Returns how many bytes the budget has in all.
+    #[must_use]
+    pub fn max(&self) -> usize {
+        self.0.max
+    }
+
+    /// Returns how many bytes are held now. Error replies count and are never refused, so that this
+    /// can be a little over the maximum.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.0.held.load(Ordering::SeqCst)
+    }
+
+    /// Makes the account of one connection, which leaves a part of the budget to others.
+    #[must_use]
+    pub fn connection(&self) -> Arc<BodyAccount> {
+        Arc::new(BodyAccount { budget: self.clone(), own: Some(AtomicUsize::new(0)) })
+    }
+
+    /// Makes an account that may use the whole budget, for transports that cannot tell their callers
+    /// apart.
+    #[must_use]
+    pub fn whole(&self) -> Arc<BodyAccount> {
+        Arc::new(BodyAccount { budget: self.clone(), own: None })
+    }
+}
+
+impl BodyAccount {
+    /// Makes an empty share.
+    #[must_use]
+    pub fn open(self: &Arc<Self>) -> BodyShare {
+        BodyShare { account: Arc::clone(self), bytes: 0 }
+    }
+
+    /// Takes bytes for a request, if they fit.
+    ///
+    /// # Errors
+    ///
+    /// `ResourceExhausted`, rejected, `overloaded`, when they do not.
+    pub fn request(self: &Arc<Self>, bytes: usize) -> Result<BodyShare, Error> {
+        self.withdraw(bytes)?;
+        Ok(self.share(bytes))
+    }
+
+    /// Takes bytes for what a handler answered, until the share is dropped.
+    ///
+    /// A response that does not fit is dropped, and its place takes an error: `ResourceExhausted`,
+    /// processed, `overloaded`. An error always fits.
+    pub fn reply(
+        self: &Arc<Self>,
+        outcome: Result<Response, Error>,
+    ) -> (Result<Response, Error>, BodyShare) {
+        let bytes = outcome.as_ref().map_or(0, |response| response.body.len());
+        if bytes == 0 || self.fits(bytes, REPLIES_PER_FREE) {
+            return (outcome, self.share(bytes));
+        }
+        let dedup = outcome.as_ref().map_or(None, Response::dedup);
+        let max = self.budget.max();
+        let text = format!("the reply was dropped: the server holds bodies of {max} bytes already");
+        let (code, reason) = (Code::ResourceExhausted, Reason::OVERLOADED);
+        let error = Error::failure(code, Delivery::Processed, reason, text)
+            .with_hint("read replies sooner, or raise the server's `bodies_bytes_max`")
+            .with_dedup(dedup);
+        (Err(error), self.share(0))
+    }
+
+    /// Takes bytes that a handler is about to hold, or says why they do not fit.
+    pub(super) fn withdraw(&self, bytes: usize) -> Result<(), Error> {
+        if self.fits(bytes, REQUESTS_PER_FREE) {
+            return Ok(());
+        }
+        let text = format!("the server holds bodies of {} bytes already", self.budget.max());
+        let (code, reason) = (Code::ResourceExhausted, Reason::OVERLOADED);
+        Err(Error::failure(code, Delivery::Rejected, reason, text)
+            .with_hint("retry with backoff, or raise the server's `bodies_bytes_max`"))
+    }
+
+    pub(super) fn put_back(&self, bytes: usize) {
+        if bytes > 0 {
+            self.budget.0.held.fetch_sub(bytes, Ordering::SeqCst);
+            if let Some(own) = &self.own {
+                own.fetch_sub(bytes, Ordering::SeqCst);
+            }
+        }
+    }
+
+    fn share(self: &Arc<Self>, bytes: usize) -> BodyShare {
+        BodyShare { account: Arc::clone(self), bytes }
+    }
+
+    /// Takes bytes if they fit: in all, and beside what the connection holds already.
+    fn fits(&self, bytes: usize, per_free: usize) -> bool {
+        let Pool { max, held } = &*self.budget.0;
+        // Streams of one connection that ask in the same moment may exceed its part by a body each,
+        // and never the whole.
+        let own = self.own.as_ref().map_or(0, |own| own.load(Ordering::SeqCst));
+        let fits = |held: usize| {
+            let free = max.checked_sub(held).filter(|&free| bytes <= free)?;
+            let common = free.saturating_sub(max / RESERVE).saturating_mul(per_free);
+            let part = common.max(free / RESERVE_PART);
+            let is_fair = self.own.is_none() || held == 0 || own.saturating_add(bytes) <= part;
+            is_fair.then_some(held + bytes)
+        };
+        if bytes == 0 {
+            return fits(held.load(Ordering::SeqCst)).is_some();
+        }
+        let taken = held.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fits).is_ok();
+        if let (true, Some(own)) = (taken, &self.own) {
+            own.fetch_add(bytes, Ordering::SeqCst);
+        }
+        taken
+    }
+}
+
+impl BodyShare {
+    /// Grows to this many bytes for a request.
+    ///
+    /// # Errors
+    ///
+    /// `ResourceExhausted`, rejected, `overloaded`, when they do not fit; the share stays as it is.
+    pub fn grow(&mut self, bytes: usize) -> Result<(), Error> {
+        let more = bytes.saturating_sub(self.bytes);
+        if more > 0 {
+            self.account.withdraw(more)?;
+            self.bytes += more;
+        }
+        Ok(())
+    }
+
+    /// Covers the whole body of a request that is about to be handled.
+    pub(super) fn cover(&mut self, bytes: usize) -> Result<(), Error> {
+        // An empty body is refused too while the budget is exceeded.
+        if bytes == 0 { self.account.withdraw(0) } else { self.grow(bytes) }
+    }
+
+    /// Grows to this many bytes, whether they fit or not: for error replies, which must leave.
+    pub fn raise(&mut self, bytes: usize) {
+        let more = bytes.saturating_sub(self.bytes);
+        if more > 0 {
+            self.account.budget.0.held.fetch_add(more, Ordering::SeqCst);
+            if let Some(own) = &self.account.own {
+                own.fetch_add(more, Ordering::SeqCst);
+            }
+            self.bytes += more;
+        }
+    }
+}
+
+impl Drop for BodyShare {
+    fn drop(&mut self) {
+        self.account.put_back(self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(account: &Arc<BodyAccount>, bytes: usize) -> (Result<Response, Error>, BodyShare) {
+        account.reply(Ok(Response::new(vec![0; bytes])))
+    }
+
+    #[test]
+    fn shares_come_out_of_the_budget_and_go_back() {
+        let budget = BodyBudget::new(10);
+        let account = budget.whole();
+        let mut first = account.request(4).unwrap();
+        first.grow(6).unwrap();
+        first.grow(3).unwrap();
+        first.grow(11).unwrap_err();
+        assert!(account.request(5).is_err());
+        let second = account.request(4).unwrap();
+        assert_eq!(budget.held(), 10);
+        drop(first);
+        assert!(account.request(7).is_err());
+        drop(second);
+        drop(account.request(10).unwrap());
+        assert_eq!(budget.held(), 0);
+    }
+
+    #[test]
+    fn a_request_without_a_body_is_refused_only_while_the_budget_is_exceeded() {
+        let budget = BodyBudget::new(10);
+        let account = budget.whole();
+        let mut share = account.request(10).unwrap();
+        account.request(0).unwrap();
+        share.raise(11);
+        let error = account.request(0).unwrap_err();
+        assert_eq!((error.code(), error.delivery()), (Code::ResourceExhausted, Delivery::Rejected));
+        assert_eq!(error.reason(), Some(&Reason::OVERLOADED));
+    }
+
+    #[test]
+    fn a_reply_that_does_not_fit_is_processed_and_holds_nothing() {
+        let budget = BodyBudget::new(10);
+        let account = budget.whole();
+        let (fits, first) = reply(&account, 6);
+        assert!(fits.is_ok());
+        let (error, _second) = reply(&account, 5);
+        let error = error.unwrap_err();
+        assert_eq!(error.delivery(), Delivery::Processed);
+        assert_eq!(error.reason(), Some(&Reason::OVERLOADED));
+        assert_eq!(budget.held(), 6);
+        drop(first);
+        assert_eq!(budget.held(), 0);
+    }
+
+    #[test]
+    fn however_much_some_connections_take_a_body_of_another_one_still_fits() {
+        for (greedy, fits) in [(1, 1_000_000), (6, 1_000_000), (30, 20_000)] {
+            let budget = BodyBudget::new(64 * 1024 * 1024);
+            let mut shares = Vec::new();
+            for account in std::iter::repeat_with(|| budget.connection()).take(greedy) {
+                shares.extend(std::iter::from_fn(|| account.request(10_000).ok()));
+                shares.extend(std::iter::from_fn(|| {
+                    let (outcome, share) = reply(&account, 10_000);
+                    outcome.ok().map(|_| share)
+                }));
+            }
+            let other = budget.connection();
+            drop(other.request(fits).unwrap());
+            assert!(reply(&other, fits).0.is_ok());
+            assert!(budget.held() <= budget.max());
+        }
+    }
+
+    #[test]
+    fn a_connection_that_is_alone_may_hold_one_body_of_the_whole_budget() {
+        let budget = BodyBudget::new(10);
+        drop(budget.connection().request(10).unwrap());
+        assert!(budget.connection().request(11).is_err());
+    }
+}
