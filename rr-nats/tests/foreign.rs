@@ -99,7 +99,7 @@ async fn a_foreign_responder_is_understood() {
     let response = call(&client, &within(2000), "svc.a").await.unwrap();
     assert_eq!((response.body.as_ref(), response.headers.get("x-node")), (&b"body"[..], Some("a")));
     let (code, delivery, _) = told(call(&client, &within(2000), "svc.a").await);
-    assert_eq!((code, delivery), (Code::Unimplemented, Delivery::Processed));
+    assert_eq!((code, delivery), (Code::NotFound, Delivery::Processed));
     let error = call(&client, &within(2000), "svc.a").await.unwrap_err();
     assert_eq!((error.code(), error.message()), (Code::Unknown, "it broke"));
     let seen = answering.await.unwrap();

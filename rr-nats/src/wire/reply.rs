@@ -233,7 +233,22 @@ mod tests {
     #[test]
     fn foreign_errors_take_either_header_and_are_processed() {
         for (name, value, code) in [
-            (SERVICE_ERROR_CODE, "404", Code::Unimplemented),
+            (SERVICE_ERROR_CODE, "400", Code::InvalidArgument),
+            (SERVICE_ERROR_CODE, "401", Code::Unauthenticated),
+            (SERVICE_ERROR_CODE, "403", Code::PermissionDenied),
+            (SERVICE_ERROR_CODE, "404", Code::NotFound),
+            (SERVICE_ERROR_CODE, "408", Code::DeadlineExceeded),
+            (SERVICE_ERROR_CODE, "409", Code::Aborted),
+            (SERVICE_ERROR_CODE, "412", Code::FailedPrecondition),
+            (SERVICE_ERROR_CODE, "429", Code::ResourceExhausted),
+            (SERVICE_ERROR_CODE, "500", Code::Internal),
+            (SERVICE_ERROR_CODE, "501", Code::Unimplemented),
+            (SERVICE_ERROR_CODE, "503", Code::Unavailable),
+            (SERVICE_ERROR_CODE, "504", Code::DeadlineExceeded),
+            (SERVICE_ERROR_CODE, "405", Code::Unknown),
+            (SERVICE_ERROR_CODE, "413", Code::Unknown),
+            (SERVICE_ERROR_CODE, "502", Code::Unknown),
+            (SERVICE_ERROR_CODE, "200", Code::Unknown),
             (SERVICE_ERROR_CODE, "bad", Code::Unknown),
             (SERVICE_ERROR, "it broke", Code::Unknown),
         ] {
@@ -271,7 +286,7 @@ mod tests {
             let marks = [(SERVICE_ERROR, "it broke"), (SERVICE_ERROR_CODE, "404")];
             let error = read(&[ours, &marks].concat(), "").unwrap_err();
             let told = (error.code(), error.delivery(), error.message());
-            assert_eq!(told, (Code::Unimplemented, Delivery::Unknown, "it broke"), "{ours:?}");
+            assert_eq!(told, (Code::NotFound, Delivery::Unknown, "it broke"), "{ours:?}");
         }
         // Without the marks of ADR-32 it is an error all the same.
         for (name, value) in [("rr-reason", "draining"), ("rr-retry-after-ms", "5")] {

@@ -23,18 +23,23 @@ pub(super) fn status_of(error: &Error) -> u16 {
     }
 }
 
-/// Returns the code of a foreign service's number; a text that is no status is `Unknown`.
+/// Returns the code of a foreign service's number (WIRE, "NATS"); another number, or a text that is
+/// none, is `Unknown`.
+///
+/// The number is the service's own word: on HTTP, any hop in between may have said it.
 pub(super) fn code_of(text: &str) -> Code {
     match text.trim().parse::<u16>() {
-        Ok(400 | 422) => Code::InvalidArgument,
+        Ok(400) => Code::InvalidArgument,
         Ok(401) => Code::Unauthenticated,
         Ok(403) => Code::PermissionDenied,
-        Ok(404 | 405 | 415 | 501) => Code::Unimplemented,
-        Ok(408) => Code::DeadlineExceeded,
+        Ok(404) => Code::NotFound,
+        Ok(408 | 504) => Code::DeadlineExceeded,
         Ok(409) => Code::Aborted,
         Ok(412) => Code::FailedPrecondition,
-        Ok(413 | 429 | 431) => Code::ResourceExhausted,
-        Ok(421 | 425 | 502 | 503 | 504) => Code::Unavailable,
+        Ok(429) => Code::ResourceExhausted,
+        Ok(500) => Code::Internal,
+        Ok(501) => Code::Unimplemented,
+        Ok(503) => Code::Unavailable,
         _ => Code::Unknown,
     }
 }
