@@ -104,7 +104,31 @@ pub(crate) fn decode_response<C: Codec, T: DeserializeOwned>(
         let text = format!("the reply is of type `{other}`, not {}", C::CONTENT_TYPE);
         return Err(failure(Reason::BAD_RESPONSE, text));
     }
-    C::decode(body).map_err(|what| failure(Reason::DECODE, what))
+    C::decode(body).map_err(|what| match is_stream_ack(body) {
+        true => stream_ack(),
+        false => failure(Reason::DECODE, what),
+    })
+}
+
+/// Tells whether a body is the acknowledgement of a JetStream stream (NATS ADR-8), which a requester
+/// gets as a reply when a stream captures the subject, whether or not a responder serves it.
+fn is_stream_ack(body: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Ack {
+        #[serde(rename = "stream")]
+        _stream: String,
+        #[serde(rename = "seq")]
+        _sequence: u64,
+    }
+    serde_json::from_slice::<Ack>(body).is_ok()
+}
+
+fn stream_ack() -> Error {
+    let text = "the reply is the acknowledgement of a JetStream stream";
+    Error::failure(Code::Internal, Delivery::Unknown, Reason::BAD_RESPONSE, text).with_hint(
+        "a stream captures this subject: take the subject out of the stream's list, or set `no_ack` \
+         on the stream",
+    )
 }
 
 /// Returns the content type when it is there and another one; parameters and case do not matter.

@@ -11,7 +11,9 @@ use rr_core::{
     recommended, serve,
 };
 use rr_nats::NatsServerConfig;
-use rr_testkit::NatsServer;
+use rr_testkit::{NatsServer, NatsServerSetup};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
 
 async fn greet(name: String) -> Result<String, Error> {
     if name.is_empty() {
@@ -108,4 +110,49 @@ async fn a_call_that_one_group_refuses_runs_once_in_the_other() {
         ctx().race(ran).await.expect("it ran");
         assert_eq!(runs.load(Ordering::SeqCst), sent, "the call ran twice: {outcome:?}");
     }
+}
+
+/// Has a NATS server capture a subject in a JetStream stream, by its API.
+async fn capture(nats: &NatsServer, subject: &str) {
+    let socket = TcpStream::connect(nats.address()).await.expect("it listens");
+    let mut socket = BufReader::new(socket);
+    let body = format!(r#"{{"name":"S","subjects":["{subject}"],"storage":"memory"}}"#);
+    let lines = format!(
+        "CONNECT {{\"verbose\":false}}\r\nSUB created 1\r\n\
+         PUB $JS.API.STREAM.CREATE.S created {}\r\n{body}\r\n",
+        body.len()
+    );
+    socket.write_all(lines.as_bytes()).await.expect("it reads");
+    let created = async {
+        let mut line = String::new();
+        while !line.contains("stream_create_response") {
+            line.clear();
+            assert!(socket.read_line(&mut line).await.expect("it answers") > 0);
+        }
+        assert!(!line.contains("\"error\""), "{line}");
+    };
+    ctx().race(created).await.expect("it answers in time");
+}
+
+#[tokio::test]
+async fn an_acknowledgement_of_a_stream_is_no_reply_of_a_handler() {
+    let directory = std::env::temp_dir().join(format!("rr-core-stream-{}", std::process::id()));
+    let lines = format!("jetstream {{ store_dir: {directory:?} }}");
+    let setup = NatsServerSetup::default().with_lines(&lines);
+    let nats = NatsServer::start_with(&setup).await.expect("a nats-server starts");
+    capture(&nats, "svc.>").await;
+    let client = connect(&nats.url()).await.expect("the URL is fine");
+    client.ready(&ctx()).await.expect("there is a server");
+    let outcome: Result<String, CallError> = client.call(&ctx(), "svc.t", "x").await;
+    let Err(CallError::Rr(error)) = outcome else { panic!("{outcome:?}") };
+    assert_eq!((error.code(), error.delivery()), (Code::Internal, Delivery::Unknown));
+    assert_eq!(error.reason().map(|reason| reason.as_str()), Some("bad-response"));
+    assert!(error.hint().contains("a stream captures this subject"), "{}", error.hint());
+    let outcome: Result<(), CallError> = client.call(&ctx(), "svc.t", &()).await;
+    assert!(outcome.is_err());
+    // Raw calls take any bytes.
+    let raw = client.call_raw(&ctx(), "svc.t", "x").await.expect("bytes are bytes");
+    assert!(raw.body.starts_with(b"{\"stream\":"), "{:?}", raw.body);
+    drop(nats);
+    let _ = std::fs::remove_dir_all(directory);
 }
