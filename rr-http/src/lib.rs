@@ -43,6 +43,9 @@ mod count;
 mod endpoint;
 mod error;
 mod foreign;
+#[cfg(feature = "_fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod pool;
 mod requester;
 mod rewaker;

@@ -28,6 +28,8 @@ use crate::endpoint::Endpoint;
 use crate::wire::encode_path;
 
 use budget::Budget;
+#[cfg(feature = "_fuzz")]
+pub(crate) use gzip::{GzipError, decompress};
 use listener::Listener;
 use stop::Stop;
 

@@ -50,6 +50,9 @@ mod config;
 mod connection;
 mod endpoint;
 mod error;
+#[cfg(feature = "_fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod requester;
 mod server;
 mod wait;

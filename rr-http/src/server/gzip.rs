@@ -13,7 +13,7 @@ use crc32::crc32;
 
 /// Why a body could not be decompressed.
 #[derive(Debug)]
-pub(super) enum GzipError {
+pub(crate) enum GzipError {
     /// It is longer than the limit once decoded.
     TooLarge,
     /// It is no gzip, or is cut short.
@@ -22,7 +22,7 @@ pub(super) enum GzipError {
 
 /// What is wrong with a body that is no gzip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Malformed {
+pub(crate) enum Malformed {
     Cut,
     Header,
     Deflate,
@@ -62,7 +62,7 @@ const MEMBERS_MAX: usize = 64;
 
 /// Decompresses a body, of one or several members, into at most `max` bytes. An empty one is
 /// empty: it was never compressed.
-pub(super) fn decompress(body: &Bytes, max: usize) -> Result<Bytes, GzipError> {
+pub(crate) fn decompress(body: &Bytes, max: usize) -> Result<Bytes, GzipError> {
     let mut rest = &body[..];
     let mut out = Out { bytes: Vec::new(), written: 0, max };
     out.grow(rest.len().saturating_mul(GROWTH).min(FIRST_BYTES_MAX));
