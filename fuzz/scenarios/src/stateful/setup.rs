@@ -26,7 +26,7 @@ const TIMES: &[Duration] = &[
     Duration::ZERO,
     Duration::from_millis(1),
     Duration::from_millis(40),
-    Duration::from_secs(86_400 * 365),
+    Duration::MAX,
 ];
 
 type Connect = Arc<Mutex<Option<mpsc::Sender<DuplexStream>>>>;
