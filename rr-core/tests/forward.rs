@@ -149,3 +149,26 @@ async fn what_fails_after_the_backend_ran_is_processed() {
     let error = front.call_raw(&Context::background(), "remaining", "").await.unwrap_err();
     assert_eq!((error.code(), error.delivery()), (Code::InvalidArgument, Delivery::Processed));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_bridge_adds_itself_to_via_and_passes_trailing_metadata_back() {
+    async fn trailing(_: Context, request: Request) -> Result<Response, Error> {
+        let via: Vec<_> = request.headers.get_all("via").map(str::to_owned).collect();
+        let mut headers = rr_core::Headers::new();
+        headers.insert("trailer-x", "1")?;
+        match &request.body[..] {
+            b"fail" => Err(Error::new(Code::NotFound, "none").with_headers(headers)),
+            _ => Ok(Response::new(via.join(", ")).with_headers(headers)),
+        }
+    }
+    let back = loopback(Router::new().route("trailing", trailing));
+    let front = loopback(Router::new().fallback(Forward(back)));
+    let ctx = Context::background();
+    let response = front.call_raw(&ctx, "trailing", "").header("via", "1.1 proxy").await.unwrap();
+    assert_eq!(response.body, "1.1 proxy, rr/1 rr");
+    assert_eq!(response.headers.get("trailer-x"), Some("1"));
+    let error = front.call_raw(&ctx, "trailing", "fail").await.unwrap_err();
+    assert_eq!(error.headers().get("trailer-x"), Some("1"));
+    let refused = front.call_raw(&ctx, "trailing", "").header("trailer-x", "1").await.unwrap_err();
+    assert_eq!((refused.code(), refused.delivery()), (Code::InvalidArgument, Delivery::NotSent));
+}

@@ -361,3 +361,46 @@ fn urls_that_cannot_work_are_refused_at_once() {
         assert_eq!((error.code(), error.delivery()), (Code::InvalidArgument, Delivery::NotSent));
     }
 }
+
+#[tokio::test]
+async fn a_folded_line_of_a_reply_is_read_as_spaces() {
+    let (script, url) = Script::bind().await;
+    let client = client(&url);
+    let serve = async {
+        let mut stream = script.accept().await;
+        read_request(&mut stream).await;
+        let head = "HTTP/1.1 200 OK\r\nx-folded: a\r\n b\r\ncontent-length: 2\r\n\r\nok";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream
+    };
+    let (response, _stream) = tokio::join!(call(&client), serve);
+    let response = response.unwrap();
+    let folded: Vec<_> = response.headers.get("x-folded").unwrap().split(' ').collect();
+    assert_eq!((folded[0], folded[folded.len() - 1]), ("a", "b"));
+}
+
+#[tokio::test]
+async fn trailing_metadata_of_replies_is_shown_and_requests_have_none() {
+    for status in ["200 OK", "404 Not Found"] {
+        let (script, url) = Script::bind().await;
+        let client = client(&url);
+        let serve = async {
+            let mut stream = script.accept().await;
+            read_request(&mut stream).await;
+            let head = format!("HTTP/1.1 {status}\r\ntrailer-x: 1\r\ncontent-length: 0\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            stream
+        };
+        let (outcome, _stream) = tokio::join!(call(&client), serve);
+        let headers = match &outcome {
+            Ok(response) => &response.headers,
+            Err(error) => error.headers(),
+        };
+        assert_eq!(headers.get("trailer-x"), Some("1"), "{status}");
+        let mut headers = Headers::new();
+        headers.insert("trailer-x", "1").unwrap();
+        let request = request("svc.m", "").with_headers(headers);
+        let error = client.request(&context(), request).await.unwrap_err();
+        assert_eq!(told(&error), (Code::InvalidArgument, Delivery::NotSent, None));
+    }
+}

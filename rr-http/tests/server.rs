@@ -447,3 +447,25 @@ async fn a_stale_unix_socket_is_replaced_and_a_live_one_is_not() {
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "a file");
     std::fs::remove_dir_all(&directory).unwrap();
 }
+
+#[tokio::test]
+async fn requests_carry_no_trailing_metadata_and_nothing_that_connection_names() {
+    let fixture = served().await;
+    let headers = "trailer-x: 1\r\nx-hop: 2\r\nconnection: X-Hop\r\nx-kept: 3\r\n";
+    let answer = post(&fixture, "/headers", headers, "").await;
+    assert_eq!(answer.text(), r#"{"x-kept": b"3"}"#);
+}
+
+#[tokio::test]
+async fn a_requester_reads_the_text_of_a_415() {
+    use rr_spi::Requester as _;
+    let fixture = served().await;
+    let client = rr_http::HttpRequester::connect(fixture.server.url()).await.unwrap();
+    let mut headers = rr_spi::Headers::new();
+    headers.insert("content-type", "application/grpc").unwrap();
+    let request = request("echo", "x").with_headers(headers);
+    let error = client.request(&context(), request).await.unwrap_err();
+    let expected = (rr_spi::Code::Unimplemented, rr_spi::Delivery::Rejected, Some("codec"));
+    assert_eq!(told(&error), expected);
+    assert!(error.message().ends_with("send unary"), "{error:?}");
+}

@@ -46,8 +46,13 @@ impl Limits {
     ///
     /// # Errors
     ///
-    /// `ResourceExhausted`, not sent, `request-too-large`, when the body is over the limit.
+    /// `ResourceExhausted`, not sent, `request-too-large`, when the body is over the limit;
+    /// `InvalidArgument`, not sent, when there is a header `trailer-*`, which only replies have.
     pub fn check_outgoing(&self, request: &Request) -> Result<(), Error> {
+        if let Some(name) = request.headers.reply_only() {
+            let message = format!("header name `{name}` is reserved for replies");
+            return Err(Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message));
+        }
         if request.body.len() <= self.request_bytes_max {
             return Ok(());
         }
@@ -102,6 +107,10 @@ mod tests {
             limits.check_outgoing(&request("abc")).unwrap_err().delivery(),
             Delivery::NotSent
         );
+        let mut trailing = request("");
+        trailing.headers.insert("trailer-x", "1").unwrap();
+        let error = limits.check_outgoing(&trailing).unwrap_err();
+        assert_eq!((error.code(), error.delivery()), (Code::InvalidArgument, Delivery::NotSent));
         limits.check_incoming(&Response::new("abc")).unwrap();
         let error = limits.check_incoming(&Response::new("abcd")).unwrap_err();
         assert_eq!(error.delivery(), Delivery::Processed);

@@ -323,7 +323,10 @@ async fn connect(dialer: &Dialer, host: &HeaderValue) -> Result<Box<Link>, Error
         Socket::Unix(_) => Rewaker::new(),
     };
     let (socket, asks) = Asking::new(socket);
-    let handshake = http1::handshake(TokioIo::new(socket)).await;
+    // A folded line is read as spaces (RFC 9112 §5.2).
+    let mut builder = http1::Builder::new();
+    builder.allow_obsolete_multiline_headers_in_responses(true);
+    let handshake = builder.handshake(TokioIo::new(socket)).await;
     let (sender, connection) = handshake.map_err(|error| dialer.failed(error))?;
     // The bytes of a host that was one before are one.
     let own_host = HeaderValue::from_bytes(host.as_bytes());

@@ -33,7 +33,7 @@ pub(super) async fn answer(
     let is_get = is_head || parts.method == Method::GET;
     let mut unread = Some(body);
     let outcome = if is_get && parts.uri.path() == HEALTH {
-        check_framing(parts.version, &Lines::of(&parts.headers)).map(|()| None)
+        check_framing(parts.version, &parts.uri, &Lines::of(&parts.headers)).map(|()| None)
     } else {
         exchange(site, parts, &mut unread).await.map(Some)
     };
@@ -100,7 +100,7 @@ impl Site {
     /// Reads the head of a request: what is called, and what else it says.
     fn read_head<'a>(&self, parts: &'a Parts) -> Result<(Target, Head<'a>), Refusal> {
         let lines = Lines::of(&parts.headers);
-        check_framing(parts.version, &lines)?;
+        check_framing(parts.version, &parts.uri, &lines)?;
         let target = self.target(parts.uri.path())?;
         let declared = self.intake.find(&target)?.declared();
         Ok((target, Head::read(parts, &lines, declared)?))

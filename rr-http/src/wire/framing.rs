@@ -1,6 +1,7 @@
 //! What every request over HTTP/1 must get right, whatever it asks for.
 
-use http::{StatusCode, Version};
+use http::uri::Authority;
+use http::{StatusCode, Uri, Version};
 use rr_spi::{Code, Delivery, Error, Reason};
 
 use super::head::Refusal;
@@ -10,19 +11,32 @@ use super::lines::{Line, Lines};
 ///
 /// # Errors
 ///
-/// All of them rejected: `InvalidArgument` for a `Host` that is missing, repeated or malformed
-/// (RFC 9112 §3.2); `Unimplemented` for a transfer coding besides `chunked` (§6.1).
-pub(crate) fn check_framing(version: Version, lines: &Lines<'_>) -> Result<(), Refusal> {
-    if version > Version::HTTP_11 {
-        return Ok(());
+/// All of them rejected: `InvalidArgument` for a `Host` that is missing over HTTP/1.1, repeated or
+/// malformed (RFC 9112 §3.2), for an authority with user information (RFC 9110 §4.2.4), and over
+/// HTTP/2 for a `Host` other than the authority (RFC 9113 §8.3.1); `Unimplemented` for a transfer
+/// coding besides `chunked` (RFC 9112 §6.1).
+pub(crate) fn check_framing(version: Version, uri: &Uri, lines: &Lines<'_>) -> Result<(), Refusal> {
+    let is_h1 = version <= Version::HTTP_11;
+    if is_h1 {
+        check_transfer_encoding(lines.transfer_encoding)?;
     }
-    check_transfer_encoding(lines.transfer_encoding)?;
+    let authority = uri.authority().map(Authority::as_str);
+    let other = |host: &[u8]| {
+        let differs = |authority| !is_same_host(authority, host, uri.scheme_str());
+        !is_h1 && authority.is_some_and(differs)
+    };
     let message = match lines.host {
+        _ if authority.is_some_and(|authority| !is_host(authority.as_bytes())) => {
+            "malformed authority"
+        }
         Line { first: None, .. } if version == Version::HTTP_11 => {
             "an HTTP/1.1 request carries a Host"
         }
         Line { repeated: true, .. } => "a request carries one Host only",
         Line { first: Some(host), .. } if !is_host(host.as_bytes()) => "malformed Host",
+        Line { first: Some(host), .. } if other(host.as_bytes()) => {
+            "the Host is another than the authority"
+        }
         _ => return Ok(()),
     };
     Err(Error::failure(Code::InvalidArgument, Delivery::Rejected, None, message).into())
@@ -38,6 +52,13 @@ fn check_transfer_encoding(line: Line<'_>) -> Result<(), Refusal> {
     let message = "the only transfer encoding understood is chunked";
     let error = Error::failure(Code::Unimplemented, Delivery::Rejected, Reason::CODEC, message);
     Err(Refusal::with_status(error, StatusCode::NOT_IMPLEMENTED).closing())
+}
+
+/// Tells whether an authority and a `Host` mean the same, with the port of the scheme or without.
+fn is_same_host(authority: &str, host: &[u8], scheme: Option<&str>) -> bool {
+    let port: &[u8] = if scheme == Some("https") { b":443" } else { b":80" };
+    let bare = |text: &'_ [u8]| text.strip_suffix(port).unwrap_or(text).to_ascii_lowercase();
+    bare(authority.as_bytes()) == bare(host)
 }
 
 /// Tells whether this is a host and perhaps a port (RFC 3986 §3.2.2); a host may be empty.
@@ -80,5 +101,40 @@ mod tests {
         {
             assert!(!is_host(bad.as_bytes()), "{bad}");
         }
+    }
+
+    #[test]
+    fn over_http_2_there_is_one_authority_without_user_information() {
+        let check = |version, uri: &str, hosts: &[&'static str]| {
+            let values = hosts.iter().map(|host| http::HeaderValue::from_static(host));
+            let map = values.map(|value| (http::header::HOST, value));
+            let map = map.fold(http::HeaderMap::new(), |mut map, (name, value)| {
+                map.append(name, value);
+                map
+            });
+            check_framing(version, &uri.parse().unwrap(), &Lines::of(&map)).is_ok()
+        };
+        let h2 = |uri: &str, hosts: &[&'static str]| check(Version::HTTP_2, uri, hosts);
+        for (uri, hosts) in [
+            ("http://h/t", &[][..]),
+            ("http://h/t", &["H"]),
+            ("http://h:80/t", &["h"]),
+            ("https://h/t", &["h:443"]),
+            ("/t", &["h"]),
+        ] {
+            assert!(h2(uri, hosts), "{uri} {hosts:?}");
+        }
+        for (uri, hosts) in [
+            ("http://u@h/t", &[][..]),
+            ("http://h/t", &["g"]),
+            ("http://h:81/t", &["h"]),
+            ("http://h/t", &["h", "h"]),
+            ("/t", &["u@h"]),
+        ] {
+            assert!(!h2(uri, hosts), "{uri} {hosts:?}");
+        }
+        assert!(!check(Version::HTTP_11, "http://u@h/t", &["h"]));
+        // The Host is ignored then (RFC 9112 §3.2.2).
+        assert!(check(Version::HTTP_11, "http://h/t", &["g"]));
     }
 }

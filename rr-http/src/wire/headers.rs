@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use http::header::CONNECTION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use rr_spi::wire::{CONTENT_TYPE, decode_binary, encode_binary};
 use rr_spi::{Code, Delivery, Error, Headers, Received};
@@ -75,9 +76,10 @@ pub(super) fn read_counting(from: &HeaderMap) -> (Headers, Received, u64) {
     let mut headers = Headers::new();
     let mut worst = Received::Kept;
     let mut dropped = 0;
+    let is_bound = from.contains_key(CONNECTION);
     for (name, value) in from {
         let name = name.as_str();
-        if is_framing(name) {
+        if is_framing(name) || (is_bound && is_of_connection(name, from)) {
             continue;
         }
         let mut take = |part: Value| {
@@ -100,6 +102,13 @@ pub(super) fn read_counting(from: &HeaderMap) -> (Headers, Received, u64) {
         }
     }
     (headers, worst, dropped)
+}
+
+/// Tells whether `connection` names this header, which then is for this hop alone (RFC 9110 §7.6.1).
+fn is_of_connection(name: &str, map: &HeaderMap) -> bool {
+    let lists = map.get_all(CONNECTION).iter().map(HeaderValue::as_bytes);
+    let mut options = lists.flat_map(|list| list.split(|&byte| byte == b','));
+    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
 }
 
 /// Tells whether a header was dropped for its form, and not because its name is reserved.
@@ -247,6 +256,23 @@ mod tests {
         let map = emptied(map);
         assert!(map.is_empty() && map.capacity() == room);
         assert_eq!(emptied(HeaderMap::with_capacity(ROOM_MAX + 1)).capacity(), 0);
+    }
+
+    #[test]
+    fn what_connection_names_is_for_this_hop_alone() {
+        let mut map = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "keep-alive, X-Hop"),
+            ("x-hop", "1"),
+            ("connection", "x-other,x-third"),
+            ("x-third", "3"),
+            ("x-kept", "2"),
+        ] {
+            map.append(name, HeaderValue::from_static(value));
+        }
+        let (headers, worst, dropped) = read_counting(&map);
+        assert_eq!((headers.len(), worst, dropped), (1, Received::Kept, 0));
+        assert_eq!(headers.get("x-kept"), Some("2"));
     }
 
     #[test]

@@ -98,7 +98,10 @@ pub(crate) fn encode_error(refusal: &Refusal, style: ReplyStyle) -> Reply {
 /// of such a reply, which therefore has no Connect error as its body.
 fn is_of_protocol(status: StatusCode, refusal: &Refusal) -> bool {
     status == StatusCode::METHOD_NOT_ALLOWED
-        || (status == StatusCode::UNSUPPORTED_MEDIA_TYPE && refusal.accept_encoding.is_none())
+        || (status == StatusCode::UNSUPPORTED_MEDIA_TYPE
+            && refusal.accept_encoding.is_none()
+            // A handler's own error may have details, which text would lose.
+            && refusal.error.details().is_empty())
 }
 
 /// Makes the answer to a health check: 503 once the server drains, so that no new work comes.

@@ -6,10 +6,10 @@ use bytes::Bytes;
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, StatusCode, header};
 use rr_spi::wire::{
-    CONTENT_TYPE, ErrorReply, RR_CODE, RR_DEDUP, RR_DELIVERY, RR_REASON, RR_RETRY_AFTER_MS,
-    decode_dedup,
+    CONTENT_TYPE, ErrorDocument, ErrorReply, RR_CODE, RR_DEDUP, RR_DELIVERY, RR_REASON,
+    RR_RETRY_AFTER_MS, decode_dedup,
 };
-use rr_spi::{Delivery, Error, Headers, Received, Response};
+use rr_spi::{Code, Delivery, Error, Headers, Received, Response};
 
 use super::{JSON, headers, name};
 use crate::config::HttpStatusCodes;
@@ -92,10 +92,21 @@ pub(crate) fn decode_error(parts: &Parts, body: Bytes, codes: HttpStatusCodes) -
     // The content type is that of the error body, and says nothing to the application.
     reply.headers = headers::read(map).0;
     reply.headers.remove(CONTENT_TYPE);
-    reply.body = body.clone();
+    reply.body = text_document(map, &reply.code, &body).unwrap_or_else(|| body.clone());
     reply
         .decode(|| of_status(parts.status, map, codes))
         .with_source(RawReply::new(parts.status, body))
+}
+
+/// Returns the error document that the text of a 405 or 415 of ours stands for. Its code is in
+/// `rr-code`, which decides.
+fn text_document(map: &HeaderMap, codes: &[&str], body: &Bytes) -> Option<Bytes> {
+    let [code] = codes else { return None };
+    let code = Code::from_wire(code)?;
+    let is_text = map.get(header::CONTENT_TYPE)?.as_bytes().starts_with(b"text/plain");
+    let text = std::str::from_utf8(body).ok().filter(|_| is_text)?;
+    let text = text.strip_suffix('\n').unwrap_or(text).to_owned();
+    Some(ErrorDocument::encode(&Error::failure(code, Delivery::Unknown, None, text)))
 }
 
 /// Tells whether one of these names is there. A reply has few headers, and to look each name up

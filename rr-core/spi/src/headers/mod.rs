@@ -16,7 +16,9 @@ use crate::error::{Code, Delivery, Error, Reason};
 /// Names are lower-case `[a-z0-9][a-z0-9.-]*`; given in another case they are folded. Values are
 /// printable ASCII without space at the edges, and may be empty; a name that ends in `-bin`
 /// carries bytes instead. At most 64 entries and 16 KiB in all. Names that belong to the
-/// transport or to [`Context`](crate::Context) are refused.
+/// transport or to [`Context`](crate::Context) are refused. Names that begin with `trailer-`, which
+/// are Connect's trailing metadata, travel on replies and errors only: a request that has one is
+/// refused when it is sent.
 ///
 /// Empty headers are a null pointer, and a clone shares the entries.
 ///
@@ -207,6 +209,20 @@ impl Headers {
         rules::is_binary(name)
     }
 
+    /// Returns a name that only replies may carry, if there is one.
+    pub(crate) fn reply_only(&self) -> Option<&str> {
+        let mut names = self.entries().iter().map(|entry| &*entry.name);
+        names.find(|name| rules::is_of_replies(name))
+    }
+
+    /// Removes the headers that only replies may carry.
+    pub(crate) fn without_reply_only(mut self) -> Self {
+        while let Some(name) = self.reply_only().map(str::to_owned) {
+            self.remove(&name);
+        }
+        self
+    }
+
     /// Copies every value out of the buffer that it came in.
     pub(crate) fn compacted(&self) -> Self {
         let copied = |entry: &Entry| Entry {
@@ -363,6 +379,8 @@ mod tests {
         let mut headers = Headers::new();
         assert_eq!(headers.receive("X-Shop", "berlin".into()), Received::Kept);
         assert_eq!(headers.receive("trailer-x", "shown".into()), Received::Kept);
+        assert_eq!(headers.reply_only(), Some("trailer-x"));
+        assert_eq!(headers.clone().without_reply_only().len(), 1);
         for name in ["rr", "RR-Code", "Nats-Msg-Id", "grpc-timeout", "Host", "traceparent", "a_b"] {
             assert_eq!(headers.receive(name, "v".into()), Received::Dropped, "{name}");
         }

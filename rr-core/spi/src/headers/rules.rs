@@ -27,8 +27,8 @@ const RESERVED: &[&str] = &[
 /// Whole families of names that belong to the protocols rr speaks.
 const RESERVED_PREFIXES: &[&str] = &["rr-", "nats-", "connect-", "grpc-", "proxy-"];
 
-/// Reply headers of Connect servers that are shown as they are, and that apps may not set.
-const SHOWN_PREFIX: &str = "trailer-";
+/// Connect's trailing metadata (unary protocol, "Response"): headers of replies only.
+const REPLY_PREFIX: &str = "trailer-";
 
 /// Names that most messages carry, so that receiving them allocates nothing.
 const COMMON: &[&str] = &["content-type", "user-agent", "accept", "authorization"];
@@ -67,7 +67,12 @@ pub(super) fn is_binary(name: &str) -> bool {
 
 /// Tells whether applications may not set this lower-case name.
 pub(super) fn is_reserved(name: &str) -> bool {
-    name.starts_with(SHOWN_PREFIX) || !may_be_received(name)
+    !may_be_received(name)
+}
+
+/// Tells whether only replies may carry this lower-case name.
+pub(super) fn is_of_replies(name: &str) -> bool {
+    name.starts_with(REPLY_PREFIX)
 }
 
 /// Tells whether applications may see this lower-case name when a peer sent it.

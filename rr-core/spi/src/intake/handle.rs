@@ -74,6 +74,8 @@ enum Interrupt {
 
 impl<'a> Handle<'a> {
     pub(super) fn new(shared: &'a Shared, ctx: &'a Context, request: Request) -> Self {
+        // A bridge that passed them on would fail; a foreign peer's are of no meaning.
+        let request = Request { headers: request.headers.without_reply_only(), ..request };
         let state = State::Waiting { request: Some(request) };
         Self {
             shared,
