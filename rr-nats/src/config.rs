@@ -197,6 +197,11 @@ pub struct NatsServerConfig {
     pub sole_group: bool,
     /// Where handlers run. Default: in a task only when they have to wait.
     pub dispatch: NatsDispatch,
+    /// Whether a drain ends subscriptions by count, as it does where the faster way is not to be
+    /// had. Default false; tests run both.
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub drain_by_count: bool,
     /// Whether callers may cancel. Default true.
     pub cancel: bool,
     /// Whether the clocks of both ends are known to agree, to much less than the time of a call:
@@ -238,6 +243,7 @@ impl Default for NatsServerConfig {
             queue: Some(QUEUE.to_owned()),
             sole_group: false,
             dispatch: NatsDispatch::WhenPending,
+            drain_by_count: false,
             cancel: true,
             clocks_agree: false,
             discovery: true,

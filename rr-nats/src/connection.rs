@@ -9,6 +9,7 @@ mod link;
 mod loss;
 mod members;
 mod outgoing;
+mod reliance;
 mod runtimes;
 mod signals;
 mod slots;

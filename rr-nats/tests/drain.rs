@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rr_nats::NatsRequester;
+use rr_nats::{NatsRequester, NatsServerConfig};
 use rr_spi::{Code, Delivery, Response, Routes, Server};
 use rr_testkit::NatsServer;
 use support::*;
@@ -59,10 +59,15 @@ async fn under_load(
 }
 
 async fn drains(pause: Duration, handler: Duration) {
-    drains_of(32, pause, || pong(handler)).await;
+    drains_of(32, pause, NatsServerConfig::default(), || pong(handler)).await;
 }
 
-async fn drains_of(callers: usize, pause: Duration, routes: impl Fn() -> Routes) {
+async fn drains_of(
+    callers: usize,
+    pause: Duration,
+    config: NatsServerConfig,
+    routes: impl Fn() -> Routes,
+) {
     let nats = nats().await;
     let url = nats.url();
     let _stays = rr_nats::serve(&url, routes()).await.unwrap();
@@ -70,9 +75,9 @@ async fn drains_of(callers: usize, pause: Duration, routes: impl Fn() -> Routes)
     let rounds = std::env::var("RR_DRAINS").map_or(DRAINS, |rounds| rounds.parse().unwrap());
     let work = async {
         for _ in 0..rounds {
-            let leaves = rr_nats::serve(&url, routes()).await.unwrap();
+            let leaves = rr_nats::serve_with(&url, routes(), config.clone()).await.unwrap();
             tokio::time::sleep(Duration::from_millis(50)).await;
-            let report = leaves.shutdown(Duration::from_secs(10)).await;
+            let report = leaves.shutdown(Duration::from_secs(60)).await;
             assert_eq!((report.aborted, report.refused), (0, 0), "{report:?}");
         }
     };
@@ -97,7 +102,18 @@ async fn a_drain_of_a_loop_that_is_behind_loses_nothing() {
             Ok(Response::new("pong"))
         })
     };
-    drains_of(256, Duration::ZERO, compute).await;
+    drains_of(256, Duration::ZERO, NatsServerConfig::default(), compute).await;
+}
+
+/// What a drain does where the client library no longer lets a command through in a reply subject.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_by_count_loses_nothing() {
+    let mut config = NatsServerConfig::default();
+    config.drain_by_count = true;
+    for (pause, handler) in [(0, 0), (0, 20), (200, 0)] {
+        let [pause, handler] = [pause, handler].map(Duration::from_millis);
+        drains_of(32, pause, config.clone(), || pong(handler)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -31,6 +31,8 @@ pub(super) struct Feed<F> {
     pub(super) link: Arc<Link>,
     subject: String,
     pub(super) subscriber: Subscriber,
+    /// Messages that the subscription has brought.
+    pub(super) received: u64,
     /// The one target of the subscription, if it has one.
     known: Option<Known>,
     answer: Split<F>,
@@ -59,6 +61,7 @@ pub(super) async fn consume(
         link,
         subject,
         subscriber,
+        received: 0,
         known,
         answer: Arrived::split,
         waiting: VecDeque::new(),
@@ -94,7 +97,7 @@ impl<F: Future<Output = ()> + Send + 'static> Feed<F> {
                 return;
             };
             self.collect_ready();
-            (self.subscriber, self.ended) = (subscriber, false);
+            (self.subscriber, self.received, self.ended) = (subscriber, 0, false);
             denials = known;
         }
     }
@@ -136,7 +139,10 @@ impl<F: Future<Output = ()> + Send + 'static> Feed<F> {
     fn collect(&mut self, cx: &mut std::task::Context<'_>) -> Poll<()> {
         while !self.ended {
             match ready!(Pin::new(&mut self.subscriber).poll_next(cx)) {
-                Some(message) => self.receive(message),
+                Some(message) => {
+                    self.received += 1;
+                    self.receive(message);
+                }
                 None => self.ended = true,
             }
         }
