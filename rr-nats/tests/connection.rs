@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rr_core::recommended;
 use rr_nats::{NatsConfig, NatsRequester, NatsServerConfig, NatsState};
-use rr_spi::{Code, Delivery, Error, Idempotency, Requester as _};
+use rr_spi::{Code, Declared, Delivery, Error, Idempotency, Requester as _, Route};
 use rr_testkit::{NatsServer, NatsServerSetup};
 use support::*;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -134,8 +134,12 @@ const UNREADABLE: [&[u8]; 3] = [
 async fn messages_that_cannot_be_parsed_cost_other_idempotent_calls_nothing_and_are_named() {
     let nats = nats().await;
     let config = NatsServerConfig::default();
-    let (_server, stats) =
-        rr_nats::serve_with_stats(&nats.url(), route("svc.echo", echo), config).await.unwrap();
+    let mut routes = route("svc.echo", echo);
+    // Subjects of a whole service may have any last token.
+    let service = Route::Service("all".to_owned());
+    routes.insert(service, Declared::Unspecified, Arc::new(Do(echo))).unwrap();
+    let served = rr_nats::serve_with_stats(&nats.url(), routes, config).await;
+    let (_server, stats) = served.unwrap();
     let client = client(&nats.url()).await;
     let stop = Arc::new(AtomicBool::new(false));
     let (calling, told_to) = (recommended(client.clone()), stop.clone());
@@ -152,10 +156,13 @@ async fn messages_that_cannot_be_parsed_cost_other_idempotent_calls_nothing_and_
         (answered, failed)
     });
     let mut raw = Raw::connect(&nats).await;
-    for round in 0..6 {
+    for round in 0..8 {
         // Longer than a connection takes to have worked.
         tokio::time::sleep(Duration::from_millis(500)).await;
-        raw.publish(b"svc.echo", UNREADABLE[round % UNREADABLE.len()]).await;
+        match UNREADABLE.get(round % (UNREADABLE.len() + 1)) {
+            Some(headers) => raw.publish(b"svc.echo", headers).await,
+            None => raw.publish(b"all.Andr\xe9", b"NATS/1.0\r\n\r\n").await,
+        }
         let again = async {
             while stats.connects() < round as u64 + 2 {
                 tokio::task::yield_now().await;

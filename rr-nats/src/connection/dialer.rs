@@ -133,6 +133,7 @@ fn told(mut errors: Vec<Error>) -> Error {
 #[cfg(test)]
 mod tests {
     use rr_spi::SeededEntropy;
+    use rr_spi::dial::Lookup;
 
     use super::*;
     use crate::config::NatsConnectionConfig;
@@ -150,7 +151,7 @@ mod tests {
         let mut dialer = dialer();
         for _ in 0..100 {
             dialer.opened = Some(Instant::now());
-            tokio::time::advance(WORKED).await;
+            tokio::time::sleep(WORKED).await;
             assert_eq!(dialer.next_pause(), Duration::ZERO);
         }
     }
@@ -175,6 +176,19 @@ mod tests {
             let max = NatsConnectionConfig::default().reconnect_delay_max;
             assert!(pause >= max * 3 / 4 && pause <= max, "{pause:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_name_with_a_dead_address_connects_to_the_live_one() {
+        let nats = rr_testkit::NatsServer::start().await.unwrap();
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addresses = vec![silent.local_addr().unwrap(), nats.address()];
+        let host = Host::with_lookup("name:1", Lookup::with(move || Ok(addresses.clone())));
+        let mut dialer = dialer();
+        dialer.setup.config.connect_timeout = Duration::from_secs(300);
+        let limit = Context::background().with_timeout(Duration::from_secs(10));
+        let link = limit.race(dialer.open(&host)).await.unwrap().unwrap();
+        assert_eq!((link.address(), link.socket()), ("name:1", nats.address()));
     }
 
     #[test]

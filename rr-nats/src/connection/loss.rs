@@ -25,12 +25,15 @@ impl Lost {
         }
     }
 
-    /// Waits a moment for what the server said last.
+    /// Waits a moment for what the server said last, and logs the loss.
     pub(crate) async fn with_last_words(self, link: &Link) -> Self {
-        match link.last_words().await {
+        let lost = match link.last_words().await {
             Some(_) => Self::of(link),
             None => self,
-        }
+        };
+        let why = lost.why.as_deref().unwrap_or("the server closed it, or the way to it broke");
+        tracing::warn!(address = lost.address, why, "a NATS connection was lost");
+        lost
     }
 
     /// Makes the error for calls after the loss: they were not sent.

@@ -63,6 +63,11 @@ impl Host {
         Self { address, lookup }
     }
 
+    #[cfg(test)]
+    pub(super) fn with_lookup(address: &str, lookup: Lookup) -> Self {
+        Self { address: address.to_owned(), lookup }
+    }
+
     pub(super) async fn socket_addresses(&self) -> io::Result<Vec<SocketAddr>> {
         self.lookup.addresses().await
     }

@@ -106,7 +106,7 @@ impl Connections {
         let runtime = Handle::try_current().ok().map(|handle| handle.id());
         let known = self.lock();
         let here = known.connections.iter().find(|(id, _)| Some(*id) == runtime);
-        here.or(known.connections.last()).map(|(_, connection)| Arc::clone(connection))
+        here.or_else(|| known.connections.last()).map(|(_, connection)| Arc::clone(connection))
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
