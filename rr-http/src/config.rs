@@ -75,8 +75,8 @@ pub struct HttpConfig {
     #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub connect_timeout: Duration,
     /// How long an unused connection is kept, unless the server grants less with `keep-alive`.
-    /// Default 30 s, half of what our server grants; 0 keeps none. Connections belong to the
-    /// runtime that made them: while it is alive and not driven, they stay.
+    /// Default 30 s, less than half of what our server grants; 0 keeps none. Connections belong to
+    /// the runtime that made them: while it is alive and not driven, they stay.
     #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub idle_timeout: Duration,
     /// Most unused HTTP/1.1 connections of one runtime. Default 64; 0 keeps none.
@@ -249,17 +249,22 @@ pub struct HttpServerConfig {
     /// only bodies that came with the head.
     #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub body_read_timeout: Duration,
-    /// Most bytes of request bodies that take their time to arrive, over all connections: a body
-    /// counts with its length, or, without one, with what has come; one too many is refused.
-    /// What lies in HTTP/2's windows does not count. Default 64 MiB; 0 takes only bodies that came
-    /// with the head.
+    /// Most bytes of bodies that the server holds: of requests, each with its length as soon as its
+    /// head has come, and of replies until their last byte has left. A request that does not fit is
+    /// refused before its handler runs; a reply that does not is dropped, and an error leaves in its
+    /// place. A quarter is kept for connections that hold little. What lies in HTTP/2's receive
+    /// windows does not count. Default 64 MiB; 0 allows only empty bodies.
     pub bodies_bytes_max: usize,
-    /// How long a connection may take nothing of what it is sent, for want of an HTTP/2 window
-    /// too. Default 30 s; 0 closes it once anything waits.
+    /// Longest time without write progress, including an exhausted HTTP/2 flow-control window:
+    /// then an HTTP/1 connection is closed, and an HTTP/2 stream is reset. A body of at most 16 KiB
+    /// over HTTP/2 leaves within twice this time, or its connection is closed. Default 30 s; 0
+    /// closes and resets as soon as anything waits.
     #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub write_timeout: Duration,
-    /// How long an unused connection is kept. Default 60 s, twice what our requesters use; 0
-    /// closes it as soon as it is unused, an HTTP/2 one even before its first call.
+    /// How long an unused connection is kept. Default 75 s: longer than the 60 s of most load
+    /// balancers, which would otherwise send requests while the server closes. The first reply of an
+    /// HTTP/1.1 connection says so with `keep-alive: timeout=`, and every reply where it is under
+    /// 60 s. 0 closes it as soon as it is unused, an HTTP/2 one even before its first call.
     #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub idle_timeout: Duration,
     /// How long connections are still served when a drain begins, so that a request racing it is
@@ -283,9 +288,9 @@ impl Default for HttpServerConfig {
             first_bytes_timeout: Duration::from_secs(10),
             header_read_timeout: Duration::from_secs(30),
             body_read_timeout: Duration::from_secs(30),
-            bodies_bytes_max: 64 * 1024 * 1024,
+            bodies_bytes_max: defaults::BODIES_BYTES_MAX,
             write_timeout: Duration::from_secs(30),
-            idle_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(75),
             drain_linger: Duration::from_millis(250),
             h2_streams_max: 200,
         }
@@ -303,8 +308,8 @@ setters!(HttpServerConfig {
     with_first_bytes_timeout = first_bytes_timeout: Duration, "the time for the first bytes";
     with_header_read_timeout = header_read_timeout: Duration, "the time for a request's head";
     with_body_read_timeout = body_read_timeout: Duration, "the time for a request's body";
-    with_bodies_bytes_max = bodies_bytes_max: usize, "the most bytes of bodies that take their time";
-    with_write_timeout = write_timeout: Duration, "how long nothing sent may be taken";
+    with_bodies_bytes_max = bodies_bytes_max: usize, "the most bytes of bodies held";
+    with_write_timeout = write_timeout: Duration, "the longest time without write progress";
     with_idle_timeout = idle_timeout: Duration, "how long an unused connection is kept";
     with_drain_linger = drain_linger: Duration, "how long a drain still serves connections";
     with_h2_streams_max = h2_streams_max: u32, "the most streams on one HTTP/2 connection";
@@ -317,10 +322,11 @@ impl HttpServerConfig {
     /// # Errors
     ///
     /// `InvalidArgument`, not sent, when a value does not parse or a parameter is unknown.
-    pub fn with_location(self, location: &mut Location) -> Result<Self, Error> {
+    pub fn with_location(mut self, location: &mut Location) -> Result<Self, Error> {
         let mut ignored = HttpVersion::default();
         take(location, "version", &mut ignored, version)?;
-        location.finish(&["version"])?;
+        take(location, "bodies_bytes_max", &mut self.bodies_bytes_max, number)?;
+        location.finish(&["version", "bodies_bytes_max"])?;
         Ok(self)
     }
 
@@ -334,6 +340,7 @@ impl HttpServerConfig {
             timeout_max: intake.timeout_max,
             request_bytes_max: intake.limits.request_bytes_max,
             response_bytes_max: intake.limits.response_bytes_max,
+            bodies_bytes_max: intake.bodies_bytes_max,
             ..self
         }
     }
@@ -348,6 +355,7 @@ impl HttpServerConfig {
             .with_timeout_min(self.timeout_min)
             .with_timeout_max(self.timeout_max)
             .with_limits(limits)
+            .with_bodies_bytes_max(self.bodies_bytes_max)
     }
 }
 

@@ -1,12 +1,13 @@
 //! The server side.
 
 mod accept;
-mod budget;
 mod connection;
 mod discard;
 mod gzip;
+mod keep_alive;
 mod listener;
 mod receive;
+mod reply;
 mod service;
 mod sniffed;
 mod stop;
@@ -27,7 +28,6 @@ use crate::count::Count;
 use crate::endpoint::Endpoint;
 use crate::wire::encode_path;
 
-use budget::Budget;
 #[cfg(feature = "_fuzz")]
 pub(crate) use gzip::{GzipError, decompress};
 use listener::Listener;
@@ -232,8 +232,6 @@ struct Site {
     config: HttpServerConfig,
     stats: HttpServerStats,
     stop: Stop,
-    /// For the bodies of requests that take their time.
-    bodies: Budget,
     /// The targets that are routed by name, under their paths: such a request needs no parsing.
     paths: HashMap<String, Target>,
 }
@@ -250,7 +248,6 @@ impl Site {
             _ => None,
         });
         let paths = routed.map(|target| (encode_path(&prefix, &target), target)).collect();
-        let bodies = Budget::new(config.bodies_bytes_max);
-        Self { prefix, intake, config, stats, stop: Stop::default(), bodies, paths }
+        Self { prefix, intake, config, stats, stop: Stop::default(), paths }
     }
 }

@@ -334,3 +334,31 @@ async fn whatever_ends_a_connection_it_is_shut_down() {
     drop(client);
     assert_eq!(ended(), 3);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_before_its_body_is_whole_and_the_last_reply_whatever_follows() {
+    for rest in ["dy", "dyno head at all\r\n\r\n", "dyPOST /api/echo HTTP/1.1\r\nhost: h\r\n\r\n"] {
+        let (sender, _server, stats) = serve(HttpServerConfig::default());
+        // The reply is longer than the pipe: it waits while the body and what follows it arrive.
+        let (mut near, far) = duplex(64);
+        sender.send(far).await.unwrap();
+        let head = "POST /api/nope HTTP/1.1\r\nhost: h\r\ncontent-length: 4\r\n\r\nbo";
+        near.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = vec![0; 1];
+        near.read_exact(&mut answer).await.unwrap();
+        let (mut read, mut write) = tokio::io::split(near);
+        let more = async {
+            let _ = write.write_all(rest.as_bytes()).await;
+            // Everything has come before any more of the reply is read.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let _ = read.read_to_end(&mut answer).await;
+        };
+        more.await;
+        let answer = String::from_utf8(answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 404 ") && head.contains("connection: close"), "{head}");
+        assert!(head.contains(&format!("content-length: {}", body.len())), "{answer}");
+        assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
+        eventually("the connection ends", || stats.connections() == 0).await;
+    }
+}

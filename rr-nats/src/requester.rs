@@ -209,8 +209,8 @@ impl Requester for NatsRequester {
             inner.limits.check_outgoing(&request)?;
             let reply = attempt.run(inner.exchange(&attempt, &mut request)).await?;
             let outcome = decode_reply(&request.target, reply);
-            let response = outcome
-                .map_err(|error| inner.believed(&request.target, error).into_failure())?;
+            let response =
+                outcome.map_err(|error| inner.believed(&request.target, error).into_failure())?;
             inner.limits.check_incoming(&response)?;
             Ok(response)
         })

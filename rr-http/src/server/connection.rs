@@ -17,6 +17,7 @@ use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, sleep};
 
 use super::Site;
+use super::keep_alive::{KeepAlive, promise};
 use super::service::answer;
 use super::sniffed::{Sniffed, Version};
 use super::tasks::{Streams, Tasks};
@@ -56,7 +57,7 @@ pub(super) struct Peer {
 /// Serves one connection until it ends, or until requests are no longer served and it has answered
 /// what it had begun.
 pub(super) async fn serve_connection(socket: Socket, site: Arc<Site>, tasks: Tasks) {
-    let watch = Watch::new(&site.config);
+    let watch = Watch::new(&site.config, site.intake.bodies());
     let mut io = Sniffed::new(socket, Arc::clone(&watch));
     let bound = Context::background().with_timeout(site.config.first_bytes_timeout);
     let first = pin!(bound.race(future::poll_fn(|cx| io.poll_version(cx))));
@@ -73,14 +74,18 @@ async fn serve_h1(io: Sniffed, peer: Peer) {
     // The watch tells the head of a request from the time before it, and needs no timer for each.
     builder.header_read_timeout(None);
     builder.max_header_size(HEAD_BYTES_MAX);
+    let keep_alive = KeepAlive::new(peer.site.config.idle_timeout);
     // Taken apart here: an argument that is passed on takes its room twice.
     let service = service_fn(|request: Request<Incoming>| {
         let active = peer.watch.begin();
         let (mut parts, body) = request.into_parts();
         let peer = &peer;
+        let hint = keep_alive.due(&parts);
         async move {
             let _active = active;
-            Ok::<_, Infallible>(answer(peer, &mut parts, body).await)
+            let mut reply = answer(peer, &mut parts, body).await;
+            promise(hint, reply.headers_mut());
+            Ok::<_, Infallible>(reply)
         }
     });
     let connection = pin!(builder.serve_connection(TokioIo::new(io), service));

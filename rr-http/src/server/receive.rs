@@ -1,29 +1,30 @@
 //! Reading request bodies: whole, in time, and within what the server holds at once.
 
 use std::pin::{Pin, pin};
-use std::task::{Context as TaskContext, Poll};
+use std::task::{Context as TaskContext, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use rr_spi::{Cause, Code, Context, Delivery, Error, Reason};
+use rr_spi::{BodyShare, Cause, Code, Context, Delivery, Error};
 
 use super::Site;
-use super::budget::{Budget, Share};
 use super::gzip::{GzipError, decompress};
 use crate::body::{self, BodyError};
 use crate::wire::{Coding, Refusal, unsupported_coding};
 
-/// How often a body is polled before it counts as one that takes its time: the bytes of a small
-/// one are there at the second poll.
+/// How often a body is polled before a timer is made for it: the bytes of a small one are there at
+/// the second poll.
 const POLLS_AT_ONCE: u32 = 2;
 
 /// Reads the body of a request before its handler runs, so that the connection is free to notice
-/// when the peer goes. A body that was read to its end is no longer `unread`.
+/// when the peer goes. A body that was read to its end is no longer `unread`. The share grows to all
+/// that the head promises, or, without a promise, to what has come.
 pub(super) async fn read_body(
     site: &Site,
     ctx: &Context,
     unread: &mut Option<Incoming>,
     coding: &Coding,
+    share: &mut BodyShare,
 ) -> Result<Bytes, Refusal> {
     let Some(body) = unread else { return Ok(Bytes::new()) };
     let max = site.config.request_bytes_max;
@@ -33,11 +34,16 @@ pub(super) async fn read_body(
         Coding::Gzip => max.saturating_add(max / 1024 + 64),
         Coding::Unsupported(_) => 0,
     };
-    let mut body = Charged { body, budget: &site.bodies, polls: 0, read: 0, share: None };
+    let promised = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if promised > raw_max {
+        return Err(too_large(site, coding));
+    }
+    share.grow(promised)?;
+    let mut body = Charged { body, read: 0, share };
     let read = match read_within(site, ctx, &mut body, raw_max).await? {
         Ok(read) => read,
         Err(BodyError::TooLarge) => return Err(too_large(site, coding)),
-        Err(BodyError::Broken(Broken::OverBudget)) => return Err(over_budget(site).into()),
+        Err(BodyError::Broken(Broken::OverBudget(error))) => return Err(error.into()),
         Err(BodyError::Broken(Broken::Transport(error))) => {
             return Err(invalid("the body is malformed or cut short", error));
         }
@@ -84,7 +90,7 @@ async fn read_within(
 }
 
 /// Polls a future a few times and returns `None` when it takes longer; no timer is needed before.
-async fn soon<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+pub(super) async fn soon<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     let mut polls = 0;
     std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
@@ -100,34 +106,18 @@ async fn soon<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     .await
 }
 
-/// A body that takes its share of the budget when it is not there at once: for all that its head
-/// promises, or, without a promise, for what has come so far.
+/// A body whose share of the budget grows with what comes.
 struct Charged<'a> {
     body: &'a mut Incoming,
-    budget: &'a Budget,
-    polls: u32,
     read: usize,
-    share: Option<Share>,
+    share: &'a mut BodyShare,
 }
 
 /// Why a body ended before its end.
 #[derive(Debug)]
 enum Broken {
-    OverBudget,
+    OverBudget(Error),
     Transport(hyper::Error),
-}
-
-impl Charged<'_> {
-    /// Takes a share once it is clear that the body takes its time.
-    fn charge(&mut self) -> bool {
-        self.polls += 1;
-        if self.polls < POLLS_AT_ONCE || self.share.is_some() {
-            return true;
-        }
-        let promised = usize::try_from(self.body.size_hint().lower()).unwrap_or(usize::MAX);
-        self.share = self.budget.take(self.read.saturating_add(promised));
-        self.share.is_some()
-    }
 }
 
 impl Body for Charged<'_> {
@@ -138,20 +128,13 @@ impl Body for Charged<'_> {
         mut self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let Poll::Ready(polled) = Pin::new(&mut *self.body).poll_frame(cx) else {
-            return match self.charge() {
-                true => Poll::Pending,
-                false => Poll::Ready(Some(Err(Broken::OverBudget))),
-            };
-        };
-        let frame = match polled {
+        let frame = match ready!(Pin::new(&mut *self.body).poll_frame(cx)) {
             None => return Poll::Ready(None),
             Some(frame) => frame.map_err(Broken::Transport)?,
         };
         self.read += frame.data_ref().map_or(0, Bytes::len);
         let read = self.read;
-        let fits = self.share.as_mut().is_none_or(|share| share.grow(read));
-        Poll::Ready(Some(if fits { Ok(frame) } else { Err(Broken::OverBudget) }))
+        Poll::Ready(Some(self.share.grow(read).map(|()| frame).map_err(Broken::OverBudget)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -169,12 +152,6 @@ fn too_large(site: &Site, coding: &Coding) -> Refusal {
         Coding::Unsupported(shown) => unsupported_coding(shown),
         _ => site.intake.config().limits.request_too_large(Delivery::Rejected).into(),
     }
-}
-
-fn over_budget(site: &Site) -> Error {
-    let most = site.config.bodies_bytes_max;
-    let text = format!("request bodies of {most} bytes are being read already");
-    Error::failure(Code::ResourceExhausted, Delivery::Rejected, Reason::OVERLOADED, text)
 }
 
 fn too_slow() -> Error {

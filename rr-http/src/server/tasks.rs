@@ -2,14 +2,17 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use hyper::rt::Executor;
 use pin_project_lite::pin_project;
 use tokio::sync::Notify;
+use tokio::time::{Instant, Sleep, sleep};
 
+use super::reply::Sending;
 use super::stop::{Stop, Waiting};
-use super::watch::Watch;
+use super::watch::{Active, LOOK_MAX, Watch};
 use crate::count::{Count, Counted};
 
 /// Tasks that a server owns: they are counted, and end with it at the latest.
@@ -137,14 +140,62 @@ where
     F::Output: Send,
 {
     fn execute(&self, stream: F) {
-        self.tasks.spawn(self.watch.begin(), stream);
+        let bounded = Bounded { stream, active: self.watch.begin(), sending: None, timer: None };
+        self.tasks.spawn((), bounded);
+    }
+}
+
+pin_project! {
+    /// Drives a stream of HTTP/2, and ends it when its reply does not move for a write timeout. The
+    /// stream is reset then, whatever the others of the connection do: h2 resets a stream whose
+    /// handles were dropped before it was ended, and forgets what waits on it.
+    struct Bounded<F> {
+        #[pin]
+        stream: F,
+        active: Active,
+        sending: Option<(Sending, Duration)>,
+        // Made when a reply has to wait, which most never do.
+        timer: Option<Pin<Box<Sleep>>>,
+    }
+}
+
+impl<F: Future> Future for Bounded<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        let before = Sending::take();
+        let polled = this.stream.poll(cx);
+        let begun = Sending::take();
+        drop(before);
+        if polled.is_ready() {
+            return Poll::Ready(());
+        }
+        let watch = this.active.watch();
+        if let Some(begun) = begun {
+            *this.sending = Some((begun, watch.age()));
+        }
+        let Some((sending, since)) = this.sending else { return Poll::Pending };
+        loop {
+            let now = watch.age();
+            let moved = sending.moved().map_or(*since, |moved| moved.max(*since));
+            let end = moved.saturating_add(watch.write_timeout());
+            if now >= end {
+                return Poll::Ready(());
+            }
+            let wait = (end - now).min(LOOK_MAX);
+            let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(wait)));
+            if timer.is_elapsed() {
+                timer.as_mut().reset(Instant::now() + wait);
+            }
+            ready!(timer.as_mut().poll(cx));
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::future::pending;
-    use std::time::Duration;
 
     use super::*;
 

@@ -1,10 +1,10 @@
-//! What a connection is doing, and when it has done too little for too long.
+//! Tracks what a connection is doing; one timer enforces the idle, head and write timeouts.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use rr_spi::{BodyAccount, BodyBudget};
 use tokio::time::Instant;
 
 use crate::config::HttpServerConfig;
@@ -12,7 +12,7 @@ use crate::config::HttpServerConfig;
 /// Shortest and longest time between two looks at a connection, whatever its timeouts are: a look
 /// costs little, and a timer has an end.
 const LOOK_MIN: Duration = Duration::from_millis(5);
-const LOOK_MAX: Duration = Duration::from_secs(60 * 60);
+pub(super) const LOOK_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// What a connection is doing: noted by its socket, its requests and its replies, and looked at
 /// every so often. Noting costs no timer, so that a request needs none; and it reads the clock
@@ -34,6 +34,12 @@ pub(super) struct Watch {
     stirred: AtomicBool,
     /// When a reply last moved on, or began to leave while no other did.
     moved: Moment,
+    /// Replies that leave, by the round in which they began; a round is a write timeout.
+    rounds: [AtomicUsize; 2],
+    round: AtomicUsize,
+    round_began: Moment,
+    /// What the connection holds of the server's bodies.
+    account: Arc<BodyAccount>,
 }
 
 /// One of each in what keeps a connection in use. There are far fewer than 2³² of either.
@@ -60,7 +66,7 @@ pub(super) enum Verdict {
 }
 
 impl Watch {
-    pub(super) fn new(config: &HttpServerConfig) -> Arc<Self> {
+    pub(super) fn new(config: &HttpServerConfig, bodies: &BodyBudget) -> Arc<Self> {
         let watch = Self {
             born: Instant::now(),
             timeouts: Timeouts {
@@ -75,8 +81,13 @@ impl Watch {
             blocked: Moment::default(),
             stirred: AtomicBool::new(false),
             moved: Moment::default(),
+            rounds: Default::default(),
+            round: AtomicUsize::new(0),
+            round_began: Moment::default(),
+            account: bodies.connection(),
         };
         watch.idle.set(Duration::ZERO);
+        watch.round_began.set(Duration::ZERO);
         Arc::new(watch)
     }
 
@@ -86,6 +97,48 @@ impl Watch {
         self.head_began.store(false, Ordering::SeqCst);
         self.head.clear();
         Active(Arc::clone(self))
+    }
+
+    /// Returns what the connection holds of the server's bodies.
+    pub(super) fn account(&self) -> &Arc<BodyAccount> {
+        &self.account
+    }
+
+    /// Returns the time without progress after which a stream is reset.
+    pub(super) fn write_timeout(&self) -> Duration {
+        self.timeouts.write
+    }
+
+    /// Notes that a reply begins to leave.
+    pub(super) fn pass(self: &Arc<Self>, kind: Kind) -> Passing {
+        let round = match kind {
+            Kind::Moving => {
+                self.busy.fetch_add(LEAVING, Ordering::SeqCst);
+                None
+            }
+            Kind::Timed => {
+                let round = self.round.load(Ordering::SeqCst) % 2;
+                self.rounds[round].fetch_add(1, Ordering::SeqCst);
+                Some(round)
+            }
+        };
+        Passing { watch: Arc::clone(self), round }
+    }
+
+    /// Begins the next round once this one has lasted a write timeout. Returns false when a reply
+    /// has begun to leave in the round before it, and has not left.
+    fn turn(&self, now: Duration) -> bool {
+        let began = self.round_began.get().unwrap_or_default();
+        if now < began.saturating_add(self.timeouts.write) {
+            return true;
+        }
+        let next = self.round.load(Ordering::SeqCst).wrapping_add(1);
+        if self.rounds[next % 2].load(Ordering::SeqCst) > 0 {
+            return false;
+        }
+        self.round.store(next, Ordering::SeqCst);
+        self.round_began.set(now);
+        true
     }
 
     /// Notes that bytes of HTTP/1 have arrived. Outside of a request they are those of a head.
@@ -145,7 +198,8 @@ impl Watch {
 
     /// Tells whether there is nothing left to answer.
     pub(super) fn is_done(&self) -> bool {
-        self.busy.load(Ordering::SeqCst) == 0 && self.blocked.is_none()
+        let leaving = self.rounds.iter().any(|round| round.load(Ordering::SeqCst) > 0);
+        self.busy.load(Ordering::SeqCst) == 0 && !leaving && self.blocked.is_none()
     }
 
     fn is_leaving(&self) -> bool {
@@ -155,7 +209,8 @@ impl Watch {
     /// Looks at the connection as it is now.
     pub(super) fn look(&self) -> Verdict {
         self.settle();
-        self.look_at(self.age())
+        let now = self.age();
+        if self.turn(now) { self.look_at(now) } else { Verdict::Stuck }
     }
 
     fn look_at(&self, now: Duration) -> Verdict {
@@ -180,7 +235,7 @@ impl Watch {
         write.min(idle).min(head).clamp(LOOK_MIN, LOOK_MAX)
     }
 
-    fn age(&self) -> Duration {
+    pub(super) fn age(&self) -> Duration {
         self.born.elapsed()
     }
 }
@@ -188,58 +243,62 @@ impl Watch {
 /// Something that keeps a connection in use.
 pub(super) struct Active(Arc<Watch>);
 
+impl Active {
+    pub(super) fn watch(&self) -> &Watch {
+        &self.0
+    }
+}
+
 impl Drop for Active {
     fn drop(&mut self) {
         self.0.end(ACTIVE);
     }
 }
 
-/// The bytes of a reply on their way out. Wherever hyper and h2 keep them, for want of a window
-/// too, the connection's watch knows that they have not left.
-pub(super) struct Leaving {
-    bytes: Bytes,
+/// How the time of a reply is watched that is on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Bytes of some reply of the connection must move within a write timeout: HTTP/1.
+    Moving,
+    /// All of the reply must have left within two: HTTP/2, whose stream was ended with these bytes
+    /// and cannot be reset apart from its connection.
+    Timed,
+}
+
+/// A reply on its way out; dropping it notes that it has left.
+pub(super) struct Passing {
     watch: Arc<Watch>,
+    round: Option<usize>,
 }
 
-impl Leaving {
-    pub(super) fn new(bytes: Bytes, watch: &Arc<Watch>) -> Self {
-        watch.busy.fetch_add(LEAVING, Ordering::SeqCst);
-        Self { bytes, watch: Arc::clone(watch) }
-    }
-}
-
-impl Buf for Leaving {
-    fn remaining(&self) -> usize {
-        self.bytes.remaining()
-    }
-
-    fn chunk(&self) -> &[u8] {
-        self.bytes.chunk()
-    }
-
-    fn advance(&mut self, taken: usize) {
-        self.bytes.advance(taken);
+impl Passing {
+    /// Notes that bytes of it moved.
+    pub(super) fn stir(&self) {
         self.watch.stirred.store(true, Ordering::SeqCst);
     }
-
-    fn copy_to_bytes(&mut self, taken: usize) -> Bytes {
-        self.watch.stirred.store(true, Ordering::SeqCst);
-        self.bytes.copy_to_bytes(taken)
-    }
 }
 
-impl Drop for Leaving {
+impl Drop for Passing {
     fn drop(&mut self) {
-        self.watch.end(LEAVING);
+        let watch = &self.watch;
+        match self.round {
+            None => watch.end(LEAVING),
+            Some(round) => {
+                if watch.busy.load(Ordering::SeqCst) == 0 {
+                    watch.idle.set(watch.age());
+                }
+                watch.rounds[round].fetch_sub(1, Ordering::SeqCst);
+            }
+        }
     }
 }
 
 /// A moment in the life of a connection, or none: its age in microseconds, and one more.
 #[derive(Default)]
-struct Moment(AtomicU64);
+pub(super) struct Moment(AtomicU64);
 
 impl Moment {
-    fn set(&self, age: Duration) {
+    pub(super) fn set(&self, age: Duration) {
         let micros = u64::try_from(age.as_micros()).unwrap_or(u64::MAX - 1);
         self.0.store(micros + 1, Ordering::SeqCst);
     }
@@ -252,7 +311,7 @@ impl Moment {
         self.0.load(Ordering::SeqCst) == 0
     }
 
-    fn get(&self) -> Option<Duration> {
+    pub(super) fn get(&self) -> Option<Duration> {
         self.0.load(Ordering::SeqCst).checked_sub(1).map(Duration::from_micros)
     }
 }
@@ -275,7 +334,7 @@ mod tests {
             .with_write_timeout(ms(300))
             .with_idle_timeout(ms(600))
             .with_header_read_timeout(ms(200));
-        Watch::new(&config)
+        Watch::new(&config, &BodyBudget::new(0))
     }
 
     #[tokio::test(start_paused = true)]
@@ -335,15 +394,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_reply_that_does_not_move_on_is_stuck_wherever_it_waits() {
         let watch = watch();
-        let mut first = Leaving::new(Bytes::from_static(b"hello"), &watch);
+        let first = watch.pass(Kind::Moving);
         watch.settle();
         pass(250).await;
-        first.advance(1);
+        first.stir();
         watch.settle();
         pass(250).await;
         assert_eq!(watch.look(), Verdict::Fine(ms(50)));
         // Further ones do not make up for it.
-        let second = Leaving::new(Bytes::from_static(b"hello"), &watch);
+        let second = watch.pass(Kind::Moving);
         pass(50).await;
         assert_eq!(watch.look(), Verdict::Stuck);
         drop((first, second));
@@ -352,18 +411,39 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_reply_that_ended_its_stream_leaves_within_two_write_timeouts() {
+        let watch = watch();
+        for _ in 0..20 {
+            // Each leaves in time, and they keep the connection in use.
+            let reply = watch.pass(Kind::Timed);
+            pass(150).await;
+            assert!(!watch.is_done() && matches!(watch.look(), Verdict::Fine(_)));
+            drop(reply);
+        }
+        let _stays = watch.pass(Kind::Timed);
+        let mut looks = 0;
+        while watch.look() != Verdict::Stuck {
+            pass(50).await;
+            // Others that leave do not make up for it.
+            drop(watch.pass(Kind::Timed));
+            looks += 1;
+        }
+        assert!((6..=13).contains(&looks), "{looks}");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn timeouts_of_any_length_are_looked_after_now_and_then() {
         let config = HttpServerConfig::default()
             .with_write_timeout(Duration::MAX)
             .with_idle_timeout(Duration::MAX)
             .with_header_read_timeout(Duration::MAX);
-        let watch = Watch::new(&config);
+        let watch = Watch::new(&config, &BodyBudget::new(0));
         pass(10).await;
         watch.received();
         watch.written(false);
         assert_eq!(watch.look(), Verdict::Fine(LOOK_MAX));
         let config = HttpServerConfig::default().with_idle_timeout(Duration::ZERO);
-        let watch = Watch::new(&config);
+        let watch = Watch::new(&config, &BodyBudget::new(0));
         assert_eq!(watch.look(), Verdict::Unused);
         let _request = watch.begin();
         assert_eq!(watch.look(), Verdict::Fine(LOOK_MIN));

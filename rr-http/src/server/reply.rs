@@ -1,0 +1,192 @@
+//! The body of a reply on its way out: what it holds, and whether it moves.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use http::Version;
+use http_body::{Body, Frame, SizeHint};
+use rr_spi::BodyShare;
+
+use super::watch::{Kind, Moment, Passing, Watch};
+
+/// Longest body that is handed to h2 together with the end of its stream: one frame of the default
+/// size. A stream that has been ended cannot be reset any more while its window is exhausted, so
+/// that a longer body ends its stream only when its last byte has left.
+const ENDS_WITH_DATA_MAX: usize = 16 * 1024;
+
+thread_local! {
+    /// Reply whose first byte was asked for by the stream that this thread polls.
+    static SENDING: Cell<Option<Sending>> = const { Cell::new(None) };
+}
+
+/// Body of a reply.
+pub(super) struct Reply {
+    data: Option<Leaving>,
+    is_h2: bool,
+    /// Where the end of the stream waits for the last byte.
+    progress: Option<Arc<Progress>>,
+}
+
+impl Reply {
+    pub(super) fn new(
+        bytes: Bytes,
+        share: BodyShare,
+        watch: &Arc<Watch>,
+        version: Version,
+    ) -> Self {
+        let is_h2 = version == Version::HTTP_2;
+        if bytes.is_empty() {
+            return Self { data: None, is_h2, progress: None };
+        }
+        let waits = is_h2 && bytes.len() > ENDS_WITH_DATA_MAX;
+        let progress = waits.then(|| Arc::new(Progress::default()));
+        let way = match &progress {
+            Some(progress) => Way::Stream(Arc::clone(progress), Arc::clone(watch)),
+            None if is_h2 => Way::Connection(watch.pass(Kind::Timed)),
+            None => Way::Connection(watch.pass(Kind::Moving)),
+        };
+        Self { data: Some(Leaving { bytes, way, _share: share }), is_h2, progress }
+    }
+}
+
+impl Body for Reply {
+    type Data = Leaving;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Leaving>, Infallible>>> {
+        if let Some(data) = self.data.take() {
+            if self.is_h2 {
+                SENDING.set(Some(Sending { progress: self.progress.clone() }));
+            }
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        match &self.progress {
+            Some(progress) => progress.poll_left(cx).map(|()| None),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.data.is_none() && self.progress.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.data.as_ref().map_or(0, |data| data.remaining() as u64))
+    }
+}
+
+/// Bytes of a reply on their way out, with their share of the budget. Wherever hyper and h2 keep
+/// them, for want of a window too, they are known not to have left.
+pub(super) struct Leaving {
+    bytes: Bytes,
+    way: Way,
+    _share: BodyShare,
+}
+
+/// What is told that bytes move.
+enum Way {
+    Connection(Passing),
+    Stream(Arc<Progress>, Arc<Watch>),
+}
+
+impl Leaving {
+    fn stir(&self) {
+        match &self.way {
+            Way::Connection(passing) => passing.stir(),
+            Way::Stream(progress, watch) => progress.moved.set(watch.age()),
+        }
+    }
+}
+
+impl Buf for Leaving {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn advance(&mut self, taken: usize) {
+        self.bytes.advance(taken);
+        self.stir();
+    }
+
+    fn copy_to_bytes(&mut self, taken: usize) -> Bytes {
+        self.stir();
+        self.bytes.copy_to_bytes(taken)
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        if let Way::Stream(progress, _) = &self.way {
+            progress.leave();
+        }
+    }
+}
+
+/// How far the bytes of one stream have come.
+#[derive(Default)]
+struct Progress {
+    moved: Moment,
+    state: Mutex<Departure>,
+}
+
+#[derive(Default)]
+struct Departure {
+    left: bool,
+    waker: Option<Waker>,
+}
+
+impl Progress {
+    fn leave(&self) {
+        let waker = self.with(|state| {
+            state.left = true;
+            state.waker.take()
+        });
+        // Outside of the lock: waking runs foreign code.
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn poll_left(&self, cx: &Context<'_>) -> Poll<()> {
+        self.with(|state| match state.left {
+            true => Poll::Ready(()),
+            false => {
+                state.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        })
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut Departure) -> T) -> T {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Reply that a stream of HTTP/2 is sending.
+pub(super) struct Sending {
+    progress: Option<Arc<Progress>>,
+}
+
+impl Sending {
+    /// Returns the reply that this thread has begun to send since the last time.
+    pub(super) fn take() -> Option<Self> {
+        SENDING.take()
+    }
+
+    /// Returns when bytes of it moved last, as an age of the connection.
+    pub(super) fn moved(&self) -> Option<Duration> {
+        self.progress.as_ref().and_then(|progress| progress.moved.get())
+    }
+}
