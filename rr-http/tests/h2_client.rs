@@ -128,65 +128,6 @@ async fn a_goaway_rejects_what_it_does_not_count_and_the_next_call_takes_a_new_c
     within(task).await.unwrap();
 }
 
-/// Reads frames of a connection until a request has arrived, and answers it with a GOAWAY that
-/// counts no stream.
-async fn spare_the_request(script: &Script) {
-    const PREFACE: usize = 24;
-    const HEADERS: u8 = 1;
-    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
-    const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    let mut stream = script.accept().await;
-    within(stream.read_exact(&mut [0; PREFACE])).await.unwrap();
-    within(stream.write_all(&SETTINGS)).await.unwrap();
-    loop {
-        let mut head = [0; 9];
-        within(stream.read_exact(&mut head)).await.unwrap();
-        let [a, b, c, kind, ..] = head;
-        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
-        within(stream.read_exact(&mut payload)).await.unwrap();
-        if kind == HEADERS {
-            break;
-        }
-    }
-    within(stream.write_all(&GOAWAY)).await.unwrap();
-    // Reads what was under way: closing over unread bytes would reset the connection.
-    let _ = within(stream.read_to_end(&mut Vec::new())).await;
-}
-
-#[tokio::test]
-async fn a_request_that_a_goaway_spares_is_sent_again_once_on_another_connection() {
-    let (script, url) = Script::bind().await;
-    let client = client(&url).await;
-    let task = tokio::spawn(async move {
-        spare_the_request(&script).await;
-        let mut server = accept(&script).await;
-        let (_, mut respond) = next(&mut server).await;
-        reply(&mut respond, "second");
-        finish(server).await;
-    });
-    assert_eq!(call(&client, "body").await.unwrap().body, "second");
-    drop(client);
-    within(task).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_request_that_two_goaways_spare_was_rejected() {
-    for (query, connections, delivery) in
-        [("", 2, Delivery::Rejected), ("&refusals=none", 1, Delivery::Unknown)]
-    {
-        let (script, url) = Script::bind().await;
-        let client = client_with(&url, query).await;
-        let task = tokio::spawn(async move {
-            for _ in 0..connections {
-                spare_the_request(&script).await;
-            }
-        });
-        let error = call(&client, "body").await.unwrap_err();
-        assert_eq!(told(&error), (Code::Unavailable, delivery, None), "{query}");
-        within(task).await.unwrap();
-    }
-}
-
 #[tokio::test]
 async fn an_abrupt_end_is_unknown_for_the_streams_it_may_have_run() {
     let (script, url) = Script::bind().await;

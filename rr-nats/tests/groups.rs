@@ -95,10 +95,10 @@ async fn after_a_second_reply_refusals_of_the_target_are_unknown_also_on_the_nex
     let mut nats = nats().await;
     let runs = Count::new();
     let (url, blue) = (&nats.url(), group(Some("blue")));
-    let mut servers = vec![serves(&url, refusing(group(Some("q"))), &Count::new()).await];
-    let client = client(&url).await;
+    let mut servers = vec![serves(url, refusing(group(Some("q"))), &Count::new()).await];
+    let client = client(url).await;
     assert_eq!(refused(&client).await, Delivery::Rejected);
-    servers.push(serves(&url, blue, &runs).await);
+    servers.push(serves(url, blue, &runs).await);
     until_repeated(&client).await;
     servers.truncate(1);
     assert_eq!(refused(&client).await, Delivery::Unknown);

@@ -70,6 +70,10 @@ impl Passage<'_> {
     ///
     /// Returns the outcome as the answer of this call: its error passes verbatim, where the error
     /// of any other call is re-scoped.
+    ///
+    /// # Errors
+    ///
+    /// That of the outcome, with its code and delivery.
     pub fn settle(mut self, outcome: Result<Response, Error>) -> Result<Response, Error> {
         self.delivery = outcome.as_ref().map_or_else(Error::delivery, |_| Delivery::Processed);
         outcome.map_err(Error::passed_on)
