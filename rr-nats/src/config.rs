@@ -162,7 +162,9 @@ pub(crate) const QUEUE: &str = "q";
 #[non_exhaustive]
 pub enum NatsDispatch {
     /// In the loop that receives, as far as they get without waiting; then in a task. The fastest
-    /// for handlers that answer at once or wait.
+    /// for handlers that answer immediately or wait. After a first poll of 10 ms or more, each of
+    /// the subscription's requests gets a task from the start, for 1 s, and for up to 64 s when slow
+    /// polls come back.
     #[default]
     WhenPending,
     /// Each in a task from the start: for handlers that compute for long.
@@ -195,7 +197,7 @@ pub struct NatsServerConfig {
     /// `Rejected`, whatever its name. Default false, which trusts only the group `q`, and of it
     /// only refusals of requests from its own account; without a group it does nothing.
     pub sole_group: bool,
-    /// Where handlers run. Default: in a task only when they have to wait.
+    /// Where handlers run. Default: in a task only when they have to wait, or compute for long.
     pub dispatch: NatsDispatch,
     /// Whether a drain ends subscriptions by count, as it does where the faster way is not to be
     /// had. Default false; tests run both.

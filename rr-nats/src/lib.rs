@@ -18,8 +18,8 @@
 //! is a prefix of every subject: `/team` makes `service.ping` the subject `team.service.ping`. The
 //! query sets `name`, `inbox_prefix`, `connect_timeout`, `ping_interval`, `members_interval`,
 //! `ignore_discovered` and `clocks_agree`; of a requester `timeout`, `connection_wait` and
-//! `in_flight_max`; of a server `queue` (empty for none), `sole_group` and `version`. Each end
-//! leaves aside what is for the other; the fields of the same names in
+//! `in_flight_max`; of a server `queue` (empty for none), `sole_group`, `dispatch` and
+//! `version`. Each end leaves aside what is for the other; the fields of the same names in
 //! [`NatsConfig`], [`NatsServerConfig`] and [`NatsConnectionConfig`] say what they do.
 //!
 //! # What is different here

@@ -7,6 +7,7 @@ mod deliver;
 mod discovery;
 mod endpoints;
 mod leave;
+mod pace;
 mod site;
 mod stats;
 mod subscribe;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use rr_nats::{NatsRequester, NatsServerConfig, NatsServerStats, NatsState, serve_with_stats};
-use rr_spi::{Code, Context, Delivery, Error, Requester as _, Response, Routes};
+use rr_spi::{Code, Delivery, Error, Requester as _, Response, Routes};
 use rr_testkit::{NatsServer, NatsServerSetup, TcpProxy};
 use support::*;
 use tokio::task::JoinSet;
@@ -259,62 +259,6 @@ async fn a_node_that_stops_answering_does_not_hold_its_responder() {
     };
     moved.race(answered).await.unwrap();
     nodes[0].resume().unwrap();
-}
-
-/// Waits until so many calls have been handed over.
-async fn in_flight(client: &NatsRequester, calls: usize) {
-    while client.stats().in_flight < calls {
-        tokio::task::yield_now().await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn time_runs_for_requests_that_wait_behind_others() {
-    let nats = nats().await;
-    let (first, second) = (Door::default(), Door::default());
-    let doors = [first.clone(), second.clone()];
-    let (entered, late) = (Count::new(), Count::new());
-    let (inside, ran) = (entered.clone(), late.clone());
-    let routes = route("svc.compute", move |_, request| {
-        inside.up();
-        match request.body.first() {
-            Some(b'1') => doors[0].block(),
-            Some(b'2') => doors[1].block(),
-            _ => ran.up(),
-        }
-        async { Ok(Response::new("")) }
-    });
-    let _server = rr_nats::serve(&nats.url(), routes).await.unwrap();
-    let client = client(&nats.url()).await;
-    let mut calls = JoinSet::new();
-    let mut start = |body: &'static str, ctx: Context| {
-        let client = client.clone();
-        calls.spawn(async move { client.request(&ctx, request("svc.compute", body)).await });
-    };
-    start("1", within(30_000));
-    entered.reaches(1).await;
-    // Both reach the subscription while the first one keeps its loop busy.
-    start("2", within(30_000));
-    within(5000).race(in_flight(&client, 2)).await.unwrap();
-    client.ready(&within(5000)).await.unwrap();
-    let asked = client.clone();
-    let time = within(500);
-    let expired =
-        tokio::spawn(async move { asked.request(&time, request("svc.compute", "3")).await });
-    within(200).cancelled().await;
-    first.open();
-    entered.reaches(2).await;
-    // By now its time has begun, at the latest.
-    within(600).cancelled().await;
-    let error = expired.await.unwrap().unwrap_err();
-    assert_eq!(error.code(), Code::DeadlineExceeded);
-    second.open();
-    while let Some(outcome) = calls.join_next().await {
-        outcome.unwrap().unwrap();
-    }
-    // A later call comes after it in the same loop.
-    client.request(&within(5000), request("svc.compute", "2")).await.unwrap();
-    assert_eq!(late.now(), 0, "a request ran after its time");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

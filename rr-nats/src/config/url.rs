@@ -5,7 +5,7 @@ use std::time::Duration;
 use rr_spi::{Error, Location, duration};
 
 use super::check::{self, unfit};
-use super::{NatsConfig, NatsConnectionConfig, NatsServerConfig};
+use super::{NatsConfig, NatsConnectionConfig, NatsDispatch, NatsServerConfig};
 use crate::endpoint::Endpoint;
 
 /// What a URL can set at both ends.
@@ -21,7 +21,7 @@ const COMMON: [&str; 7] = [
 /// What a URL can set of a requester.
 const OF_REQUESTER: [&str; 3] = ["timeout", "connection_wait", "in_flight_max"];
 /// What a URL can set of a server.
-const OF_SERVER: [&str; 3] = ["queue", "sole_group", "version"];
+const OF_SERVER: [&str; 4] = ["dispatch", "queue", "sole_group", "version"];
 
 impl NatsConnectionConfig {
     fn take_from(&mut self, location: &mut Location, endpoint: &Endpoint) -> Result<(), Error> {
@@ -70,6 +70,7 @@ impl NatsServerConfig {
         let queue = |_: &str, text: &str| Ok((!text.is_empty()).then(|| text.to_owned()));
         take(location, "queue", &mut self.queue, queue)?;
         take(location, "sole_group", &mut self.sole_group, truth)?;
+        take(location, "dispatch", &mut self.dispatch, dispatch)?;
         take(location, "version", &mut self.version, text)?;
         take(location, "clocks_agree", &mut self.clocks_agree, truth)?;
         finish(location, &OF_REQUESTER)?;
@@ -116,6 +117,14 @@ fn number(key: &str, text: &str) -> Result<usize, Error> {
     text.parse().map_err(|_| unfit(key, text, "a number looks like `64`"))
 }
 
+fn dispatch(key: &str, text: &str) -> Result<NatsDispatch, Error> {
+    match text {
+        "when_pending" => Ok(NatsDispatch::WhenPending),
+        "always" => Ok(NatsDispatch::Always),
+        _ => Err(unfit(key, text, "it is `when_pending` or `always`")),
+    }
+}
+
 fn truth(key: &str, text: &str) -> Result<bool, Error> {
     text.parse().map_err(|_| unfit(key, text, "it is `true` or `false`"))
 }
@@ -143,7 +152,8 @@ mod tests {
     #[test]
     fn one_url_does_for_both_ends() {
         let url = "nats://t0ken@h?name=n&queue=blue&sole_group=true&inbox_prefix=_I.x&timeout=20ms\
-                   &version=1.2.3&clocks_agree=true&ignore_discovered=true&members_interval=1s";
+                   &version=1.2.3&clocks_agree=true&ignore_discovered=true&members_interval=1s\
+                   &dispatch=always";
         let config = requester(url).unwrap();
         assert_eq!(config.connection.name, "n");
         assert_eq!(config.connection.inbox_prefix, "_I.x");
@@ -154,6 +164,7 @@ mod tests {
         let config = server(url, NatsServerConfig::default()).unwrap();
         assert_eq!((config.queue.as_deref(), config.sole_group), (Some("blue"), true));
         assert_eq!((config.version.as_str(), config.clocks_agree), ("1.2.3", true));
+        assert_eq!(config.dispatch, NatsDispatch::Always);
         assert!(!format!("{config:?}").contains("t0ken"));
         assert_eq!(server("nats://h?queue=", config).unwrap().queue, None);
     }
@@ -173,6 +184,7 @@ mod tests {
             ("queue=a%20b", "`blue`"),
             ("queue=%3e", "`blue`"),
             ("sole_group=1", "`true`"),
+            ("dispatch=never", "`always`"),
             ("version=1", "`1.2.3`"),
             ("version=", "`1.2.3`"),
             ("connect_timeout=5", "`1500ms`"),

@@ -1,6 +1,7 @@
 //! One request: from its message to its one reply.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_nats::{Message, Subject};
 use rr_spi::{CancelHandle, Code, Context, Delivery, Error, Inbound, Reason, Request, Target};
@@ -82,25 +83,28 @@ impl Arrived {
         self.request = Err(Error::failure(code, Delivery::Rejected, reason, text));
     }
 
-    /// Takes the call apart: what is to be done, and what cancels it.
+    /// Takes the call apart: what is to be done, and what cancels it. The future returns how long
+    /// the handler took from `start`.
     pub(super) fn split(
         self,
         site: Arc<Site>,
         link: Arc<Link>,
-    ) -> (impl Future<Output = ()> + Send + 'static, CancelHandle, u64) {
+        start: Instant,
+    ) -> (impl Future<Output = Duration> + Send + 'static, CancelHandle, u64) {
         let Self { ctx, handle, reply, key, request, counters } = self;
         let answer = async move {
-            let start = Instant::now();
             let outcome = match request {
                 Ok(request) => site.intake.handle(&ctx, request).await,
                 Err(error) => Err(error),
             };
             let only = site.is_only_receiver(&reply);
             let outcome = outcome.map_err(|error| if only { error } else { unproven(error) });
+            let took = start.elapsed();
             if let Some(counters) = counters {
-                counters.count(start.elapsed(), &outcome);
+                counters.count(took, &outcome);
             }
             deliver(&site, &ctx, link, reply, outcome).await;
+            took
         };
         (answer, handle, key)
     }

@@ -5,13 +5,16 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Poll, ready};
+use std::time::Duration;
 
 use async_nats::{Message, Subscriber};
 use futures_core::Stream as _;
 use rr_spi::{CancelHandle, Cause, Shutdown};
 use tokio::task::coop::{consume_budget, unconstrained};
+use tokio::time::Instant;
 
 use super::answer::{Arrived, Known};
+use super::pace::Pace;
 use super::site::Site;
 use super::subscribe::Subscribed;
 use crate::config::NatsDispatch;
@@ -23,7 +26,7 @@ use crate::wait::{First, first};
 const REFUSALS_MAX: usize = 256;
 
 /// Takes a request apart into its answer, what cancels it, and its key.
-type Split<F> = fn(Arrived, Arc<Site>, Arc<Link>) -> (F, CancelHandle, u64);
+type Split<F> = fn(Arrived, Arc<Site>, Arc<Link>, Instant) -> (F, CancelHandle, u64);
 
 /// One subscription of a server on one connection; `F` is the future that answers a request.
 pub(super) struct Feed<F> {
@@ -40,6 +43,8 @@ pub(super) struct Feed<F> {
     waiting: VecDeque<Arrived>,
     /// The bytes of their bodies.
     waiting_bytes: usize,
+    /// Whether the next request is polled here first.
+    pace: Arc<Pace>,
     /// Whether the subscription is over.
     pub(super) ended: bool,
     /// Memory for one answer, used again as long as answers need not wait.
@@ -66,13 +71,14 @@ pub(super) async fn consume(
         answer: Arrived::split,
         waiting: VecDeque::new(),
         waiting_bytes: 0,
+        pace: Arc::new(Pace::new(Instant::now())),
         ended: false,
         spare: None,
     };
     feed.run(&shutdown).await
 }
 
-impl<F: Future<Output = ()> + Send + 'static> Feed<F> {
+impl<F: Future<Output = Duration> + Send + 'static> Feed<F> {
     async fn run(&mut self, shutdown: &Shutdown) -> bool {
         let alive = self.link.alive().clone();
         // The library notices much later than we do that a connection is lost.
@@ -173,7 +179,8 @@ impl<F: Future<Output = ()> + Send + 'static> Feed<F> {
         Some(arrived)
     }
 
-    /// Answers one request: here as far as it gets without waiting, then in a task.
+    /// Answers one request: here as far as it gets without waiting, then in a task; after a first
+    /// poll that took long, in a task from the start.
     pub(super) async fn answer(&mut self, arrived: Arrived) {
         self.start(arrived);
         // Answers that never wait would otherwise keep the thread to themselves.
@@ -184,8 +191,9 @@ impl<F: Future<Output = ()> + Send + 'static> Feed<F> {
         if self.site.cancels.is_dead(arrived.key) {
             arrived.handle.cancel_with(Cause::Cancelled);
         }
+        let start = Instant::now();
         let (future, handle, key) =
-            (self.answer)(arrived, Arc::clone(&self.site), Arc::clone(&self.link));
+            (self.answer)(arrived, Arc::clone(&self.site), Arc::clone(&self.link), start);
         let mut answer = match self.spare.take() {
             Some(mut spare) => {
                 spare.as_mut().set(Some(future));
@@ -193,20 +201,34 @@ impl<F: Future<Output = ()> + Send + 'static> Feed<F> {
             }
             None => Box::pin(Some(future)),
         };
-        // The task that takes over registers its own waker when it polls first.
-        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-        let here = self.site.config.dispatch == NatsDispatch::WhenPending;
-        if here && poll(&mut answer, &mut cx).is_ready() {
-            handle.cancel_with(Cause::Finished);
-            answer.as_mut().set(None);
-            self.spare = Some(answer);
-            return;
+        let may_wait = self.site.config.dispatch == NatsDispatch::WhenPending;
+        let here = may_wait && !self.pace.is_slow(start);
+        if here {
+            // The task that takes over registers its own waker when it polls first.
+            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            if let Poll::Ready(took) = poll(&mut answer, &mut cx) {
+                self.pace.polled(start, took);
+                handle.cancel_with(Cause::Finished);
+                answer.as_mut().set(None);
+                self.spare = Some(answer);
+                return;
+            }
+            self.pace.polled(start, start.elapsed());
         }
         let running = self.site.tasks.enter();
         let site = Arc::clone(&self.site);
+        // While requests get tasks, these tell whether the handlers still compute for long.
+        let mut pace = (may_wait && !here).then(|| Arc::clone(&self.pace));
         tokio::spawn(async move {
             let own = site.cancels.register(key, handle);
-            poll_fn(|cx| poll(&mut answer, cx)).await;
+            poll_fn(|cx| {
+                let Some(pace) = pace.take() else { return poll(&mut answer, cx) };
+                let start = Instant::now();
+                let polled = poll(&mut answer, cx);
+                pace.polled(start, start.elapsed());
+                polled
+            })
+            .await;
             match own {
                 Err(handle) => handle.cancel_with(Cause::Finished),
                 Ok(entry) => site.cancels.finish(key, entry),
@@ -234,9 +256,9 @@ impl<F: Future<Output = ()> + Send + 'static> Feed<F> {
     }
 }
 
-fn poll<F: Future<Output = ()>>(
+fn poll<F: Future<Output = Duration>>(
     answer: &mut Pin<Box<Option<F>>>,
     cx: &mut std::task::Context<'_>,
-) -> Poll<()> {
-    answer.as_mut().as_pin_mut().map_or(Poll::Ready(()), |answer| answer.poll(cx))
+) -> Poll<Duration> {
+    answer.as_mut().as_pin_mut().map_or(Poll::Ready(Duration::ZERO), |answer| answer.poll(cx))
 }

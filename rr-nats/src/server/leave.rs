@@ -18,7 +18,7 @@ const SLACK_MIN: u64 = 32;
 /// Silence after which a subscription that ends by count is ended without waiting for the rest.
 const QUIET: Duration = Duration::from_millis(100);
 
-impl<F: Future<Output = ()> + Send + 'static> Feed<F> {
+impl<F: Future<Output = Duration> + Send + 'static> Feed<F> {
     /// Leaves the queue group without losing a request that the server has sent here.
     ///
     /// The server forgets the subscription first. What it has sent by then comes before the proof
