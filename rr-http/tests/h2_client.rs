@@ -18,7 +18,6 @@ use http::{Request as HttpRequest, Response as HttpResponse};
 use rr_http::HttpRequester;
 use rr_spi::{Code, Context, Delivery, Error, Requester as _, Response};
 use support::*;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
