@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use crate::command::{Outcome, command, run, succeeds};
 
@@ -16,17 +17,38 @@ pub(crate) fn unpack(packages: &[&str], folder: &Path) -> Outcome {
         return Err("there is no dpkg: Debian's packages are for Debian".to_owned());
     }
     empty(folder)?;
-    let download = || {
-        let mut apt = command("apt-get", ["download", "--quiet=2"]);
-        // Its own user may not write here, of which it would warn.
-        apt.args(["--option", "APT::Sandbox::User=root"]);
-        run(apt.args(packages).current_dir(folder))
-    };
-    // A machine that never asked has no list of packages, or an old one.
-    if download().is_err() {
-        run(&mut command("apt-get", ["update", "--quiet=2"]))?;
-        download()?;
+    let mut download = command("apt-get", ["download", "--quiet=2"]);
+    fetch(download.args(packages).current_dir(folder))?;
+    extract(folder)
+}
+
+/// Downloads a package and what it depends on that the system has not, and unpacks all into `folder`.
+pub(crate) fn unpack_whole(package: &str, folder: &Path) -> Outcome {
+    if !is_here() {
+        return Err("there is no dpkg: Debian's packages are for Debian".to_owned());
     }
+    empty(&folder.join("partial"))?;
+    let mut download = command("apt-get", ["install", "--download-only", "--quiet=2", "--yes"]);
+    // Nothing is installed, so that no lock and no rights are needed.
+    download.args(["--no-install-recommends", "--option", "Debug::NoLocking=1", "--option"]);
+    download.arg(format!("Dir::Cache::archives={}", folder.display())).arg(package);
+    fetch(&mut download)?;
+    extract(folder)
+}
+
+/// Runs a download, once more with fresh lists if it fails: a machine that never asked has no list of packages, or
+/// an old one.
+fn fetch(apt: &mut Command) -> Outcome {
+    // Its own user may not write here, of which it would warn.
+    apt.args(["--option", "APT::Sandbox::User=root"]);
+    if run(apt).is_ok() {
+        return Ok(());
+    }
+    run(&mut command("apt-get", ["update", "--quiet=2"]))?;
+    run(apt)
+}
+
+fn extract(folder: &Path) -> Outcome {
     let archives =
         fs::read_dir(folder).map_err(|error| format!("cannot list a folder: {error}"))?;
     for archive in archives.filter_map(Result::ok).map(|entry| entry.path()) {

@@ -11,6 +11,8 @@ mod limits;
 mod lives;
 mod nats;
 mod peers;
+mod proxies;
+mod proxy;
 mod server;
 
 use std::fs;
@@ -90,6 +92,7 @@ pub(crate) fn interop(without: &Without) -> Outcome {
             });
         }
     }
+    proxies::check_all(&folder, without, proxies::CALLS, &mut report, &mut steps);
     if !go {
         let why = if without.has("go") { " by choice" } else { " (leave Go out: --without go)" };
         println!("NOT run{why}: {}", go::CHECKS);
@@ -98,6 +101,15 @@ pub(crate) fn interop(without: &Without) -> Outcome {
         let why = if without.has("nats") { "left out by choice" } else { "no such example yet" };
         println!("NOT run: checks over NATS with {}, {why}", nats::EXAMPLE);
     }
+    let outcome = steps.finish();
+    println!("{} passed, {} failed", report.passed, report.failed);
+    outcome
+}
+
+/// Runs the checks behind proxies alone, with so many calls each.
+pub(crate) fn proxies(calls: usize, without: &Without) -> Outcome {
+    let (folder, mut steps, mut report) = (folder()?, Steps::new("interop"), Report::default());
+    proxies::check_all(&folder, without, calls, &mut report, &mut steps);
     let outcome = steps.finish();
     println!("{} passed, {} failed", report.passed, report.failed);
     outcome

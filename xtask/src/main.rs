@@ -46,9 +46,11 @@ usage: cargo xtask COMMAND
       check the dependency trees and the source rules
   features
       check every combination of rr-core's features
-  interop [--without go] [--without nats]
+  interop [--without go] [--without haproxy] [--without nats] [--without nginx]
       run foreign clients and servers against the examples ping_http and ping_nats
       (installs them into target/interop; needs curl, python3, node and npm)
+  interop proxies CALLS
+      only the calls through HAProxy and nginx, for longer than the 2000 of interop
   bench --budgets
       count allocations and what calls leave behind, and judge both by their budgets
   bench [--quick] [--only PATTERN] [--json FILE] | scale
@@ -93,8 +95,13 @@ fn command(arguments: &[&str]) -> Outcome<Run> {
         }
         ["guard"] => Box::new(guard::guard),
         ["features"] => Box::new(features::features),
+        ["interop", "proxies", calls, options @ ..] if !calls.starts_with('-') => {
+            let calls = calls.parse().map_err(|_| format!("xtask: no number: {calls}\n\n"))?;
+            let without = without(options, &["haproxy", "nginx"])?;
+            Box::new(move || interop::proxies(calls, &without))
+        }
         ["interop", options @ ..] => {
-            let without = without(options, &["go", "nats"])?;
+            let without = without(options, &["go", "haproxy", "nats", "nginx"])?;
             Box::new(move || interop::interop(&without))
         }
         ["bench", "--budgets"] => Box::new(bench::budgets),

@@ -72,6 +72,13 @@ impl Server {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// Ends the server as the system does when memory is short: without a word.
+    pub(super) fn kill(&mut self) {
+        // Both fail only when it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     /// Asks the server to drain, as a process manager does.
     pub(super) fn terminate(&self) -> Outcome {
         run(&mut command("kill", ["-TERM", &self.process().to_string()]))
@@ -95,8 +102,6 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Both fail only when it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }

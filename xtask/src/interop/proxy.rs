@@ -1,0 +1,165 @@
+//! HAProxy and nginx as Debian has them, in front of two servers.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use crate::command::{Outcome, command, succeeds};
+use crate::debian;
+use crate::steps::Stopwatch;
+
+/// It listens after some milliseconds; a busy machine may need some seconds.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// One program between client and servers.
+#[derive(Clone, Copy)]
+pub(super) enum Program {
+    /// With what a person's configuration has at least; HTTP/2 or HTTP/1.1 on both sides.
+    HaProxy { h2: bool },
+    /// With its default of trying the next server, and HTTP/1.1 to them.
+    Nginx,
+}
+
+impl Program {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::HaProxy { .. } => "haproxy",
+            Self::Nginx => "nginx",
+        }
+    }
+
+    fn configuration(self, folder: &Path, port: u16, servers: [u16; 2]) -> String {
+        let [first, second] = servers;
+        match self {
+            Self::HaProxy { h2 } => {
+                let proto = if h2 { "proto h2" } else { "" };
+                format!(
+                    "defaults\n  mode http\n  timeout connect 5s\n  timeout client 50s\n  \
+                     timeout server 50s\n\
+                     frontend in\n  bind 127.0.0.1:{port} {proto}\n  default_backend out\n\
+                     backend out\n  balance roundrobin\n  option redispatch\n  \
+                     server first 127.0.0.1:{first} {proto} check inter 100ms\n  \
+                     server second 127.0.0.1:{second} {proto} check inter 100ms\n"
+                )
+            }
+            Self::Nginx => format!(
+                "daemon off;\npid {0}/pid;\nerror_log {0}/error.log;\nworker_processes 1;\n\
+                 events {{ worker_connections 512; }}\n\
+                 http {{\n  access_log off;\n  client_body_temp_path {0}/body;\n  \
+                 proxy_temp_path {0}/proxy;\n  fastcgi_temp_path {0}/fastcgi;\n  \
+                 uwsgi_temp_path {0}/uwsgi;\n  scgi_temp_path {0}/scgi;\n  \
+                 upstream out {{\n    server 127.0.0.1:{first} max_fails=0;\n    \
+                 server 127.0.0.1:{second} max_fails=0;\n    keepalive 16;\n  }}\n  \
+                 server {{\n    listen 127.0.0.1:{port};\n    location / {{\n      \
+                 proxy_pass http://out;\n      proxy_http_version 1.1;\n      \
+                 proxy_set_header Connection \"\";\n    }}\n  }}\n}}\n",
+                folder.display()
+            ),
+        }
+    }
+
+    fn command(self, binary: &Path, folder: &Path, configuration: &Path) -> Command {
+        let mut proxy = command(binary, [""; 0]);
+        match self {
+            Self::HaProxy { .. } => proxy.args(["-db", "-f"]).arg(configuration),
+            Self::Nginx => proxy
+                .arg("-p")
+                .arg(folder)
+                .arg("-c")
+                .arg(configuration)
+                .arg("-e")
+                .arg(folder.join("error.log")),
+        };
+        proxy
+    }
+}
+
+/// Returns the program: the one that the system has, else Debian's, unpacked below `folder`.
+pub(super) fn install(program: Program, folder: &Path) -> Outcome<PathBuf> {
+    let name = program.name();
+    let version = |binary: &Path| succeeds(&mut with_libraries(command(binary, ["-v"]), binary));
+    let (installed, folder) = (Path::new("/usr/sbin").join(name), folder.join(name));
+    let unpacked = folder.join("usr/sbin").join(name);
+    for binary in [&installed, &unpacked] {
+        if version(binary) {
+            return Ok(binary.clone());
+        }
+    }
+    debian::unpack_whole(name, &folder)?;
+    if version(&unpacked) {
+        return Ok(unpacked);
+    }
+    Err(format!("{name} of Debian does not start"))
+}
+
+/// Debian's libraries that came with the program.
+fn with_libraries(mut command: Command, binary: &Path) -> Command {
+    let usr = binary.parent().and_then(Path::parent).map(|usr| usr.join("lib"));
+    let folders = usr.and_then(|usr| fs::read_dir(usr).ok()).into_iter().flatten();
+    let mut folders = folders.filter_map(Result::ok).map(|entry| entry.path());
+    if let Some(libraries) = folders.find(|path| path.to_string_lossy().contains("-linux-")) {
+        command.env("LD_LIBRARY_PATH", libraries);
+    }
+    command
+}
+
+/// A running proxy; ended when dropped.
+pub(super) struct Proxy {
+    child: Child,
+    pub(super) port: u16,
+}
+
+impl Proxy {
+    pub(super) fn start(program: Program, binary: &Path, servers: [u16; 2]) -> Outcome<Self> {
+        let [port] = free_ports()?;
+        let folder = super::folder()?.join("proxied").join(program.name());
+        debian::empty(&folder)?;
+        let configuration = folder.join("configuration");
+        fs::write(&configuration, program.configuration(&folder, port, servers))
+            .map_err(|error| format!("cannot write the configuration: {error}"))?;
+        let log = fs::File::create(folder.join("log"))
+            .map_err(|error| format!("cannot create the log: {error}"))?;
+        let proxy = program.command(binary, &folder, &configuration);
+        let child = with_libraries(proxy, binary)
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .map_err(|error| format!("cannot start {}: {error}", program.name()))?;
+        let proxy = Self { child, port };
+        let watch = Stopwatch::start();
+        while watch.elapsed() < START_TIMEOUT {
+            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return Ok(proxy);
+            }
+            thread::park_timeout(Duration::from_millis(5));
+        }
+        let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
+        Err(format!("{} does not listen; it logged:\n{log}", program.name()))
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        // nginx has a second process, which ends when it is asked to.
+        let asked = command("kill", ["-TERM", &self.child.id().to_string()]).status();
+        if asked.is_err() {
+            let _ = self.child.kill();
+        }
+        let _ = self.child.wait();
+    }
+}
+
+/// Ports that are free now.
+pub(super) fn free_ports<const COUNT: usize>() -> Outcome<[u16; COUNT]> {
+    let mut held = Vec::new();
+    let mut ports = [0; COUNT];
+    for port in &mut ports {
+        let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
+        *port = listener.local_addr().map_err(|error| error.to_string())?.port();
+        held.push(listener);
+    }
+    Ok(ports)
+}
