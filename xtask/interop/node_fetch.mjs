@@ -51,7 +51,7 @@ await check("node fetch: application error of Greet", async () => {
   assert.equal(reply.status, 400);
   const error = await reply.json();
   assert.equal(error.code, "failed_precondition");
-  assert.equal(error.reason, "app");
+  assert.equal(reply.headers.get("rr-reason"), "app");
   assert.equal(error.details?.[0]?.type, "greeter.v1.NoName");
 });
 

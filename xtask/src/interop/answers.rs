@@ -42,8 +42,8 @@ pub(super) fn check(curl: &Curl, report: &mut Report) {
     report.check("curl: unknown path", unknown(curl, "/nowhere"));
     report.check("curl: unknown method of a service", unknown(curl, "/greeter.v1/Nothing"));
     report.check("curl: a path in the wrong case", unknown(curl, "/Ping"));
-    report.check("curl: GET of a method not declared safe", wrong_verb(curl, &[]));
-    report.check("curl: PUT", wrong_verb(curl, &["--request", "PUT"]));
+    report.check("curl: GET of a method not declared safe", wrong_verb(curl, &[], "unknown"));
+    report.check("curl: PUT", { wrong_verb(curl, &["--request", "PUT"], "rejected") });
     report.check("curl: unknown content encoding", unknown_encoding(curl));
     report.check("curl: unknown protocol version", unknown_version(curl));
 }
@@ -164,14 +164,13 @@ fn unknown(curl: &Curl, path: &str) -> Outcome {
     })
 }
 
-fn wrong_verb(curl: &Curl, options: &[&str]) -> Outcome {
+/// A proxy may have repeated a GET, so that its refusal claims nothing of the handler.
+fn wrong_verb(curl: &Curl, options: &[&str], delivery: &str) -> Outcome {
     let reply = curl.call("/echo", options)?;
     ensure(reply.status == 405, || format!("expected 405: {}", reply.seen()))?;
     reply.has_header("allow", Some("POST"))?;
-    reply.has_header("content-type", Some("application/json"))?;
-    reply.has_header("rr-delivery", Some("rejected"))?;
-    let document = reply.document();
-    ensure(document["code"].is_string() && document["message"].is_string(), || reply.seen())
+    reply.has_header("rr-delivery", Some(delivery))?;
+    reply.is_text()
 }
 
 fn unknown_encoding(curl: &Curl) -> Outcome {

@@ -9,10 +9,10 @@ use crate::command::{Outcome, command};
 
 /// Paths of the scripted server, and what the wire format makes of what it does.
 const SCRIPTS: [(&str, Told); 8] = [
-    ("400", ("InvalidArgument", "Unknown", "Intermediary")),
+    ("400", ("Internal", "Unknown", "Intermediary")),
     ("404", ("Unimplemented", "Unknown", "Intermediary")),
-    ("429", ("ResourceExhausted", "Unknown", "Intermediary")),
-    ("431", ("ResourceExhausted", "Rejected", "Intermediary")),
+    ("429", ("Unavailable", "Unknown", "Intermediary")),
+    ("431", ("Unknown", "Rejected", "Intermediary")),
     ("500", ("Unknown", "Unknown", "Intermediary")),
     ("503", ("Unavailable", "Unknown", "Intermediary")),
     ("cut-before", ("Unavailable", "Unknown", "Local")),
@@ -33,7 +33,7 @@ pub(super) fn check(example: &Example, report: &mut Report) {
     for (path, told) in SCRIPTS {
         report.check(&format!("our client: {path} from python"), fails(&scripted(path), told));
     }
-    let stock = fails(&servers.stock, ("Unimplemented", "Unknown", "Intermediary"));
+    let stock = fails(&servers.stock, ("Unknown", "Unknown", "Intermediary"));
     report.check("our client: the stock http.server's 501", stock);
     let refused = fails(&servers.refusing, ("Unavailable", "NotSent", "Local"));
     report.check("our client: a refused port", refused);

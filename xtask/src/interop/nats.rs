@@ -19,10 +19,10 @@ const NO_RESPONDERS_MAX: Duration = Duration::from_millis(50);
 /// Scripts of the foreign responders, and what the wire format makes of what they answer.
 const SCRIPTS: [(&str, Told); 7] = [
     ("400", ("InvalidArgument", "Processed", "Peer")),
-    ("404", ("Unimplemented", "Processed", "Peer")),
+    ("404", ("NotFound", "Processed", "Peer")),
     ("409", ("Aborted", "Processed", "Peer")),
     ("429", ("ResourceExhausted", "Processed", "Peer")),
-    ("500", ("Unknown", "Processed", "Peer")),
+    ("500", ("Internal", "Processed", "Peer")),
     ("503", ("Unavailable", "Processed", "Peer")),
     ("silent", ("DeadlineExceeded", "Unknown", "Local")),
 ];
