@@ -64,6 +64,7 @@ pub mod dedup;
 mod error;
 mod forward;
 mod local;
+mod nesting;
 mod retry;
 mod router;
 mod serve;

@@ -1,17 +1,23 @@
 //! Routes called in this process, on the rules of a wire.
 
 use std::future::{Future, poll_fn};
-use std::task::Poll;
+use std::pin::pin;
+use std::task::{Context as TaskContext, Poll};
 
 use rr_spi::{
-    Attempt, Cause, Context, Error, Intake, IntakeConfig, Request, Requester, Response, Routes,
-    async_trait, defaults,
+    Attempt, CancelHandle, Cause, Code, Context, Delivery, Error, Intake, IntakeConfig, Reason,
+    Request, Requester, Response, Routes, async_trait, defaults,
 };
+use tokio::task::JoinHandle;
 use tokio::task::coop::consume_budget;
+
+use crate::nesting;
 
 /// Calls routes in this process: the same rules, limits and defaults as on a wire, and no IO.
 ///
-/// The handler runs within the caller's future. Dropping the call drops the handler.
+/// The handler runs within the caller's future, or in a task where eight run one within another
+/// already: a handler may call itself, up to the most requests in flight. Dropping the call drops
+/// the handler.
 ///
 /// # Examples
 ///
@@ -61,22 +67,54 @@ impl Requester for Local {
         consume_budget().await;
         let (inner, handle) = self.intake.context(attempt.inbound());
         attempt.sent();
-        let mut handling = std::pin::pin!(self.intake.handle(&inner, request));
+        if nesting::is_full() {
+            return Box::pin(apart(&attempt, self.intake.clone(), inner, handle, request)).await;
+        }
+        let mut handling = pin!(self.intake.handle(&inner, request));
         // Declared after the handler so that it is dropped before it: a handler that is dropped
         // can see why.
         let handle = handle;
+        let mut poll = |cx: &mut TaskContext<'_>| nesting::within(|| handling.as_mut().poll(cx));
         // Most handlers answer at once, and then no timer is needed.
-        let entered = poll_fn(|cx| Poll::Ready(handling.as_mut().poll(cx))).await;
-        let outcome = match entered {
+        let outcome = match poll_fn(|cx| Poll::Ready(poll(cx))).await {
             Poll::Ready(outcome) => {
                 // It may have computed past the deadline.
                 attempt.check()?;
                 outcome
             }
             // What the handler answers is no failure of the attempt.
-            Poll::Pending => attempt.run(async { Ok(handling.as_mut().await) }).await?,
+            Poll::Pending => attempt.run(poll_fn(|cx| poll(cx).map(Ok))).await?,
         };
         handle.cancel_with(Cause::Finished);
         outcome.map_err(Error::into_received)
+    }
+}
+
+/// Runs a handler in a task, with a stack of its own; dropping the call still drops the handler.
+async fn apart(
+    attempt: &Attempt,
+    intake: Intake,
+    inner: Context,
+    handle: CancelHandle,
+    request: Request,
+) -> Result<Response, Error> {
+    let mut task = Task(tokio::spawn(async move { intake.handle(&inner, request).await }));
+    // Dropped before the task, as where the handler runs within the call.
+    let handle = handle;
+    let outcome = attempt.run(async { Ok((&mut task.0).await) }).await?;
+    handle.cancel_with(Cause::Finished);
+    let outcome = outcome.unwrap_or_else(|_| {
+        let text = "the runtime that the handler ran on ended";
+        Err(Error::failure(Code::Unavailable, Delivery::Unknown, Reason::CONNECTION_LOST, text))
+    });
+    outcome.map_err(Error::into_received)
+}
+
+/// Task of one call; dropping it aborts it.
+struct Task<T>(JoinHandle<T>);
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
