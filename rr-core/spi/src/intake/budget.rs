@@ -43,6 +43,8 @@ pub struct BodyAccount {
     budget: BodyBudget,
     /// The bytes of the connection, where connections are told apart.
     own: Option<AtomicUsize>,
+    /// The longest reply so far: a request finds no bytes where such a reply would not find any.
+    reply_max: AtomicUsize,
 }
 
 /// Bytes taken out of a budget; dropping them puts them back.
@@ -75,14 +77,18 @@ impl BodyBudget {
     /// Makes the account of one connection, which leaves a part of the budget to others.
     #[must_use]
     pub fn connection(&self) -> Arc<BodyAccount> {
-        Arc::new(BodyAccount { budget: self.clone(), own: Some(AtomicUsize::new(0)) })
+        Arc::new(BodyAccount {
+            budget: self.clone(),
+            own: Some(AtomicUsize::new(0)),
+            reply_max: AtomicUsize::new(0),
+        })
     }
 
     /// Makes an account that may use the whole budget, for transports that cannot tell their callers
     /// apart.
     #[must_use]
     pub fn whole(&self) -> Arc<BodyAccount> {
-        Arc::new(BodyAccount { budget: self.clone(), own: None })
+        Arc::new(BodyAccount { budget: self.clone(), own: None, reply_max: AtomicUsize::new(0) })
     }
 }
 
@@ -112,7 +118,10 @@ impl BodyAccount {
         outcome: Result<Response, Error>,
     ) -> (Result<Response, Error>, BodyShare) {
         let bytes = outcome.as_ref().map_or(0, |response| response.body.len());
-        if bytes == 0 || self.fits(bytes, REPLIES_PER_FREE) {
+        if bytes > self.reply_max.load(Ordering::Relaxed) {
+            self.reply_max.store(bytes, Ordering::Relaxed);
+        }
+        if bytes == 0 || self.fits(bytes, 0, REPLIES_PER_FREE) {
             return (outcome, self.share(bytes));
         }
         let dedup = outcome.as_ref().map_or(None, Response::dedup);
@@ -127,7 +136,8 @@ impl BodyAccount {
 
     /// Takes bytes that a handler is about to hold, or says why they do not fit.
     pub(super) fn withdraw(&self, bytes: usize) -> Result<(), Error> {
-        if self.fits(bytes, REQUESTS_PER_FREE) {
+        let reply = self.reply_max.load(Ordering::Relaxed);
+        if self.fits(bytes, reply, REQUESTS_PER_FREE) {
             return Ok(());
         }
         let text = format!("the server holds bodies of {} bytes already", self.budget.max());
@@ -149,8 +159,9 @@ impl BodyAccount {
         BodyShare { account: Arc::clone(self), bytes }
     }
 
-    /// Takes bytes if they fit: in all, and beside what the connection holds already.
-    fn fits(&self, bytes: usize, per_free: usize) -> bool {
+    /// Takes bytes if they fit: in all, and beside what the connection holds already and what it
+    /// will hold for a reply.
+    fn fits(&self, bytes: usize, reply: usize, per_free: usize) -> bool {
         let Pool { max, held } = &*self.budget.0;
         // Streams of one connection that ask in the same moment may exceed its part by a body each,
         // and never the whole.
@@ -159,7 +170,9 @@ impl BodyAccount {
             let free = max.checked_sub(held).filter(|&free| bytes <= free)?;
             let common = free.saturating_sub(max / RESERVE).saturating_mul(per_free);
             let part = common.max(free / RESERVE_PART);
-            let is_fair = self.own.is_none() || held == 0 || own.saturating_add(bytes) <= part;
+            let is_fair = self.own.is_none()
+                || held == 0
+                || own.saturating_add(bytes).saturating_add(reply) <= part;
             is_fair.then_some(held + bytes)
         };
         if bytes == 0 {
@@ -283,6 +296,21 @@ mod tests {
             assert!(reply(&other, fits).0.is_ok());
             assert!(budget.held() <= budget.max());
         }
+    }
+
+    #[test]
+    fn a_request_is_refused_where_a_reply_as_long_as_the_last_would_be_dropped() {
+        let budget = BodyBudget::new(64 * 1024 * 1024);
+        let account = budget.connection();
+        let mut replies = Vec::new();
+        while account.request(0).is_ok() {
+            let (outcome, share) = reply(&account, 1_000_000);
+            assert!(outcome.is_ok(), "{}", replies.len());
+            replies.push(share);
+        }
+        assert!(replies.len() > 20, "{}", replies.len());
+        drop(replies);
+        account.request(0).unwrap();
     }
 
     #[test]
