@@ -35,7 +35,7 @@ mod sealed {
 pub trait RequesterExt: Requester + sealed::Sealed {
     /// Prepares a typed call: the body is encoded as JSON, and the reply decoded.
     ///
-    /// A target whose name is not `'static` goes through [`Target::parse`].
+    /// The target is a name or a [`Target`], owned or borrowed.
     ///
     /// # Errors
     ///

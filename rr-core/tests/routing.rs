@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use rr_core::{
     AppError, CallError, Code, Context, Delivery, Error, IntoHandler, Local, Middleware, Next,
-    Reason, Request, Requester, RequesterExt, Responder, Response, Router, Stack, async_trait,
+    Reason, Request, Requester, RequesterExt, Responder, Response, Router, Stack, Target,
+    async_trait,
 };
 use serde::{Deserialize, Serialize};
 
@@ -79,6 +80,25 @@ async fn every_form_of_handler_answers() {
     ] {
         assert_eq!(client.call_raw(&ctx, target, "").await.unwrap().body, body);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_may_be_text_of_any_lifetime_or_a_target() -> Result<(), Error> {
+    let client = Local::new(router());
+    let ctx = Context::background();
+    let target = Target::parse("typed")?;
+    let owned = String::from("typed");
+    let short: &str = &owned;
+    let call = |outcome: Result<u32, CallError>| assert_eq!(outcome.unwrap(), 2);
+    call(client.call(&ctx, "typed", &1).await);
+    call(client.call(&ctx, short, &1).await);
+    call(client.call(&ctx, &owned, &1).await);
+    call(client.call(&ctx, owned.clone(), &1).await);
+    call(client.call(&ctx, &target, &1).await);
+    call(client.call(&ctx, target, &1).await);
+    let error = client.call_raw(&ctx, "no target", "").await.unwrap_err();
+    assert_eq!((error.code(), error.delivery()), (Code::InvalidArgument, Delivery::NotSent));
+    Ok(())
 }
 
 #[tokio::test(start_paused = true)]

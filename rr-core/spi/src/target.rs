@@ -14,8 +14,8 @@ const TARGET_BYTES_MAX: usize = 256;
 ///
 /// `ping` is the method `ping` of no service; `acme.orders.v1.Place` is the method `Place` of the
 /// service `acme.orders.v1`. Tokens are `[A-Za-z0-9_-]+`, 256 bytes in all, and case matters.
-/// A target made of a `&'static str` costs no allocation; a name that lives shorter goes through
-/// [`Target::parse`].
+/// A name of up to 37 bytes costs no allocation, and neither does a longer one that is given to
+/// [`Target::from_static`].
 ///
 /// # Examples
 ///
@@ -30,12 +30,27 @@ pub struct Target(Repr);
 
 #[derive(Clone)]
 enum Repr {
-    Static { text: &'static str, method_at: u16 },
-    Shared { text: Arc<str>, method_at: u16 },
+    /// Most names are short: they take no allocation, wherever they come from.
+    Inline {
+        bytes: [u8; INLINE_BYTES_MAX],
+        len: u8,
+        method_at: u8,
+    },
+    Static {
+        text: &'static str,
+        method_at: u16,
+    },
+    Shared {
+        text: Arc<str>,
+        method_at: u16,
+    },
 }
 
+/// Longest name that is kept in place: with it a target takes 40 bytes.
+const INLINE_BYTES_MAX: usize = 37;
+
 impl Target {
-    /// Parses a name known only at run time.
+    /// Parses a name. One of up to 37 bytes costs no allocation.
     ///
     /// # Errors
     ///
@@ -43,13 +58,33 @@ impl Target {
     /// token or a character outside `[A-Za-z0-9_-]`.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let method_at = check(text)?;
-        Ok(Self(Repr::Shared { text: text.into(), method_at }))
+        let mut bytes = [0; INLINE_BYTES_MAX];
+        let Some(place) = bytes.get_mut(..text.len()) else {
+            return Ok(Self(Repr::Shared { text: text.into(), method_at }));
+        };
+        place.copy_from_slice(text.as_bytes());
+        // Both are at most the length of the array.
+        Ok(Self(Repr::Inline { bytes, len: text.len() as u8, method_at: method_at as u8 }))
+    }
+
+    /// Parses a name of any length without an allocation.
+    ///
+    /// # Errors
+    ///
+    /// As [`Target::parse`].
+    pub fn from_static(text: &'static str) -> Result<Self, Error> {
+        let method_at = check(text)?;
+        Ok(Self(Repr::Static { text, method_at }))
     }
 
     /// Returns the whole name, `service.method` or `method`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match &self.0 {
+            // It was text when it was copied here.
+            Repr::Inline { bytes, len, .. } => {
+                std::str::from_utf8(&bytes[..usize::from(*len)]).unwrap_or_default()
+            }
             Repr::Static { text, .. } => text,
             Repr::Shared { text, .. } => text,
         }
@@ -70,6 +105,7 @@ impl Target {
 
     fn method_at(&self) -> usize {
         match self.0 {
+            Repr::Inline { method_at, .. } => method_at.into(),
             Repr::Static { method_at, .. } | Repr::Shared { method_at, .. } => method_at.into(),
         }
     }
@@ -111,12 +147,11 @@ fn check(text: &str) -> Result<u16, Error> {
     Ok(u16::try_from(method_at).unwrap_or(u16::MAX))
 }
 
-impl TryFrom<&'static str> for Target {
+impl TryFrom<&str> for Target {
     type Error = Error;
 
-    fn try_from(text: &'static str) -> Result<Self, Error> {
-        let method_at = check(text)?;
-        Ok(Self(Repr::Static { text, method_at }))
+    fn try_from(text: &str) -> Result<Self, Error> {
+        Self::parse(text)
     }
 }
 
@@ -200,6 +235,18 @@ mod tests {
         assert_eq!((target.service(), target.method()), ("acme.orders.v1.Orders", "Place"));
         let target = Target::try_from("ping").unwrap();
         assert_eq!((target.service(), target.method()), ("", "ping"));
+    }
+
+    #[test]
+    fn a_target_stays_small_and_names_of_any_length_are_kept() {
+        assert!(size_of::<Target>() <= 40, "{}", size_of::<Target>());
+        for len in [1, 36, 37, 38, 256] {
+            let name = if len > 2 { format!("{}.x", "s".repeat(len - 2)) } else { "x".into() };
+            let target = Target::parse(&name).unwrap();
+            assert_eq!((target.as_str(), target.method()), (&*name, "x"));
+        }
+        let long = "a.very.long.name.of.a.service.that.does.not.fit.in.place";
+        assert_eq!(Target::from_static(long).unwrap(), Target::parse(long).unwrap());
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod explain;
 mod reason;
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
@@ -407,6 +408,13 @@ impl Error {
     pub fn into_failure(mut self) -> Self {
         self.0.made = Made::Called;
         self
+    }
+}
+
+/// For values that always convert, where a conversion may fail.
+impl From<Infallible> for Error {
+    fn from(never: Infallible) -> Self {
+        match never {}
     }
 }
 
