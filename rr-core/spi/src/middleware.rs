@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::BoxFuture;
-use crate::context::Context;
-use crate::error::Error;
+use crate::context::{Context, Deadline};
+use crate::error::{Delivery, Error};
 use crate::request::Request;
 use crate::requester::Requester;
 use crate::responder::Responder;
@@ -84,16 +84,21 @@ impl fmt::Debug for Endpoint<'_> {
 pub struct Next<'a> {
     middleware: &'a [Arc<dyn Middleware>],
     endpoint: Endpoint<'a>,
+    /// The deadline that is held further out already; `None` where nothing has run yet.
+    held: Option<Option<Deadline>>,
 }
 
 impl<'a> Next<'a> {
     /// Makes a chain; the first middleware is the outermost.
     #[must_use]
     pub const fn new(middleware: &'a [Arc<dyn Middleware>], endpoint: Endpoint<'a>) -> Self {
-        Self { middleware, endpoint }
+        Self { middleware, endpoint, held: None }
     }
 
     /// Runs the rest of the call.
+    ///
+    /// A context with an earlier deadline than the one that the middleware was given ends it then:
+    /// on the responder's side here, on the requester's by its [`Attempt`](crate::Attempt).
     ///
     /// # Errors
     ///
@@ -110,15 +115,34 @@ impl<'a> Next<'a> {
     where
         'a: 'f,
     {
-        match (self.middleware.split_first(), self.endpoint) {
+        let deadline = ctx.deadline();
+        let future = match (self.middleware.split_first(), self.endpoint) {
             (Some((first, rest)), endpoint) => {
-                first.handle(ctx, request, Next { middleware: rest, endpoint })
+                let next = Next { middleware: rest, endpoint, held: Some(deadline) };
+                first.handle(ctx, request, next)
             }
-            (None, Endpoint::Requester(requester)) => requester.request(ctx, request),
+            // The requester's own attempt holds the deadline, and knows what has left.
+            (None, Endpoint::Requester(requester)) => return requester.request(ctx, request),
             (None, Endpoint::Responder(responder)) => responder.respond(ctx, request),
             (None, Endpoint::Route(found)) => found.respond(ctx, request),
+        };
+        let is_held = self.held.is_none_or(|held| held == deadline);
+        if is_held || matches!(self.endpoint, Endpoint::Requester(_)) {
+            return future;
         }
+        Box::pin(bounded(ctx, future))
     }
+}
+
+/// Ends what a middleware runs when the context that it runs with has ended.
+async fn bounded(
+    ctx: &Context,
+    future: BoxFuture<'_, Result<Response, Error>>,
+) -> Result<Response, Error> {
+    let outcome = ctx.race(future).await;
+    // The handler was dropped by now, and what it knew of other runs is recorded.
+    let known = || ctx.delivery().unwrap_or(Delivery::Unknown);
+    outcome.unwrap_or_else(|cause| Err(Error::from_cause(cause, known())))
 }
 
 impl fmt::Debug for Next<'_> {

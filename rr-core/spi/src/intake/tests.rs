@@ -161,6 +161,59 @@ async fn a_service_that_server_middleware_calls_is_rescoped_and_what_is_known_of
     }
 }
 
+/// Gives what is further in 100 ms.
+struct Hurry;
+
+#[crate::async_trait]
+impl Middleware for Hurry {
+    async fn handle(&self, ctx: &Context, request: Request, next: Next<'_>) -> Outcome {
+        next.run(&ctx.with_timeout(Duration::from_millis(100)), request).await
+    }
+}
+
+/// Goes on as it is.
+struct Pass;
+
+#[crate::async_trait]
+impl Middleware for Pass {
+    async fn handle(&self, ctx: &Context, request: Request, next: Next<'_>) -> Outcome {
+        next.run(ctx, request).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_earlier_deadline_that_middleware_sets_holds_for_the_handler() {
+    let slow = |_| async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        Ok(Response::new("late"))
+    };
+    let hurry = || [Arc::new(Hurry) as Arc<dyn Middleware>, Arc::new(Pass)];
+    let direct = Intake::new(intake(slow).routes().clone().wrap(&hurry()), IntakeConfig::default());
+    // As one handler of other routes, too.
+    let mut nested = Routes::new();
+    let inner = Arc::new(intake(slow).routes().clone().wrap(&hurry()));
+    nested.insert(Route::Fallback, Declared::Unspecified, inner).unwrap();
+    for intake in [direct, Intake::new(nested, IntakeConfig::default())] {
+        let started = Instant::now();
+        let expected = (Code::DeadlineExceeded, Delivery::Processed, None);
+        assert_eq!(told(ask(&intake, Some(10_000)).await), expected);
+        assert_eq!(started.elapsed(), Duration::from_millis(100));
+        assert_eq!(intake.in_flight(), 0);
+    }
+    // A bridge that waits elsewhere cannot say more than that it does not know.
+    let mut routes = Routes::new();
+    let waits = Do(|ctx: Context| -> BoxFuture<'static, Outcome> {
+        Box::pin(async move {
+            let _passage = ctx.pass();
+            std::future::pending().await
+        })
+    });
+    routes.insert_unmarked(Route::Fallback, Declared::Unspecified, Arc::new(waits)).unwrap();
+    let intake = Intake::new(routes.wrap(&hurry()), IntakeConfig::default());
+    let expected = (Code::DeadlineExceeded, Delivery::Unknown, None);
+    assert_eq!(told(ask(&intake, Some(10_000)).await), expected);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_bridge_that_waits_says_unknown_for_itself_and_passes_answers_on() {
     let mut routes = Routes::new();
