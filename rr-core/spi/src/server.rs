@@ -43,6 +43,7 @@ pub struct DrainReport {
 /// assert_eq!(report.aborted, 0);
 /// # }
 /// ```
+#[must_use = "dropping the handle stops the server"]
 pub struct Server {
     url: String,
     intake: Intake,

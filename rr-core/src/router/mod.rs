@@ -57,9 +57,10 @@ impl Router {
     /// # Panics
     ///
     /// When the target is malformed or routed already; see [`Router::try_route`].
+    #[track_caller]
     #[must_use]
     pub fn route<M>(self, target: &str, handler: impl IntoHandler<M>) -> Self {
-        self.try_route(target, handler).unwrap_or_else(|error| refuse(&error))
+        accepted(self.try_route(target, handler))
     }
 
     /// Routes one target whose name is known only at run time.
@@ -82,11 +83,12 @@ impl Router {
     /// # Panics
     ///
     /// When the name is malformed or routed already.
+    #[track_caller]
     #[must_use]
     pub fn service<M>(mut self, service: &str, handler: impl IntoHandler<M>) -> Self {
         let route = Route::Service(service.to_owned());
         let added = handler.into_handler().add(&mut self.routes, route);
-        added.map_or_else(|error| refuse(&error), |()| self)
+        accepted(added.map(|()| self))
     }
 
     /// Declares that a service has no methods beside those that are routed by name: others are
@@ -98,10 +100,11 @@ impl Router {
     /// # Panics
     ///
     /// When the name is malformed, or one handler answers the whole service.
+    #[track_caller]
     #[must_use]
     pub fn close(mut self, service: &str) -> Self {
         let closed = self.routes.close_service(service);
-        closed.map_or_else(|error| refuse(&error), |()| self)
+        accepted(closed.map(|()| self))
     }
 
     /// Routes whatever nothing else answers.
@@ -109,10 +112,11 @@ impl Router {
     /// # Panics
     ///
     /// When there is a fallback already.
+    #[track_caller]
     #[must_use]
     pub fn fallback<M>(mut self, handler: impl IntoHandler<M>) -> Self {
         let added = handler.into_handler().add(&mut self.routes, Route::Fallback);
-        added.map_or_else(|error| refuse(&error), |()| self)
+        accepted(added.map(|()| self))
     }
 
     /// Takes in the routes of another router; its middleware stays around them.
@@ -120,9 +124,10 @@ impl Router {
     /// # Panics
     ///
     /// When a route is in both; see [`Router::try_merge`].
+    #[track_caller]
     #[must_use]
     pub fn merge(self, routes: impl Into<Routes>) -> Self {
-        self.try_merge(routes).unwrap_or_else(|error| refuse(&error))
+        accepted(self.try_merge(routes))
     }
 
     /// Takes in the routes of another router whose names are known only at run time.
@@ -145,9 +150,13 @@ impl Router {
     }
 }
 
+/// Panics where the route was named, and not in here.
 #[track_caller]
-fn refuse<T>(error: &Error) -> T {
-    panic!("{}; {}", error.message(), error.hint())
+fn accepted<T>(outcome: Result<T, Error>) -> T {
+    match outcome {
+        Ok(router) => router,
+        Err(error) => panic!("{}; {}", error.message(), error.hint()),
+    }
 }
 
 impl From<Router> for Routes {
