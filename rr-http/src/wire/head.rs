@@ -195,13 +195,10 @@ fn check_method(method: &Method, declared: Declared) -> Result<(), Refusal> {
 }
 
 fn too_many_headers() -> Refusal {
-    let error = Error::failure(
-        Code::ResourceExhausted,
-        Delivery::Rejected,
-        Reason::REQUEST_TOO_LARGE,
-        "more than 64 headers or 16 KiB of them",
-    );
-    Refusal::with_status(error, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
+    Refusal::with_status(
+        Headers::too_many(Delivery::Rejected),
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+    )
 }
 
 /// Streams of the Connect and gRPC protocols cannot be mistaken for one message.

@@ -9,8 +9,7 @@ use rr_spi::wire::{
     decode_idempotency_key, encode_idempotency_key,
 };
 use rr_spi::{
-    Code, Context, Delivery, Error, Headers, Idempotency, Inbound, Limits, Received, Request,
-    defaults,
+    Code, Context, Delivery, Error, Headers, Idempotency, Inbound, Received, Request, defaults,
 };
 
 use super::headers::{put, put_all, put_plain, receive, sorted};
@@ -144,7 +143,7 @@ impl<'a> Head<'a> {
             for value in values {
                 match receive(&mut self.headers, name, value) {
                     Received::OverLimit => {
-                        return Err(Limits::default().request_too_large(Delivery::Rejected));
+                        return Err(Headers::too_many(Delivery::Rejected));
                     }
                     Received::Dropped => self.dropped += 1,
                     _ => {}

@@ -223,6 +223,13 @@ impl Headers {
         self
     }
 
+    /// Makes the error for a request with more headers than are taken.
+    #[must_use]
+    pub fn too_many(delivery: Delivery) -> Error {
+        let (code, reason) = (Code::ResourceExhausted, Reason::REQUEST_TOO_LARGE);
+        Error::failure(code, delivery, reason, "more than 64 headers or 16 KiB of them")
+    }
+
     /// Copies every value out of the buffer that it came in.
     pub(crate) fn compacted(&self) -> Self {
         let copied = |entry: &Entry| Entry {
@@ -241,12 +248,7 @@ impl Headers {
         let fits = self.len() < defaults::HEADER_ENTRIES_MAX
             && bytes + name.len() + value.len() <= defaults::HEADER_BYTES_MAX;
         if !fits {
-            return Err(Error::failure(
-                Code::ResourceExhausted,
-                Delivery::NotSent,
-                Reason::REQUEST_TOO_LARGE,
-                "more than 64 headers or 16 KiB of them",
-            ));
+            return Err(Self::too_many(Delivery::NotSent));
         }
         let entries = self.0.get_or_insert_with(Default::default);
         Arc::make_mut(entries).push(Entry { name, value });

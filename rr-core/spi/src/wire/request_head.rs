@@ -10,7 +10,7 @@ use super::{
     decode_idempotency_key, encode_idempotency_key,
 };
 use crate::attempt::Attempt;
-use crate::error::{Code, Delivery, Error, Reason};
+use crate::error::{Code, Delivery, Error};
 use crate::headers::{Headers, Received};
 use crate::idempotency::Idempotency;
 use crate::intake::Inbound;
@@ -127,18 +127,16 @@ impl RequestHead {
             let key = decode_idempotency_key(text(IDEMPOTENCY_KEY, &value)?)?;
             self.idempotency = Idempotency::Keyed(key);
         } else if is(REQUEST_ID) {
-            // Of what is only passed on the first counts: it is never worth a call.
+            // What is only passed on is never worth a call: of these two the first counts.
             self.request_id.get_or_insert(value);
         } else if is(TRACEPARENT) {
             self.traceparent.get_or_insert(value);
         } else if is(TRACESTATE) {
-            self.tracestate.get_or_insert(value);
+            join(&mut self.tracestate, value);
         } else if is(BAGGAGE) {
-            self.baggage.get_or_insert(value);
+            join(&mut self.baggage, value);
         } else if self.headers.receive(name, value) == Received::OverLimit {
-            let text = "more than 64 headers or 16 KiB of them";
-            let (code, reason) = (Code::ResourceExhausted, Reason::REQUEST_TOO_LARGE);
-            return Err(Error::failure(code, Delivery::Rejected, reason, text));
+            return Err(Headers::too_many(Delivery::Rejected));
         }
         Ok(())
     }
@@ -165,6 +163,19 @@ impl RequestHead {
             arrived: None,
         }
     }
+}
+
+/// Longest list that is joined: more than either of them may have, so that it is dropped whole.
+const JOINED_BYTES_MAX: usize = 16 * 1024;
+
+/// Adds a value to a list: a repeated one is joined by a comma in order (W3C Trace Context §3.3,
+/// W3C Baggage §3.1).
+fn join(list: &mut Option<Bytes>, value: Bytes) {
+    *list = Some(match list.take() {
+        None => value,
+        Some(before) if before.len() + value.len() > JOINED_BYTES_MAX => before,
+        Some(before) => [&*before, b",", &*value].concat().into(),
+    });
 }
 
 /// Reads what is only passed on; what is no text is not worth a call either.
@@ -255,7 +266,7 @@ mod tests {
     fn what_is_only_passed_on_never_refuses_a_call() {
         let mut head = read(&[("baggage", "a"), ("baggage", "b"), ("nats-x", "v")]).unwrap();
         head.receive("traceparent", Bytes::from_static(b"\xff")).unwrap();
-        assert_eq!((head.inbound().baggage, head.inbound().traceparent), (Some("a"), None));
+        assert_eq!((head.inbound().baggage, head.inbound().traceparent), (Some("a,b"), None));
         assert!(head.headers.is_empty());
     }
 
