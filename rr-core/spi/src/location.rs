@@ -143,15 +143,18 @@ fn decode(text: &str) -> Result<String, Error> {
 
 impl fmt::Debug for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = match self.authority.rsplit_once('@') {
-            Some((_, host)) => format!("***@{host}"),
-            None => self.authority.clone(),
+        // A password with a slash in it ends up in the path: it is hidden as well.
+        let (authority, path) = match (self.path.rsplit_once('@'), self.authority.rsplit_once('@'))
+        {
+            (Some((_, rest)), _) => ("***@".to_owned(), rest),
+            (None, Some((_, host))) => (format!("***@{host}"), &*self.path),
+            (None, None) => (self.authority.clone(), &*self.path),
         };
         let keys: Vec<_> = self.query.iter().map(|(key, _)| key.as_str()).collect();
         f.debug_struct("Location")
             .field("scheme", &self.scheme)
-            .field("authority", &shown)
-            .field("path", &self.path)
+            .field("authority", &authority)
+            .field("path", &path)
             .field("query", &keys)
             .finish()
     }
@@ -177,9 +180,10 @@ mod tests {
 
     #[test]
     fn debug_hides_credentials() {
-        let location = Location::parse("nats://user:secret@host/team").unwrap();
-        let shown = format!("{location:?}");
-        assert!(!shown.contains("secret"), "{shown}");
+        for url in ["nats://user:secret@host/team", "nats://user:secret/secret@host/team"] {
+            let shown = format!("{:?}", Location::parse(url).unwrap());
+            assert!(!shown.contains("secret") && shown.contains("team"), "{shown}");
+        }
     }
 
     #[test]
