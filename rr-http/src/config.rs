@@ -173,8 +173,12 @@ const CLIENT_KEYS: &[&str] = &[
     "status_codes",
 ];
 
+/// The fields of [`HttpServerConfig`] that a URL can set.
+const SERVER_KEYS: &[&str] = &["bodies_bytes_max"];
+
 impl HttpConfig {
-    /// Takes over what the query of a URL sets.
+    /// Takes over what the query of a URL sets. What is for servers alone is left aside, so that
+    /// one URL does for both ends.
     ///
     /// # Errors
     ///
@@ -193,7 +197,7 @@ impl HttpConfig {
         take(location, "get_bytes_max", &mut self.get_bytes_max, number)?;
         take(location, "refusals", &mut self.refusals, refusals)?;
         take(location, "status_codes", &mut self.status_codes, status_codes)?;
-        location.finish(CLIENT_KEYS)?;
+        finish(location, SERVER_KEYS)?;
         Ok(self)
     }
 
@@ -316,17 +320,15 @@ setters!(HttpServerConfig {
 });
 
 impl HttpServerConfig {
-    /// Takes over what the query of a URL sets: a server knows only `version`, and serves both, so
-    /// that one URL does for both ends.
+    /// Takes over what the query of a URL sets. What is for requesters alone is left aside, so that
+    /// one URL does for both ends.
     ///
     /// # Errors
     ///
     /// `InvalidArgument`, not sent, when a value does not parse or a parameter is unknown.
     pub fn with_location(mut self, location: &mut Location) -> Result<Self, Error> {
-        let mut ignored = HttpVersion::default();
-        take(location, "version", &mut ignored, version)?;
         take(location, "bodies_bytes_max", &mut self.bodies_bytes_max, number)?;
-        location.finish(&["version", "bodies_bytes_max"])?;
+        finish(location, CLIENT_KEYS)?;
         Ok(self)
     }
 
@@ -357,6 +359,14 @@ impl HttpServerConfig {
             .with_limits(limits)
             .with_bodies_bytes_max(self.bodies_bytes_max)
     }
+}
+
+/// Leaves aside what is for the other end, and refuses what is for neither.
+fn finish(location: &mut Location, of_the_other: &[&str]) -> Result<(), Error> {
+    for key in of_the_other {
+        let _ = location.take(key);
+    }
+    location.finish(&[CLIENT_KEYS, SERVER_KEYS].concat())
 }
 
 fn take<T>(

@@ -12,9 +12,9 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rr_spi::Context;
+use rr_spi::{Context, Deadline};
 use tokio::task::coop::has_budget_remaining;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::Site;
 use super::keep_alive::{KeepAlive, promise};
@@ -163,7 +163,7 @@ async fn watched<C: Future>(mut connection: Pin<&mut C>, watch: &Watch) -> End {
         }
         while timer.as_mut().poll(cx).is_ready() {
             match watch.look() {
-                Verdict::Fine(wait) => timer.as_mut().reset(Instant::now() + wait),
+                Verdict::Fine(wait) => timer.as_mut().reset(Deadline::after(wait).instant()),
                 Verdict::Unused => return Poll::Ready(End::Unused),
                 Verdict::Stuck => return Poll::Ready(End::Stuck),
             }

@@ -26,9 +26,7 @@ pub(crate) struct Meeting {
 
 impl Meeting {
     /// Returns the meeting that `memory://name` stands for.
-    pub(crate) fn of_url(url: &str) -> Result<Arc<Self>, Error> {
-        let location = Location::parse(url)?;
-        location.finish(&[])?;
+    pub(crate) fn of(location: &Location) -> Result<Arc<Self>, Error> {
         let name = location.authority();
         let fits = location.scheme() == "memory"
             && location.path().is_empty()

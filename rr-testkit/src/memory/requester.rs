@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rr_spi::{
     Attempt, BoxFuture, CancelHandle, Cause, Code, Context, Delivery, Error, Intake, Limits,
-    Reason, Request, Requester, Response, defaults,
+    Location, Reason, Request, Requester, Response, defaults, duration,
 };
 use serde::Deserialize;
 use tokio::task::coop::consume_budget;
@@ -48,6 +48,43 @@ impl MemoryConfig {
         self.limits = limits;
         self
     }
+
+    /// Takes over what the query of a URL sets, with the keys that other transports have:
+    /// `timeout`, `request_bytes_max`, `response_bytes_max`.
+    pub(super) fn with_location(mut self, location: &mut Location) -> Result<Self, Error> {
+        set(location, KEYS[0], &mut self.timeout_default, duration::parse)?;
+        set(location, KEYS[1], &mut self.limits.request_bytes_max, number)?;
+        set(location, KEYS[2], &mut self.limits.response_bytes_max, number)?;
+        let _ = location.take(OF_SERVER);
+        location.finish(&[KEYS[0], KEYS[1], KEYS[2], OF_SERVER])?;
+        Ok(self)
+    }
+}
+
+/// What a URL can set of a server; see `serve_with`.
+pub(super) const OF_SERVER: &str = "bodies_bytes_max";
+
+/// What a URL can set of a requester.
+const KEYS: [&str; 3] = ["timeout", "request_bytes_max", "response_bytes_max"];
+
+pub(super) fn number(text: &str) -> Option<usize> {
+    text.parse().ok()
+}
+
+pub(super) fn set<T>(
+    location: &mut Location,
+    key: &str,
+    field: &mut T,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<(), Error> {
+    let Some(text) = location.take(key) else { return Ok(()) };
+    let shown = || text.chars().take(64).collect::<String>().escape_debug().to_string();
+    *field = parse(&text).ok_or_else(|| {
+        let text = format!("parameter `{key}` cannot be `{}`", shown());
+        Error::failure(Code::InvalidArgument, Delivery::NotSent, None, text)
+            .with_hint("durations look like `1500ms`, sizes are bytes")
+    })?;
+    Ok(())
 }
 
 /// Sends requests by value to the server of the same name in this process.
@@ -64,13 +101,16 @@ pub struct MemoryRequester {
 }
 
 impl MemoryRequester {
-    /// Makes a requester for `memory://name`; the server need not be there yet.
+    /// Makes a requester for `memory://name`, whose query goes over `config`; the server need not be
+    /// there yet.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument`, not sent, when the URL is malformed.
+    /// `InvalidArgument`, not sent, when the URL is malformed or has an unknown parameter.
     pub fn new(url: &str, config: MemoryConfig) -> Result<Self, Error> {
-        Ok(Self::at(Meeting::of_url(url)?, config))
+        let mut location = Location::parse(url)?;
+        let config = config.with_location(&mut location)?;
+        Ok(Self::at(Meeting::of(&location)?, config))
     }
 
     pub(crate) fn at(meeting: Arc<Meeting>, config: MemoryConfig) -> Self {

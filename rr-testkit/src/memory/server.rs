@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use rr_spi::{Error, Intake, IntakeConfig, Routes, Server};
+use rr_spi::{Error, Intake, IntakeConfig, Location, Routes, Server};
 
-use super::Meeting;
+use super::requester::{OF_SERVER, number, set};
+use super::{Meeting, MemoryConfig};
 
 /// Serves routes at `memory://name` with the default limits.
 ///
@@ -32,9 +33,13 @@ pub fn serve(url: &str, routes: impl Into<Routes>) -> Result<Server, Error> {
 pub fn serve_with(
     url: &str,
     routes: impl Into<Routes>,
-    config: IntakeConfig,
+    mut config: IntakeConfig,
 ) -> Result<Server, Error> {
-    serve_at(&Meeting::of_url(url)?, url, Intake::new(routes, config))
+    let mut location = Location::parse(url)?;
+    set(&mut location, OF_SERVER, &mut config.bodies_bytes_max, number)?;
+    // What a requester takes from the URL is checked here as well, and means nothing to a server.
+    MemoryConfig::default().with_location(&mut location)?;
+    serve_at(&Meeting::of(&location)?, url, Intake::new(routes, config))
 }
 
 pub(crate) fn serve_at(meeting: &Arc<Meeting>, url: &str, intake: Intake) -> Result<Server, Error> {

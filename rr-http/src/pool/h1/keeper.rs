@@ -108,7 +108,7 @@ async fn keep_watch(mut watched: Watched, pause: Duration, mut rewaker: Rewaker)
                 if watched.ended {
                     return Poll::Ready(());
                 }
-                timer.as_mut().reset(Instant::now() + pause);
+                timer.as_mut().reset(super::super::after(pause));
             }
             Poll::Pending
         })

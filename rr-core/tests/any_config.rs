@@ -1,0 +1,195 @@
+//! Any number that a configuration can hold is one that a server and a requester can live with.
+
+#![cfg(all(feature = "http", feature = "memory", feature = "json"))]
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rr_core::{
+    Context, Error, IntakeConfig, Local, Request, RequesterExt, Response, Router, Stack, connect,
+    dedup, serve,
+};
+use serde::de::DeserializeOwned;
+
+/// Panics of any task: a call whose connection panics may still end with an error.
+static PANICS: AtomicUsize = AtomicUsize::new(0);
+
+const DURATIONS: [&str; 4] = ["0ms", "1us", "365000h", "18446744073709551615s"];
+const COUNTS: [&str; 4] = ["0", "1", "4294967295", "18446744073709551615"];
+
+async fn echo(_: Context, request: Request) -> Result<Response, Error> {
+    Ok(Response::new(request.body))
+}
+
+fn router() -> Router {
+    Router::new().route("echo", echo)
+}
+
+/// Calls twice, so that what was kept of the first call is used by the second.
+async fn call(client: &impl rr_core::Requester) {
+    for _ in 0..2 {
+        let ctx = Context::background().with_timeout(Duration::from_millis(100));
+        let _ = client.call_raw(&ctx, "echo", "body").idempotent().await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Returns what `text` makes of a field, where it fits the field's type.
+fn with<C: DeserializeOwned>(field: &str, text: &str) -> Option<C> {
+    let quoted = text.parse::<u64>().map_or_else(|_| format!("\"{text}\""), |n| n.to_string());
+    serde_json::from_str(&format!("{{\"{field}\": {quoted}}}")).ok()
+}
+
+fn values(field: &str) -> [&'static str; 4] {
+    let is_time = ["timeout", "ttl", "window", "linger", "backoff"].iter();
+    let is_time = is_time.clone().any(|word| field.contains(word));
+    if is_time { DURATIONS } else { COUNTS }
+}
+
+const HTTP: [&str; 10] = [
+    "timeout",
+    "connect_timeout",
+    "idle_timeout",
+    "idle_max",
+    "connections_max",
+    "h2_connections_max",
+    "h2_streams_max",
+    "request_bytes_max",
+    "response_bytes_max",
+    "get_bytes_max",
+];
+
+const HTTP_SERVER: [&str; 15] = [
+    "in_flight_max",
+    "timeout_default",
+    "timeout_min",
+    "timeout_max",
+    "request_bytes_max",
+    "response_bytes_max",
+    "connections_max",
+    "first_bytes_timeout",
+    "header_read_timeout",
+    "body_read_timeout",
+    "bodies_bytes_max",
+    "write_timeout",
+    "idle_timeout",
+    "drain_linger",
+    "h2_streams_max",
+];
+
+async fn over_http_by_url() {
+    let server = serve("http://127.0.0.1:0", router()).await.unwrap();
+    for version in ["h1", "h2c"] {
+        for key in HTTP {
+            for value in values(key) {
+                let url = format!("{}?version={version}&{key}={value}", server.url());
+                call(&connect(&url).await.unwrap()).await;
+            }
+        }
+    }
+    server.shutdown(Duration::MAX).await;
+}
+
+async fn over_http_to_any_server() {
+    for value in COUNTS {
+        let url = format!("http://127.0.0.1:0?bodies_bytes_max={value}");
+        let server = serve(&url, router()).await.unwrap();
+        call(&connect(server.url()).await.unwrap()).await;
+    }
+    for field in HTTP_SERVER {
+        for value in values(field) {
+            let Some(config) = with(field, value) else { continue };
+            let server = rr_http::serve_with("http://127.0.0.1:0", router(), config).await.unwrap();
+            for version in ["h1", "h2c"] {
+                let url = format!("{}?version={version}", server.url());
+                call(&connect(&url).await.unwrap()).await;
+            }
+            server.shutdown(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+async fn in_this_process() {
+    for key in ["timeout", "request_bytes_max", "response_bytes_max"] {
+        for value in values(key) {
+            let url = format!("memory://any-config?{key}={value}");
+            let server = serve(&url, router()).await.unwrap();
+            call(&connect(&url).await.unwrap()).await;
+            server.shutdown(Duration::MAX).await;
+        }
+    }
+    for field in ["in_flight_max", "timeout_default", "timeout_min", "timeout_max"] {
+        for value in values(field) {
+            let config: IntakeConfig = with(field, value).unwrap();
+            call(&Local::with_config(router(), config)).await;
+        }
+    }
+}
+
+async fn retried_and_deduplicated() {
+    let fields = ["attempts_max", "attempt_timeout", "backoff_base", "backoff_max"];
+    for field in fields.into_iter().chain(["backoff_base_throttled"]) {
+        for value in values(field) {
+            let Some(config) = with(field, value) else { continue };
+            let refusing = IntakeConfig::default().with_in_flight_max(0);
+            let local = Local::with_config(router(), refusing);
+            call(&Stack::new(local).with(rr_core::Retry::with_config(config))).await;
+        }
+    }
+    for field in ["percent", "floor_per_second", "window"] {
+        for value in values(field) {
+            let Some(config) = with(field, value) else { continue };
+            let budget = rr_core::RetryBudget::with_config(&config);
+            for _ in 0..3 {
+                budget.deposit();
+                let _ = budget.withdraw();
+            }
+        }
+    }
+    for field in ["ttl", "entries_max", "bytes_max"] {
+        for value in values(field) {
+            let store = dedup::MemoryStore::new(with(field, value).unwrap());
+            let client = Local::new(router().with(dedup::Deduplicate::new(store)));
+            let key = rr_core::IdempotencyKey::new("k").unwrap();
+            for _ in 0..2 {
+                let ctx = Context::background();
+                let _ = client.call_raw(&ctx, "echo", "").keyed(key.clone()).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_url_does_for_both_ends_and_unknown_keys_are_refused() {
+    for url in [
+        "http://127.0.0.1:0?timeout=2s&idle_max=3&version=h2c&bodies_bytes_max=1000",
+        "memory://both-ends?timeout=2s&request_bytes_max=10&bodies_bytes_max=1000",
+    ] {
+        let server = serve(url, router()).await.unwrap();
+        let client = connect(server.url()).await.unwrap();
+        let answer = client.call_raw(&Context::background(), "echo", "body").await.unwrap();
+        assert_eq!(answer.body, "body");
+        let unknown = format!("{url}&timeuot=2s");
+        assert!(connect(&unknown).await.unwrap_err().message().contains("timeuot"));
+        assert!(serve(&unknown, router()).await.unwrap_err().message().contains("timeuot"));
+    }
+}
+
+#[test]
+fn every_duration_and_count_from_0_to_the_largest_works_without_a_panic() {
+    std::panic::set_hook(Box::new(|info| {
+        PANICS.fetch_add(1, Ordering::SeqCst);
+        eprintln!("{info}");
+    }));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        tokio::join!(
+            over_http_by_url(),
+            over_http_to_any_server(),
+            in_this_process(),
+            retried_and_deduplicated(),
+        );
+    });
+    drop(runtime);
+    assert_eq!(PANICS.load(Ordering::SeqCst), 0, "tasks that panicked, see above");
+}
