@@ -43,7 +43,7 @@ pub(super) fn check(curl: &Curl, report: &mut Report) {
     report.check("curl: unknown method of a service", unknown(curl, "/greeter.v1/Nothing"));
     report.check("curl: a path in the wrong case", unknown(curl, "/Ping"));
     report.check("curl: GET of a method not declared safe", wrong_verb(curl, &[], "unknown"));
-    report.check("curl: PUT", { wrong_verb(curl, &["--request", "PUT"], "rejected") });
+    report.check("curl: PUT", wrong_verb(curl, &["--request", "PUT"], "rejected"));
     report.check("curl: unknown content encoding", unknown_encoding(curl));
     report.check("curl: unknown protocol version", unknown_version(curl));
 }
