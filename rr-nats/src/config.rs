@@ -223,6 +223,11 @@ pub struct NatsServerConfig {
     /// Longest bodies of the requests that wait on one subscription, in bytes together. Default
     /// 64 MiB; one may always wait.
     pub waiting_bytes_max: usize,
+    /// Most bytes of bodies that the server holds: of requests with their headers, from when they
+    /// have come until their handlers end, and of replies until they have left. A request that does
+    /// not fit is refused before its handler runs; a reply that does not is dropped, and an error
+    /// leaves in its place. Default 64 MiB; 0 allows only empty requests without headers.
+    pub bodies_bytes_max: usize,
     /// Time for a request that carries no timeout. Default 30 s; 0 refuses such requests.
     #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub timeout_default: Duration,
@@ -253,6 +258,7 @@ impl Default for NatsServerConfig {
             in_flight_max: defaults::IN_FLIGHT_MAX,
             waiting_max: 16 * 1024,
             waiting_bytes_max: 64 * 1024 * 1024,
+            bodies_bytes_max: defaults::BODIES_BYTES_MAX,
             timeout_default: defaults::SERVER_TIMEOUT,
             timeout_min: Duration::ZERO,
             timeout_max: defaults::SERVER_TIMEOUT_MAX,
@@ -313,6 +319,7 @@ setters!(NatsServerConfig {
     with_in_flight_max = in_flight_max: usize, "the most requests in flight";
     with_waiting_max = waiting_max: usize, "the most requests that wait while handlers compute";
     with_waiting_bytes_max = waiting_bytes_max: usize, "their longest bodies, in bytes together";
+    with_bodies_bytes_max = bodies_bytes_max: usize, "the most bytes of bodies held";
     with_timeout_default = timeout_default: Duration, "the time for a request without a timeout";
     with_timeout_min = timeout_min: Duration, "the shortest time granted";
     with_timeout_max = timeout_max: Duration, "the longest time granted";
@@ -339,6 +346,7 @@ impl NatsServerConfig {
             timeout_max: intake.timeout_max,
             request_bytes_max: intake.limits.request_bytes_max,
             response_bytes_max: intake.limits.response_bytes_max,
+            bodies_bytes_max: intake.bodies_bytes_max,
             ..self
         }
     }
@@ -353,6 +361,7 @@ impl NatsServerConfig {
             .with_timeout_min(self.timeout_min)
             .with_timeout_max(self.timeout_max)
             .with_limits(limits)
+            .with_bodies_bytes_max(self.bodies_bytes_max)
     }
 }
 

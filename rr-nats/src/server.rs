@@ -6,6 +6,7 @@ mod consume;
 mod deliver;
 mod discovery;
 mod endpoints;
+mod inbox;
 mod leave;
 mod pace;
 mod site;

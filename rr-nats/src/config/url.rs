@@ -21,7 +21,7 @@ const COMMON: [&str; 7] = [
 /// What a URL can set of a requester.
 const OF_REQUESTER: [&str; 3] = ["timeout", "connection_wait", "in_flight_max"];
 /// What a URL can set of a server.
-const OF_SERVER: [&str; 4] = ["dispatch", "queue", "sole_group", "version"];
+const OF_SERVER: [&str; 5] = ["bodies_bytes_max", "dispatch", "queue", "sole_group", "version"];
 
 impl NatsConnectionConfig {
     fn take_from(&mut self, location: &mut Location, endpoint: &Endpoint) -> Result<(), Error> {
@@ -72,6 +72,7 @@ impl NatsServerConfig {
         take(location, "sole_group", &mut self.sole_group, truth)?;
         take(location, "dispatch", &mut self.dispatch, dispatch)?;
         take(location, "version", &mut self.version, text)?;
+        take(location, "bodies_bytes_max", &mut self.bodies_bytes_max, number)?;
         take(location, "clocks_agree", &mut self.clocks_agree, truth)?;
         finish(location, &OF_REQUESTER)?;
         if let Some(queue) = &self.queue {

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Message, Subject};
-use rr_spi::{CancelHandle, Code, Context, Delivery, Error, Inbound, Reason, Request, Target};
+use async_nats::Subject;
+use rr_spi::{
+    BodyShare, CancelHandle, Code, Context, Delivery, Error, Inbound, Reason, Request, Target,
+};
 use tokio::time::Instant;
 
 use super::deliver::deliver;
 use super::endpoints::Counters;
+use super::inbox::Received;
 use super::site::Site;
 use crate::clock;
 use crate::connection::Link;
@@ -21,7 +24,7 @@ pub(super) struct Arrived {
     pub(super) reply: Subject,
     /// What identifies it for cancelling.
     pub(super) key: u64,
-    request: Result<Request, Error>,
+    request: Result<(Request, BodyShare), Error>,
     counters: Option<Arc<Counters>>,
 }
 
@@ -42,7 +45,8 @@ impl Known {
 
 impl Arrived {
     /// Reads a message; `None` when nobody waits for a reply.
-    pub(super) fn read(site: &Site, known: Option<&Known>, message: Message) -> Option<Self> {
+    pub(super) fn read(site: &Site, known: Option<&Known>, received: Received) -> Option<Self> {
+        let Received { message, share } = received;
         // A reply to a subject longer than this would break the server's limit of a line, and the
         // server would close the connection: such a message is as good as one without.
         let Some(reply) = message.reply.filter(|reply| reply.len() <= REPLY_BYTES_MAX) else {
@@ -64,16 +68,17 @@ impl Arrived {
         };
         let request = head.and_then(|head| {
             site.counts.headers_dropped(head.dropped);
-            Ok(Request::new(target?, message.payload)
+            let request = Request::new(target?, message.payload)
                 .with_headers(head.headers)
-                .with_idempotency(head.idempotency))
+                .with_idempotency(head.idempotency);
+            Ok((request, share?))
         });
         Some(Self { ctx, handle, reply, key, request, counters })
     }
 
     /// Returns how many bytes of body wait with it.
     pub(super) fn len(&self) -> usize {
-        self.request.as_ref().map_or(0, |request| request.body.len())
+        self.request.as_ref().map_or(0, |(request, _)| request.body.len())
     }
 
     /// Replaces the request by the answer that too many wait already.
@@ -94,7 +99,7 @@ impl Arrived {
         let Self { ctx, handle, reply, key, request, counters } = self;
         let answer = async move {
             let outcome = match request {
-                Ok(request) => site.intake.handle(&ctx, request).await,
+                Ok((request, share)) => site.intake.handle(&ctx, request).charged(share).await,
                 Err(error) => Err(error),
             };
             let only = site.is_only_receiver(&reply);
@@ -103,7 +108,8 @@ impl Arrived {
             if let Some(counters) = counters {
                 counters.count(took, &outcome);
             }
-            deliver(&site, &ctx, link, reply, outcome).await;
+            let (outcome, share) = site.account.reply(outcome);
+            deliver(&site, &ctx, link, reply, (outcome, share)).await;
             took
         };
         (answer, handle, key)

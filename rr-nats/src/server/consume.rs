@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use async_nats::{Message, Subscriber};
-use futures_core::Stream as _;
+use async_nats::Subscriber;
 use rr_spi::{CancelHandle, Cause, Shutdown};
 use tokio::task::coop::{consume_budget, unconstrained};
 use tokio::time::Instant;
 
+use super::INCOMING_MAX;
 use super::answer::{Arrived, Known};
+use super::inbox::{Inbox, Received};
 use super::pace::Pace;
 use super::site::Site;
 use super::subscribe::Subscribed;
@@ -33,7 +34,7 @@ pub(super) struct Feed<F> {
     pub(super) site: Arc<Site>,
     pub(super) link: Arc<Link>,
     subject: String,
-    pub(super) subscriber: Subscriber,
+    pub(super) inbox: Inbox,
     /// Messages that the subscription has brought.
     pub(super) received: u64,
     /// The one target of the subscription, if it has one.
@@ -61,11 +62,12 @@ pub(super) async fn consume(
 ) -> bool {
     let Subscribed { subject, subscriber, target } = subscribed;
     let known = target.map(|target| Known::of(&site, target));
+    let inbox = inbox(&site, subscriber);
     let mut feed = Feed {
         site,
         link,
         subject,
-        subscriber,
+        inbox,
         received: 0,
         known,
         answer: Arrived::split,
@@ -76,6 +78,10 @@ pub(super) async fn consume(
         spare: None,
     };
     feed.run(&shutdown).await
+}
+
+fn inbox(site: &Site, subscriber: Subscriber) -> Inbox {
+    Inbox::new(subscriber, Arc::clone(&site.account), INCOMING_MAX)
 }
 
 impl<F: Future<Output = Duration> + Send + 'static> Feed<F> {
@@ -103,7 +109,7 @@ impl<F: Future<Output = Duration> + Send + 'static> Feed<F> {
                 return;
             };
             self.collect_ready();
-            (self.subscriber, self.received, self.ended) = (subscriber, 0, false);
+            (self.inbox, self.received, self.ended) = (inbox(&site, subscriber), 0, false);
             denials = known;
         }
     }
@@ -144,10 +150,10 @@ impl<F: Future<Output = Duration> + Send + 'static> Feed<F> {
 
     fn collect(&mut self, cx: &mut std::task::Context<'_>) -> Poll<()> {
         while !self.ended {
-            match ready!(Pin::new(&mut self.subscriber).poll_next(cx)) {
-                Some(message) => {
+            match ready!(self.inbox.poll_next(cx)) {
+                Some(received) => {
                     self.received += 1;
-                    self.receive(message);
+                    self.receive(received);
                 }
                 None => self.ended = true,
             }
@@ -155,8 +161,8 @@ impl<F: Future<Output = Duration> + Send + 'static> Feed<F> {
         Poll::Ready(())
     }
 
-    fn receive(&mut self, message: Message) {
-        let arrived = Arrived::read(&self.site, self.known.as_ref(), message);
+    fn receive(&mut self, received: Received) {
+        let arrived = Arrived::read(&self.site, self.known.as_ref(), received);
         let Some(mut arrived) = arrived else { return };
         let config = &self.site.config;
         let bytes = self.waiting_bytes.saturating_add(arrived.len());
@@ -206,7 +212,14 @@ impl<F: Future<Output = Duration> + Send + 'static> Feed<F> {
         if here {
             // The task that takes over registers its own waker when it polls first.
             let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-            if let Poll::Ready(took) = poll(&mut answer, &mut cx) {
+            let guard = self.inbox.guard();
+            let polled = poll(&mut answer, &mut cx);
+            drop(guard);
+            let given_up = self.inbox.given_up();
+            if given_up > 0 {
+                self.site.counts.given_up(given_up);
+            }
+            if let Poll::Ready(took) = polled {
                 self.pace.polled(start, took);
                 handle.cancel_with(Cause::Finished);
                 answer.as_mut().set(None);

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 
 use async_nats::{HeaderMap, Subject};
-use rr_spi::{Bytes, Code, Context, Delivery, Error, Reason, Response};
+use rr_spi::{BodyShare, Bytes, Code, Context, Delivery, Error, Reason, Response};
 
 use super::site::Site;
 use crate::connection::{Link, Room, message};
 use crate::wire::{block_len, encode_reply, minimal};
+
+/// Length from which a body holds its share until it has been written.
+const LONG: usize = 16 * 1024;
 
 /// Sends the one reply. When the connection is lost before it could be handed over, the caller may
 /// still be there, on another server: as long as the call has time and the server lives, the reply
@@ -19,10 +22,11 @@ pub(super) async fn deliver(
     ctx: &Context,
     mut link: Arc<Link>,
     to: Subject,
-    outcome: Result<Response, Error>,
+    (outcome, share): (Result<Response, Error>, BodyShare),
 ) {
     let (headers, body) = fitting(link.message_bytes_max(), outcome);
     let bytes = length(&headers, &body);
+    let (body, _share) = held(body, share);
     let mut reply = message(to, None, headers, body);
     // The subscription's loop sends many in a row, and one alone has nobody to leave with.
     let directly = is_in_loop().await || site.tasks.now() <= 1;
@@ -48,6 +52,27 @@ pub(super) async fn deliver(
             // Whoever waits hears of it by the deadline, and says `Unknown`.
             _ => return,
         }
+    }
+}
+
+/// Has a long body hold its share until the client library has written it. A short one holds it until
+/// the library has taken it: of those, `outgoing_max` bounds what waits.
+fn held(body: Bytes, share: BodyShare) -> (Bytes, Option<BodyShare>) {
+    if body.len() < LONG {
+        return (body, Some(share));
+    }
+    (Bytes::from_owner(Held { body, _share: share }), None)
+}
+
+/// Body that holds its share of the server's budget.
+struct Held {
+    body: Bytes,
+    _share: BodyShare,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
     }
 }
 

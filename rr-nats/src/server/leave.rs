@@ -25,7 +25,7 @@ impl<F: Future<Output = Duration> + Send + 'static> Feed<F> {
     /// that it has, and is answered; then the library forgets the subscription as well.
     pub(super) async fn leave(&mut self) {
         let link = Arc::clone(&self.link);
-        let sid = Link::sid(&self.subscriber).filter(|_| !self.site.config.drain_by_count);
+        let sid = self.inbox.look(Link::sid).filter(|_| !self.site.config.drain_by_count);
         let told = match sid {
             Some(sid) => first(link.end_at_server(sid), self.answer_all()).await,
             None => First::One(Err(error::not_connected())),
@@ -48,7 +48,11 @@ impl<F: Future<Output = Duration> + Send + 'static> Feed<F> {
         self.collect_ready();
         // A round trip is what the command takes to arrive; four times is for bursts.
         let slack = (self.received - before).saturating_mul(4).saturating_add(SLACK_MIN);
-        let _ = self.subscriber.unsubscribe_after(self.received.saturating_add(slack)).await;
+        let last = self.received.saturating_add(slack);
+        if let Some(mut subscriber) = self.inbox.take() {
+            let _ = subscriber.unsubscribe_after(last).await;
+            self.inbox.put_back(subscriber);
+        }
         loop {
             let before = self.received;
             let pause = Context::background().with_timeout(QUIET);
@@ -60,7 +64,10 @@ impl<F: Future<Output = Duration> + Send + 'static> Feed<F> {
                 break;
             }
         }
-        let _ = self.subscriber.drain().await;
+        if let Some(mut subscriber) = self.inbox.take() {
+            let _ = subscriber.drain().await;
+            self.inbox.put_back(subscriber);
+        }
         self.answer_all().await;
     }
 }

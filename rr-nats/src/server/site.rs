@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_nats::Subscriber;
-use rr_spi::{CancelHandle, Cause, Context, Delivery, Error, Intake, Shutdown};
+use rr_spi::{BodyAccount, CancelHandle, Cause, Context, Delivery, Error, Intake, Shutdown};
 use tokio::sync::{Notify, Semaphore};
 
 use super::cancels::Cancels;
@@ -41,6 +41,8 @@ pub(super) struct Site {
     pub(super) cancels: Cancels,
     pub(super) tasks: Tasks,
     pub(super) counts: Counts,
+    /// What the server holds of bodies: its callers cannot be told apart.
+    pub(super) account: Arc<BodyAccount>,
     /// Whose turn it is to ask for a subscription again.
     asking: Semaphore,
     /// Ends with the server.
@@ -94,6 +96,7 @@ impl Site {
         let discovery = config
             .discovery
             .then(|| Arc::new(Discovery::new(&endpoints, &prefix, name, queue, version, id)));
+        let bodies = intake.bodies().whole();
         Ok(Self {
             prefix,
             intake,
@@ -104,6 +107,7 @@ impl Site {
             cancels: Cancels::default(),
             tasks: Tasks::default(),
             counts: Counts::default(),
+            account: bodies,
             asking: Semaphore::new(1),
             life,
             status: Mutex::default(),

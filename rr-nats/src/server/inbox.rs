@@ -1,0 +1,270 @@
+//! Messages of one subscription, counted in bytes also while the loop that reads them is held up.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::task::{Context, Poll, Wake, Waker};
+
+use async_nats::{Message, Subscriber};
+use futures_core::Stream;
+use rr_spi::{BodyAccount, BodyShare, Bytes, Error};
+use tokio::task::coop::unconstrained;
+
+/// A message, with the bytes that it holds of the server's budget.
+pub(super) struct Received {
+    pub(super) message: Message,
+    /// Why it is refused, when its bytes do not fit; it has been emptied then.
+    pub(super) share: Result<BodyShare, Error>,
+}
+
+/// Source of the messages of one subscription.
+///
+/// The client library bounds what waits for the loop by count alone. While a handler computes in the
+/// loop, the messages are therefore taken by whoever delivers them: the library's connection task
+/// calls a waker for each, and this waker takes the message out, in place of waking the loop.
+pub(super) struct Inbox<S = Subscriber>(Arc<Shared<S>>);
+
+struct Shared<S> {
+    account: Arc<BodyAccount>,
+    /// Most messages that are kept while the loop is held up.
+    backlog_max: usize,
+    state: Mutex<State<S>>,
+    /// Whether the loop is held up.
+    guarding: AtomicBool,
+    /// Whether the waker was called while the state was locked.
+    missed: AtomicBool,
+    /// Messages over the most that are kept.
+    given_up: AtomicUsize,
+}
+
+struct State<S> {
+    source: Option<S>,
+    backlog: VecDeque<Received>,
+}
+
+/// A loop that is held up; dropping it lets the loop read again.
+pub(super) struct Guard<'a>(&'a AtomicBool);
+
+impl<S: Stream<Item = Message> + Unpin + Send + 'static> Inbox<S> {
+    pub(super) fn new(source: S, account: Arc<BodyAccount>, backlog_max: usize) -> Self {
+        Self(Arc::new(Shared {
+            account,
+            backlog_max,
+            state: Mutex::new(State { source: Some(source), backlog: VecDeque::new() }),
+            guarding: AtomicBool::new(false),
+            missed: AtomicBool::new(false),
+            given_up: AtomicUsize::new(0),
+        }))
+    }
+
+    /// Returns the next message; `None` when there are no more.
+    pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Received>> {
+        let mut state = self.0.lock();
+        let next = match state.backlog.pop_front() {
+            Some(next) => Poll::Ready(Some(next)),
+            None => match &mut state.source {
+                None => Poll::Ready(None),
+                Some(source) => Pin::new(source).poll_next(cx).map(|next| {
+                    let message = next?;
+                    Some(self.0.charge(message))
+                }),
+            },
+        };
+        drop(state);
+        self.0.settle();
+        next
+    }
+
+    /// Has messages taken and counted until the guard is dropped, however long the loop does not
+    /// ask for them.
+    pub(super) fn guard(&self) -> Guard<'_> {
+        self.0.guarding.store(true, Ordering::SeqCst);
+        // As if the waker had been called: it registers itself.
+        self.0.missed.store(true, Ordering::SeqCst);
+        self.0.settle();
+        Guard(&self.0.guarding)
+    }
+
+    /// Returns how many messages were given up since the last time.
+    pub(super) fn given_up(&self) -> usize {
+        match self.0.given_up.load(Ordering::SeqCst) {
+            0 => 0,
+            _ => self.0.given_up.swap(0, Ordering::SeqCst),
+        }
+    }
+
+    /// Takes the source out, to end it; until it is back there are no more messages.
+    pub(super) fn take(&self) -> Option<S> {
+        self.0.lock().source.take()
+    }
+
+    pub(super) fn put_back(&self, source: S) {
+        self.0.lock().source = Some(source);
+    }
+
+    /// Looks at the source.
+    pub(super) fn look<T>(&self, look: impl FnOnce(&S) -> Option<T>) -> Option<T> {
+        self.0.lock().source.as_ref().and_then(look)
+    }
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
+impl<S: Stream<Item = Message> + Unpin + Send + 'static> Shared<S> {
+    fn charge(&self, mut message: Message) -> Received {
+        // Headers count too: the library's length is of all that came.
+        let names = message.subject.len() + message.reply.as_ref().map_or(0, |reply| reply.len());
+        let bytes = message.length.saturating_sub(names).max(message.payload.len());
+        let share = self.account.request(bytes);
+        if share.is_err() {
+            (message.payload, message.headers) = (Bytes::new(), None);
+        }
+        Received { message, share }
+    }
+
+    /// Does what the waker was called for, unless another thread holds the state: that thread does
+    /// it then, when it has let go.
+    fn settle(self: &Arc<Self>) {
+        while self.missed.load(Ordering::SeqCst) {
+            let mut state = match self.state.try_lock() {
+                Ok(state) => state,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => return,
+            };
+            self.missed.store(false, Ordering::SeqCst);
+            // Otherwise the loop reads, or will: its waker is not to be replaced.
+            if self.guarding.load(Ordering::SeqCst) {
+                self.drain(&mut state);
+            }
+        }
+    }
+
+    fn drain(self: &Arc<Self>, state: &mut State<S>) {
+        let waker = Waker::from(Arc::clone(self));
+        let mut cx = Context::from_waker(&waker);
+        while let Some(source) = &mut state.source {
+            // It runs in whatever task delivers the message, whose budget is not for this.
+            let next = pin!(unconstrained(poll_fn(|cx| Pin::new(&mut *source).poll_next(cx))));
+            match next.poll(&mut cx) {
+                Poll::Pending => return,
+                Poll::Ready(None) => state.source = None,
+                Poll::Ready(Some(_)) if state.backlog.len() >= self.backlog_max => {
+                    self.given_up.fetch_add(1, Ordering::SeqCst);
+                }
+                Poll::Ready(Some(message)) => state.backlog.push_back(self.charge(message)),
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<S>> {
+        // A panic leaves a message less at most.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: Stream<Item = Message> + Unpin + Send + 'static> Wake for Shared<S> {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.missed.store(true, Ordering::SeqCst);
+        self.settle();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rr_spi::{BodyBudget, Delivery, Reason};
+    use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+    use super::*;
+
+    struct Source(Receiver<Message>);
+
+    impl Stream for Source {
+        type Item = Message;
+
+        fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+            self.0.poll_recv(cx)
+        }
+    }
+
+    fn inbox(budget: &BodyBudget, backlog_max: usize) -> (Sender<Message>, Inbox<Source>) {
+        let (sender, source) = channel(1024);
+        (sender, Inbox::new(Source(source), budget.whole(), backlog_max))
+    }
+
+    fn message(bytes: usize) -> Message {
+        Message {
+            subject: "s".into(),
+            reply: None,
+            payload: vec![0; bytes].into(),
+            headers: None,
+            status: None,
+            description: None,
+            length: bytes + 1,
+        }
+    }
+
+    async fn next(inbox: &Inbox<Source>) -> Option<Received> {
+        poll_fn(|cx| inbox.poll_next(cx)).await
+    }
+
+    #[tokio::test]
+    async fn what_comes_while_the_loop_is_held_up_is_bounded_in_bytes_and_the_rest_refused() {
+        let budget = BodyBudget::new(100);
+        let (sender, inbox) = inbox(&budget, 1000);
+        let guard = inbox.guard();
+        // More than a task may receive without giving way to others.
+        for _ in 0..600 {
+            sender.try_send(message(10)).unwrap();
+        }
+        assert_eq!((sender.capacity(), budget.held()), (1024, 100));
+        drop(guard);
+        sender.try_send(message(0)).unwrap();
+        let mut refused = 0;
+        for _ in 0..600 {
+            let received = next(&inbox).await.unwrap();
+            if let Err(error) = received.share {
+                assert_eq!(error.delivery(), Delivery::Rejected);
+                assert_eq!(error.reason(), Some(&Reason::OVERLOADED));
+                assert!(received.message.payload.is_empty());
+                refused += 1;
+            }
+        }
+        assert_eq!((refused, budget.held()), (590, 0));
+        // In order: the one after the guard is the last.
+        drop(sender);
+        assert!(next(&inbox).await.unwrap().share.is_ok());
+        assert!(next(&inbox).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_loop_that_waits_is_woken_after_a_guard_as_before() {
+        let budget = BodyBudget::new(100);
+        let (sender, inbox) = inbox(&budget, 2);
+        for _ in 0..3 {
+            drop(inbox.guard());
+            let (received, ()) = tokio::join!(next(&inbox), async {
+                tokio::task::yield_now().await;
+                sender.send(message(1)).await.unwrap();
+            });
+            assert!(received.unwrap().share.is_ok());
+        }
+        let guard = inbox.guard();
+        for _ in 0..5 {
+            sender.send(message(1)).await.unwrap();
+        }
+        drop((guard, sender));
+        assert_eq!(inbox.given_up(), 3);
+        assert!(next(&inbox).await.is_some() && next(&inbox).await.is_some());
+        assert!(next(&inbox).await.is_none());
+    }
+}
