@@ -66,25 +66,21 @@ pub fn loopback_with(
 
 impl Loopback {
     /// Returns the server, to drain it or to see what is in flight.
-    #[must_use]
     pub fn server(&self) -> &Server {
         &self.server
     }
 
     /// Returns another requester for the same routes.
-    #[must_use]
     pub fn requester(&self) -> MemoryRequester {
         self.requester.clone()
     }
 
     /// Returns the link between the two, to cut it.
-    #[must_use]
     pub fn link(&self) -> MemoryLink {
         self.requester.link()
     }
 
     /// Splits it into the requester and the server.
-    #[must_use]
     pub fn into_parts(self) -> (MemoryRequester, Server) {
         (self.requester, self.server)
     }
