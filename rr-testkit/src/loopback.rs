@@ -71,11 +71,13 @@ impl Loopback {
     }
 
     /// Returns another requester for the same routes.
+    #[must_use]
     pub fn requester(&self) -> MemoryRequester {
         self.requester.clone()
     }
 
     /// Returns the link between the two, to cut it.
+    #[must_use]
     pub fn link(&self) -> MemoryLink {
         self.requester.link()
     }
