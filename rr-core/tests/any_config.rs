@@ -1,5 +1,6 @@
 //! Any number that a configuration can hold is one that a server and a requester can live with.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests, outside of any test function")]
 #![cfg(all(feature = "http", feature = "memory", feature = "json"))]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
