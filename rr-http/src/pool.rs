@@ -4,6 +4,7 @@ mod dialer;
 mod h1;
 mod h2;
 mod runtimes;
+mod tapped;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

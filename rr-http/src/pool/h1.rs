@@ -6,7 +6,6 @@
 
 mod dial;
 mod keeper;
-mod unread;
 mod waiting;
 
 use std::future::poll_fn;
@@ -28,8 +27,8 @@ use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 
 use self::keeper::Keeper;
-use self::unread::{Asking, Asks};
 use self::waiting::{Told, Waiting};
+use super::tapped::{Tapped, UnreadCheck};
 use super::{Dialer, RuntimePool, after, lock};
 use crate::body::Whole;
 use crate::config::HttpConfig;
@@ -79,7 +78,7 @@ pub(crate) struct Link {
     /// `None` once it has ended.
     connection: Option<Conversation>,
     rewaker: Rewaker,
-    asks: Asks,
+    unread: UnreadCheck,
     _open: Counted,
 }
 
@@ -90,7 +89,7 @@ pub(crate) type Message = Request<Whole<Bytes>>;
 pub(crate) type Replied = Result<Response<Incoming>, TrySendError<Message>>;
 
 /// What hyper does on a connection.
-type Conversation = Connection<TokioIo<Asking>, Whole<Bytes>>;
+type Conversation = Connection<TokioIo<Tapped<UnreadCheck>>, Whole<Bytes>>;
 
 /// A connection for one call. Dropped, it is closed: what was not read to its end would be taken
 /// for the next reply.
@@ -200,8 +199,8 @@ impl Link {
     /// Tells whether a request can be sent and would be answered by its own reply: a reply that
     /// nothing asked for, which has come since, would be taken for it (RFC 9112 §9.2).
     fn is_clean(&mut self) -> bool {
-        let asks = self.asks.clone();
-        asks.during(|| self.look(&mut Context::from_waker(Waker::noop())));
+        let unread = self.unread.clone();
+        unread.during(|| self.look(&mut Context::from_waker(Waker::noop())));
         self.connection.is_some() && self.is_ready()
     }
 
@@ -322,7 +321,8 @@ async fn connect(dialer: &Dialer, host: &HeaderValue) -> Result<Box<Link>, Error
         #[cfg(unix)]
         Socket::Unix(_) => Rewaker::new(),
     };
-    let (socket, asks) = Asking::new(socket);
+    let unread = UnreadCheck::default();
+    let socket = Tapped::new(socket, unread.clone());
     // A folded line is read as spaces (RFC 9112 §5.2).
     let mut builder = http1::Builder::new();
     builder.allow_obsolete_multiline_headers_in_responses(true);
@@ -337,7 +337,7 @@ async fn connect(dialer: &Dialer, host: &HeaderValue) -> Result<Box<Link>, Error
         spare: HeaderMap::new(),
         connection: Some(connection),
         rewaker,
-        asks,
+        unread,
         _open: open,
     }))
 }

@@ -4,7 +4,6 @@
 //! call needs no task of its own.
 
 mod drive;
-mod heard;
 mod kept;
 
 use std::sync::{Arc, Mutex, Weak};
@@ -16,8 +15,8 @@ use rr_spi::{Deadline, Doubt, Error};
 use tokio::sync::{Notify, Semaphore};
 
 use self::drive::{BEFORE_SETTINGS, Drive};
-use self::heard::Heard;
 use self::kept::{Kept, Place, Sent, Step, Ticket};
+use super::tapped::Tapped;
 use super::{Dialer, Owned, RuntimePool, lock, pause};
 use crate::config::HttpConfig;
 use crate::count::Counted;
@@ -221,7 +220,7 @@ async fn reap(pool: Weak<Shared>, pause: Duration) {
 /// A connection that was made, and its count.
 struct Dialed {
     sender: SendRequest<Bytes>,
-    connection: Connection<Heard, Bytes>,
+    connection: Connection<Tapped<Arc<Doubt>>, Bytes>,
     doubt: Arc<Doubt>,
     open: Counted,
 }
@@ -267,7 +266,7 @@ async fn connect(dialer: &Dialer) -> Result<Dialed, Error> {
         .max_frame_size(FRAME_BYTES_MAX)
         .max_header_list_size(HEADER_LIST_BYTES_MAX)
         .max_concurrent_reset_streams(RESETS_REMEMBERED_MAX)
-        .handshake(Heard::new(socket, Arc::clone(&doubt)))
+        .handshake(Tapped::new(socket, Arc::clone(&doubt)))
         .await;
     let (sender, connection) = handshake.map_err(|error| dialer.failed(error))?;
     Ok(Dialed { sender, connection, doubt, open })

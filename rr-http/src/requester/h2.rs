@@ -26,10 +26,11 @@ impl Inner {
         attempt: &Attempt,
         request: &Request,
     ) -> Result<Response, Error> {
-        let mut resent = self.config.refusals == HttpRefusals::None;
+        let believes_goaway = self.config.refusals != HttpRefusals::None;
+        let mut resent = false;
         for round in 1..=ROUNDS {
             // Another connection of before may be near its end too.
-            let mut lease = if round == ROUNDS || (round > 1 && resent) {
+            let mut lease = if round == ROUNDS || resent {
                 pool.checkout_fresh().await?
             } else {
                 pool.checkout().await?
@@ -43,7 +44,7 @@ impl Inner {
             let (parts, stream) = match reply.await {
                 Ok(reply) => reply.into_parts(),
                 // The server provably did not process it: the one request that is sent again.
-                Err(error) if is_spared(&error) && !resent && round < ROUNDS => {
+                Err(error) if believes_goaway && is_spared(&error) && !resent && round < ROUNDS => {
                     resent = true;
                     lease.retire();
                     attempt.unsent();

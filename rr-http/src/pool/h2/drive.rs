@@ -12,8 +12,8 @@ use rr_spi::Doubt;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::Shared;
-use super::heard::Heard;
 use crate::count::Counted;
+use crate::pool::tapped::Tapped;
 use crate::turn::Turn;
 
 /// What h2 takes for the server's limit of streams until its SETTINGS arrive. No server can say
@@ -30,7 +30,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Drives one connection: moves its frames, asks whether the peer is alive, and keeps up with how
 /// many streams the server allows. When it ends, the pool forgets the connection.
 pub(super) struct Drive {
-    connection: Connection<Heard, Bytes>,
+    connection: Connection<Tapped<Arc<Doubt>>, Bytes>,
     doubt: Arc<Doubt>,
     was_doubted: bool,
     /// What the server allows, once it has said so.
@@ -46,7 +46,7 @@ impl Drive {
     /// `settings_timeout` is how long the server may take to say what it allows, which is the
     /// first thing that it sends.
     pub(super) fn new(
-        (mut connection, doubt): (Connection<Heard, Bytes>, Arc<Doubt>),
+        (mut connection, doubt): (Connection<Tapped<Arc<Doubt>>, Bytes>, Arc<Doubt>),
         settings_timeout: Duration,
         id: u64,
         pool: Weak<Shared>,

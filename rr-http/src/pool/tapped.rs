@@ -1,0 +1,140 @@
+//! Sockets of pooled connections that look at what is read.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use rr_spi::Doubt;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::socket::Socket;
+
+/// Looks at the reads of a socket.
+pub(super) trait ReadTap: Unpin {
+    /// Reads from the socket, or fails in its place.
+    fn poll_read(
+        &mut self,
+        socket: &mut Socket,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>>;
+}
+
+/// Socket whose reads go through a [`ReadTap`]; writes pass as they are.
+pub(super) struct Tapped<T> {
+    socket: Socket,
+    tap: T,
+}
+
+impl<T: ReadTap> Tapped<T> {
+    pub(super) fn new(socket: Socket, tap: T) -> Self {
+        Self { socket, tap }
+    }
+}
+
+/// Notices bytes on an unused HTTP/1.1 connection before it is used (RFC 9112 §9.2): while a check
+/// runs, reads ask the kernel first. Tokio reads only once its driver has seen an event, which may
+/// come after the bytes did.
+#[derive(Clone, Default)]
+pub(super) struct UnreadCheck(Arc<AtomicBool>);
+
+impl UnreadCheck {
+    /// Lets reads ask the kernel while `during` runs.
+    pub(super) fn during<T>(&self, during: impl FnOnce() -> T) -> T {
+        self.0.store(true, Ordering::Relaxed);
+        let output = during();
+        self.0.store(false, Ordering::Relaxed);
+        output
+    }
+}
+
+impl ReadTap for UnreadCheck {
+    fn poll_read(
+        &mut self,
+        socket: &mut Socket,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.0.load(Ordering::Relaxed) && has_unread(socket) {
+            let text = "the server ended the connection or sent something unasked";
+            return Poll::Ready(Err(io::Error::other(text)));
+        }
+        Pin::new(socket).poll_read(cx, into)
+    }
+}
+
+/// Returns whether a byte, the end or an error waits to be read. Streams of the application tell by
+/// reading.
+fn has_unread(socket: &Socket) -> bool {
+    let mut byte = [MaybeUninit::uninit()];
+    let peeked = match socket {
+        Socket::Tcp(stream) => SockRef::from(stream).peek(&mut byte),
+        #[cfg(unix)]
+        Socket::Unix(stream) => SockRef::from(stream).peek(&mut byte),
+        Socket::Stream(_) => return false,
+    };
+    !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+}
+
+/// Counts the reads of an HTTP/2 connection that brought bytes, so that a call needs no clock to
+/// tell a silent connection from one that answers.
+impl ReadTap for Arc<Doubt> {
+    fn poll_read(
+        &mut self,
+        socket: &mut Socket,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
+        let polled = Pin::new(socket).poll_read(cx, into);
+        if into.filled().len() > before {
+            self.received();
+        }
+        polled
+    }
+}
+
+impl<T: ReadTap> AsyncRead for Tapped<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Self { socket, tap } = &mut *self;
+        tap.poll_read(socket, cx, into)
+    }
+}
+
+impl<T: ReadTap> AsyncWrite for Tapped<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        from: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, from)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        from: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(cx, from)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+}
