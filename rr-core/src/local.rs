@@ -90,7 +90,7 @@ impl Requester for Local {
     }
 }
 
-/// Runs a handler in a task, with a stack of its own; dropping the call still drops the handler.
+/// Runs a handler in a task and thus on a fresh stack; dropping the call still drops the handler.
 async fn apart(
     attempt: &Attempt,
     intake: Intake,

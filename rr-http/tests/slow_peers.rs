@@ -327,7 +327,7 @@ async fn requests_share_a_budget_and_one_too_many_is_refused_before_its_body() {
     let mut second = fixture.raw().await;
     let head = "POST /echo HTTP/1.1\r\nhost: h\r\nexpect: 100-continue";
     second.send(&format!("{head}\r\ncontent-length: 101\r\n\r\n")).await;
-    // Nobody asks for it.
+    // No request asks for it.
     let refused = second.answer().await.unwrap();
     refused.assert_error(429, "resource_exhausted", "rejected");
     assert_eq!(refused.header("rr-reason"), Some("overloaded"));

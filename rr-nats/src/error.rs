@@ -86,7 +86,7 @@ pub(crate) fn refused_by(address: &str, said: &str) -> Error {
     Error::failure(code, Delivery::NotSent, reason, message).with_hint(hint)
 }
 
-/// Returns whether waiting for a connection does not help: somebody has to change something.
+/// Returns whether waiting for a connection does not help because a configuration must change.
 pub(crate) fn is_refusal(error: &Error) -> bool {
     use Code::{FailedPrecondition, PermissionDenied, Unauthenticated};
     matches!(error.code(), Unauthenticated | PermissionDenied | FailedPrecondition)

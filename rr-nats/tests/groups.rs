@@ -32,7 +32,7 @@ fn refusing(config: NatsServerConfig) -> NatsServerConfig {
     config.with_in_flight_max(0)
 }
 
-/// What the error of one call of `svc.work` says of the handler.
+/// Delivery that the error of one call of `svc.work` states.
 async fn refused(client: &NatsRequester) -> Delivery {
     call(client, &within(5000), "svc.work").await.unwrap_err().delivery()
 }

@@ -110,7 +110,7 @@ type Resolve = dyn Fn() -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
 /// Look-up of one host name, shared by all that wait for it.
 ///
-/// Runs on a thread of its own, one at a time however many callers wait: a resolver that never
+/// Runs on a separate thread, one at a time however many callers wait: a resolver that never
 /// answers blocks neither a runtime nor its end. Results are not cached: a look-up that begins after
 /// the last one ended asks the resolver again. Cloning shares the look-up.
 #[derive(Clone)]
@@ -152,7 +152,7 @@ impl Lookup {
     ///
     /// # Cancel safety
     ///
-    /// Can be dropped and called again at any time: the look-up goes on, and the next call joins it.
+    /// Can be dropped and called again at any time: the look-up continues, and the next call joins it.
     pub async fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
         if let Some(address) = self.literal {
             return Ok(vec![address]);

@@ -15,7 +15,7 @@ use crate::body::frame;
 const BYTES_MAX: usize = 256 * 1024;
 const TIME_MAX: Duration = Duration::from_millis(500);
 
-/// Reads what has come already of a body that nobody reads, and tells whether that was all.
+/// Reads the part of an unread body that has already arrived; returns whether that was all of it.
 pub(super) async fn is_drained(body: &mut Incoming) -> bool {
     soon(pin!(drain(body))).await.is_some()
 }

@@ -39,7 +39,7 @@ pub(super) async fn answer(peer: &Peer, parts: &mut Parts, body: Incoming) -> Ht
     // Reading would ask for a body that waits for `100 Continue`.
     let may_have_come = is_h1 && !parts.headers.contains_key(header::EXPECT);
     if let Some(body) = rest.as_mut().filter(|_| may_have_come) {
-        // Most of the bodies that nobody reads have come with their heads.
+        // Most unread bodies have arrived together with their heads.
         rest = if is_drained(body).await { None } else { rest };
     }
     // A reply that leaves before its request has come is the last one. Hyper would otherwise read

@@ -98,7 +98,7 @@ pub(crate) fn decode_error(parts: &Parts, body: Bytes, codes: HttpStatusCodes) -
         .with_source(RawReply::new(parts.status, body))
 }
 
-/// Returns the error document that the text of a 405 or 415 of ours stands for. Its code is in
+/// Returns the error document for the text of a 405 or 415 that rr answered. Its code is in
 /// `rr-code`, which decides.
 fn text_document(map: &HeaderMap, codes: &[&str], body: &Bytes) -> Option<Bytes> {
     let [code] = codes else { return None };

@@ -40,7 +40,7 @@ impl Dialer {
     ///
     /// # Errors
     ///
-    /// A refusal, on which somebody can act, or else the first error.
+    /// A refusal, which an operator can mend, or else the first error.
     pub(crate) async fn dial(&mut self, avoid: Option<&str>) -> Result<Link, Error> {
         self.settle();
         let hosts = self.members.in_order(avoid);

@@ -20,7 +20,7 @@ pub(super) const PROMPT: Duration = Duration::from_millis(50);
 /// Upper bound in units for a single event in real time, on a loaded machine.
 const MARGIN_UNITS_REAL: u32 = 40;
 
-/// How long a case waits in virtual time for what has no bound of its own.
+/// Time that a case waits in virtual time for an event without a bound.
 const PATIENCE_UNITS_VIRTUAL: u32 = 10;
 
 /// How long the books wait for late second runs: in virtual time, where waiting costs nothing, longer
@@ -90,7 +90,7 @@ impl Stage {
         margin(self.timing())
     }
 
-    /// Returns how long a case waits for what has no bound of its own.
+    /// Returns the time that a case waits for an event without a bound.
     pub(super) fn patience(&self) -> Duration {
         patience(self.timing())
     }

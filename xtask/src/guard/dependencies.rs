@@ -92,7 +92,7 @@ pub(super) fn no_test_util(packages: &[Package]) -> Outcome {
     let mut complaints = Vec::new();
     for package in packages.iter().filter(|package| package.published || is_example(package)) {
         let mut arguments = vec!["tree", "--edges", "normal,features", "--package", &package.name];
-        // The test kit's features `sim` and `conformance` are what virtual time is for.
+        // The test kit's feature `conformance` is what virtual time is for.
         if package.name != "rr-testkit" {
             arguments.push("--all-features");
         }

@@ -377,7 +377,7 @@ impl Error {
         self.0.made == Made::Called
     }
 
-    /// Makes the error of a call the answer of whoever passes it on.
+    /// Marks the error of a call as this process' own answer, which is not re-scoped.
     pub(crate) fn passed_on(mut self) -> Self {
         if self.0.made == Made::Called {
             self.0.made = Made::Failure;

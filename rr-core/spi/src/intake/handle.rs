@@ -212,7 +212,7 @@ fn mark(shared: &Shared, ctx: &Context) -> Mark {
     if ctx.is_of(&shared.ledger) { ctx.marked() } else { Mark::Ran }
 }
 
-/// Returns what may be said of the handler of a call that got this far.
+/// Returns the delivery that the mark proves.
 fn known(mark: Mark, ctx: &Context) -> Delivery {
     match mark {
         Mark::NotRun => Delivery::Rejected,
@@ -225,8 +225,8 @@ fn known(mark: Mark, ctx: &Context) -> Delivery {
 fn sealed(shared: &Shared, ctx: &Context, error: Error) -> Error {
     let mark = mark(shared, ctx);
     if error.is_called() {
-        // A middleware called another service: its words are not for this caller, and what it says
-        // of its own handler says nothing of the one here.
+        // A middleware called another service: its error text is not for this caller, and its
+        // delivery describes that service's handler, not the one here.
         return rescope(error).with_delivery(known(mark, ctx)).with_dedup(ctx.dedup());
     }
     match mark {

@@ -123,7 +123,7 @@ async fn middleware_before_the_handler_rejects() {
     assert_eq!(error.message(), "who are you");
 }
 
-/// Calls another service before or after it goes on, and fails as that does.
+/// Calls another service before or after the rest of the chain, and fails when that call fails.
 struct Quota {
     before: bool,
 }
@@ -171,7 +171,7 @@ impl Middleware for Hurry {
     }
 }
 
-/// Goes on as it is.
+/// Runs the rest of the chain unchanged.
 struct Pass;
 
 #[crate::async_trait]

@@ -126,7 +126,7 @@ impl Dialing {
                 }
             }
             (Err(error), Some(call)) => drop(call.send(Err(error))),
-            // Its call has ended; another waited for this dial instead of one of its own.
+            // Its call has ended; another call waited for this dial instead of starting one.
             (Err(_), None) => drop(next.map(|call| shared.dial_for(call))),
         }
     }

@@ -77,7 +77,7 @@ impl Shared {
         drop(self.take(|idle| now >= idle.expires));
         let mut kept = lock(&self.idle);
         if kept.connections.is_empty() {
-            // Whoever keeps something next starts another keeper.
+            // The next connection that is kept starts another keeper.
             kept.keeper = None;
             return false;
         }

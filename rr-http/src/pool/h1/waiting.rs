@@ -112,7 +112,7 @@ impl Waiting {
         self.leave(ended.call)
     }
 
-    /// Returns the call that has waited longest without a dial of its own.
+    /// Returns the call that has waited longest without having started a dial.
     pub(super) fn without_dial(&self) -> Option<u64> {
         self.calls.iter().find(|call| !call.has_dial).map(|call| call.id)
     }

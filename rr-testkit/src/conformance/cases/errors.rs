@@ -292,7 +292,7 @@ pub(crate) async fn downstream_error_is_rescoped(stage: &Stage) {
     assert_eq!(scene.lab.count(ask.key()), 1);
 }
 
-/// Asks another service before it goes on, as a quota or an authentication does.
+/// Asks another service before it runs the rest of the chain, as a quota or an authentication does.
 #[derive(Default)]
 struct Quota(OnceLock<(Arc<dyn Requester>, Ask)>);
 
