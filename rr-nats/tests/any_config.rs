@@ -1,0 +1,99 @@
+//! Any number that a configuration can hold is one that a server and a requester can live with.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests, outside of any test function")]
+
+mod support;
+
+use std::panic;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rr_nats::{NatsRequester, serve_with};
+use rr_spi::Context;
+use serde::de::DeserializeOwned;
+use support::*;
+use tokio::time::timeout;
+
+/// Panics of any task: a call whose connection panics may still end with an error.
+static PANICS: AtomicUsize = AtomicUsize::new(0);
+
+const DURATIONS: [&str; 4] = ["\"0ms\"", "\"1us\"", "\"365000h\"", "\"18446744073709551615s\""];
+const COUNTS: [&str; 4] = ["0", "1", "4294967295", "18446744073709551615"];
+
+/// Fields of the common part, of a requester and of a server.
+const CONNECTION: [&str; 5] =
+    ["connect_timeout", "ping_interval", "reconnect_delay_max", "members_interval", "outgoing_max"];
+const REQUESTER: [&str; 5] =
+    ["timeout", "connection_wait", "in_flight_max", "request_bytes_max", "response_bytes_max"];
+const SERVER: [&str; 9] = [
+    "in_flight_max",
+    "waiting_max",
+    "waiting_bytes_max",
+    "bodies_bytes_max",
+    "timeout_default",
+    "timeout_min",
+    "timeout_max",
+    "request_bytes_max",
+    "response_bytes_max",
+];
+
+/// Longest time for one configuration: some never connect, and none may hold the test up.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// Returns the configurations in which one field has an unusual value, where the value fits the
+/// field's type.
+fn configs<C: DeserializeOwned>(own: &'static [&str]) -> impl Iterator<Item = (String, C)> {
+    let common = CONNECTION.map(|field| ("connection", field));
+    let fields = common.into_iter().chain(own.iter().map(|field| ("", *field)));
+    fields.flat_map(|(part, field)| {
+        let is_time = !field.ends_with("_max") || field == "reconnect_delay_max";
+        let values = if is_time { DURATIONS } else { COUNTS };
+        values.into_iter().filter_map(move |value| {
+            let text = match part {
+                "" => format!("{{\"{field}\": {value}}}"),
+                part => format!("{{\"{part}\": {{\"{field}\": {value}}}}}"),
+            };
+            Some((text.clone(), serde_json::from_str(&text).ok()?))
+        })
+    })
+}
+
+async fn call_twice(client: &NatsRequester) {
+    for _ in 0..2 {
+        let _ = call(client, &Context::background().with_timeout(PATIENCE / 3), "echo").await;
+    }
+}
+
+#[tokio::test]
+async fn every_duration_and_count_from_0_to_the_largest_works_without_a_panic() {
+    let before = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        PANICS.fetch_add(1, Ordering::SeqCst);
+        before(info);
+    }));
+    let broker = nats().await;
+    let url = &broker.url();
+    let served =
+        serve_with(url, route("echo", echo), rr_nats::NatsServerConfig::default()).await.unwrap();
+    let mut seen = 0;
+    for (text, config) in configs(&REQUESTER) {
+        let client = NatsRequester::connect_with(url, config).await.unwrap();
+        call_twice(&client).await;
+        drop(client);
+        assert_eq!(PANICS.load(Ordering::SeqCst), 0, "{text}");
+        seen += 1;
+    }
+    let _ = served.shutdown(Duration::MAX).await;
+    let client = NatsRequester::connect(url).await.unwrap();
+    for (text, config) in configs(&SERVER) {
+        if let Ok(Ok(server)) =
+            timeout(PATIENCE, serve_with(url, route("echo", echo), config)).await
+        {
+            call_twice(&client).await;
+            let _ = server.shutdown(Duration::from_millis(1)).await;
+        }
+        assert_eq!(PANICS.load(Ordering::SeqCst), 0, "{text}");
+        seen += 1;
+    }
+    assert!(seen > 80, "{seen}: most values fit their fields");
+}
