@@ -1,8 +1,6 @@
 //! Where a URL points.
 
-use std::net::Ipv6Addr;
-
-use rr_spi::{Code, Delivery, Error, Location};
+use rr_spi::{Code, Delivery, Error, HostPort, Location};
 
 /// Where a URL points: an address, and the prefix of every path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,22 +55,20 @@ impl Endpoint {
         if authority.contains('@') {
             return Err(invalid("credentials in the URL are not supported"));
         }
-        let (host, port) = split_port(authority)?;
+        let server = HostPort::parse(authority).map_err(with_hint)?;
         let prefix = prefix(location.path())?;
-        if authority.starts_with('[') {
-            let (address, zone) = split_zone(host)?;
-            // The zone means something only on this machine: it is not sent (RFC 6874 §4).
-            let sent = authority.replacen(host, address, 1);
-            let host = if zone.is_empty() { address.into() } else { format!("{address}%{zone}") };
-            let address = Address::Tcp { host, port };
-            return Ok(Self { address, prefix, authority: sent, scheme: "http" });
-        }
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-        if host.is_empty() || !host.bytes().all(plain) {
-            return Err(invalid("the URL's host is malformed"));
-        }
-        let address = Address::Tcp { host: host.to_owned(), port };
-        Ok(Self { address, prefix, authority: authority.to_owned(), scheme: "http" })
+        let port = server.port.unwrap_or(PORT_DEFAULT);
+        let host = match server.zone {
+            "" => server.host.to_owned(),
+            zone => format!("{}%{zone}", server.host),
+        };
+        // The zone means something only on this machine: it is not sent (RFC 6874 §4).
+        let authority = match (server.is_ipv6, server.port) {
+            (true, None) => format!("[{}]", server.host),
+            (true, Some(port)) => format!("[{}]:{port}", server.host),
+            (false, _) => authority.to_owned(),
+        };
+        Ok(Self { address: Address::Tcp { host, port }, prefix, authority, scheme: "http" })
     }
 
     #[cfg(unix)]
@@ -90,44 +86,6 @@ impl Endpoint {
     }
 }
 
-/// Splits `host:port`; the brackets around an IPv6 address are taken off.
-fn split_port(authority: &str) -> Result<(&str, u16), Error> {
-    let (host, port) = match authority.strip_prefix('[') {
-        Some(rest) => {
-            let (host, rest) =
-                rest.split_once(']').ok_or_else(|| invalid("the URL's host is malformed"))?;
-            if !rest.is_empty() && !rest.starts_with(':') {
-                return Err(invalid("the URL's host is malformed"));
-            }
-            (host, rest.strip_prefix(':'))
-        }
-        None => match authority.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (authority, None),
-        },
-    };
-    let port = match port {
-        None => Some(PORT_DEFAULT),
-        Some(port) => port.parse().ok().filter(|_| !port.starts_with('+')),
-    };
-    Ok((host, port.ok_or_else(|| invalid("the URL's port is no port"))?))
-}
-
-/// Splits an IPv6 address and its zone, which is empty without one; its `%` may be escaped as
-/// RFC 6874 asks for, or not, as everyone writes it.
-fn split_zone(host: &str) -> Result<(&str, &str), Error> {
-    let (address, zone) = match host.split_once('%') {
-        Some((address, zone)) => (address, zone.strip_prefix("25").unwrap_or(zone)),
-        None => (host, ""),
-    };
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    let named = !zone.is_empty() || !host.contains('%');
-    if !named || !zone.bytes().all(plain) || address.parse::<Ipv6Addr>().is_err() {
-        return Err(invalid("the URL's host is no IPv6 address"));
-    }
-    Ok((address, zone))
-}
-
 /// Checks a path that is put before every target's.
 fn prefix(path: &str) -> Result<String, Error> {
     let path = path.trim_end_matches('/');
@@ -139,8 +97,11 @@ fn prefix(path: &str) -> Result<String, Error> {
 }
 
 fn invalid(message: &'static str) -> Error {
-    Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message)
-        .with_hint("a URL looks like http://host:port/prefix or http+unix:///path/to.sock")
+    with_hint(Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message))
+}
+
+fn with_hint(error: Error) -> Error {
+    error.with_hint("a URL looks like http://host:port/prefix or http+unix:///path/to.sock")
 }
 
 #[cfg(test)]

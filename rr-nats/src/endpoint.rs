@@ -1,6 +1,6 @@
 //! The addresses and the prefix that a `nats://` URL names.
 
-use rr_spi::{Code, Delivery, Error, Location};
+use rr_spi::{Code, Delivery, Error, HostPort, Location};
 
 use crate::config::NatsCredentials;
 
@@ -55,20 +55,15 @@ impl Endpoint {
 
 /// Completes `host` or `host:port`.
 pub(crate) fn address(text: &str) -> Result<String, Error> {
-    let fits = !text.is_empty()
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte));
-    let bare_v6 = text.matches(':').count() > 1 && !text.starts_with('[');
-    if !fits || bare_v6 {
-        return Err(invalid("a host of the URL is malformed"));
+    let server = HostPort::parse(text).map_err(with_hint)?;
+    if server.port == Some(0) || !server.zone.is_empty() {
+        return Err(invalid("a NATS server has a port other than 0 and an address without a zone"));
     }
-    let after_v6 = text.rfind(']').map_or(0, |at| at + 1);
-    match text[after_v6..].split_once(':') {
-        None => Ok(format!("{text}:{PORT_DEFAULT}")),
-        Some((_, port)) => match port.parse::<u16>() {
-            Ok(1..) => Ok(text.to_owned()),
-            _ => Err(invalid("a port of the URL is malformed")),
-        },
-    }
+    let port = server.port.unwrap_or(PORT_DEFAULT);
+    Ok(match server.is_ipv6 {
+        true => format!("[{}]:{port}", server.host),
+        false => format!("{}:{port}", server.host),
+    })
 }
 
 /// Reads `user:password`, or a token alone.
@@ -103,8 +98,11 @@ fn prefix(path: &str) -> Result<String, Error> {
 }
 
 fn invalid(message: &'static str) -> Error {
-    Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message)
-        .with_hint("a NATS URL looks like `nats://user:password@host1:4222,host2/prefix?name=x`")
+    with_hint(Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message))
+}
+
+fn with_hint(error: Error) -> Error {
+    error.with_hint("a NATS URL looks like `nats://user:password@host1:4222,host2/prefix?name=x`")
 }
 
 #[cfg(test)]
@@ -142,6 +140,8 @@ mod tests {
             "nats://a b",
             "http://a",
             "nats://::1",
+            "nats://95:55nt000]0",
+            "nats://[fe80::1%eth0]",
             "nats://a/x//y",
             "nats://a/*",
             "nats://a/x.y",
@@ -155,6 +155,16 @@ mod tests {
         #[test]
         fn nothing_panics(text in "nats://\\PC{0,40}") {
             let _ = endpoint(&text);
+        }
+
+        #[test]
+        fn the_url_of_what_is_accepted_parses_to_the_same(
+            hosts in "[a-z0-9.:\\[\\]_-]{1,20}(,[a-z0-9.:]{1,9})?",
+            path in "(/[a-z]{1,5}){0,2}",
+        ) {
+            if let Ok(read) = endpoint(&format!("nats://{hosts}{path}")) {
+                prop_assert_eq!(endpoint(&read.url()).unwrap(), read);
+            }
         }
     }
 }

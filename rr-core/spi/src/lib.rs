@@ -31,6 +31,7 @@ pub mod duration;
 mod entropy;
 mod error;
 mod headers;
+mod host_port;
 mod idempotency;
 mod intake;
 mod limits;
@@ -62,6 +63,7 @@ pub use error::{
     AttemptRecord, Code, Delivery, Detail, Error, Origin, Reason, RetryHint, RetryVerdict,
 };
 pub use headers::{Headers, Received};
+pub use host_port::HostPort;
 pub use idempotency::{Dedup, Idempotency, IdempotencyKey};
 pub use intake::{
     BodyAccount, BodyBudget, BodyShare, Handle, Inbound, Intake, IntakeConfig, rescope,
