@@ -1,5 +1,7 @@
 //! Values to bytes and back, for typed calls and handlers.
 
+use std::fmt;
+
 use bytes::Bytes;
 use rr_spi::{Code, Delivery, Error, Headers, Reason, wire};
 use serde::Serialize;
@@ -22,12 +24,45 @@ pub trait Codec: sealed::Sealed + Send + Sync + 'static {
     /// `Internal`, not sent, when the value cannot be encoded.
     fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, Error>;
 
-    /// Decodes a value; returns what is wrong as a text for people.
+    /// Decodes a value.
     ///
     /// # Errors
     ///
-    /// A description without any of the bytes.
-    fn decode<T: DeserializeOwned>(body: &Bytes) -> Result<T, String>;
+    /// Where the body does not fit, and why.
+    fn decode<T: DeserializeOwned>(body: &Bytes) -> Result<T, DecodeError>;
+}
+
+/// Why a body does not decode to a type.
+///
+/// Its text names the place in the body and never quotes a value: it may travel to the caller of a
+/// service. The decoder's own error, which may quote values, is the source and stays in this process.
+#[derive(Debug)]
+pub struct DecodeError {
+    text: String,
+    source: Option<serde_json::Error>,
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for DecodeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|source| source as _)
+    }
+}
+
+impl DecodeError {
+    /// Makes the error of a call or a request, with the decoder's error as the source.
+    fn into_error(self, code: Code, delivery: Delivery) -> Error {
+        let error = Error::failure(code, delivery, Reason::DECODE, self.text);
+        match self.source {
+            Some(source) => error.with_source(source),
+            None => error,
+        }
+    }
 }
 
 /// JSON; the default.
@@ -52,17 +87,19 @@ impl Codec for Json {
         Ok(encoded.into())
     }
 
-    fn decode<T: DeserializeOwned>(body: &Bytes) -> Result<T, String> {
-        match serde_json::from_slice(body) {
-            Ok(value) => Ok(value),
-            Err(_) if size_of::<T>() == 0 && is_unit(body) => {
-                let null =
-                    serde_json::from_slice(b"null").or_else(|_| serde_json::from_slice(b"{}"));
-                null.map_err(|error| describe(&error))
-            }
-            Err(_) if body.is_empty() => Err("the body is empty".to_owned()),
-            Err(error) => Err(describe(&error)),
+    fn decode<T: DeserializeOwned>(body: &Bytes) -> Result<T, DecodeError> {
+        let error = match serde_json::from_slice(body) {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        if size_of::<T>() == 0 && is_unit(body) {
+            let unit = serde_json::from_slice(b"null").or_else(|_| serde_json::from_slice(b"{}"));
+            return unit.map_err(|error| describe::<T>(body, error));
         }
+        if body.is_empty() {
+            return Err(DecodeError { text: "the body is empty".to_owned(), source: None });
+        }
+        Err(describe::<T>(body, error))
     }
 }
 
@@ -70,14 +107,35 @@ fn is_unit(body: &[u8]) -> bool {
     matches!(body.trim_ascii(), b"" | b"null" | b"{}")
 }
 
-/// Says where and of what kind; serde's own text may quote the value.
-fn describe(error: &serde_json::Error) -> String {
-    let what = match error.classify() {
+/// Describes where and why a body does not fit, without quoting a value.
+fn describe<T: DeserializeOwned>(body: &[u8], error: serde_json::Error) -> DecodeError {
+    let kind = match error.classify() {
         serde_json::error::Category::Data => "JSON of another shape",
         serde_json::error::Category::Eof => "JSON that ends early",
         serde_json::error::Category::Syntax | serde_json::error::Category::Io => "not JSON",
     };
-    format!("the body is {what} (line {}, column {})", error.line(), error.column())
+    let mut text = format!("the body is {kind}");
+    if let Some(path) = path_of_mismatch::<T>(body) {
+        text.push_str(&format!(" at `{path}`"));
+    }
+    let reason = error.to_string();
+    // These name a field of the type; serde's other reasons quote what was sent.
+    let is_quotable = ["missing field `", "duplicate field `"].iter();
+    if is_quotable.clone().any(|known| reason.starts_with(known)) {
+        let end = reason.rfind(" at line ").unwrap_or(reason.len());
+        text.push_str(&format!(": {}", &reason[..end]));
+    }
+    text.push_str(&format!(" (line {}, column {})", error.line(), error.column()));
+    DecodeError { text, source: Some(error) }
+}
+
+/// Decodes once more to learn the path, such as `items[1].price`; `None` for the whole body. Only a
+/// failed body pays for it.
+fn path_of_mismatch<T: DeserializeOwned>(body: &[u8]) -> Option<String> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let failed = serde_path_to_error::deserialize::<_, T>(&mut json).err()?;
+    let path = failed.path().to_string();
+    (path != ".").then_some(path)
 }
 
 /// Decodes what arrived at a typed handler; what fails here has not run.
@@ -89,9 +147,7 @@ pub(crate) fn decode_request<C: Codec, T: DeserializeOwned>(
         let text = format!("content type `{other}` is not supported; send {}", C::CONTENT_TYPE);
         return Err(Error::failure(Code::Unimplemented, Delivery::Rejected, Reason::CODEC, text));
     }
-    C::decode(body).map_err(|what| {
-        Error::failure(Code::InvalidArgument, Delivery::Rejected, Reason::DECODE, what)
-    })
+    C::decode(body).map_err(|error| error.into_error(Code::InvalidArgument, Delivery::Rejected))
 }
 
 /// Decodes what a typed call was answered; the handler has run.
@@ -99,14 +155,14 @@ pub(crate) fn decode_response<C: Codec, T: DeserializeOwned>(
     headers: &Headers,
     body: &Bytes,
 ) -> Result<T, Error> {
-    let failure = |reason, text| Error::failure(Code::Internal, Delivery::Processed, reason, text);
     if let Some(other) = foreign::<C>(headers) {
         let text = format!("the reply is of type `{other}`, not {}", C::CONTENT_TYPE);
-        return Err(failure(Reason::BAD_RESPONSE, text));
+        let (code, reason) = (Code::Internal, Reason::BAD_RESPONSE);
+        return Err(Error::failure(code, Delivery::Processed, reason, text));
     }
-    C::decode(body).map_err(|what| match is_stream_ack(body) {
+    C::decode(body).map_err(|error| match is_stream_ack(body) {
         true => stream_ack(),
-        false => failure(Reason::DECODE, what),
+        false => error.into_error(Code::Internal, Delivery::Processed),
     })
 }
 
@@ -158,8 +214,8 @@ mod tests {
         for unit in ["", " ", "null", "{}"] {
             let body = Bytes::from_static(unit.as_bytes());
             Json::decode::<()>(&body).unwrap();
-            assert_eq!(Json::decode::<Unit>(&body), Ok(Unit));
-            assert_eq!(Json::decode::<Empty>(&body), Ok(Empty {}));
+            assert_eq!(Json::decode::<Unit>(&body).unwrap(), Unit);
+            assert_eq!(Json::decode::<Empty>(&body).unwrap(), Empty {});
             assert!(Json::decode::<u8>(&body).is_err());
         }
         assert!(Json::decode::<()>(&"7".into()).is_err());
@@ -167,8 +223,37 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said_without_quoting_the_body() {
-        let error = Json::decode::<u8>(&"\"secret\"".into()).unwrap_err();
+        let error = Json::decode::<u8>(&"\"secret\"".into()).unwrap_err().to_string();
         assert!(!error.contains("secret") && error.contains("line 1"), "{error}");
+    }
+
+    #[test]
+    fn the_field_that_does_not_fit_is_named_and_serdes_reason_is_the_source() {
+        #[derive(Debug, Deserialize)]
+        struct Order {
+            #[serde(rename = "items")]
+            _items: Vec<Item>,
+        }
+        #[derive(Debug, Deserialize)]
+        struct Item {
+            #[serde(rename = "price")]
+            _price: u32,
+        }
+        for (body, text) in [
+            (r#"{"items":[{"price":1},{"price":"secret"}]}"#, "at `items[1].price` (line"),
+            (r#"{"items":[{}]}"#, "at `items[0]`: missing field `price` (line"),
+            ("{}", "of another shape: missing field `items` (line"),
+        ] {
+            let headers = Headers::new();
+            let at_server = decode_request::<Json, Order>(&headers, &body.into()).unwrap_err();
+            let at_client = decode_response::<Json, Order>(&headers, &body.into()).unwrap_err();
+            for error in [at_server, at_client] {
+                assert!(error.message().contains(text), "{}", error.message());
+                assert!(!error.message().contains("secret"), "{}", error.message());
+                let source = std::error::Error::source(&error).unwrap();
+                assert!(source.is::<serde_json::Error>());
+            }
+        }
     }
 
     #[test]

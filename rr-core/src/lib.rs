@@ -78,7 +78,7 @@ pub use call::Typed;
 pub use call::{Call, Calling, Raw, Reply, RequesterExt};
 pub use client::{Client, connect};
 #[cfg(feature = "json")]
-pub use codec::{Codec, Json};
+pub use codec::{Codec, DecodeError, Json};
 pub use error::{CallError, NoAppError};
 pub use forward::Forward;
 pub use local::Local;
