@@ -131,7 +131,7 @@ mod tests {
                     true => format!("[{}{zone}]", parsed.host),
                     false => parsed.host.to_owned(),
                 };
-                let again = parsed.port.map_or(host.clone(), |port| format!("{host}:{port}"));
+                let again = parsed.port.map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
                 prop_assert_eq!(HostPort::parse(&again).ok(), Some(parsed));
             }
         }
