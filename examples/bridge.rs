@@ -50,7 +50,7 @@ async fn main() -> Result<(), Error> {
     hops.push(bridge("http://127.0.0.1:0", hops[hops.len() - 1].url()).await?);
     hops.reverse();
     let client = connect(hops[0].url()).await?;
-    println!("{}", hops.iter().map(Server::url).collect::<Vec<_>>().join(" -> "));
+    println!("{}", hops.iter().map(|hop| hop.url().to_string()).collect::<Vec<_>>().join(" -> "));
 
     let ctx = Context::background().with_timeout(Duration::from_secs(2));
     let millis: u64 = client.call(&ctx, "clock.left", &()).await?;

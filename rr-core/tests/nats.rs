@@ -52,6 +52,22 @@ async fn the_same_application_runs_over_nats_by_its_url() -> Result<(), CallErro
 }
 
 #[tokio::test]
+async fn a_server_is_called_at_its_own_url_and_shows_no_password() -> Result<(), CallError> {
+    let permissions = r#"publish: [">"], subscribe: ["greeter.>", "_SVC.>", "$SRV.>", "_MINE.>"]"#;
+    let setup = NatsServerSetup::default().with_user("orders", "hunter2", permissions);
+    let nats = NatsServer::start_with(&setup).await.expect("a nats-server starts");
+    let url = format!("nats://orders:hunter2@{}?inbox_prefix=_MINE&timeout=5s", nats.address());
+    let server = serve(&url, Router::new().route("greeter.greet", greet)).await?;
+    let client = connect(server.url()).await?;
+    let greeting: String = client.call(&ctx(), "greeter.greet", "world").await?;
+    assert_eq!(greeting, "Hello, world!");
+    for shown in [format!("{server:?}"), server.url().to_string(), format!("{:?}", server.url())] {
+        assert!(shown.contains("***@127.0.0.1") && !shown.contains("hunter2"), "{shown}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_bridge_passes_deadlines_on_and_never_claims_more_than_it_knows() -> Result<(), CallError>
 {
     let nats = NatsServer::start().await.expect("a nats-server starts");

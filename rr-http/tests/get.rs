@@ -68,3 +68,27 @@ async fn our_server_says_unknown_to_get_where_it_says_rejected_to_post() {
     raw.answer().await.unwrap().assert_error(429, "resource_exhausted", "rejected");
     assert_eq!(fixture.runs(), 0);
 }
+
+#[tokio::test]
+async fn what_was_made_of_text_goes_as_text_unless_request_or_handler_name_a_type() {
+    let ping = fixture(HttpServerConfig::default()).await;
+    let mut raw = ping.raw().await;
+    for (path, headers, expected) in [
+        ("/svc/headers", "", "text/plain; charset=utf-8"),
+        ("/svc/big", "", "application/octet-stream"),
+        ("/svc/headers", "content-type: application/json\r\n", "application/json"),
+        ("/svc/headers", "content-type: application/octet-stream\r\n", "application/octet-stream"),
+    ] {
+        raw.post(path, headers, "").await;
+        let answer = raw.answer().await.unwrap();
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some(expected)), "{path}");
+    }
+    raw.send("GET /safe HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    let answer = raw.answer().await.unwrap();
+    assert_eq!(answer.header("content-type"), Some("application/octet-stream"), "bytes stay bytes");
+    for query in ["", "?version=h2c", "?get_bytes_max=2000"] {
+        let client = HttpRequester::connect(&format!("{}{query}", ping.server.url())).await.unwrap();
+        let response = client.request(&context(), request("svc.headers", "")).await.unwrap();
+        assert_eq!(response.headers, Headers::new(), "as over the other transports");
+    }
+}

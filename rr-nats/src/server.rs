@@ -107,7 +107,6 @@ pub async fn serve_with_stats(
         learned: Arc::default(),
         needs_inbox: false,
     };
-    let url = endpoint.url();
     let members = Members::new(endpoint.addresses, config.connection.ignore_discovered);
     let mut dialer = Dialer::new(setup, Arc::new(members), Arc::clone(&entropy));
     let (prefix, id) = (endpoint.prefix, entropy.next_u64());
@@ -117,7 +116,7 @@ pub async fn serve_with_stats(
     subscriptions.check(&link).await?;
     site.connected(&link);
     let stats = NatsServerStats::of(&site);
-    let server = Server::spawn(url, intake, |shutdown| async move {
+    let server = Server::spawn(url.to_owned(), intake, |shutdown| async move {
         let _leave = Leave::new(&site, life);
         let life = Box::pin(site.run(dialer, link, subscriptions, &shutdown));
         let _ = shutdown.until_closing(life).await;

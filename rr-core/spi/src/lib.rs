@@ -77,7 +77,7 @@ pub use requester::Requester;
 pub use responder::Responder;
 pub use response::Response;
 pub use routes::{Declared, Found, Route, Routes};
-pub use server::{DrainReport, Server, Shutdown};
+pub use server::{DrainReport, Server, ServerUrl, Shutdown};
 pub use target::Target;
 
 /// A boxed future, as the traits of this crate return it.

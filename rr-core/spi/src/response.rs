@@ -1,5 +1,7 @@
 //! One response.
 
+use std::any::TypeId;
+
 use bytes::Bytes;
 
 use crate::headers::Headers;
@@ -13,7 +15,7 @@ use crate::idempotency::Dedup;
 /// let response = rr_spi::Response::new("pong");
 /// assert_eq!(response.body, "pong");
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Response {
     /// The application's headers.
@@ -21,12 +23,24 @@ pub struct Response {
     /// The body, as bytes.
     pub body: Bytes,
     pub(crate) dedup: Option<Dedup>,
+    is_text: bool,
 }
 
 impl Response {
     /// Makes a response without headers.
-    pub fn new(body: impl Into<Bytes>) -> Self {
-        Self { headers: Headers::new(), body: body.into(), dedup: None }
+    ///
+    /// Where a transport has to name a content type and neither the request nor the response does,
+    /// a body made of a `&str` or `String` goes as `text/plain; charset=utf-8` and any other as
+    /// `application/octet-stream`.
+    pub fn new<B: Into<Bytes> + 'static>(body: B) -> Self {
+        let is_text = [TypeId::of::<&str>(), TypeId::of::<String>()].contains(&TypeId::of::<B>());
+        Self { headers: Headers::new(), body: body.into(), dedup: None, is_text }
+    }
+
+    /// Tells whether the response was made of a `&str` or `String`. For transports.
+    #[must_use]
+    pub fn is_text(&self) -> bool {
+        self.is_text
     }
 
     /// Copies headers and body out of the buffers that they came in.
@@ -35,7 +49,7 @@ impl Response {
     #[must_use]
     pub fn compacted(&self) -> Self {
         let (headers, body) = (self.headers.compacted(), Bytes::copy_from_slice(&self.body));
-        Self { headers, body, dedup: self.dedup }
+        Self { headers, body, dedup: self.dedup, is_text: self.is_text }
     }
 
     /// Replaces the headers.
@@ -64,10 +78,31 @@ impl Response {
     }
 }
 
+/// What it was made of is no part of a response: a transport hands on bytes.
+impl PartialEq for Response {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { headers, body, dedup, is_text: _ } = self;
+        *headers == other.headers && *body == other.body && *dedup == other.dedup
+    }
+}
+
+impl Eq for Response {}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Error;
+
+    #[test]
+    fn text_is_told_from_bytes_and_is_equal_to_them() {
+        assert!(Response::new("pong").is_text() && Response::new("pong".to_owned()).is_text());
+        for bytes in [Response::new(b"pong".as_slice()), Response::new(b"pong".to_vec())] {
+            assert!(!bytes.is_text());
+            assert_eq!(bytes, Response::new("pong"));
+        }
+        assert!(Response::new("pong").compacted().is_text());
+        assert!(!Response::default().is_text());
+    }
 
     #[test]
     fn response_and_its_result_stay_small() {

@@ -12,6 +12,10 @@ use pin_project_lite::pin_project;
 use crate::context::{CancelHandle, Cause, Context, Deadline};
 use crate::intake::Intake;
 
+mod url;
+
+pub use url::ServerUrl;
+
 /// How long replies of requests that were cancelled at the end of the grace may take to leave.
 /// Long enough for a local network; a peer that does not read is not waited for.
 const FLUSH: Duration = Duration::from_millis(500);
@@ -45,7 +49,7 @@ pub struct DrainReport {
 /// ```
 #[must_use = "dropping the handle stops the server"]
 pub struct Server {
-    url: String,
+    url: ServerUrl,
     intake: Intake,
     /// Ends when the server's task has ended.
     finished: Context,
@@ -139,12 +143,14 @@ impl Server {
             supervisor.run(transport).await;
             finish_handle.cancel_with(Cause::Finished);
         });
+        let url = ServerUrl::from(url);
         Self { url, intake, finished, draining: drain_handle, life, grace }
     }
 
-    /// Returns the URL that a requester connects to; a port of 0 is replaced by the real one.
+    /// Returns the URL that a requester connects to, with the credentials and the query that the
+    /// server was given; a port of 0 is replaced by the real one.
     #[must_use]
-    pub fn url(&self) -> &str {
+    pub fn url(&self) -> &ServerUrl {
         &self.url
     }
 

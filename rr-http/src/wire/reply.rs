@@ -43,8 +43,9 @@ pub(crate) fn encode_response(
         return encode_error(&Refusal::from(error), style);
     }
     if !response.headers.contains(CONTENT_TYPE) {
-        let none = || HeaderValue::from_static(OCTET_STREAM);
-        map.insert(header::CONTENT_TYPE, request_type.map_or_else(none, HeaderValue::clone));
+        let own = if response.is_text() { TEXT } else { OCTET_STREAM };
+        let own = || HeaderValue::from_static(own);
+        map.insert(header::CONTENT_TYPE, request_type.map_or_else(own, HeaderValue::clone));
     }
     if let Some(dedup) = response.dedup() {
         map.insert(HeaderName::from_static(RR_DEDUP), HeaderValue::from_static(dedup.as_str()));

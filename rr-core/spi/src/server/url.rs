@@ -1,0 +1,131 @@
+//! The URL of a server, which may hold a password.
+
+use std::fmt;
+use std::ops::Deref;
+
+/// The URL at which a server is called, credentials and query included.
+///
+/// It stands wherever a `&str` is wanted, so that `connect(server.url())` works. `Display` and
+/// `Debug`, and so `to_string`, are for logs: they show `***` in place of the credentials.
+/// [`as_str`](Self::as_str) gives the whole text.
+///
+/// # Examples
+///
+/// ```
+/// let url = rr_spi::ServerUrl::from("nats://orders:secret@host:4222/team".to_owned());
+/// assert_eq!(url.to_string(), "nats://***@host:4222/team");
+/// assert_eq!(url.as_str(), "nats://orders:secret@host:4222/team");
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct ServerUrl(String);
+
+impl ServerUrl {
+    /// Returns the whole URL, with its credentials.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns a copy of the whole URL, with its credentials, as of any `&str`.
+    #[must_use]
+    pub fn to_owned(&self) -> String {
+        self.0.clone()
+    }
+}
+
+impl From<String> for ServerUrl {
+    fn from(url: String) -> Self {
+        Self(url)
+    }
+}
+
+impl Deref for ServerUrl {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl AsRef<str> for ServerUrl {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl PartialEq<str> for ServerUrl {
+    fn eq(&self, other: &str) -> bool {
+        self.0 == *other
+    }
+}
+
+impl PartialEq<&str> for ServerUrl {
+    fn eq(&self, other: &&str) -> bool {
+        self.0 == **other
+    }
+}
+
+impl PartialEq<String> for ServerUrl {
+    fn eq(&self, other: &String) -> bool {
+        self.0 == *other
+    }
+}
+
+impl PartialEq<String> for &ServerUrl {
+    fn eq(&self, other: &String) -> bool {
+        self.0 == *other
+    }
+}
+
+impl fmt::Display for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (before, query) = self.0.split_once('?').unwrap_or((&self.0, ""));
+        // A password may hold a slash, or an `@`: what stands before the last `@` is hidden.
+        let shown = before
+            .split_once("://")
+            .and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1)));
+        match shown {
+            Some((scheme, rest)) => write!(f, "{scheme}://***@{rest}")?,
+            None => f.write_str(before)?,
+        }
+        match query {
+            "" => Ok(()),
+            query => write!(f, "?{query}"),
+        }
+    }
+}
+
+impl fmt::Debug for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_url_without_credentials_is_shown_as_it_is() {
+        for url in ["http://h:1/a?x=y@z", "nats://a,b", "memory://x", "", "h@x", "http+unix:///@a"] {
+            let shown = ServerUrl::from(url.to_owned()).to_string();
+            let hidden = url.contains("://") && url.split('?').next().unwrap().contains('@');
+            assert_eq!(shown == url, !hidden, "{url}: {shown}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_password_is_never_shown(
+            secret in "[a-z:@/%]{0,9}hunter2[a-z:@/%]{0,9}",
+            path in "(/[a-z]{1,5})?",
+            query in "(\\?[a-z]{1,5}=[a-z@]{0,5})?",
+        ) {
+            let url = ServerUrl::from(format!("nats://user:{secret}@h:1{path}{query}"));
+            prop_assert_eq!(url.to_string(), format!("nats://***@h:1{path}{query}"));
+            prop_assert_eq!(format!("{url:?}"), format!("\"nats://***@h:1{path}{query}\""));
+        }
+    }
+}
