@@ -64,7 +64,7 @@ impl Client {
             Inner::Memory(requester) => requester.ready(ctx).await,
             #[cfg(feature = "nats")]
             Inner::Nats(requester) => requester.ready(ctx).await,
-            #[cfg(not(feature = "_serve"))]
+            #[cfg(not(any(feature = "http", feature = "memory", feature = "nats")))]
             _ => Ok(()),
         }
     }
@@ -88,7 +88,7 @@ impl Requester for Client {
             Inner::Memory(requester) => requester.request(ctx, request),
             #[cfg(feature = "nats")]
             Inner::Nats(requester) => requester.request(ctx, request),
-            #[cfg(not(feature = "_serve"))]
+            #[cfg(not(any(feature = "http", feature = "memory", feature = "nats")))]
             _ => Box::pin(async { Err(unknown("")) }),
         }
     }

@@ -84,7 +84,7 @@ pub use forward::Forward;
 pub use local::Local;
 pub use retry::{Retry, RetryBudget, RetryBudgetConfig, RetryConfig, recommended};
 pub use router::{Handler, IntoHandler, Router};
-#[cfg(feature = "_serve")]
+#[cfg(any(feature = "http", feature = "memory", feature = "nats"))]
 pub use serve::shutdown_signal;
 pub use serve::{serve, serve_until, serve_with};
 pub use stack::Stack;

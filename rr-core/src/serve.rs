@@ -78,8 +78,8 @@ pub async fn serve_with(
 ///
 /// # Examples
 ///
-#[cfg_attr(feature = "_serve", doc = "```no_run")]
-#[cfg_attr(not(feature = "_serve"), doc = "```ignore")]
+#[cfg_attr(any(feature = "http", feature = "memory", feature = "nats"), doc = "```no_run")]
+#[cfg_attr(not(any(feature = "http", feature = "memory", feature = "nats")), doc = "```ignore")]
 /// # async fn example(router: rr_core::Router) -> Result<(), rr_core::Error> {
 /// use rr_core::{serve_until, shutdown_signal};
 ///
@@ -112,7 +112,7 @@ pub async fn serve_until(
 /// # Cancel safety
 ///
 /// Can be dropped and called again at any time.
-#[cfg(feature = "_serve")]
+#[cfg(any(feature = "http", feature = "memory", feature = "nats"))]
 pub async fn shutdown_signal() {
     let mut interrupt = Some(Box::pin(tokio::signal::ctrl_c()));
     #[cfg(unix)]

@@ -87,7 +87,8 @@ async fn what_was_made_of_text_goes_as_text_unless_request_or_handler_name_a_typ
     let answer = raw.answer().await.unwrap();
     assert_eq!(answer.header("content-type"), Some("application/octet-stream"), "bytes stay bytes");
     for query in ["", "?version=h2c", "?get_bytes_max=2000"] {
-        let client = HttpRequester::connect(&format!("{}{query}", ping.server.url())).await.unwrap();
+        let client =
+            HttpRequester::connect(&format!("{}{query}", ping.server.url())).await.unwrap();
         let response = client.request(&context(), request("svc.headers", "")).await.unwrap();
         assert_eq!(response.headers, Headers::new(), "as over the other transports");
     }

@@ -15,7 +15,8 @@ use crate::error::{Code, Detail, Error, Reason};
 /// # Examples
 ///
 /// ```
-/// use rr_spi::{AppError, Code, Error};
+/// # use rr_spi as rr_core;
+/// use rr_core::{AppError, Code, Error};
 ///
 /// #[derive(serde::Serialize, serde::Deserialize)]
 /// struct OutOfStock {

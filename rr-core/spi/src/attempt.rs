@@ -19,7 +19,8 @@ use crate::intake::Inbound;
 /// # Examples
 ///
 /// ```
-/// use rr_spi::{Attempt, Context, Error, defaults};
+/// # use rr_spi as rr_core;
+/// use rr_core::{Attempt, Context, Error, defaults};
 ///
 /// async fn send(ctx: &Context) -> Result<(), Error> {
 ///     let attempt = Attempt::start(ctx, defaults::CLIENT_TIMEOUT)?;

@@ -14,11 +14,12 @@ use crate::target::Target;
 /// # Examples
 ///
 /// ```
-/// use rr_spi::{Request, Target};
+/// # use rr_spi as rr_core;
+/// use rr_core::{Request, Target};
 ///
 /// let request = Request::new(Target::try_from("service.ping")?, "hello");
 /// assert_eq!(request.target.method(), "ping");
-/// # Ok::<(), rr_spi::Error>(())
+/// # Ok::<(), rr_core::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -12,7 +12,8 @@ use crate::idempotency::Dedup;
 /// # Examples
 ///
 /// ```
-/// let response = rr_spi::Response::new("pong");
+/// # use rr_spi as rr_core;
+/// let response = rr_core::Response::new("pong");
 /// assert_eq!(response.body, "pong");
 /// ```
 #[derive(Clone, Debug, Default)]

@@ -41,9 +41,10 @@ pub struct DrainReport {
 /// # Examples
 ///
 /// ```no_run
-/// # async fn example(server: rr_spi::Server) {
+/// # use rr_spi as rr_core;
+/// # async fn example(server: rr_core::Server) {
 /// println!("serving {}", server.url());
-/// let report = server.shutdown(rr_spi::defaults::DRAIN_GRACE).await;
+/// let report = server.shutdown(rr_core::defaults::DRAIN_GRACE).await;
 /// assert_eq!(report.aborted, 0);
 /// # }
 /// ```

@@ -20,10 +20,11 @@ const TARGET_BYTES_MAX: usize = 256;
 /// # Examples
 ///
 /// ```
-/// let target: rr_spi::Target = "orders.v1.place".try_into()?;
+/// # use rr_spi as rr_core;
+/// let target: rr_core::Target = "orders.v1.place".try_into()?;
 /// assert_eq!(target.service(), "orders.v1");
 /// assert_eq!(target.method(), "place");
-/// # Ok::<(), rr_spi::Error>(())
+/// # Ok::<(), rr_core::Error>(())
 /// ```
 #[derive(Clone)]
 pub struct Target(Repr);

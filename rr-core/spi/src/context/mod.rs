@@ -39,8 +39,9 @@ pub(crate) use inbound::InboundState;
 /// # Examples
 ///
 /// ```
+/// # use rr_spi as rr_core;
 /// use std::time::Duration;
-/// use rr_spi::Context;
+/// use rr_core::Context;
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
 /// let ctx = Context::background().with_timeout(Duration::from_secs(2));
@@ -48,7 +49,7 @@ pub(crate) use inbound::InboundState;
 ///
 /// let (child, handle) = ctx.child();
 /// handle.cancel();
-/// assert_eq!(child.cause(), Some(rr_spi::Cause::Cancelled));
+/// assert_eq!(child.cause(), Some(rr_core::Cause::Cancelled));
 /// assert_eq!(ctx.cause(), None);
 /// # }
 /// ```
@@ -194,8 +195,9 @@ impl Context {
     /// # Examples
     ///
     /// ```
+    /// # use rr_spi as rr_core;
     /// # use std::time::Duration;
-    /// # use rr_spi::Context;
+    /// # use rr_core::Context;
     /// async fn charge(_: Context) {}
     ///
     /// async fn handler(ctx: Context) {

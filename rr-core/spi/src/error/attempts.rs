@@ -123,8 +123,9 @@ impl Error {
     /// # Examples
     ///
     /// ```
+    /// # use rr_spi as rr_core;
     /// use std::time::Duration;
-    /// use rr_spi::{AttemptRecord, Code, Delivery, Error, Reason, RetryVerdict};
+    /// use rr_core::{AttemptRecord, Code, Delivery, Error, Reason, RetryVerdict};
     ///
     /// let reason = Reason::OVERLOADED;
     /// let error = Error::failure(Code::ResourceExhausted, Delivery::Rejected, reason, "full");

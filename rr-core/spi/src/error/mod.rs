@@ -36,7 +36,8 @@ pub use reason::Reason;
 /// # Examples
 ///
 /// ```
-/// use rr_spi::{Code, Delivery, Error};
+/// # use rr_spi as rr_core;
+/// use rr_core::{Code, Delivery, Error};
 ///
 /// let error = Error::new(Code::NotFound, "no order 17");
 /// assert_eq!(error.code(), Code::NotFound);

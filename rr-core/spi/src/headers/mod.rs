@@ -25,7 +25,8 @@ use crate::error::{Code, Delivery, Error, Reason};
 /// # Examples
 ///
 /// ```
-/// use rr_spi::Headers;
+/// # use rr_spi as rr_core;
+/// use rr_core::Headers;
 ///
 /// let mut headers = Headers::new();
 /// headers.insert("x-shop", "berlin")?;
@@ -34,7 +35,7 @@ use crate::error::{Code, Delivery, Error, Reason};
 /// assert_eq!(headers.get("x-shop"), Some("berlin"));
 /// assert_eq!(headers.get_all("x-tag").collect::<Vec<_>>(), ["a", "b"]);
 /// assert!(headers.insert("nats-msg-id", "1").is_err());
-/// # Ok::<(), rr_spi::Error>(())
+/// # Ok::<(), rr_core::Error>(())
 /// ```
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Headers(Option<Arc<Vec<Entry>>>);

@@ -12,7 +12,8 @@ use std::ops::Deref;
 /// # Examples
 ///
 /// ```
-/// let url = rr_spi::ServerUrl::from("nats://orders:secret@host:4222/team".to_owned());
+/// # use rr_spi as rr_core;
+/// let url = rr_core::ServerUrl::from("nats://orders:secret@host:4222/team".to_owned());
 /// assert_eq!(url.to_string(), "nats://***@host:4222/team");
 /// assert_eq!(url.as_str(), "nats://orders:secret@host:4222/team");
 /// ```
@@ -109,7 +110,8 @@ mod tests {
 
     #[test]
     fn a_url_without_credentials_is_shown_as_it_is() {
-        for url in ["http://h:1/a?x=y@z", "nats://a,b", "memory://x", "", "h@x", "http+unix:///@a"] {
+        for url in ["http://h:1/a?x=y@z", "nats://a,b", "memory://x", "", "h@x", "http+unix:///@a"]
+        {
             let shown = ServerUrl::from(url.to_owned()).to_string();
             let hidden = url.contains("://") && url.split('?').next().unwrap().contains('@');
             assert_eq!(shown == url, !hidden, "{url}: {shown}");
