@@ -1,4 +1,4 @@
-//! Between core types and NATS messages (WIRE, "NATS"): pure functions, no IO.
+//! Between core types and NATS messages (docs/src/wire.md#nats): pure functions, no IO.
 
 mod headers;
 mod reply;

@@ -22,7 +22,7 @@ const STEPS_MAX: usize = 64;
 /// Virtual time after the last call in which a late second run would show.
 const AFTERMATH: Duration = Duration::from_secs(60);
 
-/// How much later than its deadline a call may end, in virtual time (DESIGN: 50 ms).
+/// How much later than its deadline a call may end, in virtual time (50 ms).
 const MARGIN: Duration = Duration::from_millis(50);
 
 /// A fault that is planted to see that the scenario finds it.

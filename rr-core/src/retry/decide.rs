@@ -58,7 +58,7 @@ pub(super) struct Progress {
     failures: u32,
 }
 
-/// What the code and the delivery of an error allow (DESIGN §6).
+/// What the code and the delivery of an error allow (docs/src/retry-table.md#decision-table).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Permit {
     Any,
@@ -155,7 +155,7 @@ fn forbidden(config: &RetryConfig, failure: &Failure<'_>) -> Option<RetryVerdict
     }
 }
 
-/// The decision table of DESIGN §6, cell by cell.
+/// The decision table (docs/src/retry-table.md#decision-table), cell by cell.
 fn permit(config: &RetryConfig, error: &Error, timer: Timer) -> Permit {
     use Delivery::{NotSent, Processed, Rejected, Unknown};
     match (error.code(), error.delivery()) {

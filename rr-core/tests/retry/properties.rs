@@ -136,7 +136,8 @@ fn run(case: &Case) -> Run {
     })
 }
 
-/// Tells whether a failed attempt may be followed by another, straight from DESIGN's words.
+/// Tells whether a failed attempt may be followed by another, straight from the words of
+/// docs/src/retry-table.md.
 fn may_follow(case: &Case, failed: &Step, attempt_expired: bool) -> bool {
     let is_idempotent = match case.idempotency {
         Idempotency::Safe | Idempotency::Idempotent => true,

@@ -119,8 +119,8 @@ impl Site {
     /// refusal proves that no handler ran.
     ///
     /// Each queue group receives every request, and the servers of the default group trust that
-    /// there is no other (WIRE, "NATS"). What came from another account may have been received in
-    /// that account as well.
+    /// there is no other (docs/src/wire.md#refusals-over-nats). What came from another account may
+    /// have been received in that account as well.
     pub(super) fn is_only_receiver(&self, reply: &str) -> bool {
         match &self.config.queue {
             None => false,

@@ -27,8 +27,8 @@ pub(super) fn put_plain(map: &mut Option<HeaderMap>, name: &'static str, value: 
 
 /// Adds the application's headers; those of `-bin` names are encoded.
 ///
-/// JSON is what a body is when nothing is said of it (WIRE, "Headers both carry"), so that a typed
-/// call has no header block for the sake of its content type.
+/// JSON is what a body is when nothing is said of it (docs/src/wire.md#other-headers), so that a
+/// typed call has no header block for the sake of its content type.
 pub(super) fn put_all(map: &mut Option<HeaderMap>, headers: &Headers) {
     let implied = |(name, value): &(&str, &Bytes)| *name == CONTENT_TYPE && **value == JSON;
     for (name, value) in headers.iter().filter(|entry| !implied(entry)) {

@@ -2,7 +2,8 @@
 
 use rr_spi::{Code, Error, Reason};
 
-/// Returns the number that stands for an error: the HTTP status (WIRE, "HTTP").
+/// Returns the number that stands for an error: the HTTP status
+/// (docs/src/wire.md#status-of-a-code).
 pub(super) fn status_of(error: &Error) -> u16 {
     let is = |reason: &Reason| error.reason() == Some(reason);
     match error.code() {
@@ -23,8 +24,8 @@ pub(super) fn status_of(error: &Error) -> u16 {
     }
 }
 
-/// Returns the code of a foreign service's number (WIRE, "NATS"); another number, or a text that is
-/// none, is `Unknown`.
+/// Returns the code of a foreign service's number (docs/src/wire.md#errors-over-nats); another
+/// number, or a text that is none, is `Unknown`.
 ///
 /// The number is the service's own word: on HTTP, any hop in between may have said it.
 pub(super) fn code_of(text: &str) -> Code {

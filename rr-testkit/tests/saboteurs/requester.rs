@@ -21,7 +21,7 @@ use crate::values::{incoming, outgoing};
 const MANY: usize = 64;
 const SOME: usize = 8;
 
-/// By how much some are late: a little more than what DESIGN allows.
+/// By how much some are late: a little more than the 50 ms that every transport has.
 pub(crate) const LATE: Duration = Duration::from_millis(60);
 
 pub(crate) struct BrokenRequester {

@@ -7,7 +7,8 @@ use tokio::time::Instant;
 /// How far away a deadline is put when the arithmetic would overflow: longer than any process.
 const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
-/// Largest timeout that travels: 10 digits of milliseconds (WIRE; Connect has the same limit).
+/// Largest timeout that travels: 10 digits of milliseconds (docs/src/wire.md#the-rr-header; Connect
+/// has the same limit).
 const WIRE_MILLIS_MAX: u64 = 9_999_999_999;
 
 /// The instant at which a call ends, on tokio's clock.

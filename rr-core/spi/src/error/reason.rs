@@ -89,7 +89,7 @@ impl Reason {
         &self.0
     }
 
-    /// Tells whether trying the same call again is useless by definition (DESIGN §6).
+    /// Tells whether trying the same call again is useless by definition (docs/src/retry-table.md).
     pub(crate) fn forbids_retry(&self) -> bool {
         [
             Self::REQUEST_TOO_LARGE,

@@ -1,4 +1,4 @@
-//! The grammar of headers, and the names that are not the application's (WIRE, "Headers").
+//! The grammar of headers, and the names that are not the application's (docs/src/wire.md#headers).
 
 /// Names that belong to the protocol, to hop-by-hop framing, or to Context and Idempotency.
 const RESERVED: &[&str] = &[

@@ -1,4 +1,4 @@
-//! The encoding that all transports share (WIRE): pure functions, no IO.
+//! The encoding that all transports share (docs/src/wire.md): pure functions, no IO.
 
 mod call_header;
 mod dedup;

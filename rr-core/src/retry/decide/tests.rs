@@ -17,7 +17,8 @@ use Cell::{No, OnlyIdempotent, OnlyWithAfter, OptIn, Retry};
 const DELIVERIES: [Delivery; 4] =
     [Delivery::NotSent, Delivery::Rejected, Delivery::Unknown, Delivery::Processed];
 
-/// The table of DESIGN §6: a row for each code and timer, a cell for each delivery.
+/// The decision table (docs/src/retry-table.md#decision-table): a row for each code and timer, a
+/// cell for each delivery.
 fn row(code: Code, timer: Timer) -> [Cell; 4] {
     match (code, timer) {
         (_, Timer::Call) => [No; 4],

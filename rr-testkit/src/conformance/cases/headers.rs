@@ -11,7 +11,8 @@ use crate::conformance::RawReply;
 use crate::conformance::lab::{Ask, fill, pattern};
 use crate::conformance::stage::{Scene, Stage};
 
-/// Names that belong to the protocol, its carriers, Context or Idempotency (WIRE, "Headers").
+/// Names that belong to the protocol, its carriers, Context or Idempotency
+/// (docs/src/wire.md#headers).
 const RESERVED: [&str; 25] = [
     "rr",
     "rr-code",
@@ -336,7 +337,7 @@ pub(crate) async fn trace_context_passes(stage: &Stage) {
     assert!(sticks.iter().all(Option::is_none), "{sticks:?}");
 }
 
-/// Longest request id, trace state and baggage, in bytes (WIRE, "Headers").
+/// Longest request id, trace state and baggage, in bytes (docs/src/wire.md#headers).
 const ID_BYTES: usize = 256;
 const STATE_BYTES: usize = 512;
 const BAGGAGE_BYTES: usize = 8192;
