@@ -93,12 +93,13 @@ fn parts(headers: &[(String, Bytes)]) -> impl Iterator<Item = &[u8]> {
 async fn exchange(address: &str, message: &[u8]) -> io::Result<RawReply> {
     let mut stream = connect(address).await?;
     stream.write_all(message).await?;
-    let mut reply = wire::read(&mut stream, BODY_BYTES_MAX).await?.unwrap_or_default();
+    let reply = wire::read(&mut stream, BODY_BYTES_MAX).await?.unwrap_or_default();
+    let mut rest = &reply[..];
     let mut headers = Vec::new();
-    while let Some(Some(header)) = wire::header(&mut reply) {
-        headers.push(header);
+    while let Some(Some((name, value))) = wire::header(&mut rest) {
+        headers.push((name.into_owned(), Bytes::copy_from_slice(value)));
     }
-    Ok(RawReply::read(headers, reply))
+    Ok(RawReply::read(headers, reply.slice_ref(rest)))
 }
 
 /// Says so when a later suite has a kind of garbage that is not written here.

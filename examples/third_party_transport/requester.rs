@@ -49,7 +49,8 @@ impl FramedRequester {
                 Error::failure(code, Delivery::Unknown, reason, text).with_source(error)
             }
         })?;
-        let response = wire::read_reply(message.ok_or_else(|| self.limits.response_too_large())?)?;
+        let message = message.ok_or_else(|| self.limits.response_too_large())?;
+        let response = wire::read_reply(&message)?;
         self.limits.check_incoming(&response).map(|()| response)
     }
 }

@@ -78,7 +78,8 @@ async fn answer(
     peer: &mut ReadHalf<'_>,
 ) -> Result<Response, Error> {
     let too_large = || intake.config().limits.request_too_large(Delivery::Rejected);
-    let (head, target, body) = wire::read_request(message.ok_or_else(too_large)?)?;
+    let message = message.ok_or_else(too_large)?;
+    let (head, target, body) = wire::read_request(&message)?;
     let (ctx, handle) = intake.context(head.inbound());
     let gone = async {
         // Nothing may follow a request: whatever comes is the end of the connection.

@@ -4,9 +4,12 @@
 //! their length (u16), an empty one at their end, and the body. Numbers are big-endian. The parts
 //! of a request are its target, and names and values of its headers; a reply has no target.
 
+use std::borrow::Cow;
 use std::io;
 
-use rr_spi::wire::{ErrorDocument, ErrorHeaders, RR_DEDUP, ReplyHead, RequestHead, RequestHeaders};
+use rr_spi::wire::{
+    ErrorDocument, ErrorHeaders, RR_DEDUP, RequestHead, RequestHeaders, ResponseHead,
+};
 use rr_spi::{Attempt, Bytes, Code, Delivery, Error, Reason, Request, Response, Target};
 use tokio::io::{AsyncReadExt, copy, sink};
 use tokio::net::TcpStream;
@@ -51,51 +54,61 @@ pub(crate) fn message<'a>(parts: impl IntoIterator<Item = &'a [u8]>, body: &[u8]
 
 /// Writes a request. It says how much time is left, so it is to leave at once.
 pub(crate) fn write_request(attempt: &Attempt, request: &Request) -> Vec<u8> {
-    let ours = RequestHeaders::of(attempt, &request.idempotency);
-    let ours = ours.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
-    let theirs = request.headers.iter().flat_map(|(name, value)| [name.as_bytes(), value]);
+    let own = RequestHeaders::new(attempt.context(), &request.idempotency)
+        .with_timeout_millis(attempt.timeout_millis());
+    let own: Vec<_> = own.iter().collect();
+    let app: Vec<_> = request.headers.encoded().collect();
+    let own = own.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
     message(
-        [request.target.as_str().as_bytes()].into_iter().chain(ours).chain(theirs),
+        [request.target.as_str().as_bytes()].into_iter().chain(own).chain(parts(&app)),
         &request.body,
     )
 }
 
 /// Writes a reply.
 pub(crate) fn write_reply(outcome: &Result<Response, Error>) -> Vec<u8> {
-    let (ours, theirs, body) = match outcome {
+    let (own, app, body) = match outcome {
         Ok(response) => (ErrorHeaders::default(), &response.headers, response.body.clone()),
         Err(error) => (ErrorHeaders::of(error), error.headers(), ErrorDocument::encode(error)),
     };
-    // An error says it among its own headers.
+    // An error has it among its own headers.
     let dedup = outcome.as_ref().ok().and_then(Response::dedup);
     let dedup = dedup.map(|dedup| (RR_DEDUP, dedup.as_str()));
-    let ours = ours.iter().chain(dedup);
-    let ours = ours.flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
-    message(ours.chain(theirs.iter().flat_map(|(name, value)| [name.as_bytes(), value])), &body)
+    let own = own.iter().chain(dedup);
+    let own = own.flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
+    let app: Vec<_> = app.encoded().collect();
+    message(own.chain(parts(&app)), &body)
 }
 
-/// Reads a request. Where it is malformed, the handler did not run, and the error says so.
-pub(crate) fn read_request(mut message: Bytes) -> Result<(RequestHead, Target, Bytes), Error> {
+fn parts<'a>(headers: &'a [(&str, Bytes)]) -> impl Iterator<Item = &'a [u8]> {
+    headers.iter().flat_map(|(name, value)| [name.as_bytes(), value])
+}
+
+/// Reads a request: its target and head, which borrow from the message, and its body. If it is
+/// malformed, the handler did not run, and the error says so.
+pub(crate) fn read_request(message: &Bytes) -> Result<(RequestHead<'_>, Target, Bytes), Error> {
     let malformed = || {
         let text = "the request could not be understood";
         Error::failure(Code::InvalidArgument, Delivery::Rejected, None, text)
     };
-    let target = part(&mut message).ok_or_else(malformed)?;
-    let target = Target::parse(&String::from_utf8_lossy(&target))?;
+    let mut rest = &message[..];
+    let target = part(&mut rest).ok_or_else(malformed)?;
+    let target = Target::parse(&String::from_utf8_lossy(target))?;
     let mut head = RequestHead::default();
-    while let Some((name, value)) = header(&mut message).ok_or_else(malformed)? {
+    while let Some((name, value)) = header(&mut rest).ok_or_else(malformed)? {
         head.receive(&name, value)?;
     }
-    Ok((head, target, message))
+    Ok((head, target, message.slice_ref(rest)))
 }
 
 /// Reads a reply.
-pub(crate) fn read_reply(mut message: Bytes) -> Result<Response, Error> {
-    let mut head = ReplyHead::default();
-    while let Some((name, value)) = header(&mut message).ok_or_else(bad_response)? {
+pub(crate) fn read_reply(message: &Bytes) -> Result<Response, Error> {
+    let mut rest = &message[..];
+    let mut head = ResponseHead::default();
+    while let Some((name, value)) = header(&mut rest).ok_or_else(bad_response)? {
         head.receive(&name, value);
     }
-    head.outcome(message)
+    head.outcome(message.slice_ref(rest))
 }
 
 /// Something answered, and nobody knows what: not even whether the handler ran.
@@ -105,18 +118,21 @@ pub(crate) fn bad_response() -> Error {
 }
 
 /// Takes the next part off a message; `None` where there is none.
-fn part(message: &mut Bytes) -> Option<Bytes> {
+fn part<'a>(message: &mut &'a [u8]) -> Option<&'a [u8]> {
     let length = usize::from(u16::from_be_bytes(*message.first_chunk()?));
-    let part = (message.len() >= 2 + length).then(|| message.slice(2..2 + length))?;
-    *message = message.slice(2 + length..);
+    let (part, rest) = message[2..].split_at_checked(length)?;
+    *message = rest;
     Some(part)
 }
 
+/// A name and a value.
+pub(crate) type Header<'a> = (Cow<'a, str>, &'a [u8]);
+
 /// Takes the next header off a message; `Some(None)` behind the last, `None` where it breaks off.
-pub(crate) fn header(message: &mut Bytes) -> Option<Option<(String, Bytes)>> {
+pub(crate) fn header<'a>(message: &mut &'a [u8]) -> Option<Option<Header<'a>>> {
     let name = part(message)?;
     if name.is_empty() {
         return Some(None);
     }
-    Some(Some((String::from_utf8_lossy(&name).into_owned(), part(message)?)))
+    Some(Some((String::from_utf8_lossy(name), part(message)?)))
 }

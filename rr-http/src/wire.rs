@@ -10,6 +10,7 @@ mod query;
 mod reply;
 mod request;
 mod response;
+mod status;
 
 pub(crate) use coding::{Coding, unsupported_coding};
 pub(crate) use framing::check_framing;
@@ -30,18 +31,10 @@ pub(crate) const FRAME_BYTES_MAX: u32 = 64 * 1024;
 /// Names that the `http` crate has no constant for.
 pub(crate) mod name {
     use super::HeaderName;
-    use rr_spi::wire;
 
     pub(crate) const CONNECT_PROTOCOL_VERSION: HeaderName =
         HeaderName::from_static("connect-protocol-version");
     pub(crate) const CONNECT_TIMEOUT_MS: HeaderName = HeaderName::from_static("connect-timeout-ms");
-    pub(crate) const RR: HeaderName = HeaderName::from_static(wire::RR);
-    pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static(wire::IDEMPOTENCY_KEY);
-    pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static(wire::REQUEST_ID);
-    pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static(wire::TRACEPARENT);
-    pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static(wire::TRACESTATE);
-    pub(crate) const BAGGAGE: HeaderName = HeaderName::from_static(wire::BAGGAGE);
-    pub(crate) const RR_DEDUP: HeaderName = HeaderName::from_static(wire::RR_DEDUP);
     pub(crate) const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 }
 

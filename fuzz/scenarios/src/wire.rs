@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use rr_core::wire::{
-    CallHeader, ErrorDocument, ReplyHead, RequestHead, decode_binary, decode_idempotency_key,
+    CallHeader, ErrorDocument, RequestHead, ResponseHead, decode_binary, decode_idempotency_key,
     encode_binary, encode_idempotency_key,
 };
 use rr_core::{Delivery, Location, Target, duration};
@@ -73,7 +73,7 @@ fn idempotency_key(text: &str) {
 
 /// Reads lines `name: value` as the headers of a request and of a reply.
 fn heads(bytes: &[u8]) {
-    let (mut request, mut reply) = (RequestHead::default(), ReplyHead::default());
+    let (mut request, mut reply) = (RequestHead::default(), ResponseHead::default());
     let mut refused = false;
     let mut body = Bytes::new();
     for line in bytes.split(|&byte| byte == b'\n') {
@@ -82,8 +82,7 @@ fn heads(bytes: &[u8]) {
             continue;
         };
         let (name, value) = (String::from_utf8_lossy(&line[..colon]), &line[colon + 1..]);
-        let value = Bytes::copy_from_slice(value);
-        if let Err(error) = request.receive(&name, value.clone()) {
+        if let Err(error) = request.receive(&name, value) {
             assert_eq!(error.delivery(), Delivery::Rejected);
             refused = true;
         }

@@ -8,9 +8,6 @@ use tokio::time::Instant;
 use super::backoff;
 use super::config::RetryConfig;
 
-/// A peer that asks for a longer pause than this does not want the call again.
-const AFTER_MAX: Duration = Duration::from_secs(300);
-
 /// How much later than asked tokio's timers fire: they count whole milliseconds.
 const TIMER_STEP: Duration = Duration::from_millis(1);
 
@@ -132,12 +129,7 @@ fn forbidden(config: &RetryConfig, failure: &Failure<'_>) -> Option<RetryVerdict
     if failure.timer == Timer::Call {
         return Some(RetryVerdict::CallEnded);
     }
-    let never = match error.retry() {
-        RetryHint::Never => true,
-        RetryHint::After(asked) => asked > AFTER_MAX,
-        _ => false,
-    };
-    if never {
+    if error.retry() == RetryHint::Never {
         return Some(RetryVerdict::Never);
     }
     // The same endpoint would say so again; whoever knows another one goes there by itself.

@@ -6,9 +6,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response as HttpResponse, Version, header};
 use hyper::body::{Body as _, Incoming};
-use rr_spi::{
-    BodyShare, CancelHandle, Cause, Code, Delivery, Error, Reason, Request, Response, Target,
-};
+use rr_spi::{BodyShare, CancelHandle, Cause, Code, Delivery, Error, Reason, Response, Target};
 
 use super::Site;
 use super::connection::Peer;
@@ -75,7 +73,7 @@ async fn exchange(
 ) -> Result<Answer, Refusal> {
     let site = &*peer.site;
     let (target, head) = site.read_head(parts)?;
-    site.stats.drop_headers(head.headers_dropped);
+    site.stats.drop_headers(head.common.dropped);
     let (ctx, cancel) = site.intake.context(head.inbound());
     let mut share = peer.watch.account().open();
     let body = match head.message {
@@ -84,8 +82,7 @@ async fn exchange(
         Some(message) => decode(site, message, &head.coding)?,
         None => read_body(site, &ctx, unread, &head.coding, &mut share).await?,
     };
-    let request =
-        Request::new(target, body).with_headers(head.headers).with_idempotency(head.idempotency);
+    let request = head.common.into_request(target, body);
     let mut handler = pin!(site.intake.handle(&ctx, request).charged(share));
     // Declared after the handler, and so dropped before it: when the peer goes, the handler's
     // own drops find the context cancelled.

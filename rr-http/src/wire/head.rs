@@ -1,13 +1,12 @@
 //! Heads of requests that arrive.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
-use rr_spi::wire::{self, CallHeader, decode_idempotency_key};
-use rr_spi::{Code, Declared, Delivery, Error, Headers, Idempotency, Inbound, Reason, Received};
+use rr_spi::wire::{self, RequestHead};
+use rr_spi::{Code, Declared, Delivery, Error, Idempotency, Inbound, Reason};
 
 use super::coding::Coding;
 use super::headers;
@@ -44,16 +43,13 @@ impl Refusal {
     }
 }
 
-/// What the head of a request says, beyond its target.
+/// The head of a request, without its target.
 #[derive(Debug)]
 pub(crate) struct Head<'a> {
-    inbound: Inbound<'a>,
-    tracestate: Option<Cow<'a, str>>,
-    baggage: Option<Cow<'a, str>>,
-    pub(crate) headers: Headers,
-    /// How many headers do not fit our grammar.
-    pub(crate) headers_dropped: u64,
-    pub(crate) idempotency: Idempotency,
+    /// The headers that every transport carries.
+    pub(crate) common: RequestHead<'a>,
+    /// The smallest timeout among the headers of Connect and gRPC.
+    timeout: Option<Duration>,
     pub(crate) coding: Coding,
     /// The content type that the reply takes over; `None` when the request had none.
     pub(crate) content_type: Option<HeaderValue>,
@@ -71,22 +67,21 @@ impl<'a> Head<'a> {
     ) -> Result<Self, Refusal> {
         check_method(&parts.method, declared)?;
         let map = &parts.headers;
-        let (headers, received, headers_dropped) = headers::read_counting(map);
-        if received == Received::OverLimit {
-            return Err(too_many_headers());
+        let mut common = RequestHead::default();
+        for (name, value) in headers::visible(map) {
+            common.receive(name, value).map_err(refused)?;
         }
         let mut head = Self {
-            inbound: Inbound::default(),
-            tracestate: headers::list(map, wire::TRACESTATE, lines.tracestate),
-            baggage: headers::list(map, wire::BAGGAGE, lines.baggage),
-            headers,
-            headers_dropped,
-            idempotency: Idempotency::Unspecified,
+            common,
+            timeout: timeout(lines)?,
             coding: lines.content_encoding.first.map_or(Coding::Identity, |_| Coding::of(map)),
             content_type: lines.content_type.first.cloned(),
             message: None,
         };
-        head.read_call(lines)?;
+        let version = single("connect-protocol-version", lines.connect_protocol_version)?;
+        if version.is_some_and(|version| version != "1") {
+            return Err(invalid("connect-protocol-version is not 1").into());
+        }
         if lines.content_type.repeated {
             return Err(invalid("header content-type is repeated").into());
         }
@@ -99,34 +94,9 @@ impl<'a> Head<'a> {
 
     /// Returns what becomes of the head in the call's context.
     pub(crate) fn inbound(&self) -> Inbound<'_> {
-        let mut inbound = self.inbound;
-        inbound.tracestate = self.tracestate.as_deref();
-        inbound.baggage = self.baggage.as_deref();
+        let mut inbound = self.common.inbound();
+        inbound.timeout = [self.timeout, inbound.timeout].into_iter().flatten().min();
         inbound
-    }
-
-    fn read_call(&mut self, lines: &Lines<'a>) -> Result<(), Refusal> {
-        let version = single("connect-protocol-version", lines.connect_protocol_version)?;
-        if version.is_some_and(|version| version != "1") {
-            return Err(invalid("connect-protocol-version is not 1").into());
-        }
-        let call = match single(wire::RR, lines.rr)? {
-            Some(text) => CallHeader::decode(text)?,
-            None => CallHeader::default(),
-        };
-        self.inbound.retries = call.retries;
-        self.idempotency = match single(wire::IDEMPOTENCY_KEY, lines.idempotency_key)? {
-            Some(text) => Idempotency::Keyed(decode_idempotency_key(text)?),
-            None => call.idempotency,
-        };
-        let connect = single("connect-timeout-ms", lines.connect_timeout_ms)?;
-        let connect = connect.map(connect_timeout).transpose()?;
-        let grpc = single("grpc-timeout", lines.grpc_timeout)?.map(grpc_timeout).transpose()?;
-        let own = call.timeout_millis.map(Duration::from_millis);
-        self.inbound.timeout = [connect, grpc, own].into_iter().flatten().min();
-        self.inbound.request_id = lines.request_id.text();
-        self.inbound.traceparent = lines.traceparent.text();
-        Ok(())
     }
 
     /// Reads what a GET carries in its query instead of a body.
@@ -137,9 +107,9 @@ impl<'a> Head<'a> {
             return Err(invalid("the parameter `connect` is not v1").into());
         }
         self.coding = Coding::of_list(compression.as_deref());
-        self.idempotency = Idempotency::Safe;
+        self.common.idempotency = Idempotency::Safe;
         self.message = Some(message);
-        self.headers.remove(wire::CONTENT_TYPE);
+        self.common.headers.remove(wire::CONTENT_TYPE);
         self.content_type = None;
         if let Some(encoding) = encoding {
             self.read_encoding(&encoding)?;
@@ -156,7 +126,7 @@ impl<'a> Head<'a> {
         let value = HeaderValue::from_str(&content_type)
             .map_err(|_| invalid("malformed parameter `encoding`"))?;
         if !headers::is_octet_stream(&value) {
-            self.headers.receive(wire::CONTENT_TYPE, content_type.into());
+            self.common.headers.receive(wire::CONTENT_TYPE, content_type.into());
         }
         self.content_type = Some(value);
         Ok(())
@@ -194,11 +164,14 @@ fn check_method(method: &Method, declared: Declared) -> Result<(), Refusal> {
     Err(Refusal { allow: Some(allow), ..refusal })
 }
 
-fn too_many_headers() -> Refusal {
-    Refusal::with_status(
-        Headers::too_many(Delivery::Rejected),
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-    )
+/// Gives the refusal of a head its status: too many headers have one of their own.
+fn refused(error: Error) -> Refusal {
+    match error.code() {
+        Code::ResourceExhausted => {
+            Refusal::with_status(error, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
+        }
+        _ => error.into(),
+    }
 }
 
 /// Streams of the Connect and gRPC protocols cannot be mistaken for one message.
@@ -214,6 +187,14 @@ fn check_content_type(value: Option<&HeaderValue>) -> Result<(), Refusal> {
         return Err(error.into());
     }
     Ok(())
+}
+
+/// Returns the smallest of the timeouts that Connect and gRPC have a header for.
+fn timeout(lines: &Lines<'_>) -> Result<Option<Duration>, Refusal> {
+    let connect = single("connect-timeout-ms", lines.connect_timeout_ms)?;
+    let connect = connect.map(connect_timeout).transpose()?;
+    let grpc = single("grpc-timeout", lines.grpc_timeout)?.map(grpc_timeout).transpose()?;
+    Ok([connect, grpc].into_iter().flatten().min())
 }
 
 fn connect_timeout(text: &str) -> Result<Duration, Error> {
@@ -334,8 +315,8 @@ mod tests {
         assert_eq!(refusal.allow, Some("POST"));
         let head = read(&parts, Declared::Safe).unwrap();
         assert_eq!(head.message.unwrap(), "{}");
-        assert_eq!(head.headers.get("content-type"), Some("application/json"));
-        assert_eq!(head.idempotency, Idempotency::Safe);
+        assert_eq!(head.common.headers.get("content-type"), Some("application/json"));
+        assert_eq!(head.common.idempotency, Idempotency::Safe);
     }
 
     proptest! {
@@ -382,8 +363,8 @@ mod tests {
             prop_assert_eq!(inbound.traceparent, Some("00-a-b-01"));
             prop_assert_eq!(inbound.tracestate, Some("s=1"));
             prop_assert_eq!(inbound.baggage, Some("k=v"));
-            prop_assert_eq!(head.idempotency, idempotency);
-            prop_assert!(head.headers.is_empty());
+            prop_assert_eq!(head.common.idempotency, idempotency);
+            prop_assert!(head.common.headers.is_empty());
         }
     }
 }

@@ -1,15 +1,11 @@
 //! The application's headers in a header map.
 
-use std::borrow::Cow;
-
-use bytes::Bytes;
 use http::header::CONNECTION;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use rr_spi::wire::{CONTENT_TYPE, decode_binary, encode_binary};
-use rr_spi::{Code, Delivery, Error, Headers, Received};
+use rr_spi::wire::CONTENT_TYPE;
+use rr_spi::{Code, Delivery, Error, Headers};
 
-use super::lines::Line;
-use super::{JSON, OCTET_STREAM};
+use super::OCTET_STREAM;
 
 /// Adds the application's headers to a message.
 ///
@@ -18,13 +14,9 @@ use super::{JSON, OCTET_STREAM};
 /// `InvalidArgument`, not sent, when a value does not fit HTTP; the grammar of [`Headers`] leaves
 /// nothing that does not.
 pub(super) fn write(headers: &Headers, into: &mut HeaderMap) -> Result<(), Error> {
-    for (name, value) in headers.iter() {
+    for (name, value) in headers.encoded() {
         let name_on_wire = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unfit(name))?;
-        let value = if Headers::is_binary_name(name) {
-            HeaderValue::try_from(encode_binary(value)).map_err(|_| unfit(name))?
-        } else {
-            HeaderValue::from_maybe_shared(value.clone()).map_err(|_| unfit(name))?
-        };
+        let value = HeaderValue::from_maybe_shared(value).map_err(|_| unfit(name))?;
         into.append(name_on_wire, value);
     }
     Ok(())
@@ -64,44 +56,15 @@ pub(crate) fn decimal(number: u64) -> HeaderValue {
     HeaderValue::from_bytes(&digits[at..]).unwrap_or_else(|_| HeaderValue::from(number))
 }
 
-/// Takes the application's headers out of a message. Those over the limit are left out, and then
-/// the second value is [`Received::OverLimit`].
-pub(super) fn read(from: &HeaderMap) -> (Headers, Received) {
-    let (headers, worst, _) = read_counting(from);
-    (headers, worst)
-}
-
-/// As [`read`], and counts the headers that were dropped because they do not fit our grammar.
-pub(super) fn read_counting(from: &HeaderMap) -> (Headers, Received, u64) {
-    let mut headers = Headers::new();
-    let mut worst = Received::Kept;
-    let mut dropped = 0;
-    let is_bound = from.contains_key(CONNECTION);
-    for (name, value) in from {
-        let name = name.as_str();
-        if is_framing(name) || (is_bound && is_of_connection(name, from)) {
-            continue;
-        }
-        let mut take = |part: Value| {
-            let received = match part {
-                Value::Absent => return,
-                Value::Broken => Received::Dropped,
-                Value::Of(part) => headers.receive(name, part),
-            };
-            match received {
-                Received::OverLimit => worst = Received::OverLimit,
-                Received::Dropped if is_foreign(name, value) => dropped += 1,
-                _ => {}
-            }
-        };
-        if Headers::is_binary_name(name) {
-            // A proxy may have joined several lines (RFC 9110 §5.2); base64 has no comma.
-            value.as_bytes().split(|&byte| byte == b',').map(binary_value).for_each(take);
-        } else {
-            take(received_value(name, value));
-        }
-    }
-    (headers, worst, dropped)
+/// Returns the headers that mean something beyond this hop: none that `connection` names, and no
+/// content type that stands for none.
+pub(super) fn visible(map: &HeaderMap) -> impl Iterator<Item = (&str, &[u8])> {
+    let has_connection = map.contains_key(CONNECTION);
+    let is_visible = move |(name, value): &(&HeaderName, &HeaderValue)| {
+        !(has_connection && is_of_connection(name.as_str(), map))
+            && !(name.as_str() == CONTENT_TYPE && is_octet_stream(value))
+    };
+    map.iter().filter(is_visible).map(|(name, value)| (name.as_str(), value.as_bytes()))
 }
 
 /// Tells whether `connection` names this header, which then is for this hop alone (RFC 9110 §7.6.1).
@@ -111,97 +74,23 @@ fn is_of_connection(name: &str, map: &HeaderMap) -> bool {
     options.any(|option| option.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
 }
 
-/// Tells whether a header was dropped for its form, and not because its name is reserved.
-fn is_foreign(name: &str, value: &HeaderValue) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
-    Headers::is_binary_name(name) || !name.bytes().all(plain) || value.to_str().is_err()
-}
-
-/// Names that nearly every message carries and no application sees; [`Headers::receive`] would
-/// drop them too, after having copied the name.
-fn is_framing(name: &str) -> bool {
-    matches!(
-        name,
-        "host"
-            | "content-length"
-            | "date"
-            | "connection"
-            | "accept-encoding"
-            | "connect-protocol-version"
-            | "connect-timeout-ms"
-            | "rr"
-            | "traceparent"
-            | "tracestate"
-            | "baggage"
-            | "x-request-id"
-    )
-}
-
-/// What a value amounts to.
-enum Value {
-    /// The bytes that the application sees.
-    Of(Bytes),
-    /// It says nothing.
-    Absent,
-    /// It is not what its name says it is.
-    Broken,
-}
-
-fn binary_value(text: &[u8]) -> Value {
-    decode_binary(text.trim_ascii()).map_or(Value::Broken, Value::Of)
-}
-
-fn received_value(name: &str, value: &HeaderValue) -> Value {
-    if name == CONTENT_TYPE {
-        if is_octet_stream(value) {
-            return Value::Absent;
-        }
-        if value == JSON {
-            return Value::Of(Bytes::from_static(JSON.as_bytes()));
-        }
-    }
-    Value::Of(Bytes::copy_from_slice(value.as_bytes()))
-}
-
 /// Tells whether a content type says no more than that these are bytes.
 pub(super) fn is_octet_stream(value: &HeaderValue) -> bool {
     value.as_bytes().eq_ignore_ascii_case(OCTET_STREAM.as_bytes())
 }
 
-/// Returns the values of a name as one list, as W3C Trace Context §3.3.1 and Baggage §3.3 ask for;
-/// `None` without any, or when one of them is not text. Only several are put together anew.
-pub(super) fn list<'a>(
-    from: &'a HeaderMap,
-    name: &'static str,
-    line: Line<'a>,
-) -> Option<Cow<'a, str>> {
-    if !line.repeated {
-        return line.text().map(Cow::Borrowed);
-    }
-    let mut values = from.get_all(name).iter();
-    let first = values.next()?.to_str().ok()?;
-    values.try_fold(Cow::Borrowed(first), |list, next| {
-        Some(Cow::Owned(format!("{list},{}", next.to_str().ok()?)))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use rr_spi::wire::RequestHead;
 
     use super::*;
 
-    #[test]
-    fn binary_values_that_a_proxy_joined_are_split() {
-        let mut map = HeaderMap::new();
-        map.insert("x-a-bin", HeaderValue::from_static("AAE,AAI , AAM="));
-        let (headers, received) = read(&map);
-        let values: Vec<_> = headers.iter().map(|(_, value)| value.to_vec()).collect();
-        assert_eq!(values, [vec![0, 1], vec![0, 2], vec![0, 3]]);
-        assert_eq!(received, Received::Kept);
+    fn read(map: &HeaderMap) -> RequestHead<'_> {
+        let mut head = RequestHead::default();
+        visible(map).for_each(|(name, value)| head.receive(name, value).unwrap());
+        head
     }
-
-    use crate::wire::lines::Lines;
 
     proptest! {
         #[test]
@@ -219,9 +108,7 @@ mod tests {
             sent.append_bin("sig-bin", bytes).unwrap();
             let mut map = HeaderMap::new();
             write(&sent, &mut map).unwrap();
-            let (read, worst) = read(&map);
-            prop_assert_eq!(worst, Received::Kept);
-            prop_assert_eq!(read, sent);
+            prop_assert_eq!(read(&map).headers, sent);
         }
 
         #[test]
@@ -236,8 +123,9 @@ mod tests {
                     map.append(name, value);
                 }
             }
-            let (headers, _) = read(&map);
-            prop_assert!(headers.len() <= 64);
+            let mut head = RequestHead::default();
+            let _ = visible(&map).try_for_each(|(name, value)| head.receive(name, value));
+            prop_assert!(head.headers.len() <= 64);
         }
     }
 
@@ -270,62 +158,17 @@ mod tests {
         ] {
             map.append(name, HeaderValue::from_static(value));
         }
-        let (headers, worst, dropped) = read_counting(&map);
-        assert_eq!((headers.len(), worst, dropped), (1, Received::Kept, 0));
-        assert_eq!(headers.get("x-kept"), Some("2"));
+        let head = read(&map);
+        assert_eq!((head.headers.len(), head.dropped), (1, 0));
+        assert_eq!(head.headers.get("x-kept"), Some("2"));
     }
 
     #[test]
-    fn octet_stream_says_nothing_and_broken_binary_is_dropped() {
+    fn octet_stream_is_no_content_type() {
         let mut map = HeaderMap::new();
         map.insert("content-type", HeaderValue::from_static("Application/Octet-Stream"));
-        map.insert("a-bin", HeaderValue::from_static("%%%"));
-        map.insert("b-bin", HeaderValue::from_static("eA=="));
-        let (headers, _) = read(&map);
-        assert_eq!(headers.len(), 1);
-        assert_eq!(headers.get_bin("b-bin").unwrap(), "x");
-    }
-
-    #[test]
-    fn what_does_not_fit_is_counted_and_what_is_reserved_is_not() {
-        let mut map = HeaderMap::new();
-        let latin = HeaderValue::from_bytes(b"caf\xe9").unwrap();
-        map.insert("x_under", HeaderValue::from_static("v"));
-        map.insert("x-latin", latin);
-        map.insert("x-bin", HeaderValue::from_static("%%%"));
-        assert_eq!(read_counting(&map).2, 3);
-        for reserved in ["rr-code", "nats-x", "keep-alive", "baggage", "content-type", "x-kept"] {
-            map.insert(reserved, HeaderValue::from_static("application/octet-stream"));
-        }
-        let (headers, _, dropped) = read_counting(&map);
-        assert_eq!((headers.len(), dropped), (1, 3));
-    }
-
-    #[test]
-    fn lines_of_a_list_are_joined_and_one_line_is_not_copied() {
-        let name = HeaderName::from_static("tracestate");
-        let mut map = HeaderMap::new();
-        let list = |map: &HeaderMap| {
-            list(map, "tracestate", Lines::of(map).tracestate).map(Cow::into_owned)
-        };
-        assert_eq!(list(&map), None);
-        map.append(&name, HeaderValue::from_static("a=1"));
-        let line = Lines::of(&map).tracestate;
-        assert!(matches!(super::list(&map, "tracestate", line), Some(Cow::Borrowed("a=1"))));
-        map.append(&name, HeaderValue::from_static("b=2,c=3"));
-        map.append(&name, HeaderValue::from_static("d=4"));
-        assert_eq!(list(&map).unwrap(), "a=1,b=2,c=3,d=4");
-        map.append(&name, HeaderValue::from_bytes(b"\xff").unwrap());
-        assert_eq!(list(&map), None);
-    }
-
-    #[test]
-    fn too_many_headers_are_told() {
-        let mut map = HeaderMap::new();
-        for at in 0..65 {
-            let name = HeaderName::try_from(format!("x-{at}")).unwrap();
-            map.insert(name, HeaderValue::from_static("v"));
-        }
-        assert_eq!(read(&map).1, Received::OverLimit);
+        assert!(read(&map).headers.is_empty());
+        map.insert("content-type", HeaderValue::from_static("text/plain"));
+        assert_eq!(read(&map).headers.get("content-type"), Some("text/plain"));
     }
 }

@@ -1,12 +1,10 @@
-//! The lines of a head that mean something to us, found in one pass over it.
+//! The headers of HTTP and Connect that decide about a request, found in one pass over its head.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use rr_spi::wire;
+use rr_spi::wire::CONTENT_TYPE;
 
-/// What a head says in the lines that mean something to us.
-///
-/// A request is asked for a dozen names, most of which it does not carry; to look each of them up
-/// would cost more than all the rest of reading a head.
+/// The headers of HTTP and Connect that decide about a request. Looking each name up would cost
+/// more than one pass over the head. Those of rr itself are read by `rr_spi::wire::RequestHead`.
 #[derive(Debug, Default)]
 pub(crate) struct Lines<'a> {
     pub(super) host: Line<'a>,
@@ -14,12 +12,6 @@ pub(crate) struct Lines<'a> {
     pub(super) connect_protocol_version: Line<'a>,
     pub(super) connect_timeout_ms: Line<'a>,
     pub(super) grpc_timeout: Line<'a>,
-    pub(super) rr: Line<'a>,
-    pub(super) idempotency_key: Line<'a>,
-    pub(super) request_id: Line<'a>,
-    pub(super) traceparent: Line<'a>,
-    pub(super) tracestate: Line<'a>,
-    pub(super) baggage: Line<'a>,
     pub(super) content_type: Line<'a>,
     pub(super) content_encoding: Line<'a>,
 }
@@ -51,13 +43,7 @@ impl<'a> Lines<'a> {
             "connect-protocol-version" => &mut self.connect_protocol_version,
             "connect-timeout-ms" => &mut self.connect_timeout_ms,
             "grpc-timeout" => &mut self.grpc_timeout,
-            wire::RR => &mut self.rr,
-            wire::IDEMPOTENCY_KEY => &mut self.idempotency_key,
-            wire::REQUEST_ID => &mut self.request_id,
-            wire::TRACEPARENT => &mut self.traceparent,
-            wire::TRACESTATE => &mut self.tracestate,
-            wire::BAGGAGE => &mut self.baggage,
-            wire::CONTENT_TYPE => &mut self.content_type,
+            CONTENT_TYPE => &mut self.content_type,
             "content-encoding" => &mut self.content_encoding,
             _ => return None,
         })
@@ -72,10 +58,5 @@ impl<'a> Line<'a> {
             Self { repeated: true, .. } => Err(()),
             Self { first, .. } => first.map(|value| value.to_str().map_err(|_| ())).transpose(),
         }
-    }
-
-    /// Returns the first value, when it is text.
-    pub(super) fn text(self) -> Option<&'a str> {
-        self.first?.to_str().ok()
     }
 }

@@ -2,12 +2,11 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response as HttpResponse, StatusCode, header};
-use rr_spi::wire::{CONTENT_TYPE, ErrorDocument, ErrorHeaders, RR_DEDUP};
+use rr_spi::wire::{CONTENT_TYPE, ErrorDocument, ErrorHeaders, RR_DEDUP, status_of};
 use rr_spi::{Code, Delivery, Error, Reason, Response, RetryHint};
 
 use super::head::Refusal;
 use super::{JSON, OCTET_STREAM, headers};
-use crate::error::status_of;
 
 /// The content type of a refusal by HTTP itself.
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -53,6 +52,10 @@ pub(crate) fn encode_response(
     finish(StatusCode::OK, map, response.body, style)
 }
 
+fn status(error: &Error) -> StatusCode {
+    StatusCode::from_u16(status_of(error)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
 /// Makes the reply for a request that failed or was refused.
 pub(crate) fn encode_error(refusal: &Refusal, style: ReplyStyle) -> Reply {
     // Proxies repeat a GET (RFC 9110 §9.2.2): this server cannot speak for the other runs.
@@ -60,7 +63,7 @@ pub(crate) fn encode_error(refusal: &Refusal, style: ReplyStyle) -> Reply {
         true => &refusal.error.clone().raised_to(Delivery::Unknown),
         false => &refusal.error,
     };
-    let status = refusal.status.unwrap_or_else(|| status_of(error));
+    let status = refusal.status.unwrap_or_else(|| status(error));
     let mut map = HeaderMap::with_capacity(8 + error.headers().len());
     // Headers that do not fit are lost rather than the error itself.
     if headers::write(error.headers(), &mut map).is_err() {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request as HttpRequest, Uri, header};
-use rr_spi::wire::{CONTENT_TYPE, CallHeader, encode_idempotency_key};
+use rr_spi::wire::{CONTENT_TYPE, RequestHeaders};
 use rr_spi::{Context, Error, Idempotency, Request};
 
 use super::{OCTET_STREAM, headers, name};
@@ -38,7 +38,12 @@ pub(crate) fn encode_request<B>(
     if !request.headers.contains(CONTENT_TYPE) {
         map.insert(header::CONTENT_TYPE, HeaderValue::from_static(OCTET_STREAM));
     }
-    write_call(ctx, &request.idempotency, &mut map);
+    for (name, value) in RequestHeaders::new(ctx, &request.idempotency).iter() {
+        // Their types keep the values to visible ASCII.
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            map.insert(HeaderName::from_static(name), value);
+        }
+    }
     *message.headers_mut() = map;
     Ok(message)
 }
@@ -97,37 +102,6 @@ pub(crate) fn set_timeout(map: &mut HeaderMap, millis: Option<u64>) {
     match millis {
         Some(millis) => drop(map.insert(name::CONNECT_TIMEOUT_MS, headers::decimal(millis))),
         None => drop(map.remove(name::CONNECT_TIMEOUT_MS)),
-    }
-}
-
-/// Adds what the context and the idempotency say, each only when there is something to say.
-fn write_call(ctx: &Context, idempotency: &Idempotency, map: &mut HeaderMap) {
-    let mut call = CallHeader::default();
-    call.retries = ctx.retries();
-    match idempotency {
-        Idempotency::Keyed(key) => put(map, name::IDEMPOTENCY_KEY, &encode_idempotency_key(key)),
-        other => call.idempotency = other.clone(),
-    }
-    if let Some(text) = call.encode() {
-        put(map, name::RR, &text);
-    }
-    let carried = [
-        (name::REQUEST_ID, ctx.request_id()),
-        (name::TRACEPARENT, ctx.traceparent()),
-        (name::TRACESTATE, ctx.tracestate()),
-        (name::BAGGAGE, ctx.baggage()),
-    ];
-    for (name, value) in carried {
-        if let Some(value) = value {
-            put(map, name, value);
-        }
-    }
-}
-
-/// Adds a header whose value its type keeps to visible ASCII.
-fn put(map: &mut HeaderMap, name: HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        map.insert(name, value);
     }
 }
 
@@ -193,8 +167,8 @@ mod tests {
             let (parts, ()) = message.into_parts();
             let head = Head::read(&parts, &Lines::of(&parts.headers), Declared::Safe).unwrap();
             prop_assert_eq!(&head.message.unwrap()[..], &body[..]);
-            prop_assert_eq!(head.headers, request.headers);
-            prop_assert_eq!(head.idempotency, Idempotency::Safe);
+            prop_assert_eq!(head.common.headers, request.headers);
+            prop_assert_eq!(head.common.idempotency, Idempotency::Safe);
         }
     }
 }

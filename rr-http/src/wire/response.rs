@@ -5,15 +5,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, StatusCode, header};
-use rr_spi::wire::{
-    CONTENT_TYPE, ErrorDocument, ErrorReply, RR_CODE, RR_DEDUP, RR_DELIVERY, RR_REASON,
-    RR_RETRY_AFTER_MS, decode_dedup,
-};
-use rr_spi::{Code, Delivery, Error, Headers, Received, Response};
+use rr_spi::wire::{CONTENT_TYPE, ErrorDocument, ResponseHead};
+use rr_spi::{Code, Delivery, Error, Headers, Response};
 
+use super::status::of_status;
 use super::{JSON, headers, name};
 use crate::config::HttpStatusCodes;
-use crate::error::{RawReply, bad_response, of_status};
+use crate::error::{RawReply, bad_response};
 
 /// Reads the head of a successful reply, whose body is still to come.
 ///
@@ -27,19 +25,13 @@ pub(crate) fn decode_response(parts: &Parts) -> Result<Response, Error> {
     if let Some(message) = message {
         return Err(bad_response(Delivery::Processed, message));
     }
-    match headers::read(&parts.headers) {
-        (_, Received::OverLimit) => {
-            let message = "the reply has more than 64 headers or 16 KiB of them";
-            Err(bad_response(Delivery::Processed, message))
-        }
-        (headers, _) => {
-            let dedup = match carries(&parts.headers, &[name::RR_DEDUP]) {
-                true => decode_dedup(every(&parts.headers, RR_DEDUP)),
-                false => None,
-            };
-            Ok(Response::default().with_headers(headers).with_dedup(dedup))
-        }
-    }
+    read(&parts.headers).into_response(Bytes::new())
+}
+
+fn read(map: &HeaderMap) -> ResponseHead<'_> {
+    let mut head = ResponseHead::default();
+    headers::visible(map).for_each(|(name, value)| head.receive(name, value));
+    head
 }
 
 /// Checks the body of a successful reply against its status.
@@ -83,26 +75,17 @@ fn tokens(value: &http::HeaderValue) -> impl Iterator<Item = &[u8]> {
 /// Turns a reply other than a success into an error.
 pub(crate) fn decode_error(parts: &Parts, body: Bytes, codes: HttpStatusCodes) -> Error {
     let map = &parts.headers;
-    let mut reply = ErrorReply::default();
-    reply.code = every(map, RR_CODE);
-    reply.reason = every(map, RR_REASON);
-    reply.delivery = every(map, RR_DELIVERY);
-    reply.retry_after_ms = every(map, RR_RETRY_AFTER_MS);
-    reply.dedup = every(map, RR_DEDUP);
+    let mut head = read(map);
     // The content type is that of the error body, and says nothing to the application.
-    reply.headers = headers::read(map).0;
-    reply.headers.remove(CONTENT_TYPE);
-    reply.body = text_document(map, &reply.code, &body).unwrap_or_else(|| body.clone());
-    reply
-        .decode(|| of_status(parts.status, map, codes))
+    head.headers.remove(CONTENT_TYPE);
+    let document = head.code().and_then(|code| text_document(map, code, &body));
+    head.into_error(document.as_ref().unwrap_or(&body), || of_status(parts.status, map, codes))
         .with_source(RawReply::new(parts.status, body))
 }
 
 /// Returns the error document for the text of a 405 or 415 that rr answered. Its code is in
 /// `rr-code`, which decides.
-fn text_document(map: &HeaderMap, codes: &[&str], body: &Bytes) -> Option<Bytes> {
-    let [code] = codes else { return None };
-    let code = Code::from_wire(code)?;
+fn text_document(map: &HeaderMap, code: Code, body: &Bytes) -> Option<Bytes> {
     let is_text = map.get(header::CONTENT_TYPE)?.as_bytes().starts_with(b"text/plain");
     let text = std::str::from_utf8(body).ok().filter(|_| is_text)?;
     let text = text.strip_suffix('\n').unwrap_or(text).to_owned();
@@ -113,12 +96,6 @@ fn text_document(map: &HeaderMap, codes: &[&str], body: &Bytes) -> Option<Bytes>
 /// costs more than to go over them.
 fn carries(map: &HeaderMap, names: &[HeaderName]) -> bool {
     map.keys().any(|name| names.contains(name))
-}
-
-/// Returns every value of a name; one that is no text is empty, which is garbage too.
-fn every<'a>(map: &'a HeaderMap, name: &'static str) -> Vec<&'a str> {
-    let values = map.get_all(HeaderName::from_static(name)).iter();
-    values.map(|value| value.to_str().unwrap_or_default()).collect()
 }
 
 /// Shortest time before the server's end of an unused connection at which it is not used any

@@ -16,7 +16,7 @@ use super::slots::Slots;
 use super::violation::Violation;
 use crate::error;
 use crate::wait;
-use crate::wire::Token;
+use crate::wire::{CANCEL, Token};
 
 /// Denials in a row after which a connection that was settled is given up: permissions were taken
 /// away, and the client library drops news when more than 128 come at once.
@@ -156,7 +156,7 @@ impl Signals {
         match violation {
             Violation::Publish(subject) => match self.probe_number(subject) {
                 Some(number) => self.prove(number),
-                None if subject.starts_with("_RR.cancel") => {
+                None if subject.starts_with(CANCEL) => {
                     self.cancel_denied.store(true, Ordering::Relaxed);
                 }
                 None if !self.slots.deny(subject) => {

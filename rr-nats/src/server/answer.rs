@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Subject;
+use rr_spi::wire::RequestHead;
 use rr_spi::{
     BodyShare, CancelHandle, Code, Context, Delivery, Error, Inbound, Reason, Request, Target,
 };
@@ -15,7 +16,7 @@ use super::inbox::Received;
 use super::site::Site;
 use crate::clock;
 use crate::connection::Link;
-use crate::wire::{Head, decode_request, target_of};
+use crate::wire::{decode_request, inbound, target_of};
 
 /// A request that has arrived, with the context made at once: its deadline runs.
 pub(super) struct Arrived {
@@ -53,9 +54,10 @@ impl Arrived {
             site.counts.without_reply();
             return None;
         };
-        let head = message.headers.as_ref().map_or_else(|| Ok(Head::default()), decode_request);
+        let head =
+            message.headers.as_ref().map_or_else(|| Ok(RequestHead::default()), decode_request);
         let now = site.config.clocks_agree.then(clock::unix_millis);
-        let inbound = head.as_ref().map_or_else(|_| Inbound::default(), |head| head.inbound(now));
+        let inbound = head.as_ref().map_or_else(|_| Inbound::default(), |head| inbound(head, now));
         let (ctx, handle) = site.intake.context(inbound);
         let key = site.cancels.key(&reply);
         let (target, counters) = match known {

@@ -3,8 +3,8 @@
 use std::str::FromStr;
 
 use async_nats::{HeaderMap, HeaderName, HeaderValue};
-use rr_spi::wire::{CONTENT_TYPE, decode_binary, encode_binary};
-use rr_spi::{Bytes, Headers, Received};
+use rr_spi::Headers;
+use rr_spi::wire::CONTENT_TYPE;
 
 /// The content type that is implied.
 const JSON: &str = "application/json";
@@ -30,16 +30,12 @@ pub(super) fn put_plain(map: &mut Option<HeaderMap>, name: &'static str, value: 
 /// JSON is what a body is when nothing is said of it (docs/src/wire.md#other-headers), so that a
 /// typed call has no header block for the sake of its content type.
 pub(super) fn put_all(map: &mut Option<HeaderMap>, headers: &Headers) {
-    let implied = |(name, value): &(&str, &Bytes)| *name == CONTENT_TYPE && **value == JSON;
-    for (name, value) in headers.iter().filter(|entry| !implied(entry)) {
-        let encoded;
-        let text = if Headers::is_binary_name(name) {
-            encoded = encode_binary(value);
-            &encoded
-        } else {
-            std::str::from_utf8(value).unwrap_or_default()
-        };
+    for (name, value) in headers.encoded() {
+        if name == CONTENT_TYPE && value == JSON {
+            continue;
+        }
         // Headers keep to a narrower grammar than the library's, so that neither can fail.
+        let text = std::str::from_utf8(&value).unwrap_or_default();
         let pair = (HeaderName::from_str(name), HeaderValue::from_str(text));
         if let (Ok(name), Ok(value)) = pair {
             map.get_or_insert_default().append(name, value);
@@ -57,21 +53,18 @@ pub(super) fn one_line(text: &str) -> String {
     text.chars().map(safe).collect::<String>().trim().to_owned()
 }
 
-/// Returns every header in an order that does not depend on the library's hashing.
-pub(super) fn sorted(map: &HeaderMap) -> Vec<(&str, &[HeaderValue])> {
-    let mut all: Vec<(&str, &[HeaderValue])> =
-        map.iter().map(|(name, values)| (name.as_ref(), values.as_slice())).collect();
-    all.sort_unstable_by_key(|(name, _)| *name);
-    all
-}
-
-/// Takes a header that a peer sent into the application's headers.
-pub(super) fn receive(headers: &mut Headers, name: &str, value: &HeaderValue) -> Received {
-    let text = value.as_str().as_bytes();
-    // Lower-cased names end the same way: `-Bin` of a foreign peer is binary as well.
-    let binary = name.len() > 4 && name[name.len() - 4..].eq_ignore_ascii_case("-bin");
-    let value = if binary { decode_binary(text) } else { Some(Bytes::copy_from_slice(text)) };
-    value.map_or(Received::Dropped, |value| headers.receive(name, value))
+/// Returns every header, ordered by name: the order of the library's map depends on its hashing.
+pub(super) fn sorted(map: &HeaderMap) -> impl Iterator<Item = (&str, &HeaderValue)> {
+    let mut all: Vec<(&str, &[HeaderValue])> = Vec::new();
+    let mut only = None;
+    if map.len() > 1 {
+        all = map.iter().map(|(name, values)| (name.as_ref(), values.as_slice())).collect();
+        all.sort_unstable_by_key(|(name, _)| *name);
+    } else {
+        only = map.iter().next().map(|(name, values)| (name.as_ref(), values.as_slice()));
+    }
+    let all = only.into_iter().chain(all);
+    all.flat_map(|(name, values)| values.iter().map(move |value| (name, value)))
 }
 
 /// Returns how many bytes a header block takes in a message.

@@ -1,14 +1,11 @@
 //! Replies: bytes for a success, a marked header block and a document for an error.
 
-use async_nats::{HeaderMap, HeaderValue, Message, StatusCode};
-use rr_spi::wire::{
-    ErrorDocument, ErrorHeaders, ErrorReply, RR_CODE, RR_DEDUP, RR_DELIVERY, RR_REASON,
-    RR_RETRY_AFTER_MS, decode_dedup,
-};
-use rr_spi::{Bytes, Code, Delivery, Error, Origin, Reason, Received, Response, Target};
+use async_nats::{HeaderMap, Message, StatusCode};
+use rr_spi::wire::{ErrorDocument, ErrorHeaders, RR_DEDUP, ResponseHead, status_of};
+use rr_spi::{Bytes, Code, Delivery, Error, Origin, Reason, Response, Target};
 
-use super::headers::{one_line, put, put_all, receive, sorted};
-use super::status::{code_of, status_of};
+use super::headers::{one_line, put, put_all, sorted};
+use super::status::code_of;
 use super::{SERVICE_ERROR, SERVICE_ERROR_CODE};
 
 /// Longest text in `Nats-Service-Error`; the body has all of it.
@@ -79,83 +76,46 @@ fn no_responder(target: &Target) -> Error {
         .with_origin(Origin::Intermediary)
 }
 
-/// The header block of a reply, taken apart.
-///
-/// Names are folded here and not by the library: one of ours in two cases has all the values of
-/// both, and counts as repeated.
+/// The header block of a reply.
 #[derive(Default)]
 struct Reply<'a> {
     service_error: Option<&'a str>,
     service_code: Option<&'a str>,
-    ours: ErrorReply<'a>,
-    /// Whether there is a header of ours that is no error header, such as `rr-dedup`: then a peer
-    /// that speaks rr wrote the reply, and it may be a success.
-    speaks_rr: bool,
-    over_limit: bool,
+    head: ResponseHead<'a>,
 }
-
-/// What every header of ours starts with.
-const OURS: &str = "rr-";
 
 impl<'a> Reply<'a> {
     fn read(map: &'a HeaderMap) -> Self {
         let mut reply = Self::default();
-        for (name, values) in sorted(map) {
-            let all = values.iter().map(HeaderValue::as_str);
-            let is = |known: &str| name.eq_ignore_ascii_case(known);
-            if name == SERVICE_ERROR {
-                reply.service_error = all.clone().next();
-            } else if name == SERVICE_ERROR_CODE {
-                reply.service_code = all.clone().next();
-            } else if is(RR_CODE) {
-                reply.ours.code.extend(all);
-            } else if is(RR_REASON) {
-                reply.ours.reason.extend(all);
-            } else if is(RR_DELIVERY) {
-                reply.ours.delivery.extend(all);
-            } else if is(RR_RETRY_AFTER_MS) {
-                reply.ours.retry_after_ms.extend(all);
-            } else if is(RR_DEDUP) {
-                reply.speaks_rr = true;
-                reply.ours.dedup.extend(all);
-            } else {
-                let start = name.as_bytes().get(..OURS.len());
-                reply.speaks_rr |= start.is_some_and(|s| s.eq_ignore_ascii_case(OURS.as_bytes()));
-                for value in values {
-                    let received = receive(&mut reply.ours.headers, name, value);
-                    reply.over_limit |= received == Received::OverLimit;
-                }
+        for (name, value) in sorted(map) {
+            let value = value.as_str();
+            match name {
+                SERVICE_ERROR => reply.service_error = reply.service_error.or(Some(value)),
+                SERVICE_ERROR_CODE => reply.service_code = reply.service_code.or(Some(value)),
+                name => reply.head.receive(name, value.as_bytes()),
             }
         }
         reply
     }
 
     fn outcome(self, body: Bytes) -> Result<Response, Error> {
-        let marked = self.service_error.is_some() || self.service_code.is_some();
-        let is_ours = self.ours.is_ours();
-        if !marked && !is_ours {
-            if self.over_limit {
-                let text = "the reply has more than 64 headers or 16 KiB of them";
-                let reason = Reason::BAD_RESPONSE;
-                return Err(Error::failure(Code::Internal, Delivery::Processed, reason, text));
-            }
-            let dedup = decode_dedup(self.ours.dedup);
-            return Ok(Response::new(body).with_headers(self.ours.headers).with_dedup(dedup));
+        let Self { service_error, service_code, head } = self;
+        let is_marked = service_error.is_some() || service_code.is_some();
+        if !is_marked && !head.is_error() {
+            return head.into_response(body);
         }
-        let Self { service_error, service_code, ours: mut reply, speaks_rr, .. } = self;
         let code = service_code.map_or(Code::Unknown, code_of);
         let text: String = service_error.unwrap_or_default().chars().take(1024).collect();
         let error = |code: Code, delivery: Delivery| {
             Error::failure(code, delivery, None, text).with_origin(Origin::Peer)
         };
-        if is_ours || speaks_rr {
-            // Only of foreign services an error says that they ran; ours say it themselves.
-            reply.body = body;
-            return Err(reply.decode(|| error(code, Delivery::Unknown)));
+        if head.is_from_rr() {
+            // A responder of rr states by itself whether its handler ran.
+            return Err(head.into_error(&body, || error(code, Delivery::Unknown)));
         }
-        // A foreign service: its code is taken from a Connect document if it wrote one.
+        // A foreign service ran: its code is that of a Connect document if it wrote one.
         let code = ErrorDocument::decode(&body).and_then(|body| body.code).unwrap_or(code);
-        Err(error(code, Delivery::Processed).with_headers(reply.headers))
+        Err(error(code, Delivery::Processed).with_headers(head.headers))
     }
 }
 

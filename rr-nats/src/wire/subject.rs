@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use bytes::BufMut;
 use rr_spi::{Code, Delivery, Error, Route, Routes, Target};
 
-/// What the subjects for cancelling start with.
-const CANCEL: &str = "_RR.cancel";
+/// Prefix of the subjects for cancels.
+pub(crate) const CANCEL: &str = "_RR.cancel";
 
 /// Returns the subject of a target under a prefix.
 pub(crate) fn subject_of(prefix: &str, target: &Target) -> String {

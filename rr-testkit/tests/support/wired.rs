@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
-use rr_spi::wire::{ErrorDocument, ErrorHeaders, ErrorReply, RR, RequestHead};
+use rr_spi::wire::{
+    ErrorDocument, ErrorHeaders, RR, RR_CODE, RR_DELIVERY, RR_REASON, RequestHead, ResponseHead,
+};
 use rr_spi::{
-    Bytes, Code, Context, Delivery, Error, Headers, Intake, IntakeConfig, Reason, Request,
-    Requester, Response, Routes, Target, async_trait,
+    Code, Context, Delivery, Error, Intake, IntakeConfig, Reason, Request, Requester, Response,
+    Routes, Target, async_trait,
 };
 use rr_testkit::conformance::{Raw, RawAnswer, RawReply, RawRequest};
 
@@ -44,24 +46,16 @@ impl Raw for Wired {
 
 async fn serve(intake: &Intake, request: RawRequest) -> Result<Response, Error> {
     let mut head = RequestHead::default();
-    if let Some(text) = request.timeout {
-        head.receive(RR, format!("t={text}").into())?;
+    let timeout = request.timeout.map(|text| format!("t={text}"));
+    if let Some(text) = &timeout {
+        head.receive(RR, text.as_bytes())?;
     }
-    for (name, value) in request.headers {
-        head.receive(&name, value)?;
+    for (name, value) in &request.headers {
+        head.receive(name, value)?;
     }
     let (ctx, _handle) = intake.context(head.inbound());
     let target = Target::parse(&request.target)?;
     intake.handle(&ctx, head.into_request(target, request.body)).await
-}
-
-/// Takes in the headers of a foreign peer as every transport does.
-fn received(raw: &[(String, Bytes)]) -> Headers {
-    let mut headers = Headers::new();
-    for (name, value) in raw {
-        headers.receive(name, value.clone());
-    }
-    headers
 }
 
 /// A requester that reads the same answer every time.
@@ -74,16 +68,18 @@ impl Requester for Foreign {
             let (code, reason) = (Code::Internal, Reason::BAD_RESPONSE);
             return Err(Error::failure(code, Delivery::Unknown, reason, "no reply at all"));
         };
-        let headers = received(&reply.headers);
-        if reply.code.is_none() {
-            return Ok(Response::new(reply.body.clone()).with_headers(headers));
+        let mut head = ResponseHead::default();
+        for (name, value) in &reply.headers {
+            head.receive(name, value);
         }
-        let mut read = ErrorReply::default();
-        read.code = reply.code.as_deref().into_iter().collect();
-        read.reason = reply.reason.as_deref().into_iter().collect();
-        read.delivery = reply.delivery.as_deref().into_iter().collect();
-        read.headers = headers;
-        read.body = reply.wire_body();
-        Err(read.decode(|| Error::failure(Code::Unknown, Delivery::Unknown, None, "no known code")))
+        let own =
+            [(RR_CODE, &reply.code), (RR_REASON, &reply.reason), (RR_DELIVERY, &reply.delivery)];
+        for (name, value) in own {
+            value.iter().for_each(|value| head.receive(name, value.as_bytes()));
+        }
+        match reply.code {
+            Some(_) => head.outcome(reply.wire_body()),
+            None => head.outcome(reply.body.clone()),
+        }
     }
 }

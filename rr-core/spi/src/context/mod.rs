@@ -87,7 +87,8 @@ impl Context {
     /// Returns a context to which no default deadline is applied.
     ///
     /// A lost reply then waits until the call is cancelled. The deadline of this context, if it
-    /// has one, stays.
+    /// has one, stays. Nothing travels for it: the server grants its own default (30 s). So it does
+    /// for a deadline of more than 115 days, which has more digits than the wire carries.
     #[must_use]
     pub fn unbounded(&self) -> Self {
         Self { unbounded: true, ..self.clone() }

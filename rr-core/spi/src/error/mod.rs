@@ -18,6 +18,7 @@ use crate::context::Cause;
 use crate::defaults;
 use crate::headers::Headers;
 use crate::idempotency::Dedup;
+use crate::wire::CONTENT_TYPE;
 
 pub use attempts::{AttemptRecord, RetryVerdict};
 pub use code::Code;
@@ -182,9 +183,11 @@ impl Error {
         self
     }
 
-    /// Replaces the headers that travel with the error.
+    /// Replaces the headers that travel with the error. A `content-type` is left out: the body of an
+    /// error has a type of its own.
     #[must_use]
-    pub fn with_headers(mut self, headers: Headers) -> Self {
+    pub fn with_headers(mut self, mut headers: Headers) -> Self {
+        headers.remove(CONTENT_TYPE);
         self.0.headers = headers;
         self
     }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::defaults;
 use crate::error::{Code, Delivery, Error, Reason};
+use crate::wire;
 
 /// The application's headers: an ordered multimap that means the same on every transport.
 ///
@@ -18,7 +19,10 @@ use crate::error::{Code, Delivery, Error, Reason};
 /// carries bytes instead. At most 64 entries and 16 KiB in all. Names that belong to the
 /// transport or to [`Context`](crate::Context) are refused. Names that begin with `trailer-`, which
 /// are Connect's trailing metadata, travel on replies and errors only: a request that has one is
-/// refused when it is sent.
+/// refused when it is sent. There is at most one `content-type`.
+///
+/// Values of one name keep their order on every transport; the order of different names may change
+/// on the way, and two sets of headers are equal without regard to it.
 ///
 /// Empty headers are a null pointer, and a clone shares the entries.
 ///
@@ -37,7 +41,7 @@ use crate::error::{Code, Delivery, Error, Reason};
 /// assert!(headers.insert("nats-msg-id", "1").is_err());
 /// # Ok::<(), rr_core::Error>(())
 /// ```
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub struct Headers(Option<Arc<Vec<Entry>>>);
 
 #[derive(Clone, PartialEq, Eq)]
@@ -46,13 +50,15 @@ struct Entry {
     value: Bytes,
 }
 
-/// What became of a header that a peer sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What became of a header that a peer sent, from the best to the worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Received {
     /// It is now among the application's headers.
     Kept,
-    /// It belongs to the transport or does not fit the grammar; the application does not see it.
+    /// It belongs to the transport or to the context; the application does not see it.
+    Reserved,
+    /// It does not fit the grammar; the application does not see it.
     Dropped,
     /// It would go over the limit of entries or bytes; the request is to be refused.
     OverLimit,
@@ -93,7 +99,7 @@ impl Headers {
     ///
     /// # Errors
     ///
-    /// As [`Headers::insert`].
+    /// As [`Headers::insert`]; also `InvalidArgument` for a second `content-type`.
     pub fn append(
         &mut self,
         name: impl Into<Cow<'static, str>>,
@@ -101,6 +107,9 @@ impl Headers {
     ) -> Result<(), Error> {
         let name = checked_name(name.into())?;
         let value = checked_text(&name, value.into())?;
+        if name == wire::CONTENT_TYPE && self.contains(&name) {
+            return Err(invalid("a message has one content-type only"));
+        }
         self.push(name, value)
     }
 
@@ -127,17 +136,47 @@ impl Headers {
     ///
     /// For transports. The value of a `-bin` name is given decoded.
     pub fn receive(&mut self, name: &str, value: Bytes) -> Received {
-        let name = match rules::intern(name) {
-            Some(known) => Cow::Borrowed(known),
-            None => Cow::Owned(name.to_ascii_lowercase()),
-        };
-        let fits = rules::is_name(&name)
-            && rules::may_be_received(&name)
-            && (rules::is_binary(&name) || rules::is_text(&value));
-        if !fits {
+        let name = folded(name);
+        if !rules::may_be_received(&name) {
+            return Received::Reserved;
+        }
+        if !rules::is_name(&name) || !(rules::is_binary(&name) || rules::is_text(&value)) {
             return Received::Dropped;
         }
+        let name = match rules::intern(&name) {
+            Some(known) => Cow::Borrowed(known),
+            None => Cow::Owned(name.into_owned()),
+        };
         if self.push(name, value).is_err() { Received::OverLimit } else { Received::Kept }
+    }
+
+    /// Takes a header as it is on the wire: the value of a `-bin` name is base64, and a proxy may
+    /// have joined several with commas (RFC 9110 §5.2).
+    pub(crate) fn receive_encoded(&mut self, name: &str, value: &[u8]) -> Received {
+        let name = &*folded(name);
+        if !rules::may_be_received(name) {
+            return Received::Reserved;
+        }
+        if !rules::is_binary(name) {
+            let value = match rules::common_value(value) {
+                Some(known) => Bytes::from_static(known),
+                None => Bytes::copy_from_slice(value),
+            };
+            return self.receive(name, value);
+        }
+        let values = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+        let received = values.map(|value| {
+            wire::decode_binary(value).map_or(Received::Dropped, |value| self.receive(name, value))
+        });
+        received.max().unwrap_or(Received::Dropped)
+    }
+
+    /// Returns every entry in order, as text for the wire: values of `-bin` names are base64.
+    pub fn encoded(&self) -> impl ExactSizeIterator<Item = (&str, Bytes)> {
+        self.iter().map(|(name, value)| match rules::is_binary(name) {
+            true => (name, Bytes::from(wire::encode_binary(value))),
+            false => (name, value.clone()),
+        })
     }
 
     /// Removes all headers of a name and tells whether there was one.
@@ -240,6 +279,11 @@ impl Headers {
         Self(self.0.as_ref().map(|entries| Arc::new(entries.iter().map(copied).collect())))
     }
 
+    /// Returns the values of a name, in order; those of `-bin` names too.
+    fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Bytes> {
+        self.iter().filter(move |(known, _)| *known == name).map(|(_, value)| value)
+    }
+
     fn entries(&self) -> &[Entry] {
         self.0.as_ref().map_or(&[], |entries| entries)
     }
@@ -261,12 +305,16 @@ fn invalid(message: impl Into<Cow<'static, str>>) -> Error {
     Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message)
 }
 
+/// Returns a name in lower case; only one in another case is copied.
+fn folded(name: &str) -> Cow<'_, str> {
+    match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => Cow::Owned(name.to_ascii_lowercase()),
+        false => Cow::Borrowed(name),
+    }
+}
+
 fn checked_name(name: Cow<'static, str>) -> Result<Cow<'static, str>, Error> {
-    let name = if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        Cow::Owned(name.to_ascii_lowercase())
-    } else {
-        name
-    };
+    let name = if let Cow::Owned(folded) = folded(&name) { Cow::Owned(folded) } else { name };
     let shown = || name.chars().take(64).collect::<String>().escape_debug().to_string();
     if !rules::is_name(&name) {
         return Err(invalid(format!("header name `{}` is malformed", shown()))
@@ -292,6 +340,16 @@ fn checked_text(name: &str, value: Cow<'static, str>) -> Result<Bytes, Error> {
         Cow::Owned(text) => Bytes::from(text),
     })
 }
+
+impl PartialEq for Headers {
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len()
+            && (self.entries() == other.entries()
+                || self.iter().all(|(name, _)| self.values(name).eq(other.values(name))))
+    }
+}
+
+impl Eq for Headers {}
 
 impl fmt::Debug for Headers {
     /// Shows names and values; those that carry credentials are hidden.
@@ -325,6 +383,33 @@ mod tests {
         assert_eq!(headers.get_all("X-TAG").collect::<Vec<_>>(), ["b", "a"]);
         headers.insert("x-tag", "c").unwrap();
         assert_eq!(headers.len(), 1);
+    }
+
+    #[test]
+    fn equality_minds_the_order_of_the_values_of_a_name_alone() {
+        let headers = |pairs: &[(&'static str, &'static str)]| {
+            let mut headers = Headers::new();
+            pairs.iter().for_each(|(name, value)| headers.append(*name, *value).unwrap());
+            headers
+        };
+        let sent = headers(&[("x-b", "1"), ("a", "2"), ("x-b", "3")]);
+        assert_eq!(sent, headers(&[("a", "2"), ("x-b", "1"), ("x-b", "3")]));
+        assert_ne!(sent, headers(&[("a", "2"), ("x-b", "3"), ("x-b", "1")]));
+        assert_ne!(sent, headers(&[("a", "2"), ("x-b", "1"), ("a", "3")]));
+        assert_ne!(sent, headers(&[("a", "2"), ("x-b", "1")]));
+    }
+
+    #[test]
+    fn a_message_has_one_content_type() {
+        let mut headers = Headers::new();
+        headers.append("content-type", "a/b").unwrap();
+        assert_eq!(
+            headers.append("Content-Type", "a/b").unwrap_err().code(),
+            Code::InvalidArgument
+        );
+        headers.insert("content-type", "c/d").unwrap();
+        let error = Error::new(Code::Aborted, "").with_headers(headers);
+        assert!(error.headers().is_empty(), "an error's body has a type of its own");
     }
 
     #[test]
@@ -378,15 +463,33 @@ mod tests {
     }
 
     #[test]
+    fn encoded_values_round_trip_and_values_that_a_proxy_joined_are_split() {
+        let mut headers = Headers::new();
+        headers.append_bin("x-bin", vec![0, 255]).unwrap();
+        headers.insert("x", "v").unwrap();
+        let mut read = Headers::new();
+        for (name, value) in headers.encoded() {
+            assert_eq!(read.receive_encoded(name, &value), Received::Kept);
+        }
+        assert_eq!(read, headers);
+        let mut joined = Headers::new();
+        assert_eq!(joined.receive_encoded("x-a-bin", b"AAE,AAI , AAM="), Received::Kept);
+        let values: Vec<_> = joined.iter().map(|(_, value)| value.to_vec()).collect();
+        assert_eq!(values, [vec![0, 1], vec![0, 2], vec![0, 3]]);
+        assert_eq!(joined.receive_encoded("x-a-bin", b"AAE,%%%"), Received::Dropped);
+    }
+
+    #[test]
     fn received_headers_are_folded_and_filtered() {
         let mut headers = Headers::new();
         assert_eq!(headers.receive("X-Shop", "berlin".into()), Received::Kept);
         assert_eq!(headers.receive("trailer-x", "shown".into()), Received::Kept);
         assert_eq!(headers.reply_only(), Some("trailer-x"));
         assert_eq!(headers.clone().without_reply_only().len(), 1);
-        for name in ["rr", "RR-Code", "Nats-Msg-Id", "grpc-timeout", "Host", "traceparent", "a_b"] {
-            assert_eq!(headers.receive(name, "v".into()), Received::Dropped, "{name}");
+        for name in ["rr", "RR-Code", "Nats-Msg-Id", "grpc-timeout", "Host", "traceparent"] {
+            assert_eq!(headers.receive(name, "v".into()), Received::Reserved, "{name}");
         }
+        assert_eq!(headers.receive("a_b", "v".into()), Received::Dropped);
         assert_eq!(headers.receive("x-latin", Bytes::from_static(b"\xfc")), Received::Dropped);
         assert_eq!(headers.len(), 2);
     }

@@ -41,9 +41,15 @@ pub(super) fn is_secret(name: &str) -> bool {
     SECRET.contains(&name)
 }
 
-/// Returns the static form of a name that is received often.
+/// Returns the static form of a lower-case name that is received often.
 pub(super) fn intern(name: &str) -> Option<&'static str> {
-    COMMON.iter().copied().find(|common| common.eq_ignore_ascii_case(name))
+    COMMON.iter().copied().find(|common| *common == name)
+}
+
+/// Returns the static form of a value that is received often.
+pub(super) fn common_value(value: &[u8]) -> Option<&'static [u8]> {
+    let json: &[u8] = b"application/json";
+    (value == json).then_some(json)
 }
 
 /// Tells whether a lower-case name fits the grammar.

@@ -1,20 +1,19 @@
 //! The encoding that all transports share (docs/src/wire.md): pure functions, no IO.
 
 mod call_header;
-mod dedup;
 mod error_document;
-mod error_reply;
+mod field;
 mod idempotency_key;
-mod reply_head;
-mod request_head;
+mod request_headers;
+mod response_headers;
+mod status;
 
 pub use call_header::CallHeader;
-pub use dedup::decode_dedup;
 pub use error_document::ErrorDocument;
-pub use error_reply::{ErrorHeaders, ErrorReply};
 pub use idempotency_key::{decode_idempotency_key, encode_idempotency_key};
-pub use reply_head::ReplyHead;
-pub use request_head::{RequestHead, RequestHeaders};
+pub use request_headers::{RequestHead, RequestHeaders};
+pub use response_headers::{ErrorHeaders, ResponseHead};
+pub use status::status_of;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
