@@ -8,6 +8,7 @@ mod learned;
 mod link;
 mod loss;
 mod members;
+mod options;
 mod outgoing;
 mod reliance;
 mod runtimes;

@@ -13,27 +13,23 @@ use std::time::Duration;
 use async_nats::client::traits::Publisher as _;
 use async_nats::message::OutboundMessage;
 use async_nats::{
-    Auth, AuthError, Client, ConnectOptions, HeaderMap, HeaderName, HeaderValue, Message,
-    PublishError, Subject, Subscriber,
+    Client, HeaderMap, HeaderName, HeaderValue, Message, PublishError, Subject, Subscriber,
 };
 use futures_core::Stream as _;
 use rr_spi::{Bytes, Context, Delivery, Error};
 
 use super::learned::Learned;
+use super::options::{options, queued_max};
 use super::outgoing::{Direct, Lost, Outgoing, Room};
 use super::signals::Signals;
 use super::slots::Slots;
-use crate::config::{NatsConnectionConfig, NatsCredentials};
+use crate::config::NatsConnectionConfig;
 use crate::error;
 use crate::wait;
 use crate::wire::RR_CANCEL;
 
 /// Longest time for what was handed over to reach the socket when a connection is closed.
 const FLUSH_MAX: Duration = Duration::from_millis(500);
-
-/// Most messages that wait to be sent, whatever is configured: the channel takes no more than an
-/// eighth of the address space, and a million is more than any connection can use.
-const OUTGOING_MAX: usize = 1 << 20;
 
 /// One connection to one server. It never reconnects: what waits in it dies with it, so that
 /// nothing is sent late.
@@ -414,50 +410,4 @@ async fn receive(mut inbox: Subscriber, signals: Arc<Signals>) {
     });
     let _ = signals.alive.race(pump).await;
     signals.lose();
-}
-
-fn outgoing_max(config: &NatsConnectionConfig) -> usize {
-    config.outgoing_max.clamp(1, OUTGOING_MAX)
-}
-
-/// Returns how many of the messages that wait to be sent may do so in front of the client library;
-/// the others wait in it.
-fn queued_max(config: &NatsConnectionConfig) -> usize {
-    outgoing_max(config).div_ceil(2)
-}
-
-fn options(setup: &LinkSetup, signals: &Arc<Signals>) -> ConnectOptions {
-    let config = &setup.config;
-    let mut auth = Auth::new();
-    match &config.credentials {
-        NatsCredentials::None => {}
-        NatsCredentials::UserPassword { user, password } => {
-            auth.username = Some(user.clone());
-            auth.password = Some(password.clone());
-        }
-        NatsCredentials::Token(token) => auth.token = Some(token.clone()),
-    }
-    let (dialling, events) = (Arc::clone(signals), Arc::clone(signals));
-    let authenticating = Arc::clone(signals);
-    ConnectOptions::with_auth_callback(move |_nonce| {
-        let refused = authenticating.is_refusing();
-        let answer = if refused { Err(AuthError::new("lost")) } else { Ok(auth.clone()) };
-        async move { answer }
-    })
-    .reconnect_delay_callback(move |_| {
-        dialling.dialling();
-        Duration::ZERO
-    })
-    .event_callback(move |event| {
-        events.on_event(event);
-        async {}
-    })
-    .max_reconnects(1)
-    .ignore_discovered_servers()
-    .retain_servers_order()
-    .connection_timeout(config.connect_timeout)
-    .ping_interval(config.ping_interval.max(Duration::from_millis(10)))
-    .client_capacity(outgoing_max(config) - queued_max(config).min(outgoing_max(config) - 1))
-    .subscription_capacity(setup.incoming_max)
-    .name(&config.name)
 }
