@@ -44,6 +44,14 @@ pub(crate) struct Link {
     probes: AtomicU64,
 }
 
+/// The longest message in bytes, headers included, that the server takes: another one was longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooLong {
+    pub(crate) bytes_max: usize,
+    /// Whether the server takes less from this user or account than it announces.
+    pub(crate) is_learned: bool,
+}
+
 /// What a connection needs besides its address.
 #[derive(Clone, Debug)]
 pub(crate) struct LinkSetup {
@@ -72,7 +80,11 @@ impl Link {
         let signals = Arc::new(Signals::new(inbox, setup.prefix.clone(), learned));
         let deadline = Context::background().with_timeout(setup.config.connect_timeout);
         let opened = deadline.race(Self::establish(setup, address, socket, &signals)).await;
-        opened.unwrap_or_else(|_| Err(error::unproven(address))).inspect_err(|_| signals.lose())
+        let opened = opened.unwrap_or_else(|_| Err(error::unproven(address)));
+        let link = opened.inspect_err(|_| signals.lose())?;
+        // Before its first message: that one may be too long.
+        setup.learned.payload.ask(socket, &link.server_id(), &setup.config).await;
+        Ok(link)
     }
 
     async fn establish(
@@ -263,9 +275,30 @@ impl Link {
         self.signals.dropped.load(Ordering::Relaxed)
     }
 
-    /// Returns the longest message in bytes, headers included, that the server takes.
-    pub(crate) fn message_bytes_max(&self) -> usize {
-        self.client.max_payload()
+    /// Returns whether the server takes a message of so many bytes, headers included. One that it
+    /// takes may be sent from now on.
+    ///
+    /// # Errors
+    ///
+    /// What it is longer than.
+    pub(crate) fn check(&self, bytes: usize) -> Result<(), TooLong> {
+        let announced = self.client.max_payload();
+        let learned = self.signals.learned.payload.bytes_max();
+        if bytes > learned.min(announced) {
+            let bytes_max = learned.min(announced);
+            return Err(TooLong { bytes_max, is_learned: learned < announced });
+        }
+        let longest = &self.signals.longest;
+        if bytes > longest.load(Ordering::Relaxed) {
+            longest.fetch_max(bytes, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Records that the connection was lost without a word of the server, which may have been lost as
+    /// well: has the server asked for its limit.
+    pub(crate) fn suspect_limit(&self) {
+        self.signals.learned.payload.suspect(self.server_id());
     }
 
     /// Returns the other members of the cluster, as the server announced them.
