@@ -232,11 +232,11 @@ mod tests {
         assert_eq!(payload.bytes_max(), usize::MAX);
         payload.exceeded(20_000);
         assert_eq!(payload.bytes_max(), 19_999);
-        tokio::time::advance(BELIEVED - ASK_AGAIN).await;
+        tokio::time::sleep(BELIEVED - ASK_AGAIN).await;
         payload.change(|known| known.told(told(8192), Instant::now()));
-        tokio::time::advance(BELIEVED - Duration::from_millis(1)).await;
+        tokio::time::sleep(BELIEVED - Duration::from_millis(1)).await;
         assert_eq!(payload.bytes_max(), 8192);
-        tokio::time::advance(Duration::from_millis(1)).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
         assert_eq!(payload.bytes_max(), usize::MAX);
         assert!(payload.lock().asks("any"), "the next connection asks");
         // What is forgotten counts for nothing.
