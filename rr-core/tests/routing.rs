@@ -245,3 +245,29 @@ async fn a_stack_around_a_responder_is_one_handler() {
     let error = client.call_raw(&ctx, "path", "").header("x-refuse", "a").await.unwrap_err();
     assert_eq!((error.code(), error.delivery()), (Code::PermissionDenied, Delivery::Processed));
 }
+
+/// A responder around another that leaves it less time.
+struct Hurried(Router);
+
+#[async_trait]
+impl Responder for Hurried {
+    async fn respond(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
+        let ctx = ctx.with_timeout(std::time::Duration::from_millis(100));
+        self.0.respond(&ctx, request).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_earlier_deadline_of_a_wrapping_responder_holds() {
+    let slow = Router::new().route("a.slow", |(): ()| async {
+        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+        Ok::<_, Error>(())
+    });
+    let client = Local::new(Router::new().service("a", Hurried(slow)));
+    let began = tokio::time::Instant::now();
+    let ctx = Context::background();
+    let error = client.call::<()>(&ctx, "a.slow", &()).await.unwrap_err();
+    let CallError::Rr(error) = error else { panic!("{error:?}") };
+    assert_eq!((error.code(), error.delivery()), (Code::DeadlineExceeded, Delivery::Processed));
+    assert!(began.elapsed() < std::time::Duration::from_millis(200), "{:?}", began.elapsed());
+}

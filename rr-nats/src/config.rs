@@ -71,7 +71,8 @@ pub struct NatsConnectionConfig {
     pub reconnect_delay_max: Duration,
     /// Longest pause between two questions to the server for the members of its cluster that have
     /// come since. Default 1 min; 0 asks none, and only what the server announces when a connection
-    /// is made is known. At least 100 ms is used.
+    /// is made is known. At least 100 ms is used. Once a message was too long for the user or
+    /// account, the server is asked for their limit as often, at least each minute.
     #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub members_interval: Duration,
     /// Whether addresses that servers announce are ignored, since they lead nowhere from here: only

@@ -10,7 +10,7 @@ use async_nats::{
 };
 use rr_spi::{Code, Delivery, Error, Reason};
 
-use crate::connection::Complaint;
+use crate::connection::{Complaint, TooLong};
 
 /// The likely cause when a connection is lost again and again while its server lives: async-nats
 /// ends a connection on which it reads a message that it cannot parse, and does not say so.
@@ -79,7 +79,9 @@ pub(crate) fn refused_by(address: &str, said: &str) -> Error {
             "the NATS server or account has as many connections as it takes: raise \
              `max_connections`, or use fewer clients",
         ),
-        Complaint::Other => (Code::Unavailable, "the NATS server refused the connection"),
+        Complaint::Payload | Complaint::Other => {
+            (Code::Unavailable, "the NATS server refused the connection")
+        }
     };
     let message = format!("no connection to {address}: the server said \"{said}\"");
     let reason = (code == Code::Unavailable).then_some(Reason::CONNECT_FAILED);
@@ -168,12 +170,22 @@ pub(crate) fn publish(source: PublishError) -> Error {
 }
 
 /// Makes the error for a request that is longer than the server takes: it was not sent.
-pub(crate) fn longer_than(bytes_max: usize, bytes: usize) -> Error {
+pub(crate) fn longer_than(limit: TooLong, bytes: usize) -> Error {
+    let TooLong { bytes_max, is_learned } = limit;
     let message =
         format!("the request has {bytes} bytes with its headers; the server takes {bytes_max}");
-    let reason = Reason::REQUEST_TOO_LARGE;
-    Error::failure(Code::ResourceExhausted, Delivery::NotSent, reason, message)
+    let (code, reason) = (Code::ResourceExhausted, Reason::REQUEST_TOO_LARGE);
+    let error = |message| Error::failure(code, Delivery::NotSent, reason, message);
+    if !is_learned {
+        return error(message);
+    }
+    error(format!("{message} at most from this user: it has said \"Maximum Payload Violation\""))
+        .with_hint(LEARNED)
 }
+
+/// Remedy for messages that are longer than the server takes from this user.
+const LEARNED: &str = "the limit of the user or account on the NATS server is lower than the \
+                       server's own: raise its `max_payload`, or send less";
 
 /// Makes the error for a subscription that the connection did not take.
 pub(crate) fn subscribe(subject: &dyn Display, source: SubscribeError) -> Error {

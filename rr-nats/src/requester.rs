@@ -340,10 +340,7 @@ impl Pending<'_> {
         message.headers = encode_request(self.ctx, request, timeout_millis, sent_at_millis);
         // The client library would refuse it where nobody hears of that.
         let bytes = message.headers.as_ref().map_or(0, block_len) + message.payload.len();
-        let bytes_max = self.link.message_bytes_max();
-        if bytes > bytes_max {
-            return Err(error::longer_than(bytes_max, bytes));
-        }
+        self.link.check(bytes).map_err(|limit| error::longer_than(limit, bytes))?;
         Ok(message)
     }
 

@@ -199,12 +199,17 @@ async fn too_large_is_said_both_ways_and_the_connection_stays() {
 }
 
 #[tokio::test]
-async fn limits_of_the_configuration_hold_on_both_sides() {
+async fn limits_of_configuration_and_url_hold_on_both_sides() {
     let nats = nats().await;
     let config = NatsServerConfig::default().with_request_bytes_max(10);
     let _server = rr_nats::serve_with(&nats.url(), route("svc.echo", echo), config).await.unwrap();
-    let config = NatsConfig::default().with_response_bytes_max(5);
-    let client = NatsRequester::connect_with(&nats.url(), config).await.unwrap();
+    let config = NatsConfig::default().with_response_bytes_max(5).with_request_bytes_max(1);
+    let url = format!("{}?request_bytes_max=11", nats.url());
+    let client = NatsRequester::connect_with(&url, config).await.unwrap();
+    let outcome = client.request(&within(5000), request("svc.echo", vec![0; 12])).await;
+    let expected =
+        (Code::ResourceExhausted, Delivery::NotSent, Some("request-too-large".to_owned()));
+    assert_eq!(told(outcome), expected);
     let outcome = client.request(&within(5000), request("svc.echo", vec![0; 11])).await;
     let expected =
         (Code::ResourceExhausted, Delivery::Rejected, Some("request-too-large".to_owned()));

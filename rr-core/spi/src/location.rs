@@ -143,18 +143,21 @@ fn decode(text: &str) -> Result<String, Error> {
 
 impl fmt::Debug for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A password with a slash in it ends up in the path: it is hidden as well.
-        let (authority, path) = match (self.path.rsplit_once('@'), self.authority.rsplit_once('@'))
-        {
-            (Some((_, rest)), _) => ("***@".to_owned(), rest),
-            (None, Some((_, host))) => (format!("***@{host}"), &*self.path),
-            (None, None) => (self.authority.clone(), &*self.path),
+        let mut shown = f.debug_struct("Location");
+        shown.field("scheme", &self.scheme);
+        // A password with a slash or a question mark ends up behind the authority.
+        let query = self.query.iter().flat_map(|(key, value)| [key, value]);
+        if query.chain([&self.path]).any(|text| text.contains('@')) {
+            return shown.finish_non_exhaustive();
+        }
+        let authority = match self.authority.rsplit_once('@') {
+            Some((_, host)) => format!("***@{host}"),
+            None => self.authority.clone(),
         };
         let keys: Vec<_> = self.query.iter().map(|(key, _)| key.as_str()).collect();
-        f.debug_struct("Location")
-            .field("scheme", &self.scheme)
+        shown
             .field("authority", &authority)
-            .field("path", &path)
+            .field("path", &self.path)
             .field("query", &keys)
             .finish()
     }
@@ -180,10 +183,17 @@ mod tests {
 
     #[test]
     fn debug_hides_credentials() {
-        for url in ["nats://user:secret@host/team", "nats://user:secret/secret@host/team"] {
+        for url in [
+            "nats://user:secret@host/team",
+            "nats://user:secret/secret@host/team",
+            "nats://user:secret?secret=secret@host/team",
+        ] {
             let shown = format!("{:?}", Location::parse(url).unwrap());
-            assert!(!shown.contains("secret") && shown.contains("team"), "{shown}");
+            assert!(!shown.contains("secret") && shown.contains("nats"), "{shown}");
         }
+        let shown = format!("{:?}", Location::parse("nats://u:p@host/team?name=x").unwrap());
+        let expected = r#"authority: "***@host", path: "/team", query: ["name"]"#;
+        assert!(shown.contains(expected), "{shown}");
     }
 
     #[test]

@@ -84,7 +84,7 @@ impl fmt::Debug for Endpoint<'_> {
 pub struct Next<'a> {
     middleware: &'a [Arc<dyn Middleware>],
     endpoint: Endpoint<'a>,
-    /// The deadline that is held further out already; `None` where nothing has run yet.
+    /// The deadline that is held further out already; `None` when it is that of any context.
     held: Option<Option<Deadline>>,
 }
 
@@ -92,7 +92,16 @@ impl<'a> Next<'a> {
     /// Makes a chain; the first middleware is the outermost.
     #[must_use]
     pub const fn new(middleware: &'a [Arc<dyn Middleware>], endpoint: Endpoint<'a>) -> Self {
-        Self { middleware, endpoint, held: None }
+        let next = Self { middleware, endpoint, held: None };
+        // Only the intake races what it runs, and it enters routes.
+        if matches!(endpoint, Endpoint::Responder(_)) { next.unheld() } else { next }
+    }
+
+    /// Notes that nothing further out ends the call at the deadline of the context that it is run
+    /// with, so that this chain does.
+    pub(crate) const fn unheld(mut self) -> Self {
+        self.held = Some(None);
+        self
     }
 
     /// Runs the rest of the call.

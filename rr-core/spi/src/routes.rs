@@ -315,7 +315,9 @@ impl Responder for Routes {
     {
         match self.find(&request.target) {
             Ok(found) => {
-                Next::new(&found.entry.middleware, Endpoint::Route(found)).run(ctx, request)
+                // The caller may have shortened the context.
+                let next = Next::new(&found.entry.middleware, Endpoint::Route(found)).unheld();
+                next.run(ctx, request)
             }
             Err(error) => {
                 let error = Error::new(error.code(), error.message().to_owned());

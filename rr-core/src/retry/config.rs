@@ -32,7 +32,8 @@ pub struct RetryConfig {
     pub attempts_max: u32,
     /// Time for one attempt of a call that may run twice; others have all the time there is.
     /// Default 0: an attempt has all the time that is left of the call. A keyed run that takes
-    /// longer is cut off, and not started anew: set it to more than the handler ever takes.
+    /// longer is cut off, and not started anew: set it to more than the handler ever takes. A layer
+    /// inside of retry that waits by itself must race the context that it is given.
     #[serde(deserialize_with = "duration::deserialize")]
     pub attempt_timeout: Duration,
     /// Longest first pause; each further one may be twice as long. Default 50 ms; 0 never pauses.

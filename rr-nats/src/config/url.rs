@@ -9,7 +9,7 @@ use super::{NatsConfig, NatsConnectionConfig, NatsDispatch, NatsServerConfig};
 use crate::endpoint::Endpoint;
 
 /// What a URL can set at both ends.
-const COMMON: [&str; 7] = [
+const COMMON: [&str; 9] = [
     "name",
     "inbox_prefix",
     "connect_timeout",
@@ -17,6 +17,8 @@ const COMMON: [&str; 7] = [
     "members_interval",
     "ignore_discovered",
     "clocks_agree",
+    "request_bytes_max",
+    "response_bytes_max",
 ];
 /// What a URL can set of a requester.
 const OF_REQUESTER: [&str; 3] = ["timeout", "connection_wait", "in_flight_max"];
@@ -52,6 +54,8 @@ impl NatsConfig {
         take(location, "connection_wait", &mut self.connection_wait, time)?;
         take(location, "in_flight_max", &mut self.in_flight_max, number)?;
         take(location, "clocks_agree", &mut self.clocks_agree, truth)?;
+        take(location, "request_bytes_max", &mut self.request_bytes_max, number)?;
+        take(location, "response_bytes_max", &mut self.response_bytes_max, number)?;
         finish(location, &OF_SERVER)?;
         Ok(self)
     }
@@ -74,6 +78,8 @@ impl NatsServerConfig {
         take(location, "version", &mut self.version, text)?;
         take(location, "bodies_bytes_max", &mut self.bodies_bytes_max, number)?;
         take(location, "clocks_agree", &mut self.clocks_agree, truth)?;
+        take(location, "request_bytes_max", &mut self.request_bytes_max, number)?;
+        take(location, "response_bytes_max", &mut self.response_bytes_max, number)?;
         finish(location, &OF_REQUESTER)?;
         if let Some(queue) = &self.queue {
             check::token("queue", queue)?;
@@ -154,7 +160,7 @@ mod tests {
     fn one_url_does_for_both_ends() {
         let url = "nats://t0ken@h?name=n&queue=blue&sole_group=true&inbox_prefix=_I.x&timeout=20ms\
                    &version=1.2.3&clocks_agree=true&ignore_discovered=true&members_interval=1s\
-                   &dispatch=always";
+                   &dispatch=always&request_bytes_max=100&response_bytes_max=200";
         let config = requester(url).unwrap();
         assert_eq!(config.connection.name, "n");
         assert_eq!(config.connection.inbox_prefix, "_I.x");
@@ -162,10 +168,12 @@ mod tests {
         assert_eq!((config.timeout, config.clocks_agree), (Duration::from_millis(20), true));
         assert!(config.connection.ignore_discovered);
         assert_eq!(config.connection.members_interval, Duration::from_secs(1));
+        assert_eq!((config.request_bytes_max, config.response_bytes_max), (100, 200));
         let config = server(url, NatsServerConfig::default()).unwrap();
         assert_eq!((config.queue.as_deref(), config.sole_group), (Some("blue"), true));
         assert_eq!((config.version.as_str(), config.clocks_agree), ("1.2.3", true));
         assert_eq!(config.dispatch, NatsDispatch::Always);
+        assert_eq!((config.request_bytes_max, config.response_bytes_max), (100, 200));
         assert!(!format!("{config:?}").contains("t0ken"));
         assert_eq!(server("nats://h?queue=", config).unwrap().queue, None);
     }
@@ -190,6 +198,8 @@ mod tests {
             ("version=", "`1.2.3`"),
             ("connect_timeout=5", "`1500ms`"),
             ("clocks_agree=yes", "`true`"),
+            ("request_bytes_max=1MiB", "`64`"),
+            ("response_bytes_max=-1", "`64`"),
         ] {
             let error = server(&format!("nats://h?{bad}"), NatsServerConfig::default());
             let error = error.expect_err(bad);
@@ -199,7 +209,13 @@ mod tests {
             assert!(error.message().contains(&format!("`{key}`")), "{error}");
             assert!(error.hint().contains(good), "{bad}: {}", error.hint());
         }
-        for bad in ["inbox_prefix=a.*", "name=a%20b", "timeout=5", "in_flight_max=-1"] {
+        for bad in [
+            "inbox_prefix=a.*",
+            "name=a%20b",
+            "timeout=5",
+            "in_flight_max=-1",
+            "request_bytes_max=",
+        ] {
             assert!(requester(&format!("nats://h?{bad}")).is_err(), "{bad}");
         }
     }

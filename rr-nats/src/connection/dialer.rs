@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::backoff;
 use super::link::{Link, LinkSetup};
 use super::members::{Host, Members};
+use super::payload;
 use crate::error;
 
 /// A connection that has lived so long has worked: after it, the next attempt is immediate. After
@@ -87,6 +88,10 @@ impl Dialer {
         let (alive, interval) = (link.alive().clone(), self.setup.config.members_interval);
         let entropy = Arc::clone(&self.entropy);
         tokio::spawn(Arc::clone(&self.members).watch(link.socket(), alive, interval, entropy));
+        let (alive, entropy) = (link.alive().clone(), Arc::clone(&self.entropy));
+        let (learned, config) = (Arc::clone(&self.setup.learned), self.setup.config.clone());
+        let server = (link.socket(), link.server_id());
+        tokio::spawn(payload::watch(learned, server, config, alive, entropy));
     }
 
     /// Counts the last connection.

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rr_spi::Target;
 
+use super::payload::Payload;
 use crate::wire::Token;
 
 /// Most targets that are remembered one by one; beyond them every target counts as one of them.
@@ -17,6 +18,7 @@ const ANSWERED_MAX: usize = 1024;
 /// Facts that one connection teaches and that hold for the next ones as well.
 #[derive(Debug, Default)]
 pub(crate) struct Learned {
+    pub(super) payload: Payload,
     repeated: Mutex<Repeated>,
 }
 

@@ -13,27 +13,23 @@ use std::time::Duration;
 use async_nats::client::traits::Publisher as _;
 use async_nats::message::OutboundMessage;
 use async_nats::{
-    Auth, AuthError, Client, ConnectOptions, HeaderMap, HeaderName, HeaderValue, Message,
-    PublishError, Subject, Subscriber,
+    Client, HeaderMap, HeaderName, HeaderValue, Message, PublishError, Subject, Subscriber,
 };
 use futures_core::Stream as _;
 use rr_spi::{Bytes, Context, Delivery, Error};
 
 use super::learned::Learned;
+use super::options::{options, queued_max};
 use super::outgoing::{Direct, Lost, Outgoing, Room};
 use super::signals::Signals;
 use super::slots::Slots;
-use crate::config::{NatsConnectionConfig, NatsCredentials};
+use crate::config::NatsConnectionConfig;
 use crate::error;
 use crate::wait;
 use crate::wire::RR_CANCEL;
 
 /// Longest time for what was handed over to reach the socket when a connection is closed.
 const FLUSH_MAX: Duration = Duration::from_millis(500);
-
-/// Most messages that wait to be sent, whatever is configured: the channel takes no more than an
-/// eighth of the address space, and a million is more than any connection can use.
-const OUTGOING_MAX: usize = 1 << 20;
 
 /// One connection to one server. It never reconnects: what waits in it dies with it, so that
 /// nothing is sent late.
@@ -46,6 +42,14 @@ pub(crate) struct Link {
     outgoing: Outgoing,
     signals: Arc<Signals>,
     probes: AtomicU64,
+}
+
+/// The longest message in bytes, headers included, that the server takes: another one was longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooLong {
+    pub(crate) bytes_max: usize,
+    /// Whether the server takes less from this user or account than it announces.
+    pub(crate) is_learned: bool,
 }
 
 /// What a connection needs besides its address.
@@ -76,7 +80,11 @@ impl Link {
         let signals = Arc::new(Signals::new(inbox, setup.prefix.clone(), learned));
         let deadline = Context::background().with_timeout(setup.config.connect_timeout);
         let opened = deadline.race(Self::establish(setup, address, socket, &signals)).await;
-        opened.unwrap_or_else(|_| Err(error::unproven(address))).inspect_err(|_| signals.lose())
+        let opened = opened.unwrap_or_else(|_| Err(error::unproven(address)));
+        let link = opened.inspect_err(|_| signals.lose())?;
+        // Before its first message: that one may be too long.
+        setup.learned.payload.ask(socket, &link.server_id(), &setup.config).await;
+        Ok(link)
     }
 
     async fn establish(
@@ -267,9 +275,30 @@ impl Link {
         self.signals.dropped.load(Ordering::Relaxed)
     }
 
-    /// Returns the longest message in bytes, headers included, that the server takes.
-    pub(crate) fn message_bytes_max(&self) -> usize {
-        self.client.max_payload()
+    /// Returns whether the server takes a message of so many bytes, headers included. One that it
+    /// takes may be sent from now on.
+    ///
+    /// # Errors
+    ///
+    /// What it is longer than.
+    pub(crate) fn check(&self, bytes: usize) -> Result<(), TooLong> {
+        let announced = self.client.max_payload();
+        let learned = self.signals.learned.payload.bytes_max();
+        if bytes > learned.min(announced) {
+            let bytes_max = learned.min(announced);
+            return Err(TooLong { bytes_max, is_learned: learned < announced });
+        }
+        let longest = &self.signals.longest;
+        if bytes > longest.load(Ordering::Relaxed) {
+            longest.fetch_max(bytes, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Records that the connection was lost without a word of the server, which may have been lost as
+    /// well: has the server asked for its limit.
+    pub(crate) fn suspect_limit(&self) {
+        self.signals.learned.payload.suspect(self.server_id());
     }
 
     /// Returns the other members of the cluster, as the server announced them.
@@ -414,50 +443,4 @@ async fn receive(mut inbox: Subscriber, signals: Arc<Signals>) {
     });
     let _ = signals.alive.race(pump).await;
     signals.lose();
-}
-
-fn outgoing_max(config: &NatsConnectionConfig) -> usize {
-    config.outgoing_max.clamp(1, OUTGOING_MAX)
-}
-
-/// Returns how many of the messages that wait to be sent may do so in front of the client library;
-/// the others wait in it.
-fn queued_max(config: &NatsConnectionConfig) -> usize {
-    outgoing_max(config).div_ceil(2)
-}
-
-fn options(setup: &LinkSetup, signals: &Arc<Signals>) -> ConnectOptions {
-    let config = &setup.config;
-    let mut auth = Auth::new();
-    match &config.credentials {
-        NatsCredentials::None => {}
-        NatsCredentials::UserPassword { user, password } => {
-            auth.username = Some(user.clone());
-            auth.password = Some(password.clone());
-        }
-        NatsCredentials::Token(token) => auth.token = Some(token.clone()),
-    }
-    let (dialling, events) = (Arc::clone(signals), Arc::clone(signals));
-    let authenticating = Arc::clone(signals);
-    ConnectOptions::with_auth_callback(move |_nonce| {
-        let refused = authenticating.is_refusing();
-        let answer = if refused { Err(AuthError::new("lost")) } else { Ok(auth.clone()) };
-        async move { answer }
-    })
-    .reconnect_delay_callback(move |_| {
-        dialling.dialling();
-        Duration::ZERO
-    })
-    .event_callback(move |event| {
-        events.on_event(event);
-        async {}
-    })
-    .max_reconnects(1)
-    .ignore_discovered_servers()
-    .retain_servers_order()
-    .connection_timeout(config.connect_timeout)
-    .ping_interval(config.ping_interval.max(Duration::from_millis(10)))
-    .client_capacity(outgoing_max(config) - queued_max(config).min(outgoing_max(config) - 1))
-    .subscription_capacity(setup.incoming_max)
-    .name(&config.name)
 }

@@ -29,7 +29,10 @@ impl Lost {
     pub(crate) async fn with_last_words(self, link: &Link) -> Self {
         let lost = match link.last_words().await {
             Some(_) => Self::of(link),
-            None => self,
+            None => {
+                link.suspect_limit();
+                self
+            }
         };
         let why = lost.why.as_deref().unwrap_or("the server closed it, or the way to it broke");
         tracing::warn!(address = lost.address, why, "a NATS connection was lost");

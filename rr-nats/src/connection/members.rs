@@ -7,25 +7,12 @@ use std::time::Duration;
 
 use rr_spi::dial::Lookup;
 use rr_spi::{Context, Entropy};
-use serde::Deserialize;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
-use tokio::net::TcpStream;
 
-use super::backoff;
+use super::{backoff, info};
 use crate::endpoint;
 
 /// Most addresses that are kept of those that servers announce.
 const ANNOUNCED_MAX: usize = 64;
-
-/// Longest `INFO` line that is read: nats-server's has about 1 KiB and 64 bytes for each member.
-const INFO_BYTES_MAX: u64 = 64 * 1024;
-
-/// Time for a server to send its `INFO` line on a new connection. A server that expects TLS first
-/// sends none.
-const INFO_MAX: Duration = Duration::from_secs(2);
-
-/// Shortest interval between two questions, whatever is configured.
-const INTERVAL_MIN: Duration = Duration::from_millis(100);
 
 /// The first question is asked after this part of the interval, the next after twice as long: a
 /// server that has just started knows its neighbours a moment later.
@@ -132,14 +119,14 @@ impl Members {
         if self.ignore_announced || interval.is_zero() {
             return;
         }
-        let interval = interval.max(INTERVAL_MIN);
+        let interval = interval.max(info::INTERVAL_MIN);
         let ask = async {
             let mut pause = interval / FIRST_PART;
             loop {
                 // A half of it is chance, so that not all clients ask at the same time.
                 tokio::time::sleep(pause / 2 + backoff::spread(pause / 2, &*entropy)).await;
                 pause = pause.saturating_mul(2).min(interval);
-                if let Some(announced) = announced_by(server).await {
+                if let Some(announced) = info::announced_by(server).await {
                     self.learn(&announced);
                 }
             }
@@ -153,33 +140,8 @@ impl Members {
     }
 }
 
-/// Reads what a server announces: the client library reads that only when it connects.
-async fn announced_by(server: SocketAddr) -> Option<Vec<String>> {
-    let asked = async {
-        let stream = TcpStream::connect(server).await.ok()?;
-        let mut line = Vec::new();
-        let mut reader = BufReader::new(stream.take(INFO_BYTES_MAX));
-        reader.read_until(b'\n', &mut line).await.ok()?;
-        parse_info(&line)
-    };
-    Context::background().with_timeout(INFO_MAX).race(asked).await.ok().flatten()
-}
-
-/// Reads the members in an `INFO` line.
-fn parse_info(line: &[u8]) -> Option<Vec<String>> {
-    #[derive(Deserialize)]
-    struct Info {
-        #[serde(default)]
-        connect_urls: Vec<String>,
-    }
-    let json = line.strip_prefix(b"INFO ")?;
-    serde_json::from_slice::<Info>(json).ok().map(|info| info.connect_urls)
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     fn members() -> Members {
@@ -229,13 +191,5 @@ mod tests {
     async fn a_host_in_brackets_is_an_ip_address() {
         let host = Host::new("[::1]:2".to_owned());
         assert_eq!(host.socket_addresses().await.unwrap(), ["[::1]:2".parse().unwrap()]);
-    }
-
-    proptest! {
-        #[test]
-        fn no_info_line_panics(line in prop::collection::vec(any::<u8>(), 0..60), json in "\\PC{0,40}") {
-            let _ = parse_info(&line);
-            let _ = parse_info(format!("INFO {json}").as_bytes());
-        }
     }
 }

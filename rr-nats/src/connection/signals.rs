@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::learned::Learned;
 use super::slots::Slots;
-use super::violation::Violation;
+use super::violation::{Complaint, Violation};
 use crate::error;
 use crate::wait;
 use crate::wire::{CANCEL, Token};
@@ -31,6 +31,9 @@ pub(super) struct Signals {
     /// The subject of the inbox without its last token.
     pub(super) inbox: String,
     pub(super) slots: Slots,
+    pub(super) learned: Arc<Learned>,
+    /// Length of the longest message that may have been sent, in bytes with its headers.
+    pub(super) longest: AtomicUsize,
     /// Ends when the connection is lost.
     pub(super) alive: Context,
     life: CancelHandle,
@@ -72,7 +75,9 @@ impl Signals {
         let (alive, life) = Context::background().child();
         let (staying, stay) = alive.child();
         Self {
-            slots: Slots::new(inbox.clone(), prefix, learned),
+            slots: Slots::new(inbox.clone(), prefix, Arc::clone(&learned)),
+            learned,
+            longest: AtomicUsize::new(0),
             inbox,
             alive,
             life,
@@ -108,8 +113,9 @@ impl Signals {
 
     /// Ends every call on this connection.
     pub(super) fn lose(&self) {
-        self.slots.lose();
+        // First of all: a call that was ended here and is made again must not find this connection.
         self.life.cancel_with(Cause::PeerGone);
+        self.slots.lose();
         self.proved.notify_waiters();
     }
 
@@ -123,7 +129,7 @@ impl Signals {
             }
             Event::ServerError(ServerError::Other(text)) => match Violation::parse(&text) {
                 Some(violation) => self.on_violation(violation),
-                None => self.proof().complaint = Some(text),
+                None => self.on_complaint(text),
             },
             Event::LameDuckMode => self.stay.cancel_with(Cause::Shutdown),
             Event::SlowConsumer(_) => {
@@ -131,6 +137,13 @@ impl Signals {
             }
             _ => {}
         }
+    }
+
+    fn on_complaint(&self, text: String) {
+        if Complaint::parse(&text) == Complaint::Payload {
+            self.learned.payload.exceeded(self.longest.load(Ordering::Relaxed));
+        }
+        self.proof().complaint = Some(text);
     }
 
     /// Returns why the connection was lost: what the server said, or else what is likely.

@@ -42,6 +42,8 @@ pub(crate) enum Complaint {
     ControlLine,
     /// The server has as many connections as it takes.
     Connections,
+    /// A message is longer than the server takes from this user or account.
+    Payload,
     /// Something else.
     Other,
 }
@@ -61,6 +63,8 @@ impl Complaint {
             Self::ControlLine
         } else if has(&["connections exceeded"]) {
             Self::Connections
+        } else if has(&["maximum payload"]) {
+            Self::Payload
         } else {
             Self::Other
         }
@@ -99,6 +103,7 @@ mod tests {
             ("maximum control line exceeded", Complaint::ControlLine),
             ("maximum connections exceeded", Complaint::Connections),
             ("maximum account active connections exceeded", Complaint::Connections),
+            ("Maximum Payload Violation", Complaint::Payload),
             ("Stale Connection", Complaint::Other),
         ] {
             assert_eq!(Complaint::parse(text), expected, "{text}");

@@ -8,7 +8,7 @@ use async_nats::{HeaderMap, Subject};
 use rr_spi::{BodyShare, Bytes, Code, Context, Delivery, Error, Reason, Response};
 
 use super::site::Site;
-use crate::connection::{Link, Room, message};
+use crate::connection::{Link, Room, TooLong, message};
 use crate::wire::{block_len, encode_reply, minimal};
 
 /// Length from which a body holds its share until it has been written.
@@ -24,8 +24,8 @@ pub(super) async fn deliver(
     to: Subject,
     (outcome, share): (Result<Response, Error>, BodyShare),
 ) {
-    let (headers, body) = fitting(link.message_bytes_max(), outcome);
-    let bytes = length(&headers, &body);
+    let failed = outcome.as_ref().err().map(minimal);
+    let (headers, body) = fitting(&link, encode_reply(outcome), failed.as_ref());
     let (body, _share) = held(body, share);
     let mut reply = message(to, None, headers, body);
     // The subscription's loop sends many in a row, and one alone has nobody to leave with.
@@ -48,10 +48,13 @@ pub(super) async fn deliver(
             }
         }
         match site.life.race(ctx.race(site.next_link())).await {
-            Ok(Ok(next)) if bytes <= next.message_bytes_max() => link = next,
+            Ok(Ok(next)) => link = next,
             // Whoever waits hears of it by the deadline, and says `Unknown`.
             _ => return,
         }
+        // The next server may take less, or this one may have shown since that it does.
+        let written = (reply.headers, reply.payload);
+        (reply.headers, reply.payload) = fitting(&link, written, failed.as_ref());
     }
 }
 
@@ -91,27 +94,25 @@ async fn room<'a>(site: &Site, link: &'a Link) -> Option<Room<'a>> {
     site.life.race(link.alive().race(link.room())).await.ok()?.ok()?.ok()
 }
 
-/// Writes an outcome. When it is longer than the server takes, an error that says so; when even
-/// that is, the same without its text.
-fn fitting(bytes_max: usize, outcome: Result<Response, Error>) -> (Option<HeaderMap>, Bytes) {
-    let failed = outcome.as_ref().err().map(minimal);
-    let (headers, body) = encode_reply(outcome);
-    if length(&headers, &body) <= bytes_max {
-        return (headers, body);
-    }
-    let text = format!("the reply is longer than the {bytes_max} bytes that the server takes");
-    let error = failed.unwrap_or_else(|| {
-        let (code, reason) = (Code::ResourceExhausted, Reason::RESPONSE_TOO_LARGE);
-        Error::failure(code, Delivery::Processed, reason, text)
-    });
+/// The header block and the body of a reply.
+type Written = (Option<HeaderMap>, Bytes);
+
+/// Returns a reply if the server takes it. When it is too long, an error that says so, in place of a
+/// success; when even that is, the same without its text.
+fn fitting(link: &Link, written: Written, failed: Option<&Error>) -> Written {
+    let Err(TooLong { bytes_max, .. }) = link.check(length(&written)) else { return written };
+    let error = failed.cloned().unwrap_or_else(|| too_long(bytes_max));
     let least = minimal(&error);
-    let (headers, body) = encode_reply(Err(error));
-    if length(&headers, &body) <= bytes_max {
-        return (headers, body);
-    }
-    encode_reply(Err(least))
+    let written = encode_reply(Err(error));
+    if link.check(length(&written)).is_ok() { written } else { encode_reply(Err(least)) }
 }
 
-fn length(headers: &Option<HeaderMap>, body: &Bytes) -> usize {
+fn too_long(bytes_max: usize) -> Error {
+    let text = format!("the reply is longer than the {bytes_max} bytes that the server takes");
+    let (code, reason) = (Code::ResourceExhausted, Reason::RESPONSE_TOO_LARGE);
+    Error::failure(code, Delivery::Processed, reason, text)
+}
+
+fn length((headers, body): &Written) -> usize {
     headers.as_ref().map_or(0, block_len) + body.len()
 }

@@ -115,6 +115,10 @@ impl Discovery {
             };
             for service in asked_of {
                 let body = Bytes::from(self.describe(service, question.verb).to_string());
+                // A longer one would end the connection, and nothing can say so to who asks.
+                if link.check(body.len()).is_err() {
+                    continue;
+                }
                 let answer = message(reply.clone(), None, None, body);
                 let _ = link.alive().race(link.publish(answer)).await;
             }

@@ -1,0 +1,184 @@
+//! What a server tells in its `INFO` lines and async-nats does not pass on: read over a short TCP
+//! connection.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rr_spi::Context;
+use serde::Deserialize;
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
+
+use crate::config::{NatsConnectionConfig, NatsCredentials};
+
+/// Most bytes that are read: nats-server's `INFO` has about 1 KiB and 64 bytes for each member, and
+/// there are two of them.
+const READ_BYTES_MAX: u64 = 64 * 1024;
+
+/// Time for a server to answer a question on a new connection. A server that expects TLS first sends
+/// nothing.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
+
+/// Shortest interval between two questions, whatever is configured.
+pub(super) const INTERVAL_MIN: Duration = Duration::from_millis(100);
+
+/// The part of an `INFO` line that is of interest here.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Info {
+    server_id: String,
+    connect_urls: Vec<String>,
+    max_payload: Option<usize>,
+}
+
+/// Returns the members that a server announces: the client library reads them only when it connects.
+pub(super) async fn announced_by(server: SocketAddr) -> Option<Vec<String>> {
+    let asked = async { Some(Asked::connect(server).await.ok()?.info().await?.connect_urls) };
+    answered(asked).await
+}
+
+/// The longest message that a server takes, in bytes with its headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    /// What it announces to everybody.
+    pub(super) announced: usize,
+    /// What it takes from this user.
+    pub(super) bytes_max: usize,
+}
+
+/// Asks a server for the longest message that it takes from the user of these credentials. `None` when
+/// the server does not tell, or another one answers at its address.
+///
+/// The server sends a second `INFO` line with the limits of user and account after the first `PING`;
+/// the answer to the second one shows that no more comes.
+pub(super) async fn message_bytes_max(
+    server: SocketAddr,
+    server_id: &str,
+    config: &NatsConnectionConfig,
+) -> Option<Told> {
+    let asked = async {
+        let mut asked = Asked::connect(server).await.ok()?;
+        let info = asked.info().await.filter(|info| info.server_id == server_id)?;
+        asked.write(&format!("CONNECT {}\r\nPING\r\nPING\r\n", introduction(config))).await.ok()?;
+        let announced = info.max_payload?;
+        Some(Told { announced, bytes_max: asked.until_pongs(2, announced).await? })
+    };
+    answered(asked).await
+}
+
+async fn answered<T>(asked: impl Future<Output = Option<T>>) -> Option<T> {
+    Context::background().with_timeout(ANSWER_MAX).race(asked).await.ok().flatten()
+}
+
+/// Returns what a client says of itself, with the credentials of the connection.
+fn introduction(config: &NatsConnectionConfig) -> serde_json::Value {
+    let mut hello = json!({
+        "verbose": false, "pedantic": false, "headers": true, "protocol": 1, "name": config.name,
+    });
+    match &config.credentials {
+        NatsCredentials::None => {}
+        NatsCredentials::UserPassword { user, password } => {
+            hello["user"] = user.as_str().into();
+            hello["pass"] = password.as_str().into();
+        }
+        NatsCredentials::Token(token) => hello["auth_token"] = token.as_str().into(),
+    }
+    hello
+}
+
+/// A connection that is open for one question.
+struct Asked(BufReader<tokio::io::Take<TcpStream>>);
+
+impl Asked {
+    async fn connect(server: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(server).await?;
+        Ok(Self(BufReader::new(stream.take(READ_BYTES_MAX))))
+    }
+
+    async fn write(&mut self, text: &str) -> io::Result<()> {
+        self.0.get_mut().get_mut().write_all(text.as_bytes()).await
+    }
+
+    /// Reads the next line; an empty one when there are no more.
+    async fn line(&mut self) -> io::Result<Vec<u8>> {
+        let mut line = Vec::new();
+        self.0.read_until(b'\n', &mut line).await?;
+        Ok(line)
+    }
+
+    async fn info(&mut self) -> Option<Info> {
+        Info::parse(&self.line().await.ok()?)
+    }
+
+    /// Reads until so many `PING` were answered, and returns the limit that was told last.
+    async fn until_pongs(&mut self, mut pongs: u32, mut told: usize) -> Option<usize> {
+        while pongs > 0 {
+            let line = self.line().await.ok()?;
+            match line.split(|byte| byte.is_ascii_whitespace()).next() {
+                Some(b"PONG") => pongs -= 1,
+                Some(b"INFO") => told = Info::parse(&line)?.max_payload.unwrap_or(told),
+                // Nothing else is expected: an error, or the end.
+                _ => return None,
+            }
+        }
+        Some(told)
+    }
+}
+
+impl Info {
+    fn parse(line: &[u8]) -> Option<Self> {
+        serde_json::from_slice(line.strip_prefix(b"INFO ")?).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rr_testkit::{NatsServer, NatsServerSetup};
+
+    use super::*;
+
+    async fn told(nats: &NatsServer, config: &NatsConnectionConfig) -> Option<(usize, usize)> {
+        let id = Asked::connect(nats.address()).await.unwrap().info().await.unwrap().server_id;
+        assert_eq!(message_bytes_max(nats.address(), "another", config).await, None);
+        let told = message_bytes_max(nats.address(), &id, config).await?;
+        Some((told.announced, told.bytes_max))
+    }
+
+    #[tokio::test]
+    async fn the_limit_is_that_of_the_account_or_else_of_the_server() {
+        let setup = NatsServerSetup::default().with_max_payload(65536).with_lines(
+            "accounts { A { users: [{user: a, password: a}], limits { max_payload: 8192 } }
+                        B { users: [{user: b, password: b}] } }",
+        );
+        let nats = NatsServer::start_with(&setup).await.unwrap();
+        for (user, password, expected) in [
+            ("a", "a", Some((65536, 8192))),
+            ("b", "b", Some((65536, 65536))),
+            ("a", "wrong", None),
+        ] {
+            let (user, password) = (user.to_owned(), password.to_owned());
+            let credentials = NatsCredentials::UserPassword { user, password };
+            let config = NatsConnectionConfig::default().with_credentials(credentials);
+            assert_eq!(told(&nats, &config).await, expected);
+        }
+        let setup = NatsServerSetup::default()
+            .with_max_payload(4096)
+            .with_lines("authorization { token: t0ken }");
+        let nats = NatsServer::start_with(&setup).await.unwrap();
+        let credentials = NatsCredentials::Token("t0ken".to_owned());
+        let config = NatsConnectionConfig::default().with_credentials(credentials);
+        assert_eq!(told(&nats, &config).await, Some((4096, 4096)));
+        assert_eq!(told(&nats, &NatsConnectionConfig::default()).await, None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_info_line_panics(line in prop::collection::vec(any::<u8>(), 0..60), json in "\\PC{0,40}") {
+            let _ = Info::parse(&line);
+            let _ = Info::parse(format!("INFO {json}").as_bytes());
+        }
+    }
+}

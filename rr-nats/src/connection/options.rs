@@ -1,0 +1,60 @@
+//! How the client library is set up for one connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::{Auth, AuthError, ConnectOptions};
+
+use super::link::LinkSetup;
+use super::signals::Signals;
+use crate::config::{NatsConnectionConfig, NatsCredentials};
+
+/// Most messages that wait to be sent, whatever is configured: the channel takes no more than an
+/// eighth of the address space, and a million is more than any connection can use.
+const OUTGOING_MAX: usize = 1 << 20;
+
+fn outgoing_max(config: &NatsConnectionConfig) -> usize {
+    config.outgoing_max.clamp(1, OUTGOING_MAX)
+}
+
+/// Returns how many of the messages that wait to be sent may do so in front of the client library;
+/// the others wait in it.
+pub(super) fn queued_max(config: &NatsConnectionConfig) -> usize {
+    outgoing_max(config).div_ceil(2)
+}
+
+pub(super) fn options(setup: &LinkSetup, signals: &Arc<Signals>) -> ConnectOptions {
+    let config = &setup.config;
+    let mut auth = Auth::new();
+    match &config.credentials {
+        NatsCredentials::None => {}
+        NatsCredentials::UserPassword { user, password } => {
+            auth.username = Some(user.clone());
+            auth.password = Some(password.clone());
+        }
+        NatsCredentials::Token(token) => auth.token = Some(token.clone()),
+    }
+    let (dialling, events) = (Arc::clone(signals), Arc::clone(signals));
+    let authenticating = Arc::clone(signals);
+    ConnectOptions::with_auth_callback(move |_nonce| {
+        let refused = authenticating.is_refusing();
+        let answer = if refused { Err(AuthError::new("lost")) } else { Ok(auth.clone()) };
+        async move { answer }
+    })
+    .reconnect_delay_callback(move |_| {
+        dialling.dialling();
+        Duration::ZERO
+    })
+    .event_callback(move |event| {
+        events.on_event(event);
+        async {}
+    })
+    .max_reconnects(1)
+    .ignore_discovered_servers()
+    .retain_servers_order()
+    .connection_timeout(config.connect_timeout)
+    .ping_interval(config.ping_interval.max(Duration::from_millis(10)))
+    .client_capacity(outgoing_max(config) - queued_max(config).min(outgoing_max(config) - 1))
+    .subscription_capacity(setup.incoming_max)
+    .name(&config.name)
+}

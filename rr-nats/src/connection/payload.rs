@@ -1,0 +1,277 @@
+//! Longest message that the server takes from this user or account, where that is less than it
+//! announces.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rr_spi::{Context, Entropy};
+use tokio::time::Instant;
+
+use super::info::Told;
+use super::learned::Learned;
+use super::{backoff, info};
+use crate::config::NatsConnectionConfig;
+
+/// How long a limit is believed that the server has not confirmed since. Without an end, a limit that
+/// was raised would be refused here forever: nothing longer is sent that could pass.
+const BELIEVED: Duration = Duration::from_secs(5 * 60);
+
+/// Longest pause between two questions for the limit: a server says nothing when it changes.
+const ASK_AGAIN: Duration = Duration::from_secs(60);
+
+/// Learned limit of a message, in bytes with its headers.
+///
+/// A server tells the limit of a user or an account in a second `INFO` line, which async-nats drops,
+/// and ends the connection on a longer message. So the limit is asked for, with a short connection of
+/// its own, once a connection was ended by a message that was too long.
+#[derive(Debug)]
+pub(crate) struct Payload {
+    /// The limit, for a look without the lock; `usize::MAX` when there is none.
+    bytes_max: AtomicUsize,
+    known: Mutex<Known>,
+}
+
+/// What servers have shown of their limit: pure.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Known {
+    /// The limit, and until when it is believed.
+    limit: Option<(usize, Instant)>,
+    asks: Asks,
+}
+
+/// Which servers are asked for the limit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Asks {
+    /// None: no message was ever too long.
+    #[default]
+    Never,
+    /// The one of this id: it may have ended a connection because of a long message. What it says of
+    /// that is lost when the client library is still writing the message.
+    Server(String),
+    /// All of them.
+    Always,
+}
+
+impl Default for Payload {
+    fn default() -> Self {
+        Self { bytes_max: AtomicUsize::new(usize::MAX), known: Mutex::default() }
+    }
+}
+
+impl Payload {
+    /// Returns the limit; `usize::MAX` when none is known.
+    pub(super) fn bytes_max(&self) -> usize {
+        match self.bytes_max.load(Ordering::Relaxed) {
+            usize::MAX => usize::MAX,
+            _ => self.change(|known| known.expire(Instant::now())),
+        }
+    }
+
+    /// Records that a server ended a connection because of a message that was too long. `longest` is
+    /// the length of the longest one that may have been sent on it.
+    pub(super) fn exceeded(&self, longest: usize) {
+        self.change(|known| known.exceeded(longest, Instant::now()));
+    }
+
+    /// Records that a connection was lost for no known reason.
+    pub(super) fn suspect(&self, server_id: String) {
+        self.change(|known| known.suspect(server_id));
+    }
+
+    /// Asks a server for the limit, if there is reason to.
+    pub(super) async fn ask(
+        &self,
+        server: SocketAddr,
+        server_id: &str,
+        config: &NatsConnectionConfig,
+    ) {
+        if !self.lock().asks(server_id) {
+            return;
+        }
+        if let Some(told) = info::message_bytes_max(server, server_id, config).await {
+            self.change(|known| known.told(told, Instant::now()));
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Known)) -> usize {
+        let mut known = self.lock();
+        change(&mut known);
+        let bytes_max = known.limit.map_or(usize::MAX, |(bytes_max, _)| bytes_max);
+        self.bytes_max.store(bytes_max, Ordering::Relaxed);
+        bytes_max
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        // Whole values go in and out: a panic leaves one of them.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Asks the server of a connection for its limit again and again, for as long as the connection lives,
+/// if a message was ever too long.
+pub(super) async fn watch(
+    learned: Arc<Learned>,
+    (server, server_id): (SocketAddr, String),
+    config: NatsConnectionConfig,
+    alive: Context,
+    entropy: Arc<dyn Entropy>,
+) {
+    if learned.payload.lock().asks != Asks::Always {
+        return;
+    }
+    let pause = match config.members_interval {
+        Duration::ZERO => ASK_AGAIN,
+        interval => interval.clamp(info::INTERVAL_MIN, ASK_AGAIN),
+    };
+    let ask = async {
+        loop {
+            // A half of it is chance, so that not all clients ask at the same time.
+            tokio::time::sleep(pause / 2 + backoff::spread(pause / 2, &*entropy)).await;
+            learned.payload.ask(server, &server_id, &config).await;
+        }
+    };
+    let _: Result<(), _> = alive.race(ask).await;
+}
+
+impl Known {
+    /// The message that was too long is not known, but the longest one was no shorter: it is too long
+    /// as well.
+    fn exceeded(&mut self, longest: usize, now: Instant) {
+        self.expire(now);
+        self.asks = Asks::Always;
+        // An empty message is never too long: what was, was not counted.
+        let Some(fits) = longest.checked_sub(1) else { return };
+        let known = self.limit.map_or(usize::MAX, |(bytes_max, _)| bytes_max);
+        self.limit = Some((fits.min(known), now + BELIEVED));
+    }
+
+    fn suspect(&mut self, server_id: String) {
+        if self.asks != Asks::Always {
+            self.asks = Asks::Server(server_id);
+        }
+    }
+
+    fn asks(&self, server_id: &str) -> bool {
+        match &self.asks {
+            Asks::Never => false,
+            Asks::Server(suspected) => suspected == server_id,
+            Asks::Always => true,
+        }
+    }
+
+    fn told(&mut self, told: Told, now: Instant) {
+        let is_less = told.bytes_max < told.announced;
+        self.limit = is_less.then(|| (told.bytes_max, now + BELIEVED));
+        if is_less {
+            self.asks = Asks::Always;
+        } else if self.asks != Asks::Always {
+            self.asks = Asks::Never;
+        }
+    }
+
+    fn expire(&mut self, now: Instant) {
+        self.limit = self.limit.filter(|(_, until)| now < *until);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ANNOUNCED: usize = 1 << 20;
+
+    fn told(bytes_max: usize) -> Told {
+        Told { announced: ANNOUNCED, bytes_max }
+    }
+
+    fn limit(known: &Known) -> Option<usize> {
+        known.limit.map(|(bytes_max, _)| bytes_max)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_ends_connections_lowers_the_limit_and_what_the_server_tells_replaces_it() {
+        let (mut known, now) = (Known::default(), Instant::now());
+        known.exceeded(20_000, now);
+        assert_eq!(limit(&known), Some(19_999));
+        known.exceeded(900_000, now);
+        assert_eq!(limit(&known), Some(19_999), "a longer one teaches nothing new");
+        known.exceeded(10_000, now);
+        assert_eq!(limit(&known), Some(9_999));
+        known.told(told(8192), now);
+        assert_eq!(limit(&known), Some(8192));
+        known.exceeded(0, now);
+        assert_eq!(limit(&known), Some(8192));
+        known.told(told(65_536), now);
+        assert_eq!(limit(&known), Some(65_536), "it was raised");
+        known.told(told(ANNOUNCED), now);
+        assert_eq!(limit(&known), None);
+        assert!(known.asks("any"), "it may be lowered again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_is_asked_after_a_loss_without_a_word_and_always_once_its_limit_is_known() {
+        let (mut known, now) = (Known::default(), Instant::now());
+        assert!(!known.asks("a"));
+        known.suspect("a".to_owned());
+        assert!(known.asks("a") && !known.asks("b"));
+        known.told(told(ANNOUNCED), now);
+        assert_eq!((known.asks("a"), limit(&known)), (false, None));
+        known.suspect("a".to_owned());
+        known.told(told(8192), now);
+        known.suspect("a".to_owned());
+        assert!(known.asks("b"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_that_no_server_confirms_is_forgotten_after_a_while() {
+        let payload = Payload::default();
+        assert_eq!(payload.bytes_max(), usize::MAX);
+        payload.exceeded(20_000);
+        assert_eq!(payload.bytes_max(), 19_999);
+        tokio::time::sleep(BELIEVED - ASK_AGAIN).await;
+        payload.change(|known| known.told(told(8192), Instant::now()));
+        tokio::time::sleep(BELIEVED - Duration::from_millis(1)).await;
+        assert_eq!(payload.bytes_max(), 8192);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(payload.bytes_max(), usize::MAX);
+        assert!(payload.lock().asks("any"), "the next connection asks");
+        // What is forgotten counts for nothing.
+        payload.exceeded(500_000);
+        assert_eq!(payload.bytes_max(), 499_999);
+    }
+
+    proptest! {
+        /// Connections on which messages of these lengths were sent, in order, to a server that takes
+        /// fewer bytes.
+        #[test]
+        fn no_message_that_the_server_takes_is_refused(
+            limit in 1usize..2000,
+            connections in prop::collection::vec(prop::collection::vec(0usize..4000, 1..20), 1..20),
+        ) {
+            let now = Instant::now();
+            let mut known = Known::default();
+            let mut losses = Vec::new();
+            for lengths in connections {
+                let mut longest = 0;
+                for bytes in lengths {
+                    if known.limit.is_some_and(|(bytes_max, _)| bytes > bytes_max) {
+                        prop_assert!(bytes > limit, "{bytes} fits into {limit}");
+                        continue;
+                    }
+                    longest = longest.max(bytes);
+                    if bytes > limit {
+                        known.exceeded(longest, now);
+                        losses.push(bytes);
+                        break;
+                    }
+                }
+            }
+            // No length ends two connections.
+            prop_assert!(losses.is_sorted_by(|one, next| one > next), "{losses:?}");
+        }
+    }
+}
