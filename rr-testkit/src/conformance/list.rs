@@ -118,8 +118,10 @@ macro_rules! __conformance_list {
                 Must _64_entries_16_kib;
                 Must too_many_refused;
                 Must too_many_of_a_foreign_peer_refused: Raw;
+                Must trailers_of_replies_pass;
                 Must trace_context_passes;
                 Must trace_context_of_full_length;
+                Must repeated_baggage_is_joined: Raw;
             }
             size {
                 Must empty_request;

@@ -4,7 +4,9 @@ use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use rr_spi::{Code, Context, Delivery, Error, Reason, Request, Requester, Response, async_trait};
+use rr_spi::{
+    Bytes, Code, Context, Delivery, Error, Reason, Request, Requester, Response, async_trait,
+};
 use rr_testkit::conformance::{Raw, RawAnswer, RawGarbage, RawReply, RawRequest};
 
 use crate::harness::Shared;
@@ -28,6 +30,12 @@ impl Raw for BrokenRaw {
                     *name = name.replace("rr-", "x-rr-");
                 }
             }
+            KeepsTheFirstBaggage => keep_one(&mut request.headers, "baggage"),
+            KeepsTheLastState => {
+                request.headers.reverse();
+                keep_one(&mut request.headers, "tracestate");
+                request.headers.reverse();
+            }
             TakesAnyNumberOfHeaders => request.headers.truncate(1),
             _ => {}
         }
@@ -48,6 +56,12 @@ impl Raw for BrokenRaw {
         self.shared.garbling.fetch_add(1, Ordering::SeqCst);
         Ok(Box::new(Garbling { sabotage: self.sabotage, shared: Arc::clone(&self.shared) }))
     }
+}
+
+/// Keeps the first header of one name.
+fn keep_one(headers: &mut Vec<(String, Bytes)>, kept: &str) {
+    let mut is_first = true;
+    headers.retain(|(name, _)| name != kept || std::mem::take(&mut is_first));
 }
 
 /// A peer that has sent garbage, until it is dropped.
