@@ -6,6 +6,8 @@ use rr_spi::{
     Code, Context, Delivery, Error, Headers, Idempotency, IdempotencyKey, Reason, defaults,
 };
 
+use tokio::time::{Instant, sleep};
+
 use super::{assert_error, own};
 use crate::conformance::lab::{Ask, fill, pattern};
 use crate::conformance::stage::{Scene, Stage};
@@ -306,6 +308,33 @@ pub(crate) async fn too_many_of_a_foreign_peer_refused(stage: &Stage) {
         assert_eq!(scene.lab.total(), before, "{what} ran");
         scene.ok(&scene.ask().target("ping")).await;
     }
+}
+
+/// Bytes of a head without end that are too many: far more than any system or proxy buffers.
+const ENDLESS_BYTES: usize = 96 * 1024 * 1024;
+
+/// How long a server may let a peer go on with its head: less than a case may take.
+const ENDS_WITHIN: Duration = Duration::from_secs(50);
+
+pub(crate) async fn without_end_are_refused(stage: &Stage) {
+    let scene = stage.open().await;
+    let connections = scene.rig.live().connections;
+    let (raw, ask) = (scene.raw(), scene.ask());
+    let request = ask.raw();
+    let endless = tokio::spawn(async move { raw.endless(request, ENDLESS_BYTES).await });
+    let end = Instant::now() + ENDS_WITHIN;
+    while !endless.is_finished() {
+        // Others are answered meanwhile.
+        scene.ok(&scene.ask().target("ping")).await;
+        assert!(Instant::now() < end, "the server neither takes more nor ends the connection");
+        sleep(stage.units(1) / 10).await;
+    }
+    let taken = endless.await.expect("the task ends").expect("it can be sent");
+    assert!(taken > 0, "the peer has sent nothing");
+    assert!(taken < ENDLESS_BYTES, "the server has taken {taken} bytes of one head");
+    assert_eq!(scene.lab.count(ask.key()), 0);
+    scene.alive(|live| live.connections.unwrap_or(0) <= connections.unwrap_or(0)).await;
+    scene.ok(&scene.ask()).await;
 }
 
 /// Returns the headers that Connect has for trailing metadata, without what marks them as such.
