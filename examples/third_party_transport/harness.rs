@@ -104,7 +104,8 @@ impl Rig for Running {
     }
 
     fn raw(&self) -> Option<Arc<dyn Raw>> {
-        Some(Arc::new(RawPeer { address: self.proxy.address() }))
+        let server = socket(&self.server()).ok()?;
+        Some(Arc::new(RawPeer { address: self.proxy.address(), server }))
     }
 
     fn live(&self) -> Live {

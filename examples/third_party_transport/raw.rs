@@ -9,7 +9,7 @@ use rr_spi::{
     Bytes, CancelHandle, Code, Context, Error, Limits, Request, Requester, Response, async_trait,
     defaults,
 };
-use rr_testkit::conformance::{Raw, RawAnswer, RawGarbage, RawReply, RawRequest};
+use rr_testkit::conformance::{Raw, RawAnswer, RawGarbage, RawReply, RawRequest, RawUnread};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -20,8 +20,16 @@ use crate::wire::{self, VERSION};
 /// Longest bodies that it reads.
 const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Connections, of a request each, on which replies are left unread.
+const UNREAD_MAX: usize = 8;
+
+/// How much of a message without end is written in one piece.
+const PIECE_BYTES: usize = 16 * 1024;
+
 pub(crate) struct RawPeer {
     pub(crate) address: SocketAddr,
+    /// The server itself, behind the proxy.
+    pub(crate) server: SocketAddr,
 }
 
 #[async_trait]
@@ -61,6 +69,30 @@ impl Raw for RawPeer {
         // A server that has heard enough need not read on.
         let _ = stream.write_all(&bytes).await;
         Ok(Box::new(stream))
+    }
+
+    async fn endless(&self, request: RawRequest, bytes_max: usize) -> Result<usize, Error> {
+        let mut stream = connect(&self.address.to_string()).await.map_err(failed)?;
+        let mut bytes = written(&request);
+        let length = u32::try_from(bytes_max).unwrap_or(u32::MAX);
+        bytes[1..5].copy_from_slice(&length.to_be_bytes());
+        let mut written = 0;
+        while written < bytes_max && stream.write_all(&bytes).await.is_ok() {
+            written += bytes.len();
+            bytes.resize(PIECE_BYTES, b'v');
+        }
+        Ok(written)
+    }
+
+    async fn unread(&self, request: RawRequest, times: usize) -> Result<Vec<RawUnread>, Error> {
+        let mut unread: Vec<RawUnread> = Vec::new();
+        for _ in 0..times.min(UNREAD_MAX) {
+            // Not through the proxy, which would take what this peer does not.
+            let mut stream = connect(&self.server.to_string()).await.map_err(failed)?;
+            stream.write_all(&written(&request)).await.map_err(failed)?;
+            unread.push(Box::new(stream));
+        }
+        Ok(unread)
     }
 }
 

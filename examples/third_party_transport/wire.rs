@@ -21,6 +21,10 @@ pub(crate) const VERSION: u8 = 1;
 /// ours, or an error document of 18 KiB, with room for their lengths.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
+/// Most bytes that are skipped of a message that is too long: its sender learns why it is refused, if
+/// it comes to an end by then.
+const SKIPPED_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
 /// Reads a message; `None` when it is too long for a body of that size, and was skipped.
 pub(crate) async fn read(from: &mut TcpStream, body_bytes_max: usize) -> io::Result<Option<Bytes>> {
     if from.read_u8().await? != VERSION {
@@ -29,7 +33,7 @@ pub(crate) async fn read(from: &mut TcpStream, body_bytes_max: usize) -> io::Res
     let length = from.read_u32().await?;
     let mut message = from.take(length.into());
     if length as usize > body_bytes_max.saturating_add(HEAD_BYTES_MAX) {
-        copy(&mut message, &mut sink()).await?;
+        copy(&mut message.take(SKIPPED_BYTES_MAX), &mut sink()).await?;
         return Ok(None);
     }
     let mut bytes = Vec::new();

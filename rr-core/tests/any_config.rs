@@ -3,13 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests, outside of any test function")]
 #![cfg(all(feature = "http", feature = "memory", feature = "json"))]
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rr_core::{
-    Context, Error, IntakeConfig, Local, Request, RequesterExt, Response, Router, Stack, connect,
-    dedup, serve,
+    Context, Error, IntakeConfig, Limits, Local, Request, RequesterExt, Response,
+    RetryBudgetConfig, RetryConfig, Router, Stack, connect, dedup, serve,
 };
+use rr_http::{HttpConfig, HttpServerConfig};
+use rr_testkit::{MemoryConfig, MemoryRequester};
 use serde::de::DeserializeOwned;
 
 /// Panics of any task: a call whose connection panics may still end with an error.
@@ -35,19 +38,51 @@ async fn call(client: &impl rr_core::Requester) {
     }
 }
 
-/// Returns what `text` makes of a field, where it fits the field's type.
+/// Returns what `text` makes of a field, where it fits the field's type. A field of a part is called
+/// `part.field`.
 fn with<C: DeserializeOwned>(field: &str, text: &str) -> Option<C> {
-    let quoted = text.parse::<u64>().map_or_else(|_| format!("\"{text}\""), |n| n.to_string());
-    serde_json::from_str(&format!("{{\"{field}\": {quoted}}}")).ok()
+    let is_bare = text.parse::<u64>().is_ok() || text.parse::<bool>().is_ok();
+    let value = if is_bare { text.to_owned() } else { format!("\"{text}\"") };
+    let object = |value: String, field| format!("{{\"{field}\": {value}}}");
+    serde_json::from_str(&field.rsplit('.').fold(value, object)).ok()
 }
 
-fn values(field: &str) -> [&'static str; 4] {
+fn values(field: &str) -> &'static [&'static str] {
     let is_time = ["timeout", "ttl", "window", "linger", "backoff"].iter();
     let is_time = is_time.clone().any(|word| field.contains(word));
-    if is_time { DURATIONS } else { COUNTS }
+    match field {
+        "version" => &["h1", "h2c"],
+        "refusals" => &["none", "goaway", "all"],
+        "status_codes" => &["connect", "http"],
+        "deduplicates" | "retries_internal" => &["false", "true"],
+        _ if is_time => &DURATIONS,
+        _ => &COUNTS,
+    }
 }
 
-const HTTP: [&str; 10] = [
+/// Asserts that a list names every field of a configuration, as serde tells them.
+fn assert_complete<C: DeserializeOwned>(listed: &[&str]) {
+    let unknown = serde_json::from_str::<C>("{\"no such field\": 0}").err().unwrap().to_string();
+    let expected = unknown.split("expected").nth(1).unwrap();
+    let fields: BTreeSet<&str> = expected.split('`').skip(1).step_by(2).collect();
+    let listed = listed.iter().map(|field| field.split('.').next().unwrap()).collect();
+    assert_eq!(fields, listed, "{}", std::any::type_name::<C>());
+}
+
+#[test]
+fn every_field_is_tried() {
+    assert_complete::<HttpConfig>(&HTTP);
+    assert_complete::<HttpServerConfig>(&HTTP_SERVER);
+    assert_complete::<IntakeConfig>(&INTAKE);
+    assert_complete::<Limits>(&["request_bytes_max", "response_bytes_max"]);
+    assert_complete::<MemoryConfig>(&MEMORY);
+    assert_complete::<RetryConfig>(&RETRY);
+    assert_complete::<RetryBudgetConfig>(&BUDGET);
+    assert_complete::<dedup::MemoryStoreConfig>(&STORE);
+}
+
+const HTTP: [&str; 13] = [
+    "version",
     "timeout",
     "connect_timeout",
     "idle_timeout",
@@ -58,6 +93,8 @@ const HTTP: [&str; 10] = [
     "request_bytes_max",
     "response_bytes_max",
     "get_bytes_max",
+    "refusals",
+    "status_codes",
 ];
 
 const HTTP_SERVER: [&str; 15] = [
@@ -78,12 +115,49 @@ const HTTP_SERVER: [&str; 15] = [
     "h2_streams_max",
 ];
 
+const INTAKE: [&str; 7] = [
+    "in_flight_max",
+    "timeout_default",
+    "timeout_min",
+    "timeout_max",
+    "limits.request_bytes_max",
+    "limits.response_bytes_max",
+    "bodies_bytes_max",
+];
+
+const MEMORY: [&str; 3] =
+    ["timeout_default", "limits.request_bytes_max", "limits.response_bytes_max"];
+
+/// Keys of a URL of memory, of both ends.
+const MEMORY_KEYS: [&str; 4] =
+    ["timeout", "request_bytes_max", "response_bytes_max", "bodies_bytes_max"];
+
+const RETRY: [&str; 10] = [
+    "attempts_max",
+    "attempt_timeout",
+    "backoff_base",
+    "backoff_base_throttled",
+    "backoff_max",
+    "deduplicates",
+    "retries_internal",
+    "budget.percent",
+    "budget.floor_per_second",
+    "budget.window",
+];
+
+const BUDGET: [&str; 3] = ["percent", "floor_per_second", "window"];
+
+const STORE: [&str; 3] = ["ttl", "entries_max", "bytes_max"];
+
 async fn over_http_by_url() {
     let server = serve("http://127.0.0.1:0", router()).await.unwrap();
     for version in ["h1", "h2c"] {
         for key in HTTP {
             for value in values(key) {
-                let url = format!("{}?version={version}&{key}={value}", server.url());
+                let url = match key {
+                    "version" => format!("{}?version={value}", server.url()),
+                    _ => format!("{}?version={version}&{key}={value}", server.url()),
+                };
                 call(&connect(&url).await.unwrap()).await;
             }
         }
@@ -111,7 +185,7 @@ async fn over_http_to_any_server() {
 }
 
 async fn in_this_process() {
-    for key in ["timeout", "request_bytes_max", "response_bytes_max"] {
+    for key in MEMORY_KEYS {
         for value in values(key) {
             let url = format!("memory://any-config?{key}={value}");
             let server = serve(&url, router()).await.unwrap();
@@ -119,17 +193,27 @@ async fn in_this_process() {
             server.shutdown(Duration::MAX).await;
         }
     }
-    for field in ["in_flight_max", "timeout_default", "timeout_min", "timeout_max"] {
+    let server = serve("memory://any-config", router()).await.unwrap();
+    for field in MEMORY {
+        for value in values(field) {
+            let config: MemoryConfig = with(field, value).unwrap();
+            call(&MemoryRequester::new(server.url(), config).unwrap()).await;
+        }
+    }
+    server.shutdown(Duration::MAX).await;
+    for field in INTAKE {
         for value in values(field) {
             let config: IntakeConfig = with(field, value).unwrap();
-            call(&Local::with_config(router(), config)).await;
+            call(&Local::with_config(router(), config.clone())).await;
+            let server = rr_testkit::serve_with("memory://any-intake", router(), config).unwrap();
+            call(&connect(server.url()).await.unwrap()).await;
+            server.shutdown(Duration::MAX).await;
         }
     }
 }
 
 async fn retried_and_deduplicated() {
-    let fields = ["attempts_max", "attempt_timeout", "backoff_base", "backoff_max"];
-    for field in fields.into_iter().chain(["backoff_base_throttled"]) {
+    for field in RETRY {
         for value in values(field) {
             let Some(config) = with(field, value) else { continue };
             let refusing = IntakeConfig::default().with_in_flight_max(0);
@@ -137,7 +221,7 @@ async fn retried_and_deduplicated() {
             call(&Stack::new(local).with(rr_core::Retry::with_config(config))).await;
         }
     }
-    for field in ["percent", "floor_per_second", "window"] {
+    for field in BUDGET {
         for value in values(field) {
             let Some(config) = with(field, value) else { continue };
             let budget = rr_core::RetryBudget::with_config(&config);
@@ -147,7 +231,7 @@ async fn retried_and_deduplicated() {
             }
         }
     }
-    for field in ["ttl", "entries_max", "bytes_max"] {
+    for field in STORE {
         for value in values(field) {
             let store = dedup::MemoryStore::new(with(field, value).unwrap());
             let client = Local::new(router().with(dedup::Deduplicate::new(store)));

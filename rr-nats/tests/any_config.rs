@@ -4,11 +4,12 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::panic;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rr_nats::{NatsRequester, serve_with};
+use rr_nats::{NatsConfig, NatsConnectionConfig, NatsRequester, NatsServerConfig, serve_with};
 use rr_spi::Context;
 use serde::de::DeserializeOwned;
 use support::*;
@@ -21,11 +22,29 @@ const DURATIONS: [&str; 4] = ["\"0ms\"", "\"1us\"", "\"365000h\"", "\"1844674407
 const COUNTS: [&str; 4] = ["0", "1", "4294967295", "18446744073709551615"];
 
 /// Fields of the common part, of a requester and of a server.
-const CONNECTION: [&str; 5] =
-    ["connect_timeout", "ping_interval", "reconnect_delay_max", "members_interval", "outgoing_max"];
-const REQUESTER: [&str; 5] =
-    ["timeout", "connection_wait", "in_flight_max", "request_bytes_max", "response_bytes_max"];
-const SERVER: [&str; 9] = [
+const CONNECTION: [&str; 6] = [
+    "connect_timeout",
+    "ping_interval",
+    "reconnect_delay_max",
+    "members_interval",
+    "ignore_discovered",
+    "outgoing_max",
+];
+const REQUESTER: [&str; 7] = [
+    "timeout",
+    "connection_wait",
+    "in_flight_max",
+    "cancel",
+    "clocks_agree",
+    "request_bytes_max",
+    "response_bytes_max",
+];
+const SERVER: [&str; 14] = [
+    "sole_group",
+    "dispatch",
+    "cancel",
+    "clocks_agree",
+    "discovery",
     "in_flight_max",
     "waiting_max",
     "waiting_bytes_max",
@@ -37,6 +56,11 @@ const SERVER: [&str; 9] = [
     "response_bytes_max",
 ];
 
+/// What is text, or holds what is listed for itself.
+const CONNECTION_TEXTS: [&str; 3] = ["credentials", "name", "inbox_prefix"];
+const REQUESTER_PARTS: [&str; 1] = ["connection"];
+const SERVER_TEXTS: [&str; 3] = ["connection", "queue", "version"];
+
 /// Longest time for one configuration: some never connect, and none may hold the test up.
 const PATIENCE: Duration = Duration::from_millis(300);
 
@@ -46,9 +70,7 @@ fn configs<C: DeserializeOwned>(own: &'static [&str]) -> impl Iterator<Item = (S
     let common = CONNECTION.map(|field| ("connection", field));
     let fields = common.into_iter().chain(own.iter().map(|field| ("", *field)));
     fields.flat_map(|(part, field)| {
-        let is_time = !field.ends_with("_max") || field == "reconnect_delay_max";
-        let values = if is_time { DURATIONS } else { COUNTS };
-        values.into_iter().filter_map(move |value| {
+        values(field).iter().filter_map(move |value| {
             let text = match part {
                 "" => format!("{{\"{field}\": {value}}}"),
                 part => format!("{{\"{part}\": {{\"{field}\": {value}}}}}"),
@@ -56,6 +78,33 @@ fn configs<C: DeserializeOwned>(own: &'static [&str]) -> impl Iterator<Item = (S
             Some((text.clone(), serde_json::from_str(&text).ok()?))
         })
     })
+}
+
+fn values(field: &str) -> &'static [&'static str] {
+    match field {
+        "ignore_discovered" | "sole_group" | "cancel" | "clocks_agree" | "discovery" => {
+            &["false", "true"]
+        }
+        "dispatch" => &["\"when_pending\"", "\"always\""],
+        "reconnect_delay_max" | "timeout_max" => &DURATIONS,
+        _ if field.ends_with("_max") => &COUNTS,
+        _ => &DURATIONS,
+    }
+}
+
+/// Asserts that lists name every field of a configuration, as serde tells them.
+fn assert_complete<C: DeserializeOwned>(listed: &[&[&str]]) {
+    let unknown = serde_json::from_str::<C>("{\"no such field\": 0}").err().unwrap().to_string();
+    let expected = unknown.split("expected").nth(1).unwrap();
+    let fields: BTreeSet<&str> = expected.split('`').skip(1).step_by(2).collect();
+    assert_eq!(fields, listed.concat().into_iter().collect(), "{}", std::any::type_name::<C>());
+}
+
+#[test]
+fn every_field_is_tried() {
+    assert_complete::<NatsConnectionConfig>(&[&CONNECTION, &CONNECTION_TEXTS]);
+    assert_complete::<NatsConfig>(&[&REQUESTER, &REQUESTER_PARTS]);
+    assert_complete::<NatsServerConfig>(&[&SERVER, &SERVER_TEXTS]);
 }
 
 async fn call_twice(client: &NatsRequester) {
@@ -73,8 +122,7 @@ async fn every_duration_and_count_from_0_to_the_largest_works_without_a_panic() 
     }));
     let broker = nats().await;
     let url = &broker.url();
-    let served =
-        serve_with(url, route("echo", echo), rr_nats::NatsServerConfig::default()).await.unwrap();
+    let served = serve_with(url, route("echo", echo), NatsServerConfig::default()).await.unwrap();
     let mut seen = 0;
     for (text, config) in configs(&REQUESTER) {
         let client = NatsRequester::connect_with(url, config).await.unwrap();

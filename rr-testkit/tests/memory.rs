@@ -16,6 +16,9 @@ fn plan() -> Plan {
         .skip("errors/unknown_code_tolerated", "a code passes as one of the 16, not as text")
         .skip("errors/malformed_reply_is_bad_response", "a reply passes as a value, not as bytes")
         .skip("errors/garbage_harms_nobody", "a request passes as a value, not as bytes")
+        .skip("headers/without_end_are_refused", "a request passes as a value, not as bytes")
+        .skip("size/replies_not_taken_are_bounded", "nobody holds a reply but the caller")
+        .skip("size/peers_that_take_nothing_are_ended", "nobody holds a reply but the caller")
 }
 
 rr_testkit::conformance!(support::Memory, plan());

@@ -90,7 +90,9 @@ impl Harness for Http {
     }
 
     async fn start(&self, routes: Routes, options: StartOptions) -> Result<Box<dyn Rig>, Error> {
-        let server = HttpServerConfig::default().with_intake(&options.server);
+        let server = HttpServerConfig::default()
+            .with_intake(&options.server)
+            .with_write_timeout(options.write_timeout);
         let client = HttpConfig::default()
             .with_version(self.version)
             .with_connections_max(self.parallel_max)

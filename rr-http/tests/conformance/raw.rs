@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use rr_http::{HttpConfig, HttpVersion};
 use rr_spi::{Error, Requester, async_trait};
-use rr_testkit::conformance::{Raw, RawAnswer, RawGarbage, RawReply, RawRequest};
+use rr_testkit::conformance::{Raw, RawAnswer, RawGarbage, RawReply, RawRequest, RawUnread};
 use tokio::io::AsyncWriteExt as _;
 
-use crate::line::{Foreign, Line, failed};
+use crate::line::{Foreign, Line, Stream, failed};
 
 /// Speaks one version of HTTP at both ends of a line.
 pub(crate) struct Peer {
@@ -62,6 +62,39 @@ impl Raw for Peer {
         let _ = stream.write_all(&bytes).await;
         Ok(Box::new(stream))
     }
+
+    async fn endless(&self, request: RawRequest, bytes_max: usize) -> Result<usize, Error> {
+        let mut stream = self.line.stream().await.map_err(failed)?;
+        let (head, piece) = match self.config.version {
+            HttpVersion::H2c => h2::endless(&request),
+            _ => h1::endless(&request),
+        };
+        Ok(write_on(&mut *stream, &head, &piece, bytes_max).await)
+    }
+
+    async fn unread(&self, request: RawRequest, times: usize) -> Result<Vec<RawUnread>, Error> {
+        let mut stream = self.line.stream().await.map_err(failed)?;
+        let bytes = match self.config.version {
+            HttpVersion::H2c => h2::many(&request, times),
+            _ => h1::many(&request, times),
+        };
+        stream.write_all(&bytes).await.map_err(failed)?;
+        Ok(vec![Box::new(stream)])
+    }
+}
+
+/// Writes a head, and the same piece behind it again and again, until the server ends the connection
+/// or has taken so many bytes; returns how many it has taken.
+async fn write_on(stream: &mut dyn Stream, head: &[u8], piece: &[u8], bytes_max: usize) -> usize {
+    let (mut written, mut next) = (0, head);
+    while written < bytes_max {
+        match stream.write(next).await {
+            Ok(bytes) if bytes > 0 => (written, next) = (written + bytes, &next[bytes..]),
+            _ => break,
+        }
+        next = if next.is_empty() { piece } else { next };
+    }
+    written
 }
 
 /// Returns the beginning of a request, without its last byte at most.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rr_nats::{NatsConfig, NatsRequester};
 use rr_spi::{Bytes, Code, Context, Delivery, Error, Request, Requester, Response, async_trait};
-use rr_testkit::conformance::{Raw, RawAnswer, RawGarbage, RawReply, RawRequest};
+use rr_testkit::conformance::{Raw, RawAnswer, RawGarbage, RawReply, RawRequest, RawUnread};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufStream};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
@@ -122,6 +122,27 @@ impl Raw for Peer {
         wire.write(&bytes).await.map_err(failed)?;
         Ok(Box::new(wire))
     }
+
+    /// The frame of a message says how long its head is before it comes.
+    async fn endless(&self, request: RawRequest, bytes_max: usize) -> Result<usize, Error> {
+        let mut wire = Wire::connect(self.node).await.map_err(failed)?;
+        let subject = format!("case.{}", request.target);
+        let head = format!("HPUB {subject} raw.endless {bytes_max} {bytes_max}\r\nNATS/1.0\r\nx: ");
+        let mut written = 0;
+        let mut next = head.as_bytes();
+        while written < bytes_max && wire.write(next).await.is_ok() {
+            written += next.len();
+            next = &[b'v'; 16 * 1024];
+        }
+        Ok(written)
+    }
+
+    async fn unread(&self, request: RawRequest, times: usize) -> Result<Vec<RawUnread>, Error> {
+        let mut wire = Wire::connect(self.node).await.map_err(failed)?;
+        wire.subscribe("raw.answers").await.map_err(failed)?;
+        wire.write(&garbled(&request, 0).repeat(times)).await.map_err(failed)?;
+        Ok(vec![Box::new(wire.0)])
+    }
 }
 
 /// What the frame of a request is, and how much of it comes.
@@ -129,7 +150,7 @@ fn garbled(wire_request: &RawRequest, longer: usize) -> Vec<u8> {
     let RawRequest { target, timeout, headers, body, .. } = wire_request;
     let call = timeout.iter().map(|text| ("rr".to_owned(), format!("t={text}").into()));
     let headers: Vec<_> = call.chain(headers.iter().cloned()).collect();
-    frame(&format!("case.{target}"), Some("raw.garbage"), &headers, body, longer)
+    frame(&format!("case.{target}"), Some("raw.answers"), &headers, body, longer)
 }
 
 /// A requester, with the peer that answers it.

@@ -118,8 +118,11 @@ macro_rules! __conformance_list {
                 Must _64_entries_16_kib;
                 Must too_many_refused;
                 Must too_many_of_a_foreign_peer_refused: Raw;
+                Must without_end_are_refused: Raw;
+                Must trailers_of_replies_pass;
                 Must trace_context_passes;
                 Must trace_context_of_full_length;
+                Must repeated_baggage_is_joined: Raw;
             }
             size {
                 Must empty_request;
@@ -137,6 +140,8 @@ macro_rules! __conformance_list {
                 Must over_the_servers_response_limit_is_processed;
                 Must over_the_clients_limit_is_processed: ClientConfig;
                 Must client_usable_after;
+                Must replies_not_taken_are_bounded: Raw;
+                Must peers_that_take_nothing_are_ended: Raw;
             }
             concurrency {
                 Must _1000_parallel_no_crosstalk;

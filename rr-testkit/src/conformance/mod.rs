@@ -133,7 +133,7 @@ pub use lab::Lab;
 pub use list::{Case, Level, cases};
 pub use options::StartOptions;
 pub use plan::Plan;
-pub use raw::{Raw, RawAnswer, RawGarbage, RawReply, RawRequest};
+pub use raw::{Raw, RawAnswer, RawGarbage, RawReply, RawRequest, RawUnread};
 pub use report::{Outcome, Report, Row};
 pub use rig::{Live, Rig};
 pub use runner::{check, check_plan, run, run_case};

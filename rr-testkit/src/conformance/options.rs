@@ -12,6 +12,9 @@ use rr_spi::{IntakeConfig, Limits, defaults};
 pub struct StartOptions {
     /// What the server grants: requests in flight, timeouts, longest bodies.
     pub server: IntakeConfig,
+    /// How long the server waits for a peer that takes nothing of what it is sent. Default 30 s. A
+    /// transport with a time of its own keeps that: the case about it then takes as long.
+    pub write_timeout: Duration,
     /// The requester's time for a call whose context has no deadline. Default 10 s.
     pub client_timeout: Duration,
     /// The requester's longest bodies. Default 1 MiB less 32 KiB each way.
@@ -22,6 +25,7 @@ impl Default for StartOptions {
     fn default() -> Self {
         Self {
             server: IntakeConfig::default(),
+            write_timeout: Duration::from_secs(30),
             client_timeout: defaults::CLIENT_TIMEOUT,
             client_limits: Limits::default(),
         }
@@ -33,6 +37,13 @@ impl StartOptions {
     #[must_use]
     pub fn with_server(mut self, server: IntakeConfig) -> Self {
         self.server = server;
+        self
+    }
+
+    /// Replaces how long the server waits for a peer that takes nothing of what it is sent.
+    #[must_use]
+    pub fn with_write_timeout(mut self, timeout: Duration) -> Self {
+        self.write_timeout = timeout;
         self
     }
 

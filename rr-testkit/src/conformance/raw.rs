@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rr_spi::wire::{RR_CODE, RR_DELIVERY, RR_REASON};
 use rr_spi::{Bytes, Code, Delivery, Error, Requester, async_trait};
+use tokio::io::AsyncRead;
 
 /// A peer that speaks the transport's wire below the API, so that it can say what a requester or
 /// a server of ours never would.
@@ -25,7 +26,7 @@ use rr_spi::{Bytes, Code, Delivery, Error, Requester, async_trait};
 ///
 /// # For wrappers
 ///
-/// Delegate [`Raw::send`]; wrap the requester that [`Raw::answering`] returns.
+/// Delegate every method but [`Raw::answering`]; wrap the requester that [`Raw::answering`] returns.
 #[async_trait]
 pub trait Raw: Send + Sync + 'static {
     /// Sends a request to the rig's server as a foreign requester would, and returns what the
@@ -68,9 +69,60 @@ pub trait Raw: Send + Sync + 'static {
     /// Dropping the future leaves nothing behind.
     async fn garbage(&self, garbage: RawGarbage) -> Result<Box<dyn Any + Send>, Error> {
         let _ = garbage;
-        let text = "the capability `raw` is claimed, but the peer does not have `garbage`";
-        Err(Error::failure(Code::Unimplemented, Delivery::NotSent, None, text))
+        Err(missing("garbage"))
     }
+
+    /// Sends the rig's server a request whose head does not end, until the server ends the connection
+    /// or has taken `bytes_max`. Returns how many bytes the server, or what lies before it, has taken.
+    ///
+    /// What does not end is the value of a header, or, where a head comes in pieces, its headers. Where
+    /// a head says before how long it is, it says so many bytes and sends them.
+    ///
+    /// Where nothing passes as bytes there is no such head: the plan skips the case with that reason.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps it from connecting; the case fails with it. `Unimplemented`, not sent, when the
+    /// peer cannot do it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing behind.
+    async fn endless(&self, request: RawRequest, bytes_max: usize) -> Result<usize, Error> {
+        let _ = (request, bytes_max);
+        Err(missing("endless"))
+    }
+
+    /// Sends the rig's server so many requests, without waiting for a reply in between, and takes nothing
+    /// of what the server answers until what is returned is read: the connection as it stands on the wire.
+    ///
+    /// All are on one connection, and its windows are open, where it has any. Where a request has a
+    /// connection to itself, a few are sent, and each connection is returned. A connection ends when it
+    /// is dropped.
+    ///
+    /// Where nothing passes as bytes, nothing waits to be read: the plan skips the cases with that reason.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps it from connecting; the case fails with it. `Unimplemented`, not sent, when the
+    /// peer cannot do it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing behind.
+    async fn unread(&self, request: RawRequest, times: usize) -> Result<Vec<RawUnread>, Error> {
+        let _ = (request, times);
+        Err(missing("unread"))
+    }
+}
+
+/// A connection of a foreign peer that has not read anything yet.
+pub type RawUnread = Box<dyn AsyncRead + Send + Unpin>;
+
+/// Makes the error for what a peer does not have.
+fn missing(method: &str) -> Error {
+    let text = format!("the capability `raw` is claimed, but the peer does not have `{method}`");
+    Error::failure(Code::Unimplemented, Delivery::NotSent, None, text)
 }
 
 /// What a foreign requester sends that is no request, or not a whole one.

@@ -1,11 +1,17 @@
 //! A peer below the API of the in-memory transport, with one rule broken.
 
 use std::any::Any;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{self, Poll};
 
-use rr_spi::{Code, Context, Delivery, Error, Reason, Request, Requester, Response, async_trait};
-use rr_testkit::conformance::{Raw, RawAnswer, RawGarbage, RawReply, RawRequest};
+use rr_spi::{
+    Bytes, Code, Context, Delivery, Error, Reason, Request, Requester, Response, async_trait,
+};
+use rr_testkit::conformance::{Raw, RawAnswer, RawGarbage, RawReply, RawRequest, RawUnread};
+use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf, repeat};
 
 use crate::harness::Shared;
 use crate::table::Sabotage::{self, *};
@@ -28,6 +34,12 @@ impl Raw for BrokenRaw {
                     *name = name.replace("rr-", "x-rr-");
                 }
             }
+            KeepsTheFirstBaggage => keep_one(&mut request.headers, "baggage"),
+            KeepsTheLastState => {
+                request.headers.reverse();
+                keep_one(&mut request.headers, "tracestate");
+                request.headers.reverse();
+            }
             TakesAnyNumberOfHeaders => request.headers.truncate(1),
             _ => {}
         }
@@ -48,6 +60,48 @@ impl Raw for BrokenRaw {
         self.shared.garbling.fetch_add(1, Ordering::SeqCst);
         Ok(Box::new(Garbling { sabotage: self.sabotage, shared: Arc::clone(&self.shared) }))
     }
+
+    /// Made up like what garbage does: the head is refused once it is longer than allowed.
+    async fn endless(&self, _: RawRequest, bytes_max: usize) -> Result<usize, Error> {
+        let is_taken = self.sabotage == TakesHeadsWithoutEnd;
+        Ok(if is_taken { bytes_max } else { bytes_max.min(ENDLESS_BYTES) })
+    }
+
+    /// Made up as well: what the peer finds when it reads is a piece of the first reply, and the end.
+    async fn unread(&self, request: RawRequest, times: usize) -> Result<Vec<RawUnread>, Error> {
+        let held = if self.sabotage == HoldsEveryReply { times } else { 1 };
+        let mut bytes = 0;
+        for _ in 0..held {
+            bytes += self.inner.send(request.clone()).await?.body.len();
+        }
+        let found = repeat(0).take(bytes as u64);
+        Ok(vec![match self.sabotage {
+            WaitsForReadersForEver => Box::new(found.chain(Silence)),
+            _ => Box::new(found),
+        }])
+    }
+}
+
+/// What an honest server takes of a head without end.
+const ENDLESS_BYTES: usize = 32 * 1024;
+
+/// A connection on which nothing more comes, and which does not end.
+struct Silence;
+
+impl AsyncRead for Silence {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut task::Context<'_>,
+        _: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+/// Keeps the first header of one name.
+fn keep_one(headers: &mut Vec<(String, Bytes)>, kept: &str) {
+    let mut is_first = true;
+    headers.retain(|(name, _)| name != kept || std::mem::take(&mut is_first));
 }
 
 /// A peer that has sent garbage, until it is dropped.

@@ -61,6 +61,7 @@ pub(crate) fn outgoing(sabotage: Sabotage, mut request: Request) -> Request {
 /// Changes a response on its way in.
 pub(crate) fn incoming(sabotage: Sabotage, mut response: Response) -> Response {
     match sabotage {
+        LosesTrailers => response.headers = untrailed(&response.headers),
         LosesReplyHeaders => response.headers = Headers::new(),
         HidesDeduplication => return response.with_dedup(None),
         _ => {}
@@ -108,6 +109,9 @@ impl BrokenRequester {
             LosesManyDetails if error.details().len() > 8 => {
                 Error::failure(code, delivery, reason, message)
             }
+            LosesTrailersOfErrors => {
+                copy(code, delivery, reason, message).with_headers(untrailed(error.headers()))
+            }
             ClaimsNotSent => copy(code, Delivery::NotSent, reason, message),
             CallsItCanceled if code == Code::DeadlineExceeded => {
                 copy(Code::Canceled, delivery, reason, message)
@@ -137,6 +141,12 @@ impl BrokenRequester {
             _ => error,
         }
     }
+}
+
+/// Leaves out what Connect has for trailing metadata.
+fn untrailed(all: &Headers) -> Headers {
+    let kept = all.iter().filter(|(name, _)| !name.starts_with("trailer-"));
+    headers(kept.map(|(name, value)| (name.to_owned(), value.clone())))
 }
 
 fn headers(entries: impl IntoIterator<Item = (String, Bytes)>) -> Headers {

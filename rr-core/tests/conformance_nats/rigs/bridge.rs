@@ -89,7 +89,8 @@ impl Harness for Bridge {
             .with_timeout(options.client_timeout)
             .with_request_bytes_max(options.client_limits.request_bytes_max)
             .with_response_bytes_max(options.client_limits.response_bytes_max);
-        let front = Front::start(Arc::clone(&back.requester), client).await?;
+        let grant = HttpServerConfig::default().with_write_timeout(options.write_timeout);
+        let front = Front::start(Arc::clone(&back.requester), grant, client).await?;
         Ok(Box::new(Running { side: *self, front, back }))
     }
 }
@@ -162,14 +163,19 @@ impl Front {
     pub(crate) async fn to(url: &str) -> Result<Self, Error> {
         let onward = NatsRequester::connect(url).await?;
         onward.ready(&Context::background()).await?;
-        Self::start(Arc::new(onward), HttpConfig::default()).await
+        let (grant, client) = (HttpServerConfig::default(), HttpConfig::default());
+        Self::start(Arc::new(onward), grant, client).await
     }
 
-    async fn start(onward: Arc<NatsRequester>, config: HttpConfig) -> Result<Self, Error> {
+    async fn start(
+        onward: Arc<NatsRequester>,
+        grant: HttpServerConfig,
+        config: HttpConfig,
+    ) -> Result<Self, Error> {
         let onward = || Forward(Arc::clone(&onward));
         let router = Router::new().service("lab", onward()).fallback(onward());
-        let (url, server_config) = ("http://127.0.0.1:0", HttpServerConfig::default());
-        let (server, stats) = rr_http::serve_with_stats(url, router, server_config).await?;
+        let (server, stats) =
+            rr_http::serve_with_stats("http://127.0.0.1:0", router, grant).await?;
         let requester = Arc::new(HttpRequester::new(server.url(), config.clone())?);
         Ok(Self { server, stats, config, requester, others: Mutex::default() })
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rr_core::{Bytes, Code, Delivery, Error, Request, Requester, Response, async_trait};
-use rr_testkit::conformance::{Raw, RawAnswer, RawGarbage, RawReply, RawRequest};
+use rr_testkit::conformance::{Raw, RawAnswer, RawGarbage, RawReply, RawRequest, RawUnread};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufStream};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
@@ -65,6 +65,25 @@ impl Raw for Peers {
         let _ = stream.write_all(&bytes).await;
         Ok(Box::new(stream))
     }
+
+    async fn endless(&self, request: RawRequest, bytes_max: usize) -> Result<usize, Error> {
+        let mut stream = TcpStream::connect(&self.front).await.map_err(failed)?;
+        let head = format!("POST /{} HTTP/1.1\r\nhost: raw\r\nx-endless: ", path(&request.target));
+        let mut next = head.as_bytes();
+        let mut written = 0;
+        while written < bytes_max && stream.write_all(next).await.is_ok() {
+            written += next.len();
+            next = &[b'v'; 16 * 1024];
+        }
+        Ok(written)
+    }
+
+    async fn unread(&self, request: RawRequest, times: usize) -> Result<Vec<RawUnread>, Error> {
+        let mut stream = TcpStream::connect(&self.front).await.map_err(failed)?;
+        let bytes = start(&request, "", request.body.len()).repeat(times);
+        stream.write_all(&bytes).await.map_err(failed)?;
+        Ok(vec![Box::new(stream)])
+    }
 }
 
 /// A bridge, with the peer that answers behind it.
@@ -104,12 +123,22 @@ async fn send(front: &str, request: RawRequest) -> io::Result<RawReply> {
 
 /// Writes a request that says that its body is so much longer.
 fn written(request: &RawRequest, longer: usize) -> Vec<u8> {
+    start(request, "connection: close\r\n", request.body.len() + longer)
+}
+
+/// Writes a target as a path.
+fn path(target: &str) -> String {
+    match target.rsplit_once('.') {
+        Some((service, method)) => format!("{service}/{method}"),
+        None => target.to_owned(),
+    }
+}
+
+/// Writes a request that says what becomes of its connection, and a length of its body.
+fn start(request: &RawRequest, connection: &str, length: usize) -> Vec<u8> {
     let RawRequest { target, timeout, headers, body, .. } = request;
-    let path = target.rsplit_once('.').map(|(service, method)| format!("{service}/{method}"));
-    let path = path.as_ref().unwrap_or(target);
-    let length = body.len() + longer;
-    let carrier = format!("host: raw\r\nconnection: close\r\ncontent-length: {length}\r\n");
-    let mut bytes = format!("POST /{path} HTTP/1.1\r\n{carrier}").into_bytes();
+    let carrier = format!("host: raw\r\n{connection}content-length: {length}\r\n");
+    let mut bytes = format!("POST /{} HTTP/1.1\r\n{carrier}", path(target)).into_bytes();
     let timeout = timeout.clone().map(|text| ("connect-timeout-ms".to_owned(), text.into()));
     write(&mut bytes, timeout.iter().chain(headers));
     bytes.extend_from_slice(body);

@@ -8,6 +8,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::line::Stream;
 
+/// How much of a value without end is written in one piece.
+const PIECE_BYTES: usize = 16 * 1024;
+
 /// Sends one request, and reads until the server closes.
 pub(super) async fn send(mut stream: Box<dyn Stream>, request: RawRequest) -> io::Result<RawReply> {
     // A server that refuses a head need not read it to its end.
@@ -32,12 +35,34 @@ pub(super) fn garbage(garbage: RawGarbage) -> Vec<u8> {
     }
 }
 
+/// Returns the beginning of a head whose last value does not end, and a piece of the value.
+pub(super) fn endless(request: &RawRequest) -> (Vec<u8>, Vec<u8>) {
+    let mut head = start(request);
+    head.extend_from_slice(b"x-endless: ");
+    (head, vec![b'v'; PIECE_BYTES])
+}
+
+/// Writes the same request so many times, one behind the other.
+pub(super) fn many(request: &RawRequest, times: usize) -> Vec<u8> {
+    let mut one = start(request);
+    one.extend(format!("content-length: {}\r\n\r\n", request.body.len()).into_bytes());
+    one.extend_from_slice(&request.body);
+    one.repeat(times)
+}
+
 /// Writes a request that says that its body is so much longer.
 fn written(request: &RawRequest, longer: usize) -> Vec<u8> {
-    let start = format!("POST {} HTTP/1.1\r\nhost: raw\r\n", super::path(&request.target));
-    let mut bytes = start.into_bytes();
-    write_headers(&mut bytes, &super::headers(request), request.body.len() + longer);
+    let mut bytes = start(request);
+    end_head(&mut bytes, request.body.len() + longer);
     bytes.extend_from_slice(&request.body);
+    bytes
+}
+
+/// Writes the first line of a request, and its headers.
+fn start(request: &RawRequest) -> Vec<u8> {
+    let line = format!("POST {} HTTP/1.1\r\nhost: raw\r\n", super::path(&request.target));
+    let mut bytes = line.into_bytes();
+    write_headers(&mut bytes, &super::headers(request));
     bytes
 }
 
@@ -48,7 +73,8 @@ pub(super) async fn answer(mut stream: Box<dyn Stream>, answer: RawAnswer) -> io
         RawAnswer::Reply(reply) => {
             let body = reply.wire_body();
             let mut head = format!("HTTP/1.1 {} Raw\r\n", super::status(&reply)).into_bytes();
-            write_headers(&mut head, &reply.wire_headers(), body.len());
+            write_headers(&mut head, &reply.wire_headers());
+            end_head(&mut head, body.len());
             stream.write_all(&head).await?;
             stream.write_all(&body).await?;
         }
@@ -58,13 +84,17 @@ pub(super) async fn answer(mut stream: Box<dyn Stream>, answer: RawAnswer) -> io
     stream.shutdown().await
 }
 
-fn write_headers(head: &mut Vec<u8>, headers: &[(String, Bytes)], length: usize) {
+fn write_headers(head: &mut Vec<u8>, headers: &[(String, Bytes)]) {
     for (name, value) in headers {
         head.extend_from_slice(name.as_bytes());
         head.extend_from_slice(b": ");
         head.extend_from_slice(value);
         head.extend_from_slice(b"\r\n");
     }
+}
+
+/// Writes the headers of the carrier, after which the connection ends, and the end of the head.
+fn end_head(head: &mut Vec<u8>, length: usize) {
     let carrier = format!("content-length: {length}\r\nconnection: close\r\n\r\n");
     head.extend_from_slice(carrier.as_bytes());
 }

@@ -71,10 +71,22 @@ pub(super) async fn answer(mut stream: Box<dyn Stream>, answer: RawAnswer) -> Re
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const FRAME_HEAD_LEN: usize = 9;
 
-/// The types of the frames of a request's body, of its head, and of what the client allows (§6).
+/// The types of the frames of a request's body and head, and of what the client allows (§6).
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const SETTINGS: u8 = 4;
+
+/// Types of frames that widen what a server may send, and that go on with a head (§6.9, §6.10).
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+
+/// The setting of a window's first size, that size, and the largest (§6.5.2, §6.9.1).
+const INITIAL_WINDOW_SIZE: u16 = 4;
+const WINDOW_DEFAULT: u32 = 65_535;
+const WINDOW: u32 = (1 << 31) - 1;
+
+/// How long a frame may be before a server has said more (§6.5.2).
+const FRAME_BYTES: usize = 16_384;
 
 /// Flags: nothing of the request comes after this frame, nothing of its head does (§6.1, §6.2).
 const END_STREAM: u8 = 1;
@@ -87,17 +99,53 @@ pub(super) fn garbage(garbage: RawGarbage) -> Vec<u8> {
     match garbage {
         RawGarbage::Noise(noise) => bytes.extend_from_slice(&noise),
         RawGarbage::Part(request, length) => {
-            write_request(&mut bytes, &request, 0);
+            write_request(&mut bytes, 1, &request, 0);
             bytes = super::part(bytes, length);
         }
-        RawGarbage::Promise(request, longer) => write_request(&mut bytes, &request, longer),
+        RawGarbage::Promise(request, longer) => write_request(&mut bytes, 1, &request, longer),
         other => panic!("garbage that is not known here: {other:?}"),
     }
     bytes
 }
 
+/// Returns a head to which pieces without end belong, and one of these, with a header in it as often as
+/// one frame holds.
+pub(super) fn endless(request: &RawRequest) -> (Vec<u8>, Vec<u8>) {
+    let mut bytes = [PREFACE, &frame_head(0, SETTINGS, 0, 0)].concat();
+    let block = block(request);
+    bytes.extend(frame_head(block.len(), HEADERS, 0, 1));
+    bytes.extend(block);
+    let mut field = Vec::new();
+    write_field(&mut field, "x-endless", &[b'v'; 100]);
+    let fields = field.repeat(FRAME_BYTES / field.len());
+    (bytes, [&frame_head(fields.len(), CONTINUATION, 0, 1), &fields[..]].concat())
+}
+
+/// Writes the same request so many times, on a connection whose windows are as wide as can be.
+pub(super) fn many(request: &RawRequest, times: usize) -> Vec<u8> {
+    let mut bytes = [PREFACE, &frame_head(6, SETTINGS, 0, 0)].concat();
+    bytes.extend(INITIAL_WINDOW_SIZE.to_be_bytes());
+    bytes.extend(WINDOW.to_be_bytes());
+    bytes.extend(frame_head(4, WINDOW_UPDATE, 0, 0));
+    bytes.extend((WINDOW - WINDOW_DEFAULT).to_be_bytes());
+    // Streams that a client opens have odd numbers.
+    for stream in (1..).step_by(2).take(times) {
+        write_request(&mut bytes, stream, request, 0);
+    }
+    bytes
+}
+
 /// Writes a request in two frames, the second of which is so much longer by its head.
-fn write_request(bytes: &mut Vec<u8>, request: &RawRequest, longer: usize) {
+fn write_request(bytes: &mut Vec<u8>, stream: u32, request: &RawRequest, longer: usize) {
+    let block = block(request);
+    bytes.extend(frame_head(block.len(), HEADERS, END_HEADERS, stream));
+    bytes.extend(block);
+    bytes.extend(frame_head(request.body.len() + longer, DATA, END_STREAM, stream));
+    bytes.extend_from_slice(&request.body);
+}
+
+/// Writes every header of a request.
+fn block(request: &RawRequest) -> Vec<u8> {
     let mut block = Vec::new();
     let path = super::path(&request.target);
     for (name, value) in
@@ -108,10 +156,7 @@ fn write_request(bytes: &mut Vec<u8>, request: &RawRequest, longer: usize) {
     for (name, value) in super::headers(request) {
         write_field(&mut block, &name, &value);
     }
-    bytes.extend(frame_head(block.len(), HEADERS, END_HEADERS, 1));
-    bytes.extend(block);
-    bytes.extend(frame_head(request.body.len() + longer, DATA, END_STREAM, 1));
-    bytes.extend_from_slice(&request.body);
+    block
 }
 
 fn frame_head(length: usize, kind: u8, flags: u8, stream: u32) -> [u8; FRAME_HEAD_LEN] {

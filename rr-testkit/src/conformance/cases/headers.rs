@@ -7,10 +7,12 @@ use rr_spi::{
     Code, Context, Delivery, Error, Headers, Idempotency, IdempotencyKey, Reason, defaults,
 };
 
+use tokio::time::{Instant, sleep};
+
 use super::{assert_error, own};
-use crate::conformance::RawReply;
 use crate::conformance::lab::{Ask, fill, pattern};
 use crate::conformance::stage::{Scene, Stage};
+use crate::conformance::{RawAnswer, RawReply};
 
 /// Names that belong to the protocol, its carriers, Context or Idempotency
 /// (docs/src/wire.md#headers).
@@ -316,6 +318,75 @@ pub(crate) async fn too_many_of_a_foreign_peer_refused(stage: &Stage) {
     }
 }
 
+/// Bytes of a head without end that are too many: far more than any system or proxy buffers.
+const ENDLESS_BYTES: usize = 96 * 1024 * 1024;
+
+/// How long a server may let a peer go on with its head: less than a case may take.
+const ENDS_WITHIN: Duration = Duration::from_secs(50);
+
+pub(crate) async fn without_end_are_refused(stage: &Stage) {
+    let scene = stage.open().await;
+    let connections = scene.rig.live().connections;
+    let (raw, ask) = (scene.raw(), scene.ask());
+    let request = ask.raw();
+    let endless = tokio::spawn(async move { raw.endless(request, ENDLESS_BYTES).await });
+    let end = Instant::now() + ENDS_WITHIN;
+    while !endless.is_finished() {
+        // Others are answered meanwhile.
+        scene.ok(&scene.ask().target("ping")).await;
+        assert!(Instant::now() < end, "the server neither takes more nor ends the connection");
+        sleep(stage.units(1) / 10).await;
+    }
+    let taken = endless.await.expect("the task ends").expect("it can be sent");
+    assert!(taken > 0, "the peer has sent nothing");
+    assert!(taken < ENDLESS_BYTES, "the server has taken {taken} bytes of one head");
+    assert_eq!(scene.lab.count(ask.key()), 0);
+    scene.alive(|live| live.connections.unwrap_or(0) <= connections.unwrap_or(0)).await;
+    scene.ok(&scene.ask()).await;
+}
+
+/// Returns the headers that Connect has for trailing metadata, without what marks them as such.
+fn trailers(headers: &Headers) -> Vec<(String, Vec<u8>)> {
+    let trailers = headers.iter().filter_map(|(name, value)| {
+        Some((name.strip_prefix("trailer-")?.to_owned(), value.to_vec()))
+    });
+    let mut trailers: Vec<_> = trailers.collect();
+    trailers.sort_by(|(one, _), (other, _)| one.cmp(other));
+    trailers
+}
+
+pub(crate) async fn trailers_of_replies_pass(stage: &Stage) {
+    let scene = stage.open().await;
+    let ask = scene.ask().header("x-cost", "17").header("x-tag", "b").header("x-tag", "a");
+    let ask = ask.header("x-empty", "").binary("x-all-bin", (0..=255).collect()).trailers();
+    let sent = own(&ask.headers);
+    let response = scene.ok(&ask).await;
+    assert_eq!(trailers(&response.headers), sent, "on the answer");
+    assert_eq!(own(&response.headers), [], "without the prefix, on the answer");
+    let error = scene.err(&ask.clone().fail(Code::NotFound)).await;
+    assert_error(&error, Code::NotFound, &[Delivery::Processed], None);
+    assert_eq!(trailers(error.headers()), sent, "on the error");
+    // Next to the same names without the prefix, and not where none were set.
+    let both = scene.ok(&ask.echo()).await.headers;
+    assert_eq!((trailers(&both), own(&both)), (sent.clone(), sent));
+    assert_eq!(trailers(&scene.ok(&scene.ask()).await.headers), []);
+    if stage.capabilities().raw {
+        assert_foreign_trailers_pass(&scene).await;
+    }
+}
+
+/// Reads what a foreign responder sets.
+async fn assert_foreign_trailers_pass(scene: &Scene) {
+    let expected = [("x-cost".to_owned(), b"17".to_vec())];
+    for reply in [RawReply::success("body"), RawReply::failure("not_found")] {
+        let answer = RawAnswer::Reply(reply.with_header("trailer-x-cost", "17"));
+        let client = scene.raw().answering(answer).await.expect("a foreign responder");
+        let outcome = client.request(&Context::background(), scene.ask().request()).await;
+        let headers = outcome.map_or_else(|error| error.headers().clone(), |answer| answer.headers);
+        assert_eq!(trailers(&headers), expected);
+    }
+}
+
 const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 pub(crate) async fn trace_context_passes(stage: &Stage) {
@@ -367,4 +438,29 @@ pub(crate) async fn trace_context_of_full_length(stage: &Stage) {
     assert!(run.tracestate.as_ref() == Some(&state), "the state is {:?}", run.tracestate);
     assert!(run.baggage.as_ref() == Some(&baggage), "the baggage is {:?}", run.baggage);
     assert_eq!(own(&run.headers), own(&ask.headers));
+}
+
+/// Members of a list that a foreign peer, or the proxies on its way, have put into a header each.
+const STATES: [&str; 3] = ["vendor=abc", "other=d:e,third=f", "last=g"];
+const BAGGAGE: [&str; 3] = ["user=17,tier=gold;meta", "region=eu", "cart=3"];
+
+pub(crate) async fn repeated_baggage_is_joined(stage: &Stage) {
+    let scene = stage.open().await;
+    let ask = scene.ask().onward(1).header("x-own", "1");
+    let raw = ask.raw().with_header("traceparent", TRACEPARENT);
+    // Those of one name do not come one behind the other.
+    let raw = STATES.into_iter().zip(BAGGAGE).fold(raw, |raw, (state, baggage)| {
+        raw.with_header("tracestate", state).with_header("baggage", baggage)
+    });
+    let reply = scene.raw().send(raw).await.expect("a reply");
+    assert_eq!(reply.code, None, "{reply:?}");
+    // The handler sees every member, and so does whoever it calls in that context.
+    let runs = scene.lab.runs(ask.key());
+    assert_eq!(runs.len(), 2);
+    for run in runs {
+        assert_eq!(run.traceparent.as_deref(), Some(TRACEPARENT));
+        assert_eq!(run.tracestate, Some(STATES.join(",")));
+        assert_eq!(run.baggage, Some(BAGGAGE.join(",")));
+        assert_eq!(own(&run.headers), [("x-own".to_owned(), b"1".to_vec())]);
+    }
 }

@@ -1,15 +1,18 @@
 //! Bodies of every size up to the limit pass; one byte more is refused by whoever can know it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use rr_spi::{Code, Context, Delivery, IntakeConfig, Limits, Reason, RetryHint, defaults};
-
-use tokio::time::sleep;
+use rr_spi::{
+    Code, Context, Delivery, IntakeConfig, Limits, Reason, Requester, RetryHint, defaults,
+};
+use tokio::io::AsyncReadExt as _;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::assert_error;
-use crate::conformance::StartOptions;
 use crate::conformance::lab::pattern;
 use crate::conformance::stage::{Scene, Stage};
+use crate::conformance::{RawUnread, StartOptions, Timing};
 
 const MAX: usize = defaults::BODY_BYTES_MAX;
 
@@ -203,4 +206,110 @@ pub(crate) async fn client_usable_after(stage: &Stage) {
         }
     }
     scene.idle().await;
+}
+
+/// What a foreign peer asks for and does not take: together more than all that may lie anywhere.
+const UNREAD_CALLS: usize = 120;
+const UNREAD_BYTES: usize = 990_000;
+
+/// Bodies that the server may hold meanwhile.
+const HELD_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// What lies between a server and its peer: buffers of the system, of proxies, and of a broker, which
+/// may hold 64 MiB for a client.
+const BETWEEN_BYTES_MAX: usize = 80 * 1024 * 1024;
+
+/// How long what a server does by a timeout may take in real time: less than a case may.
+const ENDS_WITHIN: Duration = Duration::from_secs(50);
+
+/// Options for servers that hold little.
+fn holding_little() -> StartOptions {
+    let server = IntakeConfig::default().with_bodies_bytes_max(HELD_BYTES_MAX);
+    StartOptions::default().with_server(server)
+}
+
+/// Calls until the call is answered: what others have asked for may fill the server for a moment.
+async fn assert_served(scene: &Scene, client: &dyn Requester) {
+    let end = Instant::now() + ENDS_WITHIN;
+    loop {
+        let ask = scene.ask().body("beside them");
+        match scene.call_by(client, &Context::background(), &ask).await {
+            Ok(answer) => return assert_eq!(answer.body, "beside them"),
+            Err(error) => assert_eq!(error.reason(), Some(&Reason::OVERLOADED), "{error:?}"),
+        }
+        assert!(Instant::now() < end, "nobody else is served");
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Takes what there is for a foreign peer. Returns how much that was, and whether it came to an end
+/// before nothing more came for so long.
+async fn take(peer: &mut [RawUnread], quiet: Duration) -> (usize, bool) {
+    let (mut taken, mut ended) = (0, true);
+    let mut buffer = vec![0; 64 * 1024];
+    for connection in peer {
+        loop {
+            match timeout(quiet, connection.read(&mut buffer)).await {
+                Ok(Ok(bytes)) if bytes > 0 => taken += bytes,
+                end => break ended &= end.is_ok(),
+            }
+        }
+    }
+    (taken, ended)
+}
+
+pub(crate) async fn replies_not_taken_are_bounded(stage: &Stage) {
+    let scene = stage.open_with(holding_little()).await;
+    let newcomer = scene.rig.connect_again().await.expect("a second client");
+    let ask = scene.ask().reply_bytes(UNREAD_BYTES);
+    let mut peer = scene.raw().unread(ask.raw(), UNREAD_CALLS).await.expect("they can be sent");
+    scene.entered(&ask).await;
+    let ran = || scene.lab.count(ask.key());
+    // Others are served while the server does what it can for this peer, and afterwards.
+    let mut before = 0;
+    while before < ran() {
+        before = ran();
+        assert_served(&scene, &*scene.client).await;
+        assert_served(&scene, &*newcomer).await;
+        sleep(stage.units(1)).await;
+    }
+    let (taken, _) = take(&mut peer, stage.patience()).await;
+    // What the peer made it answer by reading was not held.
+    let held = taken.saturating_sub((ran() - before) * UNREAD_BYTES);
+    let most = HELD_BYTES_MAX + BETWEEN_BYTES_MAX;
+    assert!(held <= most, "{held} bytes were held for one peer, where {most} are enough");
+    drop((peer, newcomer));
+    scene.idle().await;
+}
+
+pub(crate) async fn peers_that_take_nothing_are_ended(stage: &Stage) {
+    let write_timeout = stage.units(20);
+    let scene = stage.open_with(holding_little().with_write_timeout(write_timeout)).await;
+    let connections = || scene.rig.live().connections;
+    let before = connections();
+    let ask = scene.ask().reply_bytes(UNREAD_BYTES);
+    let mut peer = scene.raw().unread(ask.raw(), UNREAD_CALLS).await.expect("they can be sent");
+    scene.entered(&ask).await;
+    assert_served(&scene, &*scene.client).await;
+    match (stage.timing(), before) {
+        // What stands between may keep the peer's end open for what it still has.
+        (Timing::Virtual, _) => sleep(stage.late()).await,
+        (Timing::Real { .. }, None) => sleep(write_timeout * 2 + stage.margin()).await,
+        (Timing::Real { .. }, Some(_)) => {
+            let end = Instant::now() + ENDS_WITHIN;
+            while connections() > before {
+                let live = scene.rig.live();
+                assert!(Instant::now() < end, "the peer is still connected: {live:?}");
+                sleep(stage.units(1) / 10).await;
+            }
+        }
+    }
+    // Nor is it served again once it reads.
+    let (taken, ended) = take(&mut peer, ENDS_WITHIN).await;
+    assert!(ended, "its connection is still open after {taken} bytes");
+    // One reply may lie where nobody can end it any more; not all of them.
+    let is_whole = taken >= UNREAD_CALLS * UNREAD_BYTES;
+    assert!(!is_whole || peer.len() > 1, "it was given everything");
+    scene.idle().await;
+    assert_served(&scene, &*scene.client).await;
 }

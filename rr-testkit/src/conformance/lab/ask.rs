@@ -188,6 +188,10 @@ impl Ask {
         self.set(steering::ECHO, "1")
     }
 
+    pub(in crate::conformance) fn trailers(self) -> Self {
+        self.set(steering::TRAILERS, "1")
+    }
+
     pub(in crate::conformance) fn report(self) -> Self {
         self.set(steering::REPORT, "1")
     }

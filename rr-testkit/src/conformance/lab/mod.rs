@@ -41,6 +41,7 @@ pub(super) use run::{How, Run};
 /// | `lab-reply-bytes` | answers with that many bytes instead of the request's |
 /// | `lab-reply-headers` | answers, errors too, with that many headers, `lab-reply-header-bytes` in all |
 /// | `lab-echo` | answers, errors too, with the request's `x-` headers |
+/// | `lab-trailers` | answers, errors too, with the request's `x-` headers as `trailer-x-` headers |
 /// | `lab-report` | answers with what it saw, as `lab-saw-` headers |
 /// | `lab-onward` | calls onward, that many hops; further `lab-onward-target`, `lab-onward-timeout-ms`, `lab-expose` |
 #[derive(Clone, Default)]

@@ -102,9 +102,12 @@ pub(super) const PANIC_TEXT: &str = "asked to panic: secret-of-the-panic";
 fn answer(route: &str, ctx: &Context, request: &Request) -> Result<Response, Error> {
     let asked = Steering(&request.headers);
     let mut headers = Headers::new();
-    if asked.has(steering::ECHO) {
-        for (name, value) in request.headers.iter().filter(|(name, _)| name.starts_with("x-")) {
+    for (name, value) in request.headers.iter().filter(|(name, _)| name.starts_with("x-")) {
+        if asked.has(steering::ECHO) {
             append(&mut headers, name, value)?;
+        }
+        if asked.has(steering::TRAILERS) {
+            append(&mut headers, &format!("trailer-{name}"), value)?;
         }
     }
     if let Some(left) = asked.number(steering::APP) {

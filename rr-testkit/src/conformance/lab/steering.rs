@@ -26,6 +26,7 @@ pub(super) const REPLY_BYTES: &str = "lab-reply-bytes";
 pub(super) const REPLY_HEADERS: &str = "lab-reply-headers";
 pub(super) const REPLY_HEADER_BYTES: &str = "lab-reply-header-bytes";
 pub(super) const ECHO: &str = "lab-echo";
+pub(super) const TRAILERS: &str = "lab-trailers";
 pub(super) const REPORT: &str = "lab-report";
 pub(super) const ONWARD: &str = "lab-onward";
 pub(super) const ONWARD_TARGET: &str = "lab-onward-target";
