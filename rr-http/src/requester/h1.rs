@@ -34,7 +34,10 @@ impl Inner {
                         return Err(error);
                     }
                 };
-            let reply = match lease.link.drive(reply).await {
+            let silence = pool.expect_answer(attempt, &mut lease.link);
+            let reply = lease.link.drive(reply).await;
+            silence.end();
+            let reply = match reply {
                 Ok(reply) => reply,
                 Err(mut failed) => match failed.take_message() {
                     // Hyper hands a request back only when no byte of it was written.
