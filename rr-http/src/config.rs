@@ -260,9 +260,12 @@ pub struct HttpServerConfig {
     /// windows does not count. Default 64 MiB; 0 allows only empty bodies.
     pub bodies_bytes_max: usize,
     /// Longest time without write progress, including an exhausted HTTP/2 flow-control window:
-    /// then an HTTP/1 connection is closed, and an HTTP/2 stream is reset. A body of at most 16 KiB
-    /// over HTTP/2 leaves within twice this time, or its connection is closed. Default 30 s; 0
-    /// closes and resets as soon as anything waits.
+    /// then an HTTP/1 connection is closed, and an HTTP/2 stream is reset. Progress is 16 KiB, or the
+    /// rest if that is less: of what waits for the socket of a connection, and of each reply over
+    /// HTTP/2. A peer that takes less than that within this time counts as one that takes nothing.
+    /// A body of at most 16 KiB over HTTP/2 leaves within twice this time, or its connection is
+    /// closed. Default 30 s, and thus half a KiB per second; 0 closes and resets as soon as anything
+    /// waits.
     #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub write_timeout: Duration,
     /// How long an unused connection is kept. Default 75 s: longer than the 60 s of most load

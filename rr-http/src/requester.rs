@@ -265,8 +265,8 @@ impl Requester for HttpRequester {
 struct Exchange<'a> {
     ctx: &'a Context,
     called: &'a Headers,
-    /// Whether the request went as a GET.
-    is_get: bool,
+    /// Whether a proxy may have repeated the request.
+    is_replayable: bool,
     parts: Parts,
 }
 
@@ -287,13 +287,15 @@ impl Inner {
     where
         B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
     {
-        let Exchange { ctx, called, is_get, parts } = exchange;
+        let Exchange { ctx, called, is_replayable, parts } = exchange;
         if !parts.status.is_success() {
             // In a box like all that seldom happens.
             let (error, whole) = Box::pin(self.read_error(ctx, parts, body)).await;
-            // Proxies repeat a GET (RFC 9110 §9.2.2), so that a refusal of one run proves nothing
-            // about the others.
-            let error = if *is_get { error.raised_to(Delivery::Unknown) } else { error };
+            // A refusal of one run proves nothing about the others.
+            let error = match is_replayable {
+                true => error.raised_to(Delivery::Unknown),
+                false => error,
+            };
             return (Err(error), whole);
         }
         let mut response = match decode_response(parts) {

@@ -7,6 +7,7 @@ mod headers;
 mod lines;
 mod path;
 mod query;
+mod replay;
 mod reply;
 mod request;
 mod response;
@@ -18,6 +19,7 @@ pub(crate) use head::{Head, Refusal};
 pub(crate) use headers::{decimal, emptied};
 pub(crate) use lines::Lines;
 pub(crate) use path::{decode_path, encode_path};
+pub(crate) use replay::is_replayable;
 pub(crate) use reply::{ReplyStyle, encode_error, encode_health, encode_response};
 pub(crate) use request::{encode_request, set_timeout, turn_into_get};
 pub(crate) use response::{check_body, decode_error, decode_response, granted};
@@ -35,6 +37,9 @@ pub(crate) mod name {
     pub(crate) const CONNECT_PROTOCOL_VERSION: HeaderName =
         HeaderName::from_static("connect-protocol-version");
     pub(crate) const CONNECT_TIMEOUT_MS: HeaderName = HeaderName::from_static("connect-timeout-ms");
+    pub(crate) const IDEMPOTENCY_KEY: HeaderName =
+        HeaderName::from_static(rr_spi::wire::IDEMPOTENCY_KEY);
+    pub(crate) const X_IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("x-idempotency-key");
     pub(crate) const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 }
 

@@ -309,7 +309,9 @@ async fn timeouts_are_the_smallest_given_zero_is_expired_and_garbage_refused() {
     ] {
         let answer = post(&fixture, "/echo", &format!("{header}\r\n"), "").await;
         let code = if status == 504 { "deadline_exceeded" } else { "invalid_argument" };
-        answer.assert_error(status, code, "rejected");
+        // Go's proxies repeat what has a key, whatever the key is, and no body.
+        let is_keyed = header.starts_with("idempotency-key");
+        answer.assert_error(status, code, if is_keyed { "unknown" } else { "rejected" });
     }
     assert_eq!(fixture.runs(), 0);
     let headers = "connect-timeout-ms: 9000\r\ngrpc-timeout: 700m\r\nrr: t=8000;n=2\r\n\

@@ -214,3 +214,67 @@ async fn over_sockets_the_call_after_an_expired_one_succeeds_on_another_connecti
         assert_eq!(client.connections(), left + 1, "{query}");
     }
 }
+
+/// Keeps this many HTTP/1.1 connections.
+async fn keep(client: &HttpRequester, connections: usize) {
+    let calls: Vec<_> = (0..connections)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move { client.request(&context(), request("slow", "50")).await })
+        })
+        .collect();
+    for answered in calls {
+        answered.await.unwrap().unwrap();
+    }
+    eventually("all are made", || client.connections() == connections).await;
+}
+
+#[tokio::test]
+async fn one_expired_call_closes_all_http_1_connections_that_may_be_as_silent() {
+    let fixture = fixture(HttpServerConfig::default()).await;
+    let relay = Relay::start(fixture.address()).await;
+    let client = HttpRequester::connect(&relay.url).await.unwrap();
+    keep(&client, 8).await;
+    relay.silence.send_replace(8);
+    assert_eq!(told(&call(&client, "echo", 100).await.unwrap_err()), EXPIRED);
+    assert_eq!(client.connections(), 0);
+    for _ in 0..3 {
+        client.request(&context(), request("echo", "hi")).await.unwrap();
+    }
+    assert_eq!(client.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_slow_handler_closes_no_connection_that_has_answered_since() {
+    let fixture = fixture(HttpServerConfig::default()).await;
+    let client = HttpRequester::connect(fixture.server.url()).await.unwrap();
+    keep(&client, 3).await;
+    let others = async {
+        // The hanging call has the newest one, this has the next, and the third is unused.
+        client.request(&context(), request("echo", "hi")).await.unwrap();
+    };
+    let (expired, ()) = tokio::join!(call(&client, "hang", 100), others);
+    assert_eq!(told(&expired.unwrap_err()), EXPIRED);
+    assert_eq!(client.connections(), 1, "the one that answered");
+}
+
+#[tokio::test]
+async fn a_call_that_expires_on_a_new_http_1_connection_or_is_dropped_closes_no_other() {
+    let fixture = fixture(HttpServerConfig::default()).await;
+    let client = HttpRequester::connect(fixture.server.url()).await.unwrap();
+    keep(&client, 2).await;
+    let ctx = context();
+    let dropped = client.request(&ctx, request("hang", ""));
+    assert!(tokio::time::timeout(Duration::from_millis(50), dropped).await.is_err());
+    assert_eq!(client.connections(), 1, "its own is closed");
+    // The kept one is used meanwhile, so that the call that hangs has a new one.
+    let used = client.request(&ctx, request("slow", "50"));
+    let hanging = async {
+        tokio::task::yield_now().await;
+        call(&client, "hang", 300).await
+    };
+    let (answered, expired) = tokio::join!(used, hanging);
+    answered.unwrap();
+    assert_eq!(told(&expired.unwrap_err()), EXPIRED);
+    assert_eq!(client.connections(), 1);
+}

@@ -135,24 +135,6 @@ async fn a_reply_without_write_progress_is_reset_and_its_connection_serves_on() 
 }
 
 #[tokio::test]
-async fn a_reply_that_moves_does_not_save_another_one_of_its_connection() {
-    let fixture = fixture(config().with_write_timeout(SHORT)).await;
-    let mut h2 = H2::connect(&fixture, 10).await;
-    let mut moving = h2.call("/big", "").await.into_body();
-    let reader = tokio::spawn(async move {
-        // Much longer than a write may stand still.
-        for _ in 0..30 {
-            let data = moving.data().await.unwrap().unwrap();
-            moving.flow_control().release_capacity(data.len()).unwrap();
-            tokio::time::sleep(SHORT / 10).await;
-        }
-    });
-    let stuck = h2.call("/big", "").await.into_body();
-    assert_eq!(ended(stuck).await.reason(), Some(h2::Reason::CANCEL));
-    within(reader).await.unwrap();
-}
-
-#[tokio::test]
 async fn a_small_reply_that_never_leaves_ends_its_connection() {
     // Its stream has been ended with its data, and a window of a byte took the first of them.
     let fixture = fixture(config().with_write_timeout(SHORT)).await;

@@ -6,6 +6,7 @@
 
 mod dial;
 mod keeper;
+mod silence;
 mod waiting;
 
 use std::future::poll_fn;
@@ -21,12 +22,13 @@ use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use pin_project_lite::pin_project;
-use rr_spi::{Error, Target};
+use rr_spi::{Attempt, Error, Target};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 
 use self::keeper::Keeper;
+use self::silence::Silence;
 use self::waiting::{Told, Waiting};
 use super::tapped::{Tapped, UnreadCheck};
 use super::{Dialer, RuntimePool, after, lock};
@@ -58,6 +60,8 @@ struct Kept {
     keeper: Option<Keeper>,
     /// Calls wait only while no connection is unused.
     waiting: Waiting,
+    /// How often a connection was kept after an answer on it.
+    answers: u64,
 }
 
 struct Idle {
@@ -73,6 +77,8 @@ pub(crate) struct Link {
     pub(crate) host: HeaderValue,
     /// The target of the last call, and its path.
     pub(crate) last: Option<(Target, Uri)>,
+    /// When it was kept, as a count of [`Kept::answers`]; `None` from the next request to its answer.
+    kept: Option<u64>,
     /// Room for the next head, left by the last reply; empty.
     pub(crate) spare: HeaderMap,
     /// `None` once it has ended.
@@ -140,6 +146,16 @@ impl H1Pool {
         let shared = &self.shared;
         let link = Box::pin(connect(&shared.dialer, &shared.host)).await?;
         Ok(H1Lease { link, _place: place })
+    }
+
+    /// Begins to wait for the first answer to a request on a connection: silence until the deadline
+    /// of the attempt closes unused connections that may be as dead.
+    pub(crate) fn expect_answer<'a>(
+        &'a self,
+        attempt: &'a Attempt,
+        link: &mut Link,
+    ) -> Silence<'a> {
+        Silence::new(&self.shared, attempt, link.kept.take())
     }
 
     async fn place(&self) -> Result<SemaphorePermit<'_>, Error> {
@@ -334,6 +350,7 @@ async fn connect(dialer: &Dialer, host: &HeaderValue) -> Result<Box<Link>, Error
         sender: Some(sender),
         host: own_host.unwrap_or_else(|_| host.clone()),
         last: None,
+        kept: None,
         spare: HeaderMap::new(),
         connection: Some(connection),
         rewaker,

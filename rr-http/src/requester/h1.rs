@@ -1,13 +1,15 @@
 //! A call over HTTP/1.1.
 
-use http::{Method, header};
+use http::header;
 use rr_spi::{Attempt, Context, Error, Request, Response};
 
 use super::{Exchange, Inner, ROUNDS};
 use crate::body::Whole;
 use crate::error::{handed_back, of_hyper};
 use crate::pool::{H1Pool, Link, Message, Replied};
-use crate::wire::{decimal, emptied, encode_request, granted, set_timeout, turn_into_get};
+use crate::wire::{
+    decimal, emptied, encode_request, granted, is_replayable, set_timeout, turn_into_get,
+};
 
 impl Inner {
     /// Makes the call on a connection of its own, which it drives.
@@ -24,7 +26,7 @@ impl Inner {
                 ROUNDS => pool.checkout_fresh().await?,
                 _ => pool.checkout().await?,
             };
-            let (reply, is_get) =
+            let (reply, is_replayable) =
                 match self.send_h1(attempt, request, came_back.take(), &mut lease.link) {
                     Ok(reply) => reply,
                     Err(error) => {
@@ -32,7 +34,10 @@ impl Inner {
                         return Err(error);
                     }
                 };
-            let reply = match lease.link.drive(reply).await {
+            let silence = pool.expect_answer(attempt, &mut lease.link);
+            let reply = lease.link.drive(reply).await;
+            silence.end();
+            let reply = match reply {
                 Ok(reply) => reply,
                 Err(mut failed) => match failed.take_message() {
                     // Hyper hands a request back only when no byte of it was written.
@@ -46,7 +51,7 @@ impl Inner {
             };
             let (parts, mut body) = reply.into_parts();
             let called = &request.headers;
-            let exchange = Exchange { ctx: attempt.context(), called, is_get, parts };
+            let exchange = Exchange { ctx: attempt.context(), called, is_replayable, parts };
             let (outcome, whole) = lease.link.drive(self.finish(&exchange, &mut body)).await;
             // What was not read to its end would be taken for the next reply: it goes.
             if whole {
@@ -60,8 +65,8 @@ impl Inner {
         Err(handed_back())
     }
 
-    /// Hands a request over to a connection, one that came back or a new one, and tells whether as
-    /// a GET.
+    /// Hands a request over to a connection, one that came back or a new one, and tells whether a
+    /// proxy may repeat it.
     fn send_h1(
         &self,
         attempt: &Attempt,
@@ -74,10 +79,11 @@ impl Inner {
             None => self.message_h1(attempt.context(), request, link)?,
         };
         set_timeout(message.headers_mut(), attempt.timeout_millis());
-        let is_get = message.method() == Method::GET;
+        let body_bytes = request.body.len() as u64;
+        let is_replayable = is_replayable(message.method(), message.headers(), body_bytes);
         attempt.sent();
         let reply = link.send(message).ok_or_else(handed_back)?;
-        Ok((reply, is_get))
+        Ok((reply, is_replayable))
     }
 
     /// Makes the head and the body of a request, for one connection.

@@ -13,7 +13,7 @@ use crate::body::StreamBody;
 use crate::config::HttpRefusals;
 use crate::error::{handed_back, is_spared, of_h2};
 use crate::pool::H2Pool;
-use crate::wire::{decimal, encode_request, set_timeout, turn_into_get};
+use crate::wire::{decimal, encode_request, is_replayable, set_timeout, turn_into_get};
 
 /// Most targets whose URI is remembered; beyond, it is made for each call.
 const URIS_MAX: usize = 1024;
@@ -35,7 +35,8 @@ impl Inner {
             } else {
                 pool.checkout().await?
             };
-            let Some((reply, is_get)) = self.send_h2(attempt, request, &mut lease.sender)? else {
+            let Some((reply, is_replayable)) = self.send_h2(attempt, request, &mut lease.sender)?
+            else {
                 lease.retire();
                 attempt.unsent();
                 continue;
@@ -56,14 +57,14 @@ impl Inner {
             let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
             let mut body = StreamBody::new(stream, length);
             let called = &request.headers;
-            let exchange = Exchange { ctx: attempt.context(), called, is_get, parts };
+            let exchange = Exchange { ctx: attempt.context(), called, is_replayable, parts };
             return self.finish(&exchange, &mut body).await.0;
         }
         Err(handed_back())
     }
 
-    /// Hands a request over to a connection, and tells whether as a GET. Returns `None` when the
-    /// connection refuses it.
+    /// Hands a request over to a connection, and tells whether a proxy may repeat it. Returns
+    /// `None` when the connection refuses it.
     fn send_h2(
         &self,
         attempt: &Attempt,
@@ -81,6 +82,8 @@ impl Inner {
             request.body.clone()
         };
         set_timeout(message.headers_mut(), attempt.timeout_millis());
+        let body_bytes = request.body.len() as u64;
+        let is_replayable = is_replayable(message.method(), message.headers(), body_bytes);
         attempt.sent();
         // H2 refuses before it has queued anything.
         let Ok((reply, mut stream)) = sender.send_request(message, body.is_empty()) else {
@@ -91,7 +94,7 @@ impl Inner {
             // stream already, the reply says why.
             let _ = stream.send_data(body, true);
         }
-        Ok(Some((reply, is_get)))
+        Ok(Some((reply, is_replayable)))
     }
 
     /// Returns the URI of a target, which is remembered.

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use http::Version;
 use http_body::{Body, Frame, SizeHint};
 use rr_spi::BodyShare;
 
-use super::watch::{Kind, Moment, Passing, Watch};
+use super::watch::{Kind, Moment, PROGRESS_BYTES_MIN, Passing, Watch};
 
 /// Longest body that is handed to h2 together with the end of its stream: one frame of the default
 /// size. A stream that has been ended cannot be reset any more while its window is exhausted, so
@@ -98,10 +99,10 @@ enum Way {
 }
 
 impl Leaving {
-    fn stir(&self) {
+    fn stir(&self, taken: usize) {
         match &self.way {
             Way::Connection(passing) => passing.stir(),
-            Way::Stream(progress, watch) => progress.moved.set(watch.age()),
+            Way::Stream(progress, watch) => progress.take(taken, watch),
         }
     }
 }
@@ -117,11 +118,11 @@ impl Buf for Leaving {
 
     fn advance(&mut self, taken: usize) {
         self.bytes.advance(taken);
-        self.stir();
+        self.stir(taken);
     }
 
     fn copy_to_bytes(&mut self, taken: usize) -> Bytes {
-        self.stir();
+        self.stir(taken);
         self.bytes.copy_to_bytes(taken)
     }
 }
@@ -137,7 +138,9 @@ impl Drop for Leaving {
 /// How far the bytes of one stream have come.
 #[derive(Default)]
 struct Progress {
+    /// When [`PROGRESS_BYTES_MIN`] had last left since the time before, and how many have since.
     moved: Moment,
+    taken: AtomicUsize,
     state: Mutex<Departure>,
 }
 
@@ -148,6 +151,13 @@ struct Departure {
 }
 
 impl Progress {
+    fn take(&self, taken: usize, watch: &Watch) {
+        if self.taken.fetch_add(taken, Ordering::Relaxed) + taken >= PROGRESS_BYTES_MIN {
+            self.taken.store(0, Ordering::Relaxed);
+            self.moved.set(watch.age());
+        }
+    }
+
     fn leave(&self) {
         let waker = self.with(|state| {
             state.left = true;
@@ -185,7 +195,7 @@ impl Sending {
         SENDING.take()
     }
 
-    /// Returns when bytes of it moved last, as an age of the connection.
+    /// Returns when enough bytes of it had moved last, as an age of the connection.
     pub(super) fn moved(&self) -> Option<Duration> {
         self.progress.as_ref().and_then(|progress| progress.moved.get())
     }

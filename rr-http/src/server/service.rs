@@ -15,7 +15,7 @@ use super::receive::{decode, read_body};
 use super::reply::Reply;
 use crate::wire::{
     Head, Lines, Refusal, ReplyStyle, check_framing, decode_path, emptied, encode_error,
-    encode_health, encode_response,
+    encode_health, encode_response, is_replayable,
 };
 
 /// Where a load balancer asks whether this server takes work.
@@ -26,6 +26,7 @@ pub(super) async fn answer(peer: &Peer, parts: &mut Parts, body: Incoming) -> Ht
     let site = &*peer.site;
     let is_head = parts.method == Method::HEAD;
     let is_get = is_head || parts.method == Method::GET;
+    let is_replayable = is_replayable(&parts.method, &parts.headers, body.size_hint().lower());
     let mut unread = Some(body);
     let outcome = if is_get && parts.uri.path() == HEALTH {
         check_framing(parts.version, &parts.uri, &Lines::of(&parts.headers)).map(|()| None)
@@ -44,7 +45,7 @@ pub(super) async fn answer(peer: &Peer, parts: &mut Parts, body: Incoming) -> Ht
     // the next head while the reply waits for the socket, and answer a malformed one in the middle
     // of it: replies are whole and in order (RFC 9112 §9.3.2).
     let closes = is_h1 && (site.intake.is_draining() || rest.is_some());
-    let style = ReplyStyle { is_get, is_head, closes };
+    let style = ReplyStyle { is_get, is_replayable, is_head, closes };
     if let Some(rest) = rest {
         discard(peer, rest);
     }

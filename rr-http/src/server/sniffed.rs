@@ -59,9 +59,13 @@ impl Sniffed {
         }
     }
 
-    /// Notes whether the peer takes what is written.
-    fn note<T>(&self, polled: Poll<T>) -> Poll<T> {
-        self.watch.written(polled.is_ready());
+    /// Notes what the peer takes of what is written.
+    fn note(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &polled {
+            Poll::Ready(Ok(taken)) => self.watch.written(*taken),
+            Poll::Ready(Err(_)) => self.watch.flushed(),
+            Poll::Pending => self.watch.blocked(),
+        }
         polled
     }
 }
@@ -111,7 +115,12 @@ impl AsyncWrite for Sniffed {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+        // Hyper and h2 flush once they have nothing left to write.
+        let polled = Pin::new(&mut self.socket).poll_flush(cx);
+        if polled.is_ready() {
+            self.watch.flushed();
+        }
+        polled
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

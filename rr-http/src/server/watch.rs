@@ -14,6 +14,11 @@ use crate::config::HttpServerConfig;
 const LOOK_MIN: Duration = Duration::from_millis(5);
 pub(super) const LOOK_MAX: Duration = Duration::from_secs(60 * 60);
 
+/// Fewest bytes that must leave within a write timeout to put it off: a peer that took a byte now and
+/// then would otherwise hold its replies, and their part of `bodies_bytes_max`, for as long as it
+/// likes. It is one HTTP/2 frame of the default size, and at the default timeout half a KiB per second.
+pub(super) const PROGRESS_BYTES_MIN: usize = 16 * 1024;
+
 /// What a connection is doing: noted by its socket, its requests and its replies, and looked at
 /// every so often. Noting costs no timer, so that a request needs none; and it reads the clock
 /// only for what is still so when the connection has been polled.
@@ -28,8 +33,10 @@ pub(super) struct Watch {
     /// Whether the head of an HTTP/1 request has begun to arrive, and since when.
     head_began: AtomicBool,
     head: Moment,
-    /// Since when the socket has taken nothing of what is written.
+    /// Since when the socket has not taken all that is written, nor [`PROGRESS_BYTES_MIN`] of it; and
+    /// how much it has taken since then.
     blocked: Moment,
+    taken: AtomicUsize,
     /// Whether a reply has moved on since that was last noted.
     stirred: AtomicBool,
     /// When a reply last moved on, or began to leave while no other did.
@@ -79,6 +86,7 @@ impl Watch {
             head_began: AtomicBool::new(false),
             head: Moment::default(),
             blocked: Moment::default(),
+            taken: AtomicUsize::new(0),
             stirred: AtomicBool::new(false),
             moved: Moment::default(),
             rounds: Default::default(),
@@ -179,15 +187,28 @@ impl Watch {
         }
     }
 
-    /// Notes whether the socket took what was written.
-    pub(super) fn written(&self, taken: bool) {
-        match (taken, self.blocked.get()) {
-            (false, None) => self.blocked.set(self.age()),
-            (true, Some(_)) => {
-                self.idle.set(self.age());
-                self.blocked.clear();
-            }
-            _ => {}
+    /// Notes that the socket takes nothing now of what is written.
+    pub(super) fn blocked(&self) {
+        if self.blocked.is_none() {
+            self.taken.store(0, Ordering::SeqCst);
+            self.blocked.set(self.age());
+        }
+    }
+
+    /// Notes that the socket took so many bytes.
+    pub(super) fn written(&self, taken: usize) {
+        if !self.blocked.is_none()
+            && self.taken.fetch_add(taken, Ordering::SeqCst) + taken >= PROGRESS_BYTES_MIN
+        {
+            self.flushed();
+        }
+    }
+
+    /// Notes that nothing is left to write, or that enough of it was taken.
+    pub(super) fn flushed(&self) {
+        if !self.blocked.is_none() {
+            self.idle.set(self.age());
+            self.blocked.clear();
         }
     }
 
@@ -372,21 +393,25 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_blocked_socket_is_stuck_unless_it_takes_something() {
+    async fn a_blocked_socket_is_stuck_unless_it_takes_all_or_enough() {
         let watch = watch();
-        for _ in 0..4 {
-            watch.written(false);
+        for take in [Watch::flushed, |watch: &Watch| watch.written(PROGRESS_BYTES_MIN)] {
+            watch.blocked();
             pass(250).await;
-            watch.written(false);
+            watch.written(PROGRESS_BYTES_MIN - 1);
+            watch.blocked();
             assert_eq!(watch.look(), Verdict::Fine(ms(50)));
-            watch.written(true);
+            take(&watch);
         }
-        watch.written(false);
+        watch.blocked();
         assert!(!watch.is_done());
-        pass(300).await;
+        for _ in 0..10 {
+            watch.written(1);
+            pass(30).await;
+        }
         assert_eq!(watch.look(), Verdict::Stuck);
         // Once it takes something again, it has not been unused meanwhile.
-        watch.written(true);
+        watch.flushed();
         pass(500).await;
         assert!(watch.is_done() && matches!(watch.look(), Verdict::Fine(_)));
     }
@@ -440,7 +465,7 @@ mod tests {
         let watch = Watch::new(&config, &BodyBudget::new(0));
         pass(10).await;
         watch.received();
-        watch.written(false);
+        watch.blocked();
         assert_eq!(watch.look(), Verdict::Fine(LOOK_MAX));
         let config = HttpServerConfig::default().with_idle_timeout(Duration::ZERO);
         let watch = Watch::new(&config, &BodyBudget::new(0));

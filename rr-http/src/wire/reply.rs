@@ -22,6 +22,8 @@ type Reply = HttpResponse<Bytes>;
 pub(crate) struct ReplyStyle {
     /// Asked for with GET or HEAD: nothing may keep it.
     pub(crate) is_get: bool,
+    /// A proxy may have repeated the request: see [`is_replayable`](super::is_replayable).
+    pub(crate) is_replayable: bool,
     /// Asked for with HEAD: the head only.
     pub(crate) is_head: bool,
     /// The last one on an HTTP/1 connection.
@@ -58,8 +60,8 @@ fn status(error: &Error) -> StatusCode {
 
 /// Makes the reply for a request that failed or was refused.
 pub(crate) fn encode_error(refusal: &Refusal, style: ReplyStyle) -> Reply {
-    // Proxies repeat a GET (RFC 9110 §9.2.2): this server cannot speak for the other runs.
-    let error = match style.is_get {
+    // This server cannot speak for the other runs of a request that a proxy repeats.
+    let error = match style.is_replayable {
         true => &refusal.error.clone().raised_to(Delivery::Unknown),
         false => &refusal.error,
     };

@@ -34,6 +34,10 @@ impl Kept {
             Keeper { task: Owned::default(), waker: rewaker.waker().clone() }
         });
         let caller = idle.link.rewaker.hand_to(&keeper.waker);
+        if idle.link.kept.is_none() {
+            self.answers += 1;
+            idle.link.kept = Some(self.answers);
+        }
         self.connections.push(idle);
         ((caller, None), started)
     }
@@ -84,7 +88,7 @@ impl Shared {
         true
     }
 
-    fn take(&self, which: impl Fn(&Idle) -> bool) -> Vec<Idle> {
+    pub(super) fn take(&self, which: impl Fn(&Idle) -> bool) -> Vec<Idle> {
         let mut kept = lock(&self.idle);
         if !kept.connections.iter().any(&which) {
             return Vec::new();

@@ -1,0 +1,41 @@
+//! Unused connections that are closed because a call on a newer one met with silence.
+
+use rr_spi::{Attempt, Deadline};
+
+use super::Shared;
+
+/// Wait for the first answer to a request on a connection that had been unused.
+///
+/// If the deadline passes in silence, the path to the server may have been lost without a reset, as
+/// when a NAT forgets its connections. Then the unused connections on which nothing has been received
+/// for even longer are closed, so that the next call dials instead of waiting on another dead one.
+/// Where only the handler was slow, that costs a dial per call that had use for one of them.
+pub(crate) struct Silence<'a> {
+    shared: &'a Shared,
+    attempt: &'a Attempt,
+    /// When the connection was kept; `None` if it had not been unused, or an answer has come.
+    kept: Option<u64>,
+}
+
+impl<'a> Silence<'a> {
+    pub(super) fn new(shared: &'a Shared, attempt: &'a Attempt, kept: Option<u64>) -> Self {
+        Self { shared, attempt, kept }
+    }
+
+    /// Ends the wait: something has come.
+    pub(crate) fn end(mut self) {
+        self.kept = None;
+    }
+}
+
+impl Drop for Silence<'_> {
+    fn drop(&mut self) {
+        let Some(kept) = self.kept else { return };
+        if self.attempt.context().deadline().is_some_and(Deadline::has_passed) {
+            // The newest is used first, so that all those that are older have been unused since
+            // before the request was sent.
+            let is_older = |since: u64| since < kept;
+            drop(self.shared.take(|idle| idle.link.kept.is_some_and(is_older)));
+        }
+    }
+}
