@@ -146,6 +146,24 @@ async fn a_call_that_expires_on_a_connection_that_answers_others_changes_nothing
 }
 
 #[tokio::test(start_paused = true)]
+async fn calls_that_are_dropped_unheard_do_not_cost_the_others_their_connection() {
+    let pipes = Pipes::default();
+    let client = pipes.client();
+    call(&client, "m", 100).await.unwrap();
+    pipes.silence(0, true);
+    let other = client.clone();
+    let patient = tokio::spawn(async move { call(&other, "m", 60_000).await });
+    sleep(Duration::from_millis(1)).await;
+    // A server of h2's ends a connection with more than 20 streams that were reset unseen.
+    for _ in 0..100 {
+        let impatient = call(&client, "hang", 60_000);
+        assert!(tokio::time::timeout(Duration::from_millis(1), impatient).await.is_err());
+    }
+    pipes.silence(0, false);
+    assert_eq!(patient.await.unwrap().unwrap().body, "0");
+}
+
+#[tokio::test(start_paused = true)]
 async fn calls_that_wait_take_a_connection_in_doubt_once_it_answers() {
     let pipes = Pipes::default();
     let client = pipes.client();

@@ -49,9 +49,16 @@ struct Link {
     idle_since: Instant,
     /// While in doubt it takes no calls, and its task asks whether the peer is alive.
     doubt: Arc<Doubt>,
+    /// Calls in a row that ended with nothing received since they were sent.
+    unheard: usize,
     /// Wakes its task.
     task: Option<Waker>,
 }
+
+/// Most calls in a row that may end unheard before the connection is in doubt. Each of them resets
+/// a stream, and a server that has not looked at them yet ends the connection when there are too
+/// many: h2 allows 20 by default.
+const UNHEARD_MAX: usize = 16;
 
 /// Streams on a connection whose server has not said yet how many it allows, so that the first
 /// call goes at once: more could be refused, or wait inside h2, where a call that was not sent
@@ -175,8 +182,9 @@ impl Kept {
         }
     }
 
-    /// Gives a place back. A call that expired, with nothing received since it was sent, puts the
-    /// connection in doubt: then this returns what wakes its task, which asks.
+    /// Gives a place back. A call that expired with nothing received since it was sent puts the
+    /// connection in doubt, and so do several in a row that were dropped then: this returns what
+    /// wakes the connection's task, which asks.
     pub(super) fn release(&mut self, id: u64, sent: Sent) -> Option<Waker> {
         let idle_timeout = self.idle_timeout;
         let link = self.find(id)?;
@@ -187,10 +195,15 @@ impl Kept {
                 link.sender = None;
             }
         }
+        if link.doubt.received_so_far() != sent.received {
+            link.unheard = 0;
+            return None;
+        }
+        link.unheard += 1;
         // The clock is asked only when there was nothing but silence.
-        let silent = link.doubt.received_so_far() == sent.received;
-        let expired = silent && sent.deadline.is_some_and(Deadline::has_passed);
-        (expired && link.doubt.expired(sent.received)).then(|| link.task.clone()).flatten()
+        let is_suspect =
+            link.unheard >= UNHEARD_MAX || sent.deadline.is_some_and(Deadline::has_passed);
+        (is_suspect && link.doubt.expired(sent.received)).then(|| link.task.clone()).flatten()
     }
 
     /// Adds a connection, and returns its id.
@@ -205,6 +218,7 @@ impl Kept {
             used: false,
             idle_since: Instant::now(),
             doubt,
+            unheard: 0,
             task: None,
         });
         id
@@ -413,6 +427,28 @@ mod tests {
         kept.dialed(None);
         drop(held);
         assert_eq!(step(&mut kept, later), "fail not_sent");
+    }
+
+    #[tokio::test]
+    async fn calls_dropped_unheard_in_a_row_put_the_connection_in_doubt() {
+        let mut kept = kept(2);
+        let _only = add(&mut kept, Some(10)).await;
+        let drop_one = |kept: &mut Kept| {
+            let place = kept.take(0);
+            place.map(|place| kept.release(place.id, place.sent)).is_some()
+        };
+        for _ in 0..UNHEARD_MAX - 1 {
+            assert!(drop_one(&mut kept));
+        }
+        let place = kept.take(0).unwrap();
+        kept.connections[0].doubt.received();
+        kept.release(0, place.sent);
+        for _ in 0..UNHEARD_MAX {
+            assert!(drop_one(&mut kept), "one that heard something breaks the row");
+        }
+        assert!(!drop_one(&mut kept));
+        kept.connections[0].doubt.received();
+        assert!(drop_one(&mut kept), "it has answered");
     }
 
     #[tokio::test]
