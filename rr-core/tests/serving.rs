@@ -33,6 +33,36 @@ async fn what_the_server_grants_is_configured_the_same_way_for_every_transport()
     }
 }
 
+#[tokio::test]
+async fn limits_in_the_url_of_a_server_hold_there() {
+    let mut urls = vec!["memory://url-limits"];
+    if cfg!(feature = "http") {
+        urls.push("http://127.0.0.1:0");
+    }
+    for url in urls {
+        for (query, body, reason, delivery) in [
+            ("request_bytes_max=1000", 1001, Reason::REQUEST_TOO_LARGE, Delivery::Rejected),
+            ("response_bytes_max=1000", 1001, Reason::RESPONSE_TOO_LARGE, Delivery::Processed),
+            ("in_flight_max=0", 0, Reason::OVERLOADED, Delivery::Rejected),
+            ("bodies_bytes_max=1000", 1001, Reason::OVERLOADED, Delivery::Rejected),
+        ] {
+            let server = serve(&format!("{url}?{query}"), router()).await.unwrap();
+            // The requester keeps its own limits, so that the server is asked.
+            let plain = server.url().split('?').next().unwrap();
+            let client = connect(plain).await.unwrap();
+            let ctx = Context::background();
+            let call = client.call_raw(&ctx, "a.echo", vec![b'x'; body]);
+            let error = call.await.unwrap_err();
+            assert_eq!(error.reason(), Some(&reason), "{url} {query}: {error}");
+            assert_eq!(error.delivery(), delivery, "{url} {query}");
+            if body > 0 {
+                let call = client.call_raw(&ctx, "a.echo", vec![b'x'; 1000]);
+                assert_eq!(call.await.unwrap().body.len(), 1000, "{url} {query}");
+            }
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_signal_drains_the_server_and_what_was_accepted_is_answered() {
     let slow = Router::new().route("a.slow", |(): ()| async {

@@ -1,6 +1,7 @@
 //! What can be set: of a requester, and of a server.
 
 use std::fmt::Display;
+use std::str::FromStr;
 use std::time::Duration;
 
 use rr_spi::{Code, Delivery, Error, IntakeConfig, Limits, Location, defaults, duration};
@@ -173,8 +174,9 @@ const CLIENT_KEYS: &[&str] = &[
     "status_codes",
 ];
 
-/// The fields of [`HttpServerConfig`] that a URL can set.
-const SERVER_KEYS: &[&str] = &["bodies_bytes_max"];
+/// The fields that a URL can set of a server alone. It sets those of [`HttpServerConfig`] as well
+/// that have the name of one of [`CLIENT_KEYS`].
+const SERVER_KEYS: &[&str] = &["bodies_bytes_max", "in_flight_max"];
 
 impl HttpConfig {
     /// Takes over what the query of a URL sets. What is for servers alone is left aside, so that
@@ -323,14 +325,22 @@ setters!(HttpServerConfig {
 });
 
 impl HttpServerConfig {
-    /// Takes over what the query of a URL sets. What is for requesters alone is left aside, so that
-    /// one URL does for both ends.
+    /// Takes over what the query of a URL sets: `bodies_bytes_max`, `in_flight_max`, and what it sets
+    /// of requesters too, `request_bytes_max`, `response_bytes_max`, `connections_max`,
+    /// `h2_streams_max` and `idle_timeout`. What is for requesters alone is left aside, so that one
+    /// URL does for both ends.
     ///
     /// # Errors
     ///
     /// `InvalidArgument`, not sent, when a value does not parse or a parameter is unknown.
     pub fn with_location(mut self, location: &mut Location) -> Result<Self, Error> {
         take(location, "bodies_bytes_max", &mut self.bodies_bytes_max, number)?;
+        take(location, "in_flight_max", &mut self.in_flight_max, number)?;
+        take(location, "request_bytes_max", &mut self.request_bytes_max, number)?;
+        take(location, "response_bytes_max", &mut self.response_bytes_max, number)?;
+        take(location, "connections_max", &mut self.connections_max, number)?;
+        take(location, "h2_streams_max", &mut self.h2_streams_max, number)?;
+        take(location, "idle_timeout", &mut self.idle_timeout, duration::parse)?;
         finish(location, CLIENT_KEYS)?;
         Ok(self)
     }
@@ -416,7 +426,7 @@ fn status_codes(text: &str) -> Option<HttpStatusCodes> {
     }
 }
 
-fn number(text: &str) -> Option<usize> {
+fn number<T: FromStr>(text: &str) -> Option<T> {
     text.parse().ok()
 }
 
@@ -438,6 +448,37 @@ mod tests {
         assert!(error.hint().contains("version, timeout"), "{}", error.hint());
         let mut location = Location::parse("http://h?version=h3").unwrap();
         assert!(HttpConfig::default().with_location(&mut location).is_err());
+    }
+
+    #[test]
+    fn one_url_sets_at_both_ends_what_both_have_and_leaves_the_rest_aside() {
+        let url = "http://h?request_bytes_max=1&response_bytes_max=2&connections_max=3\
+                   &h2_streams_max=4&idle_timeout=5s&in_flight_max=6&bodies_bytes_max=7&idle_max=8";
+        let config = HttpConfig::default().with_location(&mut Location::parse(url).unwrap());
+        let expected = HttpConfig::default()
+            .with_request_bytes_max(1)
+            .with_response_bytes_max(2)
+            .with_connections_max(3)
+            .with_h2_streams_max(4)
+            .with_idle_timeout(Duration::from_secs(5))
+            .with_idle_max(8);
+        assert_eq!(config.unwrap(), expected);
+        let config = HttpServerConfig::default().with_location(&mut Location::parse(url).unwrap());
+        let expected = HttpServerConfig::default()
+            .with_request_bytes_max(1)
+            .with_response_bytes_max(2)
+            .with_connections_max(3)
+            .with_h2_streams_max(4)
+            .with_idle_timeout(Duration::from_secs(5))
+            .with_in_flight_max(6)
+            .with_bodies_bytes_max(7);
+        assert_eq!(config.unwrap(), expected);
+        for key in CLIENT_KEYS.iter().chain(SERVER_KEYS) {
+            let mut bad = Location::parse(&format!("http://h?{key}=-1")).unwrap();
+            let server = HttpServerConfig::default().with_location(&mut bad.clone());
+            let client = HttpConfig::default().with_location(&mut bad);
+            assert!(server.is_err() || client.is_err(), "{key} is taken by an end");
+        }
     }
 
     #[test]

@@ -9,8 +9,13 @@ use super::{NatsConfig, NatsConnectionConfig, NatsDispatch, NatsServerConfig};
 use crate::endpoint::Endpoint;
 
 /// What a URL can set at both ends.
+<<<<<<< HEAD
 const COMMON: [&str; 9] = [
+=======
+const COMMON: [&str; 8] = [
+>>>>>>> h1
     "name",
+    "in_flight_max",
     "inbox_prefix",
     "connect_timeout",
     "ping_interval",
@@ -21,7 +26,7 @@ const COMMON: [&str; 9] = [
     "response_bytes_max",
 ];
 /// What a URL can set of a requester.
-const OF_REQUESTER: [&str; 3] = ["timeout", "connection_wait", "in_flight_max"];
+const OF_REQUESTER: [&str; 2] = ["timeout", "connection_wait"];
 /// What a URL can set of a server.
 const OF_SERVER: [&str; 5] = ["bodies_bytes_max", "dispatch", "queue", "sole_group", "version"];
 
@@ -77,6 +82,7 @@ impl NatsServerConfig {
         take(location, "dispatch", &mut self.dispatch, dispatch)?;
         take(location, "version", &mut self.version, text)?;
         take(location, "bodies_bytes_max", &mut self.bodies_bytes_max, number)?;
+        take(location, "in_flight_max", &mut self.in_flight_max, number)?;
         take(location, "clocks_agree", &mut self.clocks_agree, truth)?;
         take(location, "request_bytes_max", &mut self.request_bytes_max, number)?;
         take(location, "response_bytes_max", &mut self.response_bytes_max, number)?;
@@ -160,20 +166,29 @@ mod tests {
     fn one_url_does_for_both_ends() {
         let url = "nats://t0ken@h?name=n&queue=blue&sole_group=true&inbox_prefix=_I.x&timeout=20ms\
                    &version=1.2.3&clocks_agree=true&ignore_discovered=true&members_interval=1s\
+<<<<<<< HEAD
                    &dispatch=always&request_bytes_max=100&response_bytes_max=200";
+=======
+                   &dispatch=always&in_flight_max=7";
+>>>>>>> h1
         let config = requester(url).unwrap();
         assert_eq!(config.connection.name, "n");
         assert_eq!(config.connection.inbox_prefix, "_I.x");
         assert_eq!(config.connection.credentials, NatsCredentials::Token("t0ken".to_owned()));
         assert_eq!((config.timeout, config.clocks_agree), (Duration::from_millis(20), true));
+        assert_eq!(config.in_flight_max, 7);
         assert!(config.connection.ignore_discovered);
         assert_eq!(config.connection.members_interval, Duration::from_secs(1));
         assert_eq!((config.request_bytes_max, config.response_bytes_max), (100, 200));
         let config = server(url, NatsServerConfig::default()).unwrap();
         assert_eq!((config.queue.as_deref(), config.sole_group), (Some("blue"), true));
         assert_eq!((config.version.as_str(), config.clocks_agree), ("1.2.3", true));
+<<<<<<< HEAD
         assert_eq!(config.dispatch, NatsDispatch::Always);
         assert_eq!((config.request_bytes_max, config.response_bytes_max), (100, 200));
+=======
+        assert_eq!((config.dispatch, config.in_flight_max), (NatsDispatch::Always, 7));
+>>>>>>> h1
         assert!(!format!("{config:?}").contains("t0ken"));
         assert_eq!(server("nats://h?queue=", config).unwrap().queue, None);
     }

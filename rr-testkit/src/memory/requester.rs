@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rr_spi::{
-    Attempt, BoxFuture, CancelHandle, Cause, Code, Context, Delivery, Error, Intake, Limits,
-    Location, Reason, Request, Requester, Response, defaults, duration,
+    Attempt, BoxFuture, CancelHandle, Cause, Code, Context, Delivery, Error, Intake, IntakeConfig,
+    Limits, Location, Reason, Request, Requester, Response, defaults, duration,
 };
 use serde::Deserialize;
 use tokio::task::coop::consume_budget;
@@ -55,23 +55,35 @@ impl MemoryConfig {
         set(location, KEYS[0], &mut self.timeout_default, duration::parse)?;
         set(location, KEYS[1], &mut self.limits.request_bytes_max, number)?;
         set(location, KEYS[2], &mut self.limits.response_bytes_max, number)?;
-        let _ = location.take(OF_SERVER);
-        location.finish(&[KEYS[0], KEYS[1], KEYS[2], OF_SERVER])?;
+        for key in OF_SERVER {
+            let _ = location.take(key);
+        }
+        location.finish(&[&KEYS[..], &OF_SERVER].concat())?;
         Ok(self)
     }
 }
 
-/// What a URL can set of a server; see `serve_with`.
-pub(super) const OF_SERVER: &str = "bodies_bytes_max";
+/// What a URL can set of a server alone; see [`set_server`].
+const OF_SERVER: [&str; 2] = ["bodies_bytes_max", "in_flight_max"];
 
-/// What a URL can set of a requester.
+/// What a URL can set of a requester: of a server too, except for the time of a call.
 const KEYS: [&str; 3] = ["timeout", "request_bytes_max", "response_bytes_max"];
 
-pub(super) fn number(text: &str) -> Option<usize> {
+/// Takes over what the query of a URL sets of a server, and leaves aside what is for requesters alone.
+pub(super) fn set_server(location: &mut Location, config: &mut IntakeConfig) -> Result<(), Error> {
+    set(location, OF_SERVER[0], &mut config.bodies_bytes_max, number)?;
+    set(location, OF_SERVER[1], &mut config.in_flight_max, number)?;
+    set(location, KEYS[1], &mut config.limits.request_bytes_max, number)?;
+    set(location, KEYS[2], &mut config.limits.response_bytes_max, number)?;
+    // What a requester takes from the URL is checked here as well, and means nothing to a server.
+    MemoryConfig::default().with_location(location).map(drop)
+}
+
+fn number(text: &str) -> Option<usize> {
     text.parse().ok()
 }
 
-pub(super) fn set<T>(
+fn set<T>(
     location: &mut Location,
     key: &str,
     field: &mut T,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use rr_spi::{Error, Intake, IntakeConfig, Location, Routes, Server};
 
-use super::requester::{OF_SERVER, number, set};
-use super::{Meeting, MemoryConfig};
+use super::Meeting;
+use super::requester::set_server;
 
 /// Serves routes at `memory://name` with the default limits.
 ///
@@ -36,9 +36,7 @@ pub fn serve_with(
     mut config: IntakeConfig,
 ) -> Result<Server, Error> {
     let mut location = Location::parse(url)?;
-    set(&mut location, OF_SERVER, &mut config.bodies_bytes_max, number)?;
-    // What a requester takes from the URL is checked here as well, and means nothing to a server.
-    MemoryConfig::default().with_location(&mut location)?;
+    set_server(&mut location, &mut config)?;
     serve_at(&Meeting::of(&location)?, url, Intake::new(routes, config))
 }
 
