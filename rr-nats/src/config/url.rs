@@ -9,11 +9,7 @@ use super::{NatsConfig, NatsConnectionConfig, NatsDispatch, NatsServerConfig};
 use crate::endpoint::Endpoint;
 
 /// What a URL can set at both ends.
-<<<<<<< HEAD
-const COMMON: [&str; 9] = [
-=======
-const COMMON: [&str; 8] = [
->>>>>>> h1
+const COMMON: [&str; 10] = [
     "name",
     "in_flight_max",
     "inbox_prefix",
@@ -166,11 +162,7 @@ mod tests {
     fn one_url_does_for_both_ends() {
         let url = "nats://t0ken@h?name=n&queue=blue&sole_group=true&inbox_prefix=_I.x&timeout=20ms\
                    &version=1.2.3&clocks_agree=true&ignore_discovered=true&members_interval=1s\
-<<<<<<< HEAD
-                   &dispatch=always&request_bytes_max=100&response_bytes_max=200";
-=======
-                   &dispatch=always&in_flight_max=7";
->>>>>>> h1
+                   &dispatch=always&in_flight_max=7&request_bytes_max=100&response_bytes_max=200";
         let config = requester(url).unwrap();
         assert_eq!(config.connection.name, "n");
         assert_eq!(config.connection.inbox_prefix, "_I.x");
@@ -183,12 +175,8 @@ mod tests {
         let config = server(url, NatsServerConfig::default()).unwrap();
         assert_eq!((config.queue.as_deref(), config.sole_group), (Some("blue"), true));
         assert_eq!((config.version.as_str(), config.clocks_agree), ("1.2.3", true));
-<<<<<<< HEAD
-        assert_eq!(config.dispatch, NatsDispatch::Always);
-        assert_eq!((config.request_bytes_max, config.response_bytes_max), (100, 200));
-=======
         assert_eq!((config.dispatch, config.in_flight_max), (NatsDispatch::Always, 7));
->>>>>>> h1
+        assert_eq!((config.request_bytes_max, config.response_bytes_max), (100, 200));
         assert!(!format!("{config:?}").contains("t0ken"));
         assert_eq!(server("nats://h?queue=", config).unwrap().queue, None);
     }
