@@ -32,7 +32,7 @@ pub(crate) use learned::Learned;
 pub(crate) use link::{Link, LinkSetup, TooLong, message, next};
 pub(crate) use loss::{Lost as LostLink, compare};
 pub(crate) use members::Members;
-pub(crate) use outgoing::{Lost, Room};
+pub(crate) use outgoing::Room;
 pub(crate) use runtimes::Connections;
 pub(crate) use slots::{Outcome, Taken};
 pub(crate) use violation::Complaint;

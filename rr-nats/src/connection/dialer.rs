@@ -145,8 +145,14 @@ mod tests {
 
     fn dialer() -> Dialer {
         let config = NatsConnectionConfig::default();
-        let (prefix, learned) = (String::new(), Arc::default());
-        let setup = LinkSetup { config, prefix, incoming_max: 1, learned, needs_inbox: true };
+        let setup = LinkSetup {
+            config,
+            prefix: String::new(),
+            incoming_max: 1,
+            cancels_max: 1,
+            learned: Arc::default(),
+            needs_inbox: true,
+        };
         let members = Arc::new(Members::new(vec!["a:1".to_owned()], false));
         Dialer::new(setup, members, Arc::new(SeededEntropy::new(7)))
     }
