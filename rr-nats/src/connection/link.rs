@@ -163,6 +163,11 @@ impl Link {
     }
 
     /// Waits until the connection is in doubt.
+    /// Returns whether the connection waits for the verdict on a doubt.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        !self.is_lost() && self.signals.doubt.is_doubted()
+    }
+
     pub(crate) async fn doubted(&self) {
         self.signals.doubted.notified().await;
     }
