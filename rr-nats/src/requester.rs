@@ -31,8 +31,9 @@ const INCOMING_MAX: usize = 1 << 20;
 
 /// Sends requests over NATS; cloning it shares its connections.
 ///
-/// It has one connection for each tokio runtime that makes calls, up to 64, and made by the first
-/// call there: a requester outlives the runtime in which it was made.
+/// It has one connection for each tokio runtime that makes calls, made by the first call there: a
+/// requester outlives the runtime in which it was made. Of more than 1024, those that no call uses
+/// are closed, the least recently used first.
 ///
 /// # Examples
 ///
@@ -108,8 +109,8 @@ impl NatsRequester {
             config: config.connection.clone(),
             prefix: endpoint.prefix.clone(),
             incoming_max: config.in_flight_max.saturating_add(STRAYS).min(INCOMING_MAX),
-            learned: Arc::clone(&learned),
             cancels_max: config.in_flight_max,
+            learned: Arc::clone(&learned),
             needs_inbox: true,
         };
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy::new());
@@ -229,7 +230,6 @@ impl Inner {
         error
     }
 
-    /// Sends a request and waits for the message that ends it.
     async fn permit(&self) -> Result<OwnedSemaphorePermit, Error> {
         let permits = &self.permits;
         let permit = match Arc::clone(permits).try_acquire_owned() {
@@ -243,6 +243,7 @@ impl Inner {
         permit.ok_or_else(error::closed)
     }
 
+    /// Sends a request and waits for the message that ends it.
     ///
     /// Takes the body out of the request: it is not needed any more, and need not be shared.
     async fn exchange(&self, attempt: &Attempt, request: &mut Request) -> Result<Message, Error> {
@@ -291,9 +292,9 @@ struct Pending<'a> {
     cancel: Option<&'a str>,
     /// Whether the request says when it was sent.
     clocks_agree: bool,
-    /// Whether the request was handed over and nothing has come back.
     /// The permit of the call, until a cancel message takes it.
     permit: &'a mut Option<OwnedSemaphorePermit>,
+    /// Whether the request was handed over and nothing has come back.
     waits: bool,
     /// What the connection had received when the request was handed over.
     received: u64,
