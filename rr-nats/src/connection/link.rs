@@ -83,7 +83,8 @@ impl Link {
         let signals = Arc::new(Signals::new(inbox, setup.prefix.clone(), learned));
         let deadline = Context::background().with_timeout(setup.config.connect_timeout);
         let opened = deadline.race(Self::establish(setup, address, socket, &signals)).await;
-        let opened = opened.unwrap_or_else(|_| Err(error::unproven(address)));
+        let opened =
+            opened.unwrap_or_else(|_| Err(error::unproven(address, setup.config.connect_timeout)));
         let link = opened.inspect_err(|_| signals.lose())?;
         // Before its first message: that one may be too long.
         setup.learned.payload.ask(socket, &link.server_id(), &setup.config).await;
@@ -162,12 +163,12 @@ impl Link {
         !self.is_lost() && !self.signals.doubt.is_doubted()
     }
 
-    /// Waits until the connection is in doubt.
     /// Returns whether the connection waits for the verdict on a doubt.
     pub(crate) fn is_in_doubt(&self) -> bool {
         !self.is_lost() && self.signals.doubt.is_doubted()
     }
 
+    /// Waits until the connection is in doubt.
     pub(crate) async fn doubted(&self) {
         self.signals.doubted.notified().await;
     }
