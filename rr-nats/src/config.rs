@@ -120,12 +120,12 @@ pub struct NatsConfig {
     #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub timeout: Duration,
     /// Longest wait of a call for a connection while there is none, within its deadline. Default
-    /// 1 s, in which another server of a cluster takes over; 0 fails immediately. Only the first
-    /// connection is always waited for.
+    /// 1 s, in which another server of a cluster takes over; 0 fails immediately. The first
+    /// connection, and the verdict on one that has gone silent, are always waited for.
     #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub connection_wait: Duration,
-    /// Most calls in flight; further ones wait within their deadline. Default 4096; 0 lets every
-    /// call wait until its deadline.
+    /// Most calls in flight; further ones wait within their deadline. A call that ended early counts
+    /// until its cancel message has left. Default 4096; 0 lets every call wait until its deadline.
     pub in_flight_max: usize,
     /// Whether handlers are told when a call is dropped or cancelled. Default true; it takes the
     /// permission to publish on `_RR.cancel.>`, and switches itself off without it.

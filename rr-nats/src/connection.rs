@@ -32,7 +32,7 @@ pub(crate) use learned::Learned;
 pub(crate) use link::{Link, LinkSetup, TooLong, message, next};
 pub(crate) use loss::{Lost as LostLink, compare};
 pub(crate) use members::Members;
-pub(crate) use outgoing::{Lost, Room};
+pub(crate) use outgoing::Room;
 pub(crate) use runtimes::Connections;
 pub(crate) use slots::{Outcome, Taken};
 pub(crate) use violation::Complaint;
@@ -106,9 +106,11 @@ impl Connection {
         Self { shared, _life: life }
     }
 
-    /// Returns the connection, waiting for the first attempt, and then for as long as given.
+    /// Returns the connection, waiting for the first attempt or the verdict on a doubt, and then for
+    /// as long as given.
     pub(crate) async fn awaited(&self, wait: Duration) -> Result<Arc<Link>, Error> {
-        let decided = |status: &Status| (!matches!(status, Status::First)).then_some(());
+        // The keeper bounds both, and tells of their end.
+        let decided = |status: &Status| (!status.is_undecided()).then_some(());
         self.shared.until(decided).await;
         if let Some(link) = self.current() {
             return Ok(link);
@@ -258,6 +260,15 @@ impl Status {
             Self::Up(link) if !link.is_lost() => NatsState::Connected,
             Self::Refused(_) => NatsState::Refused,
             _ => NatsState::Disconnected,
+        }
+    }
+
+    /// Returns whether the first attempt, or the verdict on a doubt, has not come yet.
+    fn is_undecided(&self) -> bool {
+        match self {
+            Self::First => true,
+            Self::Up(link) => link.is_in_doubt(),
+            _ => false,
         }
     }
 

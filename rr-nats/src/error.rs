@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt::Display;
 use std::io;
+use std::time::Duration;
 
 use async_nats::client::PublishErrorKind;
 use async_nats::{
@@ -50,6 +51,19 @@ pub(crate) fn unresolved(address: &str, source: Option<io::Error>) -> Error {
         Some(source) => error.with_source(source),
         None => error,
     }
+}
+
+/// Makes the error for a host name that was not looked up in time: nothing was sent.
+pub(crate) fn resolves_slowly(address: &str, timeout: Duration) -> Error {
+    let what =
+        format!("the look-up of its name did not end within `connect_timeout` ({timeout:?})");
+    unreachable(address, &what, None)
+}
+
+/// Makes the error for a configuration that leaves no time to connect: nothing was sent.
+pub(crate) fn no_time(address: &str) -> Error {
+    unreachable(address, &"there is no time to connect, as `connect_timeout` is zero", None)
+        .with_hint("set `connect_timeout` to the time that a connection may take, such as 5s")
 }
 
 /// Makes the error for a server that said why it refuses or ended a connection: nothing was sent.
@@ -114,10 +128,10 @@ fn is_tls(error: &ConnectError) -> bool {
     source.and_then(io::Error::get_ref).is_some_and(|inner| inner.is::<rustls::Error>())
 }
 
-/// Makes the error for a connection that was made and did not answer in time.
-pub(crate) fn unproven(address: &str) -> Error {
-    let message = format!("{address} accepted the connection and did not answer");
-    Error::failure(Code::Unavailable, Delivery::NotSent, Reason::CONNECT_FAILED, message)
+/// Makes the error for a connection that was not made and proved in time.
+pub(crate) fn unproven(address: &str, timeout: Duration) -> Error {
+    let what = format!("it did not answer within `connect_timeout` ({timeout:?})");
+    unreachable(address, &what, None)
 }
 
 /// Makes the error for a call while there is no connection: nothing was sent.

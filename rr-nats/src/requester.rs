@@ -10,12 +10,12 @@ use rr_spi::{
     Attempt, BoxFuture, Bytes, Code, Context, Delivery, Entropy, Error, Limits, Location,
     OsEntropy, Request, Requester, Response, Target,
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 use crate::clock;
 use crate::config::NatsConfig;
 use crate::connection::{
-    Connections, Learned, Link, LinkSetup, Lost, Members, NatsState, Outcome, Room, Taken,
+    Connections, Learned, Link, LinkSetup, Members, NatsState, Outcome, Room, Taken,
     is_at_deadline, message,
 };
 use crate::endpoint::Endpoint;
@@ -31,8 +31,9 @@ const INCOMING_MAX: usize = 1 << 20;
 
 /// Sends requests over NATS; cloning it shares its connections.
 ///
-/// It has one connection for each tokio runtime that makes calls, up to 64, and made by the first
-/// call there: a requester outlives the runtime in which it was made.
+/// It has one connection for each tokio runtime that makes calls, made by the first call there: a
+/// requester outlives the runtime in which it was made. Of more than 1024, those that no call uses
+/// are closed, the least recently used first.
 ///
 /// # Examples
 ///
@@ -56,7 +57,7 @@ struct Inner {
     prefix: String,
     config: NatsConfig,
     limits: Limits,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
     entropy: Arc<dyn Entropy>,
     learned: Arc<Learned>,
 }
@@ -108,6 +109,7 @@ impl NatsRequester {
             config: config.connection.clone(),
             prefix: endpoint.prefix.clone(),
             incoming_max: config.in_flight_max.saturating_add(STRAYS).min(INCOMING_MAX),
+            cancels_max: config.in_flight_max,
             learned: Arc::clone(&learned),
             needs_inbox: true,
         };
@@ -120,7 +122,7 @@ impl NatsRequester {
             connections,
             prefix: endpoint.prefix,
             limits: config.limits(),
-            permits: Semaphore::new(config.in_flight_max.min(Semaphore::MAX_PERMITS)),
+            permits: Arc::new(Semaphore::new(config.in_flight_max.min(Semaphore::MAX_PERMITS))),
             config,
             entropy,
             learned,
@@ -228,32 +230,55 @@ impl Inner {
         error
     }
 
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, Error> {
+        let permits = &self.permits;
+        let permit = match Arc::clone(permits).try_acquire_owned() {
+            Err(TryAcquireError::NoPermits) => {
+                // In a box, since a place for it would be kept in every call.
+                Box::pin(Arc::clone(permits).acquire_owned()).await.ok()
+            }
+            outcome => outcome.ok(),
+        };
+        // Never closed: the requester outlives its calls.
+        permit.ok_or_else(error::closed)
+    }
+
     /// Sends a request and waits for the message that ends it.
     ///
     /// Takes the body out of the request: it is not needed any more, and need not be shared.
     async fn exchange(&self, attempt: &Attempt, request: &mut Request) -> Result<Message, Error> {
-        let permit = self.permits.acquire().await;
-        // Never closed: the requester outlives its calls.
-        let _permit = permit.map_err(|_| error::closed())?;
-        let link = self.connections.link(self.config.connection_wait).await?;
-        let taken = link.slots().take(&request.target, self.entropy.next_u64())?;
-        let body = std::mem::take(&mut request.body);
+        let mut permit = Some(self.permit().await?);
+        let mut body = std::mem::take(&mut request.body);
         let request = &*request;
-        let mut pending = Pending {
-            link: &link,
-            token: taken.token,
-            target: &request.target,
-            ctx: attempt.context(),
-            cancel: self.config.cancel.then_some(self.prefix.as_str()),
-            clocks_agree: self.config.clocks_agree,
-            waits: false,
-            received: 0,
-        };
-        if let Some(message) = pending.send(attempt, request, body, taken)? {
-            // In a box like all that seldom happens: room for it would be kept in every call.
-            Box::pin(pending.send_later(attempt, request, message)).await?;
+        // Round by round as long as connections are lost before they take the request.
+        loop {
+            let link = self.connections.link(self.config.connection_wait).await?;
+            let taken = match link.slots().take(&request.target, self.entropy.next_u64()) {
+                Ok(taken) => taken,
+                Err(_) if link.is_lost() => continue,
+                Err(denied) => return Err(denied),
+            };
+            let mut pending = Pending {
+                link: &link,
+                token: taken.token,
+                target: &request.target,
+                ctx: attempt.context(),
+                cancel: self.config.cancel.then_some(self.prefix.as_str()),
+                clocks_agree: self.config.clocks_agree,
+                permit: &mut permit,
+                waits: false,
+                received: 0,
+            };
+            if let Some(message) = pending.send(attempt, request, body, taken)? {
+                // In a box like all that seldom happens: room for it would be kept in every call.
+                let sent = Box::pin(pending.send_later(attempt, request, message)).await?;
+                if let Some(back) = sent {
+                    body = back;
+                    continue;
+                }
+            }
+            return pending.outcome(attempt).await;
         }
-        pending.outcome(attempt).await
     }
 }
 
@@ -267,6 +292,8 @@ struct Pending<'a> {
     cancel: Option<&'a str>,
     /// Whether the request says when it was sent.
     clocks_agree: bool,
+    /// The permit of the call, until a cancel message takes it.
+    permit: &'a mut Option<OwnedSemaphorePermit>,
     /// Whether the request was handed over and nothing has come back.
     waits: bool,
     /// What the connection had received when the request was handed over.
@@ -300,19 +327,20 @@ impl Pending<'_> {
         Ok(None)
     }
 
-    /// Hands the request over once there is room, within the life of the connection.
+    /// Hands the request over once there is room. When the connection is lost before that, gives the
+    /// body back: the request was never handed over.
     async fn send_later(
         &mut self,
         attempt: &Attempt,
         request: &Request,
         message: OutboundMessage,
-    ) -> Result<(), Error> {
-        // Lost while it waits for room: it was never handed over.
-        let room = self.link.alive().race(self.link.room()).await;
-        let room = room.map_err(|_| error::not_connected())?;
-        let room = room.map_err(|Lost| error::not_connected())?;
+    ) -> Result<Option<Bytes>, Error> {
+        let Ok(Ok(room)) = self.link.alive().race(self.link.room()).await else {
+            return Ok(Some(message.payload));
+        };
         // Written only now: the time that is left has shrunk while it waited.
-        self.put(room, attempt, request, message)
+        self.put(room, attempt, request, message)?;
+        Ok(None)
     }
 
     fn put(
@@ -376,9 +404,9 @@ impl Drop for Pending<'_> {
             // The handler's own timer ends it.
             return self.link.expired(self.received);
         }
-        let Some(prefix) = self.cancel else { return };
+        let (Some(prefix), Some(permit)) = (self.cancel, self.permit.take()) else { return };
         let subject = cancel_subject(prefix, self.target.service());
-        self.link.cancel(subject, &self.token.subject(self.link.inbox()));
+        self.link.cancel(subject, &self.token.subject(self.link.inbox()), permit);
     }
 }
 

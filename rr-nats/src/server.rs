@@ -106,6 +106,8 @@ pub async fn serve_with_stats(
         incoming_max: INCOMING_MAX,
         learned: Arc::default(),
         needs_inbox: false,
+        // It makes no calls.
+        cancels_max: 1,
     };
     let members = Members::new(endpoint.addresses, config.connection.ignore_discovered);
     let mut dialer = Dialer::new(setup, Arc::new(members), Arc::clone(&entropy));

@@ -95,6 +95,61 @@ fn a_requester_outlives_the_runtimes_that_it_is_used_on() {
 }
 
 #[test]
+fn a_hundred_runtimes_keep_their_connections() {
+    let servers = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let nats = servers.block_on(nats());
+    let _server = servers.block_on(rr_nats::serve(&nats.url(), route("svc.echo", echo))).unwrap();
+    let client = runtime().block_on(client(&nats.url()));
+    let runtimes: Vec<Runtime> = (0..100).map(|_| runtime()).collect();
+    for _ in 0..2 {
+        for runtime in &runtimes {
+            runtime.block_on(call(&client, &within(20_000), "svc.echo")).unwrap();
+        }
+    }
+    assert_eq!(client.stats().connects, 101);
+}
+
+#[tokio::test]
+async fn calls_wait_for_the_verdict_on_a_doubted_connection_whatever_connection_wait_says() {
+    let nats = nats().await;
+    let routes = route("svc.hang", |_, _| std::future::pending());
+    let _server = rr_nats::serve(&nats.url(), with(routes, "svc.echo", echo)).await.unwrap();
+    let far = Delay::before(nats.address(), Duration::from_millis(150)).await;
+    let config = NatsConfig::default().with_connection_wait(Duration::ZERO);
+    let client = NatsRequester::connect_with(&far.url(), config).await.unwrap();
+    client.ready(&within(20_000)).await.unwrap();
+    let expired = call(&client, &within(50), "svc.hang").await.unwrap_err();
+    assert_eq!(expired.code(), Code::DeadlineExceeded, "{expired}");
+    // Nothing has come since: the answer to the probe takes a way there and back.
+    call(&client, &within(20_000), "svc.echo").await.unwrap();
+
+    // A server that has announced its end is probed as well.
+    nats.lame_duck().unwrap();
+    let refuses = async {
+        while TcpStream::connect(nats.address()).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(10_000).race(refuses).await.unwrap();
+    call(&client, &within(20_000), "svc.echo").await.unwrap();
+    let expired = call(&client, &within(50), "svc.hang").await.unwrap_err();
+    assert_eq!(expired.code(), Code::DeadlineExceeded, "{expired}");
+    call(&client, &within(20_000), "svc.echo").await.unwrap();
+}
+
+#[tokio::test]
+async fn without_time_to_connect_errors_name_the_setting() {
+    for host in ["127.0.0.1:4222", "localhost"] {
+        let url = format!("nats://{host}/x?connect_timeout=0s");
+        let client = NatsRequester::connect(&url).await.unwrap();
+        let error = call(&client, &within(60_000), "svc.echo").await.unwrap_err();
+        assert_eq!((error.code(), error.delivery()), (Code::Unavailable, Delivery::NotSent));
+        assert!(error.message().contains("`connect_timeout` is zero"), "{error}");
+        assert!(error.hint().contains("connect_timeout"), "{}", error.hint());
+    }
+}
+
+#[test]
 fn a_requester_made_outside_of_a_runtime_connects_with_its_first_call() {
     let servers = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let nats = servers.block_on(nats());

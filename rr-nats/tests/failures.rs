@@ -231,6 +231,44 @@ async fn a_stalled_server_keeps_no_call_beyond_its_deadline_and_runs_none_after_
     assert_eq!(client.stats().in_flight, 0);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_a_stalled_server_has_not_taken_when_it_dies_wait_for_the_next_connection() {
+    let mut nats = nats().await;
+    let config = NatsConfig::default().with_connection_wait(Duration::from_secs(60));
+    let client = NatsRequester::connect_with(&nats.url(), config).await.unwrap();
+    client.ready(&within(10_000)).await.unwrap();
+    nats.pause().unwrap();
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..600 {
+        let client = client.clone();
+        let request = request("svc.none", vec![0; 65536]);
+        calls.spawn(async move { told(client.request(&within(60_000), request).await) });
+    }
+    let all_wait = async {
+        while client.stats().in_flight < 600 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    within(10_000).race(all_wait).await.unwrap();
+    nats.kill().unwrap();
+    nats.restart().await.unwrap();
+    let (mut lost, mut sent_again) = (0, 0);
+    for outcome in calls.join_all().await {
+        match outcome {
+            (Code::Unavailable, Delivery::Unknown, Some(why)) if why == "connection-lost" => {
+                lost += 1;
+            }
+            (Code::Unavailable, Delivery::NotSent, Some(why)) if why == "no-responder" => {
+                sent_again += 1;
+            }
+            outcome => panic!("{outcome:?}"),
+        }
+    }
+    println!("{lost} lost, {sent_again} sent on the next connection");
+    assert!(lost > 0 && sent_again > 0, "{lost} {sent_again}");
+    assert_eq!((client.stats().in_flight, client.stats().connects), (0, 2));
+}
+
 const REQUESTER: &str = r#"publish: ["svc.ok", "_RR.cancel.>"], subscribe: ["_INBOX_me.>"]"#;
 const RESPONDER: &str = r#"publish: [], subscribe: ["svc.>", "_RR.cancel.>", "$SRV.>"],
     allow_responses: {max: 1, expires: "5m"}"#;

@@ -12,6 +12,7 @@ use super::link::{Link, LinkSetup};
 use super::members::{Host, Members};
 use super::payload;
 use crate::error;
+use crate::wait::{First, first};
 
 /// A connection that has lived so long has worked: after it, the next attempt is immediate. After
 /// one that lives for less, attempts pause as after a failure, so that a server that cuts each
@@ -66,9 +67,16 @@ impl Dialer {
 
     /// Connects to one host, whose name may have several addresses (RFC 8305).
     async fn open(&self, host: &Host) -> Result<Link, Error> {
-        let limit = Context::background().with_timeout(self.setup.config.connect_timeout);
-        let found = limit.race(host.socket_addresses()).await;
-        let found = found.map_err(|_| error::unresolved(&host.address, None))?;
+        let timeout = self.setup.config.connect_timeout;
+        if timeout.is_zero() {
+            return Err(error::no_time(&host.address));
+        }
+        let limit = Context::background().with_timeout(timeout);
+        // An address without a name is found in any time.
+        let found = match first(host.socket_addresses(), limit.cancelled()).await {
+            First::One(found) => found,
+            First::Other(_) => return Err(error::resolves_slowly(&host.address, timeout)),
+        };
         let found = found.map_err(|source| error::unresolved(&host.address, Some(source)))?;
         let attempt = |socket| {
             let unique = self.entropy.next_u64();
@@ -145,8 +153,14 @@ mod tests {
 
     fn dialer() -> Dialer {
         let config = NatsConnectionConfig::default();
-        let (prefix, learned) = (String::new(), Arc::default());
-        let setup = LinkSetup { config, prefix, incoming_max: 1, learned, needs_inbox: true };
+        let setup = LinkSetup {
+            config,
+            prefix: String::new(),
+            incoming_max: 1,
+            cancels_max: 1,
+            learned: Arc::default(),
+            needs_inbox: true,
+        };
         let members = Arc::new(Members::new(vec!["a:1".to_owned()], false));
         Dialer::new(setup, members, Arc::new(SeededEntropy::new(7)))
     }

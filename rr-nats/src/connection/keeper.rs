@@ -59,17 +59,22 @@ impl Keeper {
         self.shared.connects.fetch_add(1, Ordering::Relaxed);
         self.shared.set(Status::Up(Arc::clone(&link)));
         loop {
-            let (next, is_doubted) = match event(&link).await {
-                Event::InboxDenied => {
-                    // Asking for it again tells what is wrong.
-                    link.lose();
-                    break;
+            let mut event = event(&link).await;
+            let mut next = None;
+            if matches!(event, Event::Leaving) {
+                let pause = dialer.spread();
+                let successor = successor(dialer, pause, link.address());
+                match link.alive().race(first(link.doubted(), successor)).await {
+                    // A server that ends may go silent meanwhile.
+                    Ok(First::One(())) => event = Event::Doubted,
+                    Ok(First::Other(made)) => next = Some(made),
+                    Err(_) => {}
                 }
-                Event::Leaving => {
-                    let spread = dialer.spread();
-                    let next = link.alive().race(successor(dialer, spread, link.address())).await;
-                    (next.ok(), false)
-                }
+            }
+            match event {
+                // Asking for it again tells what is wrong.
+                Event::InboxDenied => link.lose(),
+                Event::Leaving => {}
                 Event::Doubted => {
                     let probe = async { link.round_trip().await.is_ok() };
                     let dial = successor(dialer, Duration::ZERO, link.address());
@@ -78,19 +83,17 @@ impl Keeper {
                             self.shared.changed.notify_waiters();
                             continue;
                         }
-                        Verdict::Elsewhere(next) => (Some(next), true),
-                        Verdict::Lost => {
-                            link.lose();
-                            (None, true)
-                        }
+                        Verdict::Elsewhere(made) => next = Some(made),
+                        Verdict::Lost => link.lose(),
                     }
                 }
-            };
+            }
             let Some(next) = next else { break };
             link = Arc::new(next);
             self.shared.connects.fetch_add(1, Ordering::Relaxed);
             if let Some(old) = self.shared.replace(Arc::clone(&link)) {
                 while self.leaving.try_join_next().is_some() {}
+                let is_doubted = matches!(event, Event::Doubted);
                 self.leaving.spawn(leave(Arc::clone(&self.shared), old, is_doubted));
             }
         }

@@ -17,10 +17,11 @@ use async_nats::{
 };
 use futures_core::Stream as _;
 use rr_spi::{Bytes, Context, Delivery, Error};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::learned::Learned;
 use super::options::{options, queued_max};
-use super::outgoing::{Direct, Lost, Outgoing, Room};
+use super::outgoing::{Cancel, Direct, Lost, Outgoing, Room};
 use super::signals::Signals;
 use super::slots::Slots;
 use crate::config::NatsConnectionConfig;
@@ -60,6 +61,8 @@ pub(crate) struct LinkSetup {
     pub(crate) prefix: String,
     /// Most messages that wait on one subscription.
     pub(crate) incoming_max: usize,
+    /// Most calls in flight, and so most cancel messages that wait on one connection.
+    pub(crate) cancels_max: usize,
     /// What every connection adds to.
     pub(crate) learned: Arc<Learned>,
     /// Whether the connection is of no use when its inbox is denied: it is to a requester.
@@ -80,7 +83,8 @@ impl Link {
         let signals = Arc::new(Signals::new(inbox, setup.prefix.clone(), learned));
         let deadline = Context::background().with_timeout(setup.config.connect_timeout);
         let opened = deadline.race(Self::establish(setup, address, socket, &signals)).await;
-        let opened = opened.unwrap_or_else(|_| Err(error::unproven(address)));
+        let opened =
+            opened.unwrap_or_else(|_| Err(error::unproven(address, setup.config.connect_timeout)));
         let link = opened.inspect_err(|_| signals.lose())?;
         // Before its first message: that one may be too long.
         setup.learned.payload.ask(socket, &link.server_id(), &setup.config).await;
@@ -97,7 +101,7 @@ impl Link {
         let client = connecting.await.map_err(|source| error::connect(address, source))?;
         let probes = AtomicU64::new(0);
         let signals = Arc::clone(signals);
-        let (outgoing, outlet) = Outgoing::new(queued_max(&setup.config));
+        let (outgoing, outlet) = Outgoing::new(queued_max(&setup.config), setup.cancels_max);
         // It ends with the connection, or soon after the link was let go of.
         tokio::spawn(outlet.run(client.clone(), signals.alive.clone(), FLUSH_MAX));
         let direct = Direct::new(client.clone());
@@ -157,6 +161,11 @@ impl Link {
     /// Returns whether new calls may use the connection: it is neither lost nor in doubt.
     pub(crate) fn is_usable(&self) -> bool {
         !self.is_lost() && !self.signals.doubt.is_doubted()
+    }
+
+    /// Returns whether the connection waits for the verdict on a doubt.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        !self.is_lost() && self.signals.doubt.is_doubted()
     }
 
     /// Waits until the connection is in doubt.
@@ -331,22 +340,17 @@ impl Link {
         self.outgoing.room_now()
     }
 
-    /// Tells the servers behind a subject that a call is cancelled, as far as that is possible at
-    /// once: it is best effort, and the last thing that an overloaded connection needs.
-    pub(crate) fn cancel(&self, subject: String, reply: &str) {
+    /// Tells the servers behind a subject that a call is cancelled, soon and without waiting. The
+    /// message keeps the call's permit until the client library has taken the message.
+    pub(crate) fn cancel(&self, subject: String, reply: &str, permit: OwnedSemaphorePermit) {
         if self.is_lost() || self.signals.cancel_denied.load(Ordering::Relaxed) {
             return;
         }
         let mut headers = HeaderMap::new();
         let Ok(value) = reply.parse::<HeaderValue>() else { return };
         headers.insert(HeaderName::from_static(RR_CANCEL), value);
-        let cancel = message(subject.into(), None, Some(headers), Bytes::new());
-        // This runs in `Drop`, and what cannot be handed over at once is left.
-        match self.room_now() {
-            Some(room) => room.put(cancel),
-            // It may overtake its request by that, which responders expect.
-            None => drop(self.put_now(cancel)),
-        }
+        let message = message(subject.into(), None, Some(headers), Bytes::new());
+        self.outgoing.cancel(Cancel { message, _permit: permit });
     }
 
     pub(crate) async fn subscribe(

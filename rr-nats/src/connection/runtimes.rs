@@ -1,5 +1,6 @@
 //! One connection per runtime: a connection is used only by the runtime that drives it.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,9 +13,11 @@ use super::members::Members;
 use super::{Connection, Dialer, NatsState};
 use crate::error;
 
-/// Most runtimes whose connection is kept. Beyond, the one that was made first is closed: a server
-/// does not want more connections of one client.
-const RUNTIMES_MAX: usize = 64;
+/// Most runtimes whose connection is kept: with one runtime per core, more than any machine has
+/// today, and as many as rr-http has. Beyond, the connection whose last call began longest ago is
+/// closed, of those that no call uses. When calls use all of them, one more is made: then there are
+/// as many as calls in flight at most.
+const RUNTIMES_MAX: usize = 1024;
 
 /// The connections of a requester, one for each runtime that makes calls.
 ///
@@ -25,40 +28,48 @@ pub(crate) struct Connections {
     setup: LinkSetup,
     members: Arc<Members>,
     entropy: Arc<dyn Entropy>,
+    runtimes_max: usize,
     known: Mutex<Known>,
 }
 
 #[derive(Debug, Default)]
 struct Known {
-    /// The newest last.
-    connections: Vec<(Id, Arc<Connection>)>,
+    connections: HashMap<Id, Kept>,
+    /// Uses so far: the time by which the connections are ordered.
+    uses: u64,
     /// Counts of connections that are not kept any more.
     connects: u64,
     strays: (u64, u64),
 }
 
+#[derive(Debug)]
+struct Kept {
+    connection: Arc<Connection>,
+    /// The first use and the last one.
+    made: u64,
+    used: u64,
+}
+
 impl Connections {
     pub(crate) fn new(setup: LinkSetup, members: Members, entropy: Arc<dyn Entropy>) -> Self {
-        Self { setup, members: Arc::new(members), entropy, known: Mutex::default() }
+        let (members, runtimes_max) = (Arc::new(members), RUNTIMES_MAX);
+        Self { setup, members, entropy, runtimes_max, known: Mutex::default() }
     }
 
     /// Returns the connection of the current runtime; starts it if there is none.
     pub(crate) fn here(&self) -> Result<Arc<Connection>, Error> {
         let runtime = Handle::try_current().map_err(|_| error::no_runtime())?.id();
         let mut known = self.lock();
-        let found = known.connections.iter().find(|(id, _)| *id == runtime);
-        if let Some((_, connection)) = found.filter(|(_, connection)| !connection.is_closed()) {
-            return Ok(Arc::clone(connection));
+        if let Some(connection) = known.used(runtime) {
+            return Ok(connection);
         }
-        let mut gone = known.forget(|connection| connection.is_closed());
-        if known.connections.len() >= RUNTIMES_MAX {
-            let first = Arc::clone(&known.connections[0].1);
-            gone.extend(known.forget(|connection| Arc::ptr_eq(connection, &first)));
-        }
+        let gone = known.make_room(self.runtimes_max);
         let members = Arc::clone(&self.members);
         let dialer = Dialer::new(self.setup.clone(), members, Arc::clone(&self.entropy));
         let connection = Arc::new(Connection::start(dialer));
-        known.connections.push((runtime, Arc::clone(&connection)));
+        let (made, used) = (known.uses, known.uses);
+        let kept = Kept { connection: Arc::clone(&connection), made, used };
+        known.connections.insert(runtime, kept);
         drop(known);
         drop(gone);
         Ok(connection)
@@ -105,8 +116,9 @@ impl Connections {
     fn shown(&self) -> Option<Arc<Connection>> {
         let runtime = Handle::try_current().ok().map(|handle| handle.id());
         let known = self.lock();
-        let here = known.connections.iter().find(|(id, _)| Some(*id) == runtime);
-        here.or_else(|| known.connections.last()).map(|(_, connection)| Arc::clone(connection))
+        let here = runtime.and_then(|id| known.connections.get(&id));
+        let shown = here.or_else(|| known.connections.values().max_by_key(|kept| kept.made));
+        shown.map(|kept| Arc::clone(&kept.connection))
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -123,16 +135,108 @@ impl fmt::Debug for Connections {
 
 impl Known {
     fn all(&self) -> impl Iterator<Item = &Connection> {
-        self.connections.iter().map(|(_, connection)| &**connection)
+        self.connections.values().map(|kept| &*kept.connection)
     }
 
-    /// Takes connections out and keeps what they counted.
-    fn forget(&mut self, gone: impl Fn(&Arc<Connection>) -> bool) -> Vec<(Id, Arc<Connection>)> {
-        let taken: Vec<_> = self.connections.extract_if(.., |(_, one)| gone(one)).collect();
-        for (_, connection) in &taken {
-            self.connects += connection.connects();
-            self.strays = super::sum(self.strays, connection.strays());
+    /// Notes a use, and returns the connection of a runtime if it has one.
+    fn used(&mut self, runtime: Id) -> Option<Arc<Connection>> {
+        self.uses += 1;
+        let kept = self.connections.get_mut(&runtime)?;
+        kept.used = self.uses;
+        Some(Arc::clone(&kept.connection)).filter(|connection| !connection.is_closed())
+    }
+
+    /// Takes out the connections of runtimes that have ended, and then those whose last use is
+    /// longest ago and that no call uses, until there is room for one more.
+    fn make_room(&mut self, runtimes_max: usize) -> Vec<Arc<Connection>> {
+        let closed = |(id, kept): (&Id, &Kept)| kept.connection.is_closed().then_some(*id);
+        let closed: Vec<Id> = self.connections.iter().filter_map(closed).collect();
+        let mut gone: Vec<_> = closed.into_iter().filter_map(|id| self.forget(id)).collect();
+        while self.connections.len() >= runtimes_max {
+            let idle = self.connections.iter().filter(|(_, kept)| kept.is_idle());
+            let oldest = idle.min_by_key(|(_, kept)| kept.used).map(|(id, _)| *id);
+            let Some(connection) = oldest.and_then(|id| self.forget(id)) else { break };
+            gone.push(connection);
         }
-        taken
+        gone
+    }
+
+    /// Takes a connection out and keeps what it counted.
+    fn forget(&mut self, runtime: Id) -> Option<Arc<Connection>> {
+        let connection = self.connections.remove(&runtime)?.connection;
+        self.connects += connection.connects();
+        self.strays = super::sum(self.strays, connection.strays());
+        Some(connection)
+    }
+}
+
+impl Kept {
+    /// Returns whether no call waits for the connection or is in flight on it.
+    fn is_idle(&self) -> bool {
+        Arc::strong_count(&self.connection) == 1 && self.connection.in_flight() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rr_spi::{SeededEntropy, Target};
+    use rr_testkit::NatsServer;
+    use tokio::runtime::{Builder, Runtime};
+
+    use super::*;
+    use crate::config::NatsConnectionConfig;
+
+    fn runtime() -> Runtime {
+        Builder::new_current_thread().enable_all().build().unwrap()
+    }
+
+    fn connections(address: String, runtimes_max: usize) -> Connections {
+        let setup = LinkSetup {
+            config: NatsConnectionConfig::default(),
+            prefix: String::new(),
+            incoming_max: 1,
+            cancels_max: 1,
+            learned: Arc::default(),
+            needs_inbox: true,
+        };
+        let members = Members::new(vec![address], false);
+        let connections = Connections::new(setup, members, Arc::new(SeededEntropy::new(7)));
+        Connections { runtimes_max, ..connections }
+    }
+
+    #[test]
+    fn beyond_the_limit_the_least_recently_used_connection_without_a_call_is_closed() {
+        let servers = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let nats = servers.block_on(NatsServer::start()).unwrap();
+        let connections = connections(nats.address().to_string(), 3);
+        let [busy, old, used, new] = [runtime(), runtime(), runtime(), runtime()];
+        let link = |on: &Runtime| on.block_on(connections.link(Duration::from_secs(10))).unwrap();
+        let in_call = link(&busy);
+        let target = Target::try_from("svc.busy").unwrap();
+        let taken = in_call.slots().take(&target, 1).unwrap();
+        for on in [&used, &old, &used] {
+            link(on);
+        }
+        link(&new);
+        assert_eq!(connections.lock().connections.len(), 3);
+        for on in [&busy, &used, &new] {
+            link(on);
+        }
+        assert_eq!(connections.connects(), 4, "one in use was closed");
+        link(&old);
+        assert_eq!(connections.connects(), 5);
+        in_call.slots().release(taken.token);
+    }
+
+    #[test]
+    fn connections_that_all_have_calls_are_kept_beyond_the_limit() {
+        let connections = connections("127.0.0.1:1".to_owned(), 2);
+        let runtimes: Vec<Runtime> = (0..4).map(|_| runtime()).collect();
+        let here = |on: &Runtime| on.block_on(async { connections.here() }).unwrap();
+        let held: Vec<_> = runtimes.iter().map(here).collect();
+        assert_eq!(connections.lock().connections.len(), 4);
+        drop(held);
+        here(&runtime());
+        assert_eq!(connections.lock().connections.len(), 2);
     }
 }

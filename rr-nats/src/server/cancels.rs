@@ -10,9 +10,10 @@ use std::time::Duration;
 use rr_spi::{CancelHandle, Cause};
 use tokio::time::Instant;
 
-/// Most cancelled calls that are remembered before their request has come. In a queue group most
-/// of them never come here, so that the oldest go first.
-const TOMBSTONES_MAX: usize = 1024;
+/// Most cancelled calls that are remembered before their request has been read: as many as requests
+/// may wait by default (`waiting_max`), since a caller may cancel all of those together. In a queue
+/// group most of them never come here, so that the oldest go first.
+const TOMBSTONES_MAX: usize = 16 * 1024;
 
 /// How long one is remembered: a cancel overtakes its request by one way through the cluster.
 const TOMBSTONE_LIFE: Duration = Duration::from_secs(5);
@@ -180,15 +181,15 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn tombstones_are_bounded_in_number_and_time() {
         let cancels = Cancels::default();
-        for key in 0..5000 {
+        for key in 0..20_000 {
             cancels.cancel(key);
         }
         assert_eq!(cancels.lock().dead.len(), TOMBSTONES_MAX);
         assert_eq!(cancels.lock().deaths.len(), TOMBSTONES_MAX);
         let mut table = cancels.lock();
         let late = Instant::now() + TOMBSTONE_LIFE * 2;
-        assert!(table.is_dead(4999, Instant::now()) && !table.is_dead(4999, late));
-        table.bury(9999, late);
+        assert!(table.is_dead(19_999, Instant::now()) && !table.is_dead(19_999, late));
+        table.bury(30_000, late);
         assert_eq!((table.dead.len(), table.deaths.len()), (1, 1));
     }
 }

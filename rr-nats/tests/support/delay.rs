@@ -24,7 +24,8 @@ impl Delay {
         tasks.spawn(async move {
             let mut ways = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                let server = TcpStream::connect(upstream).await.unwrap();
+                // A server in lame duck mode takes no more.
+                let Ok(server) = TcpStream::connect(upstream).await else { continue };
                 for stream in [&client, &server] {
                     stream.set_nodelay(true).unwrap();
                 }

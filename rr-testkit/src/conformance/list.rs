@@ -177,6 +177,7 @@ macro_rules! __conformance_list {
                 Must before_send_not_sent;
                 Must after_completion_noop;
                 Must one_of_many;
+                Must many_together: Cancel;
                 Must crosses_two_hops: Cancel;
                 Must cause_is_visible: Cancel;
                 Must shielded_section_finishes: Cancel;

@@ -45,6 +45,7 @@ impl BrokenRequester {
                 return outcome;
             }
             CancelsLate => return self.cancelling_late(ctx, request).await,
+            LosesCancelsBeyond256 if self.many(257) => return self.overrunning(ctx, request).await,
             LetsHandlersOverrun => return self.overrunning(ctx, request).await,
             RetransmitsAfter3s => {
                 let (_over, ending) = tokio::sync::oneshot::channel::<()>();

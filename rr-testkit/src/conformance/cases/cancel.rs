@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rr_spi::{Cause, Code, Context, Delivery, IntakeConfig};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{MAY_HAVE_RUN, assert_error, error_of};
 use crate::conformance::StartOptions;
@@ -15,6 +15,13 @@ const GONE: [Cause; 3] = [Cause::CallerDropped, Cause::Cancelled, Cause::PeerGon
 
 /// Calls by which the way of a cancel is judged.
 const TIMED_CALLS: usize = 8;
+
+/// More calls than a queue of 1024 places holds.
+const MANY: usize = 1500;
+
+/// How long many calls together may take on a loaded machine, and the deadline of each.
+const PATIENCE: Duration = Duration::from_secs(30);
+const MUCH_LATER: Duration = Duration::from_secs(200);
 
 /// Calls, waits until the handler runs, and drops the call.
 async fn call_and_drop(scene: &Scene, ask: &Ask) {
@@ -147,6 +154,52 @@ pub(crate) async fn one_of_many(stage: &Stage) {
             assert_eq!(scene.ended(&ask).await[0].how(), Some(How::Finished));
         }
     }
+}
+
+pub(crate) async fn many_together(stage: &Stage) {
+    let config = IntakeConfig::default().with_in_flight_max(MANY);
+    let scene = stage.open_with(StartOptions::default().with_server(config)).await;
+    let before = scene.lab.total();
+    let many = stage.capabilities().parallel_max.min(MANY);
+    let (ctx, handle) = Context::background().with_timeout(MUCH_LATER).child();
+    let apart = Context::background().with_timeout(MUCH_LATER);
+    // Some go on, some are cancelled by one token, and the others are dropped.
+    let (mut kept, mut cancelled, mut dropped) = (Vec::new(), Vec::new(), Vec::new());
+    for at in 0..many {
+        let ask = scene.ask().gate("all").body(format!("{at}"));
+        let (ctx, calls) = match at % 100 {
+            0 => (&apart, &mut kept),
+            odd if odd % 2 == 1 => (&ctx, &mut cancelled),
+            _ => (&apart, &mut dropped),
+        };
+        calls.push((scene.spawn(ctx, &ask), ask));
+    }
+    let all = timeout(PATIENCE, scene.lab.until(|lab| lab.total() - before >= many)).await;
+    assert!(all.is_ok(), "{} of {many} are there at once", scene.lab.total() - before);
+    handle.cancel();
+    dropped.iter().for_each(|(call, _)| call.abort());
+    let ended = |ask: &Ask| scene.lab.runs(ask.key()).iter().all(|run| run.ended.is_some());
+    let told = cancelled.iter().chain(&dropped);
+    let all = timeout(PATIENCE, async {
+        for (_, ask) in told.clone() {
+            scene.lab.until(|_| ended(ask)).await;
+        }
+    });
+    let in_time = all.await.is_ok();
+    let running = told.clone().filter(|(_, ask)| !ended(ask)).count();
+    assert!(in_time, "{running} handlers of {many} did not hear that their callers had gone");
+    for (_, ask) in told {
+        assert!(scene.run(ask).was_dropped(), "{:?}", scene.run(ask).how());
+    }
+    for (call, _) in cancelled {
+        assert_error(&error_of(call.await.expect("it ends")), Code::Canceled, MAY_HAVE_RUN, None);
+    }
+    assert!(!kept.iter().any(|(_, ask)| ended(ask)), "another call was cancelled as well");
+    scene.lab.open_gate("all");
+    for (call, ask) in kept {
+        assert_eq!(call.await.expect("it ends").expect("an answer").body, ask.request().body);
+    }
+    scene.idle().await;
 }
 
 pub(crate) async fn crosses_two_hops(stage: &Stage) {
