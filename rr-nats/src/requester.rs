@@ -10,7 +10,7 @@ use rr_spi::{
     Attempt, BoxFuture, Bytes, Code, Context, Delivery, Entropy, Error, Limits, Location,
     OsEntropy, Request, Requester, Response, Target,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock;
 use crate::config::NatsConfig;
@@ -230,24 +230,14 @@ impl Inner {
         error
     }
 
-    async fn permit(&self) -> Result<OwnedSemaphorePermit, Error> {
-        let permits = &self.permits;
-        let permit = match Arc::clone(permits).try_acquire_owned() {
-            Err(TryAcquireError::NoPermits) => {
-                // In a box, since a place for it would be kept in every call.
-                Box::pin(Arc::clone(permits).acquire_owned()).await.ok()
-            }
-            outcome => outcome.ok(),
-        };
-        // Never closed: the requester outlives its calls.
-        permit.ok_or_else(error::closed)
-    }
-
     /// Sends a request and waits for the message that ends it.
     ///
     /// Takes the body out of the request: it is not needed any more, and need not be shared.
     async fn exchange(&self, attempt: &Attempt, request: &mut Request) -> Result<Message, Error> {
-        let mut permit = Some(self.permit().await?);
+        // It yields now and then, also in a loop of calls that fail immediately.
+        let permit = Arc::clone(&self.permits).acquire_owned().await;
+        // Never closed: the requester outlives its calls.
+        let mut permit = Some(permit.map_err(|_| error::closed())?);
         let mut body = std::mem::take(&mut request.body);
         let request = &*request;
         // Round by round as long as connections are lost before they take the request.
