@@ -60,11 +60,12 @@ pub(crate) fn decimal(number: u64) -> HeaderValue {
 /// content type that stands for none.
 pub(super) fn visible(map: &HeaderMap) -> impl Iterator<Item = (&str, &[u8])> {
     let has_connection = map.contains_key(CONNECTION);
-    let is_visible = move |(name, value): &(&HeaderName, &HeaderValue)| {
-        !(has_connection && is_of_connection(name.as_str(), map))
-            && !(name.as_str() == CONTENT_TYPE && is_octet_stream(value))
+    let is_hidden = move |name: &HeaderName, value: &HeaderValue| {
+        (has_connection && is_of_connection(name.as_str(), map))
+            || (name.as_str() == CONTENT_TYPE && is_octet_stream(value))
     };
-    map.iter().filter(is_visible).map(|(name, value)| (name.as_str(), value.as_bytes()))
+    let visible = map.iter().filter(move |(name, value)| !is_hidden(name, value));
+    visible.map(|(name, value)| (name.as_str(), value.as_bytes()))
 }
 
 /// Tells whether `connection` names this header, which then is for this hop alone (RFC 9110 §7.6.1).

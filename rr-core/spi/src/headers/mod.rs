@@ -172,6 +172,7 @@ impl Headers {
     }
 
     /// Returns every entry in order, as text for the wire: values of `-bin` names are base64.
+    #[must_use]
     pub fn encoded(&self) -> impl ExactSizeIterator<Item = (&str, Bytes)> {
         self.iter().map(|(name, value)| match rules::is_binary(name) {
             true => (name, Bytes::from(wire::encode_binary(value))),

@@ -49,12 +49,13 @@ impl<'a> RequestHeaders<'a> {
     /// Makes the headers of an attempt, without the time that is left.
     #[must_use]
     pub fn new(ctx: &'a Context, idempotency: &'a Idempotency) -> Self {
-        let mut call = CallHeader::default();
-        call.retries = ctx.retries();
         // A key has a header of its own.
-        if matches!(idempotency, Idempotency::Safe | Idempotency::Idempotent) {
-            call.idempotency = idempotency.clone();
-        }
+        let stated = match idempotency {
+            Idempotency::Keyed(_) => Idempotency::Unspecified,
+            other => other.clone(),
+        };
+        let call =
+            CallHeader { retries: ctx.retries(), idempotency: stated, ..CallHeader::default() };
         Self { ctx, idempotency, call }
     }
 
@@ -152,8 +153,8 @@ impl<'a> RequestHead<'a> {
         match name {
             RR => self.read_call(value)?,
             IDEMPOTENCY_KEY => self.read_key(value)?,
-            REQUEST_ID => self.request_id = self.request_id.or(text(value)),
-            TRACEPARENT => self.traceparent = self.traceparent.or(text(value)),
+            REQUEST_ID => self.request_id = self.request_id.or_else(|| text(value)),
+            TRACEPARENT => self.traceparent = self.traceparent.or_else(|| text(value)),
             TRACESTATE => self.tracestate.add(value),
             BAGGAGE => self.baggage.add(value),
             CONTENT_TYPE if self.headers.contains(CONTENT_TYPE) => {
