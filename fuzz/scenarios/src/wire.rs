@@ -50,7 +50,10 @@ fn location(text: &str) {
     if let Ok(location) = Location::parse(text) {
         let shown = format!("{location:?}");
         let authority = location.authority();
-        if let Some((secret, _)) = authority.rsplit_once('@').filter(|(secret, _)| secret.len() > 8)
+        // What stands elsewhere in the URL too is no secret.
+        let is_secret = |secret: &str| secret.len() > 8 && text.matches(secret).count() == 1;
+        if let Some((secret, _)) =
+            authority.rsplit_once('@').filter(|(secret, _)| is_secret(secret))
         {
             assert!(!shown.contains(secret), "Debug shows the credentials");
         }

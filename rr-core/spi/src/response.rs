@@ -21,7 +21,7 @@ use crate::idempotency::Dedup;
 pub struct Response {
     /// The application's headers.
     pub headers: Headers,
-    /// The body, as bytes.
+    /// The body, as bytes. One that is put in the place of text needs a `content-type` if it is none.
     pub body: Bytes,
     pub(crate) dedup: Option<Dedup>,
     is_text: bool,

@@ -115,7 +115,8 @@ impl AsyncWrite for Sniffed {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Hyper and h2 flush once they have nothing left to write.
+        // Hyper flushes once it has nothing left to write, h2 after each frame: over HTTP/2 the
+        // streams count their own progress.
         let polled = Pin::new(&mut self.socket).poll_flush(cx);
         if polled.is_ready() {
             self.watch.flushed();

@@ -56,23 +56,22 @@ pub(crate) fn decimal(number: u64) -> HeaderValue {
     HeaderValue::from_bytes(&digits[at..]).unwrap_or_else(|_| HeaderValue::from(number))
 }
 
-/// Returns the headers that mean something beyond this hop: none that `connection` names, and no
-/// content type that stands for none.
+/// Returns the headers that mean something beyond this hop: none that `connection` names (RFC 9110
+/// §7.6.1), and no content type that stands for none.
 pub(super) fn visible(map: &HeaderMap) -> impl Iterator<Item = (&str, &[u8])> {
-    let has_connection = map.contains_key(CONNECTION);
+    let lists = map.get_all(CONNECTION).iter().map(HeaderValue::as_bytes);
+    let options = lists.flat_map(|list| list.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii);
+    // The usual ones name no header.
+    let usual: [&[u8]; 3] = [b"", b"keep-alive", b"close"];
+    let is_usual =
+        move |option: &[u8]| usual.iter().any(|usual| option.eq_ignore_ascii_case(usual));
+    let bound: Vec<&[u8]> = options.filter(|option| !is_usual(option)).collect();
     let is_hidden = move |name: &HeaderName, value: &HeaderValue| {
-        (has_connection && is_of_connection(name.as_str(), map))
-            || (name.as_str() == CONTENT_TYPE && is_octet_stream(value))
+        bound.iter().any(|option| option.eq_ignore_ascii_case(name.as_str().as_bytes()))
+            || (name == CONTENT_TYPE && is_octet_stream(value))
     };
     let visible = map.iter().filter(move |(name, value)| !is_hidden(name, value));
     visible.map(|(name, value)| (name.as_str(), value.as_bytes()))
-}
-
-/// Tells whether `connection` names this header, which then is for this hop alone (RFC 9110 §7.6.1).
-fn is_of_connection(name: &str, map: &HeaderMap) -> bool {
-    let lists = map.get_all(CONNECTION).iter().map(HeaderValue::as_bytes);
-    let mut options = lists.flat_map(|list| list.split(|&byte| byte == b','));
-    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
 }
 
 /// Tells whether a content type says no more than that these are bytes.

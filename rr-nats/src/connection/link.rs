@@ -87,7 +87,9 @@ impl Link {
             opened.unwrap_or_else(|_| Err(error::unproven(address, setup.config.connect_timeout)));
         let link = opened.inspect_err(|_| signals.lose())?;
         // Before its first message: that one may be too long.
-        setup.learned.payload.ask(socket, &link.server_id(), &setup.config).await;
+        let server_id = link.server_id();
+        let ask = setup.learned.payload.ask(socket, &server_id, &setup.config);
+        let _: Result<(), _> = deadline.race(ask).await;
         Ok(link)
     }
 
@@ -292,10 +294,12 @@ impl Link {
     /// What it is longer than.
     pub(crate) fn check(&self, bytes: usize) -> Result<(), TooLong> {
         let announced = self.client.max_payload();
-        let learned = self.signals.learned.payload.bytes_max();
-        if bytes > learned.min(announced) {
-            let bytes_max = learned.min(announced);
-            return Err(TooLong { bytes_max, is_learned: learned < announced });
+        match self.signals.learned.payload.exceeded_by(bytes).filter(|limit| *limit < announced) {
+            Some(bytes_max) => return Err(TooLong { bytes_max, is_learned: true }),
+            None if bytes > announced => {
+                return Err(TooLong { bytes_max: announced, is_learned: false });
+            }
+            None => {}
         }
         let longest = &self.signals.longest;
         if bytes > longest.load(Ordering::Relaxed) {

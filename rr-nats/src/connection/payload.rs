@@ -61,12 +61,13 @@ impl Default for Payload {
 }
 
 impl Payload {
-    /// Returns the limit; `usize::MAX` when none is known.
-    pub(super) fn bytes_max(&self) -> usize {
-        match self.bytes_max.load(Ordering::Relaxed) {
-            usize::MAX => usize::MAX,
-            _ => self.change(|known| known.expire(Instant::now())),
+    /// Returns the limit when a message of so many bytes is over it; `None` when it is not, or none is
+    /// known. Only such a message looks whether the limit is still believed.
+    pub(super) fn exceeded_by(&self, bytes: usize) -> Option<usize> {
+        if bytes <= self.bytes_max.load(Ordering::Relaxed) {
+            return None;
         }
+        Some(self.change(|known| known.expire(Instant::now()))).filter(|limit| bytes > *limit)
     }
 
     /// Records that a server ended a connection because of a message that was too long. `longest` is
@@ -229,19 +230,22 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_limit_that_no_server_confirms_is_forgotten_after_a_while() {
         let payload = Payload::default();
-        assert_eq!(payload.bytes_max(), usize::MAX);
+        assert_eq!(payload.exceeded_by(usize::MAX - 1), None);
         payload.exceeded(20_000);
-        assert_eq!(payload.bytes_max(), 19_999);
+        assert_eq!(
+            (payload.exceeded_by(19_999), payload.exceeded_by(20_000)),
+            (None, Some(19_999))
+        );
         tokio::time::sleep(BELIEVED - ASK_AGAIN).await;
         payload.change(|known| known.told(told(8192), Instant::now()));
         tokio::time::sleep(BELIEVED - Duration::from_millis(1)).await;
-        assert_eq!(payload.bytes_max(), 8192);
+        assert_eq!(payload.exceeded_by(8193), Some(8192));
         tokio::time::sleep(Duration::from_millis(1)).await;
-        assert_eq!(payload.bytes_max(), usize::MAX);
+        assert_eq!(payload.exceeded_by(8193), None);
         assert!(payload.lock().asks("any"), "the next connection asks");
         // What is forgotten counts for nothing.
         payload.exceeded(500_000);
-        assert_eq!(payload.bytes_max(), 499_999);
+        assert_eq!(payload.exceeded_by(500_000), Some(499_999));
     }
 
     proptest! {

@@ -84,6 +84,8 @@ impl fmt::Display for ServerUrl {
         // A password may hold a slash, or an `@`: what stands before the last `@` is hidden.
         let shown = before
             .split_once("://")
+            // Without an authority there are no credentials: the path of a Unix socket.
+            .filter(|(_, rest)| !rest.starts_with('/'))
             .and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1)));
         match shown {
             Some((scheme, rest)) => write!(f, "{scheme}://***@{rest}")?,
@@ -110,18 +112,16 @@ mod tests {
 
     #[test]
     fn a_url_without_credentials_is_shown_as_it_is() {
-        for url in ["http://h:1/a?x=y@z", "nats://a,b", "memory://x", "", "h@x", "http+unix:///@a"]
+        for url in ["http://h:1/a?x=y@z", "nats://a,b", "memory://x", "", "h@x", "http+unix:///a@b"]
         {
-            let shown = ServerUrl::from(url.to_owned()).to_string();
-            let hidden = url.contains("://") && url.split('?').next().unwrap().contains('@');
-            assert_eq!(shown == url, !hidden, "{url}: {shown}");
+            assert_eq!(ServerUrl::from(url.to_owned()).to_string(), url);
         }
     }
 
     proptest! {
         #[test]
         fn a_password_is_never_shown(
-            secret in "[a-z:@/%]{0,9}hunter2[a-z:@/%]{0,9}",
+            secret in "([a-z:@%][a-z:@/%]{0,8})?hunter2[a-z:@/%]{0,9}",
             path in "(/[a-z]{1,5})?",
             query in "(\\?[a-z]{1,5}=[a-z@]{0,5})?",
         ) {

@@ -203,6 +203,10 @@ impl Kept {
         // The clock is asked only when there was nothing but silence.
         let is_suspect =
             link.unheard >= UNHEARD_MAX || sent.deadline.is_some_and(Deadline::has_passed);
+        if is_suspect {
+            // The answer to the probe shows that the server has read them.
+            link.unheard = 0;
+        }
         (is_suspect && link.doubt.expired(sent.received)).then(|| link.task.clone()).flatten()
     }
 
@@ -448,7 +452,10 @@ mod tests {
         }
         assert!(!drop_one(&mut kept));
         kept.connections[0].doubt.received();
-        assert!(drop_one(&mut kept), "it has answered");
+        for _ in 0..UNHEARD_MAX {
+            assert!(drop_one(&mut kept), "it has answered, and the count starts anew");
+        }
+        assert!(!drop_one(&mut kept));
     }
 
     #[tokio::test]
