@@ -280,7 +280,9 @@ async fn requires_tls() -> SocketAddr {
 async fn a_full_server_is_named_and_waited_for() {
     let setup = NatsServerSetup::default().with_lines("max_connections: 1");
     let nats = nats_with(&setup).await;
-    let holder = TcpStream::connect(nats.address()).await.unwrap();
+    let mut holder = TcpStream::connect(nats.address()).await.unwrap();
+    // It has the place once the server speaks.
+    holder.read_u8().await.unwrap();
     let mut config = NatsConfig::default();
     config.connection.reconnect_delay_max = Duration::from_millis(50);
     let client = NatsRequester::connect_with(&nats.url(), config).await.unwrap();
