@@ -25,9 +25,9 @@ const BATCHES: usize = 9;
 
 const CONCURRENCY: usize = 50;
 
-/// Most growth from the first third of the batches to the last, in bytes. A table may double once more: that of
-/// early cancels has up to 16,384 entries. Nine bytes that every call leaves behind are more.
-const GROWTH_MAX: i64 = 512 * 1024;
+/// Most growth from the first third of the batches to the last, in bytes. A table may double once more; eight
+/// bytes that every third call leaves behind are more.
+const GROWTH_MAX: i64 = 128 * 1024;
 
 async fn echo(_: Context, request: Request) -> Result<Response, Error> {
     Ok(Response::new(request.body))
