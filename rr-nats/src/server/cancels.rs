@@ -10,13 +10,14 @@ use std::time::Duration;
 use rr_spi::{CancelHandle, Cause};
 use tokio::time::Instant;
 
-/// Most cancelled calls that are remembered before their request has been read: as many as requests
-/// may wait by default (`waiting_max`), since a caller may cancel all of those together. In a queue
-/// group most of them never come here, so that the oldest go first.
-const TOMBSTONES_MAX: usize = 16 * 1024;
+/// Most early cancels that are remembered: as many as requests may wait by default (`waiting_max`),
+/// since a caller may cancel all of those together. In a queue group most of their requests never
+/// come here, so that the oldest are forgotten first.
+const EARLY_MAX: usize = 16 * 1024;
 
-/// How long one is remembered: a cancel overtakes its request by one way through the cluster.
-const TOMBSTONE_LIFE: Duration = Duration::from_secs(5);
+/// How long an early cancel is remembered: a cancel overtakes its request by one way through the
+/// cluster.
+const EARLY_LIFE: Duration = Duration::from_secs(5);
 
 /// Calls that may be cancelled, and those that were before they came.
 ///
@@ -26,7 +27,8 @@ const TOMBSTONE_LIFE: Duration = Duration::from_secs(5);
 pub(super) struct Cancels {
     keys: RandomState,
     table: Mutex<Table>,
-    tombstones: AtomicUsize,
+    /// Number of early cancels, for a look without the lock.
+    early: AtomicUsize,
     cancelled: AtomicU64,
 }
 
@@ -35,9 +37,10 @@ struct Table {
     calls: HashMap<u64, (u64, CancelHandle)>,
     /// Tells one call of a key from the next.
     entries: u64,
-    dead: HashMap<u64, Instant>,
-    /// Oldest first.
-    deaths: VecDeque<(Instant, u64)>,
+    /// Early cancels, whose request has not been read yet, and when they came.
+    early: HashMap<u64, Instant>,
+    /// The same, oldest first; those whose request has been read since are dropped later.
+    order: VecDeque<(Instant, u64)>,
 }
 
 impl Cancels {
@@ -45,9 +48,21 @@ impl Cancels {
         self.keys.hash_one(reply)
     }
 
-    /// Tells whether a call was cancelled before it came.
-    pub(super) fn is_dead(&self, key: u64) -> bool {
-        self.tombstones.load(Ordering::Acquire) > 0 && self.lock().is_dead(key, Instant::now())
+    /// Returns whether a call was cancelled before its request was read. Its early cancel is then
+    /// forgotten.
+    pub(super) fn take_early(&self, key: u64) -> bool {
+        if self.early.load(Ordering::Acquire) == 0 {
+            return false;
+        }
+        let is_early = self.take_from(&mut self.lock(), key);
+        self.cancelled.fetch_add(u64::from(is_early), Ordering::Relaxed);
+        is_early
+    }
+
+    fn take_from(&self, table: &mut Table, key: u64) -> bool {
+        let is_early = table.take_early(key, Instant::now());
+        self.early.store(table.early.len(), Ordering::Release);
+        is_early
     }
 
     /// Keeps the handle of a call that has to wait, and returns its entry; hands it back when
@@ -55,7 +70,7 @@ impl Cancels {
     /// the other.
     pub(super) fn register(&self, key: u64, handle: CancelHandle) -> Result<u64, CancelHandle> {
         let mut table = self.lock();
-        if table.is_dead(key, Instant::now()) {
+        if self.take_from(&mut table, key) {
             drop(table);
             self.end(&handle);
             return Err(handle);
@@ -89,8 +104,8 @@ impl Cancels {
         let mut table = self.lock();
         let handle = table.calls.remove(&key);
         if handle.is_none() {
-            table.bury(key, Instant::now());
-            self.tombstones.store(table.dead.len(), Ordering::Release);
+            table.remember(key, Instant::now());
+            self.early.store(table.early.len(), Ordering::Release);
         }
         drop(table);
         if let Some((_, handle)) = handle {
@@ -115,25 +130,26 @@ impl Cancels {
 }
 
 impl Table {
-    fn is_dead(&self, key: u64, now: Instant) -> bool {
-        let death = self.dead.get(&key);
-        death.is_some_and(|death| now.saturating_duration_since(*death) <= TOMBSTONE_LIFE)
+    fn take_early(&mut self, key: u64, now: Instant) -> bool {
+        let came = self.early.remove(&key);
+        came.is_some_and(|came| now.saturating_duration_since(came) <= EARLY_LIFE)
     }
 
-    fn bury(&mut self, key: u64, now: Instant) {
-        while let Some(&(death, oldest)) = self.deaths.front() {
-            let over = now.saturating_duration_since(death) > TOMBSTONE_LIFE;
-            if !over && self.deaths.len() < TOMBSTONES_MAX {
+    fn remember(&mut self, key: u64, now: Instant) {
+        while let Some(&(came, oldest)) = self.order.front() {
+            // Not if it was taken, or came again.
+            let is_kept = self.early.get(&oldest) == Some(&came);
+            let is_over = now.saturating_duration_since(came) > EARLY_LIFE;
+            if is_kept && !is_over && self.order.len() < EARLY_MAX {
                 break;
             }
-            self.deaths.pop_front();
-            // Unless it has died again since.
-            if self.dead.get(&oldest) == Some(&death) {
-                self.dead.remove(&oldest);
+            self.order.pop_front();
+            if is_kept {
+                self.early.remove(&oldest);
             }
         }
-        self.dead.insert(key, now);
-        self.deaths.push_back((now, key));
+        self.early.insert(key, now);
+        self.order.push_back((now, key));
     }
 }
 
@@ -152,7 +168,6 @@ mod tests {
         assert_eq!(ctx.cause(), Some(Cause::Cancelled));
 
         cancels.cancel(2);
-        assert!(cancels.is_dead(2) && !cancels.is_dead(3));
         let (ctx, handle) = Context::background().child();
         let _handle = cancels.register(2, handle);
         assert_eq!(ctx.cause(), Some(Cause::Cancelled));
@@ -178,18 +193,30 @@ mod tests {
         assert_eq!(third.cause(), None);
     }
 
-    #[tokio::test(flavor = "current_thread")]
-    async fn tombstones_are_bounded_in_number_and_time() {
+    #[test]
+    fn an_early_cancel_is_forgotten_once_its_request_has_been_read() {
+        let cancels = Cancels::default();
+        for key in 0..100_000 {
+            cancels.cancel(key);
+            assert!(cancels.take_early(key) && !cancels.take_early(key));
+        }
+        let table = cancels.lock();
+        assert!(table.early.is_empty() && table.order.len() <= 1);
+        drop(table);
+        assert_eq!(cancels.cancelled(), 100_000);
+    }
+
+    #[test]
+    fn early_cancels_are_bounded_in_number_and_time() {
         let cancels = Cancels::default();
         for key in 0..20_000 {
             cancels.cancel(key);
         }
-        assert_eq!(cancels.lock().dead.len(), TOMBSTONES_MAX);
-        assert_eq!(cancels.lock().deaths.len(), TOMBSTONES_MAX);
         let mut table = cancels.lock();
-        let late = Instant::now() + TOMBSTONE_LIFE * 2;
-        assert!(table.is_dead(19_999, Instant::now()) && !table.is_dead(19_999, late));
-        table.bury(30_000, late);
-        assert_eq!((table.dead.len(), table.deaths.len()), (1, 1));
+        assert_eq!((table.early.len(), table.order.len()), (EARLY_MAX, EARLY_MAX));
+        let late = Instant::now() + EARLY_LIFE * 2;
+        assert!(table.take_early(19_999, Instant::now()) && !table.take_early(19_998, late));
+        table.remember(30_000, late);
+        assert_eq!((table.early.len(), table.order.len()), (1, 1));
     }
 }

@@ -194,7 +194,7 @@ impl<F: Future<Output = Duration> + Send + 'static> Feed<F> {
     }
 
     fn start(&mut self, arrived: Arrived) {
-        if self.site.cancels.is_dead(arrived.key) {
+        if self.site.cancels.take_early(arrived.key) {
             arrived.handle.cancel_with(Cause::Cancelled);
         }
         let start = Instant::now();
