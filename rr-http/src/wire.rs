@@ -30,6 +30,10 @@ use http::HeaderName;
 /// is not put together from several. The protocol's own is 16 KiB.
 pub(crate) const FRAME_BYTES_MAX: u32 = 64 * 1024;
 
+/// Longest header list that either end of HTTP/2 accepts, in bytes as HTTP/2 counts them: 32 more for
+/// each entry. It holds 64 headers of 16 KiB as base64, and the longest baggage.
+pub(crate) const HEADER_LIST_BYTES_MAX: u32 = 48 * 1024;
+
 /// Names that the `http` crate has no constant for.
 pub(crate) mod name {
     use super::HeaderName;

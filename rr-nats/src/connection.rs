@@ -109,7 +109,7 @@ impl Connection {
     /// Returns the connection, waiting for the first attempt or the verdict on a doubt, and then for
     /// as long as given.
     pub(crate) async fn awaited(&self, wait: Duration) -> Result<Arc<Link>, Error> {
-        // The keeper bounds both, and tells of their end.
+        // The keeper bounds both waits and wakes the callers when they end.
         let decided = |status: &Status| (!status.is_undecided()).then_some(());
         self.shared.until(decided).await;
         if let Some(link) = self.current() {

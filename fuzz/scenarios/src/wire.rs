@@ -50,7 +50,7 @@ fn location(text: &str) {
     if let Ok(location) = Location::parse(text) {
         let shown = format!("{location:?}");
         let authority = location.authority();
-        // What stands elsewhere in the URL too is no secret.
+        // A text that occurs elsewhere in the URL may be shown from there.
         let is_secret = |secret: &str| secret.len() > 8 && text.matches(secret).count() == 1;
         if let Some((secret, _)) =
             authority.rsplit_once('@').filter(|(secret, _)| is_secret(secret))

@@ -21,7 +21,7 @@ use crate::idempotency::Dedup;
 pub struct Response {
     /// The application's headers.
     pub headers: Headers,
-    /// The body, as bytes. One that is put in the place of text needs a `content-type` if it is none.
+    /// The body, as bytes. Middleware that replaces a text by other bytes should set a `content-type`.
     pub body: Bytes,
     pub(crate) dedup: Option<Dedup>,
     is_text: bool,
@@ -79,7 +79,8 @@ impl Response {
     }
 }
 
-/// What it was made of is no part of a response: a transport hands on bytes.
+/// Compares headers, body and deduplication. A text equals the same bytes, since transports deliver
+/// bytes.
 impl PartialEq for Response {
     fn eq(&self, other: &Self) -> bool {
         let Self { headers, body, dedup, is_text: _ } = self;

@@ -21,11 +21,7 @@ use super::{Dialer, Owned, RuntimePool, lock, pause};
 use crate::config::HttpConfig;
 use crate::count::Counted;
 use crate::error::handed_back;
-use crate::wire::FRAME_BYTES_MAX;
-
-/// Longest header list that is accepted, in bytes as HTTP/2 counts them: 32 bytes are added for
-/// each entry, so that 64 entries of 16 KiB fit.
-const HEADER_LIST_BYTES_MAX: u32 = 48 * 1024;
+use crate::wire::{FRAME_BYTES_MAX, HEADER_LIST_BYTES_MAX};
 
 /// Window of one stream, and of a connection: a body of the default limit goes without a pause.
 const STREAM_WINDOW: u32 = 2 * 1024 * 1024;

@@ -25,13 +25,10 @@ use super::watch::{Verdict, Watch};
 use crate::rewaker::Rewaker;
 use crate::socket::Socket;
 use crate::turn::Turn;
-use crate::wire::FRAME_BYTES_MAX;
+use crate::wire::{FRAME_BYTES_MAX, HEADER_LIST_BYTES_MAX};
 
 /// Longest head of an HTTP/1 request, in bytes: 16 KiB for the application, as much for the rest.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
-
-/// Longest header list of an HTTP/2 request, counted with 32 bytes for each entry.
-const HEADER_LIST_BYTES_MAX: u32 = 48 * 1024;
 
 /// Most streams that a client may have opened and reset before they were looked at. It bounds a
 /// flood of resets, and h2's own 20 is less than one burst of cancelled calls.

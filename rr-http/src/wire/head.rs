@@ -164,7 +164,7 @@ fn check_method(method: &Method, declared: Declared) -> Result<(), Refusal> {
     Err(Refusal { allow: Some(allow), ..refusal })
 }
 
-/// Gives the refusal of a head its status: too many headers have one of their own.
+/// Gives a refusal its status: 431 for too many headers, otherwise that of its code.
 fn refused(error: Error) -> Refusal {
     match error.code() {
         Code::ResourceExhausted => {

@@ -1,5 +1,4 @@
-//! What a server tells in its `INFO` lines and async-nats does not pass on: read over a short TCP
-//! connection.
+//! Reads `INFO` lines over a short TCP connection: async-nats does not pass on all of their fields.
 
 use std::io;
 use std::net::SocketAddr;
@@ -72,7 +71,7 @@ async fn answered<T>(asked: impl Future<Output = Option<T>>) -> Option<T> {
     Context::background().with_timeout(ANSWER_MAX).race(asked).await.ok().flatten()
 }
 
-/// Returns what a client says of itself, with the credentials of the connection.
+/// Returns the options of a `CONNECT` line, with the credentials of the connection.
 fn introduction(config: &NatsConnectionConfig) -> serde_json::Value {
     let mut hello = json!({
         "verbose": false, "pedantic": false, "headers": true, "protocol": 1, "name": config.name,

@@ -47,8 +47,8 @@ enum Asks {
     /// None: no message was ever too long.
     #[default]
     Never,
-    /// The one of this id: it may have ended a connection because of a long message. What it says of
-    /// that is lost when the client library is still writing the message.
+    /// The server of this id: it may have ended a connection because of a long message. Its error
+    /// line is lost when the client library is still writing the message.
     Server(String),
     /// All of them.
     Always,

@@ -13,7 +13,7 @@ pub struct StartOptions {
     /// What the server grants: requests in flight, timeouts, longest bodies.
     pub server: IntakeConfig,
     /// How long the server waits for a peer that takes nothing of what it is sent. Default 30 s. A
-    /// transport with a time of its own keeps that: the case about it then takes as long.
+    /// transport whose time is fixed keeps that time: the case about it then takes as long.
     pub write_timeout: Duration,
     /// The requester's time for a call whose context has no deadline. Default 10 s.
     pub client_timeout: Duration,

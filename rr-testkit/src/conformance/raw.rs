@@ -78,7 +78,7 @@ pub trait Raw: Send + Sync + 'static {
     /// What does not end is the value of a header, or, where a head comes in pieces, its headers. Where
     /// a head says before how long it is, it says so many bytes and sends them.
     ///
-    /// Where nothing passes as bytes there is no such head: the plan skips the case with that reason.
+    /// The plan of a transport that passes no bytes skips the case with that reason.
     ///
     /// # Errors
     ///

@@ -183,8 +183,8 @@ impl Error {
         self
     }
 
-    /// Replaces the headers that travel with the error. A `content-type` is left out: the body of an
-    /// error has a type of its own.
+    /// Replaces the headers that travel with the error. A `content-type` is left out: the body is
+    /// always the error body.
     #[must_use]
     pub fn with_headers(mut self, mut headers: Headers) -> Self {
         headers.remove(CONTENT_TYPE);

@@ -136,16 +136,21 @@ impl Headers {
     ///
     /// For transports. The value of a `-bin` name is given decoded.
     pub fn receive(&mut self, name: &str, value: Bytes) -> Received {
-        let name = folded(name);
-        if !rules::may_be_received(&name) {
+        let name = &*folded(name);
+        if !rules::may_be_received(name) {
             return Received::Reserved;
         }
-        if !rules::is_name(&name) || !(rules::is_binary(&name) || rules::is_text(&value)) {
+        if !rules::is_name(name) || !(rules::is_binary(name) || rules::is_text(&value)) {
             return Received::Dropped;
         }
-        let name = match rules::intern(&name) {
+        self.keep(name, value)
+    }
+
+    /// Keeps a header whose name and value have been checked.
+    fn keep(&mut self, name: &str, value: Bytes) -> Received {
+        let name = match rules::intern(name) {
             Some(known) => Cow::Borrowed(known),
-            None => Cow::Owned(name.into_owned()),
+            None => Cow::Owned(name.to_owned()),
         };
         if self.push(name, value).is_err() { Received::OverLimit } else { Received::Kept }
     }
@@ -157,16 +162,20 @@ impl Headers {
         if !rules::may_be_received(name) {
             return Received::Reserved;
         }
-        if !rules::is_binary(name) {
+        let is_binary = rules::is_binary(name);
+        if !rules::is_name(name) || !(is_binary || rules::is_text(value)) {
+            return Received::Dropped;
+        }
+        if !is_binary {
             let value = match rules::common_value(value) {
                 Some(known) => Bytes::from_static(known),
                 None => Bytes::copy_from_slice(value),
             };
-            return self.receive(name, value);
+            return self.keep(name, value);
         }
         let values = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
         let received = values.map(|value| {
-            wire::decode_binary(value).map_or(Received::Dropped, |value| self.receive(name, value))
+            wire::decode_binary(value).map_or(Received::Dropped, |value| self.keep(name, value))
         });
         received.max().unwrap_or(Received::Dropped)
     }
@@ -410,7 +419,7 @@ mod tests {
         );
         headers.insert("content-type", "c/d").unwrap();
         let error = Error::new(Code::Aborted, "").with_headers(headers);
-        assert!(error.headers().is_empty(), "an error's body has a type of its own");
+        assert!(error.headers().is_empty(), "the body is always the error body");
     }
 
     #[test]

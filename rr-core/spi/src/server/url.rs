@@ -60,18 +60,6 @@ impl PartialEq<str> for ServerUrl {
     }
 }
 
-impl PartialEq<&str> for ServerUrl {
-    fn eq(&self, other: &&str) -> bool {
-        self.0 == **other
-    }
-}
-
-impl PartialEq<String> for ServerUrl {
-    fn eq(&self, other: &String) -> bool {
-        self.0 == *other
-    }
-}
-
 impl PartialEq<String> for &ServerUrl {
     fn eq(&self, other: &String) -> bool {
         self.0 == *other

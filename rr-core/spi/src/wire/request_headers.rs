@@ -49,7 +49,7 @@ impl<'a> RequestHeaders<'a> {
     /// Makes the headers of an attempt, without the time that is left.
     #[must_use]
     pub fn new(ctx: &'a Context, idempotency: &'a Idempotency) -> Self {
-        // A key has a header of its own.
+        // A key travels in the header `idempotency-key`.
         let stated = match idempotency {
             Idempotency::Keyed(_) => Idempotency::Unspecified,
             other => other.clone(),

@@ -454,7 +454,7 @@ pub(crate) async fn repeated_baggage_is_joined(stage: &Stage) {
     });
     let reply = scene.raw().send(raw).await.expect("a reply");
     assert_eq!(reply.code, None, "{reply:?}");
-    // The handler sees every member, and so does whoever it calls in that context.
+    // The handler sees every member, and so do the handlers that it calls with that context.
     let runs = scene.lab.runs(ask.key());
     assert_eq!(runs.len(), 2);
     for run in runs {

@@ -307,7 +307,7 @@ pub(crate) async fn peers_that_take_nothing_are_ended(stage: &Stage) {
     // Nor is it served again once it reads.
     let (taken, ended) = take(&mut peer, ENDS_WITHIN).await;
     assert!(ended, "its connection is still open after {taken} bytes");
-    // One reply may lie where nobody can end it any more; not all of them.
+    // One reply may lie in the system's buffers, where no end can drop it; not all of them.
     let is_whole = taken >= UNREAD_CALLS * UNREAD_BYTES;
     assert!(!is_whole || peer.len() > 1, "it was given everything");
     scene.idle().await;
