@@ -44,11 +44,14 @@ async fn a_name_with_a_dead_address_connects_to_the_live_one() {
 
 #[tokio::test]
 async fn an_address_that_leads_nowhere_delays_neither_the_first_connection_nor_the_next() {
-    let (mut first, second) = (nats().await, nats().await);
+    let (mut first, mut second) = (nats().await, nats().await);
+    // A busy machine could connect to the second at once.
+    second.kill().unwrap();
     let dead = silent("127.0.0.1:0").await.unwrap();
     let dead = dead.local_addr().unwrap();
     let client = patient(&format!("nats://{dead},{},{}", first.address(), second.address())).await;
     client.ready(&within(10_000)).await.unwrap();
+    second.restart().await.unwrap();
     first.kill().unwrap();
     let moved = async {
         while client.stats().connects < 2 {

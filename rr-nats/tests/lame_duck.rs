@@ -36,15 +36,7 @@ async fn impatient(url: &str) -> NatsRequester {
 
 /// Connects to one member of a cluster, which has announced the other by then.
 async fn member_of_two(cluster: &[NatsServer]) -> NatsRequester {
-    let formed = async {
-        loop {
-            let probe = async_nats::connect(cluster[0].url()).await.unwrap();
-            if probe.server_info().connect_urls.len() == 2 {
-                return;
-            }
-        }
-    };
-    within(10_000).race(formed).await.unwrap();
+    announced(&cluster[0].url(), 2).await;
     let client = impatient(&cluster[0].url()).await;
     let spread = async {
         // Interest in the target spreads over the routes.

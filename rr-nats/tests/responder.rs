@@ -134,7 +134,7 @@ async fn replies_that_were_not_handed_over_leave_by_the_next_connection() {
     let mut config = NatsServerConfig::default();
     config.connection.outgoing_max = 1;
     let stalled = Stall::before(nats.address()).await;
-    let url = format!("nats://{},{}", stalled.address(), nats.address());
+    let url = format!("nats://{}", stalled.address());
     let (_server, stats) = serve_with_stats(&url, routes, config).await.unwrap();
     let client = client(&nats.url()).await;
     stalled.stop_reading();
@@ -146,7 +146,7 @@ async fn replies_that_were_not_handed_over_leave_by_the_next_connection() {
     ran.reaches(60).await;
     let waiting = stats.tasks();
     assert!(waiting > 20, "{waiting} replies wait");
-    drop(stalled);
+    stalled.cut();
     let mut answered = 0;
     while let Some(outcome) = calls.join_next().await {
         answered += usize::from(outcome.unwrap().is_ok());
@@ -242,11 +242,12 @@ async fn a_node_that_stops_answering_does_not_hold_its_responder() {
     config.connection.ping_interval = Duration::from_millis(100);
     // What the client library takes to give up on a node that accepts and says nothing.
     config.connection.connect_timeout = Duration::from_secs(60);
-    let url = format!("nats://{},{}", nodes[0].address(), nodes[1].address());
+    let url = nodes[0].url();
+    announced(&url, 2).await;
     let (_server, stats) = serve_with_stats(&url, route("svc.echo", echo), config).await.unwrap();
     assert_eq!(stats.state(), NatsState::Connected);
     let client = client(&nodes[1].url()).await;
-    nodes[0].pause().unwrap();
+    nodes[0].pause().await.unwrap();
     let moved = within(20_000);
     let lost = moved.race(stats.changed(NatsState::Connected)).await.unwrap();
     assert_eq!(lost, NatsState::Disconnected);

@@ -17,7 +17,10 @@ mod monitor;
 /// How long a server may take to listen; it takes about 11 ms on an idle machine.
 const START_MAX: Duration = Duration::from_secs(10);
 
-/// How often a start is looked at.
+/// How long a server may take to stop after SIGSTOP.
+const STOP_MAX: Duration = Duration::from_secs(10);
+
+/// How often a start or a stop is looked at.
 const LOOK: Duration = Duration::from_millis(2);
 
 /// A real nats-server on a random loopback port. Dropping it kills it.
@@ -228,11 +231,25 @@ impl NatsServer {
 
     /// Stops the process without ending it (SIGSTOP): its connections stay open and say nothing.
     ///
+    /// Waits until the process has stopped, which takes milliseconds on a busy machine: until then it
+    /// goes on answering.
+    ///
     /// # Errors
     ///
-    /// Those of running `kill`.
-    pub fn pause(&self) -> io::Result<()> {
-        self.signal("-STOP")
+    /// Those of running `kill` and `ps`; `TimedOut` when the process has not stopped after 10 s.
+    ///
+    /// # Cancel safety
+    ///
+    /// Can be called again.
+    pub async fn pause(&self) -> io::Result<()> {
+        self.signal("-STOP")?;
+        for _ in 0..STOP_MAX.as_millis() / LOOK.as_millis() {
+            if self.is_stopped()? {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Err(io::Error::new(io::ErrorKind::TimedOut, "nats-server does not stop"))
     }
 
     /// Lets a paused process go on (SIGCONT).
@@ -269,6 +286,13 @@ impl NatsServer {
     fn signal(&self, name: &str) -> io::Result<()> {
         let status = Command::new("kill").arg(name).arg(self.child.id().to_string()).status()?;
         if status.success() { Ok(()) } else { Err(io::Error::other("kill failed")) }
+    }
+
+    /// Asks `ps`, which says `T` for a process that a signal has stopped.
+    fn is_stopped(&self) -> io::Result<bool> {
+        let pid = self.child.id().to_string();
+        let state = Command::new("ps").args(["-o", "stat=", "-p", &pid]).output()?.stdout;
+        Ok(state.trim_ascii_start().starts_with(b"T"))
     }
 
     /// Reads the ports from the file that the server writes.

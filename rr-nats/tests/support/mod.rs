@@ -76,6 +76,20 @@ pub async fn client(url: &str) -> NatsRequester {
     client
 }
 
+/// Waits until the server announces so many members of its cluster, itself among them.
+///
+/// A client that connects by `url` afterwards is connected to this member and knows the others. With
+/// several hosts in its URL, a busy machine decides which one it is connected to.
+pub async fn announced(url: &str, members: usize) {
+    let announced = async {
+        // What a member announces is read at connect: before it knew the others, there was none.
+        while async_nats::connect(url).await.unwrap().server_info().connect_urls.len() < members {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(10_000).race(announced).await.unwrap();
+}
+
 pub fn within(millis: u64) -> Context {
     Context::background().with_timeout(Duration::from_millis(millis))
 }

@@ -20,6 +20,7 @@ pub struct Stall {
 struct State {
     stopped: AtomicBool,
     changed: Notify,
+    cut: Notify,
 }
 
 impl Stall {
@@ -51,6 +52,12 @@ impl Stall {
         self.state.stopped.store(false, Ordering::SeqCst);
         self.state.changed.notify_waiters();
     }
+
+    /// Ends the connections that there are; new ones pass.
+    pub fn cut(&self) {
+        self.state.stopped.store(false, Ordering::SeqCst);
+        self.state.cut.notify_waiters();
+    }
 }
 
 async fn pipe(client: TcpStream, server: TcpStream, state: Arc<State>) {
@@ -72,5 +79,8 @@ async fn pipe(client: TcpStream, server: TcpStream, state: Arc<State>) {
         }
     };
     let down = tokio::io::copy(&mut from_server, &mut to_client);
-    let _ = tokio::join!(up, down);
+    tokio::select! {
+        _ = async { tokio::join!(up, down) } => (),
+        () = state.cut.notified() => (),
+    }
 }
