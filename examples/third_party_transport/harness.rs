@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rr_spi::{
-    Code, Delivery, DrainReport, Error, IntakeConfig, Requester, Routes, Server, async_trait,
+    Code, Delivery, DrainReport, Error, IntakeConfig, Location, Requester, Routes, Server,
+    async_trait,
 };
 use rr_testkit::conformance::{Capabilities, Harness, Live, Plan, Raw, Rig, StartOptions};
 use rr_testkit::{Direction, TcpProxy};
@@ -40,7 +41,7 @@ impl Harness for Framed {
         let server = serve("framed://127.0.0.1:0", routes.clone(), options.server.clone()).await?;
         let proxy = TcpProxy::start(socket(&server)?).await.map_err(failed)?;
         let url = format!("framed://{}", proxy.address());
-        let client = FramedRequester::new(&url, options.client_timeout, options.client_limits)?;
+        let client = FramedRequester::new(&url, options.calls)?;
         let server = Mutex::new(Arc::new(server));
         Ok(Box::new(Running { routes, config: options.server, server, proxy, client }))
     }
@@ -115,7 +116,7 @@ impl Rig for Running {
 }
 
 fn socket(server: &Server) -> Result<SocketAddr, Error> {
-    address(server.url())?.parse().map_err(failed)
+    address(&Location::parse(server.url())?)?.parse().map_err(failed)
 }
 
 /// Tells the suite what kept the rig from doing what it was asked to.

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rr_spi::{
-    Bytes, CancelHandle, Code, Context, Error, Limits, Request, Requester, Response, async_trait,
-    defaults,
+    Bytes, CallConfig, CancelHandle, Code, Context, Error, Request, Requester, Response,
+    async_trait,
 };
 use rr_testkit::conformance::{Raw, RawAnswer, RawGarbage, RawReply, RawRequest, RawUnread};
 use tokio::io::AsyncWriteExt;
@@ -41,7 +41,7 @@ impl Raw for RawPeer {
     async fn answering(&self, answer: RawAnswer) -> Result<Arc<dyn Requester>, Error> {
         let listener = TcpListener::bind("127.0.0.1:0").await.map_err(failed)?;
         let url = format!("framed://{}", listener.local_addr().map_err(failed)?);
-        let inner = FramedRequester::new(&url, defaults::CLIENT_TIMEOUT, Limits::default())?;
+        let inner = FramedRequester::new(&url, CallConfig::default())?;
         let (life, handle) = Context::background().child();
         tokio::spawn(async move {
             let _ = life.race(serve(listener, bytes_of(&answer))).await;

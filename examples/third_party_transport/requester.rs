@@ -1,11 +1,10 @@
 //! The client side: a connection for each call.
 
 use std::io;
-use std::time::Duration;
 
 use rr_spi::{
-    Attempt, Code, Context, Delivery, Error, Limits, Location, Reason, Request, Requester,
-    Response, async_trait, defaults,
+    Attempt, CallConfig, Code, Context, Delivery, Error, IntakeConfig, Location, Reason, Request,
+    Requester, Response, async_trait, defaults,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -17,14 +16,15 @@ use crate::wire::{self, VERSION};
 #[derive(Clone, Debug)]
 pub(crate) struct FramedRequester {
     address: String,
-    timeout_default: Duration,
-    limits: Limits,
+    calls: CallConfig,
 }
 
 impl FramedRequester {
     /// Makes a requester for `framed://host:port`; the server need not be there yet.
-    pub(crate) fn new(url: &str, timeout_default: Duration, limits: Limits) -> Result<Self, Error> {
-        Ok(Self { address: address(url)?, timeout_default, limits })
+    pub(crate) fn new(url: &str, calls: CallConfig) -> Result<Self, Error> {
+        let location = Location::parse(url)?;
+        let (calls, _) = location.configure(calls, IntakeConfig::default())?;
+        Ok(Self { address: address(&location)?, calls })
     }
 
     async fn exchange(&self, attempt: &Attempt, request: &Request) -> Result<Response, Error> {
@@ -39,7 +39,7 @@ impl FramedRequester {
         attempt.sent();
         let reply = async {
             stream.write_all(&message).await?;
-            wire::read(&mut stream, self.limits.response_bytes_max).await
+            wire::read(&mut stream, self.calls.limits.response_bytes_max).await
         };
         let message = reply.await.map_err(|error| match error.kind() {
             io::ErrorKind::InvalidData => wire::bad_response(),
@@ -49,17 +49,17 @@ impl FramedRequester {
                 Error::failure(code, Delivery::Unknown, reason, text).with_source(error)
             }
         })?;
-        let message = message.ok_or_else(|| self.limits.response_too_large())?;
+        let message = message.ok_or_else(|| self.calls.limits.response_too_large())?;
         let response = wire::read_reply(&message)?;
-        self.limits.check_incoming(&response).map(|()| response)
+        self.calls.limits.check_incoming(&response).map(|()| response)
     }
 }
 
 #[async_trait]
 impl Requester for FramedRequester {
     async fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
-        let attempt = Attempt::start(ctx, self.timeout_default)?;
-        self.limits.check_outgoing(&request)?;
+        let attempt = Attempt::start(ctx, self.calls.timeout)?;
+        self.calls.limits.check_outgoing(&request)?;
         attempt.run(self.exchange(&attempt, &request)).await
     }
 }
@@ -73,10 +73,8 @@ pub(crate) async fn connect(address: &str) -> io::Result<TcpStream> {
     if is_ours { Ok(stream) } else { Err(io::ErrorKind::InvalidData.into()) }
 }
 
-/// Reads a URL of this transport.
-pub(crate) fn address(url: &str) -> Result<String, Error> {
-    let location = Location::parse(url)?;
-    location.finish(&[])?;
+/// Returns the address that a URL of this transport names.
+pub(crate) fn address(location: &Location) -> Result<String, Error> {
     if location.scheme() != "framed" || !location.path().is_empty() {
         let text = "a URL of this transport is framed://host:port";
         return Err(Error::failure(Code::InvalidArgument, Delivery::NotSent, None, text));

@@ -6,7 +6,8 @@ use std::io;
 use std::time::Duration;
 
 use rr_spi::{
-    Bytes, Cause, Code, Delivery, Error, Intake, IntakeConfig, Response, Routes, Server, Shutdown,
+    Bytes, CallConfig, Cause, Code, Delivery, Error, Intake, IntakeConfig, Location, Response,
+    Routes, Server, Shutdown,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::ReadHalf;
@@ -30,7 +31,9 @@ pub(crate) async fn serve(url: &str, routes: Routes, grant: IntakeConfig) -> Res
         let text = "the address cannot be served";
         Error::failure(Code::Unavailable, Delivery::NotSent, None, text).with_source(error)
     };
-    let listener = TcpListener::bind(address(url)?).await.map_err(failed)?;
+    let location = Location::parse(url)?;
+    let (_, grant) = location.configure(CallConfig::default(), grant)?;
+    let listener = TcpListener::bind(address(&location)?).await.map_err(failed)?;
     let url = format!("framed://{}", listener.local_addr().map_err(failed)?);
     let intake = Intake::new(routes, grant);
     Ok(Server::spawn(url, intake.clone(), |shutdown| accept(listener, intake, shutdown)))

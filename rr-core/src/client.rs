@@ -36,7 +36,7 @@ pub async fn connect(url: &str) -> Result<Client, Error> {
         }
         #[cfg(feature = "memory")]
         "memory" => {
-            let config = rr_testkit::MemoryConfig::default();
+            let config = rr_spi::CallConfig::default();
             Ok(Client(Inner::Memory(rr_testkit::MemoryRequester::new(url, config)?)))
         }
         #[cfg(feature = "nats")]

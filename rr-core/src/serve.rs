@@ -52,14 +52,14 @@ pub async fn serve_with(
     match scheme(url).as_str() {
         #[cfg(feature = "http")]
         "http" | "http+unix" => {
-            let config = rr_http::HttpServerConfig::default().with_intake(&config);
+            let config = rr_http::HttpServerConfig::default().with_intake(config);
             rr_http::serve_with(url, router.into(), config).await
         }
         #[cfg(feature = "memory")]
         "memory" => rr_testkit::serve_with(url, router.into(), config),
         #[cfg(feature = "nats")]
         "nats" => {
-            let config = rr_nats::NatsServerConfig::default().with_intake(&config);
+            let config = rr_nats::NatsServerConfig::default().with_intake(config);
             rr_nats::serve_with(url, router.into(), config).await
         }
         scheme => Err(unknown(scheme)),

@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rr_core::{
-    Context, Error, IntakeConfig, Limits, Local, Request, RequesterExt, Response,
+    CallConfig, Context, Error, IntakeConfig, Limits, Local, Request, RequesterExt, Response,
     RetryBudgetConfig, RetryConfig, Router, Stack, connect, dedup, serve,
 };
 use rr_http::{HttpConfig, HttpServerConfig};
-use rr_testkit::{MemoryConfig, MemoryRequester};
+use rr_testkit::MemoryRequester;
 use serde::de::DeserializeOwned;
 
 /// Panics of any task: a call whose connection panics may still end with an error.
@@ -47,6 +47,11 @@ fn with<C: DeserializeOwned>(field: &str, text: &str) -> Option<C> {
     serde_json::from_str(&field.rsplit('.').fold(value, object)).ok()
 }
 
+/// Returns the parameter of a URL that sets a field.
+fn key(field: &'static str) -> &'static str {
+    field.rsplit('.').next().unwrap()
+}
+
 fn values(field: &str) -> &'static [&'static str] {
     let is_time = ["timeout", "ttl", "window", "linger", "backoff"].iter();
     let is_time = is_time.clone().any(|word| field.contains(word));
@@ -75,7 +80,7 @@ fn every_field_is_tried() {
     assert_complete::<HttpServerConfig>(&HTTP_SERVER);
     assert_complete::<IntakeConfig>(&INTAKE);
     assert_complete::<Limits>(&["request_bytes_max", "response_bytes_max"]);
-    assert_complete::<MemoryConfig>(&MEMORY);
+    assert_complete::<CallConfig>(&CALLS);
     assert_complete::<RetryConfig>(&RETRY);
     assert_complete::<RetryBudgetConfig>(&BUDGET);
     assert_complete::<dedup::MemoryStoreConfig>(&STORE);
@@ -83,32 +88,32 @@ fn every_field_is_tried() {
 
 const HTTP: [&str; 13] = [
     "version",
-    "timeout",
+    "calls.timeout",
     "connect_timeout",
     "idle_timeout",
     "idle_max",
     "connections_max",
     "h2_connections_max",
     "h2_streams_max",
-    "request_bytes_max",
-    "response_bytes_max",
+    "calls.limits.request_bytes_max",
+    "calls.limits.response_bytes_max",
     "get_bytes_max",
     "refusals",
     "status_codes",
 ];
 
 const HTTP_SERVER: [&str; 15] = [
-    "in_flight_max",
-    "timeout_default",
-    "timeout_min",
-    "timeout_max",
-    "request_bytes_max",
-    "response_bytes_max",
+    "intake.in_flight_max",
+    "intake.timeout_default",
+    "intake.timeout_min",
+    "intake.timeout_max",
+    "intake.limits.request_bytes_max",
+    "intake.limits.response_bytes_max",
     "connections_max",
     "first_bytes_timeout",
     "header_read_timeout",
     "body_read_timeout",
-    "bodies_bytes_max",
+    "intake.bodies_bytes_max",
     "write_timeout",
     "idle_timeout",
     "drain_linger",
@@ -125,12 +130,7 @@ const INTAKE: [&str; 7] = [
     "bodies_bytes_max",
 ];
 
-const MEMORY: [&str; 3] =
-    ["timeout_default", "limits.request_bytes_max", "limits.response_bytes_max"];
-
-/// Keys of a URL of memory, of both ends.
-const MEMORY_KEYS: [&str; 4] =
-    ["timeout", "request_bytes_max", "response_bytes_max", "bodies_bytes_max"];
+const CALLS: [&str; 3] = ["timeout", "limits.request_bytes_max", "limits.response_bytes_max"];
 
 const RETRY: [&str; 10] = [
     "attempts_max",
@@ -152,7 +152,8 @@ const STORE: [&str; 3] = ["ttl", "entries_max", "bytes_max"];
 async fn over_http_by_url() {
     let server = serve("http://127.0.0.1:0", router()).await.unwrap();
     for version in ["h1", "h2c"] {
-        for key in HTTP {
+        for field in HTTP {
+            let key = key(field);
             for value in values(key) {
                 let url = match key {
                     "version" => format!("{}?version={value}", server.url()),
@@ -166,10 +167,13 @@ async fn over_http_by_url() {
 }
 
 async fn over_http_to_any_server() {
-    for value in COUNTS {
-        let url = format!("http://127.0.0.1:0?bodies_bytes_max={value}");
-        let server = serve(&url, router()).await.unwrap();
-        call(&connect(server.url()).await.unwrap()).await;
+    for key in HTTP_SERVER.map(key) {
+        for value in values(key) {
+            let url = format!("http://127.0.0.1:0?{key}={value}");
+            let server = serve(&url, router()).await.unwrap();
+            call(&connect(server.url()).await.unwrap()).await;
+            server.shutdown(Duration::from_millis(1)).await;
+        }
     }
     for field in HTTP_SERVER {
         for value in values(field) {
@@ -185,7 +189,7 @@ async fn over_http_to_any_server() {
 }
 
 async fn in_this_process() {
-    for key in MEMORY_KEYS {
+    for key in CALLS.iter().chain(&INTAKE).map(|field| key(field)) {
         for value in values(key) {
             let url = format!("memory://any-config?{key}={value}");
             let server = serve(&url, router()).await.unwrap();
@@ -194,9 +198,9 @@ async fn in_this_process() {
         }
     }
     let server = serve("memory://any-config", router()).await.unwrap();
-    for field in MEMORY {
+    for field in CALLS {
         for value in values(field) {
-            let config: MemoryConfig = with(field, value).unwrap();
+            let config: CallConfig = with(field, value).unwrap();
             call(&MemoryRequester::new(server.url(), config).unwrap()).await;
         }
     }

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rr_core::{
-    Cause, Code, Context, Delivery, Error, Forward, Local, Reason, Request, RequesterExt, Response,
-    Router,
+    CallConfig, Cause, Code, Context, Delivery, Error, Forward, Local, Reason, Request,
+    RequesterExt, Response, Router,
 };
-use rr_testkit::{MemoryConfig, loopback, loopback_with};
+use rr_testkit::{loopback, loopback_with};
 
 fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -95,7 +95,7 @@ async fn a_cancel_at_the_front_stops_the_handler_at_the_back() {
 #[tokio::test(start_paused = true)]
 async fn a_call_without_a_deadline_gets_that_of_the_bridge() {
     let server = rr_core::IntakeConfig::default().with_timeout_default(ms(7000));
-    let back = loopback_with(backend(), server, MemoryConfig::default());
+    let back = loopback_with(backend(), server, CallConfig::default());
     let front = loopback(Router::new().fallback(Forward(back)));
     let unbounded = Context::background().unbounded();
     assert_eq!(front.call_raw(&unbounded, "remaining", "").await.unwrap().body, "30000");

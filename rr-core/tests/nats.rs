@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rr_core::{
-    CallError, Code, Context, Delivery, Error, Forward, RequesterExt, Router, Server, connect,
-    recommended, serve,
+    CallError, Code, Context, Delivery, Error, Forward, IntakeConfig, RequesterExt, Router, Server,
+    connect, recommended, serve,
 };
 use rr_nats::NatsServerConfig;
 use rr_testkit::{NatsServer, NatsServerSetup};
@@ -107,7 +107,9 @@ async fn work(url: &str, config: NatsServerConfig) -> (Server, Arc<AtomicUsize>)
 async fn a_call_that_one_group_refuses_runs_once_in_the_other() {
     let nats = NatsServer::start().await.expect("a nats-server starts");
     let group = |name: &str| NatsServerConfig::default().with_queue(Some(name.to_owned()));
-    let (_blue, _) = work(&nats.url(), group("blue").with_in_flight_max(0)).await;
+    let (_blue, _) =
+        work(&nats.url(), group("blue").with_intake(IntakeConfig::default().with_in_flight_max(0)))
+            .await;
     let (_green, runs) = work(&nats.url(), group("green")).await;
     let client = connect(&nats.url()).await.expect("the URL is fine");
     client.ready(&ctx()).await.expect("there is a server");

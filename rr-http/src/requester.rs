@@ -20,7 +20,7 @@ use rr_spi::{
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::body::{self, BodyError};
-use crate::config::{HttpConfig, HttpVersion};
+use crate::config::{HttpConfig, HttpServerConfig, HttpVersion};
 use crate::count::{Count, CountedHere};
 use crate::endpoint::Endpoint;
 use crate::error::lost;
@@ -100,8 +100,8 @@ impl HttpRequester {
     ///
     /// As [`HttpRequester::connect`].
     pub fn new(url: &str, config: HttpConfig) -> Result<Self, Error> {
-        let mut location = Location::parse(url)?;
-        let config = config.with_location(&mut location)?;
+        let location = Location::parse(url)?;
+        let config = location.configure(config, HttpServerConfig::default())?.0;
         Self::assemble(Endpoint::of(&location)?, None, config)
     }
 
@@ -139,8 +139,8 @@ impl HttpRequester {
         C: Future<Output = io::Result<S>> + Send + 'static,
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let mut location = Location::parse(url)?;
-        let config = config.with_location(&mut location)?;
+        let location = Location::parse(url)?;
+        let config = location.configure(config, HttpServerConfig::default())?.0;
         let connector = Connector::new(connect);
         Self::assemble(Endpoint::of_streams(&location)?, Some(connector), config)
     }
@@ -156,7 +156,7 @@ impl HttpRequester {
         let dialer = Arc::new(Dialer::new(endpoint.clone(), connector, config.connect_timeout));
         let pool = make_pool(Arc::clone(&dialer), host, config.clone());
         Ok(Self(Arc::new(Inner {
-            limits: config.limits(),
+            limits: config.calls.limits,
             config,
             endpoint,
             dialer,
@@ -176,7 +176,7 @@ impl HttpRequester {
     ///
     /// Can be dropped and called again at any time.
     pub async fn ready(&self, ctx: &Context) -> Result<(), Error> {
-        let attempt = Attempt::start(ctx, self.0.config.timeout)?;
+        let attempt = Attempt::start(ctx, self.0.config.calls.timeout)?;
         let mut last = None;
         let tries = async {
             loop {
@@ -273,7 +273,7 @@ struct Exchange<'a> {
 impl Inner {
     /// Starts the attempt of a call, and counts it.
     fn begin(&self, ctx: &Context, request: &Request) -> Result<(Attempt, CountedHere<'_>), Error> {
-        let attempt = Attempt::start(ctx, self.config.timeout)?;
+        let attempt = Attempt::start(ctx, self.config.calls.timeout)?;
         self.limits.check_outgoing(request)?;
         Ok((attempt, self.in_flight.one_here()))
     }

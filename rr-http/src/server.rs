@@ -23,7 +23,7 @@ use rr_spi::{Error, Intake, Location, Route, Routes, Server, Target};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
-use crate::config::HttpServerConfig;
+use crate::config::{HttpConfig, HttpServerConfig};
 use crate::count::Count;
 use crate::endpoint::Endpoint;
 use crate::wire::encode_path;
@@ -93,8 +93,8 @@ pub async fn serve_with_stats(
     config: HttpServerConfig,
 ) -> Result<(Server, HttpServerStats), Error> {
     let (base, query) = url.split_once('?').map_or((url, None), |(base, rest)| (base, Some(rest)));
-    let mut location = Location::parse(url)?;
-    let config = config.with_location(&mut location)?;
+    let location = Location::parse(url)?;
+    let config = location.configure(HttpConfig::default(), config)?.1;
     let endpoint = Endpoint::of(&location)?;
     let (listener, bound) = Listener::bind(&endpoint, base).await?;
     let url = query.map_or_else(|| bound.clone(), |query| format!("{bound}?{query}"));
@@ -159,8 +159,8 @@ pub fn serve_streams<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let mut location = Location::parse(url)?;
-    let config = config.with_location(&mut location)?;
+    let location = Location::parse(url)?;
+    let config = location.configure(HttpConfig::default(), config)?.1;
     let endpoint = Endpoint::of_streams(&location)?;
     let listener = Listener::Streams(Box::new(incoming));
     Ok(start(url.to_owned(), listener, endpoint.prefix, routes.into(), config))
@@ -173,7 +173,7 @@ fn start(
     routes: Routes,
     config: HttpServerConfig,
 ) -> (Server, HttpServerStats) {
-    let intake = Intake::new(routes, config.intake());
+    let intake = Intake::new(routes, config.intake.clone());
     let stats = HttpServerStats::default();
     let site = Arc::new(Site::new(prefix, intake.clone(), config, stats.clone()));
     let server = Server::spawn(url, intake, |shutdown| accept::run(listener, site, shutdown));

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use rr_http::{HttpConfig, HttpRequester};
 use rr_spi::{
-    Code, Context, Delivery, Error, Headers, Idempotency, IdempotencyKey, Requester as _, Response,
+    Code, Context, Delivery, Error, Headers, Idempotency, IdempotencyKey, IntakeConfig, Limits,
+    Requester as _, Response,
 };
 use support::*;
 use tokio::io::AsyncWriteExt as _;
@@ -315,8 +316,8 @@ async fn waiting_for_a_connection_ends_at_the_deadline_as_not_sent() {
 
 #[tokio::test]
 async fn an_early_answer_is_read_while_the_request_is_still_being_written() {
-    let limit = rr_http::HttpServerConfig::default().with_request_bytes_max(10);
-    let fixture = fixture(limit).await;
+    let limit = IntakeConfig::from(Limits::default().with_request_bytes_max(10));
+    let fixture = fixture(limit.into()).await;
     for query in ["", "?version=h2c"] {
         let client = client(&format!("{}{query}", fixture.server.url()));
         for _ in 0..3 {

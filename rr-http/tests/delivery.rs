@@ -54,7 +54,7 @@ async fn calls_under_cuts(query: &str) -> Tally {
     let counter = Arc::new(Counter { runs: Arc::clone(&runs) });
     routes.insert(Route::Target("t".into()), Declared::Unspecified, counter).unwrap();
     // Fewer places than calls under way, so that some are refused.
-    let config = rr_http::HttpServerConfig::default().with_in_flight_max(CONCURRENCY / 4);
+    let config = rr_spi::IntakeConfig::default().with_in_flight_max(CONCURRENCY / 4).into();
     let server = rr_http::serve_with("http://127.0.0.1:0", routes, config).await.unwrap();
     let upstream: SocketAddr = server.url().strip_prefix("http://").unwrap().parse().unwrap();
     let proxy = Arc::new(TcpProxy::start(upstream).await.unwrap());

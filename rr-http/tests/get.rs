@@ -6,7 +6,9 @@
 mod support;
 
 use rr_http::{HttpRequester, HttpServerConfig};
-use rr_spi::{Delivery, Error, Headers, Idempotency, IdempotencyKey, Request, Requester as _};
+use rr_spi::{
+    Delivery, Error, Headers, Idempotency, IdempotencyKey, IntakeConfig, Request, Requester as _,
+};
 use support::*;
 use tokio::io::AsyncWriteExt as _;
 
@@ -55,7 +57,7 @@ async fn a_reply_to_get_never_claims_that_the_handler_did_not_run() {
 
 #[tokio::test]
 async fn our_server_says_unknown_to_get_where_it_says_rejected_to_post() {
-    let fixture = fixture(HttpServerConfig::default().with_in_flight_max(0)).await;
+    let fixture = fixture(IntakeConfig::default().with_in_flight_max(0).into()).await;
     for (path, status) in
         [("/safe", 429), ("/safe?encoding=%20", 400), ("/nowhere", 404), ("/echo", 405)]
     {
@@ -100,7 +102,7 @@ async fn a_reply_to_a_keyed_call_without_a_body_never_claims_that_the_handler_di
 #[tokio::test]
 async fn our_server_says_unknown_to_a_keyed_request_without_a_body_where_it_says_rejected_to_others()
  {
-    let fixture = fixture(HttpServerConfig::default().with_in_flight_max(0)).await;
+    let fixture = fixture(IntakeConfig::default().with_in_flight_max(0).into()).await;
     let keys = ["idempotency-key: \"k\"\r\n", "X-Idempotency-Key: k\r\n"];
     for (key, body, delivery) in [
         (keys[0], "", "unknown"),
@@ -125,7 +127,7 @@ async fn our_server_says_unknown_to_a_keyed_request_without_a_body_where_it_says
 
 #[tokio::test]
 async fn over_http_2_too_a_refused_keyed_call_without_a_body_is_unknown() {
-    let fixture = fixture(HttpServerConfig::default().with_in_flight_max(0)).await;
+    let fixture = fixture(IntakeConfig::default().with_in_flight_max(0).into()).await;
     let url = format!("{}?version=h2c", fixture.server.url());
     let client = HttpRequester::connect(&url).await.unwrap();
     let key = Idempotency::Keyed(IdempotencyKey::new("order-17").unwrap());

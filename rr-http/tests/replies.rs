@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use rr_http::{HttpConfig, HttpRequester, RawReply};
 use rr_spi::{
-    Code, Context, Dedup, Delivery, Error, Headers, Origin, Requester as _, Response, RetryHint,
+    CallConfig, Code, Context, Dedup, Delivery, Error, Headers, Limits, Origin, Requester as _,
+    Response, RetryHint,
 };
 use support::*;
 use tokio::io::AsyncWriteExt as _;
@@ -224,7 +225,8 @@ async fn a_compressed_or_oversize_reply_was_processed() {
         let response = answered(&format!("HTTP/1.1 200 OK\r\n{lines}")).await.unwrap();
         assert_eq!(response.body, "xx", "{lines}");
     }
-    let config = || HttpConfig::default().with_response_bytes_max(4);
+    let config =
+        || HttpConfig::from(CallConfig::from(Limits::default().with_response_bytes_max(4)));
     let too_large = (Code::ResourceExhausted, Delivery::Processed, Some("response-too-large"));
     for reply in [
         "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello",

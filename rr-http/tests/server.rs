@@ -10,6 +10,7 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use rr_http::HttpServerConfig;
+use rr_spi::{IntakeConfig, Limits};
 use support::*;
 use tokio::io::AsyncWriteExt as _;
 
@@ -33,6 +34,11 @@ fn gzip(body: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(body).unwrap();
     encoder.finish().unwrap()
+}
+
+/// Takes requests of at most so many bytes.
+fn requests_of(bytes: usize) -> HttpServerConfig {
+    IntakeConfig::from(Limits::default().with_request_bytes_max(bytes)).into()
 }
 
 #[tokio::test]
@@ -153,7 +159,7 @@ async fn a_connect_get_may_be_base64_and_compressed() {
 
 #[tokio::test]
 async fn a_declared_length_over_the_limit_is_refused_before_the_body_and_without_100_continue() {
-    let fixture = fixture(HttpServerConfig::default().with_request_bytes_max(10)).await;
+    let fixture = fixture(requests_of(10)).await;
     let mut raw = fixture.raw().await;
     let head = "POST /echo HTTP/1.1\r\nhost: h\r\nexpect: 100-continue\r\ncontent-length: 11\r\n";
     raw.send(&format!("{head}\r\n")).await;
@@ -166,7 +172,7 @@ async fn a_declared_length_over_the_limit_is_refused_before_the_body_and_without
 
 #[tokio::test]
 async fn an_oversize_chunked_body_still_lets_the_client_read_its_answer() {
-    let fixture = fixture(HttpServerConfig::default().with_request_bytes_max(1000)).await;
+    let fixture = fixture(requests_of(1000)).await;
     let mut raw = fixture.raw().await;
     raw.send("POST /echo HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n").await;
     let chunk = format!("{:x}\r\n{}\r\n", 8192, "x".repeat(8192));
@@ -218,7 +224,7 @@ async fn a_refused_request_with_a_small_body_keeps_its_connection() {
 
 #[tokio::test]
 async fn gzip_is_decoded_within_the_limit_and_other_encodings_refused() {
-    let fixture = fixture(HttpServerConfig::default().with_request_bytes_max(100_000)).await;
+    let fixture = fixture(requests_of(100_000)).await;
     for (body, status) in [
         (gzip(b"hello"), 200),
         (gzip(&vec![0; 100_000]), 200),
@@ -371,7 +377,7 @@ async fn health_says_serving() {
 
 #[tokio::test]
 async fn one_in_flight_too_many_is_refused_as_overloaded() {
-    let mut fixture = fixture(HttpServerConfig::default().with_in_flight_max(1)).await;
+    let mut fixture = fixture(IntakeConfig::default().with_in_flight_max(1).into()).await;
     let mut first = fixture.raw().await;
     first.post("/hang", "", "").await;
     assert_eq!(fixture.next().await, Seen::Began);

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use h2::SendStream;
 use h2::client::{ResponseFuture, SendRequest};
 use rr_http::HttpServerConfig;
+use rr_spi::IntakeConfig;
 use support::*;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpSocket;
@@ -66,6 +67,10 @@ impl H2 {
         stream.send_data(Bytes::from_static(body.as_bytes()), true).unwrap();
         within(response).await.unwrap()
     }
+}
+
+fn bodies(bytes_max: usize) -> IntakeConfig {
+    IntakeConfig::default().with_bodies_bytes_max(bytes_max)
 }
 
 #[tokio::test]
@@ -147,7 +152,7 @@ async fn a_small_reply_that_never_leaves_ends_its_connection() {
 
 #[tokio::test]
 async fn replies_hold_their_bytes_until_they_have_left_and_one_too_many_is_an_error() {
-    let config = config().with_bodies_bytes_max(1_000_000).with_write_timeout(10 * SHORT);
+    let config = config().with_intake(bodies(1_000_000)).with_write_timeout(10 * SHORT);
     let fixture = fixture(config).await;
     let mut h2 = H2::connect(&fixture, 0).await;
     let mut held = Vec::new();
@@ -304,7 +309,7 @@ async fn slow_body(fixture: &Fixture, length: &str) -> Raw {
 
 #[tokio::test]
 async fn requests_share_a_budget_and_one_too_many_is_refused_before_its_body() {
-    let fixture = fixture(config().with_bodies_bytes_max(300)).await;
+    let fixture = fixture(config().with_intake(bodies(300))).await;
     let mut first = slow_body(&fixture, "content-length: 200").await;
     let mut second = fixture.raw().await;
     let head = "POST /echo HTTP/1.1\r\nhost: h\r\nexpect: 100-continue";
@@ -339,7 +344,7 @@ async fn requests_share_a_budget_and_one_too_many_is_refused_before_its_body() {
 async fn the_streams_of_one_connection_cannot_hold_more_bodies_than_their_part() {
     const LENGTH: usize = 100_000;
     // A quarter is for connections that hold little, and half of the rest for others.
-    let fixture = fixture(config().with_bodies_bytes_max(6 * LENGTH)).await;
+    let fixture = fixture(config().with_intake(bodies(6 * LENGTH))).await;
     let mut h2 = H2::connect(&fixture, 65_535).await;
     let mut begun = Vec::new();
     for _ in 0..8 {

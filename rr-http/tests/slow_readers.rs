@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::client::SendRequest;
 use rr_http::{HttpServerConfig, HttpServerStats, serve_streams};
-use rr_spi::{Declared, Route, Routes, Server};
+use rr_spi::{Declared, IntakeConfig, Route, Routes, Server};
 use support::{Probe, eventually};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::sync::mpsc;
@@ -42,7 +42,7 @@ fn rig(bodies_bytes_max: usize) -> Rig {
     let (sender, incoming) = mpsc::channel(1);
     let config = HttpServerConfig::default()
         .with_write_timeout(WRITE_TIMEOUT)
-        .with_bodies_bytes_max(bodies_bytes_max);
+        .with_intake(IntakeConfig::default().with_bodies_bytes_max(bodies_bytes_max));
     let (server, stats) = serve_streams("http://pipe", incoming, routes, config).unwrap();
     Rig { sender, server, stats }
 }

@@ -13,7 +13,7 @@ use rr_spi::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock;
-use crate::config::NatsConfig;
+use crate::config::{NatsConfig, NatsServerConfig, url};
 use crate::connection::{
     Connections, Learned, Link, LinkSetup, Members, NatsState, Outcome, Room, Taken,
     is_at_deadline, message,
@@ -103,7 +103,7 @@ impl NatsRequester {
     pub async fn connect_with(url: &str, config: NatsConfig) -> Result<Self, Error> {
         let location = Location::parse(url)?;
         let endpoint = Endpoint::of(&location)?;
-        let config = config.with_url(location, &endpoint)?;
+        let config = url::configure(&location, &endpoint, config, NatsServerConfig::default())?.0;
         let learned = Arc::new(Learned::default());
         let setup = LinkSetup {
             config: config.connection.clone(),
@@ -121,7 +121,7 @@ impl NatsRequester {
         Ok(Self(Arc::new(Inner {
             connections,
             prefix: endpoint.prefix,
-            limits: config.limits(),
+            limits: config.calls.limits,
             permits: Arc::new(Semaphore::new(config.in_flight_max.min(Semaphore::MAX_PERMITS))),
             config,
             entropy,
@@ -144,7 +144,7 @@ impl NatsRequester {
     ///
     /// Can be dropped and called again at any time.
     pub async fn ready(&self, ctx: &Context) -> Result<(), Error> {
-        let attempt = Attempt::start(ctx, self.0.config.timeout)?;
+        let attempt = Attempt::start(ctx, self.0.config.calls.timeout)?;
         let connection = self.0.connections.here()?;
         let outcome = attempt.run(async { connection.up().await.map(drop) }).await;
         outcome.map_err(|ended| match ended.code() {
@@ -207,7 +207,7 @@ impl Requester for NatsRequester {
     {
         Box::pin(async move {
             let inner = &*self.0;
-            let attempt = Attempt::start(ctx, inner.config.timeout)?;
+            let attempt = Attempt::start(ctx, inner.config.calls.timeout)?;
             inner.limits.check_outgoing(&request)?;
             let reply = attempt.run(inner.exchange(&attempt, &mut request)).await?;
             let outcome = decode_reply(&request.target, reply);

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use rr_spi::{Context, Entropy, Error, Intake, Location, OsEntropy, Routes, Server};
 
-use crate::config::NatsServerConfig;
+use crate::config::{NatsConfig, NatsServerConfig, url};
 use crate::connection::{Dialer, LinkSetup, Members};
 use crate::endpoint::Endpoint;
 
@@ -94,8 +94,8 @@ pub async fn serve_with_stats(
 ) -> Result<(Server, NatsServerStats), Error> {
     let location = Location::parse(url)?;
     let endpoint = Endpoint::of(&location)?;
-    let config = config.with_url(location, &endpoint)?;
-    let intake = Intake::new(routes, config.intake());
+    let config = url::configure(&location, &endpoint, NatsConfig::default(), config)?.1;
+    let intake = Intake::new(routes, config.intake.clone());
     // What the NATS server has sent here goes nowhere else: a drain answers it.
     intake.linger();
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy::new());

@@ -30,30 +30,29 @@ const CONNECTION: [&str; 6] = [
     "ignore_discovered",
     "outgoing_max",
 ];
-const REQUESTER: [&str; 7] = [
-    "timeout",
+const REQUESTER: [&str; 6] = [
     "connection_wait",
     "in_flight_max",
     "cancel",
     "clocks_agree",
-    "request_bytes_max",
-    "response_bytes_max",
+    "calls.timeout",
+    "calls.limits.response_bytes_max",
 ];
 const SERVER: [&str; 14] = [
     "sole_group",
     "dispatch",
+    "drain_by_count",
     "cancel",
     "clocks_agree",
     "discovery",
-    "in_flight_max",
     "waiting_max",
     "waiting_bytes_max",
-    "bodies_bytes_max",
-    "timeout_default",
-    "timeout_min",
-    "timeout_max",
-    "request_bytes_max",
-    "response_bytes_max",
+    "intake.in_flight_max",
+    "intake.bodies_bytes_max",
+    "intake.timeout_default",
+    "intake.timeout_min",
+    "intake.timeout_max",
+    "intake.limits.response_bytes_max",
 ];
 
 /// What is text, or holds what is listed for itself.
@@ -67,24 +66,21 @@ const PATIENCE: Duration = Duration::from_millis(300);
 /// Returns the configurations in which one field has an unusual value, where the value fits the
 /// field's type.
 fn configs<C: DeserializeOwned>(own: &'static [&str]) -> impl Iterator<Item = (String, C)> {
-    let common = CONNECTION.map(|field| ("connection", field));
-    let fields = common.into_iter().chain(own.iter().map(|field| ("", *field)));
-    fields.flat_map(|(part, field)| {
-        values(field).iter().filter_map(move |value| {
-            let text = match part {
-                "" => format!("{{\"{field}\": {value}}}"),
-                part => format!("{{\"{part}\": {{\"{field}\": {value}}}}}"),
-            };
+    let common = CONNECTION.map(|field| format!("connection.{field}"));
+    let fields = common.into_iter().chain(own.iter().map(|field| (*field).to_owned()));
+    fields.flat_map(|field| {
+        values(&field).iter().filter_map(move |value| {
+            let object = |value: String, field| format!("{{\"{field}\": {value}}}");
+            let text = field.rsplit('.').fold((*value).to_owned(), object);
             Some((text.clone(), serde_json::from_str(&text).ok()?))
         })
     })
 }
 
 fn values(field: &str) -> &'static [&'static str] {
-    match field {
-        "ignore_discovered" | "sole_group" | "cancel" | "clocks_agree" | "discovery" => {
-            &["false", "true"]
-        }
+    match field.rsplit('.').next().unwrap() {
+        "drain_by_count" | "ignore_discovered" | "sole_group" | "cancel" | "clocks_agree"
+        | "discovery" => &["false", "true"],
         "dispatch" => &["\"when_pending\"", "\"always\""],
         "reconnect_delay_max" | "timeout_max" => &DURATIONS,
         _ if field.ends_with("_max") => &COUNTS,
@@ -97,7 +93,9 @@ fn assert_complete<C: DeserializeOwned>(listed: &[&[&str]]) {
     let unknown = serde_json::from_str::<C>("{\"no such field\": 0}").err().unwrap().to_string();
     let expected = unknown.split("expected").nth(1).unwrap();
     let fields: BTreeSet<&str> = expected.split('`').skip(1).step_by(2).collect();
-    assert_eq!(fields, listed.concat().into_iter().collect(), "{}", std::any::type_name::<C>());
+    let listed = listed.concat();
+    let listed = listed.iter().map(|field| field.split('.').next().unwrap()).collect();
+    assert_eq!(fields, listed, "{}", std::any::type_name::<C>());
 }
 
 #[test]

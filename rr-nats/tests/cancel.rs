@@ -40,7 +40,8 @@ impl Handlers {
                 Ok(Response::new(request.body))
             }
         });
-        let config = NatsServerConfig::default().with_in_flight_max(MANY * 2);
+        let mut config = NatsServerConfig::default();
+        config.intake.in_flight_max = MANY * 2;
         let served = rr_nats::serve_with_stats(&nats.url(), routes, config).await;
         let (server, stats) = served.unwrap();
         Self { entered, dropped, gate, stats, _server: server }

@@ -4,10 +4,10 @@ mod support;
 
 use std::time::Duration;
 
-use rr_nats::{NatsConfig, NatsDispatch, NatsRequester, NatsServerConfig};
+use rr_nats::{NatsDispatch, NatsRequester, NatsServerConfig};
 use rr_spi::{
-    Code, Declared, Delivery, Detail, Error, Headers, Idempotency, IdempotencyKey, Reason,
-    Requester, Response, RetryHint, Route, Routes,
+    CallConfig, Code, Declared, Delivery, Detail, Error, Headers, Idempotency, IdempotencyKey,
+    IntakeConfig, Limits, Reason, Requester, Response, RetryHint, Route, Routes,
 };
 use rr_testkit::{NatsServer, NatsServerSetup};
 use support::*;
@@ -153,7 +153,8 @@ async fn one_too_many_is_rejected_as_overloaded() {
                 Ok(Response::new(""))
             }
         });
-        let config = NatsServerConfig::default().with_in_flight_max(1).with_dispatch(dispatch);
+        let config = NatsServerConfig::from(IntakeConfig::default().with_in_flight_max(1))
+            .with_dispatch(dispatch);
         let server = rr_nats::serve_with(&nats.url(), routes, config).await.unwrap();
         let client = client(&nats.url()).await;
         let first = tokio::spawn({
@@ -201,9 +202,10 @@ async fn too_large_is_said_both_ways_and_the_connection_stays() {
 #[tokio::test]
 async fn limits_of_configuration_and_url_hold_on_both_sides() {
     let nats = nats().await;
-    let config = NatsServerConfig::default().with_request_bytes_max(10);
+    let config = IntakeConfig::from(Limits::default().with_request_bytes_max(10)).into();
     let _server = rr_nats::serve_with(&nats.url(), route("svc.echo", echo), config).await.unwrap();
-    let config = NatsConfig::default().with_response_bytes_max(5).with_request_bytes_max(1);
+    let limits = Limits::default().with_response_bytes_max(5).with_request_bytes_max(1);
+    let config = CallConfig::from(limits).into();
     let url = format!("{}?request_bytes_max=11", nats.url());
     let client = NatsRequester::connect_with(&url, config).await.unwrap();
     let outcome = client.request(&within(5000), request("svc.echo", vec![0; 12])).await;
@@ -239,10 +241,9 @@ async fn serving_without_a_server_fails_and_connecting_does_not() {
 #[tokio::test]
 async fn without_a_queue_group_a_refusal_proves_nothing() {
     let nats = nats().await;
-    let intake = rr_spi::IntakeConfig::default().with_in_flight_max(0);
+    let intake = IntakeConfig::default().with_in_flight_max(0);
     for (queue, expected) in [(Some("q"), Delivery::Rejected), (None, Delivery::Unknown)] {
-        let config =
-            NatsServerConfig::default().with_intake(&intake).with_queue(queue.map(str::to_owned));
+        let config = NatsServerConfig::from(intake.clone()).with_queue(queue.map(str::to_owned));
         let routes = route("svc.echo", echo);
         let server = rr_nats::serve_with(&nats.url(), routes, config).await.unwrap();
         let client = client(&nats.url()).await;

@@ -27,7 +27,8 @@ async fn a_foreign_requester_is_answered_with_the_default_deadline_and_without_h
     let routes = with(route("svc.echo", echo), "svc.left", |ctx, _| async move {
         Ok(Response::new(ctx.remaining().unwrap().as_secs().to_string()))
     });
-    let config = NatsServerConfig::default().with_timeout_default(Duration::from_secs(17));
+    let mut config = NatsServerConfig::default();
+    config.intake.timeout_default = Duration::from_secs(17);
     let (_server, stats) = rr_nats::serve_with_stats(&nats.url(), routes, config).await.unwrap();
     let foreign = async_nats::connect(nats.url()).await.unwrap();
     let reply = foreign.request("svc.left", "".into()).await.unwrap();

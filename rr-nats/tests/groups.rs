@@ -8,7 +8,7 @@ mod support;
 use std::sync::Arc;
 
 use rr_nats::{NatsRequester, NatsServerConfig, serve_with};
-use rr_spi::{Context, Delivery, Response, Server};
+use rr_spi::{Context, Delivery, IntakeConfig, Response, Server};
 use rr_testkit::{NatsServer, NatsServerSetup};
 use support::*;
 use tokio::sync::Notify;
@@ -29,7 +29,7 @@ fn group(queue: Option<&str>) -> NatsServerConfig {
 
 /// As `config`; it refuses every request.
 fn refusing(config: NatsServerConfig) -> NatsServerConfig {
-    config.with_in_flight_max(0)
+    config.with_intake(IntakeConfig::default().with_in_flight_max(0))
 }
 
 /// Delivery that the error of one call of `svc.work` states.

@@ -273,7 +273,8 @@ async fn replies_that_cannot_leave_stop_new_work_and_not_the_loop() {
         assert!(ctx.cause().is_none(), "entered after its time");
         async { Ok(Response::new(vec![7; 900_000])) }
     });
-    let mut config = NatsServerConfig::default().with_in_flight_max(IN_FLIGHT_MAX);
+    let mut config = NatsServerConfig::default();
+    config.intake.in_flight_max = IN_FLIGHT_MAX;
     config.connection.outgoing_max = 1;
     // The responder's own way to the NATS server stalls; the callers' does not.
     let stalled = Stall::before(nats.address()).await;

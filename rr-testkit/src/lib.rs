@@ -30,9 +30,7 @@ mod proxy;
 mod stream_link;
 
 pub use loopback::{Loopback, loopback, loopback_with};
-pub use memory::{
-    MemoryConfig, MemoryFault, MemoryFaults, MemoryLink, MemoryRequester, serve, serve_with,
-};
+pub use memory::{MemoryFault, MemoryFaults, MemoryLink, MemoryRequester, serve, serve_with};
 #[cfg(feature = "nats-server")]
 pub use nats_server::{NatsServer, NatsServerSetup};
 #[cfg(feature = "proxy")]

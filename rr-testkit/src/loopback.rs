@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use rr_spi::{
-    BoxFuture, Context, Error, Intake, IntakeConfig, Request, Requester, Response, Routes, Server,
+    BoxFuture, CallConfig, Context, Error, Intake, IntakeConfig, Request, Requester, Response,
+    Routes, Server,
 };
 
-use crate::memory::{Meeting, MemoryConfig, MemoryLink, MemoryRequester, serve_at};
+use crate::memory::{Meeting, MemoryLink, MemoryRequester, serve_at};
 
 /// Routes and a requester for them, over the in-memory transport; see [`loopback`].
 #[derive(Debug)]
@@ -44,7 +45,7 @@ pub struct Loopback {
 /// # Ok(()) }
 /// ```
 pub fn loopback(routes: impl Into<Routes>) -> Loopback {
-    loopback_with(routes, IntakeConfig::default(), MemoryConfig::default())
+    loopback_with(routes, IntakeConfig::default(), CallConfig::default())
 }
 
 /// Serves routes in memory with the given limits and returns a requester for them.
@@ -55,7 +56,7 @@ pub fn loopback(routes: impl Into<Routes>) -> Loopback {
 pub fn loopback_with(
     routes: impl Into<Routes>,
     server: IntakeConfig,
-    client: MemoryConfig,
+    client: CallConfig,
 ) -> Loopback {
     let meeting = Arc::new(Meeting::default());
     let requester = MemoryRequester::at(Arc::clone(&meeting), client);

@@ -8,10 +8,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use rr_spi::{
-    Cause, Code, Context, Declared, Delivery, Error, Reason, Request, Requester, Responder,
-    Response, Route, Routes, async_trait,
+    CallConfig, Cause, Code, Context, Declared, Delivery, Error, Reason, Request, Requester,
+    Responder, Response, Route, Routes, async_trait,
 };
-use rr_testkit::{Loopback, MemoryConfig, MemoryRequester, loopback, serve};
+use rr_testkit::{Loopback, MemoryRequester, loopback, serve};
 use tokio::sync::mpsc;
 
 /// Never answers; tells when it was entered, and then why its context ended.
@@ -78,7 +78,7 @@ async fn a_call_over_a_link_that_is_cut_is_not_sent_until_it_is_restored() {
 
 #[tokio::test(start_paused = true)]
 async fn ready_waits_for_the_link_as_it_does_for_the_server() {
-    let client = MemoryRequester::new("memory://ready-link", MemoryConfig::default()).unwrap();
+    let client = MemoryRequester::new("memory://ready-link", CallConfig::default()).unwrap();
     client.link().cut();
     let waiting = {
         let client = client.clone();

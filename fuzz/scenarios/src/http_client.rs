@@ -32,10 +32,9 @@ pub fn http_client(bytes: &[u8]) {
     world::run(async {
         let mut input = Input::new(bytes);
         let version = input.pick(&[HttpVersion::H1, HttpVersion::H2c]);
-        let config = HttpConfig::default()
-            .with_version(version)
-            .with_response_bytes_max(input.pick(&[1 << 20, 0, 9]))
-            .with_get_bytes_max(input.pick(&[0, 1 << 12]));
+        let mut config = HttpConfig::default().with_version(version);
+        config.calls.limits.response_bytes_max = input.pick(&[1 << 20, 0, 9]);
+        config.get_bytes_max = input.pick(&[0, 1 << 12]);
         let piece_bytes = input.pick(&[usize::MAX, 1, 7]);
         let reads_first = input.flag();
         let pipe_bytes = input.pick(&[64 * 1024, 64, 1]);

@@ -24,12 +24,12 @@ pub fn http_server(bytes: &[u8]) {
     world::run(async {
         let mut input = Input::new(bytes);
         let runs = Arc::new(AtomicUsize::new(0));
-        let config = HttpServerConfig::default()
-            .with_in_flight_max(input.pick(&[1024, 1, 0]))
-            .with_request_bytes_max(input.pick(&[1 << 20, 0, 9, 300]))
-            .with_response_bytes_max(input.pick(&[1 << 20, 3, 0]))
-            .with_bodies_bytes_max(input.pick(&[1 << 26, 0, 100]))
-            .with_h2_streams_max(input.pick(&[200, 0, 1]));
+        let mut config = HttpServerConfig::default();
+        config.intake.in_flight_max = input.pick(&[1024, 1, 0]);
+        config.intake.limits.request_bytes_max = input.pick(&[1 << 20, 0, 9, 300]);
+        config.intake.limits.response_bytes_max = input.pick(&[1 << 20, 3, 0]);
+        config.intake.bodies_bytes_max = input.pick(&[1 << 26, 0, 100]);
+        config.h2_streams_max = input.pick(&[200, 0, 1]);
         let pipe_bytes = input.pick(&[64 * 1024, 64, 1, 1000]);
         let piece_bytes = input.pick(&[usize::MAX, 1, 7]);
         let (server, connect) =

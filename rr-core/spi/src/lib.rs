@@ -23,6 +23,7 @@
 
 mod app_error;
 mod attempt;
+mod call_config;
 mod context;
 pub mod defaults;
 pub mod dial;
@@ -37,6 +38,7 @@ mod intake;
 mod limits;
 mod location;
 mod middleware;
+pub mod options;
 mod request;
 mod requester;
 mod responder;
@@ -54,6 +56,7 @@ pub use bytes::Bytes;
 
 pub use app_error::{AppError, HandlerError};
 pub use attempt::{Attempt, Run};
+pub use call_config::CallConfig;
 pub use context::{
     CancelHandle, Cause, Context, Criticality, Deadline, Mark, Passage, Race, Shield,
 };

@@ -1,47 +1,23 @@
 //! Body limits, checked the same way by every transport.
 
-use serde::Deserialize;
-
 use crate::defaults;
 use crate::error::{Code, Delivery, Error, Reason};
 use crate::request::Request;
 use crate::response::Response;
 
-/// Longest bodies, in bytes, that one side sends and accepts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-#[non_exhaustive]
-pub struct Limits {
-    /// Longest request body in bytes. Default 1 MiB less 32 KiB; 0 allows only empty bodies.
-    pub request_bytes_max: usize,
-    /// Longest response body in bytes. Default 1 MiB less 32 KiB; 0 allows only empty bodies.
-    pub response_bytes_max: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            request_bytes_max: defaults::BODY_BYTES_MAX,
-            response_bytes_max: defaults::BODY_BYTES_MAX,
-        }
+crate::options! {
+    /// Longest bodies, in bytes, that one side sends and accepts.
+    #[derive(Copy)]
+    pub struct Limits {
+        /// Longest request body in bytes, decoded. Default 1 MiB less 32 KiB; 0 allows only empty
+        /// bodies.
+        pub request_bytes_max: usize = defaults::BODY_BYTES_MAX, with_request_bytes_max(usize);
+        /// Longest response body in bytes. Default 1 MiB less 32 KiB; 0 allows only empty bodies.
+        pub response_bytes_max: usize = defaults::BODY_BYTES_MAX, with_response_bytes_max(usize);
     }
 }
 
 impl Limits {
-    /// Replaces the longest request body, in bytes.
-    #[must_use]
-    pub fn with_request_bytes_max(mut self, bytes: usize) -> Self {
-        self.request_bytes_max = bytes;
-        self
-    }
-
-    /// Replaces the longest response body, in bytes.
-    #[must_use]
-    pub fn with_response_bytes_max(mut self, bytes: usize) -> Self {
-        self.response_bytes_max = bytes;
-        self
-    }
-
     /// Checks a request before it is sent.
     ///
     /// # Errors

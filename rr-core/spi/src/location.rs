@@ -79,24 +79,9 @@ impl Location {
         &self.path
     }
 
-    /// Removes a query parameter and returns its value.
-    pub fn take(&mut self, key: &str) -> Option<String> {
-        let at = self.query.iter().position(|(name, _)| name == key)?;
-        Some(self.query.remove(at).1)
-    }
-
-    /// Refuses what is left of the query, naming the keys that are known.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidArgument`, not sent, when a parameter was not taken.
-    pub fn finish(&self, known: &[&str]) -> Result<(), Error> {
-        let Some((key, _)) = self.query.first() else { return Ok(()) };
-        let hint = match known {
-            [] => "this transport has no query parameters".to_owned(),
-            known => format!("known parameters: {}", known.join(", ")),
-        };
-        Err(invalid(format!("unknown parameter `{}`", key.escape_debug())).with_hint(hint))
+    /// Returns the names and values of the query, decoded, in the order of the URL.
+    pub fn query(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.query.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 }
 
@@ -171,14 +156,11 @@ mod tests {
 
     #[test]
     fn parts_are_split_and_decoded() {
-        let mut location = Location::parse("HTTP://u:p@h:1/a%20b?k=v%3d1&x=").unwrap();
+        let location = Location::parse("HTTP://u:p@h:1/a%20b?k=v%3d1+2&x=").unwrap();
         assert_eq!(location.scheme(), "http");
         assert_eq!(location.authority(), "u:p@h:1");
         assert_eq!(location.path(), "/a b");
-        assert_eq!(location.take("k").unwrap(), "v=1");
-        assert!(location.finish(&["k"]).unwrap_err().hint().contains("known parameters: k"));
-        assert_eq!(location.take("x").unwrap(), "");
-        location.finish(&["k"]).unwrap();
+        assert_eq!(location.query().collect::<Vec<_>>(), [("k", "v=1+2"), ("x", "")]);
     }
 
     #[test]

@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rr_core::{
-    DrainReport, Error, Forward, IntakeConfig, Requester, Router, Routes, Stack, async_trait,
-    defaults,
+    CallConfig, DrainReport, Error, Forward, IntakeConfig, Requester, Router, Routes, Stack,
+    async_trait, defaults,
 };
-use rr_testkit::MemoryConfig;
 use rr_testkit::conformance::{Capabilities, Harness, Live, Rig, StartOptions, Timing, Typed};
 
 use crate::layered::{Nested, Pass};
@@ -51,7 +50,7 @@ impl Harness for Bridge {
 
     async fn start(&self, routes: Routes, options: StartOptions) -> Result<Box<dyn Rig>, Error> {
         let client = memory::client_config(&options);
-        let back = Ends::start(routes, options.server, Some(MemoryConfig::default())).await?;
+        let back = Ends::start(routes, options.server, Some(CallConfig::default())).await?;
         let router = match self {
             Self::Front | Self::Back => Router::new().fallback(Forward(back.requester())),
             Self::LayeredBack => {

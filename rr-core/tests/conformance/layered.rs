@@ -68,10 +68,10 @@ impl Harness for Layered {
 
     async fn start(&self, routes: Routes, options: StartOptions) -> Result<Box<dyn Rig>, Error> {
         let router = (self.routes)(Router::new().merge(routes));
-        let (calls, timeout) = (self.calls, options.client_timeout);
+        let (calls, timeout) = (self.calls, options.calls.timeout);
         let mut client = memory::client_config(&options);
         if calls.is_some() {
-            client = client.with_timeout_default(TIMEOUT_BELOW);
+            client = client.with_timeout(TIMEOUT_BELOW);
         }
         let ends = Ends::start(router.into(), options.server, Some(client)).await?;
         Ok(Box::new(Running { calls, timeout, ends }))

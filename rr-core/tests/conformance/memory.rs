@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rr_core::{
-    DrainReport, Error, IntakeConfig, Middleware, Requester, Router, Routes, Server, async_trait,
-    connect, serve_with,
+    CallConfig, DrainReport, Error, IntakeConfig, Middleware, Requester, Router, Routes, Server,
+    async_trait, connect, serve_with,
 };
 use rr_testkit::conformance::{Capabilities, Harness, Live, Rig, StartOptions, Timing, Typed};
-use rr_testkit::{MemoryConfig, MemoryLink, MemoryRequester};
+use rr_testkit::{MemoryLink, MemoryRequester};
 
 use crate::dedup::deduplicate;
 use crate::typed::typed;
@@ -63,10 +63,8 @@ impl Harness for Memory {
 }
 
 /// Returns what a case configures of the requester.
-pub(crate) fn client_config(options: &StartOptions) -> MemoryConfig {
-    MemoryConfig::default()
-        .with_timeout_default(options.client_timeout)
-        .with_limits(options.client_limits)
+pub(crate) fn client_config(options: &StartOptions) -> CallConfig {
+    options.calls
 }
 
 /// A server under a name of its own, and requesters of it.
@@ -75,7 +73,7 @@ pub(crate) struct Ends {
     routes: Routes,
     config: IntakeConfig,
     /// `None` when both ends are made by URL.
-    client: Option<MemoryConfig>,
+    client: Option<CallConfig>,
     requester: Arc<dyn Requester>,
     link: MemoryLink,
     server: Mutex<Arc<Server>>,
@@ -85,11 +83,11 @@ impl Ends {
     pub(crate) async fn start(
         routes: Routes,
         config: IntakeConfig,
-        client: Option<MemoryConfig>,
+        client: Option<CallConfig>,
     ) -> Result<Self, Error> {
         static STARTED: AtomicUsize = AtomicUsize::new(0);
         let url = format!("memory://rig-{}", STARTED.fetch_add(1, Ordering::Relaxed));
-        let link = MemoryRequester::new(&url, MemoryConfig::default())?.link();
+        let link = MemoryRequester::new(&url, CallConfig::default())?.link();
         let requester = requester(&url, client.as_ref()).await?;
         let server = server(&url, routes.clone(), config.clone(), client.as_ref()).await?;
         let server = Mutex::new(Arc::new(server));
@@ -101,9 +99,9 @@ impl Ends {
     }
 }
 
-async fn requester(url: &str, by_hand: Option<&MemoryConfig>) -> Result<Arc<dyn Requester>, Error> {
+async fn requester(url: &str, by_hand: Option<&CallConfig>) -> Result<Arc<dyn Requester>, Error> {
     Ok(match by_hand {
-        Some(config) => Arc::new(MemoryRequester::new(url, config.clone())?),
+        Some(config) => Arc::new(MemoryRequester::new(url, *config)?),
         None => Arc::new(connect(url).await?),
     })
 }
@@ -112,7 +110,7 @@ async fn server(
     url: &str,
     routes: Routes,
     config: IntakeConfig,
-    by_hand: Option<&MemoryConfig>,
+    by_hand: Option<&CallConfig>,
 ) -> Result<Server, Error> {
     match by_hand {
         Some(_) => rr_testkit::serve_with(url, routes, config),

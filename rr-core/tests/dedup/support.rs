@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rr_core::{
-    Code, Context, Error, Headers, Idempotency, IdempotencyKey, IntakeConfig, Middleware, Next,
-    Request, Requester, Response, Router, Server, async_trait,
+    CallConfig, Code, Context, Error, Headers, Idempotency, IdempotencyKey, IntakeConfig,
+    Middleware, Next, Request, Requester, Response, Router, Server, async_trait,
 };
-use rr_testkit::{MemoryConfig, MemoryRequester, loopback_with};
+use rr_testkit::{MemoryRequester, loopback_with};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 
@@ -182,7 +182,7 @@ pub(crate) fn served(router: Router) -> Served {
 }
 
 pub(crate) fn served_with(router: Router, config: IntakeConfig) -> Served {
-    let (requester, server) = loopback_with(router, config, MemoryConfig::default()).into_parts();
+    let (requester, server) = loopback_with(router, config, CallConfig::default()).into_parts();
     Served { requester, server }
 }
 

@@ -93,7 +93,8 @@ async fn serve_h2(io: Sniffed, peer: Peer) {
     let streams = Streams::new(peer.tasks.clone(), Arc::clone(&peer.watch));
     let mut builder = http2::Builder::new(streams);
     builder.timer(TokioTimer::new());
-    builder.max_concurrent_streams(peer.site.config.h2_streams_max.max(1));
+    let streams_max = u32::try_from(peer.site.config.h2_streams_max).unwrap_or(u32::MAX);
+    builder.max_concurrent_streams(streams_max.max(1));
     builder.max_header_list_size(HEADER_LIST_BYTES_MAX);
     builder.max_frame_size(FRAME_BYTES_MAX);
     builder.max_pending_accept_reset_streams(RESETS_PENDING_MAX);

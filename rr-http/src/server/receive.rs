@@ -27,7 +27,7 @@ pub(super) async fn read_body(
     share: &mut BodyShare,
 ) -> Result<Bytes, Refusal> {
     let Some(body) = unread else { return Ok(Bytes::new()) };
-    let max = site.config.request_bytes_max;
+    let max = site.config.intake.limits.request_bytes_max;
     let raw_max = match coding {
         Coding::Identity => max,
         // What does not compress gets a little longer.
@@ -54,7 +54,7 @@ pub(super) async fn read_body(
 
 /// Decodes a body. An empty one was never encoded, whatever its head says.
 pub(super) fn decode(site: &Site, body: Bytes, coding: &Coding) -> Result<Bytes, Refusal> {
-    let max = site.config.request_bytes_max;
+    let max = site.config.intake.limits.request_bytes_max;
     match coding {
         _ if body.is_empty() => Ok(body),
         Coding::Identity => Ok(body),

@@ -91,14 +91,12 @@ impl Harness for Http {
 
     async fn start(&self, routes: Routes, options: StartOptions) -> Result<Box<dyn Rig>, Error> {
         let server = HttpServerConfig::default()
-            .with_intake(&options.server)
+            .with_intake(options.server)
             .with_write_timeout(options.write_timeout);
         let client = HttpConfig::default()
             .with_version(self.version)
             .with_connections_max(self.parallel_max)
-            .with_timeout(options.client_timeout)
-            .with_request_bytes_max(options.client_limits.request_bytes_max)
-            .with_response_bytes_max(options.client_limits.response_bytes_max);
+            .with_calls(options.calls);
         Ok(Box::new(Running::start((self.line)(), routes, server, client).await?))
     }
 }

@@ -1,39 +1,29 @@
-//! What the query of a URL sets, and whether the whole of it fits.
+//! What a URL sets, and whether the whole of it fits.
 
-use std::time::Duration;
+use rr_spi::{Error, Location};
 
-use rr_spi::{Error, Location, duration};
-
-use super::check::{self, unfit};
-use super::{NatsConfig, NatsConnectionConfig, NatsDispatch, NatsServerConfig};
+use super::{NatsConfig, NatsConnectionConfig, NatsServerConfig, check};
 use crate::endpoint::Endpoint;
 
-/// What a URL can set at both ends.
-const COMMON: [&str; 10] = [
-    "name",
-    "in_flight_max",
-    "inbox_prefix",
-    "connect_timeout",
-    "ping_interval",
-    "members_interval",
-    "ignore_discovered",
-    "clocks_agree",
-    "request_bytes_max",
-    "response_bytes_max",
-];
-/// What a URL can set of a requester.
-const OF_REQUESTER: [&str; 2] = ["timeout", "connection_wait"];
-/// What a URL can set of a server.
-const OF_SERVER: [&str; 5] = ["bodies_bytes_max", "dispatch", "queue", "sole_group", "version"];
+/// Applies a URL to the configurations of both ends, and checks the whole of them.
+pub(crate) fn configure(
+    location: &Location,
+    endpoint: &Endpoint,
+    client: NatsConfig,
+    server: NatsServerConfig,
+) -> Result<(NatsConfig, NatsServerConfig), Error> {
+    let (mut client, mut server) = location.configure(client, server)?;
+    client.connection.complete(endpoint)?;
+    server.connection.complete(endpoint)?;
+    if let Some(queue) = &server.queue {
+        check::token("queue", queue)?;
+    }
+    check::version("version", &server.version)?;
+    Ok((client, server))
+}
 
 impl NatsConnectionConfig {
-    fn take_from(&mut self, location: &mut Location, endpoint: &Endpoint) -> Result<(), Error> {
-        take(location, "name", &mut self.name, text)?;
-        take(location, "inbox_prefix", &mut self.inbox_prefix, text)?;
-        take(location, "connect_timeout", &mut self.connect_timeout, time)?;
-        take(location, "ping_interval", &mut self.ping_interval, time)?;
-        take(location, "members_interval", &mut self.members_interval, time)?;
-        take(location, "ignore_discovered", &mut self.ignore_discovered, truth)?;
+    fn complete(&mut self, endpoint: &Endpoint) -> Result<(), Error> {
         if let Some(credentials) = &endpoint.credentials {
             self.credentials = credentials.clone();
         }
@@ -42,120 +32,26 @@ impl NatsConnectionConfig {
     }
 }
 
-impl NatsConfig {
-    /// Takes over what a URL sets, and checks the whole; what is for servers alone is left aside.
-    pub(crate) fn with_url(
-        mut self,
-        mut location: Location,
-        endpoint: &Endpoint,
-    ) -> Result<Self, Error> {
-        let location = &mut location;
-        self.connection.take_from(location, endpoint)?;
-        take(location, "timeout", &mut self.timeout, time)?;
-        take(location, "connection_wait", &mut self.connection_wait, time)?;
-        take(location, "in_flight_max", &mut self.in_flight_max, number)?;
-        take(location, "clocks_agree", &mut self.clocks_agree, truth)?;
-        take(location, "request_bytes_max", &mut self.request_bytes_max, number)?;
-        take(location, "response_bytes_max", &mut self.response_bytes_max, number)?;
-        finish(location, &OF_SERVER)?;
-        Ok(self)
-    }
-}
-
-impl NatsServerConfig {
-    /// Takes over what a URL sets, and checks the whole; what is for requesters alone is left
-    /// aside.
-    pub(crate) fn with_url(
-        mut self,
-        mut location: Location,
-        endpoint: &Endpoint,
-    ) -> Result<Self, Error> {
-        let location = &mut location;
-        self.connection.take_from(location, endpoint)?;
-        let queue = |_: &str, text: &str| Ok((!text.is_empty()).then(|| text.to_owned()));
-        take(location, "queue", &mut self.queue, queue)?;
-        take(location, "sole_group", &mut self.sole_group, truth)?;
-        take(location, "dispatch", &mut self.dispatch, dispatch)?;
-        take(location, "version", &mut self.version, text)?;
-        take(location, "bodies_bytes_max", &mut self.bodies_bytes_max, number)?;
-        take(location, "in_flight_max", &mut self.in_flight_max, number)?;
-        take(location, "clocks_agree", &mut self.clocks_agree, truth)?;
-        take(location, "request_bytes_max", &mut self.request_bytes_max, number)?;
-        take(location, "response_bytes_max", &mut self.response_bytes_max, number)?;
-        finish(location, &OF_REQUESTER)?;
-        if let Some(queue) = &self.queue {
-            check::token("queue", queue)?;
-        }
-        check::version("version", &self.version)?;
-        Ok(self)
-    }
-}
-
-/// Leaves aside what is for the other end, and refuses what is for none.
-fn finish(location: &mut Location, of_the_other: &[&str]) -> Result<(), Error> {
-    for key in of_the_other {
-        let _ = location.take(key);
-    }
-    location.finish(&[&COMMON[..], &OF_REQUESTER, &OF_SERVER].concat())
-}
-
-/// Reads the parameter of a key, where there is one; `parse` says what is wrong with it.
-fn take<T>(
-    location: &mut Location,
-    key: &str,
-    field: &mut T,
-    parse: impl FnOnce(&str, &str) -> Result<T, Error>,
-) -> Result<(), Error> {
-    if let Some(text) = location.take(key) {
-        *field = parse(key, &text)?;
-    }
-    Ok(())
-}
-
-/// Takes a text as it is: it is checked with the rest.
-#[allow(clippy::unnecessary_wraps, reason = "the others can fail")]
-fn text(_: &str, text: &str) -> Result<String, Error> {
-    Ok(text.to_owned())
-}
-
-fn time(key: &str, text: &str) -> Result<Duration, Error> {
-    duration::parse(text).ok_or_else(|| unfit(key, text, "a duration looks like `1500ms` or `2s`"))
-}
-
-fn number(key: &str, text: &str) -> Result<usize, Error> {
-    text.parse().map_err(|_| unfit(key, text, "a number looks like `64`"))
-}
-
-fn dispatch(key: &str, text: &str) -> Result<NatsDispatch, Error> {
-    match text {
-        "when_pending" => Ok(NatsDispatch::WhenPending),
-        "always" => Ok(NatsDispatch::Always),
-        _ => Err(unfit(key, text, "it is `when_pending` or `always`")),
-    }
-}
-
-fn truth(key: &str, text: &str) -> Result<bool, Error> {
-    text.parse().map_err(|_| unfit(key, text, "it is `true` or `false`"))
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-    use rr_spi::{Code, Delivery};
+    use std::time::Duration;
 
-    use super::super::NatsCredentials;
+    use proptest::prelude::*;
+    use rr_spi::{Code, Delivery, Limits};
+
+    use super::super::{NatsCredentials, NatsDispatch};
     use super::*;
 
     fn requester(url: &str) -> Result<NatsConfig, Error> {
         let location = Location::parse(url)?;
         let endpoint = Endpoint::of(&location)?;
-        NatsConfig::default().with_url(location, &endpoint)
+        Ok(configure(&location, &endpoint, NatsConfig::default(), NatsServerConfig::default())?.0)
     }
 
     fn server(url: &str, config: NatsServerConfig) -> Result<NatsServerConfig, Error> {
         let location = Location::parse(url)?;
         let endpoint = Endpoint::of(&location)?;
-        config.with_url(location, &endpoint)
+        Ok(configure(&location, &endpoint, NatsConfig::default(), config)?.1)
     }
 
     #[test]
@@ -167,16 +63,17 @@ mod tests {
         assert_eq!(config.connection.name, "n");
         assert_eq!(config.connection.inbox_prefix, "_I.x");
         assert_eq!(config.connection.credentials, NatsCredentials::Token("t0ken".to_owned()));
-        assert_eq!((config.timeout, config.clocks_agree), (Duration::from_millis(20), true));
+        assert_eq!((config.calls.timeout, config.clocks_agree), (Duration::from_millis(20), true));
         assert_eq!(config.in_flight_max, 7);
         assert!(config.connection.ignore_discovered);
         assert_eq!(config.connection.members_interval, Duration::from_secs(1));
-        assert_eq!((config.request_bytes_max, config.response_bytes_max), (100, 200));
+        let limits = Limits::default().with_request_bytes_max(100).with_response_bytes_max(200);
+        assert_eq!(config.calls.limits, limits);
         let config = server(url, NatsServerConfig::default()).unwrap();
         assert_eq!((config.queue.as_deref(), config.sole_group), (Some("blue"), true));
         assert_eq!((config.version.as_str(), config.clocks_agree), ("1.2.3", true));
-        assert_eq!((config.dispatch, config.in_flight_max), (NatsDispatch::Always, 7));
-        assert_eq!((config.request_bytes_max, config.response_bytes_max), (100, 200));
+        assert_eq!((config.dispatch, config.intake.in_flight_max), (NatsDispatch::Always, 7));
+        assert_eq!(config.intake.limits, limits);
         assert!(!format!("{config:?}").contains("t0ken"));
         assert_eq!(server("nats://h?queue=", config).unwrap().queue, None);
     }

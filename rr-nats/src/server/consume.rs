@@ -265,7 +265,7 @@ impl<F: Future<Output = Duration> + Send + 'static> Feed<F> {
     }
 
     fn tasks_max(&self) -> usize {
-        self.site.config.in_flight_max.saturating_add(REFUSALS_MAX)
+        self.site.config.intake.in_flight_max.saturating_add(REFUSALS_MAX)
     }
 }
 

@@ -53,11 +53,8 @@ impl Harness for Nats {
             Self::Proxied => Way::proxied(NatsServer::start().await.unwrap()).await,
             Self::Cluster => Way::direct(NatsServer::start_cluster(2).await.unwrap()),
         };
-        let server = NatsServerConfig::default().with_intake(&options.server);
-        let client = NatsConfig::default()
-            .with_timeout(options.client_timeout)
-            .with_request_bytes_max(options.client_limits.request_bytes_max)
-            .with_response_bytes_max(options.client_limits.response_bytes_max);
+        let server = NatsServerConfig::default().with_intake(options.server);
+        let client = NatsConfig::default().with_calls(options.calls);
         Ok(Box::new(Running::start(way, routes, server, client).await?))
     }
 }

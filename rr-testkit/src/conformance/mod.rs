@@ -7,9 +7,9 @@
 //! use std::sync::Arc;
 //! use std::time::Duration;
 //!
-//! use rr_spi::{DrainReport, Error, Intake, Requester, Routes, async_trait};
+//! use rr_spi::{CallConfig, DrainReport, Error, Intake, Requester, Routes, async_trait};
 //! use rr_testkit::conformance::{Capabilities, Harness, Live, Rig, StartOptions, Timing};
-//! use rr_testkit::{Loopback, MemoryConfig, loopback_with};
+//! use rr_testkit::{Loopback, loopback_with};
 //!
 //! struct Memory;
 //!
@@ -29,10 +29,7 @@
 //!     }
 //!
 //!     async fn start(&self, routes: Routes, options: StartOptions) -> Result<Box<dyn Rig>, Error> {
-//!         let client = MemoryConfig::default()
-//!             .with_timeout_default(options.client_timeout)
-//!             .with_limits(options.client_limits);
-//!         Ok(Box::new(Running(loopback_with(routes, options.server, client))))
+//!         Ok(Box::new(Running(loopback_with(routes, options.server, options.calls))))
 //!     }
 //! }
 //!

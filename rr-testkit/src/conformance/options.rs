@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rr_spi::{IntakeConfig, Limits, defaults};
+use rr_spi::{CallConfig, IntakeConfig};
 
 /// What a case needs changed in the server and the requester that a harness starts.
 ///
@@ -15,10 +15,8 @@ pub struct StartOptions {
     /// How long the server waits for a peer that takes nothing of what it is sent. Default 30 s. A
     /// transport whose time is fixed keeps that time: the case about it then takes as long.
     pub write_timeout: Duration,
-    /// The requester's time for a call whose context has no deadline. Default 10 s.
-    pub client_timeout: Duration,
-    /// The requester's longest bodies. Default 1 MiB less 32 KiB each way.
-    pub client_limits: Limits,
+    /// What the requester grants to each call: time, longest bodies.
+    pub calls: CallConfig,
 }
 
 impl Default for StartOptions {
@@ -26,8 +24,7 @@ impl Default for StartOptions {
         Self {
             server: IntakeConfig::default(),
             write_timeout: Duration::from_secs(30),
-            client_timeout: defaults::CLIENT_TIMEOUT,
-            client_limits: Limits::default(),
+            calls: CallConfig::default(),
         }
     }
 }
@@ -47,17 +44,10 @@ impl StartOptions {
         self
     }
 
-    /// Replaces the requester's time for a call whose context has no deadline.
+    /// Replaces what the requester grants to each call.
     #[must_use]
-    pub fn with_client_timeout(mut self, timeout: Duration) -> Self {
-        self.client_timeout = timeout;
-        self
-    }
-
-    /// Replaces the requester's longest bodies.
-    #[must_use]
-    pub fn with_client_limits(mut self, limits: Limits) -> Self {
-        self.client_limits = limits;
+    pub fn with_calls(mut self, calls: CallConfig) -> Self {
+        self.calls = calls;
         self
     }
 }

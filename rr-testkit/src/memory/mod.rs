@@ -9,7 +9,7 @@ mod server;
 
 pub use faults::{MemoryFault, MemoryFaults};
 pub use link::MemoryLink;
-pub use requester::{MemoryConfig, MemoryRequester};
+pub use requester::MemoryRequester;
 pub use server::{serve, serve_with};
 
 pub(crate) use meeting::Meeting;

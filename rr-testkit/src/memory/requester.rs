@@ -3,101 +3,16 @@
 use std::convert::Infallible;
 use std::future::pending;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rr_spi::{
-    Attempt, BoxFuture, CancelHandle, Cause, Code, Context, Delivery, Error, Intake, IntakeConfig,
-    Limits, Location, Reason, Request, Requester, Response, defaults, duration,
+    Attempt, BoxFuture, CallConfig, CancelHandle, Cause, Code, Context, Delivery, Error, Intake,
+    IntakeConfig, Location, Reason, Request, Requester, Response,
 };
-use serde::Deserialize;
 use tokio::task::coop::consume_budget;
 
 use super::handling::{Entered, Handling, Outcome, enter, handling};
 use super::link::{Connected, lost};
 use super::{Meeting, MemoryFault, MemoryLink};
-
-/// What a requester over memory does by default.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-#[non_exhaustive]
-pub struct MemoryConfig {
-    /// Time for a call whose context has no deadline. Default 10 s.
-    #[serde(deserialize_with = "rr_spi::duration::deserialize")]
-    pub timeout_default: Duration,
-    /// Longest bodies, in bytes. Default 1 MiB less 32 KiB each way.
-    pub limits: Limits,
-}
-
-impl Default for MemoryConfig {
-    fn default() -> Self {
-        Self { timeout_default: defaults::CLIENT_TIMEOUT, limits: Limits::default() }
-    }
-}
-
-impl MemoryConfig {
-    /// Replaces the time for a call whose context has no deadline.
-    #[must_use]
-    pub fn with_timeout_default(mut self, timeout: Duration) -> Self {
-        self.timeout_default = timeout;
-        self
-    }
-
-    /// Replaces the longest bodies.
-    #[must_use]
-    pub fn with_limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
-        self
-    }
-
-    /// Takes over what the query of a URL sets, with the keys that other transports have:
-    /// `timeout`, `request_bytes_max`, `response_bytes_max`.
-    pub(super) fn with_location(mut self, location: &mut Location) -> Result<Self, Error> {
-        set(location, KEYS[0], &mut self.timeout_default, duration::parse)?;
-        set(location, KEYS[1], &mut self.limits.request_bytes_max, number)?;
-        set(location, KEYS[2], &mut self.limits.response_bytes_max, number)?;
-        for key in OF_SERVER {
-            let _ = location.take(key);
-        }
-        location.finish(&[&KEYS[..], &OF_SERVER].concat())?;
-        Ok(self)
-    }
-}
-
-/// What a URL can set of a server alone; see [`set_server`].
-const OF_SERVER: [&str; 2] = ["bodies_bytes_max", "in_flight_max"];
-
-/// What a URL can set of a requester: of a server too, except for the time of a call.
-const KEYS: [&str; 3] = ["timeout", "request_bytes_max", "response_bytes_max"];
-
-/// Takes over what the query of a URL sets of a server, and leaves aside what is for requesters alone.
-pub(super) fn set_server(location: &mut Location, config: &mut IntakeConfig) -> Result<(), Error> {
-    set(location, OF_SERVER[0], &mut config.bodies_bytes_max, number)?;
-    set(location, OF_SERVER[1], &mut config.in_flight_max, number)?;
-    set(location, KEYS[1], &mut config.limits.request_bytes_max, number)?;
-    set(location, KEYS[2], &mut config.limits.response_bytes_max, number)?;
-    // What a requester takes from the URL is checked here as well, and means nothing to a server.
-    MemoryConfig::default().with_location(location).map(drop)
-}
-
-fn number(text: &str) -> Option<usize> {
-    text.parse().ok()
-}
-
-fn set<T>(
-    location: &mut Location,
-    key: &str,
-    field: &mut T,
-    parse: impl FnOnce(&str) -> Option<T>,
-) -> Result<(), Error> {
-    let Some(text) = location.take(key) else { return Ok(()) };
-    let shown = || text.chars().take(64).collect::<String>().escape_debug().to_string();
-    *field = parse(&text).ok_or_else(|| {
-        let text = format!("parameter `{key}` cannot be `{}`", shown());
-        Error::failure(Code::InvalidArgument, Delivery::NotSent, None, text)
-            .with_hint("durations look like `1500ms`, sizes are bytes")
-    })?;
-    Ok(())
-}
 
 /// Sends requests by value to the server of the same name in this process.
 ///
@@ -109,7 +24,7 @@ fn set<T>(
 #[derive(Clone, Debug)]
 pub struct MemoryRequester {
     meeting: Arc<Meeting>,
-    config: MemoryConfig,
+    config: CallConfig,
 }
 
 impl MemoryRequester {
@@ -119,13 +34,13 @@ impl MemoryRequester {
     /// # Errors
     ///
     /// `InvalidArgument`, not sent, when the URL is malformed or has an unknown parameter.
-    pub fn new(url: &str, config: MemoryConfig) -> Result<Self, Error> {
-        let mut location = Location::parse(url)?;
-        let config = config.with_location(&mut location)?;
+    pub fn new(url: &str, config: CallConfig) -> Result<Self, Error> {
+        let location = Location::parse(url)?;
+        let config = location.configure(config, IntakeConfig::default())?.0;
         Ok(Self::at(Meeting::of(&location)?, config))
     }
 
-    pub(crate) fn at(meeting: Arc<Meeting>, config: MemoryConfig) -> Self {
+    pub(crate) fn at(meeting: Arc<Meeting>, config: CallConfig) -> Self {
         Self { meeting, config }
     }
 
@@ -145,7 +60,7 @@ impl MemoryRequester {
     ///
     /// Can be dropped and called again at any time.
     pub async fn ready(&self, ctx: &Context) -> Result<(), Error> {
-        let attempt = Attempt::start(ctx, self.config.timeout_default)?;
+        let attempt = Attempt::start(ctx, self.config.timeout)?;
         attempt
             .run(async {
                 self.meeting.served().await;
@@ -168,7 +83,7 @@ impl Requester for MemoryRequester {
         // The request goes from here straight to its handler: whatever it passes on its way keeps
         // room for it as long as the call waits.
         Box::pin(async move {
-            let attempt = Attempt::start(ctx, self.config.timeout_default)?;
+            let attempt = Attempt::start(ctx, self.config.timeout)?;
             self.config.limits.check_outgoing(&request)?;
             let link = self.meeting.wire().connected()?;
             let Some(intake) = self.meeting.server() else {

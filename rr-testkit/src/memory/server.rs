@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use rr_spi::{Error, Intake, IntakeConfig, Location, Routes, Server};
+use rr_spi::{CallConfig, Error, Intake, IntakeConfig, Location, Routes, Server};
 
 use super::Meeting;
-use super::requester::set_server;
 
 /// Serves routes at `memory://name` with the default limits.
 ///
@@ -33,10 +32,10 @@ pub fn serve(url: &str, routes: impl Into<Routes>) -> Result<Server, Error> {
 pub fn serve_with(
     url: &str,
     routes: impl Into<Routes>,
-    mut config: IntakeConfig,
+    config: IntakeConfig,
 ) -> Result<Server, Error> {
-    let mut location = Location::parse(url)?;
-    set_server(&mut location, &mut config)?;
+    let location = Location::parse(url)?;
+    let (_, config) = location.configure(CallConfig::default(), config)?;
     serve_at(&Meeting::of(&location)?, url, Intake::new(routes, config))
 }
 

@@ -46,19 +46,24 @@ impl Harness for Broken {
     async fn start(&self, routes: Routes, options: StartOptions) -> Result<Box<dyn Rig>, Error> {
         let honest = StartOptions::default();
         let options = match self.0 {
-            IgnoresTheDefaultTimeout => options.with_client_timeout(honest.client_timeout),
+            IgnoresTheDefaultTimeout => {
+                let calls = options.calls.with_timeout(honest.calls.timeout);
+                options.with_calls(calls)
+            }
             IgnoresItsLimits => {
-                let endless = honest.client_limits.with_request_bytes_max(usize::MAX);
-                options.with_client_limits(endless)
+                let endless = honest.calls.limits.with_request_bytes_max(usize::MAX);
+                let calls = options.calls.with_limits(endless);
+                options.with_calls(calls)
             }
             IgnoresItsRequestLimit => {
-                let bytes = honest.client_limits.request_bytes_max;
-                let limits = options.client_limits.with_request_bytes_max(bytes);
-                options.with_client_limits(limits)
+                let bytes = honest.calls.limits.request_bytes_max;
+                let limits = options.calls.limits.with_request_bytes_max(bytes);
+                let calls = options.calls.with_limits(limits);
+                options.with_calls(calls)
             }
             IgnoresTheServersConfig => options.with_server(honest.server),
             IgnoresTheServersResponseLimit => {
-                let bytes = honest.client_limits.response_bytes_max;
+                let bytes = honest.calls.limits.response_bytes_max;
                 let limits = options.server.limits.with_response_bytes_max(bytes);
                 let server = options.server.clone().with_limits(limits);
                 options.with_server(server)

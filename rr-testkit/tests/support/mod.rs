@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rr_spi::{DrainReport, Error, IntakeConfig, Requester, Routes, Server, async_trait};
+use rr_spi::{
+    CallConfig, DrainReport, Error, IntakeConfig, Requester, Routes, Server, async_trait,
+};
 use rr_testkit::conformance::{Capabilities, Harness, Live, Raw, Rig, StartOptions, Timing};
-use rr_testkit::{MemoryConfig, MemoryRequester, serve_with};
+use rr_testkit::{MemoryRequester, serve_with};
 
 use wired::Wired;
 
@@ -33,10 +35,8 @@ impl Harness for Memory {
 
     async fn start(&self, routes: Routes, options: StartOptions) -> Result<Box<dyn Rig>, Error> {
         let url = format!("memory://rig-{}", STARTED.fetch_add(1, Ordering::Relaxed));
-        let client = MemoryConfig::default()
-            .with_timeout_default(options.client_timeout)
-            .with_limits(options.client_limits);
-        let requester = MemoryRequester::new(&url, client.clone())?;
+        let client = options.calls;
+        let requester = MemoryRequester::new(&url, client)?;
         let server = Arc::new(serve_with(&url, routes.clone(), options.server.clone())?);
         let server = Mutex::new(server);
         Ok(Box::new(Running { url, routes, config: options.server, client, requester, server }))
@@ -47,7 +47,7 @@ struct Running {
     url: String,
     routes: Routes,
     config: IntakeConfig,
-    client: MemoryConfig,
+    client: CallConfig,
     requester: MemoryRequester,
     server: Mutex<Arc<Server>>,
 }
@@ -65,7 +65,7 @@ impl Rig for Running {
     }
 
     async fn connect_again(&self) -> Result<Arc<dyn Requester>, Error> {
-        Ok(Arc::new(MemoryRequester::new(&self.url, self.client.clone())?))
+        Ok(Arc::new(MemoryRequester::new(&self.url, self.client)?))
     }
 
     async fn stop(&self, grace: Duration) -> DrainReport {

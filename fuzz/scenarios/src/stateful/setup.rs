@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rr_core::{
-    Code, Context, Delivery, Error, IntakeConfig, Limits, Reason, Request, Requester, Response,
-    Server, async_trait,
+    CallConfig, Code, Context, Delivery, Error, IntakeConfig, Limits, Reason, Request, Requester,
+    Response, Server, async_trait,
 };
 use rr_http::{HttpConfig, HttpServerConfig, HttpVersion};
 use rr_testkit::StreamLink;
-use rr_testkit::{Direction, MemoryConfig, MemoryFaults, MemoryLink, MemoryRequester};
+use rr_testkit::{Direction, MemoryFaults, MemoryLink, MemoryRequester};
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -131,31 +131,32 @@ fn memory(input: &mut Input<'_>) -> (Wire, Arc<dyn Requester>) {
         .with_timeout_min(input.pick(&[Duration::ZERO, Duration::from_millis(40)]))
         .with_timeout_max(input.pick(TIMES))
         .with_limits(limits);
-    let requester = MemoryRequester::new(&url, MemoryConfig::default()).expect("a valid URL");
+    let requester = MemoryRequester::new(&url, CallConfig::default()).expect("a valid URL");
     let link = requester.link();
     (Wire::Memory { url, link, config }, Arc::new(requester))
 }
 
 fn http(input: &mut Input<'_>, version: HttpVersion) -> (Wire, Arc<dyn Requester>) {
-    let config = HttpServerConfig::default()
-        .with_in_flight_max(input.pick(&[1024, 1, 0]))
-        .with_response_bytes_max(input.pick(&[1 << 20, 300, 0]))
-        .with_bodies_bytes_max(input.pick(&[1 << 26, 0, 30_000]))
+    let mut config = HttpServerConfig::default();
+    config.intake.in_flight_max = input.pick(&[1024, 1, 0]);
+    config.intake.limits.response_bytes_max = input.pick(&[1 << 20, 300, 0]);
+    config.intake.bodies_bytes_max = input.pick(&[1 << 26, 0, 30_000]);
+    let mut config = config
         .with_idle_timeout(input.pick(TIMES))
         .with_write_timeout(input.pick(TIMES))
         .with_body_read_timeout(input.pick(TIMES))
-        .with_drain_linger(input.pick(TIMES))
-        .with_timeout_max(input.pick(TIMES))
-        .with_h2_streams_max(input.pick(&[200, 0, 1]));
-    let client = HttpConfig::default()
+        .with_drain_linger(input.pick(TIMES));
+    config.intake.timeout_max = input.pick(TIMES);
+    config.h2_streams_max = input.pick(&[200, 0, 1]);
+    let mut client = HttpConfig::default()
         .with_version(version)
         .with_idle_timeout(input.pick(TIMES))
         .with_connect_timeout(input.pick(TIMES))
         .with_connections_max(input.pick(&[256, 1, 2]))
         .with_h2_connections_max(input.pick(&[4, 0, 1]))
-        .with_h2_streams_max(input.pick(&[200, 0, 1]))
-        .with_response_bytes_max(input.pick(&[1 << 20, 300]))
-        .with_get_bytes_max(input.pick(&[0, 1 << 12]));
+        .with_h2_streams_max(input.pick(&[200, 0, 1]));
+    client.calls.limits.response_bytes_max = input.pick(&[1 << 20, 300]);
+    client.get_bytes_max = input.pick(&[0, 1 << 12]);
     let pipe_bytes = input.pick(&[64 * 1024, 64, 1000]);
     let (connect, link) = (Connect::default(), StreamLink::new());
     let server = Arc::clone(&connect);

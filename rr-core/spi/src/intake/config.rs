@@ -2,93 +2,39 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::context::Context;
 use crate::defaults;
 use crate::limits::Limits;
 
-/// What a server grants to the requests that arrive.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-#[non_exhaustive]
-pub struct IntakeConfig {
-    /// Most requests in flight; the next one is refused. Default 1024; 0 refuses every request.
-    pub in_flight_max: usize,
-    /// Time for a request that carries no timeout. Default 30 s.
-    #[serde(deserialize_with = "crate::duration::deserialize")]
-    pub timeout_default: Duration,
-    /// Shortest time granted to a request that has any left. Default 0: as it asks.
-    #[serde(deserialize_with = "crate::duration::deserialize")]
-    pub timeout_min: Duration,
-    /// Longest time granted, whatever the request asks for. Default 5 min.
-    #[serde(deserialize_with = "crate::duration::deserialize")]
-    pub timeout_max: Duration,
-    /// Longest bodies.
-    pub limits: Limits,
-    /// Most bytes of bodies that the server holds: of requests until their handlers end, and of
-    /// replies until they have left. Further requests are refused. Default 64 MiB; 0 allows only
-    /// empty bodies.
-    pub bodies_bytes_max: usize,
-}
-
-impl Default for IntakeConfig {
-    fn default() -> Self {
-        Self {
-            in_flight_max: defaults::IN_FLIGHT_MAX,
-            timeout_default: defaults::SERVER_TIMEOUT,
-            timeout_min: Duration::ZERO,
-            timeout_max: defaults::SERVER_TIMEOUT_MAX,
-            limits: Limits::default(),
-            bodies_bytes_max: defaults::BODIES_BYTES_MAX,
-        }
+crate::options! {
+    /// What a server grants to the requests that arrive, whatever its transport.
+    pub struct IntakeConfig {
+        /// Most requests in flight; the next one is refused. Default 1024; 0 refuses every request.
+        pub in_flight_max: usize = defaults::IN_FLIGHT_MAX, with_in_flight_max(usize);
+        /// Time for a request that carries no timeout. Default 30 s; 0 refuses such requests.
+        #[serde(deserialize_with = "crate::duration::deserialize")]
+        pub timeout_default: Duration = defaults::SERVER_TIMEOUT, with_timeout_default(Duration);
+        /// Shortest time granted to a request that has any left. Default 0: as it asks.
+        #[serde(deserialize_with = "crate::duration::deserialize")]
+        pub timeout_min: Duration = Duration::ZERO, with_timeout_min(Duration);
+        /// Longest time granted, whatever the request asks for. Default 5 min; 0 refuses every one.
+        #[serde(deserialize_with = "crate::duration::deserialize")]
+        pub timeout_max: Duration = defaults::SERVER_TIMEOUT_MAX, with_timeout_max(Duration);
+        /// Most bytes of bodies that the server holds: of requests, from their first byte until their
+        /// handlers end, and of replies until their last byte has left. A request that does not fit
+        /// is refused before its handler runs; a reply that does not is dropped, and an error leaves
+        /// in its place. Default 64 MiB; 0 allows only empty bodies.
+        pub bodies_bytes_max: usize = defaults::BODIES_BYTES_MAX, with_bodies_bytes_max(usize);
+    }
+    parts {
+        /// Longest bodies.
+        pub limits: Limits, with_limits;
     }
 }
 
 impl IntakeConfig {
-    /// Replaces the most requests in flight.
-    #[must_use]
-    pub fn with_in_flight_max(mut self, requests: usize) -> Self {
-        self.in_flight_max = requests;
-        self
-    }
-
-    /// Replaces the time for a request that carries no timeout.
-    #[must_use]
-    pub fn with_timeout_default(mut self, timeout: Duration) -> Self {
-        self.timeout_default = timeout;
-        self
-    }
-
-    /// Replaces the shortest time granted.
-    #[must_use]
-    pub fn with_timeout_min(mut self, timeout: Duration) -> Self {
-        self.timeout_min = timeout;
-        self
-    }
-
-    /// Replaces the longest time granted.
-    #[must_use]
-    pub fn with_timeout_max(mut self, timeout: Duration) -> Self {
-        self.timeout_max = timeout;
-        self
-    }
-
-    /// Replaces the longest bodies.
-    #[must_use]
-    pub fn with_limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
-        self
-    }
-
-    /// Replaces the most bytes of bodies that the server holds.
-    #[must_use]
-    pub fn with_bodies_bytes_max(mut self, bytes: usize) -> Self {
-        self.bodies_bytes_max = bytes;
-        self
-    }
-
     /// Clamps what a request asks for; no time left stays no time left.
     pub(super) fn grant(&self, asked: Option<Duration>) -> Duration {
         let asked = asked.unwrap_or(self.timeout_default);

@@ -82,13 +82,10 @@ impl Harness for Bridge {
     }
 
     async fn start(&self, routes: Routes, options: StartOptions) -> Result<Box<dyn Rig>, Error> {
-        let back = Back::start(routes, NatsServerConfig::default().with_intake(&options.server));
+        let back = Back::start(routes, NatsServerConfig::default().with_intake(options.server));
         let back = back.await?;
-        let client = HttpConfig::default()
-            .with_connections_max(PARALLEL_MAX)
-            .with_timeout(options.client_timeout)
-            .with_request_bytes_max(options.client_limits.request_bytes_max)
-            .with_response_bytes_max(options.client_limits.response_bytes_max);
+        let client =
+            HttpConfig::default().with_connections_max(PARALLEL_MAX).with_calls(options.calls);
         let grant = HttpServerConfig::default().with_write_timeout(options.write_timeout);
         let front = Front::start(Arc::clone(&back.requester), grant, client).await?;
         Ok(Box::new(Running { side: *self, front, back }))

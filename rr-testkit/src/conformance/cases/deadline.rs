@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rr_spi::{Cause, Code, Context, Deadline, Delivery, IntakeConfig, Reason, defaults};
+use rr_spi::{
+    CallConfig, Cause, Code, Context, Deadline, Delivery, IntakeConfig, Reason, defaults,
+};
 use tokio::time::{Instant, sleep};
 
 use super::{MAY_HAVE_RUN, assert_error, error_of};
@@ -142,7 +144,8 @@ pub(crate) async fn default_applies(stage: &Stage) {
     let client = if own { stage.units(5) } else { defaults::CLIENT_TIMEOUT };
     let server = client * 3;
     let config = IntakeConfig::default().with_timeout_default(server);
-    let options = StartOptions::default().with_server(config).with_client_timeout(client);
+    let calls = CallConfig::default().with_timeout(client);
+    let options = StartOptions::default().with_server(config).with_calls(calls);
     let scene = stage.open_with(options).await;
 
     let ask = scene.ask().hang();

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rr_spi::{
-    Code, Context, Delivery, IntakeConfig, Limits, Reason, Requester, RetryHint, defaults,
+    CallConfig, Code, Context, Delivery, IntakeConfig, Limits, Reason, Requester, RetryHint,
+    defaults,
 };
 use tokio::io::AsyncReadExt as _;
 use tokio::time::{Instant, sleep, timeout};
@@ -128,7 +129,9 @@ pub(crate) async fn over_the_servers_limit_is_rejected(stage: &Stage) {
 
 pub(crate) async fn over_the_clients_request_limit_not_sent(stage: &Stage) {
     let limits = Limits::default().with_request_bytes_max(10_000);
-    let scene = stage.open_with(StartOptions::default().with_client_limits(limits)).await;
+    let scene = stage
+        .open_with(StartOptions::default().with_calls(CallConfig::default().with_limits(limits)))
+        .await;
     assert_echo(&scene, 10_000).await;
     for bytes in [10_001, 300_000] {
         assert_request_too_large(&scene, bytes, Delivery::NotSent).await;
@@ -181,7 +184,9 @@ pub(crate) async fn over_the_servers_response_limit_is_processed(stage: &Stage) 
 
 pub(crate) async fn over_the_clients_limit_is_processed(stage: &Stage) {
     let limits = Limits::default().with_response_bytes_max(10_000);
-    let scene = stage.open_with(StartOptions::default().with_client_limits(limits)).await;
+    let scene = stage
+        .open_with(StartOptions::default().with_calls(CallConfig::default().with_limits(limits)))
+        .await;
     assert!(scene.ok(&scene.ask().reply_bytes(10_000)).await.body == pattern(10_000));
     assert_response_too_large(&scene, 10_001).await;
     assert_response_too_large(&scene, 300_000).await;

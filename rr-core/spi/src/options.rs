@@ -1,0 +1,355 @@
+//! Configurations: each option is declared once, and code, files and URLs set it by the same name.
+
+use serde::de::value::{Error as Unfit, MapDeserializer};
+use serde::de::{DeserializeOwned, Deserializer, Error as _, IntoDeserializer, Visitor};
+
+use crate::error::{Code, Delivery, Error};
+use crate::location::Location;
+
+/// A configuration that [`options!`](crate::options!) declares.
+pub trait Options: Sized {
+    /// Calls `each` with the name of every option that a URL sets, those of the parts included.
+    fn names(each: &mut dyn FnMut(&'static str));
+
+    /// Sets an option from text. Returns whether there is one of that name.
+    ///
+    /// # Errors
+    ///
+    /// Serde's, when the text does not fit the option.
+    fn set(&mut self, name: &str, text: &str) -> Result<bool, Unfit>;
+}
+
+/// Declares a configuration: each option is a field with its default and its setter.
+///
+/// Serde reads it from files and refuses unknown fields; the crate needs `serde` with `derive`. A URL
+/// sets each option by the name of its field, and those of the `parts`, which are configurations of
+/// their own. A part converts into the whole, whose other options then have their defaults.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use rr_spi::{CallConfig, IntakeConfig, Location};
+///
+/// rr_spi::options! {
+///     /// What a client may use.
+///     pub struct ClientConfig {
+///         /// Most connections. Default 8.
+///         pub connections_max: usize = 8, with_connections_max(usize);
+///         /// The name that servers show. Default `rr`.
+///         pub name: String = "rr".to_owned(), with_name(impl Into<String>);
+///     }
+///     parts {
+///         /// What each call is granted.
+///         pub calls: CallConfig, with_calls;
+///     }
+/// }
+///
+/// let location = Location::parse("quic://host?name=orders&timeout=2s")?;
+/// let (config, _) = location.configure(ClientConfig::default(), IntakeConfig::default())?;
+/// assert_eq!((config.name.as_str(), config.connections_max), ("orders", 8));
+/// assert_eq!(config.calls.timeout, Duration::from_secs(2));
+/// # Ok::<(), rr_spi::Error>(())
+/// ```
+#[macro_export]
+macro_rules! options {
+    (
+        $(#[$on_struct:meta])*
+        pub struct $Config:ident {
+            $(
+                $(#[$on_field:meta])*
+                pub $field:ident: $Kind:ty = $default:expr, $setter:ident($Given:ty);
+            )*
+        }
+        $(parts {
+            $($(#[$on_part:meta])* pub $part:ident: $Part:ty, $part_setter:ident;)*
+        })?
+    ) => {
+        $(#[$on_struct])*
+        #[derive(Clone, Debug, PartialEq, Eq, ::serde::Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        #[non_exhaustive]
+        pub struct $Config {
+            $($(#[$on_field])* pub $field: $Kind,)*
+            $($($(#[$on_part])* pub $part: $Part,)*)?
+        }
+
+        impl ::std::default::Default for $Config {
+            fn default() -> Self {
+                Self {
+                    $($field: $default,)*
+                    $($($part: ::std::default::Default::default(),)*)?
+                }
+            }
+        }
+
+        impl $Config {
+            $(
+                #[doc = concat!("Replaces [`", stringify!($field), "`](Self::", stringify!($field), ").")]
+                #[must_use]
+                pub fn $setter(mut self, $field: $Given) -> Self {
+                    self.$field = $field.into();
+                    self
+                }
+            )*
+            $($(
+                #[doc = concat!("Replaces [`", stringify!($part), "`](Self::", stringify!($part), ").")]
+                #[must_use]
+                pub fn $part_setter(mut self, $part: $Part) -> Self {
+                    self.$part = $part;
+                    self
+                }
+            )*)?
+        }
+
+        $($(
+            impl ::std::convert::From<$Part> for $Config {
+                #[doc = concat!("Makes the default with [`", stringify!($part), "`](Self::", stringify!($part), ") replaced.")]
+                fn from($part: $Part) -> Self {
+                    Self { $part, ..Self::default() }
+                }
+            }
+        )*)?
+
+        impl $crate::options::Options for $Config {
+            fn names(each: &mut dyn FnMut(&'static str)) {
+                $(each(stringify!($field));)*
+                $($(<$Part as $crate::options::Options>::names(each);)*)?
+            }
+
+            fn set(&mut self, name: &str, text: &str) -> Result<bool, ::serde::de::value::Error> {
+                match name {
+                    $(stringify!($field) => {
+                        self.$field = $crate::options::read::<Self>(name, text)?.$field;
+                        return Ok(true);
+                    })*
+                    _ => {}
+                }
+                $($(
+                    if $crate::options::Options::set(&mut self.$part, name, text)? {
+                        return Ok(true);
+                    }
+                )*)?
+                Ok(false)
+            }
+        }
+    };
+}
+
+/// Reads a configuration in which text sets one option, and all others have their defaults.
+///
+/// # Errors
+///
+/// Serde's, when the text does not fit the option.
+#[doc(hidden)]
+pub fn read<C: DeserializeOwned>(name: &str, text: &str) -> Result<C, Unfit> {
+    C::deserialize(MapDeserializer::new([(name, Text(text))].into_iter()))
+}
+
+impl Location {
+    /// Applies the query to the configurations of both ends, so that one URL does for both: what
+    /// one end does not have is for the other.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument`, not sent, when a value does not fit or neither end has such an option.
+    pub fn configure<C: Options, S: Options>(
+        &self,
+        mut client: C,
+        mut server: S,
+    ) -> Result<(C, S), Error> {
+        for (name, text) in self.query() {
+            let unfit = |error| unfit(name, text, &error);
+            let is_known = client.set(name, text).map_err(unfit)?;
+            if !server.set(name, text).map_err(unfit)? && !is_known {
+                return Err(unknown::<C, S>(name));
+            }
+        }
+        Ok((client, server))
+    }
+}
+
+fn unfit(name: &str, text: &str, error: &Unfit) -> Error {
+    let shown: String = text.chars().take(64).collect();
+    let message = format!("parameter `{name}` cannot be `{}`", shown.escape_debug());
+    Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message)
+        .with_hint(error.to_string())
+}
+
+fn unknown<C: Options, S: Options>(name: &str) -> Error {
+    let mut known = Vec::new();
+    let mut add = |name| {
+        if !known.contains(&name) {
+            known.push(name);
+        }
+    };
+    C::names(&mut add);
+    S::names(&mut add);
+    let message = format!("unknown parameter `{}`", name.escape_debug());
+    Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message)
+        .with_hint(format!("known parameters: {}", known.join(", ")))
+}
+
+/// The value of a parameter, from which serde reads numbers and truth values too.
+struct Text<'a>(&'a str);
+
+impl<'de> IntoDeserializer<'de, Unfit> for Text<'_> {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+/// Implements the methods for numbers: any number of a type is an `u64` first, and its type says
+/// whether it fits.
+macro_rules! numbers {
+    ($($method:ident)*) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {
+            match self.0.parse() {
+                Ok(number) => visitor.visit_u64(number),
+                Err(_) => Err(Unfit::custom("a number looks like `64`")),
+            }
+        })*
+    };
+}
+
+impl<'de> Deserializer<'de> for Text<'_> {
+    type Error = Unfit;
+
+    numbers! { deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {
+        match self.0.parse() {
+            Ok(truth) => visitor.visit_bool(truth),
+            Err(_) => Err(Unfit::custom("it is `true` or `false`")),
+        }
+    }
+
+    /// Reads an empty text as nothing.
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {
+        if self.0.is_empty() { visitor.visit_none() } else { visitor.visit_some(self) }
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Unfit> {
+        visitor.visit_enum(self.0.into_deserializer())
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {
+        visitor.visit_str(self.0)
+    }
+
+    serde::forward_to_deserialize_any! {
+        i8 i16 i32 i64 i128 u128 f32 f64 char str string bytes byte_buf unit unit_struct
+        newtype_struct seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
+#[cfg(test)]
+#[allow(unreachable_pub, reason = "the macro declares public types")]
+mod tests {
+    use std::time::Duration;
+
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::{CallConfig, IntakeConfig};
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Colour {
+        DarkRed,
+        Green,
+    }
+
+    crate::options! {
+        /// One option of each kind.
+        pub struct Kinds {
+            /// A time.
+            #[serde(deserialize_with = "crate::duration::deserialize")]
+            pub pause: Duration = Duration::from_secs(1), with_pause(Duration);
+            /// A small number.
+            pub small: u32 = 1, with_small(u32);
+            /// A number.
+            pub count: usize = 2, with_count(usize);
+            /// A truth value.
+            pub on: bool = false, with_on(bool);
+            /// A text that need not be there.
+            pub group: Option<String> = Some("q".to_owned()), with_group(Option<String>);
+            /// One of several.
+            pub colour: Colour = Colour::Green, with_colour(Colour);
+        }
+        parts {
+            /// A part.
+            pub calls: CallConfig, with_calls;
+        }
+    }
+
+    fn kinds(query: &str) -> Result<Kinds, Error> {
+        let location = Location::parse(&format!("x://h?{query}"))?;
+        Ok(location.configure(Kinds::default(), IntakeConfig::default())?.0)
+    }
+
+    #[test]
+    fn a_url_sets_options_of_every_kind_and_those_of_parts() {
+        let query = "pause=20ms&small=3&count=4&on=true&group=blue&colour=dark_red&timeout=5s";
+        let expected = Kinds::default()
+            .with_pause(Duration::from_millis(20))
+            .with_small(3)
+            .with_count(4)
+            .with_on(true)
+            .with_group(Some("blue".to_owned()))
+            .with_colour(Colour::DarkRed)
+            .with_calls(CallConfig::default().with_timeout(Duration::from_secs(5)));
+        assert_eq!(Kinds::from(expected.calls), Kinds::default().with_calls(expected.calls));
+        assert_eq!(kinds(query).unwrap(), expected);
+        assert_eq!(kinds("group=").unwrap().group, None);
+        assert_eq!(kinds("").unwrap(), Kinds::default());
+    }
+
+    #[test]
+    fn one_url_does_for_both_ends() {
+        let location = Location::parse("x://h?request_bytes_max=7&in_flight_max=8&small=9");
+        let both = location.unwrap().configure(Kinds::default(), IntakeConfig::default()).unwrap();
+        assert_eq!(both.0.calls.limits.request_bytes_max, 7);
+        assert_eq!(both.1.limits.request_bytes_max, 7);
+        assert_eq!((both.0.small, both.1.in_flight_max), (9, 8));
+    }
+
+    #[test]
+    fn mistakes_are_refused_by_name_and_the_hint_shows_the_good_form() {
+        for (bad, hint) in [
+            ("pause=5", "`1500ms`"),
+            ("small=5000000000", "u32"),
+            ("count=-1", "`64`"),
+            ("count=", "`64`"),
+            ("on=yes", "`true`"),
+            ("colour=blue", "`dark_red` or `green`"),
+            ("timeout=5", "`1500ms`"),
+            ("in_flight_max=many", "`64`"),
+            ("smal=3", "small, count"),
+        ] {
+            let error = kinds(bad).unwrap_err();
+            let told = (error.code(), error.delivery());
+            assert_eq!(told, (Code::InvalidArgument, Delivery::NotSent), "{bad}");
+            let name = bad.split('=').next().unwrap();
+            assert!(error.message().contains(&format!("`{name}`")), "{error}");
+            assert!(error.hint().contains(hint), "{bad}: {}", error.hint());
+        }
+    }
+
+    #[test]
+    fn files_name_what_urls_name() {
+        let text = r#"{"pause": "20ms", "small": 3, "calls": {"timeout": "5s"}}"#;
+        let kinds: Kinds = serde_json::from_str(text).unwrap();
+        assert_eq!((kinds.pause, kinds.small), (Duration::from_millis(20), 3));
+        assert_eq!(kinds.calls.timeout, Duration::from_secs(5));
+        assert!(serde_json::from_str::<Kinds>(r#"{"smal": 3}"#).is_err());
+    }
+}
