@@ -1,7 +1,5 @@
 //! Values to bytes and back, for typed calls and handlers.
 
-use std::fmt;
-
 use bytes::Bytes;
 use rr_spi::{Code, Delivery, Error, Headers, Reason, wire};
 use serde::Serialize;
@@ -36,22 +34,11 @@ pub trait Codec: sealed::Sealed + Send + Sync + 'static {
 ///
 /// Its text names the place in the body and never quotes a value: it may travel to the caller of a
 /// service. The decoder's own error, which may quote values, is the source and stays in this process.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
 pub struct DecodeError {
     text: String,
     source: Option<serde_json::Error>,
-}
-
-impl fmt::Display for DecodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl std::error::Error for DecodeError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_ref().map(|source| source as _)
-    }
 }
 
 impl DecodeError {

@@ -1,7 +1,5 @@
 //! What a typed call returns when it does not return its value.
 
-use std::fmt;
-
 use rr_spi::{AppError, Error, HandlerError};
 use serde::{Deserialize, Serialize};
 
@@ -39,37 +37,15 @@ use serde::{Deserialize, Serialize};
 ///     taken.map_err(CallError::own)
 /// }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[expect(clippy::exhaustive_enums, reason = "a call is answered by the service, or it is not")]
 pub enum CallError<E = NoAppError> {
     /// The service answered with an error of its own.
+    #[error("the service answered with an application error")]
     App(E),
     /// The call failed, or the service answered with an error that is not an `E`.
-    Rr(Error),
-}
-
-impl<E> From<Error> for CallError<E> {
-    fn from(error: Error) -> Self {
-        Self::Rr(error)
-    }
-}
-
-impl<E> fmt::Display for CallError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::App(_) => f.write_str("the service answered with an application error"),
-            Self::Rr(error) => error.fmt(f),
-        }
-    }
-}
-
-impl<E: fmt::Debug> std::error::Error for CallError<E> {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::App(_) => None,
-            Self::Rr(error) => error.source(),
-        }
-    }
+    #[error(transparent)]
+    Rr(#[from] Error),
 }
 
 /// The application error of a call that expects none; it has no values.

@@ -1,5 +1,8 @@
 //! The addresses and the prefix that a `nats://` URL names.
 
+use std::borrow::Cow;
+
+use rr_spi::wire::percent_decode;
 use rr_spi::{Code, Delivery, Error, HostPort, Location};
 
 use crate::config::NatsCredentials;
@@ -67,11 +70,10 @@ fn credentials(text: &str) -> Result<NatsCredentials, Error> {
     })
 }
 
-/// Decodes percent-escapes by way of a URL whose path they are.
 fn decode(text: &str) -> Result<String, Error> {
-    let broken = |_| invalid("the credentials of the URL have a broken escape");
-    let location = Location::parse(&format!("x://h/{text}")).map_err(broken)?;
-    Ok(location.path()[1..].to_owned())
+    let bytes = percent_decode(text).map(Cow::into_owned);
+    let decoded = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+    decoded.ok_or_else(|| invalid("the credentials of the URL have a broken escape"))
 }
 
 fn prefix(path: &str) -> Result<String, Error> {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::error::{Code, Delivery, Error};
+use crate::wire::percent_decode;
 
 /// The parts of a transport's URL: `scheme://authority/path?key=value`.
 ///
@@ -107,23 +108,10 @@ fn parse_query(query: &str) -> Result<Vec<(String, String)>, Error> {
 
 /// Decodes percent-escapes; the result must be UTF-8.
 fn decode(text: &str) -> Result<String, Error> {
-    if !text.contains('%') {
-        return Ok(text.to_owned());
-    }
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            out.push(byte);
-            continue;
-        }
-        let mut digit = || bytes.next().and_then(|byte| char::from(byte).to_digit(16));
-        let (Some(high), Some(low)) = (digit(), digit()) else {
-            return Err(invalid("the URL has a broken percent-escape"));
-        };
-        out.push((high * 16 + low) as u8);
-    }
-    String::from_utf8(out).map_err(|_| invalid("the URL's escapes are not UTF-8"))
+    let bytes =
+        percent_decode(text).ok_or_else(|| invalid("the URL has a broken percent-escape"))?;
+    let text = String::from_utf8(bytes.into_owned());
+    text.map_err(|_| invalid("the URL's escapes are not UTF-8"))
 }
 
 impl fmt::Debug for Location {

@@ -1,8 +1,7 @@
 //! Targets as paths.
 
-use std::borrow::Cow;
-
 use rr_spi::Target;
+use rr_spi::wire::percent_decode;
 
 /// Returns the path of a target: `service.method` is `/service/method`.
 pub(crate) fn encode_path(prefix: &str, target: &Target) -> String {
@@ -20,7 +19,14 @@ pub(crate) fn encode_path(prefix: &str, target: &Target) -> String {
 
 /// Returns the target of a path; `None` is a 404.
 pub(crate) fn decode_path(prefix: &str, path: &str) -> Option<Target> {
-    let path = unescape(path)?;
+    let unescaped;
+    let path = match path.contains('%') {
+        true => {
+            unescaped = unescape(path)?;
+            &unescaped
+        }
+        false => path,
+    };
     let rest = path.strip_prefix(prefix)?.strip_prefix('/')?;
     let Some((service, method)) = rest.split_once('/') else {
         return if rest.contains('.') { None } else { Target::parse(rest).ok() };
@@ -32,28 +38,12 @@ pub(crate) fn decode_path(prefix: &str, path: &str) -> Option<Target> {
     Target::parse(&format!("{service}.{method}")).ok()
 }
 
-/// Decodes the escapes of unreserved characters (RFC 3986 §2.3); any other escape is refused,
-/// since it could mean another path to whatever stands in between.
-fn unescape(path: &str) -> Option<Cow<'_, str>> {
-    if !path.contains('%') {
-        return Some(Cow::Borrowed(path));
-    }
-    let mut out = String::with_capacity(path.len());
-    let mut chars = path.chars();
-    while let Some(char) = chars.next() {
-        if char != '%' {
-            out.push(char);
-            continue;
-        }
-        let high = chars.next()?.to_digit(16)?;
-        let low = chars.next()?.to_digit(16)?;
-        let decoded = char::from_u32(high * 16 + low)?;
-        if !decoded.is_ascii_alphanumeric() && !matches!(decoded, '-' | '.' | '_' | '~') {
-            return None;
-        }
-        out.push(decoded);
-    }
-    Some(Cow::Owned(out))
+/// Decodes percent-escapes. An escaped slash is refused, since it could mean another path to whatever
+/// stands in between.
+fn unescape(path: &str) -> Option<String> {
+    let unescaped = String::from_utf8(percent_decode(path)?.into_owned()).ok()?;
+    let slashes = |path: &str| path.matches('/').count();
+    (slashes(&unescaped) == slashes(path)).then_some(unescaped)
 }
 
 #[cfg(test)]

@@ -1,9 +1,12 @@
 //! The query of a Connect GET.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
+use rr_spi::wire::percent_decode;
 
 /// URL-safe base64 whose padding may be there or not, as the Connect protocol asks of readers.
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(
@@ -59,20 +62,7 @@ pub(crate) fn decode_query(query: &str) -> Result<Query, &'static str> {
 
 /// Decodes percent-escapes, and `+` as a space, as forms write it.
 fn unescape(text: &str) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'+' => out.push(b' '),
-            b'%' => {
-                let mut digit = || char::from(bytes.next()?).to_digit(16);
-                let (high, low) = (digit()?, digit()?);
-                out.push((high * 16 + low) as u8);
-            }
-            other => out.push(other),
-        }
-    }
-    Some(out)
+    percent_decode(&text.replace('+', " ")).map(Cow::into_owned)
 }
 
 #[cfg(test)]
