@@ -8,6 +8,7 @@
 //! | `features` | every combination of rr-core's features | a Rust toolchain |
 //! | `interop` | foreign peers and the examples `ping_http` and `ping_nats` | curl, Python, Node, npm |
 //! | `bench` | ours beside its peers, and the gates | a nats-server; Python and Debian for nats.go |
+//! | `book` | the pages of `docs/` as a site | mdbook, which it installs |
 //! | `plots` | the README's plots from the committed results | |
 //! | `compile-cost` | crates and seconds of each set of features | a Rust toolchain |
 //! | `fetch nats` | a nats-server for `test` and `interop` | Python, or Debian |
@@ -15,6 +16,7 @@
 //! Each command prints the seconds of each of its steps and ends with a summary.
 
 mod bench;
+mod book;
 mod command;
 mod compile_cost;
 mod debian;
@@ -55,6 +57,8 @@ usage: cargo xtask COMMAND
       count allocations and what calls leave behind, and judge both by their budgets
   bench [--quick] [--only PATTERN] [--json FILE] | scale
       run ours beside its peers and judge the gates (builds all of them; compare --help)
+  book
+      build the site of docs/ into target/book (installs mdbook into target/mdbook when there is none)
   plots
       draw the plots of the README from benches/results
   compile-cost
@@ -109,6 +113,7 @@ fn command(arguments: &[&str]) -> Outcome<Run> {
             let options: Vec<String> = options.iter().map(ToString::to_string).collect();
             Box::new(move || bench::bench(&options))
         }
+        ["book"] => Box::new(book::book),
         ["plots"] => Box::new(plots::plots),
         ["compile-cost"] => Box::new(compile_cost::compile_cost),
         ["fetch", "nats"] => Box::new(|| nats_server::fetch().map(drop)),
