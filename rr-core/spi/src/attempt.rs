@@ -19,8 +19,9 @@ use crate::intake::Inbound;
 /// # Examples
 ///
 /// ```
-/// # use rr_spi as rr_core;
-/// use rr_core::{Attempt, Context, Error, defaults};
+/// # mod rr_core { pub use rr_spi::*; pub use rr_spi as transport; }
+/// use rr_core::{Context, Error, defaults};
+/// use rr_core::transport::Attempt;
 ///
 /// async fn send(ctx: &Context) -> Result<(), Error> {
 ///     let attempt = Attempt::start(ctx, defaults::CLIENT_TIMEOUT)?;

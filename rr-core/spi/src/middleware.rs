@@ -124,22 +124,29 @@ impl<'a> Next<'a> {
     where
         'a: 'f,
     {
+        // The requester's own attempt holds the deadline, and knows what has left.
+        if matches!(self.endpoint, Endpoint::Requester(_)) {
+            return self.go_on(ctx, request);
+        }
         let deadline = ctx.deadline();
-        let future = match (self.middleware.split_first(), self.endpoint) {
-            (Some((first, rest)), endpoint) => {
-                let next = Next { middleware: rest, endpoint, held: Some(deadline) };
-                first.handle(ctx, request, next)
+        let is_held = self.held.is_none_or(|held| held == deadline);
+        let future = Self { held: Some(deadline), ..self }.go_on(ctx, request);
+        if is_held { future } else { Box::pin(bounded(ctx, future)) }
+    }
+
+    #[inline]
+    fn go_on<'f>(self, ctx: &'f Context, request: Request) -> BoxFuture<'f, Result<Response, Error>>
+    where
+        'a: 'f,
+    {
+        match (self.middleware.split_first(), self.endpoint) {
+            (Some((first, rest)), _) => {
+                first.handle(ctx, request, Next { middleware: rest, ..self })
             }
-            // The requester's own attempt holds the deadline, and knows what has left.
-            (None, Endpoint::Requester(requester)) => return requester.request(ctx, request),
+            (None, Endpoint::Requester(requester)) => requester.request(ctx, request),
             (None, Endpoint::Responder(responder)) => responder.respond(ctx, request),
             (None, Endpoint::Route(found)) => found.respond(ctx, request),
-        };
-        let is_held = self.held.is_none_or(|held| held == deadline);
-        if is_held || matches!(self.endpoint, Endpoint::Requester(_)) {
-            return future;
         }
-        Box::pin(bounded(ctx, future))
     }
 }
 

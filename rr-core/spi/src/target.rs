@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use arrayvec::ArrayString;
+
 use crate::error::{Code, Delivery, Error};
 
 /// Longest target in bytes; NATS servers limit a protocol line to 4 KiB, and 256 leaves room for
@@ -14,7 +16,7 @@ const TARGET_BYTES_MAX: usize = 256;
 ///
 /// `ping` is the method `ping` of no service; `acme.orders.v1.Place` is the method `Place` of the
 /// service `acme.orders.v1`. Tokens are `[A-Za-z0-9_-]+`, 256 bytes in all, and case matters.
-/// A name of up to 37 bytes costs no allocation, and neither does a longer one that is given to
+/// A name of up to 32 bytes costs no allocation, and neither does a longer one that is given to
 /// [`Target::from_static`].
 ///
 /// # Examples
@@ -33,8 +35,7 @@ pub struct Target(Repr);
 enum Repr {
     /// Most names are short: they take no allocation, wherever they come from.
     Inline {
-        bytes: [u8; INLINE_BYTES_MAX],
-        len: u8,
+        text: ArrayString<INLINE_BYTES_MAX>,
         method_at: u8,
     },
     Static {
@@ -48,10 +49,10 @@ enum Repr {
 }
 
 /// Longest name that is kept in place: with it a target takes 40 bytes.
-const INLINE_BYTES_MAX: usize = 37;
+const INLINE_BYTES_MAX: usize = 32;
 
 impl Target {
-    /// Parses a name. One of up to 37 bytes costs no allocation.
+    /// Parses a name. One of up to 32 bytes costs no allocation.
     ///
     /// # Errors
     ///
@@ -59,13 +60,11 @@ impl Target {
     /// token or a character outside `[A-Za-z0-9_-]`.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let method_at = check(text)?;
-        let mut bytes = [0; INLINE_BYTES_MAX];
-        let Some(place) = bytes.get_mut(..text.len()) else {
-            return Ok(Self(Repr::Shared { text: text.into(), method_at }));
-        };
-        place.copy_from_slice(text.as_bytes());
-        // Both are at most the length of the array.
-        Ok(Self(Repr::Inline { bytes, len: text.len() as u8, method_at: method_at as u8 }))
+        Ok(Self(match ArrayString::from(text) {
+            // It is at most the length of the text.
+            Ok(text) => Repr::Inline { text, method_at: method_at as u8 },
+            Err(_) => Repr::Shared { text: text.into(), method_at },
+        }))
     }
 
     /// Parses a name of any length without an allocation.
@@ -82,10 +81,7 @@ impl Target {
     #[must_use]
     pub fn as_str(&self) -> &str {
         match &self.0 {
-            // It was text when it was copied here.
-            Repr::Inline { bytes, len, .. } => {
-                std::str::from_utf8(&bytes[..usize::from(*len)]).unwrap_or_default()
-            }
+            Repr::Inline { text, .. } => text,
             Repr::Static { text, .. } => text,
             Repr::Shared { text, .. } => text,
         }
@@ -241,7 +237,7 @@ mod tests {
     #[test]
     fn a_target_stays_small_and_names_of_any_length_are_kept() {
         assert!(size_of::<Target>() <= 40, "{}", size_of::<Target>());
-        for len in [1, 36, 37, 38, 256] {
+        for len in [1, 31, 32, 33, 256] {
             let name = if len > 2 { format!("{}.x", "s".repeat(len - 2)) } else { "x".into() };
             let target = Target::parse(&name).unwrap();
             assert_eq!((target.as_str(), target.method()), (&*name, "x"));

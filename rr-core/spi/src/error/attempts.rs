@@ -123,9 +123,10 @@ impl Error {
     /// # Examples
     ///
     /// ```
-    /// # use rr_spi as rr_core;
+    /// # mod rr_core { pub use rr_spi::*; pub use rr_spi as retry; }
     /// use std::time::Duration;
-    /// use rr_core::{AttemptRecord, Code, Delivery, Error, Reason, RetryVerdict};
+    /// use rr_core::{Code, Delivery, Error, Reason};
+    /// use rr_core::retry::{AttemptRecord, RetryVerdict};
     ///
     /// let reason = Reason::OVERLOADED;
     /// let error = Error::failure(Code::ResourceExhausted, Delivery::Rejected, reason, "full");

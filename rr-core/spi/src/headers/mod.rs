@@ -260,17 +260,18 @@ impl Headers {
     }
 
     /// Returns a name that only replies may carry, if there is one.
+    #[inline]
     pub(crate) fn reply_only(&self) -> Option<&str> {
         let mut names = self.entries().iter().map(|entry| &*entry.name);
         names.find(|name| rules::is_of_replies(name))
     }
 
     /// Removes the headers that only replies may carry.
-    pub(crate) fn without_reply_only(mut self) -> Self {
+    #[inline]
+    pub(crate) fn remove_reply_only(&mut self) {
         while let Some(name) = self.reply_only().map(str::to_owned) {
             self.remove(&name);
         }
-        self
     }
 
     /// Makes the error for a request with more headers than are taken.

@@ -163,23 +163,29 @@ impl BodyAccount {
     /// will hold for a reply.
     fn fits(&self, bytes: usize, reply: usize, per_free: usize) -> bool {
         let Pool { max, held } = &*self.budget.0;
+        let Some(own) = &self.own else {
+            let fits = |held: usize| held.checked_add(bytes).filter(|held| held <= max);
+            return match bytes {
+                0 => held.load(Ordering::SeqCst) <= *max,
+                _ => held.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fits).is_ok(),
+            };
+        };
         // Streams of one connection that ask in the same moment may exceed its part by a body each,
         // and never the whole.
-        let own = self.own.as_ref().map_or(0, |own| own.load(Ordering::SeqCst));
+        let held_here = own.load(Ordering::SeqCst);
         let fits = |held: usize| {
             let free = max.checked_sub(held).filter(|&free| bytes <= free)?;
             let common = free.saturating_sub(max / RESERVE).saturating_mul(per_free);
             let part = common.max(free / RESERVE_PART);
-            let is_fair = self.own.is_none()
-                || held == 0
-                || own.saturating_add(bytes).saturating_add(reply) <= part;
+            let is_fair =
+                held == 0 || held_here.saturating_add(bytes).saturating_add(reply) <= part;
             is_fair.then_some(held + bytes)
         };
         if bytes == 0 {
             return fits(held.load(Ordering::SeqCst)).is_some();
         }
         let taken = held.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fits).is_ok();
-        if let (true, Some(own)) = (taken, &self.own) {
+        if taken {
             own.fetch_add(bytes, Ordering::SeqCst);
         }
         taken

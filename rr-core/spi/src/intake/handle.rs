@@ -73,14 +73,12 @@ enum Interrupt {
 }
 
 impl<'a> Handle<'a> {
+    #[inline]
     pub(super) fn new(shared: &'a Shared, ctx: &'a Context, request: Request) -> Self {
-        // A bridge that passed them on would fail; a foreign peer's are of no meaning.
-        let request = Request { headers: request.headers.without_reply_only(), ..request };
-        let state = State::Waiting { request: Some(request) };
         Self {
             shared,
             ctx,
-            state,
+            state: State::Waiting { request: Some(request) },
             rescopes: false,
             registered: None,
             place: None,
@@ -110,8 +108,10 @@ impl Future for Handle<'_> {
                 Ok((admitted, request))
             });
             let started = match admitted {
-                Some(Ok(((found, place), request))) => {
+                Some(Ok(((found, place), mut request))) => {
                     *this.place = Some(place);
+                    // A bridge that passed them on would fail; a foreign peer's are of no meaning.
+                    request.headers.remove_reply_only();
                     // Without middleware in between, mark and re-scoping need no future.
                     *this.rescopes = found.is_direct();
                     contained(|| found.enter(this.ctx, request))

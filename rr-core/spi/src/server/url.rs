@@ -13,7 +13,7 @@ use std::ops::Deref;
 ///
 /// ```
 /// # use rr_spi as rr_core;
-/// let url = rr_core::ServerUrl::from("nats://orders:secret@host:4222/team".to_owned());
+/// let url = rr_core::transport::ServerUrl::from("nats://orders:secret@host:4222/team".to_owned());
 /// assert_eq!(url.to_string(), "nats://***@host:4222/team");
 /// assert_eq!(url.as_str(), "nats://orders:secret@host:4222/team");
 /// ```
