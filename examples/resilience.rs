@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use rr_core::retry::{Retry, RetryConfig};
 use rr_core::{
     CallError, Code, Context, Delivery, Error, IntoHandler, Middleware, Next, Reason, Request,
-    RequesterExt, Response, Retry, RetryConfig, RetryHint, Router, Stack, async_trait, connect,
-    serve,
+    RequesterExt, Response, RetryHint, Router, Stack, async_trait, connect, serve,
 };
 
 /// Tells the first times from the others.

@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
-use rr_core::wire::ErrorDocument;
+use rr_core::retry::{Retry, RetryBudget};
+use rr_core::transport::wire::ErrorDocument;
 use rr_core::{
     Code, Context, Delivery, Error, Headers, Reason, Request, Requester, RequesterExt as _,
-    Response, Retry, RetryBudget, Stack, Target, async_trait,
+    Response, Stack, Target, async_trait,
 };
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;

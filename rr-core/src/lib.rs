@@ -32,15 +32,15 @@
 //! | you want to | read |
 //! |---|---|
 //! | answer requests | [`Router`], [`IntoHandler`], [`serve`], [`serve_until`] |
-//! | make calls | [`connect`], [`RequesterExt`], [`Call`], [`CallError`] |
+//! | make calls | [`connect`], [`RequesterExt`], [`call`], [`CallError`] |
 //! | bound a call in time, or cancel it | [`Context`] |
 //! | know what went wrong, and whether the handler ran | [`Error`], [`Code`], [`Delivery`] |
 //! | wrap calls on either side | [`Stack`], [`Middleware`], [`Router::with`] |
-//! | try failed calls again, safely | [`Retry`], [`recommended`], [`Idempotency`] |
+//! | try failed calls again, safely | [`recommended`], [`retry`], [`Idempotency`] |
 //! | run a request with an idempotency key once | [`dedup`] |
 //! | answer by calling on, without claiming the call | [`Forward`] |
 //! | call routes in this process, without IO | [`Local`] |
-//! | write a transport | [`Attempt`], [`Intake`], [`Server`], [`wire`] |
+//! | write a transport | [`transport`] |
 //!
 //! # Features
 //!
@@ -56,7 +56,6 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
-mod call;
 mod client;
 #[cfg(feature = "json")]
 mod codec;
@@ -65,25 +64,52 @@ mod error;
 mod forward;
 mod local;
 mod nesting;
-mod retry;
+mod requester_ext;
+pub mod retry;
 mod router;
 mod serve;
 mod stack;
 
-#[doc(inline)]
-pub use rr_spi::*;
+/// Types behind calls and handlers, which applications seldom name.
+pub mod call {
+    #[cfg(feature = "json")]
+    pub use crate::codec::{Codec, DecodeError};
+    pub use crate::error::NoAppError;
+    #[cfg(feature = "json")]
+    pub use crate::requester_ext::Typed;
+    pub use crate::requester_ext::{Call, Calling, Raw, Reply};
+    pub use crate::router::Handler;
+}
 
-#[cfg(feature = "json")]
-pub use call::Typed;
-pub use call::{Call, Calling, Raw, Reply, RequesterExt};
+/// What transports and their tests use. Their authors depend on `rr-spi` alone, which has the same
+/// items at its root.
+pub mod transport {
+    #[doc(inline)]
+    pub use rr_spi::{
+        Attempt, BodyAccount, BodyBudget, BodyShare, BoxFuture, Declared, Dedup, Doubt, Endpoint,
+        Entropy, Found, Handle, HostPort, Inbound, Intake, Location, Mark, Origin, OsEntropy,
+        Passage, Race, Received, Route, Routes, Run, SeededEntropy, ServerUrl, Shield, Shutdown,
+        dial, duration, options, rescope, rescope_called, wire,
+    };
+}
+
+#[doc(inline)]
+pub use rr_spi::{
+    AppError, Bytes, CallConfig, CancelHandle, Cause, Code, Context, Criticality, Deadline,
+    Delivery, Detail, DrainReport, Error, HandlerError, Headers, Idempotency, IdempotencyKey,
+    IntakeConfig, Limits, Middleware, Next, Reason, Request, Requester, Responder, Response,
+    RetryHint, Server, Target, async_trait, defaults,
+};
+
 pub use client::{Client, connect};
 #[cfg(feature = "json")]
-pub use codec::{Codec, DecodeError, Json};
-pub use error::{CallError, NoAppError};
+pub use codec::Json;
+pub use error::CallError;
 pub use forward::Forward;
 pub use local::Local;
-pub use retry::{Retry, RetryBudget, RetryBudgetConfig, RetryConfig, recommended};
-pub use router::{Handler, IntoHandler, Router};
+pub use requester_ext::RequesterExt;
+pub use retry::recommended::recommended;
+pub use router::{IntoHandler, Router};
 #[cfg(any(feature = "http", feature = "memory", feature = "nats"))]
 pub use serve::shutdown_signal;
 pub use serve::{serve, serve_until, serve_with};

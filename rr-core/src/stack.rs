@@ -20,7 +20,7 @@ use rr_spi::{
 /// # Examples
 ///
 /// ```
-/// use rr_core::{async_trait, Context, Error, Middleware, Next, Request, Requester, Response, Stack};
+/// use rr_core::{Context, Error, Middleware, Next, Request, Requester, Response, Stack, async_trait};
 ///
 /// struct Tag;
 ///

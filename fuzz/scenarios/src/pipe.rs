@@ -2,7 +2,8 @@
 
 use std::io;
 
-use rr_core::{Error, Routes, Server};
+use rr_core::transport::Routes;
+use rr_core::{Error, Server};
 use rr_http::{HttpConfig, HttpRequester, HttpServerConfig, serve_streams};
 use rr_testkit::StreamLink;
 use tokio::io::{DuplexStream, duplex};

@@ -1,11 +1,12 @@
 //! Parsers and encoders that all carriers share.
 
 use bytes::Bytes;
-use rr_core::wire::{
+use rr_core::transport::wire::{
     CallHeader, ErrorDocument, RequestHead, ResponseHead, decode_binary, decode_idempotency_key,
     encode_binary, encode_idempotency_key,
 };
-use rr_core::{Delivery, Location, Target, duration};
+use rr_core::transport::{Location, duration};
+use rr_core::{Delivery, Target};
 
 /// Parses bytes as everything that arrives from outside, and encodes again what was accepted.
 ///

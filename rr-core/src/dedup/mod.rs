@@ -83,10 +83,8 @@ type ScopeOf = dyn Fn(&Context, &Request) -> Option<String> + Send + Sync;
 ///
 /// ```
 /// use rr_core::dedup::Deduplicate;
-/// use rr_core::{
-///     Context, Dedup, Error, Idempotency, IdempotencyKey, Local, Request, Requester, Response,
-///     Router,
-/// };
+/// use rr_core::{Context, Error, Idempotency, IdempotencyKey, Local, Request, Requester, Response, Router};
+/// use rr_core::transport::Dedup;
 ///
 /// async fn place(_: Context, _: Request) -> Result<Response, Error> {
 ///     Ok(Response::new("order 17"))

@@ -73,7 +73,7 @@ impl RetryBudgetConfig {
 /// # Examples
 ///
 /// ```
-/// use rr_core::{RetryBudget, RetryBudgetConfig};
+/// use rr_core::retry::{RetryBudget, RetryBudgetConfig};
 ///
 /// let config = RetryBudgetConfig::default().with_percent(50).with_floor_per_second(0);
 /// let budget = RetryBudget::with_config(&config);

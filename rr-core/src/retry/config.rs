@@ -16,7 +16,7 @@ const ATTEMPTS_CEILING: u32 = 5;
 ///
 /// ```
 /// use std::time::Duration;
-/// use rr_core::RetryConfig;
+/// use rr_core::retry::RetryConfig;
 ///
 /// let config = RetryConfig::default()
 ///     .with_attempts_max(4)

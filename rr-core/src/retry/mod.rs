@@ -7,14 +7,14 @@ mod decide;
 mod latencies;
 mod latency;
 mod learned;
-mod recommended;
+pub(crate) mod recommended;
 
 use std::fmt;
 use std::time::Duration;
 
 use rr_spi::{
-    Attempt, AttemptRecord, Cause, Context, Entropy, Error, Idempotency, Middleware, Next,
-    OsEntropy, Request, Response, RetryVerdict, async_trait, defaults,
+    Attempt, Cause, Context, Entropy, Error, Idempotency, Middleware, Next, OsEntropy, Request,
+    Response, async_trait, defaults,
 };
 use tokio::time::{Instant, sleep};
 
@@ -24,7 +24,7 @@ use learned::Learned;
 
 pub use budget::{RetryBudget, RetryBudgetConfig};
 pub use config::RetryConfig;
-pub use recommended::recommended;
+pub use rr_spi::{AttemptRecord, RetryVerdict};
 
 /// Tries failed calls again, where that is safe and worth it. For the requester's side.
 ///
@@ -49,7 +49,8 @@ pub use recommended::recommended;
 /// # Examples
 ///
 /// ```
-/// use rr_core::{Requester, Retry, RetryConfig, Stack};
+/// use rr_core::{Requester, Stack};
+/// use rr_core::retry::{Retry, RetryConfig};
 ///
 /// fn retried(client: impl Requester) -> impl Requester {
 ///     let config = RetryConfig::default().with_attempts_max(4);

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rr_core::transport::Routes;
 use rr_core::{
-    CallConfig, DrainReport, Error, Forward, IntakeConfig, Requester, Router, Routes, Stack,
-    async_trait, defaults,
+    CallConfig, DrainReport, Error, Forward, IntakeConfig, Requester, Router, Stack, async_trait,
+    defaults,
 };
 use rr_testkit::conformance::{Capabilities, Harness, Live, Rig, StartOptions, Timing, Typed};
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rr_core::{Error, Middleware, Routes, async_trait};
+use rr_core::transport::Routes;
+use rr_core::{Error, Middleware, async_trait};
 use rr_testkit::conformance::{Capabilities, Harness, Rig, StartOptions, Typed};
 
 use crate::dedup::deduplicate;

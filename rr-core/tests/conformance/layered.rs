@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rr_core::transport::Routes;
 use rr_core::{
-    Context, DrainReport, Error, Middleware, Next, Request, Requester, Response, Router, Routes,
-    Stack, async_trait,
+    Context, DrainReport, Error, Middleware, Next, Request, Requester, Response, Router, Stack,
+    async_trait,
 };
 use rr_testkit::conformance::{Capabilities, Harness, Live, Rig, StartOptions, Timing, Typed};
 

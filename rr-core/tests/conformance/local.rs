@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rr_core::{DrainReport, Error, Intake, Local, Requester, Routes, Server, async_trait};
+use rr_core::transport::{Intake, Routes};
+use rr_core::{DrainReport, Error, Local, Requester, Server, async_trait};
 use rr_testkit::conformance::{Capabilities, Harness, Live, Rig, StartOptions, Timing, Typed};
 
 use crate::typed::typed;

@@ -24,7 +24,8 @@ mod typed;
 mod url;
 
 use rr_core::dedup::Deduplicate;
-use rr_core::{Retry, Stack, recommended};
+use rr_core::retry::Retry;
+use rr_core::{Stack, recommended};
 use rr_testkit::conformance::{Card, Plan, check_cards};
 
 use bridge::Bridge;

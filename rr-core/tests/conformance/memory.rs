@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rr_core::transport::Routes;
 use rr_core::{
-    CallConfig, DrainReport, Error, IntakeConfig, Middleware, Requester, Router, Routes, Server,
+    CallConfig, DrainReport, Error, IntakeConfig, Middleware, Requester, Router, Server,
     async_trait, connect, serve_with,
 };
 use rr_testkit::conformance::{Capabilities, Harness, Live, Rig, StartOptions, Timing, Typed};

@@ -5,8 +5,9 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rr_core::transport::Routes;
 use rr_core::{
-    Client, Context, DrainReport, Error, Requester, Router, Routes, Server, async_trait, connect,
+    Client, Context, DrainReport, Error, Requester, Router, Server, async_trait, connect,
     serve_with,
 };
 use rr_testkit::conformance::{

@@ -3,9 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use rr_core::{
-    Context, DrainReport, Error, Forward, Requester, Router, Routes, Server, async_trait,
-};
+use rr_core::transport::Routes;
+use rr_core::{Context, DrainReport, Error, Forward, Requester, Router, Server, async_trait};
 use rr_http::{HttpConfig, HttpRequester, HttpServerConfig, HttpServerStats};
 use rr_nats::{NatsConfig, NatsRequester, NatsServerConfig, NatsServerStats, NatsState};
 use rr_testkit::conformance::{

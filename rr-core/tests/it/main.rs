@@ -1,0 +1,26 @@
+//! The tests of rr-core through its public interface, one module for each subject.
+
+use std::panic::{PanicHookInfo, set_hook, take_hook};
+use std::sync::{Mutex, PoisonError};
+
+mod any_config;
+mod contracts;
+mod dedup;
+mod forward;
+mod nested;
+mod panics;
+mod retry;
+mod routing;
+mod serving;
+
+/// Adds a hook for panics to those that there are: tests of one process do not replace each other's.
+#[allow(dead_code, reason = "some features leave no test that needs it")]
+fn on_panic(hook: impl Fn(&PanicHookInfo<'_>) + Send + Sync + 'static) {
+    static ADDING: Mutex<()> = Mutex::new(());
+    let _adding = ADDING.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = take_hook();
+    set_hook(Box::new(move |info| {
+        hook(info);
+        before(info);
+    }));
+}

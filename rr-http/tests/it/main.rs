@@ -1,0 +1,21 @@
+//! The tests of rr-http through its public interface, one module for each subject.
+
+mod client;
+mod cut_anywhere;
+mod delivery;
+mod dialling;
+mod drain;
+mod echo;
+mod get;
+mod h2_client;
+mod malicious;
+mod refusals;
+mod replies;
+mod runtimes;
+mod server;
+mod silence;
+mod slow_peers;
+mod slow_readers;
+mod streams;
+mod support;
+mod unasked;

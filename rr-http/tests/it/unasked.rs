@@ -1,0 +1,96 @@
+//! A reply that nothing asked for never answers the next call on its connection.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests, outside of any test function")]
+
+use std::time::Duration;
+
+use crate::support::*;
+use rr_http::{HttpConfig, HttpRequester};
+use rr_spi::Requester as _;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
+const RIGHT: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nright";
+const WRONG: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nwrong";
+
+async fn answer(stream: &mut TcpStream, replies: &str) {
+    read_request(stream).await;
+    stream.write_all(replies.as_bytes()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_second_reply_in_the_same_write_does_not_answer_the_next_call() {
+    let (script, url) = Script::bind().await;
+    let client = HttpRequester::new(&url, HttpConfig::default()).unwrap();
+    let ctx = context();
+    for _ in 0..20 {
+        let call = || within(client.request(&ctx, request("svc.m", "body")));
+        let serve = async {
+            let mut stream = script.accept().await;
+            answer(&mut stream, &[RIGHT, WRONG].concat()).await;
+            stream
+        };
+        let (response, _kept) = tokio::join!(call(), serve);
+        assert_eq!(response.unwrap().body, "right");
+    }
+}
+
+#[tokio::test]
+async fn a_second_reply_that_comes_just_before_the_next_call_does_not_answer_it() {
+    let (script, url) = Script::bind().await;
+    let client = HttpRequester::new(&url, HttpConfig::default()).unwrap();
+    let ctx = context();
+    for _ in 0..50 {
+        let serve = async {
+            let mut stream = script.accept().await;
+            answer(&mut stream, RIGHT).await;
+            stream
+        };
+        let call = within(client.request(&ctx, request("svc.m", "body")));
+        let (response, mut stream) = tokio::join!(call, serve);
+        assert_eq!(response.unwrap().body, "right");
+        // The next call begins in the same poll: tokio's driver has not seen the bytes.
+        stream.write_all(WRONG.as_bytes()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_a_server_has_closed_just_before_costs_no_call() {
+    let (script, url) = Script::bind().await;
+    let client = HttpRequester::new(&url, HttpConfig::default()).unwrap();
+    let ctx = context();
+    for _ in 0..50 {
+        let serve = async {
+            let mut stream = script.accept().await;
+            answer(&mut stream, RIGHT).await;
+            stream
+        };
+        let call = within(client.request(&ctx, request("svc.m", "body")));
+        let (response, stream) = tokio::join!(call, serve);
+        assert_eq!(response.unwrap().body, "right");
+        drop(stream);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_without_unread_bytes_is_used_again() {
+    let (script, url) = Script::bind().await;
+    let client = HttpRequester::new(&url, HttpConfig::default()).unwrap();
+    let ctx = context();
+    let serve = async {
+        let mut stream = script.accept().await;
+        for _ in 0..20 {
+            answer(&mut stream, RIGHT).await;
+        }
+        stream
+    };
+    let calls = async {
+        for _ in 0..20 {
+            let call = within(client.request(&ctx, request("svc.m", "body")));
+            assert_eq!(call.await.unwrap().body, "right");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let (_stream, ()) = tokio::join!(serve, calls);
+    assert_eq!(client.connections(), 1);
+}

@@ -1,0 +1,19 @@
+//! The tests of rr-nats through its public interface, one module for each subject.
+
+mod any_config;
+mod cancel;
+mod clocks;
+mod connection;
+mod drain;
+mod echo;
+mod failover;
+mod failures;
+mod foreign;
+mod groups;
+mod lame_duck;
+mod members;
+mod pace;
+mod payload;
+mod refusals;
+mod responder;
+mod support;

@@ -1,0 +1,10 @@
+//! The tests of rr-testkit through its public interface, one module for each subject.
+
+mod at_once;
+mod faults;
+mod link;
+mod memory;
+mod plans;
+mod proxy;
+mod reports;
+mod support;
