@@ -37,6 +37,6 @@ impl<R: Requester> Responder for Forwarder<R> {
         // A call is worth more than the entry.
         let _ = request.headers.append("via", VIA);
         let outcome = self.0.request(&onward, request).await;
-        passage.settle(outcome)
+        passage.resolve(outcome)
     }
 }

@@ -86,7 +86,7 @@ pub mod call {
 pub mod transport {
     #[doc(inline)]
     pub use rr_spi::{
-        Attempt, BodyAccount, BodyBudget, BodyShare, BoxFuture, Declared, Dedup, Doubt, Endpoint,
+        Attempt, BodyAccount, BodyBudget, BodyShare, BoxFuture, Declared, Dedup, Doubt, Terminal,
         Entropy, Found, Handle, HostPort, Inbound, Intake, Location, Mark, Origin, OsEntropy,
         Passage, Race, Received, Route, Routes, Run, SeededEntropy, ServerUrl, Shield, Shutdown,
         dial, duration, options, rescope, rescope_called, wire,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rr_spi::{
-    BoxFuture, Context, Endpoint, Error, Middleware, Next, Request, Requester, Responder, Response,
+    BoxFuture, Context, Terminal, Error, Middleware, Next, Request, Requester, Responder, Response,
     defaults,
 };
 
@@ -80,7 +80,7 @@ impl<T: Requester> Requester for Stack<T> {
         'a: 'f,
         'c: 'f,
     {
-        let next = Next::new(&self.middleware, Endpoint::Requester(&self.inner));
+        let next = Next::new(&self.middleware, Terminal::Requester(&self.inner));
         if self.middleware.is_empty() || ctx.deadline().is_some() {
             return next.run(ctx, request);
         }
@@ -101,7 +101,7 @@ impl<T: Responder> Responder for Stack<T> {
         'a: 'f,
         'c: 'f,
     {
-        Next::new(&self.middleware, Endpoint::Responder(&self.inner)).run(ctx, request)
+        Next::new(&self.middleware, Terminal::Responder(&self.inner)).run(ctx, request)
     }
 }
 

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 
-use crate::rewaker::{Leaves, poll_part};
+use crate::self_wake::{Leaves, poll_part};
 
 /// A body that is there already.
 #[derive(Debug)]

@@ -39,7 +39,7 @@
 
 mod body;
 mod config;
-mod count;
+mod gauge;
 mod endpoint;
 mod error;
 mod foreign;
@@ -48,10 +48,10 @@ mod foreign;
 pub mod fuzz;
 mod pool;
 mod requester;
-mod rewaker;
+mod self_wake;
 mod server;
 mod socket;
-mod turn;
+mod write_batching;
 mod wire;
 
 pub use config::{HttpConfig, HttpRefusals, HttpServerConfig, HttpStatusCodes, HttpVersion};

@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::body::{self, BodyError};
 use crate::config::{HttpConfig, HttpServerConfig, HttpVersion};
-use crate::count::{Count, CountedHere};
+use crate::gauge::{Gauge, GaugeGuardRef};
 use crate::endpoint::Endpoint;
 use crate::error::lost;
 use crate::foreign::Connector;
@@ -56,7 +56,7 @@ struct Inner {
     pool: Pool,
     /// Of HTTP/2; over HTTP/1 each connection remembers its own.
     uris: Mutex<HashMap<Target, Uri>>,
-    in_flight: Count,
+    in_flight: Gauge,
 }
 
 enum Pool {
@@ -162,7 +162,7 @@ impl HttpRequester {
             dialer,
             pool,
             uris: Mutex::default(),
-            in_flight: Count::default(),
+            in_flight: Gauge::default(),
         })))
     }
 
@@ -272,7 +272,7 @@ struct Exchange<'a> {
 
 impl Inner {
     /// Starts the attempt of a call, and counts it.
-    fn begin(&self, ctx: &Context, request: &Request) -> Result<(Attempt, CountedHere<'_>), Error> {
+    fn begin(&self, ctx: &Context, request: &Request) -> Result<(Attempt, GaugeGuardRef<'_>), Error> {
         let attempt = Attempt::start(ctx, self.config.calls.timeout)?;
         self.limits.check_outgoing(request)?;
         Ok((attempt, self.in_flight.one_here()))

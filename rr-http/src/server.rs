@@ -2,17 +2,17 @@
 
 mod accept;
 mod connection;
-mod discard;
+mod drain_body;
 mod gzip;
 mod keep_alive;
 mod listener;
-mod receive;
+mod read_body;
 mod reply;
-mod service;
-mod sniffed;
+mod request;
+mod version_detect;
 mod stop;
 mod tasks;
-mod watch;
+mod timeouts;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -24,7 +24,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
 use crate::config::{HttpConfig, HttpServerConfig};
-use crate::count::Count;
+use crate::gauge::Gauge;
 use crate::endpoint::Endpoint;
 use crate::wire::encode_path;
 
@@ -175,7 +175,7 @@ fn start(
 ) -> (Server, HttpServerStats) {
     let intake = Intake::new(routes, config.intake.clone());
     let stats = HttpServerStats::default();
-    let site = Arc::new(Site::new(prefix, intake.clone(), config, stats.clone()));
+    let site = Arc::new(ServerState::new(prefix, intake.clone(), config, stats.clone()));
     let server = Server::spawn(url, intake, |shutdown| accept::run(listener, site, shutdown));
     (server, stats)
 }
@@ -183,8 +183,8 @@ fn start(
 /// What a server has open at the moment, and what it has left out.
 #[derive(Clone, Default)]
 pub struct HttpServerStats {
-    connections: Count,
-    tasks: Count,
+    connections: Gauge,
+    tasks: Gauge,
     headers_dropped: Arc<AtomicU64>,
 }
 
@@ -226,7 +226,7 @@ impl fmt::Debug for HttpServerStats {
 }
 
 /// What every connection of one server shares.
-struct Site {
+struct ServerState {
     prefix: String,
     intake: Intake,
     config: HttpServerConfig,
@@ -236,7 +236,7 @@ struct Site {
     paths: HashMap<String, Target>,
 }
 
-impl Site {
+impl ServerState {
     fn new(
         prefix: String,
         intake: Intake,

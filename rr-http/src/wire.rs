@@ -1,28 +1,28 @@
 //! Between core types and HTTP: pure functions, no IO.
 
-mod coding;
+mod content_encoding;
 mod framing;
-mod head;
+mod decode_request;
 mod headers;
-mod lines;
+mod known_headers;
 mod path;
 mod query;
 mod replay;
-mod reply;
-mod request;
-mod response;
+mod encode_response;
+mod encode_request;
+mod decode_response;
 mod status;
 
-pub(crate) use coding::{Coding, unsupported_coding};
+pub(crate) use content_encoding::{Coding, unsupported_coding};
 pub(crate) use framing::check_framing;
-pub(crate) use head::{Head, Refusal};
+pub(crate) use decode_request::{Head, Refusal};
 pub(crate) use headers::{decimal, emptied};
-pub(crate) use lines::Lines;
+pub(crate) use known_headers::Lines;
 pub(crate) use path::{decode_path, encode_path};
 pub(crate) use replay::is_replayable;
-pub(crate) use reply::{ReplyStyle, encode_error, encode_health, encode_response};
-pub(crate) use request::{encode_request, set_timeout, turn_into_get};
-pub(crate) use response::{check_body, decode_error, decode_response, granted};
+pub(crate) use encode_response::{ReplyStyle, encode_error, encode_health, encode_response};
+pub(crate) use encode_request::{encode_request, set_timeout, turn_into_get};
+pub(crate) use decode_response::{check_body, decode_error, decode_response, granted};
 
 use http::HeaderName;
 

@@ -4,19 +4,19 @@ mod backoff;
 mod dialer;
 mod doubt;
 mod info;
-mod keeper;
+mod reconnect;
 mod learned;
 mod link;
 mod loss;
 mod members;
 mod options;
-mod outgoing;
+mod outbox;
 mod payload;
 mod reliance;
 mod runtimes;
-mod signals;
-mod slots;
-mod violation;
+mod events;
+mod pending_calls;
+mod permission_error;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,15 +27,15 @@ use rr_spi::{CancelHandle, Cause, Context, Error};
 use tokio::sync::Notify;
 
 pub(crate) use dialer::Dialer;
-use keeper::Keeper;
+use reconnect::Reconnector;
 pub(crate) use learned::Learned;
 pub(crate) use link::{Link, LinkSetup, TooLong, message, next};
 pub(crate) use loss::{Lost as LostLink, compare};
 pub(crate) use members::Members;
-pub(crate) use outgoing::Room;
+pub(crate) use outbox::Room;
 pub(crate) use runtimes::Connections;
-pub(crate) use slots::{Outcome, Taken};
-pub(crate) use violation::Complaint;
+pub(crate) use pending_calls::{Outcome, Taken};
+pub(crate) use permission_error::Complaint;
 
 use crate::error;
 use crate::wait;
@@ -98,7 +98,7 @@ impl Connection {
             connects: AtomicU64::new(0),
             past: Mutex::default(),
         });
-        let mut keeper = Keeper::new(Arc::clone(&shared));
+        let mut keeper = Reconnector::new(Arc::clone(&shared));
         tokio::spawn(async move {
             let _ = alive.race(keeper.run(dialer)).await;
             keeper.close().await;

@@ -248,7 +248,7 @@ impl Inner {
                 Err(_) if link.is_lost() => continue,
                 Err(denied) => return Err(denied),
             };
-            let mut pending = Pending {
+            let mut pending = PendingCall {
                 link: &link,
                 token: taken.token,
                 target: &request.target,
@@ -273,7 +273,7 @@ impl Inner {
 }
 
 /// A call that holds a slot; dropping it frees the slot, and tells the handler if it may run.
-struct Pending<'a> {
+struct PendingCall<'a> {
     link: &'a Link,
     token: Token,
     target: &'a Target,
@@ -290,7 +290,7 @@ struct Pending<'a> {
     received: u64,
 }
 
-impl Pending<'_> {
+impl PendingCall<'_> {
     /// Hands the request over, or gives it back: while there is no room for it, and when the
     /// connection is lost.
     fn send(
@@ -384,7 +384,7 @@ impl Pending<'_> {
     }
 }
 
-impl Drop for Pending<'_> {
+impl Drop for PendingCall<'_> {
     fn drop(&mut self) {
         self.link.slots().release(self.token);
         if !self.waits {

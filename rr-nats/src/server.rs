@@ -1,15 +1,15 @@
 //! The server side.
 
-mod answer;
+mod request;
 mod cancels;
-mod consume;
-mod deliver;
+mod subscription;
+mod send_reply;
 mod discovery;
-mod endpoints;
+mod endpoint_stats;
 mod inbox;
-mod leave;
+mod unsubscribe;
 mod pace;
-mod site;
+mod state;
 mod stats;
 mod subscribe;
 mod tasks;
@@ -22,7 +22,7 @@ use crate::config::{NatsConfig, NatsServerConfig, url};
 use crate::connection::{Dialer, LinkSetup, Members};
 use crate::endpoint::Endpoint;
 
-use site::{Leave, Site};
+use state::{Leave, ServerState};
 use subscribe::Subscriptions;
 
 pub use stats::NatsServerStats;
@@ -112,7 +112,7 @@ pub async fn serve_with_stats(
     let members = Members::new(endpoint.addresses, config.connection.ignore_discovered);
     let mut dialer = Dialer::new(setup, Arc::new(members), Arc::clone(&entropy));
     let (prefix, id) = (endpoint.prefix, entropy.next_u64());
-    let site = Arc::new(Site::new(prefix, intake.clone(), config, id, alive)?);
+    let site = Arc::new(ServerState::new(prefix, intake.clone(), config, id, alive)?);
     let link = Arc::new(dialer.dial(None).await?);
     let subscriptions = Subscriptions::make(&site, &link).await?;
     subscriptions.check(&link).await?;

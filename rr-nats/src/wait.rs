@@ -17,7 +17,7 @@ pub(crate) async fn first<A: Future, B: Future>(one: A, other: B) -> First<A::Ou
     let (mut one, mut other) = (pin!(one), pin!(other));
     poll_fn(|cx| match one.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(First::One(output)),
-        Poll::Pending => other.as_mut().poll(cx).map(First::Other),
+        Poll::PendingCall => other.as_mut().poll(cx).map(First::Other),
     })
     .await
 }

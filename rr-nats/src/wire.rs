@@ -9,7 +9,7 @@ mod subject;
 pub(crate) use headers::block_len;
 pub(crate) use reply::{decode_reply, encode_reply, minimal};
 pub(crate) use request::{decode_request, encode_request, inbound};
-pub(crate) use subject::{CANCEL, Plan, Token, cancel_subject, subject_of, target_of};
+pub(crate) use subject::{CANCEL, SubscriptionSet, Token, cancel_subject, subject_of, target_of};
 
 /// The header of a cancel message: the reply subject of the call that it ends.
 pub(crate) const RR_CANCEL: &str = "rr-cancel";

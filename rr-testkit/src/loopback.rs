@@ -7,7 +7,7 @@ use rr_spi::{
     Routes, Server,
 };
 
-use crate::memory::{Meeting, MemoryLink, MemoryRequester, serve_at};
+use crate::memory::{Registry, MemoryLink, MemoryRequester, serve_at};
 
 /// Routes and a requester for them, over the in-memory transport; see [`loopback`].
 #[derive(Debug)]
@@ -58,10 +58,10 @@ pub fn loopback_with(
     server: IntakeConfig,
     client: CallConfig,
 ) -> Loopback {
-    let meeting = Arc::new(Meeting::default());
-    let requester = MemoryRequester::at(Arc::clone(&meeting), client);
-    let server = serve_at(&meeting, "memory://", Intake::new(routes, server))
-        .expect("a meeting that nobody else knows has a free place");
+    let registry = Arc::new(Registry::default());
+    let requester = MemoryRequester::at(Arc::clone(&registry), client);
+    let server = serve_at(&registry, "memory://", Intake::new(routes, server))
+        .expect("a registry that nobody else knows has a free place");
     Loopback { requester, server }
 }
 

@@ -19,7 +19,7 @@ use crate::intake::Inbound;
 /// # Examples
 ///
 /// ```
-/// # mod rr_core { pub use rr_spi::*; pub use rr_spi as transport; }
+/// # mod rr_core { pub use rr_spi::*; pub mod transport { pub use rr_spi::*; } }
 /// use rr_core::{Context, Error, defaults};
 /// use rr_core::transport::Attempt;
 ///

@@ -74,7 +74,7 @@ pub use intake::{
 };
 pub use limits::Limits;
 pub use location::Location;
-pub use middleware::{Endpoint, Middleware, Next};
+pub use middleware::{Terminal, Middleware, Next};
 pub use request::Request;
 pub use requester::Requester;
 pub use responder::Responder;

@@ -57,7 +57,7 @@ pub trait Middleware: Send + Sync + 'static {
 /// What stands at the end of a chain of middleware.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
-pub enum Endpoint<'a> {
+pub enum Terminal<'a> {
     /// A requester: the chain is on the client's side.
     Requester(&'a dyn Requester),
     /// A responder: the chain is on the server's side.
@@ -66,12 +66,12 @@ pub enum Endpoint<'a> {
     Route(Found<'a>),
 }
 
-impl fmt::Debug for Endpoint<'_> {
+impl fmt::Debug for Terminal<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Requester(_) => "Endpoint::Requester",
-            Self::Responder(_) => "Endpoint::Responder",
-            Self::Route(_) => "Endpoint::Route",
+            Self::Requester(_) => "Terminal::Requester",
+            Self::Responder(_) => "Terminal::Responder",
+            Self::Route(_) => "Terminal::Route",
         })
     }
 }
@@ -83,7 +83,7 @@ impl fmt::Debug for Endpoint<'_> {
 #[derive(Clone, Copy)]
 pub struct Next<'a> {
     middleware: &'a [Arc<dyn Middleware>],
-    endpoint: Endpoint<'a>,
+    endpoint: Terminal<'a>,
     /// The deadline that is held further out already; `None` when it is that of any context.
     held: Option<Option<Deadline>>,
 }
@@ -91,10 +91,10 @@ pub struct Next<'a> {
 impl<'a> Next<'a> {
     /// Makes a chain; the first middleware is the outermost.
     #[must_use]
-    pub const fn new(middleware: &'a [Arc<dyn Middleware>], endpoint: Endpoint<'a>) -> Self {
+    pub const fn new(middleware: &'a [Arc<dyn Middleware>], endpoint: Terminal<'a>) -> Self {
         let next = Self { middleware, endpoint, held: None };
         // Only the intake races what it runs, and it enters routes.
-        if matches!(endpoint, Endpoint::Responder(_)) { next.unheld() } else { next }
+        if matches!(endpoint, Terminal::Responder(_)) { next.unheld() } else { next }
     }
 
     /// Notes that nothing further out ends the call at the deadline of the context that it is run
@@ -125,7 +125,7 @@ impl<'a> Next<'a> {
         'a: 'f,
     {
         // The requester's own attempt holds the deadline, and knows what has left.
-        if matches!(self.endpoint, Endpoint::Requester(_)) {
+        if matches!(self.endpoint, Terminal::Requester(_)) {
             return self.go_on(ctx, request);
         }
         let deadline = ctx.deadline();
@@ -143,9 +143,9 @@ impl<'a> Next<'a> {
             (Some((first, rest)), _) => {
                 first.handle(ctx, request, Next { middleware: rest, ..self })
             }
-            (None, Endpoint::Requester(requester)) => requester.request(ctx, request),
-            (None, Endpoint::Responder(responder)) => responder.respond(ctx, request),
-            (None, Endpoint::Route(found)) => found.respond(ctx, request),
+            (None, Terminal::Requester(requester)) => requester.request(ctx, request),
+            (None, Terminal::Responder(responder)) => responder.respond(ctx, request),
+            (None, Terminal::Route(found)) => found.respond(ctx, request),
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::BoxFuture;
 use crate::context::Context;
 use crate::error::{Code, Delivery, Error, Reason};
 use crate::intake::own;
-use crate::middleware::{Endpoint, Middleware, Next};
+use crate::middleware::{Terminal, Middleware, Next};
 use crate::request::Request;
 use crate::responder::Responder;
 use crate::response::Response;
@@ -276,7 +276,7 @@ impl<'a> Found<'a> {
             return self.entry.responder.respond(ctx, request);
         }
         let found = Found { entry: self.entry, root: Some(ctx) };
-        Next::new(&self.entry.middleware, Endpoint::Route(found)).run(ctx, request)
+        Next::new(&self.entry.middleware, Terminal::Route(found)).run(ctx, request)
     }
 
     /// Runs the responder at the end of its middleware.
@@ -316,7 +316,7 @@ impl Responder for Routes {
         match self.find(&request.target) {
             Ok(found) => {
                 // The caller may have shortened the context.
-                let next = Next::new(&found.entry.middleware, Endpoint::Route(found)).unheld();
+                let next = Next::new(&found.entry.middleware, Terminal::Route(found)).unheld();
                 next.run(ctx, request)
             }
             Err(error) => {

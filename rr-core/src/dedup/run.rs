@@ -16,26 +16,26 @@ use super::{Outcome, Settlement, Store, Ticket, announced, lost};
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One run of a keyed request. Dropping it records that the run was cut off.
-pub(super) struct Run<'a> {
+pub(super) struct DedupRun<'a> {
     ctx: &'a Context,
-    pending: Option<Pending>,
+    pending: Option<UnsettledRun>,
 }
 
 /// What is to be recorded, and who waits for it.
-struct Pending {
+struct UnsettledRun {
     store: Arc<dyn Store>,
     ticket: Ticket,
     flight: Flight,
 }
 
-impl<'a> Run<'a> {
+impl<'a> DedupRun<'a> {
     pub(super) fn new(
         ctx: &'a Context,
         store: Arc<dyn Store>,
         ticket: Ticket,
         flight: Flight,
     ) -> Self {
-        Self { ctx, pending: Some(Pending { store, ticket, flight }) }
+        Self { ctx, pending: Some(UnsettledRun { store, ticket, flight }) }
     }
 
     /// Records what came out.
@@ -57,7 +57,7 @@ impl<'a> Run<'a> {
 
     /// Records it, and then lets the twins answer `outcome`, unless there is nothing to answer.
     fn settle(&mut self, settlement: Settlement, outcome: Outcome) {
-        let Some(Pending { store, ticket, flight }) = self.pending.take() else { return };
+        let Some(UnsettledRun { store, ticket, flight }) = self.pending.take() else { return };
         let outcome = Some(outcome).filter(|_| !matches!(settlement, Settlement::NotRun));
         let key = flight.key().clone();
         let mut settling = Box::pin(async move {
@@ -81,7 +81,7 @@ impl<'a> Run<'a> {
     }
 }
 
-impl Drop for Run<'_> {
+impl Drop for DedupRun<'_> {
     fn drop(&mut self) {
         // Cut off: by now the handler and what is around it were dropped, and have said what they
         // know.

@@ -84,7 +84,7 @@ impl RetryBudgetConfig {
 /// assert!(shared.withdraw());
 /// ```
 #[derive(Clone)]
-pub struct RetryBudget(Arc<Mutex<Ledger>>);
+pub struct RetryBudget(Arc<Mutex<BudgetWindow>>);
 
 impl RetryBudget {
     /// Makes a budget with the default rates.
@@ -96,7 +96,7 @@ impl RetryBudget {
     /// Makes a budget with the given rates.
     #[must_use]
     pub fn with_config(config: &RetryBudgetConfig) -> Self {
-        Self(Arc::new(Mutex::new(Ledger::new(config))))
+        Self(Arc::new(Mutex::new(BudgetWindow::new(config))))
     }
 
     /// Counts a call; the retries of a call are not calls. Of several that share the budget, the
@@ -125,7 +125,7 @@ impl RetryBudget {
         self.ledger().withdraw(now)
     }
 
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+    fn ledger(&self) -> MutexGuard<'_, BudgetWindow> {
         // A panic cannot leave the counts half-changed: nothing foreign runs under the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -148,7 +148,7 @@ impl fmt::Debug for RetryBudget {
 }
 
 /// Calls and retries of the window: the budget as a pure function of the times it is given.
-struct Ledger {
+struct BudgetWindow {
     percent: u64,
     /// What the floor amounts to in one window, in percent.
     reserve: u64,
@@ -166,7 +166,7 @@ struct Slice {
     retries: u64,
 }
 
-impl Ledger {
+impl BudgetWindow {
     fn new(config: &RetryBudgetConfig) -> Self {
         let window = config.window.clamp(WINDOW_MIN, WINDOW_MAX);
         let millis = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
@@ -238,12 +238,12 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    fn ledger(percent: u32, floor: u32, window: Duration) -> Ledger {
+    fn ledger(percent: u32, floor: u32, window: Duration) -> BudgetWindow {
         let config = RetryBudgetConfig { percent, floor_per_second: floor, window };
-        Ledger::new(&config)
+        BudgetWindow::new(&config)
     }
 
-    fn withdrawn(ledger: &mut Ledger, now: Instant) -> u32 {
+    fn withdrawn(ledger: &mut BudgetWindow, now: Instant) -> u32 {
         let mut count = 0;
         while ledger.withdraw(now) {
             count += 1;

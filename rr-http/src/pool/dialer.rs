@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
 
-use crate::count::{Count, Counted};
+use crate::gauge::{Gauge, GaugeGuard};
 use crate::endpoint::{Address, Endpoint};
 use crate::error::{connect_failed, connect_timed_out};
 use crate::foreign::Connector;
@@ -22,7 +22,7 @@ pub(crate) struct Dialer {
     pub(super) authority: String,
     route: Route,
     timeout: Duration,
-    open: Count,
+    open: Gauge,
 }
 
 /// Where connections lead.
@@ -44,7 +44,7 @@ impl Dialer {
             #[cfg(unix)]
             (None, Address::Unix(path)) => Route::Unix(path),
         };
-        Self { authority: endpoint.authority, route, timeout, open: Count::default() }
+        Self { authority: endpoint.authority, route, timeout, open: Gauge::default() }
     }
 
     /// Returns how many connections are open, unused ones included.
@@ -58,7 +58,7 @@ impl Dialer {
     /// # Errors
     ///
     /// `Unavailable`, not sent, `connect-failed`.
-    pub(super) async fn dial(&self) -> Result<(Socket, Counted), Error> {
+    pub(super) async fn dial(&self) -> Result<(Socket, GaugeGuard), Error> {
         let bound = Context::background().with_timeout(self.timeout);
         match bound.race(self.connect()).await {
             Ok(Ok(socket)) => Ok((socket, self.open.one())),
@@ -119,7 +119,7 @@ mod tests {
         timeout: Duration,
     ) -> Dialer {
         let route = Route::Tcp(Lookup::with(resolve));
-        Dialer { authority: "name".to_owned(), route, timeout, open: Count::default() }
+        Dialer { authority: "name".to_owned(), route, timeout, open: Gauge::default() }
     }
 
     /// Returns a listener whose queue is full, so that connecting to it takes for ever.

@@ -5,7 +5,7 @@
 //! after by one task of the pool's, which is woken when a peer closes one.
 
 mod dial;
-mod keeper;
+mod idle_reaper;
 mod silence;
 mod waiting;
 
@@ -27,27 +27,27 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 
-use self::keeper::Keeper;
+use self::idle_reaper::IdleReaper;
 use self::silence::Silence;
 use self::waiting::{Told, Waiting};
 use super::tapped::{Tapped, UnreadCheck};
 use super::{Dialer, RuntimePool, after, lock};
 use crate::body::Whole;
 use crate::config::HttpConfig;
-use crate::count::Counted;
-use crate::rewaker::Rewaker;
+use crate::gauge::GaugeGuard;
+use crate::self_wake::SelfWake;
 use crate::socket::Socket;
 
 pub(crate) struct H1Pool {
-    shared: Arc<Shared>,
+    shared: Arc<H1Shared>,
     /// One place per call: it bounds the connections in use.
     places: Semaphore,
 }
 
-struct Shared {
+struct H1Shared {
     dialer: Arc<Dialer>,
     host: HeaderValue,
-    idle: Mutex<Kept>,
+    idle: Mutex<IdleConnections>,
     idle_max: usize,
     idle_timeout: Duration,
     /// Most dials under way: one per place, though a dial may outlive its call.
@@ -55,9 +55,9 @@ struct Shared {
 }
 
 #[derive(Default)]
-struct Kept {
+struct IdleConnections {
     connections: Vec<Idle>,
-    keeper: Option<Keeper>,
+    keeper: Option<IdleReaper>,
     /// Calls wait only while no connection is unused.
     waiting: Waiting,
     /// How often a connection was kept after an answer on it.
@@ -65,27 +65,27 @@ struct Kept {
 }
 
 struct Idle {
-    link: Box<Link>,
+    link: Box<H1Connection>,
     expires: Instant,
 }
 
 /// One connection, and what it says again and again. These are its own copies: a reference count
 /// that all connections share costs more than the copy, as soon as they are many.
-pub(crate) struct Link {
+pub(crate) struct H1Connection {
     /// `None` only while it is dropped.
     sender: Option<SendRequest<Whole<Bytes>>>,
     pub(crate) host: HeaderValue,
     /// The target of the last call, and its path.
     pub(crate) last: Option<(Target, Uri)>,
-    /// When it was kept, as a count of [`Kept::answers`]; `None` from the next request to its answer.
+    /// When it was kept, as a count of [`IdleConnections::answers`]; `None` from the next request to its answer.
     kept: Option<u64>,
     /// Room for the next head, left by the last reply; empty.
     pub(crate) spare: HeaderMap,
     /// `None` once it has ended.
     connection: Option<Conversation>,
-    rewaker: Rewaker,
+    rewaker: SelfWake,
     unread: UnreadCheck,
-    _open: Counted,
+    _open: GaugeGuard,
 }
 
 /// A request, ready to be sent.
@@ -100,13 +100,13 @@ type Conversation = Connection<TokioIo<Tapped<UnreadCheck>>, Whole<Bytes>>;
 /// A connection for one call. Dropped, it is closed: what was not read to its end would be taken
 /// for the next reply.
 pub(crate) struct H1Lease<'a> {
-    pub(crate) link: Box<Link>,
+    pub(crate) link: Box<H1Connection>,
     _place: SemaphorePermit<'a>,
 }
 
 impl H1Pool {
     pub(crate) fn new(dialer: Arc<Dialer>, host: HeaderValue, config: &HttpConfig) -> Self {
-        let shared = Shared {
+        let shared = H1Shared {
             dialer,
             host,
             idle: Mutex::default(),
@@ -153,7 +153,7 @@ impl H1Pool {
     pub(crate) fn expect_answer<'a>(
         &'a self,
         attempt: &'a Attempt,
-        link: &mut Link,
+        link: &mut H1Connection,
     ) -> Silence<'a> {
         Silence::new(&self.shared, attempt, link.kept.take())
     }
@@ -188,7 +188,7 @@ impl RuntimePool for H1Pool {
     }
 }
 
-impl Link {
+impl H1Connection {
     /// Hands a request over; its reply comes while the connection is driven.
     pub(crate) fn send(
         &mut self,
@@ -200,8 +200,8 @@ impl Link {
     }
 
     /// Drives the connection until a part of a call on it is done.
-    pub(crate) fn drive<F: Future>(&mut self, part: F) -> Drive<'_, F> {
-        Drive { part, connection: &mut self.connection, rewaker: &mut self.rewaker }
+    pub(crate) fn drive<F: Future>(&mut self, part: F) -> DriveFuture<'_, F> {
+        DriveFuture { part, connection: &mut self.connection, rewaker: &mut self.rewaker }
     }
 
     /// Tells whether a request can be sent. What has happened since the last call is looked at.
@@ -238,7 +238,7 @@ impl Link {
     }
 }
 
-impl Drop for Link {
+impl Drop for H1Connection {
     fn drop(&mut self) {
         // Without a sender hyper shuts the connection down, as far as that goes at once: over TLS
         // the peer is told.
@@ -248,16 +248,16 @@ impl Drop for Link {
 }
 
 pin_project! {
-    /// See [`Link::drive`].
-    pub(crate) struct Drive<'a, F> {
+    /// See [`H1Connection::drive`].
+    pub(crate) struct DriveFuture<'a, F> {
         #[pin]
         part: F,
         connection: &'a mut Option<Conversation>,
-        rewaker: &'a mut Rewaker,
+        rewaker: &'a mut SelfWake,
     }
 }
 
-impl<F: Future> Future for Drive<'_, F> {
+impl<F: Future> Future for DriveFuture<'_, F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
@@ -292,8 +292,8 @@ fn poll_connection(
     goes_on
 }
 
-impl Shared {
-    fn pop(&self) -> Option<Box<Link>> {
+impl H1Shared {
+    fn pop(&self) -> Option<Box<H1Connection>> {
         // Dropped after the lock: streams may be the application's own.
         let mut expired = Vec::new();
         let mut kept = lock(&self.idle);
@@ -329,13 +329,13 @@ impl Shared {
 }
 
 /// Makes a connection.
-async fn connect(dialer: &Dialer, host: &HeaderValue) -> Result<Box<Link>, Error> {
+async fn connect(dialer: &Dialer, host: &HeaderValue) -> Result<Box<H1Connection>, Error> {
     let (socket, open) = dialer.dial().await?;
     let rewaker = match socket {
-        Socket::Stream(_) => Rewaker::of_stream(),
-        Socket::Tcp(_) => Rewaker::new(),
+        Socket::Stream(_) => SelfWake::of_stream(),
+        Socket::Tcp(_) => SelfWake::new(),
         #[cfg(unix)]
-        Socket::Unix(_) => Rewaker::new(),
+        Socket::Unix(_) => SelfWake::new(),
     };
     let unread = UnreadCheck::default();
     let socket = Tapped::new(socket, unread.clone());
@@ -346,7 +346,7 @@ async fn connect(dialer: &Dialer, host: &HeaderValue) -> Result<Box<Link>, Error
     let (sender, connection) = handshake.map_err(|error| dialer.failed(error))?;
     // The bytes of a host that was one before are one.
     let own_host = HeaderValue::from_bytes(host.as_bytes());
-    Ok(Box::new(Link {
+    Ok(Box::new(H1Connection {
         sender: Some(sender),
         host: own_host.unwrap_or_else(|_| host.clone()),
         last: None,

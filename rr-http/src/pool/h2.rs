@@ -3,8 +3,8 @@
 //! Directly over `h2`: its errors say whose they are and which streams a GOAWAY spares, and a
 //! call needs no task of its own.
 
-mod drive;
-mod kept;
+mod task;
+mod state;
 
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
@@ -14,12 +14,12 @@ use h2::client::{Builder, Connection, SendRequest};
 use rr_spi::{Deadline, Doubt, Error};
 use tokio::sync::{Notify, Semaphore};
 
-use self::drive::{BEFORE_SETTINGS, Drive};
-use self::kept::{Kept, Place, Sent, Step, Ticket};
+use self::task::{BEFORE_SETTINGS, ConnectionTask};
+use self::state::{PoolState, StreamPermit, Sent, Step, WaitTicket};
 use super::tapped::Tapped;
 use super::{Dialer, Owned, RuntimePool, lock, pause};
 use crate::config::HttpConfig;
-use crate::count::Counted;
+use crate::gauge::GaugeGuard;
 use crate::error::handed_back;
 use crate::wire::{FRAME_BYTES_MAX, HEADER_LIST_BYTES_MAX};
 
@@ -34,15 +34,15 @@ const RESETS_REMEMBERED_MAX: usize = 8192;
 
 #[derive(Debug)]
 pub(crate) struct H2Pool {
-    shared: Arc<Shared>,
+    shared: Arc<H2Shared>,
     /// Calls that wait for a place do so in order: the first has the turn, and looks.
     turn: Semaphore,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct H2Shared {
     dialer: Arc<Dialer>,
-    kept: Mutex<Kept>,
+    kept: Mutex<PoolState>,
     /// Told when the first of those that wait should look again.
     changed: Notify,
     connect_timeout: Duration,
@@ -55,13 +55,13 @@ pub(crate) struct H2Lease<'a> {
     pub(crate) sender: SendRequest<Bytes>,
     id: u64,
     sent: Sent,
-    shared: &'a Shared,
+    shared: &'a H2Shared,
 }
 
 impl H2Pool {
     pub(crate) fn new(dialer: Arc<Dialer>, config: &HttpConfig) -> Self {
-        let shared = Shared {
-            kept: Mutex::new(Kept::new(Arc::clone(&dialer), config)),
+        let shared = H2Shared {
+            kept: Mutex::new(PoolState::new(Arc::clone(&dialer), config)),
             dialer,
             changed: Notify::new(),
             connect_timeout: config.connect_timeout,
@@ -77,7 +77,7 @@ impl H2Pool {
     ///
     /// `Unavailable`, not sent, `connect-failed`, when there is no connection and none can be made.
     pub(crate) async fn checkout(&self) -> Result<H2Lease<'_>, Error> {
-        if let Some(place) = self.shared.look(Kept::take_unless_others_wait) {
+        if let Some(place) = self.shared.look(PoolState::take_unless_others_wait) {
             return Ok(self.lease(place));
         }
         self.wait(false).await
@@ -108,7 +108,7 @@ impl H2Pool {
         }
     }
 
-    fn lease(&self, Place { id, sender, sent }: Place) -> H2Lease<'_> {
+    fn lease(&self, StreamPermit { id, sender, sent }: StreamPermit) -> H2Lease<'_> {
         H2Lease { sender, id, sent, shared: &self.shared }
     }
 
@@ -128,13 +128,13 @@ impl RuntimePool for H2Pool {
 
 /// One call among those that wait.
 struct Waiting<'a> {
-    shared: &'a Shared,
-    ticket: Ticket,
+    shared: &'a H2Shared,
+    ticket: WaitTicket,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.shared.look(Kept::wait_no_more);
+        self.shared.look(PoolState::wait_no_more);
     }
 }
 
@@ -160,14 +160,14 @@ impl Drop for H2Lease<'_> {
     }
 }
 
-impl Shared {
+impl H2Shared {
     /// Looks at what is kept, for oneself.
-    fn look<T>(&self, look: impl FnOnce(&mut Kept) -> T) -> T {
+    fn look<T>(&self, look: impl FnOnce(&mut PoolState) -> T) -> T {
         look(&mut lock(&self.kept))
     }
 
     /// Changes what is kept, and has whoever waits look again.
-    fn change<T>(&self, change: impl FnOnce(&mut Kept) -> T) -> T {
+    fn change<T>(&self, change: impl FnOnce(&mut PoolState) -> T) -> T {
         let mut kept = lock(&self.kept);
         let outcome = change(&mut kept);
         if kept.someone_waits() {
@@ -190,13 +190,13 @@ impl Shared {
         // The task ends with its connection, which ends when no sender and no stream is left. It
         // is not started under the lock: should the runtime be ending, it is dropped at once.
         let pool = Arc::downgrade(self);
-        tokio::spawn(Drive::new((connection, doubt), self.connect_timeout, id, pool, open));
+        tokio::spawn(ConnectionTask::new((connection, doubt), self.connect_timeout, id, pool, open));
     }
 }
 
 /// Lets go of what has been unused for too long, every so often and until nothing is left; whoever
 /// keeps something next starts another.
-async fn reap(pool: Weak<Shared>, pause: Duration) {
+async fn reap(pool: Weak<H2Shared>, pause: Duration) {
     loop {
         tokio::time::sleep(pause).await;
         let Some(pool) = pool.upgrade() else { return };
@@ -218,12 +218,12 @@ struct Dialed {
     sender: SendRequest<Bytes>,
     connection: Connection<Tapped<Arc<Doubt>>, Bytes>,
     doubt: Arc<Doubt>,
-    open: Counted,
+    open: GaugeGuard,
 }
 
 /// The making of a connection. Dropping it unfinished, as a runtime does that ends, tells those
 /// who wait.
-struct Dial(Weak<Shared>);
+struct Dial(Weak<H2Shared>);
 
 impl Drop for Dial {
     fn drop(&mut self) {

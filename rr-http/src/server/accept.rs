@@ -7,7 +7,7 @@ use std::time::Duration;
 use rr_spi::{Context, Shutdown};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Site;
+use super::ServerState;
 use super::connection::serve_connection;
 use super::listener::Listener;
 use super::tasks::Tasks;
@@ -24,7 +24,7 @@ const LAST_CALLS: Duration = Duration::from_millis(100);
 /// intake refuses what comes, and every reply closes its connection. So a request that raced the
 /// beginning of the drain is answered rather than lost. Then nothing is accepted any more, and
 /// connections end as soon as they have nothing to answer.
-pub(super) async fn run(listener: Listener, site: Arc<Site>, shutdown: Shutdown) {
+pub(super) async fn run(listener: Listener, site: Arc<ServerState>, shutdown: Shutdown) {
     let tasks = Tasks::new(site.stats.tasks.clone());
     // However this future ends, its tasks end with it.
     let owner = Owner(tasks.clone());
@@ -41,7 +41,7 @@ impl Drop for Owner {
     }
 }
 
-async fn serve(mut listener: Listener, site: &Arc<Site>, shutdown: &Shutdown, tasks: &Tasks) {
+async fn serve(mut listener: Listener, site: &Arc<ServerState>, shutdown: &Shutdown, tasks: &Tasks) {
     let linger = site.config.drain_linger;
     let lame_duck = async {
         shutdown.draining().await;
@@ -68,7 +68,7 @@ async fn serve(mut listener: Listener, site: &Arc<Site>, shutdown: &Shutdown, ta
 }
 
 /// Accepts connections for ever, as many at once as there are places.
-async fn accept(listener: &mut Listener, places: &Arc<Semaphore>, site: &Arc<Site>, tasks: &Tasks) {
+async fn accept(listener: &mut Listener, places: &Arc<Semaphore>, site: &Arc<ServerState>, tasks: &Tasks) {
     loop {
         // The place comes first: who is not accepted waits in the operating system's queue.
         // The semaphore is never closed.
@@ -78,7 +78,7 @@ async fn accept(listener: &mut Listener, places: &Arc<Semaphore>, site: &Arc<Sit
 }
 
 /// Serves a connection in a task of its own, which holds its place.
-fn begin(socket: Socket, place: Option<OwnedSemaphorePermit>, site: &Arc<Site>, tasks: &Tasks) {
+fn begin(socket: Socket, place: Option<OwnedSemaphorePermit>, site: &Arc<ServerState>, tasks: &Tasks) {
     let counted = site.stats.connections.one();
     let connection = serve_connection(socket, Arc::clone(site), tasks.clone());
     tasks.spawn((place, counted), connection);

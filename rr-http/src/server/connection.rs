@@ -10,21 +10,21 @@ use std::time::Duration;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
+use hyper::request::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rr_spi::{Context, Deadline};
 use tokio::task::coop::has_budget_remaining;
 use tokio::time::sleep;
 
-use super::Site;
+use super::ServerState;
 use super::keep_alive::{KeepAlive, promise};
-use super::service::answer;
-use super::sniffed::{Sniffed, Version};
-use super::tasks::{Streams, Tasks};
-use super::watch::{Verdict, Watch};
-use crate::rewaker::Rewaker;
+use super::request::answer;
+use super::version_detect::{Sniffed, Version};
+use super::tasks::{H2Executor, Tasks};
+use super::timeouts::{Check, ActivityMonitor};
+use crate::self_wake::SelfWake;
 use crate::socket::Socket;
-use crate::turn::Turn;
+use crate::write_batching::YieldBeforeWrite;
 use crate::wire::{FRAME_BYTES_MAX, HEADER_LIST_BYTES_MAX};
 
 /// Longest head of an HTTP/1 request, in bytes: 16 KiB for the application, as much for the rest.
@@ -46,15 +46,15 @@ const CLOSE: Duration = Duration::from_millis(100);
 /// What the requests of one connection share.
 #[derive(Clone)]
 pub(super) struct Peer {
-    pub(super) site: Arc<Site>,
+    pub(super) site: Arc<ServerState>,
     pub(super) tasks: Tasks,
-    pub(super) watch: Arc<Watch>,
+    pub(super) watch: Arc<ActivityMonitor>,
 }
 
 /// Serves one connection until it ends, or until requests are no longer served and it has answered
 /// what it had begun.
-pub(super) async fn serve_connection(socket: Socket, site: Arc<Site>, tasks: Tasks) {
-    let watch = Watch::new(&site.config, site.intake.bodies());
+pub(super) async fn serve_connection(socket: Socket, site: Arc<ServerState>, tasks: Tasks) {
+    let watch = ActivityMonitor::new(&site.config, site.intake.bodies());
     let mut io = Sniffed::new(socket, Arc::clone(&watch));
     let bound = Context::background().with_timeout(site.config.first_bytes_timeout);
     let first = pin!(bound.race(future::poll_fn(|cx| io.poll_version(cx))));
@@ -90,7 +90,7 @@ async fn serve_h1(io: Sniffed, peer: Peer) {
 }
 
 async fn serve_h2(io: Sniffed, peer: Peer) {
-    let streams = Streams::new(peer.tasks.clone(), Arc::clone(&peer.watch));
+    let streams = H2Executor::new(peer.tasks.clone(), Arc::clone(&peer.watch));
     let mut builder = http2::Builder::new(streams);
     builder.timer(TokioTimer::new());
     let streams_max = u32::try_from(peer.site.config.h2_streams_max).unwrap_or(u32::MAX);
@@ -128,7 +128,7 @@ async fn drive<C: Future>(
     loop {
         let bound = Context::background().with_timeout(CLOSE);
         let has_ended = bound.race(connection.as_mut()).await.is_ok();
-        if has_ended || peer.watch.is_done() || peer.watch.look() == Verdict::Stuck {
+        if has_ended || peer.watch.is_done() || peer.watch.look() == Check::Stuck {
             return;
         }
     }
@@ -143,27 +143,27 @@ enum End {
 
 /// Drives a connection until it ends, or its watch says that it should. One timer serves all of
 /// its requests.
-async fn watched<C: Future>(mut connection: Pin<&mut C>, watch: &Watch) -> End {
+async fn watched<C: Future>(mut connection: Pin<&mut C>, watch: &ActivityMonitor) -> End {
     let mut timer = pin!(sleep(watch.pace()));
     // Whether the timer knows whom to wake: a connection stays with its task.
     let mut is_armed = false;
     // A handler that reads the body, or has answered, is a part of the connection that wakes it.
-    let mut rewaker = Rewaker::new();
-    let mut turn = Turn::default();
+    let mut rewaker = SelfWake::new();
+    let mut turn = YieldBeforeWrite::default();
     future::poll_fn(|cx| {
         ready!(turn.poll(watch.active(), cx));
         if rewaker.poll(cx, |cx, _| connection.as_mut().poll(cx)).is_ready() {
             return Poll::Ready(End::Closed);
         }
-        watch.settle();
+        watch.flush_timestamps();
         if is_armed && !timer.is_elapsed() {
             return Poll::Pending;
         }
         while timer.as_mut().poll(cx).is_ready() {
             match watch.look() {
-                Verdict::Fine(wait) => timer.as_mut().reset(Deadline::after(wait).instant()),
-                Verdict::Unused => return Poll::Ready(End::Unused),
-                Verdict::Stuck => return Poll::Ready(End::Stuck),
+                Check::Fine(wait) => timer.as_mut().reset(Deadline::after(wait).instant()),
+                Check::Unused => return Poll::Ready(End::Unused),
+                Check::Stuck => return Poll::Ready(End::Stuck),
             }
         }
         // Without budget it was not told, and tokio has the task polled again.

@@ -22,11 +22,11 @@ pub(super) enum Listener {
     #[cfg(unix)]
     Unix(Box<unix::Bound>),
     /// Streams that the application hands over.
-    Streams(Box<dyn Streams>),
+    Streams(Box<dyn StreamSource>),
 }
 
 /// A channel of streams, of whatever type they are.
-pub(super) trait Streams: Send {
+pub(super) trait StreamSource: Send {
     /// Returns the next one, or `None` when there will be no more.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Socket>>;
 
@@ -34,7 +34,7 @@ pub(super) trait Streams: Send {
     fn left(&mut self) -> Option<Socket>;
 }
 
-impl<S: Stream> Streams for mpsc::Receiver<S> {
+impl<S: Stream> StreamSource for mpsc::Receiver<S> {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Socket>> {
         self.poll_recv(cx).map(|next| Some(Socket::Stream(Foreign::new(next?))))
     }

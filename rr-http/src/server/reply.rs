@@ -13,7 +13,7 @@ use http::Version;
 use http_body::{Body, Frame, SizeHint};
 use rr_spi::BodyShare;
 
-use super::watch::{Kind, Moment, PROGRESS_BYTES_MIN, Passing, Watch};
+use super::timeouts::{Kind, AtomicInstant, PROGRESS_BYTES_MIN, Passing, ActivityMonitor};
 
 /// Longest body that is handed to h2 together with the end of its stream: one frame of the default
 /// size. A stream that has been ended cannot be reset any more while its window is exhausted, so
@@ -37,7 +37,7 @@ impl Reply {
     pub(super) fn new(
         bytes: Bytes,
         share: BodyShare,
-        watch: &Arc<Watch>,
+        watch: &Arc<ActivityMonitor>,
         version: Version,
     ) -> Self {
         let is_h2 = version == Version::HTTP_2;
@@ -95,7 +95,7 @@ pub(super) struct Leaving {
 /// What is told that bytes move.
 enum Way {
     Connection(Passing),
-    Stream(Arc<Progress>, Arc<Watch>),
+    Stream(Arc<Progress>, Arc<ActivityMonitor>),
 }
 
 impl Leaving {
@@ -139,7 +139,7 @@ impl Drop for Leaving {
 #[derive(Default)]
 struct Progress {
     /// When [`PROGRESS_BYTES_MIN`] had last left since the time before, and how many have since.
-    moved: Moment,
+    moved: AtomicInstant,
     taken: AtomicUsize,
     state: Mutex<Departure>,
 }
@@ -151,7 +151,7 @@ struct Departure {
 }
 
 impl Progress {
-    fn take(&self, taken: usize, watch: &Watch) {
+    fn take(&self, taken: usize, watch: &ActivityMonitor) {
         if self.taken.fetch_add(taken, Ordering::Relaxed) + taken >= PROGRESS_BYTES_MIN {
             self.taken.store(0, Ordering::Relaxed);
             self.moved.set(watch.age());

@@ -12,8 +12,8 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::reply::Sending;
 use super::stop::{Stop, Waiting};
-use super::watch::{Active, LOOK_MAX, Watch};
-use crate::count::{Count, Counted};
+use super::timeouts::{Active, LOOK_MAX, ActivityMonitor};
+use crate::gauge::{Gauge, GaugeGuard};
 
 /// Tasks that a server owns: they are counted, and end with it at the latest.
 ///
@@ -21,14 +21,14 @@ use crate::count::{Count, Counted};
 /// And nothing is kept of one that has ended.
 #[derive(Clone)]
 pub(super) struct Tasks {
-    count: Count,
+    count: Gauge,
     end: Arc<Stop>,
     /// Told when the last one has ended.
     ended: Arc<Notify>,
 }
 
 impl Tasks {
-    pub(super) fn new(count: Count) -> Self {
+    pub(super) fn new(count: Gauge) -> Self {
         Self { count, end: Arc::default(), ended: Arc::default() }
     }
 
@@ -103,12 +103,12 @@ impl<F: Future, H> Future for Task<F, H> {
 
 /// A task that runs: it is counted off first, and then told of.
 struct Running {
-    _counted: Counted,
+    _counted: GaugeGuard,
     _ended: Ended,
 }
 
 struct Ended {
-    count: Count,
+    count: Gauge,
     ended: Arc<Notify>,
 }
 
@@ -123,18 +123,18 @@ impl Drop for Ended {
 /// Runs the streams of one HTTP/2 connection, so that what a handler does ends with the server
 /// even though hyper runs it apart from its connection.
 #[derive(Clone)]
-pub(super) struct Streams {
+pub(super) struct H2Executor {
     tasks: Tasks,
-    watch: Arc<Watch>,
+    watch: Arc<ActivityMonitor>,
 }
 
-impl Streams {
-    pub(super) fn new(tasks: Tasks, watch: Arc<Watch>) -> Self {
+impl H2Executor {
+    pub(super) fn new(tasks: Tasks, watch: Arc<ActivityMonitor>) -> Self {
         Self { tasks, watch }
     }
 }
 
-impl<F> Executor<F> for Streams
+impl<F> Executor<F> for H2Executor
 where
     F: Future + Send + 'static,
     F::Output: Send,
@@ -201,7 +201,7 @@ mod tests {
 
     #[tokio::test]
     async fn tasks_that_wait_have_not_begun_or_come_late_all_end() {
-        let count = Count::default();
+        let count = Gauge::default();
         let tasks = Tasks::new(count.clone());
         let held = Arc::new(());
         tasks.spawn(Arc::clone(&held), async {});

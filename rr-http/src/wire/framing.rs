@@ -4,8 +4,8 @@ use http::uri::Authority;
 use http::{StatusCode, Uri, Version};
 use rr_spi::{Code, Delivery, Error, Reason};
 
-use super::head::Refusal;
-use super::lines::{Line, Lines};
+use super::decode_request::Refusal;
+use super::known_headers::{Line, Lines};
 
 /// Checks how a request is framed and addressed; nothing else depends on its `Host`.
 ///

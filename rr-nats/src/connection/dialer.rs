@@ -44,7 +44,7 @@ impl Dialer {
     ///
     /// A refusal, which an operator can mend, or else the first error.
     pub(crate) async fn dial(&mut self, avoid: Option<&str>) -> Result<Link, Error> {
-        self.settle();
+        self.classify_last_connection();
         let hosts = self.members.in_order(avoid);
         let this = &*self;
         let attempt = |host| async move { this.open(&host).await };
@@ -103,7 +103,7 @@ impl Dialer {
     }
 
     /// Counts the last connection.
-    fn settle(&mut self) {
+    fn classify_last_connection(&mut self) {
         if let Some(opened) = self.opened.take() {
             let worked = opened.elapsed() >= WORKED;
             self.failures = if worked { 0 } else { self.failures.saturating_add(1) };
@@ -120,7 +120,7 @@ impl Dialer {
     }
 
     fn next_pause(&mut self) -> Duration {
-        self.settle();
+        self.classify_last_connection();
         let max = self.setup.config.reconnect_delay_max;
         if self.refused {
             return backoff::longest(max, &*self.entropy);

@@ -21,9 +21,9 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::learned::Learned;
 use super::options::{options, queued_max};
-use super::outgoing::{Cancel, Direct, Lost, Outgoing, Room};
-use super::signals::Signals;
-use super::slots::Slots;
+use super::outbox::{Cancel, Direct, Lost, Outgoing, Room};
+use super::events::Signals;
+use super::pending_calls::Slots;
 use crate::config::NatsConnectionConfig;
 use crate::error;
 use crate::wait;
@@ -242,8 +242,8 @@ impl Link {
     }
 
     /// Says that all subscriptions that were asked for have been proved or denied.
-    pub(crate) fn settle(&self) {
-        self.signals.settle();
+    pub(crate) fn subscriptions_confirmed(&self) {
+        self.signals.subscriptions_confirmed();
     }
 
     /// Gives the connection up: whoever owns it makes another.
@@ -447,7 +447,7 @@ async fn receive(mut inbox: Subscriber, signals: Arc<Signals>) {
                 None => return Poll::Ready(()),
             }
         }
-        Poll::Pending
+        Poll::PendingCall
     });
     let _ = signals.alive.race(pump).await;
     signals.lose();

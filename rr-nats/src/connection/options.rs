@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_nats::{Auth, AuthError, ConnectOptions};
 
 use super::link::LinkSetup;
-use super::signals::Signals;
+use super::events::Signals;
 use crate::config::{NatsConnectionConfig, NatsCredentials};
 
 /// Most messages that wait to be sent, whatever is configured: the channel takes no more than an

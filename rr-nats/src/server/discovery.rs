@@ -9,7 +9,7 @@ use async_nats::Subscriber;
 use rr_spi::{Bytes, Error};
 use serde_json::{Value, json};
 
-use super::endpoints::{Counters, Endpoints};
+use super::endpoint_stats::{Counters, Endpoints};
 use crate::connection::{Link, message, next};
 
 /// The questions that a service answers.
@@ -25,7 +25,7 @@ enum Verb {
 /// The services of one server, as others find them.
 #[derive(Debug)]
 pub(super) struct Discovery {
-    services: Vec<Service>,
+    services: Vec<MicroService>,
     queue: Option<String>,
     version: String,
     started: String,
@@ -33,17 +33,17 @@ pub(super) struct Discovery {
 
 /// One service of ours is one micro service, with an endpoint for each method.
 #[derive(Debug)]
-struct Service {
+struct MicroService {
     /// Matches `[A-Za-z0-9_-]+`.
     name: String,
     id: String,
     /// The name with its dots.
     rr_service: String,
-    endpoints: Vec<Endpoint>,
+    endpoints: Vec<MicroEndpoint>,
 }
 
 #[derive(Debug)]
-struct Endpoint {
+struct MicroEndpoint {
     name: String,
     subject: String,
     counters: Arc<Counters>,
@@ -66,13 +66,13 @@ impl Discovery {
         version: String,
         id: u64,
     ) -> Self {
-        let mut services: Vec<Service> = Vec::new();
+        let mut services: Vec<MicroService> = Vec::new();
         for (service, method, counters) in endpoints.list() {
             let rest = method.as_deref().unwrap_or(if service.is_empty() { ">" } else { "*" });
             let parts = [prefix, &service, rest];
             let subject = parts.into_iter().filter(|p| !p.is_empty()).collect::<Vec<_>>().join(".");
             let endpoint =
-                Endpoint { name: method.unwrap_or_else(|| "any".to_owned()), subject, counters };
+                MicroEndpoint { name: method.unwrap_or_else(|| "any".to_owned()), subject, counters };
             match services.iter_mut().find(|known| known.rr_service == service) {
                 Some(known) => known.endpoints.push(endpoint),
                 None => {
@@ -80,7 +80,7 @@ impl Discovery {
                     let id = format!("{id:016x}{:02x}", services.len());
                     let name = micro_name(shown);
                     let endpoints = vec![endpoint];
-                    services.push(Service { name, id, rr_service: service, endpoints });
+                    services.push(MicroService { name, id, rr_service: service, endpoints });
                 }
             }
         }
@@ -125,7 +125,7 @@ impl Discovery {
         }
     }
 
-    fn describe(&self, service: &Service, verb: Verb) -> Value {
+    fn describe(&self, service: &MicroService, verb: Verb) -> Value {
         let mut value = json!({
             "type": verb.schema(),
             "name": service.name,
@@ -148,7 +148,7 @@ impl Discovery {
         value
     }
 
-    fn endpoint(&self, endpoint: &Endpoint) -> Value {
+    fn endpoint(&self, endpoint: &MicroEndpoint) -> Value {
         json!({
             "name": endpoint.name,
             "subject": endpoint.subject,
@@ -157,7 +157,7 @@ impl Discovery {
         })
     }
 
-    fn statistics(&self, endpoint: &Endpoint) -> Value {
+    fn statistics(&self, endpoint: &MicroEndpoint) -> Value {
         let (requests, errors, nanos, last_error) = endpoint.counters.read();
         let mut value = self.endpoint(endpoint);
         value["num_requests"] = requests.into();

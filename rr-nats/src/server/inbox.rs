@@ -73,7 +73,7 @@ impl<S: Stream<Item = Message> + Unpin + Send + 'static> Inbox<S> {
             },
         };
         drop(state);
-        self.0.settle();
+        self.0.run_missed_wakes();
         next
     }
 
@@ -83,7 +83,7 @@ impl<S: Stream<Item = Message> + Unpin + Send + 'static> Inbox<S> {
         self.0.guarding.store(true, Ordering::SeqCst);
         // As if the waker had been called: it registers itself.
         self.0.missed.store(true, Ordering::SeqCst);
-        self.0.settle();
+        self.0.run_missed_wakes();
         Guard(&self.0.guarding)
     }
 
@@ -130,7 +130,7 @@ impl<S: Stream<Item = Message> + Unpin + Send + 'static> Shared<S> {
 
     /// Does what the waker was called for, unless another thread holds the state: that thread does
     /// it then, when it has let go.
-    fn settle(self: &Arc<Self>) {
+    fn run_missed_wakes(self: &Arc<Self>) {
         while self.missed.load(Ordering::SeqCst) {
             let mut state = match self.state.try_lock() {
                 Ok(state) => state,
@@ -152,7 +152,7 @@ impl<S: Stream<Item = Message> + Unpin + Send + 'static> Shared<S> {
             // It runs in whatever task delivers the message, whose budget is not for this.
             let next = pin!(unconstrained(poll_fn(|cx| Pin::new(&mut *source).poll_next(cx))));
             match next.poll(&mut cx) {
-                Poll::Pending => return,
+                Poll::PendingCall => return,
                 Poll::Ready(None) => state.source = None,
                 Poll::Ready(Some(_)) if state.backlog.len() >= self.backlog_max => {
                     self.given_up.fetch_add(1, Ordering::SeqCst);
@@ -175,7 +175,7 @@ impl<S: Stream<Item = Message> + Unpin + Send + 'static> Wake for Shared<S> {
 
     fn wake_by_ref(self: &Arc<Self>) {
         self.missed.store(true, Ordering::SeqCst);
-        self.settle();
+        self.run_missed_wakes();
     }
 }
 

@@ -6,15 +6,15 @@ use std::sync::atomic::Ordering;
 
 use rr_spi::Error;
 
-use super::site::Site;
+use super::state::ServerState;
 use crate::connection::NatsState;
 
 /// What a server counts.
 #[derive(Clone)]
-pub struct NatsServerStats(Arc<Site>);
+pub struct NatsServerStats(Arc<ServerState>);
 
 impl NatsServerStats {
-    pub(super) fn of(site: &Arc<Site>) -> Self {
+    pub(super) fn of(site: &Arc<ServerState>) -> Self {
         Self(Arc::clone(site))
     }
 

@@ -7,9 +7,9 @@ use async_nats::Subscriber;
 use rr_spi::{Context, Delivery, Error, Shutdown, Target};
 use tokio::task::JoinSet;
 
-use super::consume::consume;
+use super::subscription::subscription;
 use super::discovery::Question;
-use super::site::Site;
+use super::state::ServerState;
 use crate::connection::{Link, next};
 use crate::error;
 use crate::wire::{RR_CANCEL, target_of};
@@ -40,7 +40,7 @@ pub(super) struct Subscribed {
 
 impl Subscriptions {
     /// Subscribes, and proves it by a round trip.
-    pub(super) async fn make(site: &Site, link: &Link) -> Result<Self, Error> {
+    pub(super) async fn make(site: &ServerState, link: &Link) -> Result<Self, Error> {
         let limit = Context::background().with_timeout(site.config.connection.connect_timeout);
         let made = limit.race(async {
             let subscriptions = Self::subscribe(site, link).await?;
@@ -48,7 +48,7 @@ impl Subscriptions {
             Ok(subscriptions)
         });
         let made = made.await.unwrap_or_else(|_| Err(error::not_connected()))?;
-        link.settle();
+        link.subscriptions_confirmed();
         match link.complaint() {
             Some(complaint) => Err(error::refused(&complaint)),
             None => Ok(made),
@@ -67,7 +67,7 @@ impl Subscriptions {
         }
     }
 
-    async fn subscribe(site: &Site, link: &Link) -> Result<Self, Error> {
+    async fn subscribe(site: &ServerState, link: &Link) -> Result<Self, Error> {
         // First of all, so that a cancel finds its subscription wherever its request does.
         let mut cancels = Vec::new();
         let wanted = site.plan.cancels.iter().filter(|_| site.config.cancel);
@@ -93,7 +93,7 @@ impl Subscriptions {
     }
 
     /// Serves until the connection is lost, or until a drain has ended every subscription.
-    pub(super) async fn serve(self, site: &Arc<Site>, link: &Arc<Link>, shutdown: &Shutdown) {
+    pub(super) async fn serve(self, site: &Arc<ServerState>, link: &Arc<Link>, shutdown: &Shutdown) {
         // Aborted when this ends: discovery and cancelling last as long as requests do.
         let mut beside = JoinSet::new();
         for subscriber in self.cancels {
@@ -125,7 +125,7 @@ impl Subscriptions {
 }
 
 /// Cancels calls on the word of their callers.
-async fn cancel(site: Arc<Site>, mut subscriber: Subscriber) {
+async fn cancel(site: Arc<ServerState>, mut subscriber: Subscriber) {
     while let Some(message) = next(&mut subscriber).await {
         let headers = message.headers.as_ref();
         let mut headers = headers.into_iter().flat_map(|headers| headers.iter());

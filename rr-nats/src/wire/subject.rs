@@ -87,14 +87,14 @@ fn hex(number: u64, digits: u32, out: &mut impl BufMut) {
 /// What a server subscribes to, without overlaps: in one queue group two subscriptions that match
 /// a subject would take turns, and without a group both would get it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Plan {
+pub(crate) struct SubscriptionSet {
     /// Subjects of requests.
     pub(crate) requests: Vec<String>,
     /// Subjects of cancel messages.
     pub(crate) cancels: Vec<String>,
 }
 
-impl Plan {
+impl SubscriptionSet {
     /// Makes the plan of these routes under a prefix.
     pub(crate) fn of(prefix: &str, routes: &Routes) -> Result<Self, Error> {
         let under = |rest: &str| match prefix {
@@ -167,11 +167,11 @@ mod tests {
             Route::Service("a".into()),
         ]);
         table.close_service("b.c").unwrap();
-        let plan = Plan::of("", &table).unwrap();
+        let plan = SubscriptionSet::of("", &table).unwrap();
         assert_eq!(plan.requests, ["a.*", "b.c.*", "d.z", "ping"]);
         let cancels = ["_RR.cancel", "_RR.cancel.a", "_RR.cancel.b.c", "_RR.cancel.d"];
         assert_eq!(plan.cancels, cancels);
-        let plan = Plan::of("team", &table).unwrap();
+        let plan = SubscriptionSet::of("team", &table).unwrap();
         assert_eq!(plan.requests[2], "team.d.z");
         assert_eq!(plan.cancels[0], "_RR.cancel.team");
     }
@@ -179,8 +179,8 @@ mod tests {
     #[test]
     fn a_fallback_takes_the_prefix_and_needs_one() {
         let table = routes(&[Route::Fallback, Route::Target("a.x".into())]);
-        assert!(Plan::of("", &table).is_err());
-        let plan = Plan::of("team", &table).unwrap();
+        assert!(SubscriptionSet::of("", &table).is_err());
+        let plan = SubscriptionSet::of("team", &table).unwrap();
         assert_eq!(plan.requests, ["team.>"]);
         assert_eq!(plan.cancels, ["_RR.cancel.team", "_RR.cancel.team.>"]);
     }

@@ -187,7 +187,7 @@ fn on_a_runtime(stage: &Stage, case: &'static Case) -> Result<(), String> {
     };
     let work = async {
         (case.run)(stage).await;
-        stage.settle().await;
+        stage.check_ledgers().await;
     };
     let driven = || runtime.block_on(async { tokio::time::timeout(limit, work).await });
     let outcome = match catch_unwind(AssertUnwindSafe(driven)) {

@@ -144,7 +144,7 @@ impl Stage {
 
     /// Ends a rig before the case is over, and checks its books.
     pub(super) async fn close(&self, scene: Arc<Scene>) {
-        self.settle_one(&scene).await;
+        self.check_ledger(&scene).await;
         lock(&self.scenes).retain(|kept| !Arc::ptr_eq(kept, &scene));
         assert_eq!(Arc::strong_count(&scene), 1, "somebody else still holds the rig");
     }
@@ -155,14 +155,14 @@ impl Stage {
     }
 
     /// Checks the books once late runs, if there are any, have had their time.
-    pub(super) async fn settle(&self) {
+    pub(super) async fn check_ledgers(&self) {
         let scenes = lock(&self.scenes).clone();
         for scene in scenes {
-            self.settle_one(&scene).await;
+            self.check_ledger(&scene).await;
         }
     }
 
-    async fn settle_one(&self, scene: &Scene) {
+    async fn check_ledger(&self, scene: &Scene) {
         let is_virtual = self.timing() == Timing::Virtual;
         if is_virtual || scene.ledger.has_unexecuted() {
             sleep(self.late()).await;

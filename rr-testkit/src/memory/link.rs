@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 use rr_spi::{Code, Delivery, Error, Reason};
 use slab::Slab;
 
-use super::{Meeting, MemoryFault, MemoryFaults};
+use super::{Registry, MemoryFault, MemoryFaults};
 
 /// What lies between the requesters and the server of one name: cut it to see an application live
 /// through an outage.
@@ -30,11 +30,11 @@ use super::{Meeting, MemoryFault, MemoryFaults};
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
-pub struct MemoryLink(Arc<Meeting>);
+pub struct MemoryLink(Arc<Registry>);
 
 impl MemoryLink {
-    pub(super) fn of(meeting: &Arc<Meeting>) -> Self {
-        Self(Arc::clone(meeting))
+    pub(super) fn of(registry: &Arc<Registry>) -> Self {
+        Self(Arc::clone(registry))
     }
 
     /// Cuts the link until [`MemoryLink::restore`].
@@ -193,7 +193,7 @@ impl<'a> Connected<'a> {
     ///
     /// `Unavailable`, unknown, `connection-lost`, when it was cut since the call was made.
     pub(super) fn race<F: Future>(self, future: F) -> Linked<'a, F> {
-        Linked { future, link: self, _pending: Pending::of(self.wire), registered: None }
+        Linked { future, link: self, _pending: PendingWakers::of(self.wire), registered: None }
     }
 
     /// Tells whether it was cut since the call was made.
@@ -225,7 +225,7 @@ pin_project! {
         #[pin]
         future: F,
         link: Connected<'a>,
-        _pending: Pending<'a>,
+        _pending: PendingWakers<'a>,
         // Under this key, among those that wait; most polls come with the same waker.
         registered: Option<(usize, Waker)>,
     }
@@ -250,12 +250,12 @@ impl<F: Future> Future for Linked<'_, F> {
             return Poll::Ready(Ok(output));
         }
         if this.registered.as_ref().is_some_and(|(_, waker)| waker.will_wake(cx.waker())) {
-            return Poll::Pending;
+            return Poll::PendingWakers;
         }
         this.link.forget(this.registered);
         *this.registered = this.link.register(cx.waker());
         match this.registered {
-            Some(_) => Poll::Pending,
+            Some(_) => Poll::PendingWakers,
             None => Poll::Ready(Err(lost("the link was cut"))),
         }
     }
@@ -269,16 +269,16 @@ impl fmt::Debug for Wire {
 
 /// A call that waits.
 #[derive(Debug)]
-struct Pending<'a>(&'a AtomicUsize);
+struct PendingWakers<'a>(&'a AtomicUsize);
 
-impl<'a> Pending<'a> {
+impl<'a> PendingWakers<'a> {
     fn of(wire: &'a Wire) -> Self {
         wire.pending.fetch_add(1, Ordering::SeqCst);
         Self(&wire.pending)
     }
 }
 
-impl Drop for Pending<'_> {
+impl Drop for PendingWakers<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }

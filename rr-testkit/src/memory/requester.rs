@@ -10,9 +10,9 @@ use rr_spi::{
 };
 use tokio::task::coop::consume_budget;
 
-use super::handling::{Entered, Handling, Outcome, enter, handling};
+use super::dispatch::{Entered, Handling, Outcome, enter, handling};
 use super::link::{Connected, lost};
-use super::{Meeting, MemoryFault, MemoryLink};
+use super::{Registry, MemoryFault, MemoryLink};
 
 /// Sends requests by value to the server of the same name in this process.
 ///
@@ -23,7 +23,7 @@ use super::{Meeting, MemoryFault, MemoryLink};
 /// network: what it needs belongs in its [`Context`].
 #[derive(Clone, Debug)]
 pub struct MemoryRequester {
-    meeting: Arc<Meeting>,
+    registry: Arc<Registry>,
     config: CallConfig,
 }
 
@@ -37,17 +37,17 @@ impl MemoryRequester {
     pub fn new(url: &str, config: CallConfig) -> Result<Self, Error> {
         let location = Location::parse(url)?;
         let config = location.configure(config, IntakeConfig::default())?.0;
-        Ok(Self::at(Meeting::of(&location)?, config))
+        Ok(Self::at(Registry::of(&location)?, config))
     }
 
-    pub(crate) fn at(meeting: Arc<Meeting>, config: CallConfig) -> Self {
-        Self { meeting, config }
+    pub(crate) fn at(registry: Arc<Registry>, config: CallConfig) -> Self {
+        Self { registry, config }
     }
 
     /// Returns the link to the server, to cut it.
     #[must_use]
     pub fn link(&self) -> MemoryLink {
-        MemoryLink::of(&self.meeting)
+        MemoryLink::of(&self.registry)
     }
 
     /// Waits until the server is there and can be reached.
@@ -63,7 +63,7 @@ impl MemoryRequester {
         let attempt = Attempt::start(ctx, self.config.timeout)?;
         attempt
             .run(async {
-                self.meeting.served().await;
+                self.registry.served().await;
                 Ok(())
             })
             .await
@@ -85,8 +85,8 @@ impl Requester for MemoryRequester {
         Box::pin(async move {
             let attempt = Attempt::start(ctx, self.config.timeout)?;
             self.config.limits.check_outgoing(&request)?;
-            let link = self.meeting.wire().connected()?;
-            let Some(intake) = self.meeting.server() else {
+            let link = self.registry.wire().connected()?;
+            let Some(intake) = self.registry.server() else {
                 return Err(Error::failure(
                     Code::Unavailable,
                     Delivery::NotSent,
@@ -97,13 +97,13 @@ impl Requester for MemoryRequester {
             };
             // A loop of calls that are all answered at once must let others run now and then.
             consume_budget().await;
-            let outcome = match self.meeting.wire().fault() {
+            let outcome = match self.registry.wire().fault() {
                 None => {
                     let (handling, handle) = begin(&attempt, intake, request);
                     exchange(&attempt, link, handling, handle).await?
                 }
                 // Boxed: the calls that go well need not have room for it.
-                Some(fault) => Box::pin(go_wrong(fault, &attempt, link, intake, request)).await?,
+                Some(fault) => Box::pin(inject_fault(fault, &attempt, link, intake, request)).await?,
             };
             let response = outcome?;
             self.config.limits.check_incoming(&response)?;
@@ -157,7 +157,7 @@ async fn exchange(
 }
 
 /// Exchanges as far as the fault lets it, and says what a network would.
-async fn go_wrong(
+async fn inject_fault(
     fault: MemoryFault,
     attempt: &Attempt,
     link: Connected<'_>,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rr_spi::{CallConfig, Error, Intake, IntakeConfig, Location, Routes, Server};
 
-use super::Meeting;
+use super::Registry;
 
 /// Serves routes at `memory://name` with the default limits.
 ///
@@ -36,11 +36,11 @@ pub fn serve_with(
 ) -> Result<Server, Error> {
     let location = Location::parse(url)?;
     let (_, config) = location.configure(CallConfig::default(), config)?;
-    serve_at(&Meeting::of(&location)?, url, Intake::new(routes, config))
+    serve_at(&Registry::of(&location)?, url, Intake::new(routes, config))
 }
 
-pub(crate) fn serve_at(meeting: &Arc<Meeting>, url: &str, intake: Intake) -> Result<Server, Error> {
-    let place = meeting.enter(intake.clone())?;
+pub(crate) fn serve_at(registry: &Arc<Registry>, url: &str, intake: Intake) -> Result<Server, Error> {
+    let place = registry.enter(intake.clone())?;
     Ok(Server::spawn(url.to_owned(), intake.clone(), |shutdown| async move {
         shutdown.draining().await;
         // Stays until the last one is done, so that newcomers hear `draining` until then.

@@ -9,7 +9,7 @@ mod harness;
 mod limits;
 mod raw;
 mod requester;
-#[path = "../it/support/mod.rs"]
+#[path = "../it/support.rs"]
 mod support;
 mod table;
 mod typed;

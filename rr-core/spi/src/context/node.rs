@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::data::Data;
-use super::inbound::InboundState;
+use super::metadata::Metadata;
+use super::server_state::ServerState;
 use super::scope::Scope;
 
 /// The one shared part of a context: a link in the chain of scopes, and the data in force here.
@@ -11,8 +11,8 @@ use super::scope::Scope;
 pub(crate) struct Node {
     pub(super) parent: Parent,
     pub(super) scope: Option<Scope>,
-    pub(super) data: Option<Arc<Data>>,
-    pub(super) inbound: Option<InboundState>,
+    pub(super) data: Option<Arc<Metadata>>,
+    pub(super) inbound: Option<ServerState>,
     /// Whether the scopes above do not reach down to here.
     pub(super) is_detached: bool,
 }

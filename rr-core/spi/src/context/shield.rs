@@ -9,17 +9,17 @@ use std::task::{Context as TaskContext, Poll, ready};
 
 use tokio::task::JoinHandle;
 
-use crate::intake::{Ledger, Shielded};
+use crate::intake::{InFlight, Shielded};
 
 /// The result of shielded work; see [`Context::shield`](super::Context::shield).
 pub struct Shield<T>(JoinHandle<T>);
 
 impl<T: Send + 'static> Shield<T> {
-    pub(super) fn spawn<F>(ledger: Option<Arc<Ledger>>, future: F) -> Self
+    pub(super) fn spawn<F>(in_flight: Option<Arc<InFlight>>, future: F) -> Self
     where
         F: Future<Output = T> + Send + 'static,
     {
-        let guard = ledger.map(Shielded::enter);
+        let guard = in_flight.map(Shielded::enter);
         Self(tokio::spawn(async move {
             let output = future.await;
             drop(guard);

@@ -123,7 +123,7 @@ impl Error {
     /// # Examples
     ///
     /// ```
-    /// # mod rr_core { pub use rr_spi::*; pub use rr_spi as retry; }
+    /// # mod rr_core { pub use rr_spi::*; pub mod retry { pub use rr_spi::*; } }
     /// use std::time::Duration;
     /// use rr_core::{Code, Delivery, Error, Reason};
     /// use rr_core::retry::{AttemptRecord, RetryVerdict};

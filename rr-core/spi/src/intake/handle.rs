@@ -10,7 +10,7 @@ use std::task::{Context as TaskContext, Poll};
 
 use pin_project_lite::pin_project;
 
-use super::ledger::Place;
+use super::in_flight::InFlightPermit;
 use super::{BodyShare, Shared, own, rescope};
 use crate::BoxFuture;
 use crate::context::{Cause, Context, Mark, Race};
@@ -35,7 +35,7 @@ pin_project! {
         // Whether errors that come out of the handler are re-scoped here.
         rescopes: bool,
         registered: Option<usize>,
-        place: Option<Place<'a>>,
+        place: Option<InFlightPermit<'a>>,
         // Bytes of the request: as the transport took them, or as they were taken here.
         share: Option<BodyShare>,
         bytes: usize,
@@ -50,7 +50,7 @@ pin_project! {
             if this.place.take().is_some() {
                 // Unless the caller went or the time was up, it is the server that gives it up.
                 let ended = this.ctx.cause();
-                this.shared.ledger.count(matches!(ended, None | Some(Cause::Shutdown)));
+                this.shared.in_flight.count(matches!(ended, None | Some(Cause::Shutdown)));
             }
             this.shared.account.put_back(*this.bytes);
         }
@@ -134,8 +134,8 @@ impl Future for Handle<'_> {
         };
         let outcome = match contained(|| race.poll(cx)) {
             Ok(Poll::Pending) => {
-                let (ledger, ctx) = (&this.shared.ledger, *this.ctx);
-                this.registered.get_or_insert_with(|| ledger.remember(ctx));
+                let (in_flight, ctx) = (&this.shared.in_flight, *this.ctx);
+                this.registered.get_or_insert_with(|| in_flight.remember(ctx));
                 return Poll::Pending;
             }
             Ok(Poll::Ready(Ok(outcome))) => Ok(outcome),
@@ -151,7 +151,7 @@ fn admit<'a>(
     shared: &'a Shared,
     ctx: &Context,
     request: &Request,
-) -> Result<(Found<'a>, Place<'a>), Error> {
+) -> Result<(Found<'a>, InFlightPermit<'a>), Error> {
     if let Some(cause) = ctx.cause() {
         let error = Error::from_cause(cause, Delivery::Rejected);
         return Err(match cause {
@@ -164,7 +164,7 @@ fn admit<'a>(
         return Err(limits.request_too_large(Delivery::Rejected));
     }
     let found = shared.routes.find(&request.target)?;
-    Ok((found, Place::admit(&shared.ledger, shared.config.in_flight_max)?))
+    Ok((found, InFlightPermit::admit(&shared.in_flight, shared.config.in_flight_max)?))
 }
 
 /// Takes the bytes of a request out of the budget; returns those that no share covers.
@@ -181,7 +181,7 @@ fn finish(mut this: HandleProjection<'_, '_>, outcome: Result<Outcome, Interrupt
     let dropped = contained(|| this.state.set(State::Done));
     let outcome = if dropped.is_ok() { outcome } else { Err(Interrupt::Panicked) };
     unregister(this.shared, this.registered);
-    this.shared.ledger.count(matches!(outcome, Err(Interrupt::Ended(Cause::Shutdown))));
+    this.shared.in_flight.count(matches!(outcome, Err(Interrupt::Ended(Cause::Shutdown))));
     *this.place = None;
     *this.share = None;
     this.shared.account.put_back(mem::take(this.bytes));
@@ -194,7 +194,7 @@ fn finish(mut this: HandleProjection<'_, '_>, outcome: Result<Outcome, Interrupt
 
 fn unregister(shared: &Shared, registered: &mut Option<usize>) {
     if let Some(key) = registered.take() {
-        shared.ledger.forget(key);
+        shared.in_flight.forget(key);
     }
 }
 
@@ -209,7 +209,7 @@ fn checked(shared: &Shared, response: Response) -> Outcome {
 /// Returns how far the call got. A context that this server did not make carries no mark of it,
 /// and then nothing proves that the handler did not run.
 fn mark(shared: &Shared, ctx: &Context) -> Mark {
-    if ctx.is_of(&shared.ledger) { ctx.marked() } else { Mark::Ran }
+    if ctx.is_of(&shared.in_flight) { ctx.marked() } else { Mark::Ran }
 }
 
 /// Returns the delivery that the mark proves.

@@ -224,7 +224,7 @@ async fn a_bridge_that_waits_says_unknown_for_itself_and_passes_answers_on() {
                 return std::future::pending().await;
             }
             let answer = Err(Error::failure(Code::NotFound, Delivery::Rejected, None, "verbatim"));
-            passage.settle(answer)
+            passage.resolve(answer)
         })
     });
     routes.insert_unmarked(Route::Fallback, Declared::Unspecified, Arc::new(bridge)).unwrap();
@@ -267,7 +267,7 @@ struct Bridge;
 impl Responder for Bridge {
     async fn respond(&self, ctx: &Context, _: Request) -> Outcome {
         let passage = ctx.pass();
-        passage.settle(Ok(Response::new("ran elsewhere")))
+        passage.resolve(Ok(Response::new("ran elsewhere")))
     }
 }
 

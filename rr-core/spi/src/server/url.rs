@@ -12,7 +12,7 @@ use std::ops::Deref;
 /// # Examples
 ///
 /// ```
-/// # use rr_spi as rr_core;
+/// # mod rr_core { pub mod transport { pub use rr_spi::*; } }
 /// let url = rr_core::transport::ServerUrl::from("nats://orders:secret@host:4222/team".to_owned());
 /// assert_eq!(url.to_string(), "nats://***@host:4222/team");
 /// assert_eq!(url.as_str(), "nats://orders:secret@host:4222/team");

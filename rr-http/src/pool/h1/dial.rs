@@ -8,13 +8,13 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::waiting::Begin;
-use super::{Idle, Link, Shared, connect};
+use super::{Idle, H1Connection, H1Shared, connect};
 use crate::error::handed_back;
 use crate::pool::{Dialer, after, lock};
 
 /// A call that waits for a connection.
 struct WaitingCall<'a> {
-    shared: &'a Arc<Shared>,
+    shared: &'a Arc<H1Shared>,
     id: u64,
     told: oneshot::Receiver<Result<Idle, Error>>,
 }
@@ -25,9 +25,9 @@ enum Joined<'a> {
     Waits(WaitingCall<'a>),
 }
 
-impl Shared {
+impl H1Shared {
     /// Returns the first connection that becomes free or is dialled.
-    pub(super) async fn wait(self: &Arc<Self>) -> Result<Box<Link>, Error> {
+    pub(super) async fn wait(self: &Arc<Self>) -> Result<Box<H1Connection>, Error> {
         loop {
             let mut idle = match self.join() {
                 Joined::Free(idle) => idle,
@@ -97,7 +97,7 @@ impl Drop for WaitingCall<'_> {
 
 /// A dial under way. Dropped unfinished, as a runtime does that ends, it tells its call.
 struct Dialing {
-    shared: Weak<Shared>,
+    shared: Weak<H1Shared>,
     id: u64,
 }
 
@@ -112,7 +112,7 @@ impl Drop for Dialing {
 }
 
 impl Dialing {
-    fn end(mut self, outcome: Result<Box<Link>, Error>) {
+    fn end(mut self, outcome: Result<Box<H1Connection>, Error>) {
         let Some(shared) = std::mem::take(&mut self.shared).upgrade() else { return };
         let (call, next) = {
             let waiting = &mut lock(&shared.idle).waiting;

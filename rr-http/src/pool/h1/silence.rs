@@ -2,7 +2,7 @@
 
 use rr_spi::{Attempt, Deadline};
 
-use super::Shared;
+use super::H1Shared;
 
 /// Wait for the first answer to a request on a connection that had been unused.
 ///
@@ -11,14 +11,14 @@ use super::Shared;
 /// for even longer are closed, so that the next call dials instead of waiting on another dead one.
 /// Where only the handler was slow, that costs a dial per call that had use for one of them.
 pub(crate) struct Silence<'a> {
-    shared: &'a Shared,
+    shared: &'a H1Shared,
     attempt: &'a Attempt,
     /// When the connection was kept; `None` if it had not been unused, or an answer has come.
     kept: Option<u64>,
 }
 
 impl<'a> Silence<'a> {
-    pub(super) fn new(shared: &'a Shared, attempt: &'a Attempt, kept: Option<u64>) -> Self {
+    pub(super) fn new(shared: &'a H1Shared, attempt: &'a Attempt, kept: Option<u64>) -> Self {
         Self { shared, attempt, kept }
     }
 

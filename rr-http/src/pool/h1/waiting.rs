@@ -18,7 +18,7 @@ use crate::pool::Owned;
 #[derive(Default)]
 pub(super) struct Waiting {
     /// Oldest first. Each holds a place of the pool, which bounds them.
-    calls: VecDeque<Call>,
+    calls: VecDeque<WaitingCall>,
     dials: Vec<Dial>,
     next_id: u64,
     last_dial: Option<Instant>,
@@ -27,7 +27,7 @@ pub(super) struct Waiting {
 /// Tells a waiting call of its connection, or why there is none.
 pub(super) type Told = oneshot::Sender<Result<Idle, Error>>;
 
-struct Call {
+struct WaitingCall {
     id: u64,
     has_dial: bool,
     told: Told,
@@ -60,7 +60,7 @@ impl Waiting {
     /// Adds a waiting call, and returns its id.
     pub(super) fn join(&mut self, told: Told) -> u64 {
         let id = self.id();
-        self.calls.push_back(Call { id, has_dial: false, told });
+        self.calls.push_back(WaitingCall { id, has_dial: false, told });
         id
     }
 

@@ -1,0 +1,387 @@
+//! What bounds a call and travels with it: the explicit first argument of every call.
+
+mod metadata;
+mod deadline;
+mod server_state;
+mod node;
+mod race;
+mod scope;
+mod shield;
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::fmt;
+use std::future::{Future, pending};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::intake::InFlight;
+
+use node::Node;
+
+pub use metadata::Criticality;
+pub use deadline::Deadline;
+pub use server_state::{Mark, Passage};
+pub use race::Race;
+pub use scope::{CancelHandle, Cause};
+pub use shield::Shield;
+
+pub(crate) use metadata::Metadata;
+pub(crate) use server_state::ServerState;
+
+/// What bounds a call and travels with it: deadline, cancellation, trace context, baggage.
+///
+/// It is the explicit first argument of every call, cheap to clone, and never ambient. A deadline
+/// can only get shorter on the way down; a handler passes its context on to the calls it makes,
+/// and they inherit what is left.
+///
+/// # Examples
+///
+/// ```
+/// # use rr_spi as rr_core;
+/// use std::time::Duration;
+/// use rr_core::Context;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let ctx = Context::background().with_timeout(Duration::from_secs(2));
+/// assert!(ctx.remaining() <= Some(Duration::from_secs(2)));
+///
+/// let (child, handle) = ctx.child();
+/// handle.cancel();
+/// assert_eq!(child.cause(), Some(rr_core::Cause::Cancelled));
+/// assert_eq!(ctx.cause(), None);
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Context {
+    deadline: Option<Deadline>,
+    rest: Option<Arc<Node>>,
+    retries: u32,
+    unbounded: bool,
+}
+
+impl Context {
+    /// Returns the context that everything starts from: no deadline, never cancelled.
+    ///
+    /// A call made with it gets the default deadline of 10 s, unless [`Context::unbounded`] says
+    /// otherwise.
+    #[must_use]
+    pub const fn background() -> Self {
+        Self { deadline: None, rest: None, retries: 0, unbounded: false }
+    }
+
+    /// Returns a context that ends after `timeout` at the latest, and no later than this one.
+    #[must_use]
+    pub fn with_timeout(&self, timeout: Duration) -> Self {
+        self.with_deadline(Deadline::after(timeout))
+    }
+
+    /// Returns a context that ends at `deadline` at the latest, and no later than this one.
+    #[must_use]
+    pub fn with_deadline(&self, deadline: Deadline) -> Self {
+        let earlier = self.deadline.map_or(deadline, |own| own.min(deadline));
+        Self { deadline: Some(earlier), ..self.clone() }
+    }
+
+    /// Returns a context to which no default deadline is applied.
+    ///
+    /// A lost reply then waits until the call is cancelled. The deadline of this context, if it
+    /// has one, stays. Nothing travels for it: the server grants its own default (30 s). So it does
+    /// for a deadline of more than 115 days, which has more digits than the wire carries.
+    #[must_use]
+    pub fn unbounded(&self) -> Self {
+        Self { unbounded: true, ..self.clone() }
+    }
+
+    /// Returns this context with a default deadline where it has none and did not opt out.
+    ///
+    /// For the outermost layer of a call, so that every attempt shares one deadline.
+    #[must_use]
+    pub fn or_timeout(&self, default: Duration) -> Self {
+        if self.deadline.is_some() || self.unbounded {
+            return self.clone();
+        }
+        self.with_timeout(default)
+    }
+
+    /// Returns the instant at which the call ends.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Deadline> {
+        self.deadline
+    }
+
+    /// Returns the time that is left; zero when the deadline has passed, `None` without one.
+    #[must_use]
+    pub fn remaining(&self) -> Option<Duration> {
+        self.deadline.map(Deadline::remaining)
+    }
+
+    /// Returns how many attempts of the call that is made with this context preceded this one; 0 on
+    /// the first. What a handler was called with is [`Context::inbound_retries`].
+    #[must_use]
+    pub fn retries(&self) -> u32 {
+        self.retries
+    }
+
+    /// Returns a context for an attempt that `retries` others preceded. For retry layers.
+    #[must_use]
+    pub fn with_retries(&self, retries: u32) -> Self {
+        Self { retries, ..self.clone() }
+    }
+
+    /// Makes a child with a cancellation scope of its own; cancelling it leaves this one alone.
+    ///
+    /// Dropping the handle cancels the child with [`Cause::CallerDropped`]. Allocates once.
+    pub fn child(&self) -> (Self, CancelHandle) {
+        let node = Arc::new(Node::child_of(self.rest.as_ref()));
+        let handle = CancelHandle::new(Arc::clone(&node), self.deadline);
+        (Self { rest: Some(node), ..self.clone() }, handle)
+    }
+
+    /// Returns a context with the trace, baggage and values of this one, without its deadline and
+    /// cancellation: for work that goes on after the call, such as what is shielded.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        // The link upwards stays, so that a server still knows its call by it.
+        let rest = self.rest.as_ref().map(|node| Arc::new(Node::detached_from(node)));
+        Self { rest, ..Self::background() }
+    }
+
+    /// Runs a future against this context: the deadline and every cancellation scope above it.
+    ///
+    /// The one primitive under attempts, dispatch, limits and retry sleeps. One timer, armed after
+    /// the first pending poll; no task. The deadline wins ties.
+    ///
+    /// # Errors
+    ///
+    /// The [`Cause`] when the context ended first.
+    ///
+    /// # Panics
+    ///
+    /// With a deadline, when polled outside of a tokio runtime whose time is enabled.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it drops `future`.
+    pub fn race<F: Future>(&self, future: F) -> Race<'_, F> {
+        Race::new(self, future)
+    }
+
+    /// Waits until the context ends, and says why.
+    ///
+    /// # Cancel safety
+    ///
+    /// Can be dropped and called again at any time.
+    pub async fn cancelled(&self) -> Cause {
+        match self.race(pending::<Infallible>()).await {
+            Err(cause) => cause,
+            Ok(never) => match never {},
+        }
+    }
+
+    /// Returns why the context has ended, or `None` while it has not.
+    #[must_use]
+    pub fn cause(&self) -> Option<Cause> {
+        let expired = || self.deadline.filter(|deadline| deadline.has_passed());
+        self.scope_cause().or_else(|| expired().map(|_| Cause::DeadlineExceeded))
+    }
+
+    /// Runs a future to its end, on the account of the server that handles this call.
+    ///
+    /// The future goes on if the handler is dropped; a drain waits for it, within its grace. On
+    /// a context that no server made, nobody waits for it but the caller. Inside, use
+    /// [`Context::detached`] with a timeout of its own: this context ends with the call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use rr_spi as rr_core;
+    /// # use std::time::Duration;
+    /// # use rr_core::Context;
+    /// async fn charge(_: Context) {}
+    ///
+    /// async fn handler(ctx: Context) {
+    ///     let inside = ctx.detached().with_timeout(Duration::from_secs(5));
+    ///     ctx.shield(charge(inside)).await;
+    /// }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime. A panic of `future` goes on in whoever awaits the result.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the returned future leaves `future` running.
+    pub fn shield<F>(&self, future: F) -> Shield<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        Shield::spawn(self.inbound().map(|inbound| Arc::clone(&inbound.in_flight)), future)
+    }
+
+    /// Returns the request id that a caller or a proxy gave.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&str> {
+        self.data()?.request_id.as_deref()
+    }
+
+    /// Returns the W3C trace context's `traceparent`, verbatim.
+    #[must_use]
+    pub fn traceparent(&self) -> Option<&str> {
+        self.data()?.traceparent.as_deref()
+    }
+
+    /// Returns the W3C trace context's `tracestate`, verbatim.
+    #[must_use]
+    pub fn tracestate(&self) -> Option<&str> {
+        self.data()?.tracestate.as_deref()
+    }
+
+    /// Returns the W3C `baggage`, verbatim.
+    #[must_use]
+    pub fn baggage(&self) -> Option<&str> {
+        self.data()?.baggage.as_deref()
+    }
+
+    /// Returns how much the call matters; [`Criticality::Critical`] when nobody said.
+    #[must_use]
+    pub fn criticality(&self) -> Criticality {
+        self.data().map_or(Criticality::Critical, |data| data.criticality)
+    }
+
+    /// Returns a value that was attached in this process, such as the peer's identity.
+    #[must_use]
+    pub fn value<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.data()?.values.iter().rev().find_map(|value| value.downcast_ref())
+    }
+
+    /// Returns a context that carries a request id over every further hop.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument`, not sent, unless it is 1 to 256 printable ASCII characters.
+    pub fn with_request_id(&self, id: &str) -> Result<Self, Error> {
+        let id = metadata::checked("request id", id, metadata::REQUEST_ID_BYTES_MAX)?;
+        Ok(self.with_data(|data| data.request_id = Some(id)))
+    }
+
+    /// Returns a context that carries a W3C trace context over every further hop.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument`, not sent, unless both are printable ASCII of at most 512 bytes.
+    pub fn with_trace(&self, traceparent: &str, tracestate: Option<&str>) -> Result<Self, Error> {
+        let parent = metadata::checked("traceparent", traceparent, metadata::TRACE_BYTES_MAX)?;
+        let state = tracestate
+            .map(|state| metadata::checked("tracestate", state, metadata::TRACE_BYTES_MAX))
+            .transpose()?;
+        Ok(self.with_data(|data| (data.traceparent, data.tracestate) = (Some(parent), state)))
+    }
+
+    /// Returns a context that carries W3C baggage over every further hop.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument`, not sent, unless it is printable ASCII of at most 8192 bytes.
+    pub fn with_baggage(&self, baggage: &str) -> Result<Self, Error> {
+        let baggage = metadata::checked("baggage", baggage, metadata::BAGGAGE_BYTES_MAX)?;
+        Ok(self.with_data(|data| data.baggage = Some(baggage)))
+    }
+
+    /// Returns a context that says how much the call matters.
+    #[must_use]
+    pub fn with_criticality(&self, criticality: Criticality) -> Self {
+        self.with_data(|data| data.criticality = criticality)
+    }
+
+    /// Returns a context with a value attached; it stays in this process.
+    #[must_use]
+    pub fn with_value<T: Any + Send + Sync>(&self, value: T) -> Self {
+        self.with_data(|data| data.values.push(Arc::new(value)))
+    }
+
+    fn with_data(&self, change: impl FnOnce(&mut Metadata)) -> Self {
+        let mut data = self.data().cloned().unwrap_or_default();
+        change(&mut data);
+        let node = Node {
+            parent: node::Parent(self.rest.clone()),
+            data: Some(Arc::new(data)),
+            ..Node::default()
+        };
+        Self { rest: Some(Arc::new(node)), ..self.clone() }
+    }
+
+    fn data_arc(&self) -> Option<&Arc<Metadata>> {
+        self.rest.as_ref()?.data.as_ref()
+    }
+
+    pub(crate) fn data(&self) -> Option<&Metadata> {
+        self.data_arc().map(|data| &**data)
+    }
+
+    /// Returns the cancellation scopes above this context, nearest first.
+    fn scopes(&self) -> impl Iterator<Item = &scope::Scope> {
+        let nodes = std::iter::successors(self.rest.as_deref(), |node| {
+            if node.is_detached { None } else { node.parent.0.as_deref() }
+        });
+        nodes.filter_map(|node| node.scope.as_ref())
+    }
+
+    fn scope_cause(&self) -> Option<Cause> {
+        self.scopes().find_map(scope::Scope::cause)
+    }
+
+    fn inbound(&self) -> Option<&ServerState> {
+        let nodes = std::iter::successors(self.rest.as_deref(), |node| node.parent.0.as_deref());
+        nodes.filter_map(|node| node.inbound.as_ref()).next()
+    }
+
+    /// Makes the root context of a request that arrived, and the handle that its server keeps.
+    pub(crate) fn for_inbound(
+        deadline: Deadline,
+        retries: u32,
+        data: Option<Metadata>,
+        in_flight: Arc<InFlight>,
+    ) -> (Self, CancelHandle) {
+        let node = Arc::new(Node {
+            scope: Some(scope::Scope::default()),
+            data: data.map(Arc::new),
+            inbound: Some(ServerState::new(retries, in_flight)),
+            ..Node::default()
+        });
+        let handle = CancelHandle::new(Arc::clone(&node), Some(deadline));
+        (Self { deadline: Some(deadline), rest: Some(node), ..Self::background() }, handle)
+    }
+
+    /// Cancels the scope that this context itself was made with.
+    pub(crate) fn cancel_own_scope(&self, cause: Cause) {
+        if let Some(scope) = self.scopes().next() {
+            scope.cancel(cause);
+        }
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Context");
+        if let Some(remaining) = self.remaining() {
+            out.field("remaining", &remaining);
+        }
+        if let Some(cause) = self.cause() {
+            out.field("cause", &cause);
+        }
+        if self.retries > 0 {
+            out.field("retries", &self.retries);
+        }
+        if let Some(id) = self.request_id() {
+            out.field("request_id", &id);
+        }
+        out.finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+//! Which handler answers which target.
+
+mod handler;
+
+use std::fmt;
+use std::sync::Arc;
+
+use rr_spi::{
+    BoxFuture, Context, Terminal, Error, Middleware, Next, Request, Responder, Response, Route,
+    Routes,
+};
+
+pub use handler::{Handler, IntoHandler};
+
+/// Which handler answers which target.
+///
+/// Takes responders, `Arc<dyn Responder>`, [`Forward`](crate::Forward), and async functions and
+/// closures of the forms `async fn(Context, Request)`, `async fn(Context, T)` and `async fn(T)`,
+/// where `T` and the result are (de)serializable; a method without input takes `(): ()`. Errors may
+/// be [`Error`], an [`AppError`](rr_spi::AppError) or a [`CallError`](crate::CallError). In a handler
+/// that returns `CallError<A>`, another call's failure goes on with `.map_err(Error::from)?`.
+///
+/// # Examples
+///
+#[cfg_attr(feature = "json", doc = "```")]
+#[cfg_attr(not(feature = "json"), doc = "```ignore")]
+/// use rr_core::{Context, Error, IntoHandler, Request, Response, Router};
+///
+/// async fn ping(_ctx: Context, _request: Request) -> Result<Response, Error> {
+///     Ok(Response::new("pong"))
+/// }
+///
+/// async fn double(n: u32) -> Result<u32, Error> {
+///     Ok(n * 2)
+/// }
+///
+/// let router = Router::new()
+///     .route("ping", ping.safe())
+///     .route("math.double", double)
+///     .route("math.half", |n: u32| async move { Ok::<_, Error>(n / 2) });
+/// ```
+#[derive(Default)]
+pub struct Router {
+    routes: Routes,
+    middleware: Vec<Arc<dyn Middleware>>,
+}
+
+impl Router {
+    /// Makes a router without routes.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Routes one target.
+    ///
+    /// # Panics
+    ///
+    /// When the target is malformed or routed already; see [`Router::try_route`].
+    #[track_caller]
+    #[must_use]
+    pub fn route<M>(self, target: &str, handler: impl IntoHandler<M>) -> Self {
+        accepted(self.try_route(target, handler))
+    }
+
+    /// Routes one target whose name is known only at run time.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument`, not sent, when it is malformed; `AlreadyExists` when it is routed.
+    pub fn try_route<M>(
+        mut self,
+        target: &str,
+        handler: impl IntoHandler<M>,
+    ) -> Result<Self, Error> {
+        let route = Route::Target(target.to_owned());
+        handler.into_handler().add(&mut self.routes, route)?;
+        Ok(self)
+    }
+
+    /// Routes every method of a service.
+    ///
+    /// # Panics
+    ///
+    /// When the name is malformed or routed already.
+    #[track_caller]
+    #[must_use]
+    pub fn service<M>(mut self, service: &str, handler: impl IntoHandler<M>) -> Self {
+        let route = Route::Service(service.to_owned());
+        let added = handler.into_handler().add(&mut self.routes, route);
+        accepted(added.map(|()| self))
+    }
+
+    /// Declares that a service has no methods beside those that are routed by name: others are
+    /// `Unimplemented` on every transport, and never reach the fallback.
+    ///
+    /// Without it, a target that nobody routes has no responder on a transport where others may
+    /// route it, such as NATS.
+    ///
+    /// # Panics
+    ///
+    /// When the name is malformed, or one handler answers the whole service.
+    #[track_caller]
+    #[must_use]
+    pub fn close(mut self, service: &str) -> Self {
+        let closed = self.routes.close_service(service);
+        accepted(closed.map(|()| self))
+    }
+
+    /// Routes whatever nothing else answers.
+    ///
+    /// # Panics
+    ///
+    /// When there is a fallback already.
+    #[track_caller]
+    #[must_use]
+    pub fn fallback<M>(mut self, handler: impl IntoHandler<M>) -> Self {
+        let added = handler.into_handler().add(&mut self.routes, Route::Fallback);
+        accepted(added.map(|()| self))
+    }
+
+    /// Takes in the routes of another router; its middleware stays around them.
+    ///
+    /// # Panics
+    ///
+    /// When a route is in both; see [`Router::try_merge`].
+    #[track_caller]
+    #[must_use]
+    pub fn merge(self, routes: impl Into<Routes>) -> Self {
+        accepted(self.try_merge(routes))
+    }
+
+    /// Takes in the routes of another router whose names are known only at run time.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists`, not sent, when a route is in both.
+    pub fn try_merge(mut self, routes: impl Into<Routes>) -> Result<Self, Error> {
+        self.routes.merge(routes.into())?;
+        Ok(self)
+    }
+
+    /// Wraps every route, those added later too, in middleware. The first one named is outermost.
+    ///
+    /// What it refuses before it goes on is `Rejected`: no handler was entered.
+    #[must_use]
+    pub fn with(mut self, middleware: impl Middleware) -> Self {
+        self.middleware.push(Arc::new(middleware));
+        self
+    }
+}
+
+/// Panics where the route was named, and not in here.
+#[track_caller]
+fn accepted<T>(outcome: Result<T, Error>) -> T {
+    match outcome {
+        Ok(router) => router,
+        Err(error) => panic!("{}; {}", error.message(), error.hint()),
+    }
+}
+
+impl From<Router> for Routes {
+    fn from(router: Router) -> Self {
+        if router.middleware.is_empty() {
+            return router.routes;
+        }
+        router.routes.wrap(&router.middleware)
+    }
+}
+
+impl Responder for Router {
+    /// Answers as one handler: what its middleware or its routes refuse counts as run. To take its
+    /// routes in as they are, use [`Router::merge`].
+    fn respond<'a, 'c, 'f>(
+        &'a self,
+        ctx: &'c Context,
+        request: Request,
+    ) -> BoxFuture<'f, Result<Response, Error>>
+    where
+        'a: 'f,
+        'c: 'f,
+    {
+        Next::new(&self.middleware, Terminal::Responder(&self.routes)).run(ctx, request)
+    }
+}
+
+impl fmt::Debug for Router {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let routes: Vec<_> = self.routes.iter().map(|(route, _)| route).collect();
+        f.debug_struct("Router")
+            .field("routes", &routes)
+            .field("middleware", &self.middleware.len())
+            .finish()
+    }
+}

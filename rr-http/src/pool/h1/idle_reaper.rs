@@ -1,0 +1,137 @@
+//! Looks after the unused connections of a pool.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::{Idle, IdleConnections, H1Shared};
+use crate::pool::{Owned, lock, pause};
+use crate::self_wake::SelfWake;
+
+/// The task that looks after unused connections, on the runtime of the pool.
+pub(super) struct IdleReaper {
+    task: Owned,
+    waker: Waker,
+}
+
+/// Left over by [`IdleConnections::keep`], to be dropped outside of the lock.
+type Left = (Option<Waker>, Option<Idle>);
+
+impl IdleConnections {
+    /// Keeps an unused connection if the limits allow. Returns the keeper that is to be started if
+    /// there is none.
+    pub(super) fn keep(&mut self, mut idle: Idle, shared: &H1Shared) -> (Left, Option<SelfWake>) {
+        if self.connections.len() >= shared.idle_max || shared.idle_timeout.is_zero() {
+            return ((None, Some(idle)), None);
+        }
+        let mut started = None;
+        let keeper = self.keeper.get_or_insert_with(|| {
+            let rewaker = started.insert(SelfWake::new());
+            IdleReaper { task: Owned::default(), waker: rewaker.waker().clone() }
+        });
+        let caller = idle.link.rewaker.hand_to(&keeper.waker);
+        if idle.link.kept.is_none() {
+            self.answers += 1;
+            idle.link.kept = Some(self.answers);
+        }
+        self.connections.push(idle);
+        ((caller, None), started)
+    }
+}
+
+impl H1Shared {
+    /// Starts a keeper; not under the lock, which it takes when its runtime is ending.
+    pub(super) fn start_keeper(self: &Arc<Self>, started: Option<SelfWake>) {
+        let Some(rewaker) = started else { return };
+        let watched = Watched { pool: Arc::downgrade(self), ended: false };
+        let task = tokio::spawn(keep_watch(watched, pause(self.idle_timeout), rewaker));
+        let mut kept = lock(&self.idle);
+        if let Some(keeper) = kept.keeper.as_mut().filter(|keeper| keeper.task.0.is_none()) {
+            keeper.task = Owned(Some(task.abort_handle()));
+        }
+    }
+
+    /// Looks at the unused connections to which something happened, and lets go of those that have
+    /// ended.
+    fn look(self: &Arc<Self>, cx: &mut Context<'_>) {
+        // Not under the lock: streams may be the application's own.
+        for mut idle in self.take(|idle| idle.link.rewaker.is_woken()) {
+            idle.link.look(cx);
+            if idle.link.connection.is_none() {
+                continue;
+            }
+            let mut kept = lock(&self.idle);
+            if let Some(call) = kept.waiting.next() {
+                drop(kept);
+                self.give(idle, Some(call));
+            } else if kept.connections.len() < self.idle_max {
+                // As the oldest: those put back meanwhile were used later.
+                kept.connections.insert(0, idle);
+            }
+        }
+    }
+
+    /// Lets go of what has been unused for too long. Returns `false` when nothing is left.
+    fn reap(&self) -> bool {
+        let now = Instant::now();
+        drop(self.take(|idle| now >= idle.expires));
+        let mut kept = lock(&self.idle);
+        if kept.connections.is_empty() {
+            // The next connection that is kept starts another keeper.
+            kept.keeper = None;
+            return false;
+        }
+        true
+    }
+
+    pub(super) fn take(&self, which: impl Fn(&Idle) -> bool) -> Vec<Idle> {
+        let mut kept = lock(&self.idle);
+        if !kept.connections.iter().any(&which) {
+            return Vec::new();
+        }
+        let connections = std::mem::take(&mut kept.connections);
+        let (taken, left) = connections.into_iter().partition(which);
+        kept.connections = left;
+        taken
+    }
+}
+
+/// Looks after the unused connections of a pool until there are none.
+async fn keep_watch(mut watched: Watched, pause: Duration, mut rewaker: SelfWake) {
+    let mut timer = pin!(sleep(pause));
+    poll_fn(|cx| {
+        let Some(pool) = watched.pool.upgrade() else { return Poll::Ready(()) };
+        rewaker.poll(cx, |cx, _| {
+            pool.look(cx);
+            while timer.as_mut().poll(cx).is_ready() {
+                watched.ended = !pool.reap();
+                if watched.ended {
+                    return Poll::Ready(());
+                }
+                timer.as_mut().reset(super::super::after(pause));
+            }
+            Poll::Pending
+        })
+    })
+    .await;
+}
+
+/// A pool whose unused connections are looked after. When that ends before there are none, with the
+/// runtime, they go.
+struct Watched {
+    pool: Weak<H1Shared>,
+    ended: bool,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if let Some(pool) = self.pool.upgrade().filter(|_| !self.ended) {
+            lock(&pool.idle).keeper = None;
+            drop(pool.take(|_| true));
+        }
+    }
+}

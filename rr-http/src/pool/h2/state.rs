@@ -1,0 +1,475 @@
+//! Which HTTP/2 connections there are, who has a place on them, and when another is made.
+
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use rr_spi::{Deadline, Doubt, Error};
+use tokio::time::Instant;
+
+use crate::config::HttpConfig;
+use crate::error::closed_early;
+use crate::pool::{Dialer, Owned, REAP_PAUSE_MIN};
+
+/// The state of a pool.
+#[derive(Debug)]
+pub(super) struct PoolState {
+    dialer: Arc<Dialer>,
+    connections: Vec<H2Connection>,
+    connections_max: usize,
+    streams_max: usize,
+    idle_timeout: Duration,
+    /// The id of the next connection; they only grow.
+    next_id: u64,
+    /// Calls that wait for a place.
+    waiting: usize,
+    dialing: bool,
+    /// How often no connection could be made, and why it was so the last time.
+    failures: u64,
+    failure: Option<Error>,
+    /// The task that lets go of what is unused.
+    pub(super) reaper: Owned,
+    /// The task that makes a connection.
+    pub(super) dial: Owned,
+}
+
+/// One connection among those of the pool.
+#[derive(Debug)]
+struct H2Connection {
+    id: u64,
+    /// What opens streams; `None` once it takes no more calls, those in flight going on.
+    sender: Option<SendRequest<Bytes>>,
+    /// Most streams, by our limit and by the server's; `None` until the server has said its own.
+    streams_max: Option<usize>,
+    in_use: usize,
+    /// Whether a call has ever had a place on it.
+    used: bool,
+    idle_since: Instant,
+    /// While in doubt it takes no calls, and its task asks whether the peer is alive.
+    doubt: Arc<Doubt>,
+    /// Calls in a row that ended with nothing received since they were sent.
+    unheard: usize,
+    /// Wakes its task.
+    task: Option<Waker>,
+}
+
+/// Most calls in a row that may end unheard before the connection is in doubt. Each of them resets
+/// a stream, and a server that has not looked at them yet ends the connection when there are too
+/// many: h2 allows 20 by default.
+const UNHEARD_MAX: usize = 16;
+
+/// Streams on a connection whose server has not said yet how many it allows, so that the first
+/// call goes at once: more could be refused, or wait inside h2, where a call that was not sent
+/// cannot be told from one that was. There are none while another connection serves.
+const STREAMS_BEFORE_SETTINGS: usize = 1;
+
+/// What a call knows when it begins to wait.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WaitTicket {
+    /// The oldest connection that will do.
+    since: u64,
+    /// Failures of before, which are not its own.
+    failures: u64,
+}
+
+/// A place on a connection.
+#[derive(Debug)]
+pub(super) struct StreamPermit {
+    /// The connection's.
+    pub(super) id: u64,
+    /// Opens a stream.
+    pub(super) sender: SendRequest<Bytes>,
+    pub(super) sent: Sent,
+}
+
+/// A call on a connection: how much had been received when it took its place, and its deadline once
+/// it is sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent {
+    received: u64,
+    pub(super) deadline: Option<Deadline>,
+}
+
+/// What a waiting call does next.
+pub(super) enum Step {
+    Go(StreamPermit),
+    Fail(Error),
+    Dial,
+    Wait,
+}
+
+impl PoolState {
+    pub(super) fn new(dialer: Arc<Dialer>, config: &HttpConfig) -> Self {
+        Self {
+            dialer,
+            connections: Vec::new(),
+            connections_max: config.h2_connections_max.max(1),
+            streams_max: config.h2_streams_max.max(1),
+            idle_timeout: config.idle_timeout,
+            next_id: 0,
+            waiting: 0,
+            dialing: false,
+            failures: 0,
+            failure: None,
+            reaper: Owned::default(),
+            dial: Owned::default(),
+        }
+    }
+
+    /// Takes a place at once, unless there is none, or others wait.
+    pub(super) fn take_unless_others_wait(&mut self) -> Option<StreamPermit> {
+        if self.waiting > 0 { None } else { self.take(0) }
+    }
+
+    /// Begins to wait for a place on a connection made from now on, or on any.
+    pub(super) fn wait(&mut self, fresh: bool) -> WaitTicket {
+        self.waiting += 1;
+        WaitTicket { since: if fresh { self.next_id } else { 0 }, failures: self.failures }
+    }
+
+    pub(super) fn wait_no_more(&mut self) {
+        self.waiting -= 1;
+    }
+
+    pub(super) fn someone_waits(&self) -> bool {
+        self.waiting > 0
+    }
+
+    /// Says what the call whose turn it is does next.
+    pub(super) fn step(&mut self, ticket: WaitTicket) -> Step {
+        if let Some(place) = self.take(ticket.since) {
+            return Step::Go(place);
+        }
+        let usable = self.usable().count();
+        let failed_since = self.failures > ticket.failures;
+        if let Some(failure) = self.failure.as_ref().filter(|_| failed_since && usable == 0) {
+            return Step::Fail(failure.clone());
+        }
+        // One that has not heard from its server yet may soon have room for all.
+        let settled = self.usable().all(|link| link.streams_max.is_some());
+        let room = usable < self.connections_max
+            // As many again may be ending, with calls in flight.
+            && self.connections.len() < self.connections_max.saturating_mul(2);
+        if room && settled && !self.dialing && !(failed_since && self.failure.is_some()) {
+            self.dialing = true;
+            return Step::Dial;
+        }
+        let old_will_do = ticket.since > 0 && !self.dialing;
+        old_will_do.then(|| self.take(0)).flatten().map_or(Step::Wait, Step::Go)
+    }
+
+    /// Takes a place on a connection that has one; the oldest connection fills first, so that
+    /// those made for a burst run empty and end.
+    fn take(&mut self, since: u64) -> Option<StreamPermit> {
+        self.expire();
+        loop {
+            let serves = self.usable().any(|link| link.streams_max.is_some());
+            let unsettled_max = if serves { 0 } else { STREAMS_BEFORE_SETTINGS };
+            let room = |link: &&mut H2Connection| link.id >= since && link.has_room(unsettled_max);
+            // One that has answered after a doubt may have been replaced meanwhile.
+            let usable = self.connections.iter_mut().filter(|link| link.is_usable());
+            let link = usable.take(self.connections_max).find(room)?;
+            let id = link.id;
+            if let Some(sender) = link.live() {
+                link.in_use += 1;
+                link.used = true;
+                let sent = Sent { received: link.doubt.received_so_far(), deadline: None };
+                return Some(StreamPermit { id, sender, sent });
+            }
+            self.retire(id);
+        }
+    }
+
+    /// Gives a place back. A call that expired with nothing received since it was sent puts the
+    /// connection in doubt, and so do several in a row that were dropped then: this returns what
+    /// wakes the connection's task, which asks.
+    pub(super) fn release(&mut self, id: u64, sent: Sent) -> Option<Waker> {
+        let idle_timeout = self.idle_timeout;
+        let link = self.find(id)?;
+        link.in_use -= 1;
+        if link.in_use == 0 {
+            link.idle_since = Instant::now();
+            if idle_timeout.is_zero() {
+                link.sender = None;
+            }
+        }
+        if link.doubt.received_so_far() != sent.received {
+            link.unheard = 0;
+            return None;
+        }
+        link.unheard += 1;
+        // The clock is asked only when there was nothing but silence.
+        let is_suspect =
+            link.unheard >= UNHEARD_MAX || sent.deadline.is_some_and(Deadline::has_passed);
+        if is_suspect {
+            // The answer to the probe shows that the server has read them.
+            link.unheard = 0;
+        }
+        (is_suspect && link.doubt.expired(sent.received)).then(|| link.task.clone()).flatten()
+    }
+
+    /// Adds a connection, and returns its id.
+    pub(super) fn add(&mut self, sender: SendRequest<Bytes>, doubt: Arc<Doubt>) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.connections.push(H2Connection {
+            id,
+            sender: Some(sender),
+            streams_max: None,
+            in_use: 0,
+            used: false,
+            idle_since: Instant::now(),
+            doubt,
+            unheard: 0,
+            task: None,
+        });
+        id
+    }
+
+    /// Ends the making of a connection; with why there is none, if so.
+    pub(super) fn dialed(&mut self, failure: Option<Error>) {
+        self.dialing = false;
+        if let Some(failure) = failure {
+            self.fail(failure);
+        }
+    }
+
+    /// Takes over how many streams the server allows.
+    pub(super) fn set_peer_limit(&mut self, id: u64, allowed: usize) {
+        let streams_max = self.streams_max;
+        if let Some(link) = self.find(id) {
+            link.streams_max = Some(allowed.min(streams_max));
+        }
+    }
+
+    /// Tells whether there is no connection and none is being made.
+    pub(super) fn is_empty(&self) -> bool {
+        self.connections.is_empty() && !self.dialing
+    }
+
+    /// Returns how many calls are on a connection, and notes what wakes its task from now on.
+    pub(super) fn in_use(&mut self, id: u64, task: &Waker) -> (usize, Option<Waker>) {
+        let Some(link) = self.find(id) else { return (0, None) };
+        if link.task.as_ref().is_some_and(|known| known.will_wake(task)) {
+            return (link.in_use, None);
+        }
+        (link.in_use, link.task.replace(task.clone()))
+    }
+
+    /// Lets a connection take no more calls; those in flight go on.
+    pub(super) fn retire(&mut self, id: u64) {
+        let Some(link) = self.find(id) else { return };
+        if link.sender.take().is_none() {
+            return;
+        }
+        let was_of_use = link.used && link.streams_max.is_some();
+        if self.usable().next().is_none() {
+            // It was there a moment ago: those who wait may try again.
+            self.failure = None;
+        }
+        if !was_of_use {
+            // As if it had not been made; or calls that wait would make one after another.
+            self.fail(closed_early(&self.dialer.authority));
+        }
+    }
+
+    /// Forgets a connection that has ended.
+    pub(super) fn remove(&mut self, id: u64) {
+        self.retire(id);
+        self.connections.retain(|link| link.id != id);
+    }
+
+    /// Lets go of connections unused for too long. Returns whether any are kept.
+    pub(super) fn expire(&mut self) -> bool {
+        // One that was just made is unused too.
+        let idle_timeout = self.idle_timeout.max(REAP_PAUSE_MIN);
+        for link in &mut self.connections {
+            if link.in_use == 0 && link.idle_since.elapsed() >= idle_timeout {
+                link.sender = None;
+            }
+        }
+        self.connections.iter().any(|link| link.sender.is_some())
+    }
+
+    fn fail(&mut self, failure: Error) {
+        self.failures += 1;
+        self.failure = Some(failure);
+    }
+
+    /// Returns the connections that take calls: those in doubt do not, until they answer.
+    fn usable(&self) -> impl Iterator<Item = &H2Connection> {
+        self.connections.iter().filter(|link| link.is_usable())
+    }
+
+    fn find(&mut self, id: u64) -> Option<&mut H2Connection> {
+        self.connections.iter_mut().find(|link| link.id == id)
+    }
+}
+
+impl H2Connection {
+    /// Tells whether it has a place, of which there are `unsettled_max` until the server has said
+    /// its own limit.
+    fn has_room(&self, unsettled_max: usize) -> bool {
+        self.is_usable() && self.in_use < self.streams_max.unwrap_or(unsettled_max)
+    }
+
+    fn is_usable(&self) -> bool {
+        self.sender.is_some() && !self.doubt.is_doubted()
+    }
+
+    /// Returns what opens a stream, unless the connection has ended or was told to go away.
+    fn live(&mut self) -> Option<SendRequest<Bytes>> {
+        let mut sender = self.sender.clone()?;
+        let mut cx = TaskContext::from_waker(Waker::noop());
+        matches!(sender.poll_ready(&mut cx), Poll::Ready(Ok(()))).then_some(sender)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use h2::client::{Builder, Connection};
+    use rr_spi::Location;
+    use tokio::io::DuplexStream;
+
+    use super::*;
+    use crate::endpoint::Endpoint;
+    use crate::error::handed_back;
+
+    type Held = (Connection<DuplexStream, Bytes>, DuplexStream);
+
+    fn kept(connections_max: usize) -> PoolState {
+        let endpoint = Endpoint::of(&Location::parse("http://h").unwrap()).unwrap();
+        let dialer = Arc::new(Dialer::new(endpoint, None, Duration::from_secs(1)));
+        let config = HttpConfig::default().with_h2_connections_max(connections_max);
+        PoolState::new(dialer, &config.with_h2_streams_max(10))
+    }
+
+    /// Adds a connection, whose server allows so many streams if it has spoken.
+    async fn add(kept: &mut PoolState, allowed: Option<usize>) -> Held {
+        let (near, far) = tokio::io::duplex(1024);
+        let (sender, connection) = Builder::new().handshake(near).await.unwrap();
+        let id = kept.add(sender, Arc::default());
+        if let Some(allowed) = allowed {
+            kept.set_peer_limit(id, allowed);
+        }
+        (connection, far)
+    }
+
+    /// Says what the next step is, in a word.
+    fn step(kept: &mut PoolState, ticket: WaitTicket) -> String {
+        match kept.step(ticket) {
+            Step::Go(place) => format!("go {}", place.id),
+            Step::Fail(error) => format!("fail {}", error.delivery().as_str()),
+            Step::Dial => "dial".to_owned(),
+            Step::Wait => "wait".to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn one_call_goes_before_the_server_has_said_how_many_it_allows() {
+        let mut kept = kept(2);
+        let ticket = kept.wait(false);
+        assert_eq!(step(&mut kept, ticket), "dial");
+        assert_eq!(step(&mut kept, ticket), "wait");
+        let _first = add(&mut kept, None).await;
+        kept.dialed(None);
+        assert_eq!(step(&mut kept, ticket), "go 0");
+        assert_eq!(step(&mut kept, ticket), "wait");
+        // One is a limit like any other, and none too.
+        for allowed in [1, 0] {
+            kept.set_peer_limit(0, allowed);
+            assert!(kept.take(0).is_none(), "{allowed}");
+        }
+        assert_eq!(step(&mut kept, ticket), "dial");
+        // Another connection has to hear from its server first.
+        let _second = add(&mut kept, None).await;
+        kept.dialed(None);
+        assert_eq!(step(&mut kept, ticket), "wait");
+        kept.set_peer_limit(1, usize::MAX);
+        for _ in 0..10 {
+            assert_eq!(step(&mut kept, ticket), "go 1");
+        }
+        // Both are full, and no third is allowed.
+        assert_eq!(step(&mut kept, ticket), "wait");
+        kept.release(1, Sent { received: 0, deadline: None });
+        assert_eq!(step(&mut kept, ticket), "go 1");
+    }
+
+    #[tokio::test]
+    async fn a_fresh_place_is_on_a_connection_made_from_now_on_while_one_can_be_made() {
+        let mut kept = kept(2);
+        let _old = add(&mut kept, Some(10)).await;
+        let ticket = kept.wait(true);
+        assert_eq!(step(&mut kept, ticket), "dial");
+        assert_eq!(step(&mut kept, ticket), "wait");
+        let _new = add(&mut kept, Some(10)).await;
+        kept.dialed(None);
+        assert_eq!(step(&mut kept, ticket), "go 1");
+        // No third is allowed: an old one has to do, as it has when none can be made.
+        let ticket = kept.wait(true);
+        assert_eq!(step(&mut kept, ticket), "go 0");
+        kept.remove(1);
+        assert_eq!(step(&mut kept, ticket), "dial");
+        kept.dialed(Some(handed_back()));
+        assert_eq!(step(&mut kept, ticket), "go 0");
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_told_to_those_who_waited_for_it_and_to_no_other() {
+        let mut kept = kept(2);
+        let (first, second) = (kept.wait(false), kept.wait(false));
+        assert_eq!(step(&mut kept, first), "dial");
+        kept.dialed(Some(handed_back()));
+        assert_eq!(step(&mut kept, first), "fail not_sent");
+        assert_eq!(step(&mut kept, second), "fail not_sent");
+        let later = kept.wait(false);
+        assert_eq!(step(&mut kept, later), "dial");
+        // A connection that ends before it was of use is one more failure.
+        let held = add(&mut kept, None).await;
+        kept.dialed(None);
+        drop(held);
+        assert_eq!(step(&mut kept, later), "fail not_sent");
+    }
+
+    #[tokio::test]
+    async fn calls_dropped_unheard_in_a_row_put_the_connection_in_doubt() {
+        let mut kept = kept(2);
+        let _only = add(&mut kept, Some(10)).await;
+        let drop_one = |kept: &mut PoolState| {
+            let place = kept.take(0);
+            place.map(|place| kept.release(place.id, place.sent)).is_some()
+        };
+        for _ in 0..UNHEARD_MAX - 1 {
+            assert!(drop_one(&mut kept));
+        }
+        let place = kept.take(0).unwrap();
+        kept.connections[0].doubt.received();
+        kept.release(0, place.sent);
+        for _ in 0..UNHEARD_MAX {
+            assert!(drop_one(&mut kept), "one that heard something breaks the row");
+        }
+        assert!(!drop_one(&mut kept));
+        kept.connections[0].doubt.received();
+        for _ in 0..UNHEARD_MAX {
+            assert!(drop_one(&mut kept), "it has answered, and the count starts anew");
+        }
+        assert!(!drop_one(&mut kept));
+    }
+
+    #[tokio::test]
+    async fn those_who_wait_try_again_when_the_last_connection_ends() {
+        let mut kept = kept(2);
+        let only = add(&mut kept, Some(1)).await;
+        let first = kept.wait(false);
+        assert_eq!(step(&mut kept, first), "go 0");
+        let second = kept.wait(false);
+        assert_eq!(step(&mut kept, second), "dial");
+        kept.dialed(Some(handed_back()));
+        assert_eq!(step(&mut kept, second), "wait", "for a place on the one there is");
+        kept.release(0, Sent { received: 0, deadline: None });
+        drop(only);
+        assert_eq!(step(&mut kept, second), "dial");
+    }
+}

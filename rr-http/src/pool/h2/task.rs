@@ -1,0 +1,162 @@
+//! The task of one HTTP/2 connection.
+
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context as TaskContext, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::Connection;
+use h2::{Ping, PingPong};
+use rr_spi::Doubt;
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::H2Shared;
+use crate::gauge::GaugeGuard;
+use crate::pool::tapped::Tapped;
+use crate::write_batching::YieldBeforeWrite;
+
+/// What h2 takes for the server's limit of streams until its SETTINGS arrive. No server can say
+/// this number, which has more than 32 bits: when it is gone, they are there. That it lets any
+/// number of streams pass does no harm: the pool opens one.
+pub(super) const BEFORE_SETTINGS: usize = usize::MAX - 1;
+
+/// How often a connection with calls in flight is asked whether it is alive, and how long it may
+/// take to say so. Without it one that was cut silently would be used for ever. One in doubt is
+/// asked immediately.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Drives one connection: moves its frames, asks whether the peer is alive, and keeps up with how
+/// many streams the server allows. When it ends, the pool forgets the connection.
+pub(super) struct ConnectionTask {
+    connection: Connection<Tapped<Arc<Doubt>>, Bytes>,
+    doubt: Arc<Doubt>,
+    was_doubted: bool,
+    /// What the server allows, once it has said so.
+    allowed: Option<usize>,
+    pings: Option<Pings>,
+    turn: YieldBeforeWrite,
+    id: u64,
+    pool: Weak<H2Shared>,
+    _open: GaugeGuard,
+}
+
+impl ConnectionTask {
+    /// `settings_timeout` is how long the server may take to say what it allows, which is the
+    /// first thing that it sends.
+    pub(super) fn new(
+        (mut connection, doubt): (Connection<Tapped<Arc<Doubt>>, Bytes>, Arc<Doubt>),
+        settings_timeout: Duration,
+        id: u64,
+        pool: Weak<H2Shared>,
+        open: GaugeGuard,
+    ) -> Self {
+        let pings = connection.ping_pong().map(|pings| Pings::new(pings, settings_timeout));
+        Self {
+            connection,
+            doubt,
+            was_doubted: false,
+            allowed: None,
+            pings,
+            turn: YieldBeforeWrite::default(),
+            id,
+            pool,
+            _open: open,
+        }
+    }
+
+    /// Returns how many calls are on the connection.
+    fn in_use(&self, cx: &TaskContext<'_>) -> usize {
+        let Some(pool) = self.pool.upgrade() else { return 0 };
+        let (in_use, before) = pool.look(|kept| kept.in_use(self.id, cx.waker()));
+        drop(before);
+        in_use
+    }
+
+    /// Returns whether the connection is in doubt. When it has answered, calls that wait may use it.
+    fn is_doubted(&mut self) -> bool {
+        let doubted = self.doubt.is_doubted();
+        if std::mem::replace(&mut self.was_doubted, doubted) && !doubted {
+            if let Some(pool) = self.pool.upgrade() {
+                pool.change(|_| ());
+            }
+        }
+        doubted
+    }
+}
+
+impl Future for ConnectionTask {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let in_use = this.in_use(cx);
+        ready!(this.turn.poll(in_use, cx));
+        if Pin::new(&mut this.connection).poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let allowed = Some(this.connection.max_concurrent_send_streams());
+        if allowed != Some(BEFORE_SETTINGS) && this.allowed != allowed {
+            this.allowed = allowed;
+            if let (Some(pool), Some(allowed)) = (this.pool.upgrade(), allowed) {
+                pool.change(|kept| kept.set_peer_limit(this.id, allowed));
+            }
+        }
+        let doubted = this.is_doubted();
+        let Some(pings) = &mut this.pings else { return Poll::Pending };
+        if doubted && this.allowed.is_some() {
+            pings.ask();
+        }
+        pings.poll(this.allowed.is_some(), in_use > 0, cx)
+    }
+}
+
+impl Drop for ConnectionTask {
+    fn drop(&mut self) {
+        if let Some(pool) = self.pool.upgrade() {
+            pool.change(|kept| kept.remove(self.id));
+        }
+    }
+}
+
+/// Asks whether the peer is alive; ready when it is not.
+struct Pings {
+    pings: PingPong,
+    waiting: bool,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Pings {
+    fn new(pings: PingPong, settings_timeout: Duration) -> Self {
+        Self { pings, waiting: false, timer: Box::pin(sleep(settings_timeout)) }
+    }
+
+    /// Asks now, unless it has asked already.
+    fn ask(&mut self) {
+        if !self.waiting && self.pings.send_ping(Ping::opaque()).is_ok() {
+            self.waiting = true;
+            self.timer.as_mut().reset(Instant::now() + PING_TIMEOUT);
+        }
+    }
+
+    fn poll(&mut self, settled: bool, in_use: bool, cx: &mut TaskContext<'_>) -> Poll<()> {
+        if self.waiting && self.pings.poll_pong(cx).is_ready() {
+            self.waiting = false;
+            self.timer.as_mut().reset(Instant::now() + PING_INTERVAL);
+        }
+        while self.timer.as_mut().poll(cx).is_ready() {
+            if self.waiting || !settled {
+                return Poll::Ready(());
+            }
+            // An unused connection is not asked: servers count such pings as abuse.
+            self.waiting = in_use && self.pings.send_ping(Ping::opaque()).is_ok();
+            let pause = if self.waiting { PING_TIMEOUT } else { PING_INTERVAL };
+            self.timer.as_mut().reset(Instant::now() + pause);
+            if self.waiting && self.pings.poll_pong(cx).is_ready() {
+                self.waiting = false;
+            }
+        }
+        Poll::Pending
+    }
+}

@@ -1,0 +1,493 @@
+//! Wakes that a future makes for itself.
+
+use std::cell::Cell;
+use std::fmt;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+use tokio::task::coop::has_budget_remaining;
+
+/// Most polls in a row before the task gives way to others. A call takes no more than these: one
+/// that writes, and one each for the head, the body and the answer. Whoever wakes itself to give
+/// way does so soon.
+const POLLS_MAX: usize = 4;
+
+/// Stands between a connection and the task that polls it.
+///
+/// The ends of a request and of a body wake each other through channels. Such a wake comes while
+/// the connection is being polled: then it is polled again, at once, where its task would be
+/// scheduled otherwise. All other wakes go on to the task, which may be another from one poll to
+/// the next.
+pub(crate) struct SelfWake {
+    signal: Arc<Signal>,
+    /// The waker of `signal`, made once.
+    waker: Waker,
+    /// Which task it is that `signal` knows; most polls come from the same, and need no lock.
+    task: Option<Identity>,
+    /// Whether the connection has to be polled for what happened to it; see [`NEWS`].
+    news: bool,
+}
+
+struct Signal {
+    state: AtomicU8,
+    task: Mutex<Option<Waker>>,
+    /// Whether wakes within a poll are news too.
+    own_are_news: bool,
+}
+
+/// What tells the waker of one task from that of another while one of them is kept: the addresses
+/// of its data and of its functions.
+type Identity = (usize, usize);
+
+fn identity(waker: &Waker) -> Identity {
+    (waker.data().addr(), std::ptr::from_ref(waker.vtable()).addr())
+}
+
+/// Nothing has happened since the last poll.
+const QUIET: u8 = 0;
+/// A poll is under way, or about to be.
+const POLLED: u8 = 1;
+/// Another poll is called for; when none is under way, the task knows.
+const WOKEN: u8 = 2;
+/// It is called for by something else than what was being polled, such as the socket. A poll of the
+/// call alone does not see it, and so does not end it.
+const NEWS: u8 = 4;
+
+thread_local! {
+    /// What is being polled on this thread.
+    static OWN: Cell<Own> = const { Cell::new(Own { signal: 0, holds: false, held: false }) };
+}
+
+/// See [`OWN`].
+#[derive(Clone, Copy)]
+struct Own {
+    /// The address of the signal of what is being polled; zero is none's.
+    signal: usize,
+    /// Whether its wakes are held back, and whether there was one.
+    holds: bool,
+    held: bool,
+}
+
+/// Puts back what was there before, also when a poll panics.
+struct Before(Own);
+
+impl Own {
+    fn enter(self) -> Before {
+        Before(OWN.replace(self))
+    }
+}
+
+impl Drop for Before {
+    fn drop(&mut self) {
+        OWN.set(self.0);
+    }
+}
+
+/// What a poll leaves to the connection that it is a part of.
+pub(crate) enum Leaves {
+    /// To go on.
+    Work,
+    /// Nothing: what it woke the connection for is done.
+    Nothing,
+}
+
+/// Polls a part of the connection that is being polled, and wakes the connection only if the part
+/// left it something to do.
+///
+/// Whoever takes a piece of a body wakes the connection, so that it brings the next. After the last
+/// piece there is none, and to poll the connection for nothing costs as much as a third of what it
+/// does for a call.
+pub(crate) fn poll_part<T>(
+    cx: &mut Context<'_>,
+    poll: impl FnOnce(&mut Context<'_>) -> (T, Leaves),
+) -> T {
+    let own = OWN.get();
+    if own.signal != cx.waker().data().addr() {
+        return poll(cx).0;
+    }
+    let before = Own { holds: true, held: false, ..own }.enter();
+    let (polled, leaves) = poll(cx);
+    let held = OWN.get().held;
+    drop(before);
+    if held && matches!(leaves, Leaves::Work) {
+        cx.waker().wake_by_ref();
+    }
+    polled
+}
+
+impl SelfWake {
+    /// Makes one for a connection over a socket of ours: it wakes itself within a poll only for the
+    /// call, or for want of budget, which [`SelfWake::poll`] sees.
+    pub(crate) fn new() -> Self {
+        Self::with(false)
+    }
+
+    /// Makes one for a connection of which nobody knows why it wakes itself.
+    pub(crate) fn of_stream() -> Self {
+        Self::with(true)
+    }
+
+    fn with(own_are_news: bool) -> Self {
+        let (state, task) = (AtomicU8::new(QUIET), Mutex::new(None));
+        let signal = Arc::new(Signal { state, task, own_are_news });
+        Self { waker: Waker::from(Arc::clone(&signal)), signal, task: None, news: false }
+    }
+
+    /// Returns the waker that leads to the next poll.
+    pub(crate) fn waker(&self) -> &Waker {
+        &self.waker
+    }
+
+    /// Tells whether a poll of the connection is called for. Without one, nothing has happened.
+    pub(crate) fn is_woken(&self) -> bool {
+        self.news || self.signal.state.load(Ordering::Acquire) & WOKEN != 0
+    }
+
+    /// Names the task that is woken from now on, at once if a poll is called for already. Returns
+    /// the waker of the one before, which may own a task: not to be dropped under a lock.
+    pub(crate) fn hand_to(&mut self, task: &Waker) -> Option<Waker> {
+        let before = self.name(task);
+        if self.is_woken() {
+            task.wake_by_ref();
+        }
+        before
+    }
+
+    /// Wakes no task before the next poll, which is about to come.
+    pub(crate) fn expect(&mut self) {
+        // Swapped, and not stored, so that this poll sees all that came before a wake.
+        let before = self.signal.state.swap(POLLED, Ordering::AcqRel);
+        self.news |= before & NEWS != 0;
+    }
+
+    fn name(&mut self, task: &Waker) -> Option<Waker> {
+        let this = Some(identity(task));
+        if self.task == this {
+            return None;
+        }
+        let before = self.signal.replace(task.clone());
+        self.task = this;
+        before
+    }
+
+    /// Polls, and polls again as long as that is called for meanwhile. Whoever polls the connection
+    /// says that there is no news for it any more, before it does.
+    pub(crate) fn poll<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut poll: impl FnMut(&mut Context<'_>, &mut bool) -> Poll<T>,
+    ) -> Poll<T> {
+        drop(self.name(cx.waker()));
+        let signal = Arc::as_ptr(&self.signal).addr();
+        let _before = Own { signal, holds: false, held: false }.enter();
+        for _ in 0..POLLS_MAX {
+            self.expect();
+            let polled = poll(&mut Context::from_waker(&self.waker), &mut self.news);
+            let is_quiet = self.signal.end_poll();
+            if polled.is_ready() || is_quiet {
+                return polled;
+            }
+            // Without budget all of tokio is pending, and outside of a worker it wakes at once.
+            // What the connection did not get to do is news.
+            if !has_budget_remaining() {
+                self.news = true;
+                break;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Signal {
+    fn task(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.task.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn replace(&self, task: Waker) -> Option<Waker> {
+        self.task().replace(task)
+    }
+
+    /// Ends a poll. Returns `false` when another is called for.
+    fn end_poll(&self) -> bool {
+        let (is, was) = (Ordering::AcqRel, Ordering::Acquire);
+        self.state.compare_exchange(POLLED, QUIET, is, was).is_ok()
+    }
+}
+
+impl Wake for Signal {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let own = OWN.get();
+        let is_own = own.signal == Arc::as_ptr(self).addr();
+        if is_own && own.holds {
+            OWN.set(Own { held: true, ..own });
+            return;
+        }
+        let says_nothing = is_own && !self.own_are_news;
+        let woken = if says_nothing { WOKEN } else { WOKEN | NEWS };
+        // While it is being polled it is polled again, and once woken it need not be woken.
+        if self.state.fetch_or(woken, Ordering::AcqRel) != QUIET {
+            return;
+        }
+        // Woken outside of the lock, since it may do anything.
+        let task = self.task().clone();
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+}
+
+impl fmt::Debug for SelfWake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SelfWake").field("is_woken", &self.is_woken()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::sync::atomic::AtomicUsize;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Counts how often a task is woken.
+    #[derive(Default)]
+    struct Task(AtomicUsize);
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    impl Task {
+        fn woken(&self) -> usize {
+            self.0.load(Ordering::SeqCst)
+        }
+    }
+
+    #[test]
+    fn a_wake_within_a_poll_polls_again_and_wakes_no_task() {
+        let (mut rewaker, task) = (SelfWake::new(), Arc::new(Task::default()));
+        let waker = Waker::from(Arc::clone(&task));
+        let mut polls = 0;
+        let polled = rewaker.poll(&mut Context::from_waker(&waker), |cx, _| {
+            polls += 1;
+            if polls < POLLS_MAX {
+                cx.waker().wake_by_ref();
+            }
+            Poll::<()>::Pending
+        });
+        assert!(polled.is_pending());
+        assert_eq!((polls, task.woken()), (POLLS_MAX, 0));
+    }
+
+    #[test]
+    fn a_wake_between_polls_wakes_the_task_once() {
+        let (mut rewaker, task) = (SelfWake::new(), Arc::new(Task::default()));
+        let waker = Waker::from(Arc::clone(&task));
+        let mut cx = Context::from_waker(&waker);
+        for round in 1..3 {
+            assert!(rewaker.poll(&mut cx, |_, _| Poll::<()>::Pending).is_pending());
+            rewaker.waker().wake_by_ref();
+            rewaker.waker().wake_by_ref();
+            assert!(rewaker.is_woken());
+            assert_eq!(task.woken(), round);
+        }
+    }
+
+    #[test]
+    fn what_wakes_for_ever_gives_way_and_comes_again() {
+        let (mut rewaker, task) = (SelfWake::new(), Arc::new(Task::default()));
+        let waker = Waker::from(Arc::clone(&task));
+        let polled = rewaker.poll(&mut Context::from_waker(&waker), |cx, _| {
+            cx.waker().wake_by_ref();
+            Poll::<()>::Pending
+        });
+        assert!(polled.is_pending());
+        assert_eq!(task.woken(), 1);
+    }
+
+    #[test]
+    fn a_wake_is_handed_on_to_whoever_comes_next() {
+        let (mut rewaker, first, next) =
+            (SelfWake::new(), Arc::new(Task::default()), Arc::new(Task::default()));
+        let waker = Waker::from(Arc::clone(&first));
+        // Ready, and woken all the same: another poll is called for.
+        let polled = rewaker.poll(&mut Context::from_waker(&waker), |cx, _| {
+            cx.waker().wake_by_ref();
+            Poll::Ready(())
+        });
+        assert!(polled.is_ready() && rewaker.is_woken());
+        assert!(rewaker.hand_to(&Waker::from(Arc::clone(&next))).is_some());
+        assert_eq!((first.woken(), next.woken()), (0, 1));
+        let polled = rewaker.poll(&mut Context::from_waker(&waker), |_, _| Poll::<()>::Pending);
+        assert!(polled.is_pending());
+        assert!(!rewaker.is_woken());
+    }
+
+    #[test]
+    fn a_part_wakes_its_connection_only_for_what_it_leaves_to_do() {
+        let (mut rewaker, task) = (SelfWake::new(), Arc::new(Task::default()));
+        let other = Waker::from(Arc::clone(&task));
+        let connection = rewaker.waker().clone();
+        let mut polls = 0;
+        let polled = rewaker.poll(&mut Context::from_waker(&other), |cx, _| {
+            polls += 1;
+            let leaves = if polls == 1 { Leaves::Work } else { Leaves::Nothing };
+            poll_part(cx, |_| {
+                connection.wake_by_ref();
+                connection.wake_by_ref();
+                other.wake_by_ref();
+                (Poll::<()>::Pending, leaves)
+            })
+        });
+        assert!(polled.is_pending() && !rewaker.is_woken());
+        // What it woke besides was woken.
+        assert_eq!((polls, task.woken()), (2, 2));
+        connection.wake_by_ref();
+        assert!(rewaker.is_woken());
+    }
+
+    #[test]
+    fn a_part_polled_by_another_task_or_that_panics_holds_nothing_back() {
+        let (rewaker, task) = (SelfWake::new(), Arc::new(Task::default()));
+        let other = Waker::from(Arc::clone(&task));
+        poll_part(&mut Context::from_waker(&other), |_| {
+            rewaker.waker().wake_by_ref();
+            ((), Leaves::Nothing)
+        });
+        assert!(rewaker.is_woken());
+        let mut rewaker = SelfWake::new();
+        let panics = std::panic::AssertUnwindSafe(|| {
+            let mut cx = Context::from_waker(&other);
+            rewaker.poll(&mut cx, |cx, _| poll_part(cx, |_| panic!("within the poll")))
+        });
+        let panicked: std::thread::Result<Poll<()>> = std::panic::catch_unwind(panics);
+        assert!(panicked.is_err());
+        rewaker.waker().wake_by_ref();
+        assert!(rewaker.is_woken());
+        assert_eq!(OWN.get().signal, 0);
+    }
+
+    #[test]
+    fn news_is_there_until_the_connection_is_polled() {
+        let waker = Waker::noop();
+        let mut cx = Context::from_waker(waker);
+        let from_elsewhere = |waker: Waker| std::thread::spawn(|| waker.wake()).join().unwrap();
+        let (mut ours, mut stream) = (SelfWake::new(), SelfWake::of_stream());
+        for rewaker in [&mut ours, &mut stream] {
+            // The call ends, and what came from elsewhere meanwhile was not looked at.
+            let waker = rewaker.waker().clone();
+            let polled = rewaker.poll(&mut cx, |_, _| {
+                from_elsewhere(waker.clone());
+                Poll::Ready(())
+            });
+            assert!(polled.is_ready() && rewaker.is_woken());
+            assert!(rewaker.poll(&mut cx, |_, _| Poll::Ready(())).is_ready());
+            rewaker.expect();
+            assert!(rewaker.is_woken());
+            let polled = rewaker.poll(&mut cx, |_, news| {
+                *news = false;
+                Poll::<()>::Pending
+            });
+            assert!(polled.is_pending() && !rewaker.is_woken());
+        }
+        // A wake within the poll is for the call, if the connection is known not to make others.
+        let mut own = |rewaker: &mut SelfWake| {
+            let mut rounds = 0;
+            let polled = rewaker.poll(&mut cx, |cx, news| {
+                rounds += 1;
+                if rounds == 2 {
+                    return Poll::Ready(());
+                }
+                *news = false;
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            });
+            assert!(polled.is_ready());
+            rewaker.is_woken()
+        };
+        assert!(!own(&mut ours) && own(&mut stream));
+    }
+
+    #[test]
+    fn a_wake_before_an_expected_poll_wakes_no_task() {
+        let (mut rewaker, task) = (SelfWake::new(), Arc::new(Task::default()));
+        let waker = Waker::from(Arc::clone(&task));
+        assert!(rewaker.hand_to(&waker).is_none());
+        rewaker.expect();
+        rewaker.waker().wake_by_ref();
+        assert!(rewaker.is_woken());
+        let mut cx = Context::from_waker(&waker);
+        assert!(rewaker.poll(&mut cx, |_, _| Poll::<()>::Pending).is_pending());
+        assert_eq!(task.woken(), 0);
+        rewaker.waker().wake_by_ref();
+        assert_eq!(task.woken(), 1);
+    }
+
+    #[test]
+    fn what_was_not_done_for_want_of_budget_is_news() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut rewaker = SelfWake::new();
+        let mut rounds = 0;
+        let once = poll_fn(|cx| {
+            let polled = rewaker.poll(cx, |cx, news| {
+                rounds += 1;
+                *news = false;
+                let mut spend = pin!(async {
+                    loop {
+                        tokio::task::coop::consume_budget().await;
+                    }
+                });
+                let _: Poll<()> = spend.as_mut().poll(cx);
+                cx.waker().wake_by_ref();
+                Poll::<()>::Pending
+            });
+            Poll::Ready(polled.is_pending())
+        });
+        assert!(runtime.block_on(once));
+        assert_eq!(rounds, 1);
+        rewaker.expect();
+        assert!(rewaker.news);
+    }
+
+    #[test]
+    fn a_future_without_budget_does_not_spin() {
+        // In no worker: there a wake for want of budget comes later.
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let mut rewaker = SelfWake::new();
+        let (to, mut from) = tokio::sync::mpsc::unbounded_channel();
+        for value in 0..10_000 {
+            to.send(value).unwrap();
+        }
+        drop(to);
+        let all = async {
+            let mut received = 0;
+            while from.recv().await.is_some() {
+                received += 1;
+            }
+            received
+        };
+        let mut all = pin!(all);
+        let mut polls = 0;
+        let polling = poll_fn(|cx| {
+            rewaker.poll(cx, |cx, _| {
+                polls += 1;
+                all.as_mut().poll(cx)
+            })
+        });
+        let polling = async { tokio::time::timeout(Duration::from_secs(10), polling).await };
+        let received = runtime.block_on(polling);
+        assert_eq!(received, Ok(10_000));
+        // One for each budget of 128, and not four.
+        assert!(polls < 200, "{polls} polls");
+    }
+}

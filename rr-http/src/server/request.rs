@@ -1,0 +1,127 @@
+//! One request: its head, its body, its handler, its reply.
+
+use std::pin::pin;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderValue, Method, Response as HttpResponse, Version, header};
+use hyper::body::{Body as _, Incoming};
+use rr_spi::{BodyShare, CancelHandle, Cause, Code, Delivery, Error, Reason, Response, Target};
+
+use super::ServerState;
+use super::connection::Peer;
+use super::drain_body::{discard, is_drained};
+use super::read_body::{decode, read_body};
+use super::reply::Reply;
+use crate::wire::{
+    Head, Lines, Refusal, ReplyStyle, check_framing, decode_path, emptied, encode_error,
+    encode_health, encode_response, is_replayable,
+};
+
+/// Where a load balancer asks whether this server takes work.
+const HEALTH: &str = "/.well-known/rr/health";
+
+/// Answers one request. Dropping the future cancels its handler: the peer is gone.
+pub(super) async fn answer(peer: &Peer, parts: &mut Parts, body: Incoming) -> HttpResponse<Reply> {
+    let site = &*peer.site;
+    let is_head = parts.method == Method::HEAD;
+    let is_get = is_head || parts.method == Method::GET;
+    let is_replayable = is_replayable(&parts.method, &parts.headers, body.size_hint().lower());
+    let mut unread = Some(body);
+    let outcome = if is_get && parts.uri.path() == HEALTH {
+        check_framing(parts.version, &parts.uri, &Lines::of(&parts.headers)).map(|()| None)
+    } else {
+        exchange(peer, parts, &mut unread).await.map(Some)
+    };
+    let mut rest = unread.filter(|body| !body.is_end_stream());
+    let is_h1 = parts.version < Version::HTTP_2;
+    // Reading would ask for a body that waits for `100 Continue`.
+    let may_have_come = is_h1 && !parts.headers.contains_key(header::EXPECT);
+    if let Some(body) = rest.as_mut().filter(|_| may_have_come) {
+        // Most unread bodies have arrived together with their heads.
+        rest = if is_drained(body).await { None } else { rest };
+    }
+    // A reply that leaves before its request has come is the last one. Hyper would otherwise read
+    // the next head while the reply waits for the socket, and answer a malformed one in the middle
+    // of it: replies are whole and in order (RFC 9112 §9.3.2).
+    let closes = is_h1 && (site.intake.is_draining() || rest.is_some());
+    let style = ReplyStyle { is_get, is_replayable, is_head, closes };
+    if let Some(rest) = rest {
+        discard(peer, rest);
+    }
+    let mut held = None;
+    let reply = match outcome {
+        Ok(Some((response, content_type, share))) => {
+            held = Some(share);
+            let map = emptied(std::mem::take(&mut parts.headers));
+            encode_response(response, content_type.as_ref(), map, style)
+        }
+        Ok(None) => encode_health(site.intake.is_draining(), style),
+        Err(refusal) => encode_error(&refusal, style),
+    };
+    // Whatever the reply has become, its bytes are held until they have left.
+    let mut share = held.unwrap_or_else(|| peer.watch.account().open());
+    share.raise(reply.body().len());
+    reply.map(|body| Reply::new(body, share, &peer.watch, parts.version))
+}
+
+type Answer = (Response, Option<HeaderValue>, BodyShare);
+
+async fn exchange(
+    peer: &Peer,
+    parts: &Parts,
+    unread: &mut Option<Incoming>,
+) -> Result<Answer, Refusal> {
+    let site = &*peer.site;
+    let (target, head) = site.read_head(parts)?;
+    site.stats.drop_headers(head.common.dropped);
+    let (ctx, cancel) = site.intake.context(head.inbound());
+    let mut share = peer.watch.account().open();
+    let body = match head.message {
+        // A request that would be refused anyway is refused before its body has arrived.
+        _ if site.intake.is_draining() => Bytes::new(),
+        Some(message) => decode(site, message, &head.coding)?,
+        None => read_body(site, &ctx, unread, &head.coding, &mut share).await?,
+    };
+    let request = head.common.into_request(target, body);
+    let mut handler = pin!(site.intake.handle(&ctx, request).charged(share));
+    // Declared after the handler, and so dropped before it: when the peer goes, the handler's
+    // own drops find the context cancelled.
+    let caller = Caller(cancel);
+    let outcome = handler.as_mut().await;
+    caller.0.cancel_with(Cause::Finished);
+    let (outcome, share) = peer.watch.account().reply(outcome);
+    Ok((outcome?, head.content_type, share))
+}
+
+/// Cancels a call whose peer has gone.
+struct Caller(CancelHandle);
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        self.0.cancel_with(Cause::PeerGone);
+    }
+}
+
+impl ServerState {
+    /// Reads the head of a request: what is called, and what else it says.
+    fn read_head<'a>(&self, parts: &'a Parts) -> Result<(Target, Head<'a>), Refusal> {
+        let lines = Lines::of(&parts.headers);
+        check_framing(parts.version, &parts.uri, &lines)?;
+        let target = self.target(parts.uri.path())?;
+        let declared = self.intake.find(&target)?.declared();
+        Ok((target, Head::read(parts, &lines, declared)?))
+    }
+
+    fn target(&self, path: &str) -> Result<Target, Error> {
+        if let Some(target) = self.paths.get(path) {
+            return Ok(target.clone());
+        }
+        decode_path(&self.prefix, path).ok_or_else(|| {
+            let text = "no target has this path";
+            let reason = Reason::NO_SUCH_TARGET;
+            Error::failure(Code::Unimplemented, Delivery::Rejected, reason, text)
+                .with_hint("paths are /method and /service/method")
+        })
+    }
+}

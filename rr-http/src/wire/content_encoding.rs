@@ -1,0 +1,95 @@
+//! How the body of a request is encoded.
+
+use http::{HeaderMap, header};
+use rr_spi::{Code, Delivery, Error, Reason};
+
+use super::decode_request::Refusal;
+
+/// How much of an unsupported coding's name is shown.
+const SHOWN_CHARS_MAX: usize = 32;
+
+/// How a body is encoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Coding {
+    Identity,
+    Gzip,
+    /// What it is called. An empty body may still be taken: it was never encoded.
+    Unsupported(String),
+}
+
+impl Coding {
+    /// Reads `content-encoding`, a list (RFC 9110 §8.4).
+    pub(super) fn of(map: &HeaderMap) -> Self {
+        let values = map.get_all(header::CONTENT_ENCODING).iter();
+        values.fold(Self::Identity, |read, value| {
+            read.and_list(&String::from_utf8_lossy(value.as_bytes()))
+        })
+    }
+
+    /// Reads the parameter `compression` of a Connect GET.
+    pub(super) fn of_list(list: Option<&str>) -> Self {
+        list.map_or(Self::Identity, |list| Self::Identity.and_list(list))
+    }
+
+    /// Adds codings that were applied after this one. Only one is undone.
+    fn and_list(self, list: &str) -> Self {
+        let tokens = list.split(',').map(str::trim);
+        let tokens = tokens.filter(|token| !token.is_empty());
+        tokens.filter(|token| !token.eq_ignore_ascii_case("identity")).fold(self, Self::and)
+    }
+
+    fn and(self, token: &str) -> Self {
+        let all = match self {
+            // RFC 9110 §8.4.1.3: `x-gzip` is the same.
+            Self::Identity
+                if ["gzip", "x-gzip"].iter().any(|gzip| token.eq_ignore_ascii_case(gzip)) =>
+            {
+                return Self::Gzip;
+            }
+            Self::Identity => token.to_owned(),
+            Self::Gzip => format!("gzip, {token}"),
+            Self::Unsupported(before) => format!("{before}, {token}"),
+        };
+        Self::Unsupported(all.chars().take(SHOWN_CHARS_MAX).collect())
+    }
+}
+
+/// Refuses a body that is encoded in a way nobody here understands.
+pub(crate) fn unsupported_coding(shown: &str) -> Refusal {
+    let shown = shown.escape_debug();
+    let message = format!("encoding `{shown}` is not supported; supported: identity, gzip");
+    let error = Error::failure(Code::Unimplemented, Delivery::Rejected, Reason::CODEC, message);
+    Refusal { accept_encoding: Some("identity, gzip"), ..Refusal::from(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identity_says_nothing_and_one_gzip_is_undone() {
+        for none in ["", "identity", "Identity, identity", ",", " identity ,"] {
+            assert_eq!(Coding::of_list(Some(none)), Coding::Identity, "{none}");
+        }
+        for gzip in ["gzip", "GZIP", "x-gzip", "X-GZip", "identity, gzip", "gzip,identity"] {
+            assert_eq!(Coding::of_list(Some(gzip)), Coding::Gzip, "{gzip}");
+        }
+        for other in ["br", "gzip, gzip", "br, gzip", "gzip, br", "x"] {
+            let read = Coding::of_list(Some(other));
+            assert_eq!(read, Coding::Unsupported(other.to_owned()));
+        }
+        let long = Coding::of_list(Some(&"ä,".repeat(100)));
+        assert!(matches!(long, Coding::Unsupported(shown) if shown.chars().count() == 32));
+    }
+
+    #[test]
+    fn lines_are_one_list() {
+        let mut map = HeaderMap::new();
+        assert_eq!(Coding::of(&map), Coding::Identity);
+        map.append(header::CONTENT_ENCODING, "identity".parse().unwrap());
+        map.append(header::CONTENT_ENCODING, "gzip".parse().unwrap());
+        assert_eq!(Coding::of(&map), Coding::Gzip);
+        map.append(header::CONTENT_ENCODING, "br".parse().unwrap());
+        assert_eq!(Coding::of(&map), Coding::Unsupported("gzip, br".to_owned()));
+    }
+}

@@ -1,0 +1,179 @@
+//! Replies that are received.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::decode_response::Parts;
+use http::{HeaderMap, HeaderName, StatusCode, header};
+use rr_spi::wire::{CONTENT_TYPE, ErrorDocument, ResponseHead};
+use rr_spi::{Code, Delivery, Error, Headers, Response};
+
+use super::status::of_status;
+use super::{JSON, headers, name};
+use crate::config::HttpStatusCodes;
+use crate::error::{RawReply, bad_response};
+
+/// Reads the head of a successful reply, whose body is still to come.
+///
+/// # Errors
+///
+/// `Internal`, `bad-response`, when its encoding is not identity, or it has too many headers;
+/// processed, as it is a success.
+pub(crate) fn decode_response(parts: &Parts) -> Result<Response, Error> {
+    let encoding = [header::CONTENT_ENCODING, header::TRANSFER_ENCODING];
+    let message = if carries(&parts.headers, &encoding) { encoded(&parts.headers) } else { None };
+    if let Some(message) = message {
+        return Err(bad_response(Delivery::Processed, message));
+    }
+    read(&parts.headers).into_response(Bytes::new())
+}
+
+fn read(map: &HeaderMap) -> ResponseHead<'_> {
+    let mut head = ResponseHead::default();
+    headers::visible(map).for_each(|(name, value)| head.receive(name, value));
+    head
+}
+
+/// Checks the body of a successful reply against its status.
+///
+/// # Errors
+///
+/// `Internal`, `bad-response`, processed, when a call of JSON, as typed calls are, is answered
+/// without a body by another success than 200: nobody said what it returned.
+pub(crate) fn check_body(status: StatusCode, body: &Bytes, called: &Headers) -> Result<(), Error> {
+    if status == StatusCode::OK || !body.is_empty() || !is_json(called.get(CONTENT_TYPE)) {
+        return Ok(());
+    }
+    let message = "the reply is a success without a body, and not status 200";
+    Err(bad_response(Delivery::Processed, message))
+}
+
+fn is_json(content_type: Option<&str>) -> bool {
+    let media_type = content_type.and_then(|text| text.split(';').next());
+    media_type.is_some_and(|text| text.trim().eq_ignore_ascii_case(JSON))
+}
+
+/// Says why the body is not what the application sent, or `None` when it is.
+fn encoded(map: &HeaderMap) -> Option<&'static str> {
+    let codings = map.get_all(header::CONTENT_ENCODING).iter();
+    let identity = |value: &[u8]| value.is_empty() || value.eq_ignore_ascii_case(b"identity");
+    if !codings.flat_map(tokens).all(identity) {
+        return Some("the reply is compressed, which was not asked for");
+    }
+    // Hyper undoes `chunked`, the last of them, and leaves the others as they are.
+    let mut transfer = map.get_all(header::TRANSFER_ENCODING).iter();
+    let first = transfer.next()?;
+    let plain = first.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+    (!plain || transfer.next().is_some()).then_some("the reply has a transfer encoding of its own")
+}
+
+/// Returns the members of a list (RFC 9110 §5.6.1).
+fn tokens(value: &http::HeaderValue) -> impl Iterator<Item = &[u8]> {
+    value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii)
+}
+
+/// Turns a reply other than a success into an error.
+pub(crate) fn decode_error(parts: &Parts, body: Bytes, codes: HttpStatusCodes) -> Error {
+    let map = &parts.headers;
+    let mut head = read(map);
+    // The content type is that of the error body, and says nothing to the application.
+    head.headers.remove(CONTENT_TYPE);
+    let document = head.code().and_then(|code| text_document(map, code, &body));
+    head.into_error(document.as_ref().unwrap_or(&body), || of_status(parts.status, map, codes))
+        .with_source(RawReply::new(parts.status, body))
+}
+
+/// Returns the error document for the text of a 405 or 415 that rr answered. Its code is in
+/// `rr-code`, which decides.
+fn text_document(map: &HeaderMap, code: Code, body: &Bytes) -> Option<Bytes> {
+    let is_text = map.get(header::CONTENT_TYPE)?.as_bytes().starts_with(b"text/plain");
+    let text = std::str::from_utf8(body).ok().filter(|_| is_text)?;
+    let text = text.strip_suffix('\n').unwrap_or(text).to_owned();
+    Some(ErrorDocument::encode(&Error::failure(code, Delivery::Unknown, None, text)))
+}
+
+/// Tells whether one of these names is there. A reply has few headers, and to look each name up
+/// costs more than to go over them.
+fn carries(map: &HeaderMap, names: &[HeaderName]) -> bool {
+    map.keys().any(|name| names.contains(name))
+}
+
+/// Shortest time before the server's end of an unused connection at which it is not used any
+/// more: a request that crosses that end is lost without a word.
+const GRANT_MARGIN_MIN: Duration = Duration::from_secs(1);
+
+/// Returns how long an unused connection may be kept by what the server says of it, less a tenth
+/// and at least a second; zero when it says something that cannot be read.
+pub(crate) fn granted(map: &HeaderMap) -> Option<Duration> {
+    if !carries(map, &[name::KEEP_ALIVE]) {
+        return None;
+    }
+    let members = map.get_all(name::KEEP_ALIVE).iter().flat_map(tokens);
+    let grants = members.filter_map(|member| {
+        let (key, seconds) = std::str::from_utf8(member).ok()?.split_once('=')?;
+        let seconds = seconds.trim().trim_matches('"');
+        key.trim().eq_ignore_ascii_case("timeout").then(|| seconds.parse::<u32>().unwrap_or(0))
+    });
+    let granted = Duration::from_secs(grants.min()?.into());
+    Some(granted.saturating_sub(GRANT_MARGIN_MIN.max(granted / 10)))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn map(name: &'static str, values: &[&'static str]) -> HeaderMap {
+        let pairs = values.iter().map(|value| (name, HeaderValue::from_static(value)));
+        pairs.map(|(name, value)| (HeaderName::from_static(name), value)).collect()
+    }
+
+    #[test]
+    fn only_identity_and_chunked_leave_the_body_as_it_was_sent() {
+        for plain in [&[][..], &[""], &["identity"], &["Identity", "identity"], &["identity, "]] {
+            assert_eq!(encoded(&map("content-encoding", plain)), None, "{plain:?}");
+        }
+        for other in [&["gzip"][..], &["identity", "gzip"], &["identity, gzip"], &["x"]] {
+            assert!(encoded(&map("content-encoding", other)).is_some(), "{other:?}");
+        }
+        for plain in [&[][..], &["chunked"], &["Chunked"]] {
+            assert_eq!(encoded(&map("transfer-encoding", plain)), None, "{plain:?}");
+        }
+        for other in [&["gzip, chunked"][..], &["gzip", "chunked"], &["gzip"], &[""]] {
+            assert!(encoded(&map("transfer-encoding", other)).is_some(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_grant_is_used_up_to_a_margin_before_its_end() {
+        let secs = |values: &[&'static str]| granted(&map("keep-alive", values));
+        assert_eq!(secs(&["timeout=5, max=100"]), Some(Duration::from_secs(4)));
+        assert_eq!(secs(&["max=100, Timeout = \"60\""]), Some(Duration::from_secs(54)));
+        assert_eq!(secs(&["timeout=60", "timeout=5"]), Some(Duration::from_secs(4)));
+        for none in ["timeout=1", "timeout=0", "timeout=soon", "timeout=-1", "timeout="] {
+            assert_eq!(secs(&[none]), Some(Duration::ZERO), "{none}");
+        }
+        for silent in [&[][..], &["max=5"], &["timeout"]] {
+            assert_eq!(secs(silent), None, "{silent:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_typed_call_needs_a_body_with_another_status_than_200() {
+        let called = |content_type: &'static str| {
+            let mut headers = Headers::new();
+            headers.insert(CONTENT_TYPE, content_type).unwrap();
+            headers
+        };
+        let check = |status: u16, body: &'static str, called: &Headers| {
+            check_body(StatusCode::from_u16(status).unwrap(), &body.into(), called).is_ok()
+        };
+        for json in ["application/json", "Application/JSON; charset=utf-8"] {
+            let called = called(json);
+            assert!(check(200, "", &called) && check(201, "{}", &called), "{json}");
+            assert!(!check(202, "", &called) && !check(204, "", &called), "{json}");
+        }
+        assert!(check(204, "", &called("text/plain")) && check(204, "", &Headers::new()));
+    }
+}

@@ -1,0 +1,142 @@
+//! Replies that are sent.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response as HttpResponse, StatusCode, header};
+use rr_spi::wire::{CONTENT_TYPE, ErrorDocument, ErrorHeaders, RR_DEDUP, status_of};
+use rr_spi::{Code, Delivery, Error, Reason, Response, RetryHint};
+
+use super::decode_request::Refusal;
+use super::{JSON, OCTET_STREAM, headers};
+
+/// The content type of a refusal by HTTP itself.
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// Names the content types that a POST may have (W3C Linked Data Platform §7.1).
+const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
+
+/// A reply with its whole body.
+type Reply = HttpResponse<Bytes>;
+
+/// What the request and the connection say about the form of a reply.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ReplyStyle {
+    /// Asked for with GET or HEAD: nothing may keep it.
+    pub(crate) is_get: bool,
+    /// A proxy may have repeated the request: see [`is_replayable`](super::is_replayable).
+    pub(crate) is_replayable: bool,
+    /// Asked for with HEAD: the head only.
+    pub(crate) is_head: bool,
+    /// The last one on an HTTP/1 connection.
+    pub(crate) closes: bool,
+}
+
+/// Makes the reply of a handler that succeeded, in a map that is empty.
+pub(crate) fn encode_response(
+    response: Response,
+    request_type: Option<&HeaderValue>,
+    mut map: HeaderMap,
+    style: ReplyStyle,
+) -> Reply {
+    map.reserve(3 + response.headers.len());
+    if headers::write(&response.headers, &mut map).is_err() {
+        let text = "the handler's headers do not fit HTTP";
+        let error = Error::failure(Code::Internal, Delivery::Processed, Reason::BAD_RESPONSE, text);
+        return encode_error(&Refusal::from(error), style);
+    }
+    if !response.headers.contains(CONTENT_TYPE) {
+        let own = if response.is_text() { TEXT } else { OCTET_STREAM };
+        let own = || HeaderValue::from_static(own);
+        map.insert(header::CONTENT_TYPE, request_type.map_or_else(own, HeaderValue::clone));
+    }
+    if let Some(dedup) = response.dedup() {
+        map.insert(HeaderName::from_static(RR_DEDUP), HeaderValue::from_static(dedup.as_str()));
+    }
+    finish(StatusCode::OK, map, response.body, style)
+}
+
+fn status(error: &Error) -> StatusCode {
+    StatusCode::from_u16(status_of(error)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// Makes the reply for a request that failed or was refused.
+pub(crate) fn encode_error(refusal: &Refusal, style: ReplyStyle) -> Reply {
+    // This server cannot speak for the other runs of a request that a proxy repeats.
+    let error = match style.is_replayable {
+        true => &refusal.error.clone().raised_to(Delivery::Unknown),
+        false => &refusal.error,
+    };
+    let status = refusal.status.unwrap_or_else(|| status(error));
+    let mut map = HeaderMap::with_capacity(8 + error.headers().len());
+    // Headers that do not fit are lost rather than the error itself.
+    if headers::write(error.headers(), &mut map).is_err() {
+        map.clear();
+    }
+    let is_text = is_of_protocol(status, refusal);
+    let content_type = if is_text { TEXT } else { JSON };
+    map.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    for (name, value) in ErrorHeaders::of(error).iter() {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            map.insert(HeaderName::from_static(name), value);
+        }
+    }
+    if let (Code::Unavailable, RetryHint::After(after)) = (error.code(), error.retry()) {
+        // Whole seconds, rounded up: earlier than asked for would be wrong.
+        map.insert(header::RETRY_AFTER, HeaderValue::from(after.as_millis().div_ceil(1000) as u64));
+    }
+    if let Some(methods) = refusal.allow {
+        map.insert(header::ALLOW, HeaderValue::from_static(methods));
+    }
+    if let Some(encodings) = refusal.accept_encoding {
+        map.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(encodings));
+    }
+    if is_text && status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+        map.insert(ACCEPT_POST, HeaderValue::from_static(JSON));
+    }
+    let style = ReplyStyle { closes: style.closes || refusal.closes, ..style };
+    let body = match is_text {
+        true => Bytes::from(format!("{}\n", error.message())),
+        false => ErrorDocument::encode(error),
+    };
+    finish(status, map, body, style)
+}
+
+/// Returns whether HTTP itself refuses the request: Connect clients infer the code from the status
+/// of such a reply, which therefore has no Connect error as its body.
+fn is_of_protocol(status: StatusCode, refusal: &Refusal) -> bool {
+    status == StatusCode::METHOD_NOT_ALLOWED
+        || (status == StatusCode::UNSUPPORTED_MEDIA_TYPE
+            && refusal.accept_encoding.is_none()
+            // A handler's own error may have details, which text would lose.
+            && refusal.error.details().is_empty())
+}
+
+/// Makes the answer to a health check: 503 once the server drains, so that no new work comes.
+pub(crate) fn encode_health(is_draining: bool, style: ReplyStyle) -> Reply {
+    let mut map = HeaderMap::with_capacity(4);
+    map.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+    let (status, body) = match is_draining {
+        true => (StatusCode::SERVICE_UNAVAILABLE, &br#"{"status":"draining"}"#[..]),
+        false => (StatusCode::OK, &br#"{"status":"serving"}"#[..]),
+    };
+    finish(status, map, Bytes::from_static(body), ReplyStyle { is_get: true, ..style })
+}
+
+fn finish(status: StatusCode, mut map: HeaderMap, body: Bytes, style: ReplyStyle) -> Reply {
+    if style.is_get {
+        let caching = map.entry(header::CACHE_CONTROL);
+        caching.or_insert_with(|| HeaderValue::from_static("no-store"));
+    }
+    if style.closes {
+        map.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    let body = if style.is_head {
+        map.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+        Bytes::new()
+    } else {
+        body
+    };
+    let mut reply = HttpResponse::new(body);
+    *reply.status_mut() = status;
+    *reply.headers_mut() = map;
+    reply
+}

@@ -1,0 +1,259 @@
+//! What one connection tells by itself: that it is lost, what was denied, what was proved.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_nats::{ClientError, Event, Message, ServerError};
+use rr_spi::{CancelHandle, Cause, Context, Doubt};
+use tokio::sync::Notify;
+
+use super::learned::Learned;
+use super::pending_calls::Slots;
+use super::permission_error::{Complaint, Violation};
+use crate::error;
+use crate::wait;
+use crate::wire::{CANCEL, Token};
+
+/// Denials in a row after which a connection that was settled is given up: permissions were taken
+/// away, and the client library drops news when more than 128 come at once.
+const DENIED_AT_ONCE_MAX: usize = 64;
+
+/// Longest wait for what the server said before it ended the connection: it comes by a channel and
+/// a task of the client library.
+const LAST_WORDS_MAX: Duration = Duration::from_millis(20);
+
+/// What one connection tells by itself; the client library calls it.
+pub(super) struct Signals {
+    /// The subject of the inbox without its last token.
+    pub(super) inbox: String,
+    pub(super) slots: Slots,
+    pub(super) learned: Arc<Learned>,
+    /// Length of the longest message that may have been sent, in bytes with its headers.
+    pub(super) longest: AtomicUsize,
+    /// Ends when the connection is lost.
+    pub(super) alive: Context,
+    life: CancelHandle,
+    /// Ends when the server says that it is about to end (lame duck), at the latest with `alive`.
+    pub(super) staying: Context,
+    stay: CancelHandle,
+    dials: AtomicUsize,
+    refusing: AtomicBool,
+    /// Denials since all that was asked for was answered; `None` before.
+    denied: Mutex<Option<usize>>,
+    proof: Mutex<Proof>,
+    pub(super) proved: Notify,
+    pub(super) cancel_denied: AtomicBool,
+    pub(super) dropped: AtomicU64,
+    pub(super) replies_denied: AtomicU64,
+    /// Whether the peer still answers.
+    pub(super) doubt: Doubt,
+    pub(super) doubted: Notify,
+    /// Whether the connection before this one was lost without a cause that its server had.
+    pub(super) suspected: AtomicBool,
+}
+
+/// What has come back from the server.
+#[derive(Debug, Default)]
+pub(super) struct Proof {
+    /// The number of the last probe that came back.
+    pub(super) seen: u64,
+    pub(super) inbox_denied: bool,
+    /// How often subscribing to a subject was denied.
+    pub(super) denials: BTreeMap<String, u64>,
+    /// The last error that is about nothing we know.
+    pub(super) complaint: Option<String>,
+    /// Whether the client library has told all that it has to tell.
+    over: bool,
+}
+
+impl Signals {
+    pub(super) fn new(inbox: String, prefix: String, learned: Arc<Learned>) -> Self {
+        let (alive, life) = Context::background().child();
+        let (staying, stay) = alive.child();
+        Self {
+            slots: Slots::new(inbox.clone(), prefix, Arc::clone(&learned)),
+            learned,
+            longest: AtomicUsize::new(0),
+            inbox,
+            alive,
+            life,
+            staying,
+            stay,
+            dials: AtomicUsize::new(0),
+            refusing: AtomicBool::new(false),
+            denied: Mutex::default(),
+            proof: Mutex::default(),
+            proved: Notify::new(),
+            cancel_denied: AtomicBool::new(false),
+            dropped: AtomicU64::new(0),
+            replies_denied: AtomicU64::new(0),
+            doubt: Doubt::default(),
+            doubted: Notify::new(),
+            suspected: AtomicBool::new(false),
+        }
+    }
+
+    /// Called by the library before each attempt to connect. The second is a reconnect, which
+    /// means that the connection is lost, and which is refused; unlike events, it is never lost.
+    pub(super) fn dialling(&self) {
+        if self.dials.fetch_add(1, Ordering::SeqCst) > 0 {
+            self.refusing.store(true, Ordering::SeqCst);
+            self.lose();
+        }
+    }
+
+    /// Tells whether authentication must fail, so that the library does not reconnect.
+    pub(super) fn is_refusing(&self) -> bool {
+        self.refusing.load(Ordering::SeqCst)
+    }
+
+    /// Ends every call on this connection.
+    pub(super) fn lose(&self) {
+        // First of all: a call that was ended here and is made again must not find this connection.
+        self.life.cancel_with(Cause::PeerGone);
+        self.slots.lose();
+        self.proved.notify_waiters();
+    }
+
+    pub(super) fn on_event(&self, event: Event) {
+        match event {
+            Event::Disconnected
+            | Event::Closed
+            | Event::ClientError(ClientError::MaxReconnects) => {
+                self.proof().over = true;
+                self.lose();
+            }
+            Event::ServerError(ServerError::Other(text)) => match Violation::parse(&text) {
+                Some(violation) => self.on_violation(violation),
+                None => self.on_complaint(text),
+            },
+            Event::LameDuckMode => self.stay.cancel_with(Cause::Shutdown),
+            Event::SlowConsumer(_) => {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_complaint(&self, text: String) {
+        if Complaint::parse(&text) == Complaint::Payload {
+            self.learned.payload.exceeded(self.longest.load(Ordering::Relaxed));
+        }
+        self.proof().complaint = Some(text);
+    }
+
+    /// Returns why the connection was lost: what the server said, or else what is likely.
+    pub(super) fn why_lost(&self) -> Option<Cow<'static, str>> {
+        let said = self.proof().complaint.clone();
+        let said = said.map(|text| format!("the server said \"{text}\"").into());
+        let suspected = self.suspected.load(Ordering::Relaxed);
+        said.or_else(|| suspected.then_some(error::UNREADABLE.into()))
+    }
+
+    /// Waits until the client library has told why the connection was lost, and returns what the
+    /// server said.
+    pub(super) async fn last_words(&self) -> Option<String> {
+        let over = wait::until(&self.proved, || {
+            let proof = self.proof();
+            (proof.over || proof.complaint.is_some()).then_some(())
+        });
+        let _ = Context::background().with_timeout(LAST_WORDS_MAX).race(over).await;
+        self.proof().complaint.clone()
+    }
+
+    fn on_violation(&self, violation: Violation<'_>) {
+        match violation {
+            Violation::Publish(subject) => match self.probe_number(subject) {
+                Some(number) => self.prove(number),
+                None if subject.starts_with(CANCEL) => {
+                    self.cancel_denied.store(true, Ordering::Relaxed);
+                }
+                None if !self.slots.deny(subject) => {
+                    self.replies_denied.fetch_add(1, Ordering::Relaxed);
+                }
+                None => {}
+            },
+            Violation::Reply(subject) => {
+                if let Some(token) = self.token_of(subject) {
+                    self.slots.deny_reply(token);
+                }
+            }
+            Violation::Subscribe(subject) => match self.probe_number(subject) {
+                Some(number) => self.prove(number),
+                None => self.on_subscription_denied(subject),
+            },
+        }
+    }
+
+    fn on_subscription_denied(&self, subject: &str) {
+        let mut proof = self.proof();
+        if self.token_of(subject) == Some("*") {
+            proof.inbox_denied = true;
+        } else {
+            // As many names as were asked for.
+            *proof.denials.entry(subject.to_owned()).or_default() += 1;
+        }
+        drop(proof);
+        self.proved.notify_waiters();
+        if self.denied().as_mut().is_some_and(|denied| {
+            *denied += 1;
+            *denied > DENIED_AT_ONCE_MAX
+        }) {
+            self.lose();
+        }
+    }
+
+    /// Says that all that was asked for has been answered: denials from now on come unasked.
+    pub(super) fn subscriptions_confirmed(&self) {
+        *self.denied() = Some(0);
+    }
+
+    fn denied(&self) -> MutexGuard<'_, Option<usize>> {
+        self.denied.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a message that arrived in the inbox.
+    pub(super) fn on_message(&self, message: Message) {
+        self.doubt.received();
+        if let Some(number) = self.probe_number(&message.subject) {
+            return self.prove(number);
+        }
+        let token = self.token_of(&message.subject).and_then(Token::parse);
+        self.slots.deliver(token, message);
+    }
+
+    pub(super) fn proof(&self) -> MutexGuard<'_, Proof> {
+        // A panic cannot leave the value half-changed: nothing foreign runs under the lock.
+        self.proof.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the subject of a probe.
+    pub(super) fn probe(&self, number: u64) -> String {
+        format!("{}.p{number}", self.inbox)
+    }
+
+    fn prove(&self, number: u64) {
+        let mut proof = self.proof();
+        proof.seen = proof.seen.max(number);
+        drop(proof);
+        self.proved.notify_waiters();
+    }
+
+    fn probe_number(&self, subject: &str) -> Option<u64> {
+        self.token_of(subject)?.strip_prefix('p')?.parse().ok()
+    }
+
+    fn token_of<'a>(&self, subject: &'a str) -> Option<&'a str> {
+        subject.strip_prefix(&self.inbox)?.strip_prefix('.')
+    }
+}
+
+impl fmt::Debug for Signals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signals").field("inbox", &self.inbox).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,283 @@
+//! What waits to be handed over to the client library, so that it leaves in batches.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::{Mutex, PoisonError};
+use std::task::{self, Poll, Waker};
+use std::time::Duration;
+
+use async_nats::Client;
+use async_nats::message::OutboundMessage;
+use futures_sink::Sink as _;
+use rr_spi::{Cause, Context};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::coop::unconstrained;
+
+/// So many messages are worth a write of their own: more of them at once save next to nothing.
+const BATCH: usize = 32;
+
+/// A payload of so many bytes is worth one as well: to wait for others wakes other workers, which
+/// costs some 5 % of the throughput at 64 KiB. Less was not measured.
+const BATCH_BYTES: usize = 16 * 1024;
+
+/// A queue in front of the client library.
+///
+/// The library writes to its socket as soon as it is given one message, and the scheduler runs it
+/// right after whoever gave it. Callers that a batch of replies has woken would so write one
+/// request each, and the server read one each: these system calls are most of what a call costs.
+/// Given by one task, after all of them have run, they are one write.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    items: mpsc::Sender<Item>,
+    cancels: mpsc::Sender<Cancel>,
+}
+
+/// The other end of the queue.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    items: mpsc::Receiver<Item>,
+    cancels: mpsc::Receiver<Cancel>,
+    /// An item that was taken out and waits for others.
+    first: Option<Item>,
+    /// A cancel that was taken out and waits for the items before it.
+    cancel: Option<Cancel>,
+    /// Marks that were taken out: they tell after the cancels before them.
+    marks: Vec<oneshot::Sender<()>>,
+}
+
+/// A cancel message that waits, with the permit of its call: calls in flight and the cancels of
+/// those that ended are together no more than `in_flight_max`.
+#[derive(Debug)]
+pub(super) struct Cancel {
+    pub(super) message: OutboundMessage,
+    pub(super) _permit: OwnedSemaphorePermit,
+}
+
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "nearly all are messages; a box costs more")]
+enum Item {
+    Message(OutboundMessage),
+    /// Tells when all before it was handed over.
+    Mark(oneshot::Sender<()>),
+}
+
+impl Item {
+    fn is_large(&self) -> bool {
+        matches!(self, Self::Message(message) if message.payload.len() >= BATCH_BYTES)
+    }
+}
+
+/// The connection is lost: nothing was or will be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lost;
+
+impl Outgoing {
+    /// Makes a queue of at most `messages` that wait, and of at most `cancels` besides.
+    pub(super) fn new(messages: usize, cancels: usize) -> (Self, Outlet) {
+        let (items, items_out) = mpsc::channel(messages);
+        let (cancels, cancels_out) = mpsc::channel(cancels.clamp(1, Semaphore::MAX_PERMITS));
+        let outlet = Outlet {
+            items: items_out,
+            cancels: cancels_out,
+            first: None,
+            cancel: None,
+            marks: Vec::new(),
+        };
+        (Self { items, cancels }, outlet)
+    }
+
+    /// Waits for room.
+    pub(super) async fn room(&self) -> Result<Room<'_>, Lost> {
+        self.items.reserve().await.map(Room).map_err(|_| Lost)
+    }
+
+    /// Returns room if there is any now.
+    pub(super) fn room_now(&self) -> Option<Room<'_>> {
+        self.items.try_reserve().ok().map(Room)
+    }
+
+    /// Queues a cancel. It leaves after its request and within one round of the queue, also while
+    /// the queue itself is full.
+    pub(super) fn cancel(&self, cancel: Cancel) {
+        // There is a place for each permit, so that this fails only when the connection is lost.
+        let _ = self.cancels.try_send(cancel);
+    }
+
+    /// Waits until all that is in the queue now was handed over, or never will be.
+    pub(super) async fn passed(&self) {
+        let (mark, passed) = oneshot::channel();
+        if self.items.send(Item::Mark(mark)).await.is_ok() {
+            let _ = passed.await;
+        }
+    }
+}
+
+/// A place in the queue for one message.
+#[derive(Debug)]
+#[must_use = "dropping it gives the place to somebody else"]
+pub(crate) struct Room<'a>(mpsc::Permit<'a, Item>);
+
+impl Room<'_> {
+    /// Hands a message over: from now on it may be sent.
+    pub(crate) fn put(self, message: OutboundMessage) {
+        self.0.send(Item::Message(message));
+    }
+}
+
+impl Outlet {
+    /// Hands over what comes, as long as the connection lives.
+    ///
+    /// When it is lost, what waits is dropped: its callers have been told, and nothing may leave
+    /// late. When it was let go of, what was put here still leaves, within `linger`.
+    pub(super) async fn run(mut self, client: Client, alive: Context, linger: Duration) {
+        let mut client = client;
+        let ended = alive.race(self.pass_on(&mut client)).await;
+        self.items.close();
+        self.cancels.close();
+        if ended != Err(Cause::PeerGone) {
+            let limit = Context::background().with_timeout(linger);
+            let _ = limit.race(self.hand_over(&mut client)).await;
+        }
+    }
+
+    async fn pass_on(&mut self, client: &mut Client) {
+        while poll_fn(|cx| self.poll_any(cx)).await {
+            let is_large = self.first.as_ref().is_some_and(Item::is_large);
+            if self.items.len() < BATCH && !is_large {
+                // Whoever is ready to run puts its message here meanwhile.
+                step_back().await;
+            }
+            self.hand_over(client).await;
+        }
+    }
+
+    /// Takes out an item or a cancel; `false` when no more come.
+    fn poll_any(&mut self, cx: &mut task::Context<'_>) -> Poll<bool> {
+        if let Poll::Ready(item) = self.items.poll_recv(cx) {
+            self.first = item;
+            return Poll::Ready(self.first.is_some());
+        }
+        // Both senders are dropped together: the end is told above.
+        let cancel = task::ready!(self.cancels.poll_recv(cx));
+        self.cancel = cancel;
+        Poll::Ready(self.cancel.is_some())
+    }
+
+    /// Hands over what is there, in rounds. A message is kept until there is a place for it, so that
+    /// dropping this loses none.
+    ///
+    /// A cancel that overtook its request would be one of many that a responder has to remember.
+    /// Cancels are counted first, since each is put after its request, and leave last.
+    async fn hand_over(&mut self, client: &mut Client) {
+        loop {
+            let marks = std::mem::take(&mut self.marks);
+            let cancels = self.cancels.len() + usize::from(self.cancel.is_some());
+            let items = self.items.len() + usize::from(self.first.is_some());
+            if marks.is_empty() && cancels + items == 0 {
+                return;
+            }
+            for _ in 0..items {
+                self.first = self.first.take().or_else(|| self.items.try_recv().ok());
+                self.pass_item(client).await;
+            }
+            for _ in 0..cancels {
+                self.cancel = self.cancel.take().or_else(|| self.cancels.try_recv().ok());
+                self.pass_cancel(client).await;
+            }
+            for mark in marks {
+                let _ = mark.send(());
+            }
+        }
+    }
+
+    async fn pass_item(&mut self, client: &mut Client) {
+        if let Some(Item::Message(_)) = self.first {
+            let is_open = place(client).await;
+            let Some(Item::Message(message)) = self.first.take() else { return };
+            put(client, is_open, message);
+        } else if let Some(Item::Mark(mark)) = self.first.take() {
+            self.marks.push(mark);
+        }
+    }
+
+    async fn pass_cancel(&mut self, client: &mut Client) {
+        if self.cancel.is_some() {
+            let is_open = place(client).await;
+            let Some(cancel) = self.cancel.take() else { return };
+            put(client, is_open, cancel.message);
+        }
+    }
+}
+
+/// Waits for a place in the client library; `false` when the connection is lost.
+async fn place(client: &mut Client) -> bool {
+    poll_fn(|cx| Pin::new(&mut *client).poll_ready(cx)).await.is_ok()
+}
+
+fn put(client: &mut Client, is_open: bool, message: OutboundMessage) {
+    if is_open {
+        // It fails when the connection is lost, which all hear of who wait for it.
+        let _ = Pin::new(client).start_send(message);
+    }
+}
+
+/// Goes to the end of the scheduler's queue, from where another thread may take it. Tokio's own
+/// `yield_now` waits for this thread, which may be about to run a handler that computes for long.
+async fn step_back() {
+    let mut stepped = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut stepped, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::PendingCall
+    })
+    .await;
+}
+
+/// The client library's own queue, for what would only take longer by way of [`Outgoing`].
+pub(super) struct Direct(Mutex<Client>);
+
+impl Direct {
+    pub(super) fn new(client: Client) -> Self {
+        Self(Mutex::new(client))
+    }
+
+    /// Hands a message over if there is room at once, and gives it back otherwise.
+    #[allow(clippy::result_large_err, reason = "it is moved on at once; a box costs more")]
+    pub(super) fn put(&self, message: OutboundMessage) -> Result<(), OutboundMessage> {
+        // A panic cannot leave it half-changed: at worst a place is reserved.
+        let mut client = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cx = task::Context::from_waker(Waker::noop());
+        let ready = pin!(unconstrained(poll_fn(|cx| Pin::new(&mut *client).poll_ready(cx))));
+        match ready.poll(&mut cx) {
+            Poll::Ready(Ok(())) => {
+                // It fails when the connection is lost, as it might a moment later.
+                let _ = Pin::new(&mut *client).start_send(message);
+                Ok(())
+            }
+            Poll::Ready(Err(_)) => Err(message),
+            Poll::PendingCall => {
+                // Another one, so that this one does not keep its place in line.
+                *client = client.clone();
+                Err(message)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_queue_that_nobody_empties_any_more_says_lost_and_passes() {
+        let (outgoing, outlet) = Outgoing::new(1, 1);
+        let room = outgoing.room_now().unwrap();
+        assert!(outgoing.room_now().is_none());
+        drop(room);
+        drop(outlet);
+        assert_eq!(outgoing.room().await.unwrap_err(), Lost);
+        outgoing.passed().await;
+    }
+}

@@ -1,0 +1,414 @@
+//! The calls that wait for a reply on one connection.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use async_nats::{Message, Subject};
+use bytes::BytesMut;
+use rr_spi::{Delivery, Error, Target};
+use slab::Slab;
+use tokio::time::Instant;
+
+use super::learned::{Answered, Learned};
+use crate::error;
+use crate::wire::{Token, subject_of, target_of};
+
+/// Most targets whose subject is kept; calls of further ones build theirs each time.
+const TARGETS_MAX: usize = 1024;
+
+/// Bytes of reply subjects that are allocated at once: some eighty of them.
+const REPLIES_BYTES: usize = 4096;
+
+/// How long a subject that the server denied is refused here: long enough to spare the server,
+/// short enough that nobody waits for a permission that was granted.
+const DENIED: Duration = Duration::from_secs(1);
+
+/// The calls that wait for a reply on one connection.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    /// The subject of the inbox without its last token.
+    inbox: String,
+    prefix: String,
+    learned: Arc<Learned>,
+    table: Mutex<Table>,
+    late: AtomicU64,
+    duplicate: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    lost: bool,
+    slots: Slab<Slot>,
+    /// Calls that gave their slot back with a reply.
+    answered: Answered,
+    traffic: HashMap<Target, Traffic>,
+    /// Memory for reply subjects, many to an allocation: they last until the request is written.
+    replies: BytesMut,
+}
+
+#[derive(Debug)]
+struct Slot {
+    secret: u64,
+    target: Target,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Waiting(Option<Waker>),
+    Over(Outcome),
+    /// The outcome, a reply, was handed out.
+    Answered,
+    /// Another outcome was handed out.
+    Failed,
+}
+
+/// What a call's slot came to.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "nearly every call ends in a reply; a box costs more")]
+pub(crate) enum Outcome {
+    /// A message arrived.
+    Reply(Message),
+    /// The connection was lost.
+    Lost,
+    /// The server denied the subject.
+    Denied(Delivery),
+}
+
+/// What was published to one target on this connection.
+#[derive(Debug)]
+struct Traffic {
+    subject: Subject,
+    /// Never less than what the server got.
+    published: u64,
+    /// Never more than what the server denied.
+    denied: u64,
+    denied_until: Option<Instant>,
+}
+
+/// A slot that was taken for a call.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) token: Token,
+    /// The subject to publish to.
+    pub(crate) subject: Subject,
+    /// The subject that its reply comes to.
+    pub(crate) reply: Subject,
+    /// Whether no other call is in flight on the connection.
+    pub(crate) alone: bool,
+}
+
+impl Slots {
+    pub(super) fn new(inbox: String, prefix: String, learned: Arc<Learned>) -> Self {
+        let (late, duplicate) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { inbox, prefix, learned, table: Mutex::default(), late, duplicate }
+    }
+
+    /// Takes a slot for a call.
+    pub(crate) fn take(&self, target: &Target, secret: u64) -> Result<Taken, Error> {
+        let mut table = self.lock();
+        if table.lost {
+            return Err(error::not_connected());
+        }
+        let subject = match table.traffic.get_mut(target) {
+            Some(traffic) => {
+                if traffic.denied_until.is_some_and(|until| Instant::now() < until) {
+                    let subject = traffic.subject.clone();
+                    return Err(error::denied("publishing to", &subject, Delivery::NotSent));
+                }
+                traffic.published += 1;
+                traffic.subject.clone()
+            }
+            None => {
+                let subject = Subject::from(subject_of(&self.prefix, target));
+                if table.traffic.len() < TARGETS_MAX {
+                    let traffic = Traffic {
+                        subject: subject.clone(),
+                        published: 1,
+                        denied: 0,
+                        denied_until: None,
+                    };
+                    table.traffic.insert(target.clone(), traffic);
+                }
+                subject
+            }
+        };
+        let state = State::Waiting(None);
+        let slot = table.slots.insert(Slot { secret, target: target.clone(), state });
+        let token = Token { slot, secret };
+        let reply = table.reply_to(token, &self.inbox);
+        Ok(Taken { token, subject, reply, alone: table.slots.len() == 1 })
+    }
+
+    /// Looks at a slot; its outcome is handed out once.
+    pub(crate) fn poll(&self, token: Token, waker: &Waker) -> Poll<Outcome> {
+        let mut table = self.lock();
+        let Some(slot) = table.slots.get_mut(token.slot) else { return Poll::PendingCall };
+        match &mut slot.state {
+            State::Waiting(Some(known)) => {
+                known.clone_from(waker);
+                Poll::PendingCall
+            }
+            State::Waiting(none) => {
+                *none = Some(waker.clone());
+                Poll::PendingCall
+            }
+            State::Answered | State::Failed => Poll::PendingCall,
+            State::Over(outcome) => {
+                let is_reply = matches!(outcome, Outcome::Reply(_));
+                let next = if is_reply { State::Answered } else { State::Failed };
+                match std::mem::replace(&mut slot.state, next) {
+                    State::Over(outcome) => Poll::Ready(outcome),
+                    _ => Poll::PendingCall,
+                }
+            }
+        }
+    }
+
+    /// Frees a slot.
+    pub(crate) fn release(&self, token: Token) {
+        let mut table = self.lock();
+        let Some(slot) = table.slots.try_remove(token.slot) else { return };
+        if slot.state.is_answered() {
+            table.answered.push(token, slot.target);
+        }
+    }
+
+    /// Hands a message to the slot that its token names.
+    pub(super) fn deliver(&self, token: Option<Token>, message: Message) {
+        let Some(token) = token else { return self.count_late() };
+        let mut table = self.lock();
+        let Table { slots, answered, .. } = &mut *table;
+        let slot = slots.get_mut(token.slot).filter(|slot| slot.secret == token.secret);
+        let waker = match slot {
+            Some(slot) => match &mut slot.state {
+                State::Waiting(waker) => {
+                    let waker = waker.take();
+                    slot.state = State::Over(Outcome::Reply(message));
+                    waker
+                }
+                state if state.is_answered() => return self.repeated(&slot.target),
+                _ => return self.count_late(),
+            },
+            None => match answered.find(token) {
+                Some(target) => return self.repeated(target),
+                None => return self.count_late(),
+            },
+        };
+        drop(table);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Takes a second reply to one call, under the lock: whoever decodes the first one later knows
+    /// of it.
+    fn repeated(&self, target: &Target) {
+        self.duplicate.fetch_add(1, Ordering::Relaxed);
+        self.learned.repeated(target);
+    }
+
+    fn count_late(&self) {
+        self.late.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Ends every call whose subject the server denied.
+    ///
+    /// The server does not say which publish it was. When as many were denied as there were in
+    /// all, none of them got through: only then the calls say `NotSent`.
+    pub(super) fn deny(&self, subject: &str) -> bool {
+        let Some(target) = target_of(&self.prefix, subject) else { return false };
+        let Ok(target) = Target::parse(target) else { return false };
+        let mut table = self.lock();
+        let mut delivery = Delivery::Unknown;
+        if let Some(traffic) = table.traffic.get_mut(&target) {
+            traffic.denied += 1;
+            traffic.denied_until = Some(Instant::now() + DENIED);
+            if traffic.denied >= traffic.published {
+                delivery = Delivery::NotSent;
+            }
+        }
+        let wakers = table.end(|slot| (slot.target == target).then_some(Outcome::Denied(delivery)));
+        drop(table);
+        wake(wakers)
+    }
+
+    /// Ends the call whose reply subject the server denied: it was not passed on.
+    pub(super) fn deny_reply(&self, token: &str) {
+        let Some(token) = Token::parse(token) else { return };
+        let mut table = self.lock();
+        let waker = table.slots.get_mut(token.slot).and_then(|slot| {
+            let ours = slot.secret == token.secret;
+            ours.then(|| slot.end(Outcome::Denied(Delivery::NotSent))).flatten()
+        });
+        drop(table);
+        wake(waker.into_iter().collect());
+    }
+
+    /// Ends every call, now and later: the connection is lost.
+    pub(super) fn lose(&self) {
+        let mut table = self.lock();
+        table.lost = true;
+        let wakers = table.end(|_| Some(Outcome::Lost));
+        drop(table);
+        wake(wakers);
+    }
+
+    /// Returns how many calls hold a slot.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().slots.len()
+    }
+
+    /// Returns how many replies came for calls that were over, and for calls that had one.
+    pub(crate) fn strays(&self) -> (u64, u64) {
+        (self.late.load(Ordering::Relaxed), self.duplicate.load(Ordering::Relaxed))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        // A panic cannot leave the table half-changed: nothing foreign runs under the lock.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn reply_to(&mut self, token: Token, inbox: &str) -> Subject {
+        if self.replies.capacity() < inbox.len() + Token::BYTES_MAX {
+            self.replies = BytesMut::with_capacity(REPLIES_BYTES + inbox.len());
+        }
+        token.write(inbox, &mut self.replies);
+        let text = self.replies.split().freeze();
+        // It is ASCII, so that this never fails.
+        Subject::from_utf8(text).unwrap_or_else(|_| token.subject(inbox).into())
+    }
+
+    /// Ends the waiting calls for which there is an outcome, in the order of their slots.
+    fn end(&mut self, outcome: impl Fn(&Slot) -> Option<Outcome>) -> Vec<Waker> {
+        let end = |(_, slot): (usize, &mut Slot)| outcome(slot).and_then(|over| slot.end(over));
+        self.slots.iter_mut().filter_map(end).collect()
+    }
+}
+
+impl State {
+    /// Tells whether the call had its reply.
+    fn is_answered(&self) -> bool {
+        matches!(self, Self::Answered | Self::Over(Outcome::Reply(_)))
+    }
+}
+
+impl Slot {
+    /// Ends a call that still waits; returns whom to wake.
+    fn end(&mut self, outcome: Outcome) -> Option<Waker> {
+        let State::Waiting(waker) = &mut self.state else { return None };
+        let waker = waker.take();
+        self.state = State::Over(outcome);
+        waker
+    }
+}
+
+fn wake(wakers: Vec<Waker>) -> bool {
+    let any = !wakers.is_empty();
+    wakers.into_iter().for_each(Waker::wake);
+    any
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(name: &'static str) -> Target {
+        Target::try_from(name).unwrap()
+    }
+
+    fn slots(prefix: &str) -> Slots {
+        Slots::new("_INBOX.x".to_owned(), prefix.to_owned(), Arc::default())
+    }
+
+    fn message() -> Message {
+        Message {
+            subject: "s".into(),
+            reply: None,
+            payload: "x".into(),
+            headers: None,
+            status: None,
+            description: None,
+            length: 0,
+        }
+    }
+
+    #[test]
+    fn a_reused_slot_takes_no_reply_of_its_former_call() {
+        let slots = slots("");
+        let Taken { token: first, subject, .. } = slots.take(&target("a.b"), 1).unwrap();
+        assert_eq!(subject.as_str(), "a.b");
+        slots.release(first);
+        let second = slots.take(&target("a.b"), 2).unwrap().token;
+        assert_eq!(second.slot, first.slot);
+        slots.deliver(Some(first), message());
+        assert!(slots.poll(second, Waker::noop()).is_pending());
+        slots.deliver(Some(second), message());
+        slots.deliver(Some(second), message());
+        assert!(matches!(slots.poll(second, Waker::noop()), Poll::Ready(Outcome::Reply(_))));
+        assert_eq!(slots.strays(), (1, 1));
+        slots.release(second);
+        assert_eq!(slots.len(), 0);
+    }
+
+    #[test]
+    fn a_second_reply_marks_its_target_whenever_it_comes() {
+        let slots = slots("");
+        let take = |name, secret| slots.take(&target(name), secret).unwrap().token;
+        let reply = |token| slots.deliver(Some(token), message());
+        let (waiting, ended, late) = (take("a.waiting", 1), take("a.ended", 2), take("a.late", 3));
+        reply(waiting);
+        reply(waiting);
+        reply(ended);
+        assert!(slots.poll(ended, Waker::noop()).is_ready());
+        slots.release(ended);
+        let _ = take("a.other", 4);
+        reply(ended);
+        // One whose call gave up before it came is no second one.
+        slots.release(late);
+        reply(late);
+        assert_eq!(slots.strays(), (1, 2));
+        let marked = |name| slots.learned.is_repeated(&target(name));
+        assert!(marked("a.waiting") && marked("a.ended"));
+        assert!(!marked("a.late") && !marked("a.other"));
+    }
+
+    #[test]
+    fn a_denial_claims_not_sent_only_when_everything_was_denied() {
+        let slots = slots("team");
+        let Taken { token: one, subject, reply, alone } = slots.take(&target("a.b"), 1).unwrap();
+        assert_eq!(subject.as_str(), "team.a.b");
+        let other = slots.take(&target("a.c"), 1).unwrap();
+        assert!(alone && !other.alone);
+        assert_ne!(reply, other.reply);
+        assert_eq!(reply.as_str(), one.subject("_INBOX.x"));
+        let other = other.token;
+        slots.deny("team.a.b");
+        let outcome = slots.poll(one, Waker::noop());
+        assert!(matches!(outcome, Poll::Ready(Outcome::Denied(Delivery::NotSent))));
+        assert!(slots.poll(other, Waker::noop()).is_pending());
+        let refused = slots.take(&target("a.b"), 2).unwrap_err();
+        assert_eq!(refused.delivery(), Delivery::NotSent);
+
+        let second = slots.take(&target("a.c"), 1).unwrap().token;
+        slots.deny("team.a.c");
+        for token in [other, second] {
+            let outcome = slots.poll(token, Waker::noop());
+            assert!(matches!(outcome, Poll::Ready(Outcome::Denied(Delivery::Unknown))));
+        }
+    }
+
+    #[test]
+    fn a_lost_connection_ends_every_call_and_takes_no_more() {
+        let slots = slots("");
+        let token = slots.take(&target("a"), 1).unwrap().token;
+        slots.lose();
+        assert!(matches!(slots.poll(token, Waker::noop()), Poll::Ready(Outcome::Lost)));
+        assert!(slots.take(&target("a"), 2).is_err());
+    }
+}

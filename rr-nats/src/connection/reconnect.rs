@@ -1,0 +1,186 @@
+//! What keeps a requester connected, from a task of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rr_spi::{Context, Error};
+use tokio::task::JoinSet;
+
+use super::doubt::{PROBE_MAX, Verdict, verdict};
+use super::{Dialer, Link, Shared, Status, loss};
+use crate::error;
+use crate::wait::{First, first};
+
+/// How often it is looked whether the calls on a connection that is being left have ended. No call
+/// waits for it, and the server ends the connection after seconds in any case.
+const LEAVE_LOOK: Duration = Duration::from_millis(50);
+
+/// Connects, and connects again, until the connection is not needed any more.
+pub(super) struct Reconnector {
+    shared: Arc<Shared>,
+    /// One task for each connection that is being left; they end with this.
+    leaving: JoinSet<()>,
+}
+
+/// What makes a requester look for another connection while it has one.
+enum Event {
+    /// The server denied the inbox: no reply can come any more.
+    InboxDenied,
+    /// The server announced its end, or the connection is lost.
+    Leaving,
+    /// The connection has gone silent.
+    Doubted,
+}
+
+impl Reconnector {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, leaving: JoinSet::new() }
+    }
+
+    pub(super) async fn run(&mut self, mut dialer: Dialer) {
+        let mut lost = None;
+        loop {
+            match dialer.dial(None).await {
+                Ok(link) => {
+                    loss::compare(lost.as_ref(), &link);
+                    lost = Some(self.live(Arc::new(link), &mut dialer).await);
+                }
+                Err(error) if error::is_refusal(&error) => self.down(Status::Refused(error)),
+                Err(error) => self.down(Status::Down(error)),
+            }
+            dialer.pause().await;
+        }
+    }
+
+    /// Stays connected: from a server that announces its end or has gone silent to the next one,
+    /// until a connection is lost; returns what is known of its loss.
+    async fn live(&mut self, mut link: Arc<Link>, dialer: &mut Dialer) -> loss::Lost {
+        self.shared.connects.fetch_add(1, Ordering::Relaxed);
+        self.shared.set(Status::Up(Arc::clone(&link)));
+        loop {
+            let mut event = event(&link).await;
+            let mut next = None;
+            if matches!(event, Event::Leaving) {
+                let pause = dialer.spread();
+                let successor = successor(dialer, pause, link.address());
+                match link.alive().race(first(link.doubted(), successor)).await {
+                    // A server that ends may go silent meanwhile.
+                    Ok(First::One(())) => event = Event::Doubted,
+                    Ok(First::Other(made)) => next = Some(made),
+                    Err(_) => {}
+                }
+            }
+            match event {
+                // Asking for it again tells what is wrong.
+                Event::InboxDenied => link.lose(),
+                Event::Leaving => {}
+                Event::Doubted => {
+                    let probe = async { link.round_trip().await.is_ok() };
+                    let dial = successor(dialer, Duration::ZERO, link.address());
+                    match verdict(probe, dial).await {
+                        Verdict::Proven => {
+                            self.shared.changed.notify_waiters();
+                            continue;
+                        }
+                        Verdict::Elsewhere(made) => next = Some(made),
+                        Verdict::Lost => link.lose(),
+                    }
+                }
+            }
+            let Some(next) = next else { break };
+            link = Arc::new(next);
+            self.shared.connects.fetch_add(1, Ordering::Relaxed);
+            if let Some(old) = self.shared.replace(Arc::clone(&link)) {
+                while self.leaving.try_join_next().is_some() {}
+                let is_doubted = matches!(event, Event::Doubted);
+                self.leaving.spawn(leave(Arc::clone(&self.shared), old, is_doubted));
+            }
+        }
+        let lost = loss::Lost::of(&link);
+        // First of all, since calls look here for a connection.
+        self.down(Status::Down(lost.error()));
+        let lost = lost.with_last_words(&link).await;
+        self.down(Status::Down(lost.error()));
+        lost
+    }
+
+    fn down(&self, status: Status) {
+        if let Status::Down(error) | Status::Refused(error) = &status {
+            self.shared.note(error.clone());
+        }
+        self.shared.set(status);
+    }
+
+    /// Lets cancel messages of calls that were just dropped leave, and closes.
+    pub(super) async fn close(self) {
+        let mut links = self.shared.past().leaving.clone();
+        if let Status::Up(link) = &*self.shared.lock() {
+            links.push(Arc::clone(link));
+        }
+        for link in links {
+            link.flush().await;
+        }
+    }
+}
+
+impl Drop for Reconnector {
+    fn drop(&mut self) {
+        // Also when the runtime ends: a call that waits for a connection must hear of it.
+        self.shared.set(Status::Closed);
+        let leaving = std::mem::take(&mut self.shared.past().leaving);
+        leaving.iter().for_each(|link| self.shared.past().count(link));
+    }
+}
+
+async fn event(link: &Link) -> Event {
+    let denied_or_leaving = first(link.inbox_denied(), link.staying().cancelled());
+    match first(denied_or_leaving, link.doubted()).await {
+        First::One(First::One(())) => Event::InboxDenied,
+        First::One(First::Other(_)) => Event::Leaving,
+        First::Other(()) => Event::Doubted,
+    }
+}
+
+/// Connects to the next server that takes us, after a pause; the one that is left is tried last.
+async fn successor(dialer: &mut Dialer, pause: Duration, left: &str) -> Link {
+    tokio::time::sleep(pause).await;
+    loop {
+        if let Ok(link) = dialer.dial(Some(left)).await {
+            return link;
+        }
+        dialer.pause().await;
+    }
+}
+
+/// Keeps a connection until its calls have ended, or the server ends it. One in doubt has to answer
+/// a probe as well.
+async fn leave(shared: Arc<Shared>, link: Arc<Link>, is_doubted: bool) {
+    // Every call holds the connection, from before it takes a slot to after its cancel message was
+    // handed over. Beside them there are this task and the list of what is being left.
+    const BESIDE_CALLS: usize = 2;
+    let idle = async {
+        while Arc::strong_count(&link) > BESIDE_CALLS {
+            tokio::time::sleep(LEAVE_LOOK).await;
+        }
+    };
+    let silent = async {
+        let limit = Context::background().with_timeout(PROBE_MAX);
+        if !is_doubted || matches!(limit.race(link.round_trip()).await, Ok(Ok(()))) {
+            std::future::pending().await
+        }
+    };
+    if let Ok(First::Other(())) = link.alive().race(first(idle, silent)).await {
+        link.lose();
+    }
+    // The last call may have been dropped, and its cancel message not have left yet.
+    link.flush().await;
+    shared.forget(&link);
+}
+
+/// Notes errors: they tell why there was no connection after there is one again.
+impl Shared {
+    fn note(&self, error: Error) {
+        self.past().last_error = Some(error);
+    }
+}

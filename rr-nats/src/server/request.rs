@@ -1,0 +1,133 @@
+//! One request: from its message to its one reply.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::Subject;
+use rr_spi::wire::RequestHead;
+use rr_spi::{
+    BodyShare, CancelHandle, Code, Context, Delivery, Error, Inbound, Reason, Request, Target,
+};
+use tokio::time::Instant;
+
+use super::send_reply::send_reply;
+use super::endpoint_stats::Counters;
+use super::inbox::Received;
+use super::state::ServerState;
+use crate::clock;
+use crate::connection::Link;
+use crate::wire::{decode_request, inbound, target_of};
+
+/// A request that has arrived, with the context made at once: its deadline runs.
+pub(super) struct IncomingRequest {
+    pub(super) ctx: Context,
+    pub(super) handle: CancelHandle,
+    pub(super) reply: Subject,
+    /// What identifies it for cancelling.
+    pub(super) key: u64,
+    request: Result<(Request, BodyShare), Error>,
+    counters: Option<Arc<Counters>>,
+}
+
+/// The one target of a subscription, looked up once.
+pub(super) struct KnownTarget {
+    target: Target,
+    counters: Option<Arc<Counters>>,
+}
+
+/// Longest reply subject in bytes; a server takes lines of 4096, and inboxes are far shorter.
+const REPLY_BYTES_MAX: usize = 1024;
+
+impl KnownTarget {
+    pub(super) fn of(site: &ServerState, target: Target) -> Self {
+        Self { counters: site.endpoints.of(&target), target }
+    }
+}
+
+impl IncomingRequest {
+    /// Reads a message; `None` when nobody waits for a reply.
+    pub(super) fn read(site: &ServerState, known: Option<&KnownTarget>, received: Received) -> Option<Self> {
+        let Received { message, share } = received;
+        // A reply to a subject longer than this would break the server's limit of a line, and the
+        // server would close the connection: such a message is as good as one without.
+        let Some(reply) = message.reply.filter(|reply| reply.len() <= REPLY_BYTES_MAX) else {
+            site.counts.without_reply();
+            return None;
+        };
+        let head =
+            message.headers.as_ref().map_or_else(|| Ok(RequestHead::default()), decode_request);
+        let now = site.config.clocks_agree.then(clock::unix_millis);
+        let inbound = head.as_ref().map_or_else(|_| Inbound::default(), |head| inbound(head, now));
+        let (ctx, handle) = site.intake.context(inbound);
+        let key = site.cancels.key(&reply);
+        let (target, counters) = match known {
+            Some(known) => (Ok(known.target.clone()), known.counters.clone()),
+            None => {
+                let target = target(&site.prefix, &message.subject);
+                let counters = target.as_ref().ok().and_then(|target| site.endpoints.of(target));
+                (target, counters)
+            }
+        };
+        let request = head.and_then(|head| {
+            site.counts.headers_dropped(head.dropped);
+            let request = Request::new(target?, message.payload)
+                .with_headers(head.headers)
+                .with_idempotency(head.idempotency);
+            Ok((request, share?))
+        });
+        Some(Self { ctx, handle, reply, key, request, counters })
+    }
+
+    /// Returns how many bytes of body wait with it.
+    pub(super) fn len(&self) -> usize {
+        self.request.as_ref().map_or(0, |(request, _)| request.body.len())
+    }
+
+    /// Replaces the request by the answer that too many wait already.
+    pub(super) fn refuse(&mut self) {
+        let (code, reason) = (Code::ResourceExhausted, Reason::OVERLOADED);
+        let text = "too many requests wait already";
+        self.request = Err(Error::failure(code, Delivery::Rejected, reason, text));
+    }
+
+    /// Takes the call apart: what is to be done, and what cancels it. The future returns how long
+    /// the handler took from `start`.
+    pub(super) fn split(
+        self,
+        site: Arc<ServerState>,
+        link: Arc<Link>,
+        start: Instant,
+    ) -> (impl Future<Output = Duration> + Send + 'static, CancelHandle, u64) {
+        let Self { ctx, handle, reply, key, request, counters } = self;
+        let answer = async move {
+            let outcome = match request {
+                Ok((request, share)) => site.intake.handle(&ctx, request).charged(share).await,
+                Err(error) => Err(error),
+            };
+            let only = site.is_only_receiver(&reply);
+            let outcome = outcome.map_err(|error| if only { error } else { unproven(error) });
+            let took = start.elapsed();
+            if let Some(counters) = counters {
+                counters.count(took, &outcome);
+            }
+            let (outcome, share) = site.account.reply(outcome);
+            deliver(&site, &ctx, link, reply, (outcome, share)).await;
+            took
+        };
+        (answer, handle, key)
+    }
+}
+
+/// Makes a refusal say that the handler may have run, elsewhere.
+fn unproven(error: Error) -> Error {
+    error.raised_to(Delivery::Unknown)
+}
+
+fn target(prefix: &str, subject: &str) -> Result<Target, Error> {
+    let target = target_of(prefix, subject).and_then(|target| Target::parse(target).ok());
+    target.ok_or_else(|| {
+        let text = "nothing answers this subject here";
+        let reason = Reason::NO_SUCH_TARGET;
+        Error::failure(Code::Unimplemented, Delivery::Rejected, reason, text)
+    })
+}

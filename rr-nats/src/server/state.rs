@@ -1,0 +1,303 @@
+//! What every part of one server shares, and its life from connection to connection.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_nats::Subscriber;
+use rr_spi::{BodyAccount, CancelHandle, Cause, Context, Delivery, Error, Intake, Shutdown};
+use tokio::sync::{Notify, Semaphore};
+
+use super::cancels::Cancels;
+use super::discovery::Discovery;
+use super::endpoint_stats::Endpoints;
+use super::subscribe::Subscriptions;
+use super::tasks::Tasks;
+use crate::config::{NatsServerConfig, QUEUE};
+use crate::connection::{Dialer, Link, LostLink, NatsState, compare};
+use crate::error;
+use crate::wait::{First, first, until};
+use crate::wire::SubscriptionSet;
+
+/// Longest wait, at the end of a drain, for the server to confirm that it took the last replies.
+const CONFIRM_MAX: Duration = Duration::from_millis(500);
+
+/// Pause before a subscription that was denied is asked for again: permissions come back by the
+/// hand of a person, or with a reload of the server.
+const DENIED_PAUSE: Duration = Duration::from_secs(2);
+
+/// The start of the reply subjects that a NATS server writes into requests that cross from one
+/// account to another.
+const OTHER_ACCOUNT: &str = "_R_.";
+
+/// What every part of one server shares.
+pub(super) struct ServerState {
+    pub(super) prefix: String,
+    pub(super) intake: Intake,
+    pub(super) config: NatsServerConfig,
+    pub(super) plan: SubscriptionSet,
+    pub(super) endpoints: Endpoints,
+    pub(super) discovery: Option<Arc<Discovery>>,
+    pub(super) cancels: Cancels,
+    pub(super) tasks: Tasks,
+    pub(super) counts: Counts,
+    /// What the server holds of bodies: its callers cannot be told apart.
+    pub(super) account: Arc<BodyAccount>,
+    /// Whose turn it is to ask for a subscription again.
+    asking: Semaphore,
+    /// Ends with the server.
+    pub(super) life: Context,
+    status: Mutex<Status>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Status {
+    link: Option<Arc<Link>>,
+    last_error: Option<Error>,
+}
+
+#[derive(Default)]
+pub(super) struct Counts {
+    pub(super) connects: AtomicU64,
+    pub(super) without_reply: AtomicU64,
+    pub(super) given_up: AtomicU64,
+    pub(super) headers_dropped: AtomicU64,
+}
+
+impl Counts {
+    pub(super) fn without_reply(&self) {
+        self.without_reply.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn given_up(&self, requests: usize) {
+        self.given_up.fetch_add(requests as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn headers_dropped(&self, headers: u64) {
+        if headers > 0 {
+            self.headers_dropped.fetch_add(headers, Ordering::Relaxed);
+        }
+    }
+}
+
+impl ServerState {
+    pub(super) fn new(
+        prefix: String,
+        intake: Intake,
+        config: NatsServerConfig,
+        id: u64,
+        life: Context,
+    ) -> Result<Self, Error> {
+        let plan = SubscriptionSet::of(&prefix, intake.routes())?;
+        let endpoints = Endpoints::of_routes(intake.routes());
+        let name = if prefix.is_empty() { &config.connection.name } else { &prefix };
+        let (queue, version) = (config.queue.clone(), config.version.clone());
+        let discovery = config
+            .discovery
+            .then(|| Arc::new(Discovery::new(&endpoints, &prefix, name, queue, version, id)));
+        let bodies = intake.bodies().whole();
+        Ok(Self {
+            prefix,
+            intake,
+            config,
+            plan,
+            endpoints,
+            discovery,
+            cancels: Cancels::default(),
+            tasks: Tasks::default(),
+            counts: Counts::default(),
+            account: bodies,
+            asking: Semaphore::new(1),
+            life,
+            status: Mutex::default(),
+            changed: Notify::new(),
+        })
+    }
+
+    /// Tells whether no other responder received the request of this reply subject, so that a
+    /// refusal proves that no handler ran.
+    ///
+    /// Each queue group receives every request, and the servers of the default group trust that
+    /// there is no other (docs/src/wire.md#refusals-over-nats). What came from another account may
+    /// have been received in that account as well.
+    pub(super) fn is_only_receiver(&self, reply: &str) -> bool {
+        match &self.config.queue {
+            None => false,
+            Some(_) if self.config.sole_group => true,
+            Some(queue) => queue == QUEUE && !reply.starts_with(OTHER_ACCOUNT),
+        }
+    }
+
+    /// Serves on one connection after the other until a drain is done.
+    pub(super) async fn run(
+        self: Arc<Self>,
+        mut dialer: Dialer,
+        mut link: Arc<Link>,
+        mut subscriptions: Subscriptions,
+        shutdown: &Shutdown,
+    ) {
+        loop {
+            subscriptions.serve(&self, &link, shutdown).await;
+            if !link.is_lost() {
+                break;
+            }
+            let lost = self.lost(&link).await;
+            match shutdown.until_draining(self.again(&mut dialer)).await {
+                Some(again) => (link, subscriptions) = again,
+                None => break,
+            }
+            compare(Some(&lost), &link);
+            self.connected(&link);
+        }
+        // Nothing comes any more.
+        self.intake.refuse();
+        self.last_replies(&mut dialer, link).await;
+    }
+
+    /// Connects and subscribes again, however long it takes.
+    async fn again(&self, dialer: &mut Dialer) -> (Arc<Link>, Subscriptions) {
+        loop {
+            let link = self.dial(dialer).await;
+            match Subscriptions::make(self, &link).await {
+                Ok(subscriptions) => return (link, subscriptions),
+                Err(error) => self.failed(error),
+            }
+        }
+    }
+
+    async fn dial(&self, dialer: &mut Dialer) -> Arc<Link> {
+        loop {
+            dialer.pause().await;
+            match dialer.dial(None).await {
+                Ok(link) => return Arc::new(link),
+                Err(error) => self.failed(error),
+            }
+        }
+    }
+
+    /// Waits until every reply has left. A connection that is lost meanwhile is made again for
+    /// them, without subscribing to anything.
+    async fn last_replies(&self, dialer: &mut Dialer, mut link: Arc<Link>) {
+        while link.alive().race(self.tasks.idle()).await.is_err() {
+            self.lost(&link).await;
+            let First::Other(next) = first(self.tasks.idle(), self.dial(dialer)).await else {
+                return;
+            };
+            self.connected(&next);
+            link = next;
+        }
+        let confirm = Context::background().with_timeout(CONFIRM_MAX);
+        let _ = confirm.race(link.round_trip()).await;
+    }
+
+    /// Waits until a subscription is denied, and makes it again after a while. Returns it with the
+    /// number of denials that have led to it.
+    pub(super) async fn resubscribe(
+        &self,
+        link: &Link,
+        subject: &str,
+        mut denials: u64,
+    ) -> (Subscriber, u64) {
+        loop {
+            link.denied(subject, denials).await;
+            self.failed(error::denied("subscribing to", &subject, Delivery::NotSent));
+            tokio::time::sleep(DENIED_PAUSE).await;
+            denials = link.denials(subject);
+            // One after the other, as the library drops denials when many come at once.
+            let _turn = self.asking.acquire().await;
+            let subscribed = link.subscribe(subject.to_owned(), self.config.queue.clone()).await;
+            let proved = link.round_trip().await;
+            link.subscriptions_confirmed();
+            match subscribed.and_then(|subscriber| proved.map(|()| subscriber)) {
+                Ok(subscriber) => return (subscriber, denials),
+                Err(error) => self.failed(error),
+            }
+        }
+    }
+
+    /// Waits for a connection that is not lost.
+    pub(super) async fn next_link(&self) -> Arc<Link> {
+        self.until(|status| status.link.clone().filter(|link| !link.is_lost())).await
+    }
+
+    pub(super) fn current(&self) -> Option<Arc<Link>> {
+        self.status().link.clone()
+    }
+
+    pub(super) fn state(&self) -> NatsState {
+        self.status().state()
+    }
+
+    pub(super) async fn changed(&self, known: NatsState) -> NatsState {
+        self.until(|status| Some(status.state()).filter(|state| *state != known)).await
+    }
+
+    pub(super) fn last_error(&self) -> Option<Error> {
+        self.status().last_error.clone()
+    }
+
+    pub(super) fn connected(&self, link: &Arc<Link>) {
+        self.counts.connects.fetch_add(1, Ordering::Relaxed);
+        self.set(|status| status.link = Some(Arc::clone(link)));
+    }
+
+    async fn lost(&self, link: &Link) -> LostLink {
+        self.failed(LostLink::of(link).error());
+        let lost = LostLink::of(link).with_last_words(link).await;
+        self.failed(lost.error());
+        lost
+    }
+
+    fn failed(&self, error: Error) {
+        self.set(|status| status.last_error = Some(error));
+    }
+
+    fn set(&self, change: impl FnOnce(&mut Status)) {
+        change(&mut self.status());
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until `look` finds what it looks for in the status.
+    async fn until<T>(&self, look: impl Fn(&Status) -> Option<T>) -> T {
+        until(&self.changed, || look(&self.status())).await
+    }
+
+    fn status(&self) -> MutexGuard<'_, Status> {
+        // Whole values go in and out: a panic leaves one of them.
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Status {
+    fn state(&self) -> NatsState {
+        let refused = error::is_refusal;
+        match &self.link {
+            Some(link) if !link.is_lost() => NatsState::Connected,
+            _ if self.last_error.as_ref().is_some_and(refused) => NatsState::Refused,
+            _ => NatsState::Disconnected,
+        }
+    }
+}
+
+/// When the server has ended: closes the connection, whoever still holds its counts, ends what
+/// was let in after the last cancel, and whoever waits for another connection.
+pub(super) struct Leave {
+    site: Arc<ServerState>,
+    life: CancelHandle,
+}
+
+impl Leave {
+    pub(super) fn new(site: &Arc<ServerState>, life: CancelHandle) -> Self {
+        Self { site: Arc::clone(site), life }
+    }
+}
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        self.site.intake.refuse();
+        self.site.intake.cancel_all(Cause::Shutdown);
+        self.site.set(|status| status.link = None);
+        self.life.cancel_with(Cause::Shutdown);
+    }
+}

@@ -1,0 +1,73 @@
+//! How a subscription leaves its queue group without losing a request.
+
+use std::sync::Arc;
+
+use std::time::Duration;
+
+use rr_spi::Context;
+
+use super::subscription::Feed;
+use crate::connection::Link;
+use crate::error;
+use crate::wait::{First, first};
+
+/// Least number of requests that are still taken when a subscription ends by count: more than are on
+/// their way where hardly any came during a round trip.
+const SLACK_MIN: u64 = 32;
+
+/// Silence after which a subscription that ends by count is ended without waiting for the rest.
+const QUIET: Duration = Duration::from_millis(100);
+
+impl<F: Future<Output = Duration> + Send + 'static> Feed<F> {
+    /// Leaves the queue group without losing a request that the server has sent here.
+    ///
+    /// The server forgets the subscription first. What it has sent by then comes before the proof
+    /// that it has, and is answered; then the library forgets the subscription as well.
+    pub(super) async fn leave(&mut self) {
+        let link = Arc::clone(&self.link);
+        let sid = self.inbox.look(Link::sid).filter(|_| !self.site.config.drain_by_count);
+        let told = match sid {
+            Some(sid) => first(link.end_at_server(sid), self.answer_all()).await,
+            None => First::One(Err(error::not_connected())),
+        };
+        if let First::One(Err(_)) = told {
+            return self.leave_by_count(&link).await;
+        }
+        first(link.round_trip(), self.answer_all()).await;
+        self.collect_ready();
+        self.ended = true;
+        self.answer_all().await;
+    }
+
+    /// Leaves by what the library offers: the subscription ends after a number of requests that the
+    /// server and the library count alike, and that is higher than what is on its way. It takes as
+    /// long as these take to come, and ends sooner when none comes for a while.
+    async fn leave_by_count(&mut self, link: &Link) {
+        let before = self.received;
+        first(link.round_trip(), self.answer_all()).await;
+        self.collect_ready();
+        // A round trip is what the command takes to arrive; four times is for bursts.
+        let slack = (self.received - before).saturating_mul(4).saturating_add(SLACK_MIN);
+        let last = self.received.saturating_add(slack);
+        if let Some(mut subscriber) = self.inbox.take() {
+            let _ = subscriber.unsubscribe_after(last).await;
+            self.inbox.put_back(subscriber);
+        }
+        loop {
+            let before = self.received;
+            let pause = Context::background().with_timeout(QUIET);
+            if pause.race(self.answer_all()).await.is_ok() {
+                return;
+            }
+            self.collect_ready();
+            if self.received == before {
+                break;
+            }
+        }
+        if let Some(mut subscriber) = self.inbox.take() {
+            let _ = subscriber.drain().await;
+            self.inbox.put_back(subscriber);
+        }
+        self.answer_all().await;
+    }
+}

@@ -1,0 +1,16 @@
+//! The in-memory transport: requests by value, on the rules of every transport.
+
+mod faults;
+mod dispatch;
+mod link;
+mod registry;
+mod requester;
+mod server;
+
+pub use faults::{MemoryFault, MemoryFaults};
+pub use link::MemoryLink;
+pub use requester::MemoryRequester;
+pub use server::{serve, serve_with};
+
+pub(crate) use registry::Registry;
+pub(crate) use server::serve_at;
