@@ -2,7 +2,7 @@
 
 use rr_spi::{BoxFuture, Code, Context, Delivery, Error, Request, Requester, Response};
 
-/// A requester made from a URL; cloning it shares its connections.
+/// Requester for a URL. Clones share its connections.
 #[derive(Clone, Debug)]
 pub struct Client(Inner);
 
@@ -17,7 +17,7 @@ enum Inner {
     Nats(rr_nats::NatsRequester),
 }
 
-/// Makes a requester for a URL. The peer need not be there: see [`Client::ready`].
+/// Makes a requester for a URL. The peer need not be reachable yet: see [`Client::ready`].
 ///
 /// # Errors
 ///
@@ -94,7 +94,7 @@ impl Requester for Client {
     }
 }
 
-/// Every scheme that rr knows, with the cargo feature that compiles it in and whether it is.
+/// Every known scheme, its cargo feature, and whether that feature is enabled.
 const SCHEMES: &[(&str, &str, bool)] = &[
     ("http", "http", cfg!(feature = "http")),
     ("http+unix", "http", cfg!(feature = "http")),
@@ -107,7 +107,8 @@ pub(crate) fn scheme(url: &str) -> String {
     scheme.to_ascii_lowercase()
 }
 
-/// Says which schemes there are, and which feature brings the one asked for.
+/// Makes the error of an unsupported scheme. It lists the compiled-in schemes and names the feature
+/// that enables the requested scheme.
 pub(crate) fn unknown(scheme: &str) -> Error {
     let compiled: Vec<_> = SCHEMES.iter().filter(|row| row.2).map(|row| row.0).collect();
     let compiled = if compiled.is_empty() { "none".to_owned() } else { compiled.join(", ") };

@@ -1,4 +1,4 @@
-//! Values to bytes and back, for typed calls and handlers.
+//! Encoding and decoding of values for typed calls and handlers.
 
 use bytes::Bytes;
 use rr_spi::{Code, Delivery, Error, Headers, Reason, wire};
@@ -10,9 +10,9 @@ mod sealed {
     impl Sealed for super::Json {}
 }
 
-/// How typed values become bytes. Sealed: its implementors are marker types.
+/// Encoding of typed values. Sealed: implemented by marker types.
 pub trait Codec: sealed::Sealed + Send + Sync + 'static {
-    /// The content type that goes with the bytes.
+    /// Content type of the encoded bytes.
     const CONTENT_TYPE: &'static str;
 
     /// Encodes a value.
@@ -26,14 +26,15 @@ pub trait Codec: sealed::Sealed + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Where the body does not fit, and why.
+    /// [`DecodeError`], with the place and the reason, when the body does not decode to `T`.
     fn decode<T: DeserializeOwned>(body: &Bytes) -> Result<T, DecodeError>;
 }
 
-/// Why a body does not decode to a type.
+/// Error of a body that does not decode to a type.
 ///
-/// Its text names the place in the body and never quotes a value: it may travel to the caller of a
-/// service. The decoder's own error, which may quote values, is the source and stays in this process.
+/// The text names the place in the body and never quotes a value, because it may be sent to the
+/// caller of a service. The decoder's error, which may quote values, is the source and stays in
+/// this process.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
 pub struct DecodeError {
@@ -42,7 +43,7 @@ pub struct DecodeError {
 }
 
 impl DecodeError {
-    /// Makes the error of a call or a request, with the decoder's error as the source.
+    /// Converts to the error of a call or a request, with the decoder's error as the source.
     fn into_error(self, code: Code, delivery: Delivery) -> Error {
         let error = Error::failure(code, delivery, Reason::DECODE, self.text);
         match self.source {
@@ -52,9 +53,9 @@ impl DecodeError {
     }
 }
 
-/// JSON; the default.
+/// JSON codec, the default.
 ///
-/// Unit is written as `{}`, and an empty body, `null` and `{}` are all read as unit.
+/// Unit is encoded as `{}`. An empty body, `null` and `{}` all decode to unit.
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "a marker type has nothing to add")]
 pub struct Json;
@@ -67,7 +68,7 @@ impl Codec for Json {
             let text = "the value cannot be encoded as JSON";
             Error::failure(Code::Internal, Delivery::NotSent, None, text).with_source(source)
         })?;
-        // Only unit and unit structs are null without taking any space.
+        // The only zero-sized values that encode as `null` are unit and unit structs.
         if encoded == b"null" && size_of_val(value) == 0 {
             return Ok(Bytes::from_static(b"{}"));
         }
@@ -94,7 +95,7 @@ fn is_unit(body: &[u8]) -> bool {
     matches!(body.trim_ascii(), b"" | b"null" | b"{}")
 }
 
-/// Describes where and why a body does not fit, without quoting a value.
+/// Describes the place and the reason of a decoding failure, without quoting a value.
 fn describe<T: DeserializeOwned>(body: &[u8], error: serde_json::Error) -> DecodeError {
     let kind = match error.classify() {
         serde_json::error::Category::Data => "JSON of another shape",
@@ -106,7 +107,7 @@ fn describe<T: DeserializeOwned>(body: &[u8], error: serde_json::Error) -> Decod
         text.push_str(&format!(" at `{path}`"));
     }
     let reason = error.to_string();
-    // These name a field of the type; serde's other reasons quote what was sent.
+    // These reasons name only a field of the type; serde's other reasons quote the body.
     let is_quotable = ["missing field `", "duplicate field `"].iter();
     if is_quotable.clone().any(|known| reason.starts_with(known)) {
         let end = reason.rfind(" at line ").unwrap_or(reason.len());
@@ -116,8 +117,8 @@ fn describe<T: DeserializeOwned>(body: &[u8], error: serde_json::Error) -> Decod
     DecodeError { text, source: Some(error) }
 }
 
-/// Decodes once more to learn the path, such as `items[1].price`; `None` for the whole body. Only a
-/// failed body pays for it.
+/// Returns the path of the failure, such as `items[1].price`; `None` for the whole body. Decodes a
+/// second time, at a cost that only failed bodies have.
 fn path_of_mismatch<T: DeserializeOwned>(body: &[u8]) -> Option<String> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let failed = serde_path_to_error::deserialize::<_, T>(&mut json).err()?;
@@ -125,7 +126,7 @@ fn path_of_mismatch<T: DeserializeOwned>(body: &[u8]) -> Option<String> {
     (path != ".").then_some(path)
 }
 
-/// Decodes what arrived at a typed handler; what fails here has not run.
+/// Decodes the request of a typed handler. Errors are `Rejected`: the handler has not run.
 pub(crate) fn decode_request<C: Codec, T: DeserializeOwned>(
     headers: &Headers,
     body: &Bytes,
@@ -137,7 +138,8 @@ pub(crate) fn decode_request<C: Codec, T: DeserializeOwned>(
     C::decode(body).map_err(|error| error.into_error(Code::InvalidArgument, Delivery::Rejected))
 }
 
-/// Decodes what a typed call was answered; the handler has run.
+/// Decodes the reply to a typed call. Errors are `Processed`, since the handler has run, or
+/// `Unknown` if the reply is the acknowledgement of a stream.
 pub(crate) fn decode_response<C: Codec, T: DeserializeOwned>(
     headers: &Headers,
     body: &Bytes,
@@ -153,8 +155,8 @@ pub(crate) fn decode_response<C: Codec, T: DeserializeOwned>(
     })
 }
 
-/// Tells whether a body is the acknowledgement of a JetStream stream (NATS ADR-8), which a requester
-/// gets as a reply when a stream captures the subject, whether or not a responder serves it.
+/// Returns whether a body is the acknowledgement of a JetStream stream (NATS ADR-8). A stream that
+/// captures the subject sends it as a reply, whether or not a responder serves the subject.
 fn is_stream_ack(body: &[u8]) -> bool {
     #[derive(serde::Deserialize)]
     struct Ack {
@@ -174,7 +176,8 @@ fn stream_ack() -> Error {
     )
 }
 
-/// Returns the content type when it is there and another one; parameters and case do not matter.
+/// Returns the content type if it is present and differs from the codec's, ignoring parameters and
+/// case.
 fn foreign<C: Codec>(headers: &Headers) -> Option<&str> {
     let given = headers.get(wire::CONTENT_TYPE)?;
     let kind = given.split(';').next().unwrap_or(given).trim();

@@ -26,7 +26,7 @@ use rr_spi::{
 };
 
 use flights::{Boarding, Flight, Flights, Twin};
-use run::Run;
+use run::DedupRun;
 
 pub use fingerprint::Fingerprint;
 pub use memory::{MemoryStore, MemoryStoreConfig};
@@ -36,19 +36,19 @@ type Outcome = Result<Response, Error>;
 
 type ScopeOf = dyn Fn(&Context, &Request) -> Option<String> + Send + Sync;
 
-/// Runs a request with an idempotency key once, and answers its duplicates with what it answered.
+/// Middleware that runs a request with an idempotency key once and gives its duplicates the same
+/// answer.
 ///
-/// A middleware for routes: put it around a [`Router`](crate::Router) by
-/// [`Router::with`](crate::Router::with), outermost but for what refuses callers, and once: inside
-/// of its own clone it waits on itself. Requests that are not [`Idempotency::Keyed`] pass it
-/// untouched.
+/// For routes: add it to a [`Router`](crate::Router) with [`Router::with`](crate::Router::with),
+/// outside of all middleware except that which refuses callers. Add it only once: inside of its own
+/// clone it waits on itself. Requests that are not [`Idempotency::Keyed`] pass through unchanged.
 ///
 /// # Reach
 ///
-/// [`Deduplicate::in_process`] knows of **this process alone**. Where several processes serve a
-/// target, behind a load balancer or in a NATS queue group, a duplicate that lands on another one
-/// runs there, and a restart forgets everything. A [`Store`] that the processes share reaches as
-/// far as they do. Keys that it has forgotten, or never knew, are new.
+/// [`Deduplicate::in_process`] covers **this process only**. If several processes serve a target,
+/// behind a load balancer or in a NATS queue group, a duplicate that reaches another process runs
+/// there, and a restart forgets all keys. A [`Store`] that the processes share covers all of them.
+/// Keys that the store has forgotten, or never knew, are new.
 ///
 /// # What a duplicate is told
 ///
@@ -56,28 +56,28 @@ type ScopeOf = dyn Fn(&Context, &Request) -> Option<String> + Send + Sync;
 ///
 /// | the first one | its duplicate |
 /// |---|---|
-/// | answered, with a success or an error of its own | gets the same answer, `rr-dedup: replayed` |
+/// | answered, with a success or an error of the handler | gets the same answer, `rr-dedup: replayed` |
 /// | is still running here | waits, under its own deadline and cancellation, and gets the same answer |
 /// | is still running in another process | `Aborted`, unknown, `duplicate-in-flight` |
-/// | was refused before the handler was entered | runs: nothing is kept of a refusal |
+/// | was refused before the handler was entered | runs: refusals are not kept |
 /// | was cut off, by its deadline, a cancellation or a panic | `Aborted`, unknown, `outcome-lost` |
 /// | had another target or body | `InvalidArgument`, rejected, `idempotency-key-reuse` |
 ///
-/// The run belongs to the first request: when that one ends before its time, the handler is dropped
-/// as without this middleware, and what it has done by then is not known. No duplicate runs it
-/// again, and those that wait hear so at once. When the first one ends before the handler was
-/// entered, one of those that wait runs in its place. What must come to its end whatever becomes of
-/// the call goes into [`Context::shield`].
+/// The run belongs to the first request. If that request is cut off, the handler is dropped as
+/// without this middleware, and its effects up to then are unknown. No duplicate runs it again, and
+/// waiting duplicates fail immediately with `outcome-lost`. If the first request ends before the
+/// handler was entered, one of the waiting duplicates runs instead. Use [`Context::shield`] for
+/// work that must finish even if the call ends early.
 ///
-/// No duplicate of a request whose handler ran ever says that it did not: while one waits, and for
-/// what it is told of another run, it says `Unknown`.
+/// A duplicate of a request whose handler ran never states that the handler did not run. While a
+/// duplicate waits for another run, its delivery is `Unknown`.
 ///
 /// # What a requester learns
 ///
-/// Every answer to a keyed request that came this far says that duplicates are suppressed here, also
-/// where the server itself makes it of a panic or a deadline: [`Response::dedup`] and
-/// [`Error::dedup`]. A retry may then repeat such a request even where its
-/// handler may have run.
+/// Every answer to a keyed request that reaches this middleware reports that duplicates are
+/// suppressed, including errors that the server makes for a panic or a deadline: see
+/// [`Response::dedup`] and [`Error::dedup`]. A retry layer may then repeat such a request even if
+/// its handler may have run.
 ///
 /// # Examples
 ///
@@ -118,16 +118,17 @@ impl Deduplicate {
         Self::new(MemoryStore::new(MemoryStoreConfig::default()))
     }
 
-    /// Suppresses duplicates as far as a store reaches.
+    /// Suppresses duplicates among all processes that share a store.
     pub fn new(store: impl Store) -> Self {
         Self { store: Arc::new(store), scope: None, flights: Arc::default() }
     }
 
-    /// Says whose key a request carries, such as the caller's verified name.
+    /// Sets the function that returns the scope of a request's key, such as the caller's verified
+    /// name.
     ///
-    /// Without it, whoever sends a key, a target and a body that another caller has sent gets the
-    /// answer that the other one got. A scope must be the same for every attempt of a call: a token
-    /// that is renewed is none. `None` is a scope of its own.
+    /// Without a scope, a caller that sends the same key, target and body as another caller
+    /// receives the answer of that other caller. A scope must be the same for every attempt of a
+    /// call: a token that is renewed is unsuitable. `None` is a separate scope.
     #[must_use]
     pub fn with_scope<F>(mut self, scope: F) -> Self
     where
@@ -159,7 +160,7 @@ impl Deduplicate {
         }
     }
 
-    /// Runs, unless the store knows the key.
+    /// Runs the request unless the store knows the key.
     async fn first(
         &self,
         ctx: &Context,
@@ -170,14 +171,14 @@ impl Deduplicate {
     ) -> Outcome {
         let (outcome, dedup) = match self.claim(ctx, flight.key(), fingerprint).await {
             Ok(Claim::New(ticket)) => {
-                // Declared before the handler, and so dropped after it.
-                let run = Run::new(ctx, Arc::clone(&self.store), ticket, flight);
+                // Declared before the handler's future, and therefore dropped after it.
+                let run = DedupRun::new(ctx, Arc::clone(&self.store), ticket, flight);
                 let outcome = next.run(ctx, request).await;
                 run.end(&outcome);
                 return announced(outcome, Dedup::On);
             }
             Ok(Claim::Kept(outcome)) => {
-                // Whatever the store has of it: what is kept is kept of a run.
+                // Every kept answer is that of a run, whatever delivery the store has kept.
                 (outcome.map_err(|error| error.raised_to(Delivery::Processed)), Dedup::Replayed)
             }
             Ok(Claim::Running) => (Err(in_flight()), Dedup::On),
@@ -186,12 +187,12 @@ impl Deduplicate {
             Ok(Claim::Lost) => (Err(lost()), Dedup::On),
             Err(error) => (Err(unreachable(error)), Dedup::On),
         };
-        let answer = announced(ctx.pass().settle(outcome), dedup);
+        let answer = announced(ctx.pass().resolve(outcome), dedup);
         flight.end(Some(answer.clone()));
         answer
     }
 
-    /// Claims the key. While the store takes its time, nothing may say that the handler of this key
+    /// Claims the key. While the claim is pending, no error may state that the handler of this key
     /// did not run: the claim may find that it did.
     async fn claim(
         &self,
@@ -206,18 +207,18 @@ impl Deduplicate {
         let passage = ctx.pass();
         let claim = claiming.await;
         if claim.is_ok() {
-            // What it found of another run is said by whoever acts on it.
+            // The caller reports what the claim found about another run.
             passage.not_run();
         }
         claim
     }
 }
 
-/// Waits on the run of another request; `None` when it never ran, and the place is free.
+/// Waits for the run of another request; `None` if it never ran and the key is free again.
 async fn join(ctx: &Context, twin: Twin) -> Option<Outcome> {
     let passage = ctx.pass();
     match ctx.race(twin.landed()).await {
-        Ok(Some(outcome)) => Some(passage.settle(outcome)),
+        Ok(Some(outcome)) => Some(passage.resolve(outcome)),
         Ok(None) => {
             passage.not_run();
             None
@@ -229,7 +230,7 @@ async fn join(ctx: &Context, twin: Twin) -> Option<Outcome> {
     }
 }
 
-/// Says on an answer what is done with duplicates; what a bridge further in has said stays.
+/// Adds the dedup status to an answer. A `Replayed` that an inner bridge has set stays.
 fn announced(outcome: Outcome, dedup: Dedup) -> Outcome {
     let most = |said: Option<Dedup>| said.filter(|said| *said == Dedup::Replayed).unwrap_or(dedup);
     match outcome {

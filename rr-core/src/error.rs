@@ -1,17 +1,18 @@
-//! What a typed call returns when it does not return its value.
+//! Error of a typed call.
 
 use rr_spi::{AppError, Error, HandlerError};
 use serde::{Deserialize, Serialize};
 
-/// What a typed call returns when it does not return its value.
+/// Error of a typed call.
 ///
-/// An application's own error is an answer, not a failure of the call; it is kept apart.
+/// An application error is an answer of the service, not a failure of the call, and has a separate
+/// variant.
 ///
 /// # In handlers
 ///
-/// A handler may return it. Either variant then counts as the outcome of a call that the handler
-/// made, and is re-scoped: the error of a downstream is not the handler's own, also where both
-/// have the same type. A handler that means it says so with [`CallError::own`].
+/// A handler may return a `CallError`. Either variant then counts as the outcome of a call that the
+/// handler made and is re-scoped: a downstream's error is not the handler's, even if both have the
+/// same type. To return the application error as the handler's, use [`CallError::own`].
 ///
 #[cfg_attr(feature = "json", doc = "```")]
 #[cfg_attr(not(feature = "json"), doc = "```ignore")]
@@ -40,7 +41,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, thiserror::Error)]
 #[expect(clippy::exhaustive_enums, reason = "a call is answered by the service, or it is not")]
 pub enum CallError<E = NoAppError> {
-    /// The service answered with an error of its own.
+    /// The service answered with an application error.
     #[error("the service answered with an application error")]
     App(E),
     /// The call failed, or the service answered with an error that is not an `E`.
@@ -48,7 +49,7 @@ pub enum CallError<E = NoAppError> {
     Rr(#[from] Error),
 }
 
-/// The application error of a call that expects none; it has no values.
+/// Application error of a call that expects none; an empty enum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_enums, reason = "having no values is its meaning")]
 pub enum NoAppError {}
@@ -59,7 +60,8 @@ impl AppError for NoAppError {
 
 #[cfg(feature = "json")]
 impl<E: AppError> CallError<E> {
-    /// Sorts an error: into the application's own where its detail is there.
+    /// Converts to [`CallError::App`] if the error carries a detail that decodes as `E`, else to
+    /// [`CallError::Rr`].
     pub(crate) fn sort(error: Error) -> Self {
         let own = error.details().iter().find(|detail| detail.kind == E::TYPE);
         match own.and_then(|detail| serde_json::from_slice(&detail.value).ok()) {
@@ -70,10 +72,10 @@ impl<E: AppError> CallError<E> {
 }
 
 impl<E: AppError> CallError<E> {
-    /// Makes an application error the handler's own, so that the handler's caller gets it.
+    /// Makes an application error the handler's own, so that the handler's caller receives it.
     ///
-    /// Without it, an application error that leaves a handler is taken for the answer of a service
-    /// that the handler called. [`CallError::Rr`] stays as it is: what it holds is re-scoped.
+    /// Otherwise, an application error that leaves a handler counts as the answer of a service that
+    /// the handler called. [`CallError::Rr`] is unchanged: its error is re-scoped.
     #[must_use]
     pub fn own(self) -> Self {
         match self {
@@ -83,8 +85,8 @@ impl<E: AppError> CallError<E> {
     }
 }
 
-/// An error that leaves a handler by `?` is a downstream's: it keeps the mark of a failure, and
-/// an application error gets it, so that neither leaks.
+/// An error that leaves a handler by `?` is a downstream's. It keeps its failure mark, and an
+/// application error gets one, so that neither leaks.
 impl<E: AppError> From<CallError<E>> for Error {
     fn from(error: CallError<E>) -> Self {
         match error {
@@ -94,7 +96,8 @@ impl<E: AppError> From<CallError<E>> for Error {
     }
 }
 
-/// What a handler returns of a call is a downstream's, unless it says [`CallError::own`].
+/// The error of a call that a handler returns is a downstream's, unless the handler applied
+/// [`CallError::own`].
 impl<E: AppError> HandlerError for CallError<E> {
     fn into_handler_error(self) -> Error {
         self.into()

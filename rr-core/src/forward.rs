@@ -1,13 +1,13 @@
-//! Answering by calling on: a bridge in one line.
+//! Forwarding of requests to another requester: a bridge in one line.
 
 use rr_spi::{Context, Error, Request, Requester, Responder, Response, async_trait};
 
-/// Answers requests by calling on, verbatim: a bridge from one transport to another in one line.
+/// Handler that forwards requests verbatim to a requester: a bridge between transports in one line.
 ///
-/// Deadline, cancellation, trace and headers cross it, and so do errors with their delivery. A
-/// request gains an entry in `via`, unless that goes over the limit of headers (RFC 9110 §7.6.3). It
-/// can be routed, and is no `Responder`: a handler could otherwise call it after side effects,
-/// and pass on an error that says that nothing ran.
+/// Deadline, cancellation, trace, headers, and errors with their delivery pass through. A request
+/// gains an entry in `via`, unless that exceeds the limit of headers (RFC 9110 §7.6.3). A `Forward`
+/// can be routed but is not a `Responder`: otherwise a handler could call it after side effects and
+/// pass on an error that states that nothing ran.
 ///
 /// # Examples
 ///
@@ -22,19 +22,19 @@ use rr_spi::{Context, Error, Request, Requester, Responder, Response, async_trai
 #[expect(clippy::exhaustive_structs, reason = "it is the requester it wraps, and nothing more")]
 pub struct Forward<R>(pub R);
 
-/// Protocol and pseudonym of a bridge: rr's own version, since it may not be HTTP on either side.
+/// Protocol and pseudonym of a bridge. The protocol is rr's, since neither side need be HTTP.
 const VIA: &str = "rr/1 rr";
 
-/// What a [`Forward`] is routed as; it marks the call as passed on, not as run.
+/// Responder of a routed [`Forward`]. Marks the call as passed on, not as run.
 pub(crate) struct Forwarder<R>(pub(crate) R);
 
 #[async_trait]
 impl<R: Requester> Responder for Forwarder<R> {
     async fn respond(&self, ctx: &Context, mut request: Request) -> Result<Response, Error> {
         let passage = ctx.pass();
-        // What a bridge was called with is what it calls on with: the same attempt.
+        // The forwarded call keeps the retry count of the inbound request: it is the same attempt.
         let onward = ctx.with_retries(ctx.inbound_retries());
-        // A call is worth more than the entry.
+        // Without space for the entry, the call still proceeds.
         let _ = request.headers.append("via", VIA);
         let outcome = self.0.request(&onward, request).await;
         passage.resolve(outcome)

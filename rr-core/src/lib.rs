@@ -1,8 +1,8 @@
 //! One request-response API over any transport: HTTP, NATS or memory, chosen by URL.
 //!
-//! Write `Requester` calls and handlers once; a URL decides how they travel. Deadlines,
-//! cancellation, errors and drain mean the same on every transport, and every error says
-//! truthfully whether the handler may have run.
+//! Write calls and handlers once; the URL selects the transport. Deadlines, cancellation, errors
+//! and drain behave the same on every transport, and every error states truthfully whether the
+//! handler may have run.
 //!
 #![cfg_attr(all(feature = "json", feature = "memory"), doc = "```")]
 #![cfg_attr(not(all(feature = "json", feature = "memory")), doc = "```ignore")]
@@ -38,7 +38,7 @@
 //! | wrap calls on either side | [`Stack`], [`Middleware`], [`Router::with`] |
 //! | try failed calls again, safely | [`recommended`], [`retry`], [`Idempotency`] |
 //! | run a request with an idempotency key once | [`dedup`] |
-//! | answer by calling on, without claiming the call | [`Forward`] |
+//! | forward requests to another requester | [`Forward`] |
 //! | call routes in this process, without IO | [`Local`] |
 //! | write a transport | [`transport`] |
 //!
@@ -51,7 +51,7 @@
 //! | `memory` | `memory://` URLs, for one process and for tests |
 //! | `nats` | `nats://` URLs |
 //!
-//! Features only add; all of them may be on at once.
+//! Features are additive: any combination may be enabled.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
@@ -70,7 +70,7 @@ mod router;
 mod serve;
 mod stack;
 
-/// Types behind calls and handlers, which applications seldom name.
+/// Types of calls and handlers that applications rarely name.
 pub mod call {
     #[cfg(feature = "json")]
     pub use crate::codec::{Codec, DecodeError};
@@ -81,15 +81,15 @@ pub mod call {
     pub use crate::router::Handler;
 }
 
-/// What transports and their tests use. Their authors depend on `rr-spi` alone, which has the same
-/// items at its root.
+/// Items for transports and their tests. Transport authors depend on `rr-spi` alone, which exports
+/// the same items at its root.
 pub mod transport {
     #[doc(inline)]
     pub use rr_spi::{
-        Attempt, BodyAccount, BodyBudget, BodyShare, BoxFuture, Declared, Dedup, Doubt, Terminal,
-        Entropy, Found, Handle, HostPort, Inbound, Intake, Location, Mark, Origin, OsEntropy,
-        Passage, Race, Received, Route, Routes, Run, SeededEntropy, ServerUrl, Shield, Shutdown,
-        dial, duration, options, rescope, rescope_called, wire,
+        Attempt, BodyAccount, BodyBudget, BodyShare, BoxFuture, Declared, Dedup, Doubt, Entropy,
+        Found, Handle, HostPort, Inbound, Intake, Location, Mark, Origin, OsEntropy, Passage, Race,
+        Received, Route, Routes, Run, SeededEntropy, ServerUrl, Shield, Shutdown, Terminal, dial,
+        duration, options, rescope, rescope_called, wire,
     };
 }
 

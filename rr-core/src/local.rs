@@ -1,4 +1,4 @@
-//! Routes called in this process, on the rules of a wire.
+//! In-process calls to routes, under the rules of a wire transport.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -13,11 +13,12 @@ use tokio::task::coop::consume_budget;
 
 use crate::nesting;
 
-/// Calls routes in this process: the same rules, limits and defaults as on a wire, and no IO.
+/// Requester that calls routes in this process, with the rules, limits and defaults of a wire
+/// transport and no IO.
 ///
-/// The handler runs within the caller's future, or in a task where eight run one within another
-/// already: a handler may call itself, up to the most requests in flight. Dropping the call drops
-/// the handler.
+/// The handler runs within the caller's future. If eight handlers are already nested on the stack,
+/// it runs in a task instead, so that a handler may call itself up to the limit of requests in
+/// flight. Dropping the call drops the handler.
 ///
 /// # Examples
 ///
@@ -51,7 +52,7 @@ impl Local {
         Self { intake: Intake::new(routes, config) }
     }
 
-    /// Returns the intake, to drain it or to see what is in flight.
+    /// Returns the intake, to drain it or to inspect the requests in flight.
     #[must_use]
     pub fn intake(&self) -> &Intake {
         &self.intake
@@ -63,7 +64,7 @@ impl Requester for Local {
     async fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
         let attempt = Attempt::start(ctx, defaults::CLIENT_TIMEOUT)?;
         self.intake.config().limits.check_outgoing(&request)?;
-        // A loop of calls that are all answered at once must let others run now and then.
+        // A loop of calls that all complete immediately must still yield to other tasks.
         consume_budget().await;
         let (inner, handle) = self.intake.context(attempt.inbound());
         attempt.sent();
@@ -71,18 +72,18 @@ impl Requester for Local {
             return Box::pin(apart(&attempt, self.intake.clone(), inner, handle, request)).await;
         }
         let mut handling = pin!(self.intake.handle(&inner, request));
-        // Declared after the handler so that it is dropped before it: a handler that is dropped
-        // can see why.
+        // Declared after the handler and therefore dropped first, so that a dropped handler can
+        // read the cause.
         let handle = handle;
         let mut poll = |cx: &mut TaskContext<'_>| nesting::within(|| handling.as_mut().poll(cx));
-        // Most handlers answer at once, and then no timer is needed.
+        // Most handlers complete on the first poll and need no timer.
         let outcome = match poll_fn(|cx| Poll::Ready(poll(cx))).await {
             Poll::Ready(outcome) => {
-                // It may have computed past the deadline.
+                // The handler may have computed past the deadline.
                 attempt.check()?;
                 outcome
             }
-            // What the handler answers is no failure of the attempt.
+            // An error of the handler is not a failure of the attempt.
             Poll::Pending => attempt.run(poll_fn(|cx| poll(cx).map(Ok))).await?,
         };
         handle.cancel_with(Cause::Finished);
@@ -99,7 +100,7 @@ async fn apart(
     request: Request,
 ) -> Result<Response, Error> {
     let mut task = Task(tokio::spawn(async move { intake.handle(&inner, request).await }));
-    // Dropped before the task, as where the handler runs within the call.
+    // Dropped before the task, so that the handler can read the cause.
     let handle = handle;
     let outcome = attempt.run(async { Ok((&mut task.0).await) }).await?;
     handle.cancel_with(Cause::Finished);
@@ -110,7 +111,7 @@ async fn apart(
     outcome.map_err(Error::into_received)
 }
 
-/// Task of one call; dropping it aborts it.
+/// Task of one call, aborted on drop.
 struct Task<T>(JoinHandle<T>);
 
 impl<T> Drop for Task<T> {

@@ -1,28 +1,28 @@
-//! Bounds how deep calls in this process run on one stack.
+//! Limit on the nesting of in-process calls on one stack.
 
 use std::cell::Cell;
 
-/// Most handlers that run one within another on one stack: a handler that calls itself must not
-/// exhaust it, and a debug build takes some 20 to 50 KiB of a thread's 2 MiB for each.
+/// Most handlers nested on one stack, so that a handler that calls itself does not exhaust it. In a
+/// debug build each takes some 20 to 50 KiB of a thread's 2 MiB.
 const NESTED_MAX: usize = 8;
 
 thread_local! {
-    /// How many handlers this thread polls, one within another.
+    /// Number of nested handlers that this thread is polling.
     static NESTED: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Tells whether as many handlers run on this stack as may.
+/// Returns whether this stack has the most nested handlers allowed.
 pub(crate) fn is_full() -> bool {
     NESTED.get() >= NESTED_MAX
 }
 
-/// Polls a handler as one that runs within those of this stack.
+/// Polls a handler and counts it as nested on this stack.
 pub(crate) fn within<T>(poll: impl FnOnce() -> T) -> T {
     let _nesting = Nesting::begin();
     poll()
 }
 
-/// A handler being polled; dropping it ends that, in a panic too.
+/// Count of one handler being polled, released on drop, also in a panic.
 struct Nesting(());
 
 impl Nesting {

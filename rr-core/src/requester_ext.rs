@@ -1,4 +1,4 @@
-//! The convenience of calling: builders that end in `.await`.
+//! Builders of calls, sent by `.await`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,7 +17,8 @@ mod sealed {
     impl<R: rr_spi::Requester + ?Sized> Sealed for R {}
 }
 
-/// Calls on any requester, `dyn Requester` included. Sealed: it is never implemented by hand.
+/// Call builders on any requester, including `dyn Requester`. Sealed: implemented for every
+/// [`Requester`].
 ///
 /// # Examples
 ///
@@ -39,9 +40,10 @@ pub trait RequesterExt: Requester + sealed::Sealed {
     ///
     /// # Errors
     ///
-    /// Awaiting it gives [`CallError::Rr`](crate::CallError::Rr) with `InvalidArgument`, not sent,
-    /// when the target is malformed; `Internal`, `Processed`, `decode` or `bad-response`, when the
-    /// reply is not what is expected; otherwise what the requester says.
+    /// Awaiting the call returns [`CallError::Rr`](crate::CallError::Rr) with `InvalidArgument`,
+    /// not sent, when the target is malformed; `Internal`, processed, `decode` or `bad-response`,
+    /// when the reply cannot be decoded (unknown if it is the acknowledgement of a JetStream
+    /// stream); otherwise the error of the requester.
     ///
     /// # Cancel safety
     ///
@@ -68,8 +70,8 @@ pub trait RequesterExt: Requester + sealed::Sealed {
     ///
     /// # Errors
     ///
-    /// Awaiting it gives `InvalidArgument`, not sent, when the target is malformed; otherwise what
-    /// the requester says.
+    /// Awaiting the call returns `InvalidArgument`, not sent, when the target is malformed;
+    /// otherwise the error of the requester.
     ///
     /// # Cancel safety
     ///
@@ -93,9 +95,9 @@ fn prepare(
     Ok(Request::new(target.try_into().map_err(Into::into)?, body?))
 }
 
-/// What becomes of a reply. Sealed: [`Raw`] and [`Typed`] are its implementors.
+/// Conversion of a reply into the output of a call. Sealed: implemented by [`Raw`] and [`Typed`].
 pub trait Reply: reply::Sealed + Send + 'static {
-    /// What awaiting the call returns.
+    /// Output of the call's future.
     type Output;
 
     #[doc(hidden)]
@@ -106,7 +108,7 @@ mod reply {
     pub trait Sealed {}
 }
 
-/// The reply as it is.
+/// Reply without conversion.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Raw;
@@ -121,7 +123,7 @@ impl Reply for Raw {
     }
 }
 
-/// The reply decoded as `T`, or an application error `E`.
+/// Reply decoded as `T`, or an application error `E`.
 #[cfg(feature = "json")]
 #[derive(Debug)]
 pub struct Typed<T, E = crate::error::NoAppError>(PhantomData<fn() -> (T, E)>);
@@ -144,11 +146,11 @@ where
     }
 }
 
-/// A call that is being prepared; `.await` sends it.
+/// Builder of a call; `.await` sends it.
 ///
-/// Its deadline is the context's: bound it with
-/// [`Context::with_timeout`](rr_spi::Context::with_timeout). Without one, the requester's default
-/// holds: 10 s, unless it was configured otherwise.
+/// The call has the deadline of its context: set it with
+/// [`Context::with_timeout`](rr_spi::Context::with_timeout). Without a deadline, the requester's
+/// default applies: 10 s, unless configured otherwise.
 #[must_use = "a call does nothing unless awaited"]
 pub struct Call<'a, R: ?Sized, K> {
     requester: &'a R,
@@ -172,7 +174,7 @@ impl<'a, R: Requester + ?Sized, K> Call<'a, R, K> {
         self.idempotency(Idempotency::Idempotent)
     }
 
-    /// Gives the key by which the responder recognises a second one of this call.
+    /// Sets the key by which the responder recognises duplicates of this call.
     pub fn keyed(self, key: IdempotencyKey) -> Self {
         self.idempotency(Idempotency::Keyed(key))
     }
@@ -186,7 +188,7 @@ impl<'a, R: Requester + ?Sized, K> Call<'a, R, K> {
         self.change(|request| request.headers.append(name, value))
     }
 
-    /// Adds a header that carries bytes; its name ends in `-bin`.
+    /// Adds a header with a binary value; its name ends in `-bin`.
     pub fn header_bin(self, name: impl Into<Cow<'static, str>>, value: impl Into<Bytes>) -> Self {
         self.change(|request| request.headers.append_bin(name, value))
     }
@@ -209,7 +211,7 @@ impl<'a, R: Requester + ?Sized, K> Call<'a, R, K> {
 
 #[cfg(feature = "json")]
 impl<'a, R: ?Sized, T, E> Call<'a, R, Typed<T, E>> {
-    /// Names the application error that the service may answer with.
+    /// Sets the type of the application error that the service may answer with.
     ///
     /// # Examples
     ///
@@ -245,14 +247,14 @@ impl<'a, R: Requester + ?Sized, K: Reply> IntoFuture for Call<'a, R, K> {
         let Self { requester, ctx, request, .. } = self;
         let state = match request {
             Err(error) => State::Failed(Some(error)),
-            // Without a deadline, the requester's own default holds, or that of a stack.
+            // Without a deadline, the default of the requester or of its stack applies.
             Ok(request) => State::Running(requester.request(ctx, request)),
         };
         Calling { state, reply: PhantomData }
     }
 }
 
-/// A call under way.
+/// Future of a call.
 #[must_use = "futures do nothing unless polled"]
 pub struct Calling<'a, K> {
     state: State<'a>,
@@ -279,7 +281,7 @@ impl<K: Reply> Future for Calling<'_, K> {
                 outcome
             }
         };
-        // Whatever requester and middleware made of it: here it is the outcome of a call.
+        // Marks the error as the outcome of a call, whatever the requester and middleware returned.
         Poll::Ready(K::finish(outcome.map_err(Error::into_failure)))
     }
 }

@@ -1,4 +1,4 @@
-//! Trying a failed call again, where that is safe and worth it.
+//! Retries of failed calls, where that is safe and worthwhile.
 
 mod backoff;
 mod budget;
@@ -26,25 +26,25 @@ pub use budget::{RetryBudget, RetryBudgetConfig};
 pub use config::RetryConfig;
 pub use rr_spi::{AttemptRecord, RetryVerdict};
 
-/// Tries failed calls again, where that is safe and worth it. For the requester's side.
+/// Middleware for requesters that retries failed calls where that is safe and worthwhile.
 ///
-/// Whether it is safe depends on the error's [`Delivery`](rr_spi::Delivery) and on what the request
-/// says of itself: what provably did not run is tried again for any request, what may have run
-/// only for those that are [`Safe`](Idempotency::Safe), [`Idempotent`](Idempotency::Idempotent), or
-/// [`Keyed`](Idempotency::Keyed) where the destination is known to deduplicate. Whether it is worth
-/// it depends on the time that is left and on how long calls to the same target take, on what the
-/// peer asks for, and on a [`RetryBudget`] that all calls to the destination share.
+/// Safety depends on the error's [`Delivery`](rr_spi::Delivery) and the request's [`Idempotency`].
+/// A request that provably did not run may always be retried. A request that may have run is
+/// retried only if it is [`Safe`](Idempotency::Safe), [`Idempotent`](Idempotency::Idempotent), or
+/// [`Keyed`](Idempotency::Keyed) and the destination is known to deduplicate. Whether a retry is
+/// worthwhile depends on the time left, on the latency of calls to the same target, on the peer's
+/// retry hint, and on a [`RetryBudget`] that all calls to the destination share.
 ///
-/// A first failure that provably did not run is sent again at once, once. All attempts share the
-/// deadline of the call, and each tells the peer how many preceded it. A call that came in as a
-/// retry itself, or is made below another retry layer that is retrying, is tried once: only one
-/// layer retries.
+/// A first attempt that provably did not run is sent again immediately, once. All attempts share
+/// the deadline of the call, and each reports to the peer how many preceded it. Only one layer
+/// retries: a call is attempted once if it serves an inbound request that is a retry, or if an
+/// outer retry layer is retrying it.
 ///
 /// # Errors
 ///
-/// That of the last attempt, with what each attempt did ([`Error::attempts`], and for people
-/// [`Error::account`]); its delivery is the worst of all of them. A call that is cancelled while it
-/// waits for the next attempt is `Canceled`.
+/// The error of the last attempt, with a record of each attempt ([`Error::attempts`], and
+/// [`Error::account`] for people to read). Its delivery is the worst of all attempts. A call that
+/// is cancelled while it waits for the next attempt fails with `Canceled`.
 ///
 /// # Examples
 ///
@@ -66,13 +66,13 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// Makes a retry layer with the default configuration and a budget of its own.
+    /// Makes a retry layer with the default configuration and a separate budget.
     #[must_use]
     pub fn new() -> Self {
         Self::with_config(RetryConfig::default())
     }
 
-    /// Makes a retry layer with the given configuration and a budget of its own.
+    /// Makes a retry layer with the given configuration and a separate budget.
     #[must_use]
     pub fn with_config(config: RetryConfig) -> Self {
         Self {
@@ -84,27 +84,27 @@ impl Retry {
         }
     }
 
-    /// Replaces the budget by one that others draw on too; it holds instead of the configured one.
+    /// Replaces the configured budget by a shared one.
     #[must_use]
     pub fn with_budget(mut self, budget: RetryBudget) -> Self {
         self.budget = budget;
         self
     }
 
-    /// Replaces the source of chance for the pauses; a seeded one repeats a run.
+    /// Replaces the entropy source of the pauses; a seeded source makes a run reproducible.
     #[must_use]
     pub fn with_entropy(mut self, entropy: impl Entropy) -> Self {
         self.entropy = Box::new(entropy);
         self
     }
 
-    /// Returns the budget, to share it or to see what is left.
+    /// Returns the budget, to share it or to read its balance.
     #[must_use]
     pub fn budget(&self) -> &RetryBudget {
         &self.budget
     }
 
-    /// Tells whether a request may run twice.
+    /// Returns whether a request may run twice.
     fn repeatable(&self, request: &Request) -> Repeatable {
         let twice = match request.idempotency {
             Idempotency::Safe | Idempotency::Idempotent => true,
@@ -116,7 +116,8 @@ impl Retry {
         if twice { Repeatable::Yes } else { Repeatable::No }
     }
 
-    /// Returns the context of an attempt that has a timer of its own; others have the call's.
+    /// Returns the context of an attempt with a separate timeout; `None` if the call's context
+    /// applies.
     fn timed(&self, ctx: &Context, request: &Request) -> Option<Context> {
         let has_timer = !self.config.attempt_timeout.is_zero();
         (has_timer && self.repeatable(request) == Repeatable::Yes)
@@ -146,7 +147,7 @@ impl Middleware for Retry {
     ) -> Result<Response, Error> {
         let started = Instant::now();
         if ctx.retries() == 0 {
-            // A retry of a layer further out is no call: it pays for none here.
+            // A retry by an outer layer is not a new call and makes no deposit.
             self.budget.deposit_at(started);
         }
         let timed = self.timed(ctx, &request);
@@ -166,12 +167,12 @@ impl Middleware for Retry {
             progress: Progress::new(self.attempts_max(ctx), ctx.retries()),
             attempts: Vec::new(),
         };
-        // In a box of its own: a call that succeeds at first does not pay for its size.
+        // Boxed separately, so that a call that succeeds at first does not pay for its size.
         Box::pin(call.go_on(started, timed, error)).await
     }
 }
 
-/// A call whose first attempt has failed.
+/// State of a call whose first attempt has failed.
 struct RetryLoop<'a> {
     retry: &'a Retry,
     ctx: &'a Context,
@@ -182,7 +183,7 @@ struct RetryLoop<'a> {
 }
 
 impl RetryLoop<'_> {
-    /// Makes further attempts for as long as that is decided.
+    /// Makes further attempts until one succeeds or the verdict is to stop.
     async fn go_on(
         mut self,
         mut started: Instant,
@@ -214,7 +215,7 @@ impl RetryLoop<'_> {
         }
     }
 
-    /// Decides what follows a failure, and takes it down.
+    /// Decides what follows a failure and records the attempt.
     fn decide(&mut self, started: Instant, timed: Option<&Context>, error: &Error) -> RetryVerdict {
         let (retry, now) = (self.retry, Instant::now());
         retry.deduplicating.hear(self.request, Err(error));
@@ -234,7 +235,8 @@ impl RetryLoop<'_> {
         verdict
     }
 
-    /// Adds what an attempt did; one that was several to a layer below, as that layer saw it.
+    /// Records an attempt. If an inner layer made several attempts of it, adds that layer's
+    /// records.
     fn record(&mut self, error: &Error, elapsed: Duration, verdict: RetryVerdict) {
         self.attempts.extend_from_slice(error.attempts());
         match self.attempts.last_mut() {
@@ -243,26 +245,26 @@ impl RetryLoop<'_> {
         }
     }
 
-    /// Makes the error of a call that ended before its next attempt: what its context says when it
-    /// was cancelled, with the error of the last attempt behind it.
+    /// Makes the error of a call that ended before its next attempt. If the call was cancelled,
+    /// this is the error of its context, with the error of the last attempt as the source.
     fn ended(mut self, cause: Cause, last: Error) -> Error {
         if let Some(record) = self.attempts.last_mut() {
             record.verdict = Some(RetryVerdict::CallEnded);
         }
         let error = match Attempt::start(self.ctx, defaults::CLIENT_TIMEOUT) {
             Err(cancelled) if cause != Cause::DeadlineExceeded => cancelled.with_source(last),
-            // A pause is never meant to reach the deadline; should the clock jump, the last real
-            // error says more than that there is no time left.
+            // A pause ends before the deadline unless the clock jumps. Then the last real error is
+            // more informative than an expired deadline.
             _ => last,
         };
         error.with_attempts(self.attempts)
     }
 }
 
-/// Tells which timer has run out, if one has.
+/// Returns which timer has expired, if any.
 fn timer(ctx: &Context, timed: Option<&Context>) -> Timer {
     if ctx.cause().is_some() {
-        return Timer::RetryLoop;
+        return Timer::Call;
     }
     match timed.and_then(Context::cause) {
         Some(Cause::DeadlineExceeded) => Timer::Attempt,

@@ -1,4 +1,4 @@
-//! Which handler answers which target.
+//! Routing table from targets to handlers.
 
 mod handler;
 
@@ -6,19 +6,20 @@ use std::fmt;
 use std::sync::Arc;
 
 use rr_spi::{
-    BoxFuture, Context, Terminal, Error, Middleware, Next, Request, Responder, Response, Route,
-    Routes,
+    BoxFuture, Context, Error, Middleware, Next, Request, Responder, Response, Route, Routes,
+    Terminal,
 };
 
 pub use handler::{Handler, IntoHandler};
 
-/// Which handler answers which target.
+/// Routing table from targets to handlers.
 ///
-/// Takes responders, `Arc<dyn Responder>`, [`Forward`](crate::Forward), and async functions and
-/// closures of the forms `async fn(Context, Request)`, `async fn(Context, T)` and `async fn(T)`,
-/// where `T` and the result are (de)serializable; a method without input takes `(): ()`. Errors may
-/// be [`Error`], an [`AppError`](rr_spi::AppError) or a [`CallError`](crate::CallError). In a handler
-/// that returns `CallError<A>`, another call's failure goes on with `.map_err(Error::from)?`.
+/// Accepts responders, `Arc<dyn Responder>`, [`Forward`](crate::Forward), and async functions and
+/// closures of the forms `async fn(Context, Request)`, `async fn(Context, T)` and `async fn(T)`.
+/// `T` is deserializable and the result serializable; a method without input takes `(): ()`. The
+/// error is [`Error`], an [`AppError`](rr_spi::AppError) or a [`CallError`](crate::CallError). A
+/// handler that returns `CallError<A>` passes on the failure of another call with
+/// `.map_err(Error::from)?`.
 ///
 /// # Examples
 ///
@@ -56,7 +57,7 @@ impl Router {
     ///
     /// # Panics
     ///
-    /// When the target is malformed or routed already; see [`Router::try_route`].
+    /// When the target is malformed or already routed; see [`Router::try_route`].
     #[track_caller]
     #[must_use]
     pub fn route<M>(self, target: &str, handler: impl IntoHandler<M>) -> Self {
@@ -67,7 +68,8 @@ impl Router {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument`, not sent, when it is malformed; `AlreadyExists` when it is routed.
+    /// `InvalidArgument`, not sent, when the target is malformed; `AlreadyExists`, not sent, when
+    /// it is already routed.
     pub fn try_route<M>(
         mut self,
         target: &str,
@@ -82,7 +84,7 @@ impl Router {
     ///
     /// # Panics
     ///
-    /// When the name is malformed or routed already.
+    /// When the name is malformed or already routed.
     #[track_caller]
     #[must_use]
     pub fn service<M>(mut self, service: &str, handler: impl IntoHandler<M>) -> Self {
@@ -91,11 +93,11 @@ impl Router {
         accepted(added.map(|()| self))
     }
 
-    /// Declares that a service has no methods beside those that are routed by name: others are
-    /// `Unimplemented` on every transport, and never reach the fallback.
+    /// Declares that a service has no methods besides those routed by name. Calls to other methods
+    /// fail with `Unimplemented` on every transport and never reach the fallback.
     ///
-    /// Without it, a target that nobody routes has no responder on a transport where others may
-    /// route it, such as NATS.
+    /// Without this declaration, an unrouted target has no responder on transports where another
+    /// process may route it, such as NATS.
     ///
     /// # Panics
     ///
@@ -107,11 +109,11 @@ impl Router {
         accepted(closed.map(|()| self))
     }
 
-    /// Routes whatever nothing else answers.
+    /// Routes every target that no other route matches.
     ///
     /// # Panics
     ///
-    /// When there is a fallback already.
+    /// When the router already has a fallback.
     #[track_caller]
     #[must_use]
     pub fn fallback<M>(mut self, handler: impl IntoHandler<M>) -> Self {
@@ -119,30 +121,32 @@ impl Router {
         accepted(added.map(|()| self))
     }
 
-    /// Takes in the routes of another router; its middleware stays around them.
+    /// Adds the routes of another router; that router's middleware still wraps them.
     ///
     /// # Panics
     ///
-    /// When a route is in both; see [`Router::try_merge`].
+    /// When both routers have the same route; see [`Router::try_merge`].
     #[track_caller]
     #[must_use]
     pub fn merge(self, routes: impl Into<Routes>) -> Self {
         accepted(self.try_merge(routes))
     }
 
-    /// Takes in the routes of another router whose names are known only at run time.
+    /// Adds the routes of another router whose names are known only at run time.
     ///
     /// # Errors
     ///
-    /// `AlreadyExists`, not sent, when a route is in both.
+    /// `AlreadyExists`, not sent, when both routers have the same route.
     pub fn try_merge(mut self, routes: impl Into<Routes>) -> Result<Self, Error> {
         self.routes.merge(routes.into())?;
         Ok(self)
     }
 
-    /// Wraps every route, those added later too, in middleware. The first one named is outermost.
+    /// Wraps every route in middleware, including routes added later. The first middleware added is
+    /// the outermost.
     ///
-    /// What it refuses before it goes on is `Rejected`: no handler was entered.
+    /// A request that the middleware refuses before it runs `next` fails as `Rejected`: no handler
+    /// was entered.
     #[must_use]
     pub fn with(mut self, middleware: impl Middleware) -> Self {
         self.middleware.push(Arc::new(middleware));
@@ -150,7 +154,7 @@ impl Router {
     }
 }
 
-/// Panics where the route was named, and not in here.
+/// Panics at the location that added the route instead of in this function.
 #[track_caller]
 fn accepted<T>(outcome: Result<T, Error>) -> T {
     match outcome {
@@ -169,8 +173,8 @@ impl From<Router> for Routes {
 }
 
 impl Responder for Router {
-    /// Answers as one handler: what its middleware or its routes refuse counts as run. To take its
-    /// routes in as they are, use [`Router::merge`].
+    /// Answers as a single handler: a request that the middleware or the routes refuse counts as
+    /// run. To add the routes individually, use [`Router::merge`].
     fn respond<'a, 'c, 'f>(
         &'a self,
         ctx: &'c Context,

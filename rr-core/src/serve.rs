@@ -8,15 +8,15 @@ use rr_spi::{DrainReport, Error, IntakeConfig, Server, defaults};
 use crate::client::{scheme, unknown};
 use crate::router::Router;
 
-/// Serves a router at a URL, with the default limits. Returns once it can be called.
+/// Serves a router at a URL with the default limits. Returns once the server can be called.
 ///
-/// A port of 0 is replaced by a free one; [`Server::url`] names it. Dropping the server stops it.
+/// Port 0 selects a free port; [`Server::url`] returns it. Dropping the server stops it.
 ///
 /// # Errors
 ///
 /// Not sent: `InvalidArgument` when the URL is malformed, or its scheme is unknown or not compiled
 /// in; `Unavailable` when the address cannot be bound or no broker can be reached; `AlreadyExists`
-/// when it is taken; `Unauthenticated` or `PermissionDenied` when a broker refuses.
+/// when a `memory` name is taken; `Unauthenticated` or `PermissionDenied` when a broker refuses.
 ///
 /// # Cancel safety
 ///
@@ -30,7 +30,7 @@ pub async fn serve(url: &str, router: impl Into<Router>) -> Result<Server, Error
     serve_with(url, router, IntakeConfig::default()).await
 }
 
-/// Serves a router at a URL, granting what `config` says: requests in flight, time, body sizes.
+/// Serves a router at a URL with the given limits of requests in flight, time and body sizes.
 ///
 /// # Errors
 ///
@@ -74,7 +74,7 @@ pub async fn serve_with(
 ///
 /// # Cancel safety
 ///
-/// Dropping the future stops the server at once.
+/// Dropping the future stops the server immediately.
 ///
 /// # Examples
 ///
@@ -95,7 +95,7 @@ pub async fn serve_until(
     let server = serve(url, router).await?;
     let mut signal = std::pin::pin!(signal);
     let mut ended = std::pin::pin!(server.wait());
-    // A server that ends on its own has nothing left to wait for.
+    // The wait also ends when the server ends before the signal.
     std::future::poll_fn(|cx| match signal.as_mut().poll(cx) {
         Poll::Ready(()) => Poll::Ready(()),
         Poll::Pending => ended.as_mut().poll(cx),
@@ -104,10 +104,10 @@ pub async fn serve_until(
     Ok(server.shutdown(defaults::DRAIN_GRACE).await)
 }
 
-/// Completes on ctrl-c, and on Unix on SIGTERM, which is how orchestrators ask to stop.
+/// Completes on Ctrl-C and, on Unix, on SIGTERM, which orchestrators send to stop a process.
 ///
-/// From the first call on, these signals no longer end the process by themselves: a second ctrl-c
-/// during a drain does nothing.
+/// After the first call, these signals no longer end the process by default: a second Ctrl-C during
+/// a drain does nothing.
 ///
 /// # Cancel safety
 ///
@@ -127,7 +127,7 @@ pub async fn shutdown_signal() {
         }
         match interrupt.as_mut().map(|signal| signal.as_mut().poll(cx)) {
             Some(Poll::Ready(Ok(()))) => return Poll::Ready(()),
-            // Without a handler, what is left to wait for is the process being killed.
+            // The handler could not be installed, so Ctrl-C ends the process directly.
             Some(Poll::Ready(Err(_))) => interrupt = None,
             Some(Poll::Pending) | None => {}
         }

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rr_spi::{
-    BoxFuture, Context, Terminal, Error, Middleware, Next, Request, Requester, Responder, Response,
+    BoxFuture, Context, Error, Middleware, Next, Request, Requester, Responder, Response, Terminal,
     defaults,
 };
 
-/// Middleware around a requester or a responder; it is one itself.
+/// Requester or responder wrapped in middleware; implements the same trait.
 ///
-/// The first middleware named is the outermost. Around a requester it applies the default
-/// deadline on entry, so that every layer shares one. With nothing in it, it costs nothing.
+/// The first middleware added is the outermost. Around a requester, a stack applies the default
+/// deadline on entry, so that all layers share one deadline. An empty stack costs nothing.
 ///
-/// A stack around a responder is one handler: what its middleware refuses counts as run. Where a
-/// refusal must say `Rejected`, use [`Router::with`](crate::Router::with).
+/// A stack around a responder is one handler: a request that its middleware refuses counts as run.
+/// If a refusal must report `Rejected`, use [`Router::with`](crate::Router::with).
 ///
 /// # Examples
 ///
@@ -43,27 +43,27 @@ pub struct Stack<T> {
 }
 
 impl<T> Stack<T> {
-    /// Makes a stack with nothing in it.
+    /// Makes a stack without middleware.
     pub const fn new(inner: T) -> Self {
         Self { middleware: Vec::new(), timeout_default: defaults::CLIENT_TIMEOUT, inner }
     }
 
-    /// Adds a middleware inside of those that are there.
+    /// Adds a middleware inside the existing ones.
     #[must_use]
     pub fn with(mut self, middleware: impl Middleware) -> Self {
         self.middleware.push(Arc::new(middleware));
         self
     }
 
-    /// Replaces the time for a call whose context has no deadline; 10 s by default. It holds once
-    /// there is middleware: an empty stack leaves it to what it is around.
+    /// Replaces the timeout of a call whose context has no deadline; 10 s by default. Applies only
+    /// with middleware: an empty stack leaves the timeout to the inner requester.
     #[must_use]
     pub const fn with_timeout_default(mut self, timeout: Duration) -> Self {
         self.timeout_default = timeout;
         self
     }
 
-    /// Returns what the stack is around.
+    /// Returns the inner requester or responder.
     #[must_use]
     pub fn into_inner(self) -> T {
         self.inner

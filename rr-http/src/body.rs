@@ -1,4 +1,5 @@
-//! Bodies: sent in one piece, and read whole within a limit, without a copy where it came in one.
+//! Bodies: sent in one frame, and read as a whole within a limit. A body that arrives in one frame
+//! is not copied.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -10,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::self_wake::{Leaves, poll_part};
 
-/// A body that is there already.
+/// Body whose bytes are all available.
 #[derive(Debug)]
 pub(crate) struct Whole<B>(Option<B>);
 
@@ -52,8 +53,8 @@ where
     poll_fn(|cx| {
         poll_part(cx, |cx| {
             let polled = Pin::new(&mut *body).poll_frame(cx);
-            // Hyper has ended its side of a body of known length in the same poll that brought the
-            // last piece. One of unknown length never says so in advance, and always wakes.
+            // Hyper ends a body of known length in the poll that returns its last frame. A body of
+            // unknown length does not announce its last frame, and always wakes.
             let is_last = polled.is_ready() && body.is_end_stream();
             (polled, if is_last { Leaves::Nothing } else { Leaves::Work })
         })
@@ -61,16 +62,16 @@ where
     .await
 }
 
-/// Why a body could not be read.
+/// Failure to read a body.
 #[derive(Debug)]
 pub(crate) enum BodyError<E> {
-    /// It is longer than the limit, by its length or by what arrived.
+    /// Longer than the limit, by its declared length or by the bytes that arrived.
     TooLarge,
-    /// The connection failed underneath.
+    /// The connection failed.
     Broken(E),
 }
 
-/// Reads a body of at most `max` bytes. A body of one frame is handed out as it is.
+/// Reads a body of at most `max` bytes. A body of one frame is returned without a copy.
 pub(crate) async fn read<B>(body: &mut B, max: usize) -> Result<Bytes, BodyError<B::Error>>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -89,12 +90,12 @@ where
         return Ok(first);
     }
     let Some(second) = data(body).await? else { return Ok(first) };
-    // In a box, since room for it would be kept in every call.
+    // Boxed, so that it does not enlarge every call.
     Box::pin(collect(body, [first, second], max)).await
 }
 
-/// Reads the start of a body, at most `max` bytes of it, and tells whether that was all. Dropping
-/// it leaves what has come.
+/// Reads at most `max` bytes of a body into `start`. Returns whether that was the whole body. If
+/// the future is dropped, `start` keeps the bytes read so far.
 pub(crate) async fn read_start<B>(body: &mut B, start: &mut Vec<u8>, max: usize) -> bool
 where
     B: Body<Data = Bytes> + Unpin,
@@ -112,7 +113,7 @@ where
     }
 }
 
-/// Puts the frames of a longer body together, reserving once where the length is known.
+/// Joins the frames of a longer body; allocates once if the length is known.
 async fn collect<B>(
     body: &mut B,
     first: [Bytes; 2],
@@ -157,11 +158,11 @@ where
     }
 }
 
-/// A body received on an HTTP/2 stream of our own client.
+/// Body that a requester receives on an HTTP/2 stream.
 #[derive(Debug)]
 pub(crate) struct StreamBody {
     stream: h2::RecvStream,
-    /// What the head promised, less what came.
+    /// Bytes that the head declared and that have not arrived yet.
     length: Option<u64>,
 }
 
@@ -184,7 +185,7 @@ impl Body for StreamBody {
             Some(Err(error)) => return Poll::Ready(Some(Err(error))),
             Some(Ok(data)) => data,
         };
-        // The bytes are ours now: the peer may send as many again.
+        // The bytes have been taken out of the window: the peer may send as many again.
         let _ = self.stream.flow_control().release_capacity(data.len());
         if let Some(length) = &mut self.length {
             *length = length.saturating_sub(data.len() as u64);
@@ -207,7 +208,7 @@ mod tests {
 
     use super::*;
 
-    /// A body whose frames are all there; `exact` is what its head says.
+    /// Body whose frames are all available; `exact` sets whether its head declares the length.
     struct Frames {
         frames: VecDeque<Bytes>,
         exact: bool,

@@ -1,16 +1,16 @@
-//! Where a URL points.
+//! Endpoints: the address and the path prefix of a URL.
 
 use rr_spi::{Code, Delivery, Error, HostPort, Location};
 
-/// Where a URL points: an address, and the prefix of every path.
+/// Address that a URL names, and the prefix of every path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
     pub(crate) address: Address,
-    /// Empty, or with a leading and without a trailing slash.
+    /// Empty, or with a leading slash and without a trailing one.
     pub(crate) prefix: String,
-    /// What goes into `Host`.
+    /// Value of `Host`.
     pub(crate) authority: String,
-    /// `http` or `https`, as HTTP/2 requests name it.
+    /// `http` or `https`: the `:scheme` of HTTP/2 requests.
     pub(crate) scheme: &'static str,
 }
 
@@ -24,7 +24,7 @@ pub(crate) enum Address {
     Unix(std::path::PathBuf),
 }
 
-/// The port of a URL that names none (RFC 9110 §4.2.1).
+/// Port of a URL that gives no port (RFC 9110 §4.2.1).
 const PORT_DEFAULT: u16 = 80;
 
 impl Endpoint {
@@ -40,8 +40,8 @@ impl Endpoint {
         }
     }
 
-    /// Reads the parts of a URL that names what the application connects itself: whether that
-    /// is encrypted is known only there.
+    /// Reads the parts of a URL whose connections the application makes. Only the application knows
+    /// whether they are encrypted.
     pub(crate) fn of_streams(location: &Location) -> Result<Self, Error> {
         match location.scheme() {
             "http" => Self::tcp(location),
@@ -62,7 +62,7 @@ impl Endpoint {
             "" => server.host.to_owned(),
             zone => format!("{}%{zone}", server.host),
         };
-        // The zone means something only on this machine: it is not sent (RFC 6874 §4).
+        // The zone is local to this machine and is not sent (RFC 6874 §4).
         let authority = match (server.is_ipv6, server.port) {
             (true, None) => format!("[{}]", server.host),
             (true, Some(port)) => format!("[{}]:{port}", server.host),
@@ -86,7 +86,7 @@ impl Endpoint {
     }
 }
 
-/// Checks a path that is put before every target's.
+/// Checks the prefix of every path, and removes its trailing slashes.
 fn prefix(path: &str) -> Result<String, Error> {
     let path = path.trim_end_matches('/');
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);

@@ -9,7 +9,7 @@ use rr_spi::{Code, Delivery, Error, Origin, Reason};
 
 use crate::config::HttpRefusals;
 
-/// A reply other than a success, as it came: the source of the error that it became.
+/// Raw status and body of an error reply: the source of the error made from it.
 ///
 /// # Examples
 ///
@@ -57,8 +57,7 @@ pub(crate) fn connect_timed_out(authority: &str, after: Duration) -> Error {
     Error::failure(Code::Unavailable, Delivery::NotSent, Reason::CONNECT_FAILED, message)
 }
 
-/// Makes the error for a connection that was made and ended before it was of any use: nothing was
-/// sent on it.
+/// Makes the error for a connection that ended before a call could use it: nothing was sent on it.
 pub(crate) fn closed_early(authority: &str) -> Error {
     let message = format!("{authority} closed the connection at once");
     Error::failure(Code::Unavailable, Delivery::NotSent, Reason::CONNECT_FAILED, message)
@@ -83,7 +82,7 @@ pub(crate) fn bad_response(delivery: Delivery, message: &'static str) -> Error {
     Error::failure(Code::Internal, delivery, Reason::BAD_RESPONSE, message)
 }
 
-/// What an error of hyper's means once the request was written, in whole or in part.
+/// Makes the error for a hyper error after the request was written, in whole or in part.
 pub(crate) fn of_hyper(error: hyper::Error) -> Error {
     if error.is_parse() {
         return bad_response(Delivery::Unknown, "the reply is no HTTP").with_source(error);
@@ -91,16 +90,16 @@ pub(crate) fn of_hyper(error: hyper::Error) -> Error {
     lost(error)
 }
 
-/// Returns whether the server's GOAWAY says that it did not process the stream: one above the last
-/// that the GOAWAY counts (RFC 9113 §6.8).
+/// Returns whether a GOAWAY proves that the server did not process the stream: the stream is above
+/// the last stream identifier of the GOAWAY (RFC 9113 §6.8).
 pub(crate) fn is_spared(error: &h2::Error) -> bool {
     error.is_remote() && error.is_go_away()
 }
 
 /// Makes the error for a stream that failed once its request was handed over.
 ///
-/// A frame proves something only of the hop that sent it. `REFUSED_STREAM` is therefore `Unknown`
-/// unless the configuration says that there is no proxy.
+/// A frame proves something only about the hop that sent it. `REFUSED_STREAM` is therefore
+/// `Unknown` unless the configuration declares that there is no proxy.
 pub(crate) fn of_h2(error: h2::Error, believed: HttpRefusals) -> Error {
     let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
     let refused = refused && error.is_remote();

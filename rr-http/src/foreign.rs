@@ -1,4 +1,4 @@
-//! Streams and connectors of the application, whose panics are contained.
+//! Streams and connectors of the application. Their panics are contained.
 
 use std::fmt;
 use std::io;
@@ -12,13 +12,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::socket::Socket;
 
-/// What an application may bring instead of a socket.
+/// Byte stream that an application can provide instead of a socket.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for T {}
 
-/// Stream of the application. A panic of any of its methods, its drop included, becomes an IO error:
-/// it would end a task that other calls depend on, or, while another panic unwinds, the process.
+/// Stream of the application. A panic in one of its methods becomes an IO error, and a panic in its
+/// drop is swallowed. Uncaught, it would end a task that other calls depend on, or abort the
+/// process while another panic unwinds.
 pub(crate) struct Foreign(Option<Box<dyn Stream>>);
 
 impl Foreign {
@@ -31,7 +32,7 @@ impl Foreign {
         contained(asked).unwrap_or(false)
     }
 
-    /// Polls the stream, which is dropped if it panics.
+    /// Polls the stream, and drops it if it panics.
     fn poll<T>(
         &mut self,
         poll: impl FnOnce(Pin<&mut dyn Stream>) -> Poll<io::Result<T>>,
@@ -95,7 +96,7 @@ impl AsyncWrite for Foreign {
     }
 }
 
-/// Makes streams where the application says how.
+/// Connector of the application.
 pub(crate) struct Connector(Box<Connect>);
 
 type Connect = dyn Fn() -> BoxFuture<'static, io::Result<Socket>> + Send + Sync;
@@ -144,15 +145,15 @@ impl Drop for Connecting {
     }
 }
 
-/// Runs what belongs to the application.
+/// Runs code of the application.
 ///
 /// # Errors
 ///
-/// When it panics.
+/// When the code panics.
 fn contained<T>(run: impl FnOnce() -> T) -> io::Result<T> {
     // A stream or a future that has panicked is not polled again, only dropped.
     catch_unwind(AssertUnwindSafe(run)).map_err(|payload| {
-        // The payload's own drop may panic too, and so may that of the panic's payload.
+        // Dropping the payload may panic too, and so may dropping the payload of that panic.
         if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             mem::forget(again);
         }
@@ -172,7 +173,7 @@ mod tests {
 
     use super::*;
 
-    /// A stream that panics, whatever is asked of it.
+    /// Stream whose every method panics.
     struct Panics(Arc<AtomicUsize>);
 
     impl Panics {

@@ -1,10 +1,10 @@
-//! Internal pieces as the fuzz targets call them; not part of the public API.
+//! Internal functions for the fuzz targets; not part of the public API.
 
 use bytes::Bytes;
 
 use crate::server::{GzipError, decompress as decode};
 
-/// Why a compressed body is refused.
+/// Reason for the refusal of a compressed body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "the scenario looks at every one")]
 pub enum Refused {
@@ -14,7 +14,7 @@ pub enum Refused {
     Malformed,
 }
 
-/// Decodes a gzip body of at most `max` bytes.
+/// Decodes a gzip body to at most `max` bytes.
 ///
 /// # Errors
 ///

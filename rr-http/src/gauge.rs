@@ -1,17 +1,17 @@
-//! Counting what is alive.
+//! Counters of live objects.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How many of something there are.
+/// Number of live objects of one kind.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Gauge(Arc<AtomicUsize>);
 
-/// One of what is counted, for as long as it lives.
+/// Guard that counts one object until it is dropped.
 #[derive(Debug)]
 pub(crate) struct GaugeGuard(Gauge);
 
-/// One of what is counted, within the life of its count: it costs a shared reference less.
+/// Like [`GaugeGuard`], but borrows the gauge, which saves a reference count.
 #[derive(Debug)]
 pub(crate) struct GaugeGuardRef<'a>(&'a Gauge);
 

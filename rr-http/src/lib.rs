@@ -1,8 +1,8 @@
 //! HTTP transport for `rr`, over hyper: HTTP/1.1 and HTTP/2, compatible with Connect clients and
 //! servers.
 //!
-//! Applications name `rr-core` with its feature `http` and connect by URL; this crate is what that
-//! feature compiles in. It can be used directly for what a URL cannot say.
+//! Applications depend on `rr-core` with its feature `http` and connect by URL; the feature
+//! compiles in this crate. Use this crate directly for settings that a URL cannot express.
 //!
 //! # Map
 //!
@@ -16,8 +16,8 @@
 //!
 //! # URLs
 //!
-//! `http://host:port/prefix` and `http+unix:///path/to.sock`, for both ends. The query of a
-//! requester's URL sets fields of [`HttpConfig`]: `?version=h2c` speaks HTTP/2 with prior
+//! Both ends accept `http://host:port/prefix` and `http+unix:///path/to.sock`. The query of a
+//! requester's URL sets fields of [`HttpConfig`]: `?version=h2c` selects HTTP/2 with prior
 //! knowledge. A server answers both versions on one port.
 //!
 //! # Examples
@@ -39,20 +39,20 @@
 
 mod body;
 mod config;
-mod gauge;
 mod endpoint;
 mod error;
 mod foreign;
 #[cfg(feature = "_fuzz")]
 #[doc(hidden)]
 pub mod fuzz;
+mod gauge;
 mod pool;
 mod requester;
 mod self_wake;
 mod server;
 mod socket;
-mod write_batching;
 mod wire;
+mod write_batching;
 
 pub use config::{HttpConfig, HttpRefusals, HttpServerConfig, HttpStatusCodes, HttpVersion};
 pub use error::RawReply;

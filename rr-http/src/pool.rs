@@ -1,4 +1,4 @@
-//! Connections of a requester: dialling them, keeping them, letting go of them.
+//! Connection pools of a requester: dialling, keeping and closing connections.
 
 mod dialer;
 mod h1;
@@ -14,12 +14,12 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 pub(crate) use dialer::Dialer;
-pub(crate) use h1::{H1Pool, Link, Message, Replied};
+pub(crate) use h1::{H1Connection, H1Pool, Message, Replied};
 pub(crate) use h2::H2Pool;
 pub(crate) use runtimes::Pools;
 use runtimes::RuntimePool;
 
-/// A task that ends with the pool that owns it.
+/// Task that is aborted when its pool is dropped.
 #[derive(Debug, Default)]
 struct Owned(Option<AbortHandle>);
 
@@ -37,23 +37,24 @@ impl Drop for Owned {
     }
 }
 
-/// Shortest pause between two looks, so that a tiny idle timeout does not spin.
+/// Shortest pause between two checks, so that a tiny idle timeout does not spin.
 const REAP_PAUSE_MIN: Duration = Duration::from_millis(10);
 
-/// Longest pause between two looks, so that the moment of the next look can be counted.
+/// Longest pause between two checks, so that the time of the next check does not overflow.
 const REAP_PAUSE_MAX: Duration = Duration::from_secs(60 * 60);
 
-/// Returns how long to wait between two looks at what may have been unused for too long.
+/// Returns the pause between two checks for expired connections.
 fn pause(idle_timeout: Duration) -> Duration {
     (idle_timeout / 2).clamp(REAP_PAUSE_MIN, REAP_PAUSE_MAX)
 }
 
-/// Returns the moment that is `time` from now, or one that is 30 years away.
+/// Returns the instant `time` from now, or one 30 years away.
 fn after(time: Duration) -> Instant {
     Deadline::after(time).instant()
 }
 
-/// Locks; a panic cannot leave a pool half-changed, since nothing foreign runs under its lock.
+/// Locks a mutex. No foreign code runs under the lock, so that a panic cannot leave a pool
+/// half-changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -21,20 +21,20 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::body::{self, BodyError};
 use crate::config::{HttpConfig, HttpServerConfig, HttpVersion};
-use crate::gauge::{Gauge, GaugeGuardRef};
 use crate::endpoint::Endpoint;
 use crate::error::lost;
 use crate::foreign::Connector;
+use crate::gauge::{Gauge, GaugeGuardRef};
 use crate::pool::{Dialer, H1Pool, H2Pool, Pools};
 use crate::wire::{check_body, decode_error, decode_response, encode_path};
 
-/// Sends requests over HTTP. Cloning it shares its connections.
+/// Requester over HTTP. Clones share its connections.
 ///
-/// A requester belongs to no runtime: it may be made outside of any, be kept in a `static`, and be
-/// used by several tokio runtimes, one after another or simultaneously. Each connection belongs to
-/// the runtime on which it was made. Calls of other runtimes do not use it, so that a runtime that
-/// ends, or is not driven for a while, fails no call of another. The connections of a runtime close
-/// when it ends. Limits of connections hold per runtime.
+/// A requester is not bound to a runtime: it can be created outside of one, kept in a `static`, and
+/// used by several tokio runtimes, one after another or simultaneously. Each connection is bound to
+/// the runtime that made it, and calls of other runtimes do not use it. A runtime that ends, or is
+/// not driven for a while, therefore fails no call of another. The connections of a runtime close
+/// when it ends. Connection limits hold per runtime.
 ///
 /// # Examples
 ///
@@ -54,7 +54,8 @@ struct Inner {
     endpoint: Endpoint,
     dialer: Arc<Dialer>,
     pool: Pool,
-    /// Of HTTP/2; over HTTP/1 each connection remembers its own.
+    /// URIs of known targets, for HTTP/2. An HTTP/1.1 connection remembers the URI of its last
+    /// call.
     uris: Mutex<HashMap<Target, Uri>>,
     in_flight: Gauge,
 }
@@ -64,24 +65,24 @@ enum Pool {
     H2(Pools<H2Pool>),
 }
 
-/// How often a request is written before it is given up; only requests that came back unwritten
-/// are written again, and the last time on a connection made for it.
+/// Most times that a request is written. It is written again if a connection handed it back
+/// unwritten, or once if a GOAWAY proves it unprocessed; the last time on a new connection.
 const ROUNDS: usize = 3;
 
-/// Longest body of an error reply that is read; ours are far shorter.
+/// Most bytes read of the body of an error reply; bodies of rr servers are far shorter.
 const ERROR_BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// Longest wait for the body of an error reply, of which the head has said what matters most;
-/// nor is it more than half of the time that the call has left.
+/// Longest wait for the body of an error reply, whose head already carries the essentials. The wait
+/// is also at most half of the time that the call has left.
 const ERROR_BODY_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Pause between two tries of [`HttpRequester::ready`]: short, so that a test does not wait, and
-/// long enough not to press a server that is starting.
+/// long enough not to load a server that is starting.
 const READY_PAUSE: Duration = Duration::from_millis(20);
 
 impl HttpRequester {
-    /// Makes a requester for a URL; its query sets fields of [`HttpConfig`]. The peer need not be
-    /// there.
+    /// Makes a requester for a URL, whose query sets fields of [`HttpConfig`]. The peer need not be
+    /// reachable yet.
     ///
     /// # Errors
     ///
@@ -89,12 +90,12 @@ impl HttpRequester {
     ///
     /// # Cancel safety
     ///
-    /// It never waits.
+    /// Never suspends: the future completes on its first poll.
     pub async fn connect(url: &str) -> Result<Self, Error> {
         Self::new(url, HttpConfig::default())
     }
 
-    /// Makes a requester for a URL, whose query goes over `config`.
+    /// Makes a requester for a URL, whose query overrides fields of `config`.
     ///
     /// # Errors
     ///
@@ -105,15 +106,17 @@ impl HttpRequester {
         Self::assemble(Endpoint::of(&location)?, None, config)
     }
 
-    /// Makes a requester whose connections are what `connect` returns, such as pipes within a
-    /// process, or TLS; [`serve_streams`](crate::serve_streams) is its counterpart.
+    /// Makes a requester over streams that `connect` returns, such as TLS or pipes within a
+    /// process.
     ///
-    /// The URL says what the server is called, and gives the prefix of every path; its query goes
-    /// over `config`. `https` says that what `connect` returns is encrypted. `connect` is called
-    /// once for each connection, within
-    /// [`connect_timeout`](HttpConfig::connect_timeout), and dropped beyond. It runs in a task and
-    /// may outlive its call: the connection then serves the next. What it fails with is the source
-    /// of an error that says `NotSent`, `connect-failed`.
+    /// [`serve_streams`](crate::serve_streams) is its counterpart.
+    ///
+    /// The URL names the server and gives the prefix of every path; its query overrides fields of
+    /// `config`. The scheme `https` declares that the streams are encrypted. `connect` is called
+    /// once for each connection, and its future is dropped after
+    /// [`connect_timeout`](HttpConfig::connect_timeout). The future may run in a task and outlive
+    /// its call: the connection then serves the next call. Its error is the source of an
+    /// `Unavailable` error, not sent, `connect-failed`.
     ///
     /// # Errors
     ///
@@ -166,7 +169,7 @@ impl HttpRequester {
         })))
     }
 
-    /// Waits until a connection can be made, trying again after short pauses.
+    /// Waits until a connection can be made, retrying after short pauses.
     ///
     /// # Errors
     ///
@@ -191,13 +194,13 @@ impl HttpRequester {
         outcome.map_err(|ended| last.unwrap_or(ended))
     }
 
-    /// Returns how many connections are open, unused ones included.
+    /// Returns the number of open connections, unused ones included.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.0.dialer.open()
     }
 
-    /// Returns how many calls are in flight.
+    /// Returns the number of calls in flight.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.0.in_flight.now()
@@ -232,8 +235,7 @@ impl fmt::Debug for HttpRequester {
     }
 }
 
-// Written out, and not with `async_trait`: each protocol has a box of its own size, and the request
-// has its place in it once.
+// Not `async_trait`: each protocol gets a box of its own size, which stores the request once.
 impl Requester for HttpRequester {
     fn request<'a, 'c, 'f>(
         &'a self,
@@ -261,7 +263,7 @@ impl Requester for HttpRequester {
     }
 }
 
-/// A reply, of which the head has come, and the call that it is for.
+/// Reply whose head has arrived, and its call.
 struct Exchange<'a> {
     ctx: &'a Context,
     called: &'a Headers,
@@ -271,14 +273,18 @@ struct Exchange<'a> {
 }
 
 impl Inner {
-    /// Starts the attempt of a call, and counts it.
-    fn begin(&self, ctx: &Context, request: &Request) -> Result<(Attempt, GaugeGuardRef<'_>), Error> {
+    /// Starts the attempt of a call and counts the call as in flight.
+    fn begin(
+        &self,
+        ctx: &Context,
+        request: &Request,
+    ) -> Result<(Attempt, GaugeGuardRef<'_>), Error> {
         let attempt = Attempt::start(ctx, self.config.calls.timeout)?;
         self.limits.check_outgoing(request)?;
         Ok((attempt, self.in_flight.one_here()))
     }
 
-    /// Reads a reply and says what it means, and whether it was read to its end.
+    /// Reads a reply. Returns its outcome, and whether the body was read to its end.
     async fn finish<B>(
         &self,
         exchange: &Exchange<'_>,
@@ -289,9 +295,10 @@ impl Inner {
     {
         let Exchange { ctx, called, is_replayable, parts } = exchange;
         if !parts.status.is_success() {
-            // In a box like all that seldom happens.
+            // Boxed: error replies are rare, and inline this would enlarge every call.
             let (error, whole) = Box::pin(self.read_error(ctx, parts, body)).await;
-            // A refusal of one run proves nothing about the others.
+            // A proxy may have run the request elsewhere too, about which this refusal proves
+            // nothing.
             let error = match is_replayable {
                 true => error.raised_to(Delivery::Unknown),
                 false => error,
@@ -309,7 +316,7 @@ impl Inner {
                 (checked.map(|()| response), true)
             }
             Err(BodyError::TooLarge) => (Err(self.limits.response_too_large()), false),
-            // The reply had begun, so that nothing may say any more that the handler did not run.
+            // The reply had begun: the handler may have run.
             Err(BodyError::Broken(error)) => (Err(lost(error)), false),
         }
     }
@@ -327,7 +334,7 @@ impl Inner {
         Uri::try_from(text).map_err(|_| bad_host())
     }
 
-    /// Makes sure that there is a connection.
+    /// Makes sure that the pool has a usable connection.
     async fn reach(&self) -> Result<(), Error> {
         match &self.pool {
             Pool::H1(pools) => {
@@ -340,8 +347,9 @@ impl Inner {
         Ok(())
     }
 
-    /// Reads the body of an error reply as far as it comes in time, and makes the error: what the head
-    /// says of the handler holds, whatever becomes of the body. Tells whether it came to its end.
+    /// Reads as much of the body of an error reply as arrives in time, and makes the error. The
+    /// delivery that the head states holds even if the body is incomplete. Also returns whether the
+    /// body was read to its end.
     async fn read_error<B>(&self, ctx: &Context, parts: &Parts, body: &mut B) -> (Error, bool)
     where
         B: Body<Data = Bytes> + Unpin,

@@ -1,4 +1,5 @@
-//! Wakes that a future makes for itself.
+//! Intercepts wake-ups that a future triggers while it is being polled, so that it is polled again
+//! in place instead of rescheduled.
 
 use std::cell::Cell;
 use std::fmt;
@@ -8,36 +9,36 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use tokio::task::coop::has_budget_remaining;
 
-/// Most polls in a row before the task gives way to others. A call takes no more than these: one
-/// that writes, and one each for the head, the body and the answer. Whoever wakes itself to give
-/// way does so soon.
+/// Most consecutive polls before the task yields. A call needs no more: one to write, and one each
+/// for the head, the body and the answer. A future that wakes itself in order to yield therefore
+/// yields soon.
 const POLLS_MAX: usize = 4;
 
-/// Stands between a connection and the task that polls it.
+/// Wake-up filter between a connection and the task that polls it.
 ///
-/// The ends of a request and of a body wake each other through channels. Such a wake comes while
-/// the connection is being polled: then it is polled again, at once, where its task would be
-/// scheduled otherwise. All other wakes go on to the task, which may be another from one poll to
-/// the next.
+/// The two ends of a request or a body wake each other through channels. Such a wake arrives while
+/// the connection is being polled: the connection is then polled again immediately, instead of its
+/// task being rescheduled. All other wakes are passed to the task, which may change from one poll
+/// to the next.
 pub(crate) struct SelfWake {
     signal: Arc<Signal>,
     /// The waker of `signal`, made once.
     waker: Waker,
-    /// Which task it is that `signal` knows; most polls come from the same, and need no lock.
+    /// Identity of the task that `signal` wakes. Most polls come from that task, and need no lock.
     task: Option<Identity>,
-    /// Whether the connection has to be polled for what happened to it; see [`NEWS`].
+    /// Whether the connection has to be polled for an event; see [`NEWS`].
     news: bool,
 }
 
 struct Signal {
     state: AtomicU8,
     task: Mutex<Option<Waker>>,
-    /// Whether wakes within a poll are news too.
+    /// Whether wakes within a poll count as news too.
     own_are_news: bool,
 }
 
-/// What tells the waker of one task from that of another while one of them is kept: the addresses
-/// of its data and of its functions.
+/// Identity of a task's waker: the addresses of its data and of its vtable. Unique while the waker
+/// is kept.
 type Identity = (usize, usize);
 
 fn identity(waker: &Waker) -> Identity {
@@ -46,30 +47,30 @@ fn identity(waker: &Waker) -> Identity {
 
 /// Nothing has happened since the last poll.
 const QUIET: u8 = 0;
-/// A poll is under way, or about to be.
+/// A poll is in progress, or about to start.
 const POLLED: u8 = 1;
-/// Another poll is called for; when none is under way, the task knows.
+/// Another poll is needed. If none is in progress, the task has been woken.
 const WOKEN: u8 = 2;
-/// It is called for by something else than what was being polled, such as the socket. A poll of the
-/// call alone does not see it, and so does not end it.
+/// The poll is needed because of an event outside the poll in progress, such as one of the socket.
+/// A poll of the call alone neither handles nor clears it.
 const NEWS: u8 = 4;
 
 thread_local! {
-    /// What is being polled on this thread.
+    /// Connection that is being polled on this thread.
     static OWN: Cell<Own> = const { Cell::new(Own { signal: 0, holds: false, held: false }) };
 }
 
 /// See [`OWN`].
 #[derive(Clone, Copy)]
 struct Own {
-    /// The address of the signal of what is being polled; zero is none's.
+    /// Address of the signal of the connection being polled; zero if there is none.
     signal: usize,
-    /// Whether its wakes are held back, and whether there was one.
+    /// Whether wakes of the connection are held back, and whether there was one.
     holds: bool,
     held: bool,
 }
 
-/// Puts back what was there before, also when a poll panics.
+/// Guard that restores the previous value of [`OWN`], also if a poll panics.
 struct Before(Own);
 
 impl Own {
@@ -84,20 +85,20 @@ impl Drop for Before {
     }
 }
 
-/// What a poll leaves to the connection that it is a part of.
+/// Work that polling a part leaves to its connection.
 pub(crate) enum Leaves {
-    /// To go on.
+    /// The connection has to be polled.
     Work,
-    /// Nothing: what it woke the connection for is done.
+    /// None: the reason for the wake is done.
     Nothing,
 }
 
-/// Polls a part of the connection that is being polled, and wakes the connection only if the part
-/// left it something to do.
+/// Polls a part of the connection that is being polled. Wakes the connection only if the part
+/// leaves it work.
 ///
-/// Whoever takes a piece of a body wakes the connection, so that it brings the next. After the last
-/// piece there is none, and to poll the connection for nothing costs as much as a third of what it
-/// does for a call.
+/// Reading a body frame wakes the connection task, so that it delivers the next frame. After the
+/// last frame a poll has no effect, and costs as much as a third of the connection's work for a
+/// call.
 pub(crate) fn poll_part<T>(
     cx: &mut Context<'_>,
     poll: impl FnOnce(&mut Context<'_>) -> (T, Leaves),
@@ -117,13 +118,15 @@ pub(crate) fn poll_part<T>(
 }
 
 impl SelfWake {
-    /// Makes one for a connection over a socket of ours: it wakes itself within a poll only for the
-    /// call, or for want of budget, which [`SelfWake::poll`] sees.
+    /// Makes the filter of a connection over a socket of this crate. Within a poll, such a
+    /// connection wakes itself only for the call, or for lack of budget, which [`SelfWake::poll`]
+    /// detects.
     pub(crate) fn new() -> Self {
         Self::with(false)
     }
 
-    /// Makes one for a connection of which nobody knows why it wakes itself.
+    /// Makes the filter of a connection over a stream of the application, which may wake the
+    /// connection for any reason.
     pub(crate) fn of_stream() -> Self {
         Self::with(true)
     }
@@ -134,18 +137,20 @@ impl SelfWake {
         Self { waker: Waker::from(Arc::clone(&signal)), signal, task: None, news: false }
     }
 
-    /// Returns the waker that leads to the next poll.
+    /// Returns the waker that requests another poll.
     pub(crate) fn waker(&self) -> &Waker {
         &self.waker
     }
 
-    /// Tells whether a poll of the connection is called for. Without one, nothing has happened.
+    /// Returns whether the connection has to be polled. If not, nothing has happened since the last
+    /// poll.
     pub(crate) fn is_woken(&self) -> bool {
         self.news || self.signal.state.load(Ordering::Acquire) & WOKEN != 0
     }
 
-    /// Names the task that is woken from now on, at once if a poll is called for already. Returns
-    /// the waker of the one before, which may own a task: not to be dropped under a lock.
+    /// Sets the task that is woken from now on; wakes it immediately if a poll is already needed.
+    /// Returns the waker of the previous task. The waker may own a task and must not be dropped
+    /// under a lock.
     pub(crate) fn hand_to(&mut self, task: &Waker) -> Option<Waker> {
         let before = self.name(task);
         if self.is_woken() {
@@ -154,9 +159,9 @@ impl SelfWake {
         before
     }
 
-    /// Wakes no task before the next poll, which is about to come.
+    /// Suppresses wakes of the task until the next poll, which is about to start.
     pub(crate) fn expect(&mut self) {
-        // Swapped, and not stored, so that this poll sees all that came before a wake.
+        // A swap, not a store, so that this poll sees everything that preceded a wake.
         let before = self.signal.state.swap(POLLED, Ordering::AcqRel);
         self.news |= before & NEWS != 0;
     }
@@ -171,8 +176,8 @@ impl SelfWake {
         before
     }
 
-    /// Polls, and polls again as long as that is called for meanwhile. Whoever polls the connection
-    /// says that there is no news for it any more, before it does.
+    /// Polls, and polls again when a wake has arrived meanwhile. The closure clears its flag, the
+    /// news, before it polls the connection.
     pub(crate) fn poll<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -188,8 +193,8 @@ impl SelfWake {
             if polled.is_ready() || is_quiet {
                 return polled;
             }
-            // Without budget all of tokio is pending, and outside of a worker it wakes at once.
-            // What the connection did not get to do is news.
+            // Without budget every tokio resource is pending, and outside of a worker it wakes
+            // immediately. Work that the connection could not do is news.
             if !has_budget_remaining() {
                 self.news = true;
                 break;
@@ -209,7 +214,7 @@ impl Signal {
         self.task().replace(task)
     }
 
-    /// Ends a poll. Returns `false` when another is called for.
+    /// Ends a poll. Returns `false` when another is needed.
     fn end_poll(&self) -> bool {
         let (is, was) = (Ordering::AcqRel, Ordering::Acquire);
         self.state.compare_exchange(POLLED, QUIET, is, was).is_ok()
@@ -230,11 +235,12 @@ impl Wake for Signal {
         }
         let says_nothing = is_own && !self.own_are_news;
         let woken = if says_nothing { WOKEN } else { WOKEN | NEWS };
-        // While it is being polled it is polled again, and once woken it need not be woken.
+        // During a poll, the connection is polled again in place. A task that was woken need not be
+        // woken again.
         if self.state.fetch_or(woken, Ordering::AcqRel) != QUIET {
             return;
         }
-        // Woken outside of the lock, since it may do anything.
+        // Outside of the lock: waking may run any code.
         let task = self.task().clone();
         if let Some(task) = task {
             task.wake();
@@ -320,7 +326,7 @@ mod tests {
         let (mut rewaker, first, next) =
             (SelfWake::new(), Arc::new(Task::default()), Arc::new(Task::default()));
         let waker = Waker::from(Arc::clone(&first));
-        // Ready, and woken all the same: another poll is called for.
+        // Ready, but also woken: another poll is needed.
         let polled = rewaker.poll(&mut Context::from_waker(&waker), |cx, _| {
             cx.waker().wake_by_ref();
             Poll::Ready(())
@@ -350,7 +356,7 @@ mod tests {
             })
         });
         assert!(polled.is_pending() && !rewaker.is_woken());
-        // What it woke besides was woken.
+        // Other wakers were not held back.
         assert_eq!((polls, task.woken()), (2, 2));
         connection.wake_by_ref();
         assert!(rewaker.is_woken());
@@ -384,7 +390,7 @@ mod tests {
         let from_elsewhere = |waker: Waker| std::thread::spawn(|| waker.wake()).join().unwrap();
         let (mut ours, mut stream) = (SelfWake::new(), SelfWake::of_stream());
         for rewaker in [&mut ours, &mut stream] {
-            // The call ends, and what came from elsewhere meanwhile was not looked at.
+            // The call ends, and the connection has not handled the wake from the other thread.
             let waker = rewaker.waker().clone();
             let polled = rewaker.poll(&mut cx, |_, _| {
                 from_elsewhere(waker.clone());
@@ -400,7 +406,7 @@ mod tests {
             });
             assert!(polled.is_pending() && !rewaker.is_woken());
         }
-        // A wake within the poll is for the call, if the connection is known not to make others.
+        // A wake within the poll is for the call, unless the connection runs over a foreign stream.
         let mut own = |rewaker: &mut SelfWake| {
             let mut rounds = 0;
             let polled = rewaker.poll(&mut cx, |cx, news| {
@@ -461,7 +467,7 @@ mod tests {
 
     #[test]
     fn a_future_without_budget_does_not_spin() {
-        // In no worker: there a wake for want of budget comes later.
+        // Not on a worker, where a wake for lack of budget is deferred.
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         let mut rewaker = SelfWake::new();
         let (to, mut from) = tokio::sync::mpsc::unbounded_channel();
@@ -487,7 +493,7 @@ mod tests {
         let polling = async { tokio::time::timeout(Duration::from_secs(10), polling).await };
         let received = runtime.block_on(polling);
         assert_eq!(received, Ok(10_000));
-        // One for each budget of 128, and not four.
+        // One poll for each budget of 128, not four.
         assert!(polls < 200, "{polls} polls");
     }
 }

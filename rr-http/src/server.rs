@@ -9,10 +9,10 @@ mod listener;
 mod read_body;
 mod reply;
 mod request;
-mod version_detect;
 mod stop;
 mod tasks;
 mod timeouts;
+mod version_detect;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -24,8 +24,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
 use crate::config::{HttpConfig, HttpServerConfig};
-use crate::gauge::Gauge;
 use crate::endpoint::Endpoint;
+use crate::gauge::Gauge;
 use crate::wire::encode_path;
 
 #[cfg(feature = "_fuzz")]
@@ -33,15 +33,16 @@ pub(crate) use gzip::{GzipError, decompress};
 use listener::Listener;
 use stop::Stop;
 
-/// Serves these routes at a URL with the default configuration, over HTTP/1 and HTTP/2 alike.
+/// Serves routes at a URL with the default configuration, over both HTTP/1 and HTTP/2.
 ///
-/// Returns once the socket is bound. Port 0 takes a free one; [`Server::url`] names it. A name with
-/// several addresses, such as `localhost`, is bound on each that this machine has, on one port.
+/// Returns once the socket is bound. Port 0 takes a free port; [`Server::url`] names it. A name
+/// with several addresses, such as `localhost`, is bound on every one that this machine has, with
+/// the same port.
 ///
 /// # Errors
 ///
-/// Not sent: `InvalidArgument` when the URL is malformed; `Unavailable` when the address cannot be
-/// bound.
+/// Not sent: `InvalidArgument` when the URL is malformed; `PermissionDenied` when the process may
+/// not bind the address; `Unavailable` when it cannot be bound for another reason.
 ///
 /// # Cancel safety
 ///
@@ -61,7 +62,7 @@ pub async fn serve(url: &str, routes: impl Into<Routes>) -> Result<Server, Error
     serve_with(url, routes, HttpServerConfig::default()).await
 }
 
-/// Serves these routes at a URL.
+/// Serves routes at a URL with a given configuration.
 ///
 /// # Errors
 ///
@@ -78,7 +79,7 @@ pub async fn serve_with(
     Ok(serve_with_stats(url, routes, config).await?.0)
 }
 
-/// Serves these routes at a URL, and returns beside the server what is open and what was dropped.
+/// Serves routes at a URL like [`serve_with`], and also returns the server's counters.
 ///
 /// # Errors
 ///
@@ -101,17 +102,18 @@ pub async fn serve_with_stats(
     Ok(start(url, listener, endpoint.prefix, routes.into(), config))
 }
 
-/// Serves these routes on streams that the application hands over, such as pipes within a process
-/// or connections on which TLS has begun.
+/// Serves routes on streams that the application provides, such as TLS or pipes within a process.
 ///
-/// The URL names the server, as [`Server::url`] does then, and gives the prefix of every path.
-/// [`HttpRequester::with_connector`](crate::HttpRequester::with_connector) is the counterpart.
-/// When every sender is gone, the server goes on with the streams that it has. When a drain comes
-/// to its end the channel is closed: to send into it fails from then on. What is in it by then is
-/// served still, so that its calls are refused like all others, `Unavailable`, rejected,
-/// `draining`; for that moment as many streams as the channel holds may be open beyond
-/// `connections_max`. What is left unanswered is a stream whose request takes more than 100 ms to
-/// come then, and those of a server that is dropped or ends with its grace.
+/// The URL names the server, and [`Server::url`] returns it; it also gives the prefix of every
+/// path. [`HttpRequester::with_connector`](crate::HttpRequester::with_connector) is the
+/// counterpart.
+///
+/// When every sender has been dropped, the server continues to serve the streams that it has. At
+/// the end of a drain the channel is closed: sending into it fails from then on. Streams that are
+/// in the channel by then are still served, so that their calls are refused like all others:
+/// `Unavailable`, rejected, `draining`. During that time, as many streams as the channel holds may
+/// be open beyond `connections_max`. A stream gets no answer if its request then takes more than
+/// 100 ms to arrive, or if the server is dropped or reaches the end of its grace period.
 ///
 /// # Errors
 ///
@@ -119,7 +121,7 @@ pub async fn serve_with_stats(
 ///
 /// # Panics
 ///
-/// Outside of a tokio runtime.
+/// When called outside of a tokio runtime.
 ///
 /// # Examples
 ///
@@ -180,7 +182,7 @@ fn start(
     (server, stats)
 }
 
-/// What a server has open at the moment, and what it has left out.
+/// Counters of a server: open connections, running tasks and dropped headers.
 #[derive(Clone, Default)]
 pub struct HttpServerStats {
     connections: Gauge,
@@ -189,20 +191,21 @@ pub struct HttpServerStats {
 }
 
 impl HttpServerStats {
-    /// Returns how many connections are open.
+    /// Returns the number of open connections.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.connections.now()
     }
 
-    /// Returns how many tasks run: one for each connection, and one for each HTTP/2 stream.
+    /// Returns the number of running tasks: one for each connection, for each HTTP/2 stream, and
+    /// for each unread request body that is being discarded.
     #[must_use]
     pub fn tasks(&self) -> usize {
         self.tasks.now()
     }
 
-    /// Returns how many headers of requests were dropped because they do not fit the grammar of
-    /// [`Headers`](rr_spi::Headers): names with underscores, values that are not ASCII.
+    /// Returns the number of request headers that were dropped because they do not fit the grammar
+    /// of [`Headers`](rr_spi::Headers): names with underscores, values that are not ASCII.
     #[must_use]
     pub fn headers_dropped(&self) -> u64 {
         self.headers_dropped.load(Ordering::Relaxed)
@@ -225,14 +228,14 @@ impl fmt::Debug for HttpServerStats {
     }
 }
 
-/// What every connection of one server shares.
+/// State shared by all connections of one server.
 struct ServerState {
     prefix: String,
     intake: Intake,
     config: HttpServerConfig,
     stats: HttpServerStats,
     stop: Stop,
-    /// The targets that are routed by name, under their paths: such a request needs no parsing.
+    /// Targets that are routed by name, keyed by path: their requests need no parsing of the path.
     paths: HashMap<String, Target>,
 }
 

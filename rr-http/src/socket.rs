@@ -1,4 +1,4 @@
-//! What bytes travel on: a socket of ours, or a stream that the application has made.
+//! Byte streams of connections: sockets of this crate, or streams of the application.
 
 use std::io;
 use std::pin::Pin;
@@ -11,21 +11,21 @@ use tokio::net::UnixStream;
 
 use crate::foreign::Foreign;
 
-/// Longest message that is put together before it is written, in bytes: the kernel takes one piece
-/// for less than a list of them, which shows as long as there is little to copy.
+/// Longest message, in bytes, that is joined into one buffer before it is written. A plain write
+/// costs less than a vectored one while there is little to copy.
 const JOINED_MAX: usize = 512;
 
-/// One connection. What is encrypted joins as a variant: the kinds that this crate makes itself
-/// cost no dynamic dispatch.
+/// Byte stream of one connection. The kinds that this crate makes are variants, without dynamic
+/// dispatch; TLS would be another.
 pub(crate) enum Socket {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(UnixStream),
-    /// Anything else that bytes travel on.
+    /// Stream of the application.
     Stream(Foreign),
 }
 
-/// Forwards one method of the IO traits to whichever socket it is.
+/// Forwards a method of the IO traits to the inner stream.
 macro_rules! forward {
     ($self:ident.$method:ident($($argument:expr),*)) => {
         match $self.get_mut() {
@@ -100,7 +100,7 @@ mod tests {
 
     use super::*;
 
-    /// What was written: all of it, and the pieces of each write.
+    /// Records the written bytes, and the number of slices of each write.
     #[derive(Clone, Default)]
     struct Written(Arc<Mutex<(Vec<u8>, Vec<usize>)>>);
 

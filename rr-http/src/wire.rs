@@ -1,37 +1,37 @@
-//! Between core types and HTTP: pure functions, no IO.
+//! Conversion between core types and HTTP: pure functions, no IO.
 
 mod content_encoding;
-mod framing;
 mod decode_request;
+mod decode_response;
+mod encode_request;
+mod encode_response;
+mod framing;
 mod headers;
 mod known_headers;
 mod path;
 mod query;
 mod replay;
-mod encode_response;
-mod encode_request;
-mod decode_response;
 mod status;
 
 pub(crate) use content_encoding::{Coding, unsupported_coding};
-pub(crate) use framing::check_framing;
 pub(crate) use decode_request::{Head, Refusal};
+pub(crate) use decode_response::{check_body, decode_error, decode_response, granted};
+pub(crate) use encode_request::{encode_request, set_timeout, turn_into_get};
+pub(crate) use encode_response::{ReplyStyle, encode_error, encode_health, encode_response};
+pub(crate) use framing::check_framing;
 pub(crate) use headers::{decimal, emptied};
 pub(crate) use known_headers::Lines;
 pub(crate) use path::{decode_path, encode_path};
 pub(crate) use replay::is_replayable;
-pub(crate) use encode_response::{ReplyStyle, encode_error, encode_health, encode_response};
-pub(crate) use encode_request::{encode_request, set_timeout, turn_into_get};
-pub(crate) use decode_response::{check_body, decode_error, decode_response, granted};
 
 use http::HeaderName;
 
-/// Longest frame that either end of HTTP/2 takes, in bytes: a body of this length comes in one, and
-/// is not put together from several. The protocol's own is 16 KiB.
+/// Longest HTTP/2 frame that either end accepts, in bytes: a body of this length arrives in one
+/// frame, and is not joined from several. HTTP/2's default is 16 KiB.
 pub(crate) const FRAME_BYTES_MAX: u32 = 64 * 1024;
 
-/// Longest header list that either end of HTTP/2 accepts, in bytes as HTTP/2 counts them: 32 more for
-/// each entry. It holds 64 headers of 16 KiB as base64, and the longest baggage.
+/// Longest HTTP/2 header list that either end accepts, in bytes as HTTP/2 counts them: 32 more for
+/// each entry. Holds 64 headers of 16 KiB as base64, and the longest baggage.
 pub(crate) const HEADER_LIST_BYTES_MAX: u32 = 48 * 1024;
 
 /// Names that the `http` crate has no constant for.
@@ -47,7 +47,7 @@ pub(crate) mod name {
     pub(crate) const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 }
 
-/// The content type that stands for "none": raw bytes (RFC 9110 §8.3).
+/// Content type of raw bytes, equivalent to none (RFC 9110 §8.3).
 pub(crate) const OCTET_STREAM: &str = "application/octet-stream";
 
 /// The content type of JSON, and of every error body.

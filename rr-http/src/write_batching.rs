@@ -1,24 +1,24 @@
-//! Giving way to others before a write.
+//! Write batching on connections that many calls share.
 
 use std::task::{Context, Poll};
 
-/// So many calls on one connection are worth waiting for: with fewer, giving way costs more than
-/// the writes that it saves.
+/// Fewest calls on one connection for which a write is delayed: with fewer, yielding costs more
+/// than the writes that it saves.
 const BATCH_STREAMS_MIN: usize = 4;
 
-/// Whose turn it is: that of a connection, or of those that have something for it to write.
+/// Delays a write by one scheduler pass so that ready callers can add their frames to it.
 ///
-/// The scheduler runs a connection right after whoever gave it a message, and it writes what it
-/// has. Many calls at a time would so be a write each, and a read each for the peer. When the
-/// connection goes to the end of the queue first, whoever is ready gives it what it has, and all of
-/// it leaves at once.
+/// The scheduler runs a connection task right after the task that handed it a message, and the
+/// connection writes that message. With many concurrent calls, each message would cost a write, and
+/// a read at the peer. A connection that first moves to the end of the queue collects the messages
+/// of all ready tasks, and sends them in one write.
 #[derive(Debug, Default)]
 pub(crate) struct YieldBeforeWrite {
     gave_way: bool,
 }
 
 impl YieldBeforeWrite {
-    /// Is pending once before each turn if `calls` are a crowd.
+    /// Returns `Pending` once before each turn of the connection, if it has enough `calls`.
     pub(crate) fn poll(&mut self, calls: usize, cx: &mut Context<'_>) -> Poll<()> {
         self.gave_way = !self.gave_way && calls >= BATCH_STREAMS_MIN;
         if !self.gave_way {
@@ -46,7 +46,7 @@ mod tests {
                 poll_fn(|cx| turn.poll(calls, cx)).await;
                 seen.swap(0, Ordering::Relaxed)
             });
-            // They come after it in the queue.
+            // These tasks come after the connection in the queue.
             for _ in 0..3 {
                 let ran = Arc::clone(&ran);
                 tokio::spawn(async move { ran.fetch_add(1, Ordering::Relaxed) });
@@ -57,11 +57,12 @@ mod tests {
         tokio::task::yield_now().await;
         assert_eq!(ran.swap(0, Ordering::Relaxed), 3);
         assert_eq!(seen(BATCH_STREAMS_MIN).await.unwrap(), 3);
-        // One call alone does not wait, and each turn of a crowd begins anew.
+        // One call alone does not wait; with enough calls, each turn waits anew.
         let mut turn = YieldBeforeWrite::default();
         let waker = std::task::Waker::noop();
         let mut cx = Context::from_waker(waker);
-        let turns = [1, BATCH_STREAMS_MIN, BATCH_STREAMS_MIN, BATCH_STREAMS_MIN, 1].map(|calls| turn.poll(calls, &mut cx).is_ready());
+        let turns = [1, BATCH_STREAMS_MIN, BATCH_STREAMS_MIN, BATCH_STREAMS_MIN, 1]
+            .map(|calls| turn.poll(calls, &mut cx).is_ready());
         assert_eq!(turns, [true, false, true, false, true]);
     }
 }

@@ -1,10 +1,10 @@
-//! The wall clock: the one thing besides the carrier that both ends can read.
+//! The wall clock: the only clock that both ends of the wire can read.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Returns the wall clock in Unix milliseconds, for send times on the wire.
 ///
-/// Called only where clocks are configured to agree; everything else keeps to tokio's clock.
+/// Called only if clocks are configured to agree; everything else uses tokio's clock.
 #[allow(clippy::disallowed_methods, reason = "both ends of the wire have no other clock in common")]
 pub(crate) fn unix_millis() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -1,10 +1,10 @@
-//! The connection of a requester: made again whenever it is lost, from a task of its own.
+//! Connection of a requester; a background task makes it again whenever it is lost.
 
 mod backoff;
 mod dialer;
 mod doubt;
+mod events;
 mod info;
-mod reconnect;
 mod learned;
 mod link;
 mod loss;
@@ -12,11 +12,11 @@ mod members;
 mod options;
 mod outbox;
 mod payload;
-mod reliance;
-mod runtimes;
-mod events;
 mod pending_calls;
 mod permission_error;
+mod reconnect;
+mod reliance;
+mod runtimes;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,36 +27,36 @@ use rr_spi::{CancelHandle, Cause, Context, Error};
 use tokio::sync::Notify;
 
 pub(crate) use dialer::Dialer;
-use reconnect::Reconnector;
 pub(crate) use learned::Learned;
 pub(crate) use link::{Link, LinkSetup, TooLong, message, next};
 pub(crate) use loss::{Lost as LostLink, compare};
 pub(crate) use members::Members;
 pub(crate) use outbox::Room;
-pub(crate) use runtimes::Connections;
 pub(crate) use pending_calls::{Outcome, Taken};
 pub(crate) use permission_error::Complaint;
+use reconnect::Reconnector;
+pub(crate) use runtimes::Connections;
 
 use crate::error;
 use crate::wait;
 
-/// Whether a requester has a connection.
+/// State of a requester's or a server's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NatsState {
-    /// The first attempt is under way: calls wait for it.
+    /// The first attempt to connect is under way: calls wait for it.
     Connecting,
     /// There is a connection.
     Connected,
-    /// There is none, and attempts go on: calls fail at once, or wait as long as was configured.
+    /// There is no connection, and attempts continue. Calls wait for `connection_wait`, then fail.
     Disconnected,
-    /// There is none, because a server refuses the credentials, denies their user the inbox,
-    /// requires TLS, or has headers switched off. Calls fail immediately and tell so; attempts
-    /// continue at the longest pause, since it may be put right at the server.
+    /// There is no connection because a server refuses the credentials, denies their user the
+    /// inbox, requires TLS or has headers disabled. Calls fail immediately with that error.
+    /// Attempts continue at the longest pause, since the server's configuration may be corrected.
     Refused,
 }
 
-/// The connection of a requester. Dropping it closes it.
+/// Connection of a requester, which closes when this is dropped.
 pub(crate) struct Connection {
     shared: Arc<Shared>,
     _life: CancelHandle,
@@ -69,14 +69,14 @@ struct Shared {
     past: Mutex<Past>,
 }
 
-/// The connections before the present one.
+/// Earlier connections and the last error.
 #[derive(Default)]
 struct Past {
-    /// Those whose servers announced their end, and that have calls in flight.
+    /// Replaced connections that still have calls in flight.
     leaving: Vec<Arc<Link>>,
-    /// Replies that came too late, and twice, on those that are over.
+    /// Numbers of late and of duplicate replies on closed connections.
     strays: (u64, u64),
-    /// Why a connection was lost or not made.
+    /// The error of the last connection that was lost or not made.
     last_error: Option<Error>,
 }
 
@@ -106,10 +106,10 @@ impl Connection {
         Self { shared, _life: life }
     }
 
-    /// Returns the connection, waiting for the first attempt or the verdict on a doubt, and then for
-    /// as long as given.
+    /// Returns the connection. Waits for the first attempt or the verdict on a doubt, and then for
+    /// at most `wait`.
     pub(crate) async fn awaited(&self, wait: Duration) -> Result<Arc<Link>, Error> {
-        // The keeper bounds both waits and wakes the callers when they end.
+        // The `Reconnector` limits both waits and wakes the callers when they end.
         let decided = |status: &Status| (!status.is_undecided()).then_some(());
         self.shared.until(decided).await;
         if let Some(link) = self.current() {
@@ -120,7 +120,8 @@ impl Connection {
         waited.unwrap_or_else(|_| Err(self.shared.lock().error()))
     }
 
-    /// Waits for a connection; only a refusal, which waiting does not mend, ends that.
+    /// Waits for a connection. Fails only on a refusal, which waiting does not resolve, or when the
+    /// runtime has ended.
     pub(crate) async fn up(&self) -> Result<Arc<Link>, Error> {
         let up = self.shared.until(|status| match status {
             Status::Up(link) if link.is_usable() => Some(Ok(Arc::clone(link))),
@@ -131,7 +132,7 @@ impl Connection {
         up.await
     }
 
-    /// Returns why there is no connection, once an attempt has failed.
+    /// Returns the error of the last failed attempt while there is no connection.
     pub(crate) fn failure(&self) -> Option<Error> {
         match &*self.shared.lock() {
             Status::Down(error) => Some(error.clone()),
@@ -151,7 +152,7 @@ impl Connection {
         matches!(&*self.shared.lock(), Status::Closed)
     }
 
-    /// Returns why a connection was lost or not made.
+    /// Returns the error of the last connection that was lost or not made.
     pub(crate) fn last_error(&self) -> Option<Error> {
         self.shared.past().last_error.clone()
     }
@@ -160,29 +161,29 @@ impl Connection {
         self.shared.lock().state()
     }
 
-    /// Waits until the state is another than `known`, and returns it.
+    /// Waits until the state differs from `known`, and returns it.
     pub(crate) async fn changed(&self, known: NatsState) -> NatsState {
         let other = |status: &Status| Some(status.state()).filter(|state| *state != known);
         self.shared.until(other).await
     }
 
-    /// Returns how often a connection was made.
+    /// Returns the number of connections made.
     pub(crate) fn connects(&self) -> u64 {
         self.shared.connects.load(Ordering::Relaxed)
     }
 
     /// Returns how many calls hold a slot.
     pub(crate) fn in_flight(&self) -> usize {
-        // One lock after the other, in the order of `set`.
+        // Takes the locks in the order of `set`.
         let status = self.shared.lock();
         let leaving: usize = self.shared.past().leaving.iter().map(|link| link.slots().len()).sum();
         let present = if let Status::Up(link) = &*status { link.slots().len() } else { 0 };
         leaving + present
     }
 
-    /// Returns how many replies came too late, and twice.
+    /// Returns the numbers of late and of duplicate replies.
     pub(crate) fn strays(&self) -> (u64, u64) {
-        // One lock after the other, in the order of `set`.
+        // Takes the locks in the order of `set`.
         let status = self.shared.lock();
         let past = self.shared.past();
         let present = if let Status::Up(link) = &*status { Some(link) } else { None };
@@ -198,7 +199,7 @@ impl fmt::Debug for Connection {
 }
 
 impl Shared {
-    /// Waits until `look` finds what it looks for in the status.
+    /// Waits until `look` returns `Some` for the status.
     async fn until<T>(&self, look: impl Fn(&Status) -> Option<T>) -> T {
         wait::until(&self.changed, || look(&self.lock())).await
     }
@@ -213,7 +214,7 @@ impl Shared {
         self.changed.notify_waiters();
     }
 
-    /// Puts a connection in the place of one whose calls go on; returns that one.
+    /// Replaces the connection by another, and returns the replaced one, whose calls continue.
     fn replace(&self, link: Arc<Link>) -> Option<Arc<Link>> {
         let mut now = self.lock();
         let old = std::mem::replace(&mut *now, Status::Up(link));
@@ -224,7 +225,7 @@ impl Shared {
         old
     }
 
-    /// Forgets a connection whose calls have ended.
+    /// Forgets a replaced connection whose calls have ended.
     fn forget(&self, link: &Arc<Link>) {
         let mut past = self.past();
         past.leaving.retain(|known| !Arc::ptr_eq(known, link));
@@ -232,18 +233,18 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, Status> {
-        // Whole values go in and out: a panic leaves one of them.
+        // Values are replaced as a whole: a panic leaves one of them.
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn past(&self) -> MutexGuard<'_, Past> {
-        // As above: a panic leaves whole values.
+        // As above: a panic leaves complete values.
         self.past.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Past {
-    /// Keeps what a connection that is over has counted.
+    /// Adds the counters of a closed connection.
     fn count(&mut self, link: &Link) {
         self.strays = sum(self.strays, link.slots().strays());
     }
@@ -263,7 +264,7 @@ impl Status {
         }
     }
 
-    /// Returns whether the first attempt, or the verdict on a doubt, has not come yet.
+    /// Returns whether the first attempt, or the verdict on a doubt, is still pending.
     fn is_undecided(&self) -> bool {
         match self {
             Self::First => true,
@@ -281,8 +282,8 @@ impl Status {
     }
 }
 
-/// Tells whether a cancel this close to the deadline counts as the deadline (rr-spi has the same
-/// margin): then nobody is told.
+/// Returns whether a call that is dropped now counts as expired: its deadline has passed or is
+/// within a margin (the same as in rr-spi). Such a call sends no cancel message.
 pub(crate) fn is_at_deadline(ctx: &Context) -> bool {
     const MARGIN: Duration = Duration::from_millis(5);
     ctx.cause() == Some(Cause::DeadlineExceeded) || ctx.remaining().is_some_and(|r| r <= MARGIN)

@@ -1,4 +1,4 @@
-//! The addresses and the prefix that a `nats://` URL names.
+//! Server addresses, subject prefix and credentials of a `nats://` URL.
 
 use std::borrow::Cow;
 
@@ -7,29 +7,29 @@ use rr_spi::{Code, Delivery, Error, HostPort, Location};
 
 use crate::config::NatsCredentials;
 
-/// The port of NATS servers when a URL names none.
+/// Port of a host for which a URL names none.
 const PORT_DEFAULT: u16 = 4222;
 
-/// Most hosts in one URL; a cluster announces its other members by itself.
+/// Maximum number of hosts in one URL; a cluster announces its other members.
 const HOSTS_MAX: usize = 16;
 
-/// Longest subject prefix in bytes; with the 256 of a target it stays far below the 4 KiB of a
-/// protocol line.
+/// Maximum length of a subject prefix in bytes. Together with a target (256 bytes) it stays far
+/// below the 4 KiB limit of a protocol line.
 const PREFIX_BYTES_MAX: usize = 256;
 
-/// What a URL says of where the servers are and under which prefix the subjects lie.
+/// Server addresses, subject prefix and credentials of a URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
     /// `host:port`, in the order of the URL; at least one.
     pub(crate) addresses: Vec<String>,
-    /// Dotted, without a dot at the end; empty without a path.
+    /// Tokens separated by dots; empty if the URL has no path.
     pub(crate) prefix: String,
-    /// What stands before the `@`.
+    /// Credentials before the `@`.
     pub(crate) credentials: Option<NatsCredentials>,
 }
 
 impl Endpoint {
-    /// Reads what stands before the query of a URL.
+    /// Parses the part of a URL before its query.
     pub(crate) fn of(location: &Location) -> Result<Self, Error> {
         if location.scheme() != "nats" {
             return Err(invalid("the scheme of a NATS URL is `nats`"));
@@ -47,7 +47,7 @@ impl Endpoint {
     }
 }
 
-/// Completes `host` or `host:port`.
+/// Parses `host` or `host:port`, and adds the default port if there is none.
 pub(crate) fn address(text: &str) -> Result<String, Error> {
     let server = HostPort::parse(text).map_err(with_hint)?;
     if server.port == Some(0) || !server.zone.is_empty() {
@@ -60,7 +60,7 @@ pub(crate) fn address(text: &str) -> Result<String, Error> {
     })
 }
 
-/// Reads `user:password`, or a token alone.
+/// Parses `user:password`, or a token alone.
 fn credentials(text: &str) -> Result<NatsCredentials, Error> {
     Ok(match text.split_once(':') {
         Some((user, password)) => {

@@ -1,4 +1,4 @@
-//! Foreign errors, and what they say of the handler.
+//! Errors of async-nats and of the NATS server, converted with their delivery.
 
 use std::error::Error as StdError;
 use std::fmt::Display;
@@ -13,8 +13,8 @@ use rr_spi::{Code, Delivery, Error, Reason};
 
 use crate::connection::{Complaint, TooLong};
 
-/// The likely cause when a connection is lost again and again while its server lives: async-nats
-/// ends a connection on which it reads a message that it cannot parse, and does not say so.
+/// Likely cause of repeated connection losses while the server stays up: async-nats closes a
+/// connection when it reads a message that it cannot parse, and does not report that cause.
 pub(crate) const UNREADABLE: &str = "its server lives and gave no reason, so a proxy cut it, or a \
                                      peer sent a message that async-nats cannot parse";
 
@@ -66,7 +66,7 @@ pub(crate) fn no_time(address: &str) -> Error {
         .with_hint("set `connect_timeout` to the time that a connection may take, such as 5s")
 }
 
-/// Makes the error for a server that said why it refuses or ended a connection: nothing was sent.
+/// Makes the error for a server that refused or ended a connection with a reason: nothing was sent.
 pub(crate) fn refused_by(address: &str, said: &str) -> Error {
     let (code, hint) = match Complaint::parse(said) {
         Complaint::Credentials => (
@@ -102,14 +102,14 @@ pub(crate) fn refused_by(address: &str, said: &str) -> Error {
     Error::failure(code, Delivery::NotSent, reason, message).with_hint(hint)
 }
 
-/// Returns whether waiting for a connection does not help because a configuration must change.
+/// Returns whether an error is a refusal: waiting does not help, since a configuration must change.
 pub(crate) fn is_refusal(error: &Error) -> bool {
     use Code::{FailedPrecondition, PermissionDenied, Unauthenticated};
     matches!(error.code(), Unauthenticated | PermissionDenied | FailedPrecondition)
 }
 
-/// Returns the error of the server that ended an attempt to connect. async-nats has it as the source
-/// when it came after `CONNECT`, and as text when it came instead of `INFO`.
+/// Returns the server's error that ended an attempt to connect. async-nats exposes the error as the
+/// source if it came after `CONNECT`, and only as text if it came instead of `INFO`.
 fn said_by_server(error: &ConnectError) -> Option<String> {
     let source = error.source()?;
     match source.downcast_ref::<ServerError>() {
@@ -160,7 +160,8 @@ pub(crate) fn closed() -> Error {
     Error::failure(Code::Unavailable, Delivery::NotSent, Reason::CLOSED, message)
 }
 
-/// Makes the error for a call whose connection was lost; `delivery` is what the call knows.
+/// Makes the error for a call whose connection was lost; `delivery` is the state that the call has
+/// recorded.
 pub(crate) fn lost(delivery: Delivery, why: Option<&str>) -> Error {
     if delivery == Delivery::NotSent {
         return not_connected();
@@ -170,7 +171,7 @@ pub(crate) fn lost(delivery: Delivery, why: Option<&str>) -> Error {
     Error::failure(Code::Unavailable, delivery, Reason::CONNECTION_LOST, message)
 }
 
-/// Makes the error for a message that the connection did not take: it was not sent.
+/// Makes the error for a message that async-nats did not accept: it was not sent.
 pub(crate) fn publish(source: PublishError) -> Error {
     let (code, reason) = match source.kind() {
         PublishErrorKind::MaxPayloadExceeded => {
@@ -183,7 +184,7 @@ pub(crate) fn publish(source: PublishError) -> Error {
     Error::failure(code, Delivery::NotSent, reason, message).with_source(source)
 }
 
-/// Makes the error for a request that is longer than the server takes: it was not sent.
+/// Makes the error for a request that is longer than the server accepts: it was not sent.
 pub(crate) fn longer_than(limit: TooLong, bytes: usize) -> Error {
     let TooLong { bytes_max, is_learned } = limit;
     let message =
@@ -197,25 +198,25 @@ pub(crate) fn longer_than(limit: TooLong, bytes: usize) -> Error {
         .with_hint(LEARNED)
 }
 
-/// Remedy for messages that are longer than the server takes from this user.
+/// Hint for messages that are longer than the server accepts from this user.
 const LEARNED: &str = "the limit of the user or account on the NATS server is lower than the \
                        server's own: raise its `max_payload`, or send less";
 
-/// Makes the error for a subscription that the connection did not take.
+/// Makes the error for a subscription that async-nats did not accept.
 pub(crate) fn subscribe(subject: &dyn Display, source: SubscribeError) -> Error {
     let message = format!("cannot subscribe to `{subject}`");
     Error::failure(Code::Unavailable, Delivery::NotSent, Reason::NOT_CONNECTED, message)
         .with_source(source)
 }
 
-/// Makes the error for a subject that the server does not let us use.
+/// Makes the error for a subject that the server denies.
 pub(crate) fn denied(what: &str, subject: &dyn Display, delivery: Delivery) -> Error {
     let message = format!("the server denies {what} `{subject}`");
     Error::failure(Code::PermissionDenied, delivery, None, message)
         .with_hint("the permissions of this user on the NATS server do not allow the subject")
 }
 
-/// Makes the error for subscriptions that the server refused without naming one.
+/// Makes the error for subscriptions that the server refused without naming a subject.
 pub(crate) fn refused(complaint: &str) -> Error {
     let message = format!("the NATS server refused the subscriptions: {complaint}");
     Error::failure(Code::Unavailable, Delivery::NotSent, Reason::CONNECT_FAILED, message)

@@ -9,7 +9,7 @@ use crate::wire;
 ///
 /// # Errors
 ///
-/// Rejected, as the server answers it.
+/// The refusal that the server answers with, `Rejected`.
 pub fn decode_request(map: &HeaderMap, target: Target) -> Result<Request, Error> {
     let head = wire::decode_request(map)?;
     let mut request = Request::new(target, "").with_idempotency(head.idempotency);
@@ -27,7 +27,7 @@ pub fn encode_request(request: &Request) -> Option<HeaderMap> {
 ///
 /// # Errors
 ///
-/// As a requester returns it.
+/// The error that a requester returns.
 pub fn decode_reply(target: &Target, message: Message) -> Result<Response, Error> {
     wire::decode_reply(target, message)
 }
@@ -38,7 +38,7 @@ pub fn encode_reply(outcome: Result<Response, Error>) -> (Option<HeaderMap>, rr_
     wire::encode_reply(outcome)
 }
 
-/// Returns the target that a subject stands for, if any.
+/// Returns the target that a subject names under a prefix, if any.
 #[must_use]
 pub fn target_of<'a>(prefix: &str, subject: &'a str) -> Option<&'a str> {
     wire::target_of(prefix, subject)

@@ -1,7 +1,7 @@
 //! NATS transport for `rr`, over async-nats.
 //!
-//! Applications name `rr-core` with its feature `nats` and connect by URL; this crate is what that
-//! feature compiles in. It can be used directly for what a URL cannot say.
+//! Applications depend on `rr-core` with its feature `nats`, which compiles this crate in, and
+//! connect by URL. Use this crate directly for settings that a URL cannot express.
 //!
 //! # Map
 //!
@@ -9,24 +9,25 @@
 //! |---|---|
 //! | send requests | [`NatsRequester`], [`NatsConfig`] |
 //! | answer requests | [`serve`], [`serve_with`], [`NatsServerConfig`], [`NatsDispatch`] |
-//! | say who you are, and how to connect | [`NatsConnectionConfig`], [`NatsCredentials`] |
-//! | watch what happens | [`NatsState`], [`NatsStats`], [`serve_with_stats`], [`NatsServerStats`] |
+//! | set credentials and connection options | [`NatsConnectionConfig`], [`NatsCredentials`] |
+//! | read statistics | [`NatsState`], [`NatsStats`], [`serve_with_stats`], [`NatsServerStats`] |
 //!
 //! # URLs
 //!
-//! `nats://user:password@host1:4222,host2/prefix?name=orders&queue=blue`, for both ends. The path
+//! Both ends take `nats://user:password@host1:4222,host2/prefix?name=orders&queue=blue`. The path
 //! is a prefix of every subject: `/team` makes `service.ping` the subject `team.service.ping`. The
-//! query sets `name`, `inbox_prefix`, `connect_timeout`, `ping_interval`, `members_interval`,
-//! `ignore_discovered` and `clocks_agree`; of a requester `timeout`, `connection_wait` and
-//! `in_flight_max`; of a server `queue` (empty for none), `sole_group`, `dispatch` and
-//! `version`. Each end leaves aside what is for the other; the fields of the same names in
-//! [`NatsConfig`], [`NatsServerConfig`] and [`NatsConnectionConfig`] say what they do.
+//! query sets options by field name. On both ends: `name`, `inbox_prefix`, `connect_timeout`,
+//! `ping_interval`, `members_interval`, `ignore_discovered`, `clocks_agree` and `in_flight_max`; on
+//! a requester: `timeout` and `connection_wait`; on a server: `queue` (empty for none),
+//! `sole_group`, `dispatch` and `version`. Each end ignores the options of the other. The fields in
+//! [`NatsConfig`], [`NatsServerConfig`] and [`NatsConnectionConfig`] document each option.
 //!
-//! # What is different here
+//! # Reconnecting
 //!
-//! The client library is used for one connection at a time and never reconnects by itself: what it
-//! queues while it is disconnected it would send late. rr-nats reconnects, and a call either says
-//! that it was never handed over (`NotSent`), or `Unknown`.
+//! rr-nats uses each async-nats client for one connection and does not let it reconnect: async-nats
+//! would send messages late that it queued while disconnected. rr-nats makes the next connection
+//! itself. A call that loses its connection fails with `NotSent` if its request was never handed
+//! over, and with `Unknown` otherwise.
 //!
 //! # Examples
 //!

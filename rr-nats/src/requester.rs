@@ -1,4 +1,4 @@
-//! The client side.
+//! Requester over NATS.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -22,18 +22,19 @@ use crate::endpoint::Endpoint;
 use crate::error;
 use crate::wire::{Token, block_len, cancel_subject, decode_reply, encode_request};
 
-/// Room for replies that nobody waits for any more, beside those that somebody does.
+/// Number of late replies that may be buffered, in addition to one reply for each call in flight.
 const STRAYS: usize = 1024;
 
-/// Most replies that wait to be looked at, whatever may be in flight: a channel takes no more than
-/// an eighth of the address space, and a million is more than any server sends at once.
+/// Maximum number of buffered replies, whatever `in_flight_max` is: a channel's capacity is limited
+/// to an eighth of the address space, and a million replies are more than any server sends in one
+/// burst.
 const INCOMING_MAX: usize = 1 << 20;
 
-/// Sends requests over NATS; cloning it shares its connections.
+/// Requester over NATS; clones share its connections.
 ///
-/// It has one connection for each tokio runtime that makes calls, made by the first call there: a
-/// requester outlives the runtime in which it was made. Of more than 1024, those that no call uses
-/// are closed, the least recently used first.
+/// A requester has one connection for each tokio runtime that makes calls, made by the first call
+/// on that runtime. The requester therefore outlives the runtime in which it was created. Beyond
+/// 1024 connections, those without calls are closed, the least recently used first.
 ///
 /// # Examples
 ///
@@ -62,26 +63,26 @@ struct Inner {
     learned: Arc<Learned>,
 }
 
-/// What a requester counts.
+/// Counters of a requester.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NatsStats {
-    /// Calls that hold a slot on a connection at the moment.
+    /// Calls that currently hold a slot on a connection.
     pub in_flight: usize,
-    /// Replies to calls that were over.
+    /// Replies to calls that had already ended.
     pub late_replies: u64,
-    /// Second replies to one call.
+    /// Second replies to a call that already had one.
     pub duplicate_replies: u64,
-    /// Connections that were made.
+    /// Connections made.
     pub connects: u64,
 }
 
 impl NatsRequester {
-    /// Makes a requester for a URL, and starts connecting; no server need be there yet.
+    /// Creates a requester for a URL and starts connecting. No server has to be reachable yet.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument`, not sent, when the URL is malformed.
+    /// `InvalidArgument`, not sent, if the URL is malformed.
     ///
     /// # Cancel safety
     ///
@@ -90,7 +91,7 @@ impl NatsRequester {
         Self::connect_with(url, NatsConfig::default()).await
     }
 
-    /// Makes a requester for a URL; what the URL says takes precedence over `config`.
+    /// Creates a requester for a URL; options in the URL take precedence over `config`.
     ///
     /// # Errors
     ///
@@ -116,7 +117,7 @@ impl NatsRequester {
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy::new());
         let members = Members::new(endpoint.addresses, config.connection.ignore_discovered);
         let connections = Connections::new(setup, members, Arc::clone(&entropy));
-        // Outside of a runtime, the first call starts it.
+        // Outside of a runtime, the first call starts the connection.
         let _ = connections.here();
         Ok(Self(Arc::new(Inner {
             connections,
@@ -129,16 +130,16 @@ impl NatsRequester {
         })))
     }
 
-    /// Waits until there is a connection to a server. Whether anybody answers there is another
-    /// question: a call tells.
+    /// Waits until there is a connection to a NATS server. Does not check for a responder: only a
+    /// call shows whether there is one.
     ///
     /// # Errors
     ///
-    /// Not sent: immediately, when waiting does not help, `Unauthenticated` when a server refuses
-    /// the credentials, `PermissionDenied` when it denies the inbox, and `FailedPrecondition` when
-    /// it requires TLS, has headers switched off, or reads shorter lines; why the last attempt to
-    /// connect failed, or `DeadlineExceeded`, when the deadline passed first; `Canceled` when the
-    /// call was cancelled.
+    /// The delivery is always `NotSent`. Immediately, since waiting does not help:
+    /// `Unauthenticated` if a server refuses the credentials, `PermissionDenied` if it denies the
+    /// inbox, and `FailedPrecondition` if it requires TLS, has headers disabled or limits protocol
+    /// lines to less than rr-nats needs. At the deadline: the error of the last attempt to connect,
+    /// or else `DeadlineExceeded`. `Canceled` if the call was cancelled.
     ///
     /// # Cancel safety
     ///
@@ -153,20 +154,21 @@ impl NatsRequester {
         })
     }
 
-    /// Returns whether there is a connection: that of the current runtime, or else the newest one.
+    /// Returns the state of the current runtime's connection, or else of the newest connection.
     #[must_use]
     pub fn state(&self) -> NatsState {
         self.0.connections.state()
     }
 
-    /// Returns why the last connection was lost or not made; it stays when there is one again.
+    /// Returns the error of the last connection that was lost or not made. A reconnect does not
+    /// clear it.
     #[must_use]
     pub fn last_error(&self) -> Option<Error> {
         self.0.connections.last_error()
     }
 
-    /// Waits until the state of the current runtime's connection is another than `known`, and
-    /// returns it.
+    /// Waits until the state of the current runtime's connection differs from `known`, and returns
+    /// it.
     ///
     /// # Cancel safety
     ///
@@ -179,7 +181,7 @@ impl NatsRequester {
         }
     }
 
-    /// Returns what was counted since the requester was made.
+    /// Returns the counters since the requester was created.
     #[must_use]
     pub fn stats(&self) -> NatsStats {
         let connections = &self.0.connections;
@@ -193,7 +195,7 @@ impl NatsRequester {
     }
 }
 
-// Written out, and not with `async_trait`, which has a place for the request twice.
+// Written without `async_trait`, whose future stores the request twice.
 impl Requester for NatsRequester {
     fn request<'a, 'c, 'f>(
         &'a self,
@@ -220,9 +222,9 @@ impl Requester for NatsRequester {
 }
 
 impl Inner {
-    /// Takes the claim out of a refusal when calls of the target may reach several responders:
-    /// another one may have run the handler. That nobody answers the subject is the NATS server's
-    /// word, and stays.
+    /// Raises the delivery of a `Rejected` refusal to `Unknown` if calls of the target may reach
+    /// several responders: another responder may have run its handler. The error for a subject
+    /// without responders comes from the NATS server and stays as it is.
     fn believed(&self, target: &Target, error: Error) -> Error {
         if error.delivery() == Delivery::Rejected && self.learned.is_repeated(target) {
             return error.raised_to(Delivery::Unknown);
@@ -232,15 +234,16 @@ impl Inner {
 
     /// Sends a request and waits for the message that ends it.
     ///
-    /// Takes the body out of the request: it is not needed any more, and need not be shared.
+    /// Moves the body out of the request instead of cloning it: it is not needed any more.
     async fn exchange(&self, attempt: &Attempt, request: &mut Request) -> Result<Message, Error> {
-        // It yields now and then, also in a loop of calls that fail immediately.
+        // Acquiring consumes the task's budget, so that a loop of calls that fail immediately
+        // yields.
         let permit = Arc::clone(&self.permits).acquire_owned().await;
-        // Never closed: the requester outlives its calls.
+        // The semaphore is never closed: the requester outlives its calls.
         let mut permit = Some(permit.map_err(|_| error::closed())?);
         let mut body = std::mem::take(&mut request.body);
         let request = &*request;
-        // Round by round as long as connections are lost before they take the request.
+        // One more round for each connection that is lost before it takes the request.
         loop {
             let link = self.connections.link(self.config.connection_wait).await?;
             let taken = match link.slots().take(&request.target, self.entropy.next_u64()) {
@@ -260,7 +263,8 @@ impl Inner {
                 received: 0,
             };
             if let Some(message) = pending.send(attempt, request, body, taken)? {
-                // In a box like all that seldom happens: room for it would be kept in every call.
+                // Boxed because it is rare: inline, its state would enlarge the future of every
+                // call.
                 let sent = Box::pin(pending.send_later(attempt, request, message)).await?;
                 if let Some(back) = sent {
                     body = back;
@@ -272,27 +276,27 @@ impl Inner {
     }
 }
 
-/// A call that holds a slot; dropping it frees the slot, and tells the handler if it may run.
+/// Call that holds a slot. Dropping it frees the slot, and cancels the handler if it may be
+/// running.
 struct PendingCall<'a> {
     link: &'a Link,
     token: Token,
     target: &'a Target,
     ctx: &'a Context,
-    /// The prefix of the URL, if the handler is to be told.
+    /// The prefix of the URL if cancel messages are sent; `None` otherwise.
     cancel: Option<&'a str>,
-    /// Whether the request says when it was sent.
+    /// Whether the request carries its send time.
     clocks_agree: bool,
     /// The permit of the call, until a cancel message takes it.
     permit: &'a mut Option<OwnedSemaphorePermit>,
-    /// Whether the request was handed over and nothing has come back.
+    /// Whether the request was handed over and has no outcome yet.
     waits: bool,
-    /// What the connection had received when the request was handed over.
+    /// Receive count of the connection when the request was handed over.
     received: u64,
 }
 
 impl PendingCall<'_> {
-    /// Hands the request over, or gives it back: while there is no room for it, and when the
-    /// connection is lost.
+    /// Hands the request over. Returns it if the queue is full or the connection is lost.
     fn send(
         &mut self,
         attempt: &Attempt,
@@ -317,8 +321,8 @@ impl PendingCall<'_> {
         Ok(None)
     }
 
-    /// Hands the request over once there is room. When the connection is lost before that, gives the
-    /// body back: the request was never handed over.
+    /// Waits for a place in the queue and hands the request over. Returns the body if the
+    /// connection is lost before that: the request was never handed over.
     async fn send_later(
         &mut self,
         attempt: &Attempt,
@@ -328,7 +332,7 @@ impl PendingCall<'_> {
         let Ok(Ok(room)) = self.link.alive().race(self.link.room()).await else {
             return Ok(Some(message.payload));
         };
-        // Written only now: the time that is left has shrunk while it waited.
+        // The headers are written only now: the remaining time has shrunk during the wait.
         self.put(room, attempt, request, message)?;
         Ok(None)
     }
@@ -353,16 +357,17 @@ impl PendingCall<'_> {
         mut message: OutboundMessage,
     ) -> Result<OutboundMessage, Error> {
         let timeout_millis = attempt.timeout_millis();
-        // Read last: what passes in between is not taken for time in queues.
+        // Read after the timeout: time between the two reads does not count as time in queues.
         let sent_at_millis = self.clocks_agree.then(clock::unix_millis);
         message.headers = encode_request(self.ctx, request, timeout_millis, sent_at_millis);
-        // The client library would refuse it where nobody hears of that.
+        // async-nats would drop a longer message without reporting it to the call.
         let bytes = message.headers.as_ref().map_or(0, block_len) + message.payload.len();
         self.link.check(bytes).map_err(|limit| error::longer_than(limit, bytes))?;
         Ok(message)
     }
 
-    /// Notes that the request may have been sent, in the same poll: no expiry can come between.
+    /// Records that the request may have been sent. Called in the poll that hands it over, so that
+    /// the call cannot expire in between.
     fn handed_over(&mut self, attempt: &Attempt) {
         attempt.sent();
         self.received = self.link.received_so_far();
@@ -391,7 +396,7 @@ impl Drop for PendingCall<'_> {
             return;
         }
         if is_at_deadline(self.ctx) {
-            // The handler's own timer ends it.
+            // The handler's own deadline ends it.
             return self.link.expired(self.received);
         }
         let (Some(prefix), Some(permit)) = (self.cancel, self.permit.take()) else { return };

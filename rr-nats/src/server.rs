@@ -1,18 +1,18 @@
-//! The server side.
+//! Server over NATS.
 
-mod request;
 mod cancels;
-mod subscription;
-mod send_reply;
 mod discovery;
 mod endpoint_stats;
 mod inbox;
-mod unsubscribe;
 mod pace;
+mod request;
+mod send_reply;
 mod state;
 mod stats;
 mod subscribe;
+mod subscription;
 mod tasks;
+mod unsubscribe;
 
 use std::sync::Arc;
 
@@ -27,20 +27,22 @@ use subscribe::Subscriptions;
 
 pub use stats::NatsServerStats;
 
-/// Requests that may wait in the client library; what comes then is dropped by it and counted. The
-/// loop of a subscription never waits for handlers, so that few ever wait.
+/// Maximum number of requests of one subscription that wait in the client library; the library
+/// drops further requests and counts the drops. The loop of a subscription never waits for
+/// handlers, so that few requests ever wait.
 const INCOMING_MAX: usize = 16 * 1024;
 
 /// Serves these routes under the prefix of a `nats://` URL, with the default configuration.
 ///
-/// Returns once a round trip through the NATS server has proved the subscriptions. From then on a
-/// lost connection is made again, and the subscriptions with it, until the server is dropped.
+/// Returns once a round trip through the NATS server has proved the subscriptions. From then on the
+/// server replaces a lost connection and subscribes again, until it is dropped.
 ///
 /// # Errors
 ///
-/// Not sent: `InvalidArgument` when the URL is malformed, or there is a fallback and no prefix;
-/// `Unavailable`, `connect-failed`, when no NATS server can be reached; `Unauthenticated` when it
-/// refuses the credentials; `PermissionDenied` when it denies a subscription.
+/// The delivery is always `NotSent`. `InvalidArgument` if the URL is malformed, or if there is a
+/// fallback and no prefix; `Unavailable`, `connect-failed`, if no NATS server can be reached;
+/// `Unauthenticated` if the NATS server refuses the credentials; `PermissionDenied` if it denies a
+/// subscription.
 ///
 /// # Cancel safety
 ///
@@ -60,8 +62,8 @@ pub async fn serve(url: &str, routes: impl Into<Routes>) -> Result<Server, Error
     serve_with(url, routes, NatsServerConfig::default()).await
 }
 
-/// Serves these routes under the prefix of a `nats://` URL; what the URL says takes precedence
-/// over `config`.
+/// Serves these routes under the prefix of a `nats://` URL; options in the URL take precedence over
+/// `config`.
 ///
 /// # Errors
 ///
@@ -78,7 +80,7 @@ pub async fn serve_with(
     Ok(serve_with_stats(url, routes, config).await?.0)
 }
 
-/// As [`serve_with`]; returns what is counted beside the server.
+/// Serves like [`serve_with`], and also returns the counters of the server.
 ///
 /// # Errors
 ///
@@ -96,7 +98,7 @@ pub async fn serve_with_stats(
     let endpoint = Endpoint::of(&location)?;
     let config = url::configure(&location, &endpoint, NatsConfig::default(), config)?.1;
     let intake = Intake::new(routes, config.intake.clone());
-    // What the NATS server has sent here goes nowhere else: a drain answers it.
+    // The NATS server does not send a delivered request elsewhere, so a drain still answers it.
     intake.linger();
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy::new());
     let (alive, life) = Context::background().child();
@@ -106,7 +108,7 @@ pub async fn serve_with_stats(
         incoming_max: INCOMING_MAX,
         learned: Arc::default(),
         needs_inbox: false,
-        // It makes no calls.
+        // A server makes no calls.
         cancels_max: 1,
     };
     let members = Members::new(endpoint.addresses, config.connection.ignore_discovered);

@@ -1,4 +1,4 @@
-//! Ways to wait: for the first of two futures, for something that others change.
+//! Waits for the first of two futures, or for a change of shared state.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -6,26 +6,26 @@ use std::task::Poll;
 
 use tokio::sync::Notify;
 
-/// Which of two futures was done first.
+/// Output of the future that completed first.
 pub(crate) enum First<A, B> {
     One(A),
     Other(B),
 }
 
-/// Runs two futures until one is done, and drops the other. The first one wins ties.
+/// Runs two futures until one completes, and drops the other. The first future wins ties.
 pub(crate) async fn first<A: Future, B: Future>(one: A, other: B) -> First<A::Output, B::Output> {
     let (mut one, mut other) = (pin!(one), pin!(other));
     poll_fn(|cx| match one.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(First::One(output)),
-        Poll::PendingCall => other.as_mut().poll(cx).map(First::Other),
+        Poll::Pending => other.as_mut().poll(cx).map(First::Other),
     })
     .await
 }
 
-/// Waits until `look` finds what it looks for, and looks again at every notice.
+/// Waits until `look` returns `Some`. Calls it again at every notification.
 ///
-/// A change between looking and waiting is not missed: whoever makes one calls `notify_waiters`
-/// after it.
+/// Changes between the call and the wait are not missed if each change is followed by
+/// `notify_waiters`.
 pub(crate) async fn until<T>(notice: &Notify, look: impl Fn() -> Option<T>) -> T {
     loop {
         let mut noticed = pin!(notice.notified());

@@ -1,7 +1,7 @@
-//! The conformance suite: what every transport must do, case by case.
+//! The conformance suite: one case per behaviour that every transport must have.
 //!
-//! A transport, ours or a stranger's, writes a [`Harness`] and runs every case with one line. Each
-//! case becomes a `#[test]` of its own, in a module named after its group:
+//! The author of a transport, inside or outside of this workspace, implements [`Harness`] and runs
+//! every case with one line. Each case becomes a `#[test]` in a module named after its group:
 //!
 //! ```
 //! use std::sync::Arc;
@@ -56,7 +56,7 @@
 //!
 //! rr_testkit::conformance!(Memory);
 //!
-//! // Or all at once, without stopping at the first failure:
+//! // Or run all cases without stopping at the first failure:
 //! use rr_testkit::conformance::{Plan, run};
 //! let report = run(Memory, &Plan::v1().only("round_trip/*"));
 //! println!("{report}");
@@ -68,41 +68,42 @@
 //! | you want to | read |
 //! |---|---|
 //! | start your transport for the suite | [`Harness`], [`Rig`], [`StartOptions`] |
-//! | let a foreign peer speak its wire | [`Raw`], [`RawRequest`], [`RawReply`], [`RawGarbage`] |
-//! | bring typed calls | [`Typed`] |
-//! | bring a middleware that suppresses duplicates | [`Harness::dedup`] |
-//! | say what it cannot do | [`Capabilities`] |
+//! | emulate a foreign peer on its wire | [`Raw`], [`RawRequest`], [`RawReply`], [`RawGarbage`] |
+//! | provide typed calls | [`Typed`] |
+//! | provide a middleware that suppresses duplicates | [`Harness::dedup`] |
+//! | declare unsupported capabilities | [`Capabilities`] |
 //! | run it in virtual or in real time | [`Timing`] |
 //! | leave out a case, or expect it to fail | [`Plan`] |
 //! | know what a failing case means for the run | [`Level`] |
-//! | read what came out | [`Report`], [`Outcome`] |
-//! | show it in a README | [`Card`], [`check_cards`] |
-//! | know every case | [`cases`] |
+//! | read the results of a run | [`Report`], [`Outcome`] |
+//! | show the results in a README | [`Card`], [`check_cards`] |
+//! | list all cases | [`cases`] |
 //!
-//! # What every case checks besides its own matter
+//! # Checks in every case
 //!
-//! The [`Lab`] counts how often each request ran. An error that says `NotSent` or `Rejected` for
-//! a request that ran, a request that ran twice, and an answer to a request that never ran fail
-//! whatever case they happen in. With an idempotency key, all calls of a request run once.
+//! The [`Lab`] counts how often each request ran. Any case fails when an error reports `NotSent` or
+//! `Rejected` for a request that ran, when a request runs twice, or when a request that never ran
+//! is answered. With an idempotency key, all calls of a request together run at most once.
 //!
 //! # Skips
 //!
-//! A case is left out for one of two reasons, and both stand in the test file: the harness does not
-//! claim the [`Capability`] that the case needs, or the [`Plan`] names the case and says why. A plan
-//! without a reason, a plan of cases that do not exist, a run without any case, and a case that
-//! passes though it is listed as failing are failures.
+//! A case is skipped for one of two reasons, and both are stated in the test file: the harness does
+//! not claim the [`Capability`] that the case needs, or the [`Plan`] names the case with a reason.
+//! The following are failures: an entry in the plan without a reason, a plan that names a case that
+//! does not exist, a run without any case, and a case that passes although the plan lists it as
+//! failing.
 //!
 //! # Seeds
 //!
-//! `delivery/never_claims_unrun_when_counter_moved` draws its calls and its faults from a seed, and
-//! `errors/garbage_harms_nobody` its bytes, a fresh one each time. A failure prints it;
-//! `RR_CONFORMANCE_SEED` repeats it.
+//! `delivery/never_claims_unrun_when_counter_moved` draws its calls and faults from a seed, and
+//! `errors/garbage_harms_nobody` draws its bytes from one. Each run takes a fresh seed. A failure
+//! prints the seed; set `RR_CONFORMANCE_SEED` to repeat the run.
 //!
 //! # Not yet in the plan
 //!
 //! | case | waits for |
 //! |---|---|
-//! | rigs over TLS and over unix sockets | certificates and paths that a rig can make for itself |
+//! | rigs over TLS and over unix sockets | certificates and paths that a rig can create |
 
 mod capabilities;
 mod card;

@@ -1,20 +1,20 @@
-//! Tests for applications and transports of rr.
+//! Test tools for applications and transports of rr.
 //!
 //! # Map
 //!
 //! | you want to | read |
 //! |---|---|
 //! | call your routes in a unit test, without a network | [`loopback`] |
-//! | let a requester and a server meet at `memory://name` | [`MemoryRequester`], [`serve`] |
-//! | see an application live through an outage in memory | [`MemoryLink`] |
+//! | connect a requester and a server at `memory://name` | [`MemoryRequester`], [`serve`] |
+//! | test an application through an outage in memory | [`MemoryLink`] |
 //! | lose single requests and replies in memory | [`MemoryFaults`] |
 //! | cut connections between real sockets | `TcpProxy` (feature `proxy`) |
-//! | cut streams within the process, at any byte | `StreamLink` (feature `proxy`) |
+//! | cut in-process streams at any byte | `StreamLink` (feature `proxy`) |
 //! | run real NATS servers | `NatsServer` (feature `nats-server`) |
-//! | prove that a transport keeps the rules | `conformance` (feature `conformance`) |
+//! | prove that a transport conforms | `conformance` (feature `conformance`) |
 //!
-//! The in-memory transport passes values through the same rules as every other transport, with
-//! the same limits, so that an application meets them in its unit tests.
+//! The in-memory transport passes values instead of bytes. It applies the same rules and limits as
+//! every other transport, so that an application's unit tests exercise them.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! Routes and their requester in one value, for unit tests.
+//! A server and a requester for it in one value, for unit tests.
 
 use std::sync::Arc;
 
@@ -7,9 +7,9 @@ use rr_spi::{
     Routes, Server,
 };
 
-use crate::memory::{Registry, MemoryLink, MemoryRequester, serve_at};
+use crate::memory::{MemoryLink, MemoryRequester, Registry, serve_at};
 
-/// Routes and a requester for them, over the in-memory transport; see [`loopback`].
+/// A server and a requester for it over the in-memory transport; see [`loopback`].
 #[derive(Debug)]
 pub struct Loopback {
     requester: MemoryRequester,
@@ -20,7 +20,7 @@ pub struct Loopback {
 ///
 /// # Panics
 ///
-/// Outside of a tokio runtime.
+/// When called outside of a tokio runtime.
 ///
 /// # Examples
 ///
@@ -52,7 +52,7 @@ pub fn loopback(routes: impl Into<Routes>) -> Loopback {
 ///
 /// # Panics
 ///
-/// Outside of a tokio runtime.
+/// When called outside of a tokio runtime.
 pub fn loopback_with(
     routes: impl Into<Routes>,
     server: IntakeConfig,
@@ -66,7 +66,7 @@ pub fn loopback_with(
 }
 
 impl Loopback {
-    /// Returns the server, to drain it or to see what is in flight.
+    /// Returns the server, to drain it or to read its in-flight count.
     pub fn server(&self) -> &Server {
         &self.server
     }
@@ -77,13 +77,13 @@ impl Loopback {
         self.requester.clone()
     }
 
-    /// Returns the link between the two, to cut it.
+    /// Returns the link between requester and server, to cut it or inject faults.
     #[must_use]
     pub fn link(&self) -> MemoryLink {
         self.requester.link()
     }
 
-    /// Splits it into the requester and the server.
+    /// Splits the loopback into its requester and its server.
     pub fn into_parts(self) -> (MemoryRequester, Server) {
         (self.requester, self.server)
     }

@@ -1,7 +1,7 @@
-//! The in-memory transport: requests by value, on the rules of every transport.
+//! The in-memory transport: passes requests by value, under the rules of every transport.
 
-mod faults;
 mod dispatch;
+mod faults;
 mod link;
 mod registry;
 mod requester;

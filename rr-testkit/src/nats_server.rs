@@ -14,19 +14,19 @@ use tokio::net::TcpStream;
 
 mod monitor;
 
-/// How long a server may take to listen; it takes about 11 ms on an idle machine.
+/// Longest wait for a server to listen. A start takes about 11 ms on an idle machine.
 const START_MAX: Duration = Duration::from_secs(10);
 
-/// How long a server may take to stop after SIGSTOP.
+/// Longest wait for a server to stop after SIGSTOP.
 const STOP_MAX: Duration = Duration::from_secs(10);
 
-/// How often a start or a stop is looked at.
+/// Polling interval while a server starts or stops.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// A real nats-server on a random loopback port. Dropping it kills it.
+/// Real nats-server process on a random loopback port. Dropping the value kills the process.
 ///
-/// The binary is `RR_NATS_SERVER` if that is set, else `nats-server` on the `PATH`, else what
-/// `cargo xtask fetch nats` left in the workspace's target directory.
+/// The binary is `RR_NATS_SERVER` if that is set, else `nats-server` on the `PATH`, else the one
+/// that `cargo xtask fetch nats` put into the workspace's target directory.
 ///
 /// # Examples
 ///
@@ -46,7 +46,7 @@ pub struct NatsServer {
     config: Option<PathBuf>,
 }
 
-/// What a server of [`NatsServer`] allows.
+/// Configuration of a [`NatsServer`].
 ///
 /// # Examples
 ///
@@ -71,8 +71,8 @@ impl NatsServerSetup {
         self
     }
 
-    /// Adds a user; with one, everybody has to authenticate. `permissions` is the inside of the
-    /// server's `permissions` block, and may be empty.
+    /// Adds a user. With at least one user, every client has to authenticate. `permissions` is the
+    /// content of the server's `permissions` block and may be empty.
     #[must_use]
     pub fn with_user(mut self, user: &str, password: &str, permissions: &str) -> Self {
         let line =
@@ -81,7 +81,7 @@ impl NatsServerSetup {
         self
     }
 
-    /// Adds lines of the server's own configuration language.
+    /// Adds lines in the server's configuration language.
     #[must_use]
     pub fn with_lines(mut self, lines: &str) -> Self {
         self.extra.push_str(lines);
@@ -111,12 +111,12 @@ impl fmt::Debug for NatsServerSetup {
 }
 
 impl NatsServer {
-    /// Starts a server that allows everything.
+    /// Starts a server with the default configuration, which allows everything.
     ///
     /// # Errors
     ///
-    /// `NotFound`, naming the command that fetches it, when there is no nats-server; those of
-    /// starting a process otherwise.
+    /// `NotFound`, naming the command that fetches the binary, when no nats-server is installed;
+    /// otherwise the errors of starting a process.
     ///
     /// # Cancel safety
     ///
@@ -125,7 +125,7 @@ impl NatsServer {
         Self::start_with(&NatsServerSetup::default()).await
     }
 
-    /// Starts a server.
+    /// Starts a server with the given configuration.
     ///
     /// # Errors
     ///
@@ -151,10 +151,10 @@ impl NatsServer {
         Ok(server)
     }
 
-    /// Starts a cluster of servers that know each other, on this machine.
+    /// Starts a cluster of servers on this machine.
     ///
-    /// Its members announce each other to clients; interest in subjects spreads among them within
-    /// milliseconds, so that a test waits for an answer, not for a time.
+    /// The members announce each other to clients. Subject interest spreads among them within
+    /// milliseconds: a test should wait for an answer, not for a fixed time.
     ///
     /// # Errors
     ///
@@ -185,34 +185,34 @@ impl NatsServer {
         format!("nats://{}", self.address())
     }
 
-    /// Returns the address, which outlives a restart.
+    /// Returns the address, which stays the same over a restart.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.ports.clients))
     }
 
-    /// Returns the subjects that each client's connection is subscribed to, by the server's own count.
+    /// Returns the subscribed subjects of each client connection, as the server reports them.
     ///
     /// Blocks for a round trip on loopback.
     ///
     /// # Errors
     ///
-    /// Those of connecting to the server; `InvalidData` when what it says cannot be read.
+    /// The errors of connecting to the server; `InvalidData` when its reply cannot be parsed.
     pub fn subscriptions(&self) -> io::Result<Vec<Vec<String>>> {
         monitor::subscriptions(SocketAddr::from(([127, 0, 0, 1], self.ports.monitoring)))
     }
 
-    /// Kills the server at once, as a crash would.
+    /// Kills the server immediately, as a crash would.
     ///
     /// # Errors
     ///
-    /// Those of the operating system.
+    /// The errors of the operating system.
     pub fn kill(&mut self) -> io::Result<()> {
         self.child.kill()?;
         self.child.wait().map(drop)
     }
 
-    /// Starts the server again on the same port; kills it first if it runs.
+    /// Starts the server again on the same port; kills it first if it is running.
     ///
     /// # Errors
     ///
@@ -229,14 +229,15 @@ impl NatsServer {
         self.listening().await
     }
 
-    /// Stops the process without ending it (SIGSTOP): its connections stay open and say nothing.
+    /// Suspends the process (SIGSTOP): its connections stay open and silent.
     ///
-    /// Waits until the process has stopped, which takes milliseconds on a busy machine: until then it
-    /// goes on answering.
+    /// Waits until the process has stopped. Until then, milliseconds on a busy machine, the server
+    /// still answers.
     ///
     /// # Errors
     ///
-    /// Those of running `kill` and `ps`; `TimedOut` when the process has not stopped after 10 s.
+    /// The errors of running `kill` and `ps`; `TimedOut` when the process has not stopped within
+    /// 10 s.
     ///
     /// # Cancel safety
     ///
@@ -252,33 +253,33 @@ impl NatsServer {
         Err(io::Error::new(io::ErrorKind::TimedOut, "nats-server does not stop"))
     }
 
-    /// Lets a paused process go on (SIGCONT).
+    /// Resumes a paused process (SIGCONT).
     ///
     /// # Errors
     ///
-    /// Those of running `kill`.
+    /// The errors of running `kill`.
     pub fn resume(&self) -> io::Result<()> {
         self.signal("-CONT")
     }
 
-    /// Replaces the configuration and tells the server to read it (SIGHUP).
+    /// Replaces the configuration file and makes the server reload it (SIGHUP).
     ///
     /// # Errors
     ///
-    /// Those of writing a file and of running `kill`; `InvalidInput` when the server was started
-    /// without a configuration.
+    /// The errors of writing a file and of running `kill`; `InvalidInput` when the server was
+    /// started without a configuration file.
     pub fn reload(&self, setup: &NatsServerSetup) -> io::Result<()> {
         let path = self.config.as_ref().ok_or(io::ErrorKind::InvalidInput)?;
         fs::write(path, setup.text())?;
         self.signal("-HUP")
     }
 
-    /// Tells the server to end in lame duck mode (SIGUSR2): it takes no new connections, tells its
-    /// clients, and ends their connections after a while, 10 s at least by default.
+    /// Puts the server into lame duck mode (SIGUSR2): it refuses new connections, notifies its
+    /// clients, and closes their connections after a delay, by default at least 10 s.
     ///
     /// # Errors
     ///
-    /// Those of running `kill`.
+    /// The errors of running `kill`.
     pub fn lame_duck(&self) -> io::Result<()> {
         self.signal("-USR2")
     }
@@ -288,14 +289,14 @@ impl NatsServer {
         if status.success() { Ok(()) } else { Err(io::Error::other("kill failed")) }
     }
 
-    /// Asks `ps`, which says `T` for a process that a signal has stopped.
+    /// Asks `ps`, which reports state `T` for a process stopped by a signal.
     fn is_stopped(&self) -> io::Result<bool> {
         let pid = self.child.id().to_string();
         let state = Command::new("ps").args(["-o", "stat=", "-p", &pid]).output()?.stdout;
         Ok(state.trim_ascii_start().starts_with(b"T"))
     }
 
-    /// Reads the ports from the file that the server writes.
+    /// Waits for the ports file that the server writes, and reads it.
     async fn announced_ports(&mut self) -> io::Result<Ports> {
         for _ in 0..START_MAX.as_millis() / LOOK.as_millis() {
             self.still_runs()?;
@@ -333,7 +334,7 @@ impl NatsServer {
 
 impl Drop for NatsServer {
     fn drop(&mut self) {
-        // A server that is gone already is what is wanted.
+        // An error means that the server has already exited.
         let _ = self.kill();
         let _ = fs::remove_dir_all(&self.directory);
     }
@@ -376,18 +377,18 @@ fn binary() -> io::Result<PathBuf> {
     })
 }
 
-/// Where a server listens.
+/// Ports of a server.
 #[derive(Clone, Copy, Default)]
 struct Ports {
     clients: u16,
-    /// For other members, when there is a cluster.
+    /// Port for other cluster members; 0 without a cluster.
     cluster: u16,
-    /// Where it tells of itself.
+    /// Port of the HTTP monitoring endpoint.
     monitoring: u16,
 }
 
-/// Reads `{"nats":["nats://127.0.0.1:4222"]}`, `monitoring`, and `cluster` beside it; `None` while the
-/// file is half written.
+/// Reads a ports file: `{"nats":["nats://127.0.0.1:4222"]}`, with `monitoring` and optionally
+/// `cluster` in the same form. Returns `None` while the file is incomplete.
 fn read_ports(path: &Path) -> Option<Ports> {
     let document: serde_json::Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
     let port = |key: &str| document[key][0].as_str()?.rsplit_once(':')?.1.parse().ok();

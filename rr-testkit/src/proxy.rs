@@ -10,18 +10,18 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::{Direction, StreamLink};
 
-/// Pause after a connection that could not be accepted.
+/// Pause after a failed accept.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(10);
 
-/// Stands between a requester and a server on loopback and cuts their connections on command.
+/// TCP proxy between a requester and a server on loopback that cuts connections on command.
 ///
-/// Dropping it ends it, with every connection.
+/// Dropping the proxy stops it and closes every connection.
 pub struct TcpProxy {
     address: SocketAddr,
     upstream: SocketAddr,
     link: StreamLink,
     listening: CancelHandle,
-    /// Ends when the socket is closed.
+    /// Ends when the listening socket is closed.
     closed: Context,
     _life: CancelHandle,
 }
@@ -31,7 +31,7 @@ impl TcpProxy {
     ///
     /// # Errors
     ///
-    /// Those of binding a socket.
+    /// The error of binding the listening socket.
     ///
     /// # Cancel safety
     ///
@@ -57,39 +57,40 @@ impl TcpProxy {
         self.address
     }
 
-    /// Cuts every open connection, at whatever byte it is.
+    /// Cuts every open connection immediately, even in the middle of a message.
     pub fn cut(&self) {
         self.link.cut();
     }
 
-    /// Cuts every open connection, and closes new ones at once until [`TcpProxy::restore`].
+    /// Cuts every open connection and closes new ones immediately until [`TcpProxy::restore`].
     pub fn cut_and_refuse(&self) {
         self.link.cut_and_refuse();
     }
 
-    /// Cuts every open connection as soon as so many more bytes have passed in one direction, on all
-    /// of them together; 0 lets none of the next ones pass. Later connections are whole.
+    /// Cuts every open connection once `bytes` more bytes have passed in `direction`, summed over
+    /// all connections. With 0 no further byte passes. Connections opened after the cut are not
+    /// affected.
     pub fn cut_after(&self, direction: Direction, bytes: u64) {
         self.link.cut_after(direction, bytes);
     }
 
-    /// Lets connections through again, and every byte on them.
+    /// Accepts new connections again and cancels a pending [`TcpProxy::cut_after`].
     pub fn restore(&self) {
         self.link.restore();
     }
 
-    /// Stops listening, for good: from now on connections are refused, as those to the server
-    /// itself would be once it is gone. Open ones stay.
+    /// Stops listening permanently. Later connections are refused, as those to a stopped server
+    /// are; open connections stay.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future does not keep it open.
+    /// If the future is dropped, the proxy still stops listening.
     pub async fn close(&self) {
         self.listening.cancel_with(Cause::Shutdown);
         self.closed.cancelled().await;
     }
 
-    /// Returns how many connections are open.
+    /// Returns the number of open connections.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.link.connections()
@@ -99,7 +100,7 @@ impl TcpProxy {
 async fn accept(listener: TcpListener, upstream: SocketAddr, link: StreamLink, life: Context) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            // Too many open files, say: others close theirs.
+            // For example too many open files: other connections may close meanwhile.
             tokio::time::sleep(ACCEPT_AGAIN).await;
             continue;
         };
@@ -112,7 +113,7 @@ async fn accept(listener: TcpListener, upstream: SocketAddr, link: StreamLink, l
                 server.set_nodelay(true)?;
                 span.copy(stream, server).await
             });
-            // How a connection ends is seen at its ends.
+            // Both ends see the result themselves.
             let _ = life.race(piped).await;
         });
     }

@@ -1,4 +1,4 @@
-//! What lies between the two ends of a stream, and can be cut at any byte.
+//! A link between the two ends of a stream that can be cut at any byte.
 
 use std::fmt;
 use std::io;
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rr_spi::{CancelHandle, Cause, Context};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split};
 
-/// Most bytes that are carried at once: as much as hyper and async-nats read by default.
+/// Size of one read: the default read size of hyper and async-nats.
 const CHUNK_BYTES: usize = 8 * 1024;
 
 /// One direction of a link.
@@ -21,10 +21,10 @@ pub enum Direction {
     Replies,
 }
 
-/// What lies between the two ends of streams, such as pipes within a process: it carries bytes, and
-/// cuts every stream that it carries on command, at once or at a certain byte.
+/// Link that copies bytes between the two ends of streams, such as in-process pipes, and cuts them
+/// on command, immediately or at a given byte.
 ///
-/// Cloning it shares it.
+/// Clones share the same link.
 ///
 /// # Examples
 ///
@@ -51,9 +51,9 @@ pub struct StreamLink(Arc<Shared>);
 struct Shared {
     refusing: AtomicBool,
     open: AtomicUsize,
-    /// The scope of what is open; replaced at each cut.
+    /// Context of the open streams and its cancel handle; replaced at each cut.
     scope: Mutex<(Context, CancelHandle)>,
-    /// How many bytes still pass in one direction before the link is cut; it stays at 0 until it is.
+    /// Number of bytes that still pass in one direction before the cut; stays at 0 until the cut.
     fuse: Mutex<Option<(Direction, u64)>>,
 }
 
@@ -69,14 +69,15 @@ impl Default for Shared {
 }
 
 impl StreamLink {
-    /// Makes a link that lets everything through.
+    /// Makes a link that carries every byte.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Carries bytes between a requester's end and a server's until both have closed, one fails or
-    /// the link is cut; then drops both. Does nothing but that while the link refuses.
+    /// Copies bytes between a requester's end and a server's until both have closed, one fails or
+    /// the link is cut; then drops both ends. While the link refuses streams, drops both ends
+    /// immediately.
     ///
     /// # Cancel safety
     ///
@@ -87,12 +88,12 @@ impl StreamLink {
         far: impl AsyncRead + AsyncWrite + Send,
     ) {
         if let Some(span) = self.open() {
-            // How a stream ends is seen at its ends.
+            // Both ends see the result themselves.
             let _ = span.run(span.copy(near, far)).await;
         }
     }
 
-    /// Cuts every open stream, at whatever byte it is.
+    /// Cuts every open stream immediately, even in the middle of a message.
     pub fn cut(&self) {
         *lock(&self.0.fuse) = None;
         self.end_streams();
@@ -100,43 +101,44 @@ impl StreamLink {
 
     fn end_streams(&self) {
         let cut = std::mem::replace(&mut *lock(&self.0.scope), Context::background().child());
-        // Outside of the lock: it wakes whoever carries.
+        // Outside of the lock: cancelling wakes the tasks in `carry`.
         cut.1.cancel_with(Cause::PeerGone);
     }
 
-    /// Cuts every open stream, and ends new ones at once until [`StreamLink::restore`].
+    /// Cuts every open stream and ends new ones immediately until [`StreamLink::restore`].
     pub fn cut_and_refuse(&self) {
         self.0.refusing.store(true, Ordering::SeqCst);
         self.cut();
     }
 
-    /// Cuts every open stream as soon as so many more bytes have passed in one direction, on all of
-    /// them together; 0 lets none of the next ones pass. What is made afterwards is whole.
+    /// Cuts every open stream once `bytes` more bytes have passed in `direction`, summed over all
+    /// streams. With 0 no further byte passes. Streams opened after the cut are not affected.
     pub fn cut_after(&self, direction: Direction, bytes: u64) {
         *lock(&self.0.fuse) = Some((direction, bytes));
     }
 
-    /// Lets new streams through again, and lets every byte of them pass.
+    /// Accepts new streams again and cancels a pending [`StreamLink::cut_after`].
     pub fn restore(&self) {
         *lock(&self.0.fuse) = None;
         self.0.refusing.store(false, Ordering::SeqCst);
     }
 
-    /// Tells whether it ends new streams at once.
+    /// Returns whether the link ends new streams immediately.
     #[must_use]
     pub fn is_refusing(&self) -> bool {
         self.0.refusing.load(Ordering::SeqCst)
     }
 
-    /// Returns how many streams are open.
+    /// Returns the number of open streams.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.0.open.load(Ordering::SeqCst)
     }
 
-    /// Makes way for a stream, unless it refuses.
+    /// Opens a stream; `None` while the link refuses streams.
     pub(crate) fn open(&self) -> Option<Span> {
-        // Taken before refusing is looked at: a cut in between then ends this stream too.
+        // The scope is taken before `refusing` is checked: a cut in between then ends this stream
+        // too.
         let scope = lock(&self.0.scope).0.clone();
         if self.is_refusing() {
             return None;
@@ -145,7 +147,7 @@ impl StreamLink {
         Some(Span { link: self.clone(), scope })
     }
 
-    /// Returns how many of the bytes that were read pass, and whether the link is cut then.
+    /// Returns how many of the bytes read may pass, and whether the link must be cut after them.
     fn burn(&self, direction: Direction, read: usize) -> (usize, bool) {
         let mut fuse = lock(&self.0.fuse);
         match &mut *fuse {
@@ -158,7 +160,7 @@ impl StreamLink {
         }
     }
 
-    /// Cuts the link if its last byte has passed and nobody has cut or restored it since.
+    /// Cuts the link if its last byte has passed and it was not cut or restored since.
     fn cut_if_burnt(&self, direction: Direction) {
         let burnt = lock(&self.0.fuse).take_if(|fuse| *fuse == (direction, 0));
         if burnt.is_some() {
@@ -176,19 +178,19 @@ impl fmt::Debug for StreamLink {
     }
 }
 
-/// One open stream.
+/// Open stream of a link. Dropping it closes the stream.
 pub(crate) struct Span {
     link: StreamLink,
     scope: Context,
 }
 
 impl Span {
-    /// Runs what belongs to the stream until its end or the next cut.
+    /// Runs the work of the stream until it ends or the link is cut.
     pub(crate) async fn run(&self, work: impl Future<Output = io::Result<()>>) -> io::Result<()> {
         self.scope.race(work).await.unwrap_or_else(|_| Err(io::ErrorKind::ConnectionAborted.into()))
     }
 
-    /// Carries bytes both ways; the end of one direction is passed on, and the other goes on.
+    /// Copies bytes both ways. The end of one direction is passed on; the other stays open.
     pub(crate) async fn copy(
         &self,
         near: impl AsyncRead + AsyncWrite,
@@ -234,6 +236,7 @@ impl Drop for Span {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic cannot leave these values half-changed, as nothing foreign runs under a lock.
+    // A poisoned lock is safe to use: no foreign code runs under it, so that a panic cannot leave
+    // the value half-changed.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

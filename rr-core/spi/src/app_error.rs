@@ -1,16 +1,16 @@
-//! Application errors: typed outcomes that travel as a detail.
+//! Application errors: typed values, sent as a detail of an error.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Code, Detail, Error, Reason};
 
-/// An application's own error type, carried as a detail of its declared name.
+/// Error type of an application, sent as a detail under its declared name.
 ///
-/// It reaches a typed caller as a value again. It is an answer, not a failure of the call: retry
-/// and breaker count it as a success. Encoded it may take 8 KiB
-/// ([`ERROR_DETAIL_BYTES_MAX`](crate::defaults::ERROR_DETAIL_BYTES_MAX)); a larger one arrives without
-/// its value, as an ordinary error.
+/// A typed caller receives the value again. Retry and breaker count an application error as a
+/// success, since it is a reply and not a failure of the call. The encoded value may take 8 KiB
+/// ([`ERROR_DETAIL_BYTES_MAX`](crate::defaults::ERROR_DETAIL_BYTES_MAX)); with a larger value, the
+/// caller receives an ordinary error without it.
 ///
 /// # Examples
 ///
@@ -32,10 +32,10 @@ use crate::error::{Code, Detail, Error, Reason};
 /// assert_eq!(error.details()[0].kind, "orders.OutOfStock");
 /// ```
 pub trait AppError: Serialize + DeserializeOwned {
-    /// The name that the detail carries; unique within the applications that talk to each other.
+    /// Type name in the detail; unique among the applications that call each other.
     const TYPE: &'static str;
 
-    /// Returns the code that callers without the type see.
+    /// Returns the code for callers that do not know the type.
     fn code(&self) -> Code {
         Code::FailedPrecondition
     }
@@ -53,12 +53,12 @@ impl<E: AppError> From<E> for Error {
     }
 }
 
-/// What a typed handler may return as its error: [`Error`], an [`AppError`], or a typed call's error.
+/// Error of a typed handler: [`Error`], an [`AppError`], or the error of a typed call.
 ///
-/// It is the handler's own statement: an application error given this way is the handler's, while
-/// the error of a call is a downstream's, and re-scoped, until the handler makes it its own.
+/// An [`AppError`] counts as the handler's own error. The error of a call counts as a downstream
+/// error and is re-scoped, unless the handler converts it into its own error.
 pub trait HandlerError {
-    /// Returns the error that leaves the handler.
+    /// Converts the value into the error that leaves the handler.
     fn into_handler_error(self) -> Error;
 }
 

@@ -1,4 +1,4 @@
-//! The client side's rules for one attempt, used by every transport's requester.
+//! Deadline, cancellation and delivery of one attempt, for every transport's requester.
 
 use std::fmt;
 use std::future::Future;
@@ -14,7 +14,7 @@ use crate::context::{Context, Race};
 use crate::error::{Delivery, Error};
 use crate::intake::Inbound;
 
-/// One attempt of a call: its deadline, and whether its bytes have left.
+/// Attempt of a call. Tracks its deadline and whether its bytes have left.
 ///
 /// # Examples
 ///
@@ -41,7 +41,7 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// Starts an attempt, with `default` as the timeout if the context has none.
+    /// Starts an attempt; `default` is its timeout if the context has none and is not unbounded.
     ///
     /// # Errors
     ///
@@ -53,12 +53,15 @@ impl Attempt {
         }
     }
 
-    /// Looks whether the call is still on, for transports that did something outside of
-    /// [`Attempt::run`]: an answer that comes after the deadline is none.
+    /// Fails if the context has ended.
+    ///
+    /// For transports that wait for the reply outside of [`Attempt::run`], so that a reply after
+    /// the deadline is discarded.
     ///
     /// # Errors
     ///
-    /// As [`Attempt::run`], when the context has ended.
+    /// `DeadlineExceeded` or `Canceled` when the context has ended, not sent or unknown according
+    /// to [`Attempt::sent`].
     pub fn check(&self) -> Result<(), Error> {
         match self.ctx.cause() {
             None => Ok(()),
@@ -66,46 +69,49 @@ impl Attempt {
         }
     }
 
-    /// Returns the context of the attempt, its deadline included.
+    /// Returns the context of the attempt, including its deadline.
     #[must_use]
     pub fn context(&self) -> &Context {
         &self.ctx
     }
 
-    /// Returns the remaining milliseconds for the wire: rounded up, at least 1; `None` when the
-    /// call is unbounded or the number would have more than 10 digits.
+    /// Returns the remaining time for the wire in milliseconds, rounded up and at least 1.
+    ///
+    /// `None` when the call is unbounded or the number would have more than 10 digits.
     #[must_use]
     pub fn timeout_millis(&self) -> Option<u64> {
         self.ctx.deadline()?.wire_millis()
     }
 
-    /// Returns the head that the call amounts to at this moment, for transports that pass it by
-    /// value; the remaining time as [`Attempt::timeout_millis`] rounds it.
+    /// Returns the head of the call's request, for transports that pass requests by value.
+    ///
+    /// The remaining time is rounded as by [`Attempt::timeout_millis`].
     #[must_use]
     pub fn inbound(&self) -> Inbound<'_> {
         Inbound::of(&self.ctx, Instant::now())
     }
 
-    /// Records that the bytes are about to be handed over.
+    /// Records that the request's bytes are about to be handed over.
     ///
-    /// From here on, expiry and cancellation say `Unknown` instead of `NotSent`.
+    /// From then on, expiry and cancellation report `Unknown` instead of `NotSent`.
     pub fn sent(&self) {
         self.sent.store(true, Ordering::Relaxed);
     }
 
-    /// Records that the bytes came back unwritten, provably: expiry says `NotSent` again.
+    /// Records that the bytes provably were not written: expiry reports `NotSent` again.
     pub fn unsent(&self) {
         self.sent.store(false, Ordering::Relaxed);
     }
 
-    /// Returns what may be said of the handler at this moment: `Unknown` once bytes have left.
+    /// Returns the current delivery: `NotSent` until [`Attempt::sent`], `Unknown` afterwards.
     #[must_use]
     pub fn delivery(&self) -> Delivery {
         if self.sent.load(Ordering::Relaxed) { Delivery::Unknown } else { Delivery::NotSent }
     }
 
-    /// Runs the transport's part against the deadline and the cancellation of the call, and marks
-    /// its error as the outcome of a call; see [`Error::into_failure`].
+    /// Runs the transport's future until it completes or the context of the call ends.
+    ///
+    /// Marks its error as the outcome of a call; see [`Error::into_failure`].
     ///
     /// # Errors
     ///
@@ -114,7 +120,7 @@ impl Attempt {
     ///
     /// # Cancel safety
     ///
-    /// Dropping it drops `future`.
+    /// Dropping the returned future drops `future`.
     pub fn run<T, F>(&self, future: F) -> Run<'_, F>
     where
         F: Future<Output = Result<T, Error>>,
@@ -133,7 +139,7 @@ impl fmt::Debug for Attempt {
 }
 
 pin_project! {
-    /// A transport's part of an attempt; see [`Attempt::run`].
+    /// Future of [`Attempt::run`].
     #[must_use = "futures do nothing unless polled"]
     #[derive(Debug)]
     pub struct Run<'a, F> {

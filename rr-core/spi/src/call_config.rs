@@ -1,4 +1,4 @@
-//! What a requester grants to each call, whatever its transport.
+//! Timeout and body limits of a requester's calls, the same for every transport.
 
 use std::time::Duration;
 
@@ -6,15 +6,15 @@ use crate::defaults;
 use crate::limits::Limits;
 
 crate::options! {
-    /// What a requester grants to each call.
+    /// Timeout and body limits of a requester's calls.
     #[derive(Copy)]
     pub struct CallConfig {
-        /// Time for a call whose context has no deadline. Default 10 s; 0 fails such calls at once.
+        /// Timeout of a call without a deadline. Default 10 s; 0 fails such calls immediately.
         #[serde(deserialize_with = "crate::duration::deserialize")]
         pub timeout: Duration = defaults::CLIENT_TIMEOUT, with_timeout(Duration);
     }
     parts {
-        /// Longest bodies.
+        /// Longest request and response bodies.
         pub limits: Limits, with_limits;
     }
 }

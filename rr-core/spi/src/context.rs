@@ -1,11 +1,11 @@
-//! What bounds a call and travels with it: the explicit first argument of every call.
+//! Deadline, cancellation and metadata of a call: the explicit first argument of every call.
 
-mod metadata;
 mod deadline;
-mod server_state;
+mod metadata;
 mod node;
 mod race;
 mod scope;
+mod server_state;
 mod shield;
 
 use std::any::Any;
@@ -20,21 +20,21 @@ use crate::intake::InFlight;
 
 use node::Node;
 
-pub use metadata::Criticality;
 pub use deadline::Deadline;
-pub use server_state::{Mark, Passage};
+pub use metadata::Criticality;
 pub use race::Race;
 pub use scope::{CancelHandle, Cause};
+pub use server_state::{Mark, Passage};
 pub use shield::Shield;
 
 pub(crate) use metadata::Metadata;
 pub(crate) use server_state::ServerState;
 
-/// What bounds a call and travels with it: deadline, cancellation, trace context, baggage.
+/// Deadline, cancellation, trace context and baggage of a call.
 ///
-/// It is the explicit first argument of every call, cheap to clone, and never ambient. A deadline
-/// can only get shorter on the way down; a handler passes its context on to the calls it makes,
-/// and they inherit what is left.
+/// A context is the explicit first argument of every call; it is never ambient. Cloning it is
+/// cheap. [`Context::with_timeout`] and [`Context::with_deadline`] can only shorten the deadline. A
+/// handler passes its context to the calls it makes, which inherit the remaining time.
 ///
 /// # Examples
 ///
@@ -62,10 +62,10 @@ pub struct Context {
 }
 
 impl Context {
-    /// Returns the context that everything starts from: no deadline, never cancelled.
+    /// Returns the root of all contexts: no deadline, never cancelled.
     ///
-    /// A call made with it gets the default deadline of 10 s, unless [`Context::unbounded`] says
-    /// otherwise.
+    /// A call made with this context gets the default timeout of 10 s, unless
+    /// [`Context::unbounded`] is used.
     #[must_use]
     pub const fn background() -> Self {
         Self { deadline: None, rest: None, retries: 0, unbounded: false }
@@ -84,19 +84,20 @@ impl Context {
         Self { deadline: Some(earlier), ..self.clone() }
     }
 
-    /// Returns a context to which no default deadline is applied.
+    /// Returns a context to which no default timeout is applied.
     ///
-    /// A lost reply then waits until the call is cancelled. The deadline of this context, if it
-    /// has one, stays. Nothing travels for it: the server grants its own default (30 s). So it does
-    /// for a deadline of more than 115 days, which has more digits than the wire carries.
+    /// If the reply is lost, the call waits until it is cancelled. A deadline that this context
+    /// already has stays. Without a deadline, the request carries no timeout and the server applies
+    /// its own default (30 s). The same holds for a deadline of more than 115 days, which has more
+    /// digits than the wire carries.
     #[must_use]
     pub fn unbounded(&self) -> Self {
         Self { unbounded: true, ..self.clone() }
     }
 
-    /// Returns this context with a default deadline where it has none and did not opt out.
+    /// Returns this context, with a default timeout if it has no deadline and is not unbounded.
     ///
-    /// For the outermost layer of a call, so that every attempt shares one deadline.
+    /// For the outermost layer of a call, so that all attempts share one deadline.
     #[must_use]
     pub fn or_timeout(&self, default: Duration) -> Self {
         if self.deadline.is_some() || self.unbounded {
@@ -111,47 +112,50 @@ impl Context {
         self.deadline
     }
 
-    /// Returns the time that is left; zero when the deadline has passed, `None` without one.
+    /// Returns the remaining time; zero when the deadline has passed, `None` without a deadline.
     #[must_use]
     pub fn remaining(&self) -> Option<Duration> {
         self.deadline.map(Deadline::remaining)
     }
 
-    /// Returns how many attempts of the call that is made with this context preceded this one; 0 on
-    /// the first. What a handler was called with is [`Context::inbound_retries`].
+    /// Returns the number of earlier attempts of the call made with this context; 0 on the first.
+    ///
+    /// The number that a handler's request carried is [`Context::inbound_retries`].
     #[must_use]
     pub fn retries(&self) -> u32 {
         self.retries
     }
 
-    /// Returns a context for an attempt that `retries` others preceded. For retry layers.
+    /// Returns a context for an attempt after `retries` earlier attempts. For retry layers.
     #[must_use]
     pub fn with_retries(&self, retries: u32) -> Self {
         Self { retries, ..self.clone() }
     }
 
-    /// Makes a child with a cancellation scope of its own; cancelling it leaves this one alone.
+    /// Returns a child with a separate cancellation scope, and the handle that cancels it.
     ///
-    /// Dropping the handle cancels the child with [`Cause::CallerDropped`]. Allocates once.
+    /// Cancelling the child does not cancel this context. Dropping the handle cancels the child
+    /// with [`Cause::CallerDropped`]. Allocates once.
     pub fn child(&self) -> (Self, CancelHandle) {
         let node = Arc::new(Node::child_of(self.rest.as_ref()));
         let handle = CancelHandle::new(Arc::clone(&node), self.deadline);
         (Self { rest: Some(node), ..self.clone() }, handle)
     }
 
-    /// Returns a context with the trace, baggage and values of this one, without its deadline and
-    /// cancellation: for work that goes on after the call, such as what is shielded.
+    /// Returns a context with the same trace, baggage and values, but no deadline or cancellation.
+    ///
+    /// For work that continues after the call, such as shielded work.
     #[must_use]
     pub fn detached(&self) -> Self {
-        // The link upwards stays, so that a server still knows its call by it.
+        // The parent link stays, so that the server's state of the call is still found.
         let rest = self.rest.as_ref().map(|node| Arc::new(Node::detached_from(node)));
         Self { rest, ..Self::background() }
     }
 
-    /// Runs a future against this context: the deadline and every cancellation scope above it.
+    /// Runs a future until it completes, the deadline passes or this context is cancelled.
     ///
-    /// The one primitive under attempts, dispatch, limits and retry sleeps. One timer, armed after
-    /// the first pending poll; no task. The deadline wins ties.
+    /// Attempts, dispatch, limits and retry sleeps are built on this method. It arms one timer,
+    /// after the first pending poll, and spawns no task. The deadline wins ties.
     ///
     /// # Errors
     ///
@@ -159,16 +163,16 @@ impl Context {
     ///
     /// # Panics
     ///
-    /// With a deadline, when polled outside of a tokio runtime whose time is enabled.
+    /// When polled outside of a tokio runtime with time enabled, if the context has a deadline.
     ///
     /// # Cancel safety
     ///
-    /// Dropping it drops `future`.
+    /// Dropping the returned future drops `future`.
     pub fn race<F: Future>(&self, future: F) -> Race<'_, F> {
         Race::new(self, future)
     }
 
-    /// Waits until the context ends, and says why.
+    /// Waits until the context ends and returns the cause.
     ///
     /// # Cancel safety
     ///
@@ -180,18 +184,18 @@ impl Context {
         }
     }
 
-    /// Returns why the context has ended, or `None` while it has not.
+    /// Returns the cause if the context has ended, else `None`.
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
         let expired = || self.deadline.filter(|deadline| deadline.has_passed());
         self.scope_cause().or_else(|| expired().map(|_| Cause::DeadlineExceeded))
     }
 
-    /// Runs a future to its end, on the account of the server that handles this call.
+    /// Spawns a future that runs to completion even if the handler is dropped.
     ///
-    /// The future goes on if the handler is dropped; a drain waits for it, within its grace. On
-    /// a context that no server made, nobody waits for it but the caller. Inside, use
-    /// [`Context::detached`] with a timeout of its own: this context ends with the call.
+    /// A drain of the server that handles this call waits for the future, within its grace. On a
+    /// context that no server made, only the caller waits for it. Inside, use [`Context::detached`]
+    /// with a separate timeout: this context ends with the call.
     ///
     /// # Examples
     ///
@@ -209,7 +213,8 @@ impl Context {
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime. A panic of `future` goes on in whoever awaits the result.
+    /// When called outside of a tokio runtime. A panic of `future` resumes in the task that awaits
+    /// the result.
     ///
     /// # Cancel safety
     ///
@@ -222,7 +227,7 @@ impl Context {
         Shield::spawn(self.inbound().map(|inbound| Arc::clone(&inbound.in_flight)), future)
     }
 
-    /// Returns the request id that a caller or a proxy gave.
+    /// Returns the request id that a caller or a proxy has set.
     #[must_use]
     pub fn request_id(&self) -> Option<&str> {
         self.data()?.request_id.as_deref()
@@ -246,7 +251,7 @@ impl Context {
         self.data()?.baggage.as_deref()
     }
 
-    /// Returns how much the call matters; [`Criticality::Critical`] when nobody said.
+    /// Returns the criticality of the call; [`Criticality::Critical`] if none was set.
     #[must_use]
     pub fn criticality(&self) -> Criticality {
         self.data().map_or(Criticality::Critical, |data| data.criticality)
@@ -258,17 +263,17 @@ impl Context {
         self.data()?.values.iter().rev().find_map(|value| value.downcast_ref())
     }
 
-    /// Returns a context that carries a request id over every further hop.
+    /// Returns a context with a request id, which is passed on over every further hop.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument`, not sent, unless it is 1 to 256 printable ASCII characters.
+    /// `InvalidArgument`, not sent, unless the id is 1 to 256 printable ASCII characters.
     pub fn with_request_id(&self, id: &str) -> Result<Self, Error> {
         let id = metadata::checked("request id", id, metadata::REQUEST_ID_BYTES_MAX)?;
         Ok(self.with_data(|data| data.request_id = Some(id)))
     }
 
-    /// Returns a context that carries a W3C trace context over every further hop.
+    /// Returns a context with a W3C trace context, which is passed on over every further hop.
     ///
     /// # Errors
     ///
@@ -281,23 +286,23 @@ impl Context {
         Ok(self.with_data(|data| (data.traceparent, data.tracestate) = (Some(parent), state)))
     }
 
-    /// Returns a context that carries W3C baggage over every further hop.
+    /// Returns a context with W3C baggage, which is passed on over every further hop.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument`, not sent, unless it is printable ASCII of at most 8192 bytes.
+    /// `InvalidArgument`, not sent, unless the baggage is printable ASCII of at most 8192 bytes.
     pub fn with_baggage(&self, baggage: &str) -> Result<Self, Error> {
         let baggage = metadata::checked("baggage", baggage, metadata::BAGGAGE_BYTES_MAX)?;
         Ok(self.with_data(|data| data.baggage = Some(baggage)))
     }
 
-    /// Returns a context that says how much the call matters.
+    /// Returns a context with this criticality.
     #[must_use]
     pub fn with_criticality(&self, criticality: Criticality) -> Self {
         self.with_data(|data| data.criticality = criticality)
     }
 
-    /// Returns a context with a value attached; it stays in this process.
+    /// Returns a context with an attached value, which stays in this process.
     #[must_use]
     pub fn with_value<T: Any + Send + Sync>(&self, value: T) -> Self {
         self.with_data(|data| data.values.push(Arc::new(value)))
@@ -356,7 +361,7 @@ impl Context {
         (Self { deadline: Some(deadline), rest: Some(node), ..Self::background() }, handle)
     }
 
-    /// Cancels the scope that this context itself was made with.
+    /// Cancels the nearest scope of this context.
     pub(crate) fn cancel_own_scope(&self, cause: Cause) {
         if let Some(scope) = self.scopes().next() {
             scope.cancel(cause);

@@ -15,20 +15,22 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-/// Delay after which the next address is tried beside the one before (RFC 8305 §5 recommends
-/// 250 ms).
+/// Delay after which the next address is tried in parallel with the previous one (RFC 8305 §5
+/// recommends 250 ms).
 pub const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// Most addresses of one name that are tried: 16 take four seconds, less than the default connect
-/// timeout of 5 s.
+/// Most addresses tried for one name: 16 take four seconds, less than the default connect timeout
+/// of 5 s.
 pub const ADDRESSES_MAX: usize = 16;
 
-/// Connects to several addresses, the next one `delay` after the one before or immediately after a
-/// failure; the first that connects wins and the other attempts are dropped (RFC 8305 §5).
+/// Connects to several addresses and returns the first connection (RFC 8305 §5).
+///
+/// Each attempt starts `delay` after the previous one, or immediately after a failure. The first
+/// connection wins; the other attempts are dropped.
 ///
 /// # Errors
 ///
-/// The errors of all attempts in the order in which they failed; none when there was no address.
+/// The errors of all attempts in the order in which they failed; empty without an address.
 ///
 /// # Cancel safety
 ///
@@ -73,7 +75,7 @@ where
                     return Poll::Ready(Err(std::mem::take(&mut errors)));
                 }
                 None => {
-                    // Only the attempts can wake it now.
+                    // From here on, only the attempts wake this future.
                     timer.set(sleep(Duration::MAX));
                     return Poll::Pending;
                 }
@@ -83,8 +85,9 @@ where
     .await
 }
 
-/// Orders addresses for [`staggered`]: the families take turns, beginning with that of the first
-/// address (RFC 8305 §4); at most [`ADDRESSES_MAX`].
+/// Orders addresses for [`staggered`], at most [`ADDRESSES_MAX`].
+///
+/// The address families alternate, beginning with that of the first address (RFC 8305 §4).
 #[must_use]
 pub fn interleaved(addresses: impl IntoIterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let addresses: Vec<SocketAddr> = addresses.into_iter().collect();
@@ -108,14 +111,14 @@ pub fn interleaved(addresses: impl IntoIterator<Item = SocketAddr>) -> Vec<Socke
 
 type Resolve = dyn Fn() -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
-/// Look-up of one host name, shared by all that wait for it.
+/// Look-up of one host name, shared by all waiting callers.
 ///
-/// Runs on a separate thread, one at a time however many callers wait: a resolver that never
-/// answers blocks neither a runtime nor its end. Results are not cached: a look-up that begins after
-/// the last one ended asks the resolver again. Cloning shares the look-up.
+/// The resolver runs on a separate thread, once at a time for all callers: if it never answers, it
+/// blocks neither a runtime nor its shutdown. Results are not cached: a look-up that begins after
+/// the previous one ended asks the resolver again. Clones share the look-up.
 #[derive(Clone)]
 pub struct Lookup {
-    /// The host, if it is an IP address: then there is nothing to look up.
+    /// Address of a host that is given as an IP address and needs no look-up.
     literal: Option<SocketAddr>,
     resolve: Arc<Resolve>,
     running: Arc<Mutex<Weak<Running>>>,
@@ -128,7 +131,7 @@ struct Running {
 }
 
 impl Lookup {
-    /// Makes a look-up of a host by the system's resolver (`getaddrinfo`). A host that is an IP
+    /// Makes a look-up of a host with the system's resolver (`getaddrinfo`). A host that is an IP
     /// address needs no thread.
     #[must_use]
     pub fn new(host: impl Into<String>, port: u16) -> Self {
@@ -138,7 +141,7 @@ impl Lookup {
         Self { literal, ..Self::with(resolve) }
     }
 
-    /// Makes a look-up by another resolver, which may block.
+    /// Makes a look-up with another resolver, which may block.
     #[must_use]
     pub fn with(resolve: impl Fn() -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Self {
         Self { literal: None, resolve: Arc::new(resolve), running: Arc::default() }
@@ -148,11 +151,11 @@ impl Lookup {
     ///
     /// # Errors
     ///
-    /// The resolver's.
+    /// Those of the resolver, and of starting its thread.
     ///
     /// # Cancel safety
     ///
-    /// Can be dropped and called again at any time: the look-up continues, and the next call joins it.
+    /// Can be dropped and called again at any time: the look-up continues, the next call joins it.
     pub async fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
         if let Some(address) = self.literal {
             return Ok(vec![address]);
@@ -170,7 +173,7 @@ impl Lookup {
         }
     }
 
-    /// Joins the look-up under way, or begins one.
+    /// Joins the look-up in progress, or begins one.
     fn join(&self) -> io::Result<Arc<Running>> {
         let mut known = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(running) = known.upgrade().filter(|running| running.result.get().is_none()) {
@@ -187,7 +190,7 @@ impl Lookup {
     }
 }
 
-/// Wakes the callers when the thread ends, also by a panic of the resolver.
+/// Guard that wakes the callers when the thread ends, including by a panic of the resolver.
 struct Ends(Arc<Running>);
 
 impl Drop for Ends {

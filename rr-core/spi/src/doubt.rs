@@ -4,10 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Doubt about one multiplexed connection: whether its peer still answers.
 ///
-/// A call that expires although nothing was received on its connection since the call was sent puts
-/// the connection in doubt. A transport then sends a probe (an HTTP/2 `PING`, a NATS `PING`) and
-/// uses another connection for new calls. Anything received ends the doubt: the answer to the probe
-/// or a late reply.
+/// A connection comes into doubt when a call expires and nothing was received since the call was
+/// sent. A transport then sends a probe (an HTTP/2 `PING`, a NATS `PING`) and uses another
+/// connection for new calls. Any reception ends the doubt: the reply to the probe or a late reply.
 ///
 /// The decision needs no clock: it counts receptions.
 ///

@@ -1,4 +1,4 @@
-//! Durations as text, as every configuration and URL has them: `"1500ms"`, `"30s"`, `"5m"`.
+//! Durations as text in configurations and URLs: `"1500ms"`, `"30s"`, `"5m"`.
 //!
 //! For transports: `#[serde(deserialize_with = "rr_spi::duration::deserialize")]`.
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-/// Parses a whole number and a unit: `us`, `ms`, `s`, `m` or `h`. Anything else is `None`.
+/// Parses a whole number and a unit: `us`, `ms`, `s`, `m` or `h`. Returns `None` for anything else.
 #[must_use]
 pub fn parse(text: &str) -> Option<Duration> {
     let at = text.find(|char: char| !char.is_ascii_digit())?;
@@ -23,11 +23,11 @@ pub fn parse(text: &str) -> Option<Duration> {
     }
 }
 
-/// Reads a duration for serde, with `#[serde(deserialize_with)]`.
+/// Deserializes a duration, for `#[serde(deserialize_with)]`.
 ///
 /// # Errors
 ///
-/// The deserializer's, when it is no text or the text is no duration.
+/// The deserializer's, when the value is not text or the text is not a duration.
 pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(from)?;
     parse(&text).ok_or_else(|| D::Error::custom(format!("`{text}` is no duration like `1500ms`")))

@@ -1,17 +1,17 @@
-//! Chance, injected: jitter and identifiers come from here, so that a seed repeats a run.
+//! Injected randomness for jitter and identifiers, so that a seed reproduces a run.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A source of random numbers that can be replaced by a seeded one.
+/// Source of random numbers, which can be replaced by a seeded one.
 pub trait Entropy: Send + Sync + 'static {
     /// Returns 64 random bits.
     fn next_u64(&self) -> u64;
 }
 
-/// Entropy from the operating system, by way of the standard library's hasher keys.
+/// Entropy from the operating system, through the standard library's hasher keys.
 ///
-/// Good for jitter and for tokens that must not collide; not a source of secrets.
+/// Suitable for jitter and for tokens that must not collide; not for secrets.
 #[derive(Debug, Default)]
 pub struct OsEntropy {
     keys: RandomState,
@@ -34,7 +34,7 @@ impl Entropy for OsEntropy {
     }
 }
 
-/// A repeatable sequence (SplitMix64), the same in every release: a printed seed replays.
+/// Reproducible sequence (SplitMix64), the same in every release: a printed seed replays a run.
 #[derive(Debug)]
 pub struct SeededEntropy(AtomicU64);
 
@@ -42,7 +42,7 @@ pub struct SeededEntropy(AtomicU64);
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl SeededEntropy {
-    /// Starts the sequence that belongs to this seed.
+    /// Makes the sequence of this seed.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self(AtomicU64::new(seed))

@@ -1,4 +1,4 @@
-//! The one error type: what went wrong, and whether the handler may have run.
+//! The error type: its code, and whether the handler may have run.
 
 mod attempts;
 mod code;
@@ -26,13 +26,16 @@ pub use delivery::{Delivery, Origin, RetryHint};
 pub use detail::Detail;
 pub use reason::Reason;
 
-/// What went wrong with a call, and whether the handler may have run.
+/// Error of a call: its code, and whether the handler may have run.
 ///
-/// Handlers make one with [`Error::new`]; transports and middleware with [`Error::failure`], which
-/// states the [`Delivery`]. A failure that leaves a handler by `?` is re-scoped: it keeps a code
-/// that makes sense one hop further, and loses message, details, headers and retry hint, so that
-/// nothing leaks and nothing claims that *this* handler did not run. So is the outcome of a call
-/// that leaves a server's middleware; a failure that the middleware made itself passes.
+/// Handlers make errors with [`Error::new`]; transports and middleware use [`Error::failure`],
+/// which states the [`Delivery`].
+///
+/// A failure that leaves a handler by `?` is re-scoped: it keeps a code that is meaningful one hop
+/// further, and loses its reason, message, details, headers and every retry hint but
+/// [`RetryHint::Never`]. Nothing of the downstream leaks, and nothing claims that *this* handler
+/// did not run. The error of a call that leaves a server's middleware is re-scoped too; a failure
+/// that the middleware itself made passes unchanged.
 ///
 /// # Examples
 ///
@@ -65,19 +68,19 @@ struct Inner {
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
-/// Where an error comes from, as far as re-scoping asks.
+/// Maker of an error, as far as re-scoping distinguishes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Made {
-    /// By a handler or a middleware, as its own answer.
+    /// A handler or a middleware, as its own reply.
     Own,
-    /// By a transport or a middleware, which states the delivery.
+    /// A transport or a middleware, which states the delivery.
     Failure,
-    /// By a call that this process made: another service said it, or could not be reached.
+    /// A call made by this process: another service returned the error, or could not be reached.
     Called,
 }
 
 impl Error {
-    /// Makes a handler's own error: it means that the handler ran.
+    /// Makes a handler's own error; its delivery is `Processed`.
     pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Inner {
             code,
@@ -97,10 +100,10 @@ impl Error {
         }))
     }
 
-    /// Makes an error of a transport or a middleware, which says whether the handler may have run.
+    /// Makes an error of a transport or a middleware, which states its delivery.
     ///
-    /// It carries the private mark that re-scoping looks for, and [`RetryHint::Never`] where the
-    /// reason says that trying again is useless.
+    /// The error carries a private mark for re-scoping. Its retry hint is [`RetryHint::Never`] if
+    /// the reason makes a retry useless.
     pub fn failure(
         code: Code,
         delivery: Delivery,
@@ -117,8 +120,9 @@ impl Error {
         error
     }
 
-    /// Makes the failure that the end of a caller's context amounts to: its deadline, or that it
-    /// was cancelled, whatever for. There is no use in trying such a call again.
+    /// Makes the failure of a call whose context has ended.
+    ///
+    /// `DeadlineExceeded`, or `Canceled` for every other cause: retrying such a call is useless.
     pub(crate) fn of_ended(cause: Cause, delivery: Delivery) -> Self {
         match cause {
             Cause::Shutdown => {
@@ -129,7 +133,7 @@ impl Error {
         }
     }
 
-    /// Makes the failure that the end of an inbound context amounts to, on the server's side.
+    /// Makes the server's failure of a request whose context has ended.
     #[must_use]
     pub fn from_cause(cause: Cause, delivery: Delivery) -> Self {
         match cause {
@@ -157,7 +161,7 @@ impl Error {
         }
     }
 
-    /// Adds the reason token; [`RetryHint::Never`] follows where the reason says so.
+    /// Sets the reason token, and [`RetryHint::Never`] if the reason makes a retry useless.
     #[must_use]
     pub fn with_reason(mut self, reason: Reason) -> Self {
         if reason.forbids_retry() {
@@ -167,9 +171,9 @@ impl Error {
         self
     }
 
-    /// Raises what the error says of the handler to at least this; it never lowers it.
+    /// Raises the delivery to at least this value; never lowers it.
     ///
-    /// For whoever knows more of the run than the error's maker did.
+    /// For code that knows more about the run than the maker of the error.
     #[must_use]
     pub fn raised_to(mut self, delivery: Delivery) -> Self {
         self.0.delivery = self.0.delivery.max(delivery);
@@ -183,8 +187,9 @@ impl Error {
         self
     }
 
-    /// Replaces the headers that travel with the error. A `content-type` is left out: the body is
-    /// always the error body.
+    /// Replaces the headers of the error.
+    ///
+    /// A `content-type` is removed: the body is always the error body.
     #[must_use]
     pub fn with_headers(mut self, mut headers: Headers) -> Self {
         headers.remove(CONTENT_TYPE);
@@ -192,18 +197,20 @@ impl Error {
         self
     }
 
-    /// Says when, if at all, trying again makes sense; the time is rounded up to whole
-    /// milliseconds, and more than 300 s count as [`RetryHint::Never`], as on every wire.
+    /// Sets the retry hint.
     ///
-    /// A handler that says [`RetryHint::After`] with `ResourceExhausted` vouches that it has done
-    /// nothing yet: it is called again then, also by requests that must not run twice.
+    /// Its time is rounded up to whole milliseconds, and more than 300 s count as
+    /// [`RetryHint::Never`], as on every wire.
+    ///
+    /// A handler that returns `ResourceExhausted` with [`RetryHint::After`] guarantees that it has
+    /// done nothing yet: even requests that must not run twice are then retried.
     #[must_use]
     pub fn with_retry(mut self, retry: RetryHint) -> Self {
         self.0.retry = retry.on_the_wire();
         self
     }
 
-    /// Says what the responder does with duplicates; see [`Response::with_dedup`].
+    /// Sets the duplicate suppression of the responder; see [`Response::with_dedup`].
     ///
     /// [`Response::with_dedup`]: crate::Response::with_dedup
     #[must_use]
@@ -212,30 +219,30 @@ impl Error {
         self
     }
 
-    /// Says where the error was made.
+    /// Sets where the error was made.
     #[must_use]
     pub fn with_origin(mut self, origin: Origin) -> Self {
         self.0.origin = origin;
         self
     }
 
-    /// Keeps the underlying error for logs; it never travels.
+    /// Sets the underlying error for logs; it never travels.
     #[must_use]
     pub fn with_source(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
         self.0.source = Some(Arc::new(source));
         self
     }
 
-    /// Replaces the line that tells a person what to do.
+    /// Replaces the hint, a line that a person can act on.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
         self.0.hint = Some(hint.into());
         self
     }
 
-    /// Lets the message of a downstream's failure pass on to this handler's caller.
+    /// Exposes the message of a downstream's failure to this handler's caller.
     ///
-    /// Only the text is exposed; code, delivery, details and headers are re-scoped all the same.
+    /// Only the message is exposed; code, delivery, details and headers are still re-scoped.
     #[must_use]
     pub fn expose(mut self) -> Self {
         self.0.exposed = true;
@@ -260,7 +267,7 @@ impl Error {
         self.0.origin
     }
 
-    /// Returns the reason token, which tells apart what one code covers.
+    /// Returns the reason token, which distinguishes errors of the same code.
     #[must_use]
     pub fn reason(&self) -> Option<&Reason> {
         self.0.reason.as_ref()
@@ -278,26 +285,27 @@ impl Error {
         &self.0.details
     }
 
-    /// Returns the headers that came, or will travel, with the error.
+    /// Returns the headers that were received, or will be sent, with the error.
     #[must_use]
     pub fn headers(&self) -> &Headers {
         &self.0.headers
     }
 
-    /// Returns what the maker of the error says about trying again.
+    /// Returns the retry hint.
     #[must_use]
     pub fn retry(&self) -> RetryHint {
         self.0.retry
     }
 
-    /// Returns what the responder said of duplicates of this request; `None` when it said nothing,
-    /// and then a second one may run again.
+    /// Returns the duplicate suppression that the responder stated.
+    ///
+    /// `None` when it stated none; a second request may then run again.
     #[must_use]
     pub fn dedup(&self) -> Option<Dedup> {
         self.0.dedup
     }
 
-    /// Returns what each attempt did, oldest first; empty unless a retry layer filled it.
+    /// Returns the records of the attempts, oldest first; empty unless a retry layer set them.
     #[must_use]
     pub fn attempts(&self) -> &[AttemptRecord] {
         &self.0.attempts
@@ -318,11 +326,12 @@ impl Error {
         hints::id(self.0.code, self.0.reason.as_ref())
     }
 
-    /// Turns the error into what the caller on the other side of a hop sees.
+    /// Converts the error into the form that the caller on the other side of a hop sees.
     ///
-    /// For transports that hand errors over by value: it becomes the peer's, carries the mark of
-    /// [`Error::into_failure`], and loses what never travels (source, attempts, hint). `NotSent` becomes
-    /// `Rejected`, the message is cut at 1 KiB and details at 8 KiB, as on every wire.
+    /// For transports that pass errors by value. A local error becomes the peer's. The error is
+    /// marked as by [`Error::into_failure`] and loses the parts that never travel (source,
+    /// attempts, hint). `NotSent` becomes `Rejected`, the message is cut at 1 KiB and details at 8
+    /// KiB, as on every wire.
     #[must_use]
     pub fn into_received(self) -> Self {
         let mut error = self.capped();
@@ -340,10 +349,9 @@ impl Error {
         error
     }
 
-    /// Copies what the error carries out of the buffers that it came in, and lets go of the underlying
-    /// error and of the attempts, which never travel.
+    /// Copies headers and details out of their receive buffers; drops source and attempts.
     ///
-    /// For whoever keeps errors: one that is kept as it is may hold a whole reply.
+    /// For code that stores errors: without this, an error may keep a whole reply in memory.
     #[must_use]
     pub fn compacted(mut self) -> Self {
         self.0.headers = self.0.headers.compacted();
@@ -355,7 +363,7 @@ impl Error {
         self
     }
 
-    /// Cuts message and details to what the wire allows.
+    /// Cuts message and details to the limits of the wire.
     pub(crate) fn capped(mut self) -> Self {
         let limit = defaults::ERROR_MESSAGE_BYTES_MAX;
         if self.0.message.len() > limit {
@@ -371,17 +379,17 @@ impl Error {
         self
     }
 
-    /// Tells whether a transport, a middleware or a peer made this error.
+    /// Returns whether a transport, a middleware or a peer made this error.
     pub(crate) fn is_failure(&self) -> bool {
         self.0.made != Made::Own
     }
 
-    /// Tells whether this error is the outcome of a call that this process made.
+    /// Returns whether this error is the outcome of a call that this process made.
     pub(crate) fn is_called(&self) -> bool {
         self.0.made == Made::Called
     }
 
-    /// Marks the error of a call as this process' own answer, which is not re-scoped.
+    /// Marks the error of a call as this process's own reply, which is not re-scoped.
     pub(crate) fn passed_on(mut self) -> Self {
         if self.0.made == Made::Called {
             self.0.made = Made::Failure;
@@ -406,7 +414,7 @@ impl Error {
     /// Marks the error as the outcome of a call, so that it is re-scoped when it leaves a handler
     /// or a server's middleware by `?`.
     ///
-    /// For requesters that do not run through [`Attempt`](crate::Attempt), which does it.
+    /// For requesters that do not use [`Attempt`](crate::Attempt), which sets this mark.
     #[must_use]
     pub fn into_failure(mut self) -> Self {
         self.0.made = Made::Called;

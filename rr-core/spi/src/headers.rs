@@ -1,4 +1,4 @@
-//! The application's headers: an ordered multimap that means the same on every transport.
+//! The application's headers: an ordered multimap with the same meaning on every transport.
 
 mod rules;
 
@@ -12,17 +12,17 @@ use crate::defaults;
 use crate::error::{Code, Delivery, Error, Reason};
 use crate::wire;
 
-/// The application's headers: an ordered multimap that means the same on every transport.
+/// The application's headers: an ordered multimap with the same meaning on every transport.
 ///
-/// Names are lower-case `[a-z0-9][a-z0-9.-]*`; given in another case they are folded. Values are
-/// printable ASCII without space at the edges, and may be empty; a name that ends in `-bin`
-/// carries bytes instead. At most 64 entries and 16 KiB in all. Names that belong to the
-/// transport or to [`Context`](crate::Context) are refused. Names that begin with `trailer-`, which
-/// are Connect's trailing metadata, travel on replies and errors only: a request that has one is
-/// refused when it is sent. There is at most one `content-type`.
+/// Names are lower-case `[a-z0-9][a-z0-9.-]*`; upper-case letters are folded. Values are printable
+/// ASCII without space at the edges, and may be empty; a name that ends in `-bin` carries bytes
+/// instead. The limits are 64 entries and 16 KiB in all. Names that belong to the transport or to
+/// [`Context`](crate::Context) are refused. Names that begin with `trailer-` (Connect's trailing
+/// metadata) travel on replies and errors only: a request with such a name is refused when it is
+/// sent. There is at most one `content-type`.
 ///
-/// Values of one name keep their order on every transport; the order of different names may change
-/// on the way, and two sets of headers are equal without regard to it.
+/// Values of one name keep their order on every transport. The order of different names may change
+/// on the way, and equality ignores it.
 ///
 /// Empty headers are a null pointer, and a clone shares the entries.
 ///
@@ -50,33 +50,34 @@ struct Entry {
     value: Bytes,
 }
 
-/// What became of a header that a peer sent, from the best to the worst.
+/// Result of receiving a header from a peer, from the best to the worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Received {
-    /// It is now among the application's headers.
+    /// The header is now among the application's headers.
     Kept,
-    /// It belongs to the transport or to the context; the application does not see it.
+    /// The header belongs to the transport or to the context; the application does not see it.
     Reserved,
-    /// It does not fit the grammar; the application does not see it.
+    /// The header does not fit the grammar; the application does not see it.
     Dropped,
-    /// It would go over the limit of entries or bytes; the request is to be refused.
+    /// The header would exceed the limit of entries or bytes; the request must be refused.
     OverLimit,
 }
 
 impl Headers {
-    /// Makes empty headers, which cost nothing.
+    /// Makes empty headers, without an allocation.
     #[must_use]
     pub const fn new() -> Self {
         Self(None)
     }
 
-    /// Sets a header, replacing all of that name.
+    /// Sets a header, replacing all headers of that name.
     ///
     /// # Errors
     ///
     /// Not sent: `InvalidArgument` when the name or the value does not fit the grammar or the name
-    /// is reserved; `ResourceExhausted`, `request-too-large`, when it would go over the limits.
+    /// is reserved; `ResourceExhausted`, `request-too-large`, when the headers would exceed the
+    /// limits.
     pub fn insert(
         &mut self,
         name: impl Into<Cow<'static, str>>,
@@ -87,7 +88,7 @@ impl Headers {
         if !self.contains(&name) {
             return self.push(name, value);
         }
-        // On a copy, so that a value which does not fit leaves the old one in place.
+        // Works on a copy, so that the old value stays if the new value does not fit.
         let mut replaced = self.clone();
         replaced.remove(&name);
         replaced.push(name, value)?;
@@ -132,9 +133,9 @@ impl Headers {
         self.push(name, value.into())
     }
 
-    /// Takes a header that a peer sent: folds its name and keeps it if the application may see it.
+    /// Receives a header from a peer: folds its name and adds it if the application may see it.
     ///
-    /// For transports. The value of a `-bin` name is given decoded.
+    /// For transports. The value of a `-bin` name is passed decoded.
     pub fn receive(&mut self, name: &str, value: Bytes) -> Received {
         let name = &*folded(name);
         if !rules::may_be_received(name) {
@@ -146,7 +147,7 @@ impl Headers {
         self.keep(name, value)
     }
 
-    /// Keeps a header whose name and value have been checked.
+    /// Adds a header whose name and value have been checked.
     fn keep(&mut self, name: &str, value: Bytes) -> Received {
         let name = match rules::intern(name) {
             Some(known) => Cow::Borrowed(known),
@@ -155,8 +156,8 @@ impl Headers {
         if self.push(name, value).is_err() { Received::OverLimit } else { Received::Kept }
     }
 
-    /// Takes a header as it is on the wire: the value of a `-bin` name is base64, and a proxy may
-    /// have joined several with commas (RFC 9110 §5.2).
+    /// Receives a header in its wire form: the value of a `-bin` name is base64, and a proxy may
+    /// have joined several values with commas (RFC 9110 §5.2).
     pub(crate) fn receive_encoded(&mut self, name: &str, value: &[u8]) -> Received {
         let name = &*folded(name);
         if !rules::may_be_received(name) {
@@ -189,7 +190,7 @@ impl Headers {
         })
     }
 
-    /// Removes all headers of a name and tells whether there was one.
+    /// Removes all headers of a name and returns whether there was one.
     pub fn remove(&mut self, name: &str) -> bool {
         if !self.contains(name) {
             return false;
@@ -229,13 +230,13 @@ impl Headers {
             .filter_map(|entry| std::str::from_utf8(&entry.value).ok())
     }
 
-    /// Returns every entry in order, as name and bytes; those of `-bin` names are not encoded.
+    /// Returns every entry in order, as name and bytes; values of `-bin` names are not encoded.
     #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Bytes)> {
         self.entries().iter().map(|entry| (&*entry.name, &entry.value))
     }
 
-    /// Tells whether there is a header of this name.
+    /// Returns whether there is a header of this name.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         self.entries().iter().any(|entry| entry.name.eq_ignore_ascii_case(name))
@@ -247,13 +248,13 @@ impl Headers {
         self.entries().len()
     }
 
-    /// Tells whether there are none.
+    /// Returns whether there are no entries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 
-    /// Tells whether a name carries bytes, which text transports encode as base64.
+    /// Returns whether values of this name are bytes, which text transports encode as base64.
     #[must_use]
     pub fn is_binary_name(name: &str) -> bool {
         rules::is_binary(name)
@@ -274,14 +275,14 @@ impl Headers {
         }
     }
 
-    /// Makes the error for a request with more headers than are taken.
+    /// Makes the error for a request that exceeds the limits of headers.
     #[must_use]
     pub fn too_many(delivery: Delivery) -> Error {
         let (code, reason) = (Code::ResourceExhausted, Reason::REQUEST_TOO_LARGE);
         Error::failure(code, delivery, reason, "more than 64 headers or 16 KiB of them")
     }
 
-    /// Copies every value out of the buffer that it came in.
+    /// Copies every value out of its receive buffer.
     pub(crate) fn compacted(&self) -> Self {
         let copied = |entry: &Entry| Entry {
             name: entry.name.clone(),
@@ -290,7 +291,7 @@ impl Headers {
         Self(self.0.as_ref().map(|entries| Arc::new(entries.iter().map(copied).collect())))
     }
 
-    /// Returns the values of a name, in order; those of `-bin` names too.
+    /// Returns the values of a name in order, including those of `-bin` names.
     fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Bytes> {
         self.iter().filter(move |(known, _)| *known == name).map(|(_, value)| value)
     }
@@ -316,7 +317,7 @@ fn invalid(message: impl Into<Cow<'static, str>>) -> Error {
     Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message)
 }
 
-/// Returns a name in lower case; only one in another case is copied.
+/// Returns a name in lower case; copies the name only if it has upper-case letters.
 fn folded(name: &str) -> Cow<'_, str> {
     match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
         true => Cow::Owned(name.to_ascii_lowercase()),
@@ -363,7 +364,7 @@ impl PartialEq for Headers {
 impl Eq for Headers {}
 
 impl fmt::Debug for Headers {
-    /// Shows names and values; those that carry credentials are hidden.
+    /// Shows names and values; values that are credentials are hidden.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = |(name, value): (&str, &Bytes)| match rules::is_secret(name) {
             true => (name.to_owned(), Bytes::from_static(b"***")),

@@ -32,8 +32,8 @@ pub struct HostPort<'a> {
 impl<'a> HostPort<'a> {
     /// Parses `host`, `host:port`, `[ipv6]` or `[ipv6%zone]:port`.
     ///
-    /// A name has letters, digits, `-`, `.` and `_`. The `%` before a zone may be escaped as RFC 6874
-    /// asks for.
+    /// A name has letters, digits, `-`, `.` and `_`. The `%` before a zone may be escaped as `%25`
+    /// (RFC 6874).
     ///
     /// # Errors
     ///

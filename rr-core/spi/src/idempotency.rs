@@ -1,39 +1,39 @@
-//! What a request says about being run twice.
+//! Idempotency of a request, and the key of a keyed request.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{Code, Delivery, Error};
 
-/// What a request says about being run twice; one enum drives retry, hedging, HTTP GET and
-/// duplicate suppression.
+/// Idempotency of a request. Retry, hedging, HTTP GET and duplicate suppression depend on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Idempotency {
-    /// Nothing is known: it must not run twice.
+    /// Nothing is known: the request must not run twice.
     #[default]
     Unspecified,
-    /// It changes nothing (RFC 9110 §9.2.1).
+    /// The request changes nothing (RFC 9110 §9.2.1).
     Safe,
-    /// Running it twice has the effect of running it once (RFC 9110 §9.2.2).
+    /// Running the request twice has the effect of running it once (RFC 9110 §9.2.2).
     Idempotent,
-    /// The responder recognises a second one by its key, where it deduplicates.
+    /// A responder that deduplicates recognises a second request by its key.
     Keyed(IdempotencyKey),
 }
 
-/// What a responder that suppresses duplicates says of its answer to a keyed request; it travels as
-/// `rr-dedup`.
+/// Duplicate suppression, as stated on the reply to a keyed request.
+///
+/// It travels as `rr-dedup`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Dedup {
-    /// Duplicates are suppressed here: a second request with this key does not run again.
+    /// Duplicates are suppressed: a second request with this key does not run again.
     On,
-    /// So they are, and this is the answer of an earlier request with this key.
+    /// Duplicates are suppressed, and this is the reply to an earlier request with this key.
     Replayed,
 }
 
 impl Dedup {
-    /// Returns the token that stands for this value on the wire.
+    /// Returns the token of this value on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -43,11 +43,11 @@ impl Dedup {
     }
 }
 
-/// The key that marks two requests as the same one: 1 to 255 visible ASCII characters.
+/// Key that identifies repeated requests as the same one: 1 to 255 visible ASCII characters.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey(Arc<str>);
 
-/// Longest key in bytes; the length that public APIs with such keys accept.
+/// Longest key in bytes; public APIs with such keys accept the same length.
 const KEY_BYTES_MAX: usize = 255;
 
 impl IdempotencyKey {
@@ -56,7 +56,7 @@ impl IdempotencyKey {
     /// # Errors
     ///
     /// `InvalidArgument`, not sent, when the text is empty, longer than 255 bytes or has anything
-    /// but visible ASCII.
+    /// other than visible ASCII.
     pub fn new(text: &str) -> Result<Self, Error> {
         let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
         if text.is_empty() || text.len() > KEY_BYTES_MAX || !visible {

@@ -1,4 +1,4 @@
-//! The server side's rules for every request, used by every transport's server.
+//! Server-side handling of every request, shared by the servers of all transports.
 
 mod budget;
 mod config;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::context::{CancelHandle, Cause, Context, Data, Deadline};
+use crate::context::{CancelHandle, Cause, Context, Deadline, Metadata};
 use crate::error::Error;
 use crate::request::Request;
 use crate::routes::{Found, Routes};
@@ -26,10 +26,10 @@ pub use rescope::{rescope, rescope_called};
 pub(crate) use in_flight::{InFlight, Shielded};
 pub(crate) use rescope::own;
 
-/// The server side's rules for every request: routes, admission, deadlines, panics, drain.
+/// Server-side handling of every request: routes, admission, deadlines, panics and drain.
 ///
-/// Cloning it shares it. A transport makes the context of a request when its head has arrived,
-/// with [`Intake::context`], and hands the whole request to [`Intake::handle`].
+/// Clones share one intake. When the head of a request has arrived, a transport makes the context
+/// with [`Intake::context`]; it passes the whole request to [`Intake::handle`].
 #[derive(Clone)]
 pub struct Intake(Arc<Shared>);
 
@@ -38,7 +38,7 @@ struct Shared {
     config: IntakeConfig,
     in_flight: Arc<InFlight>,
     bodies: BodyBudget,
-    /// Of the requests that no transport has charged to a connection.
+    /// Account of the requests that no transport has charged to a connection.
     account: Arc<BodyAccount>,
 }
 
@@ -58,40 +58,42 @@ impl Intake {
         &self.0.routes
     }
 
-    /// Returns what the server grants.
+    /// Returns the configuration.
     #[must_use]
     pub fn config(&self) -> &IntakeConfig {
         &self.0.config
     }
 
-    /// Returns the budget of the bodies that the server holds.
+    /// Returns the budget of body bytes that the server holds.
     ///
-    /// [`Intake::handle`] counts a request while its handler runs. A transport that holds bodies
-    /// before, or replies after, takes them out of this budget too: see [`Handle::charged`].
+    /// [`Intake::handle`] charges a request while its handler runs. A transport that holds request
+    /// bodies before that, or replies afterwards, charges them to this budget too: see
+    /// [`Handle::charged`].
     #[must_use]
     pub fn bodies(&self) -> &BodyBudget {
         &self.0.bodies
     }
 
-    /// Finds who answers a target.
+    /// Finds the responder of a target.
     ///
     /// # Errors
     ///
-    /// `Unimplemented`, rejected, `no-such-target`, when nobody does.
+    /// `Unimplemented`, rejected, `no-such-target`, when there is none.
     pub fn find(&self, target: &Target) -> Result<Found<'_>, Error> {
         self.0.routes.find(target)
     }
 
-    /// Makes the context of a request whose head has just arrived: a root, with the deadline
-    /// clamped to what the server grants.
+    /// Makes the root context of a request whose head has just arrived.
     ///
-    /// The transport keeps the handle: it cancels with [`Cause::PeerGone`] or
-    /// [`Cause::Cancelled`] when the caller goes away, and with [`Cause::Finished`] at the end.
-    /// A handle that is dropped before the handler lets the handler's own drops see why.
+    /// Its deadline is clamped to the limits of the configuration.
+    ///
+    /// The transport keeps the handle. It cancels with [`Cause::PeerGone`] or [`Cause::Cancelled`]
+    /// when the caller goes away, and with [`Cause::Finished`] at the end. If the handle is dropped
+    /// before the handler, destructors inside the handler can read the cause.
     pub fn context(&self, inbound: Inbound<'_>) -> (Context, CancelHandle) {
         let now = inbound.arrived.unwrap_or_else(Instant::now);
         let deadline = Deadline::after_at(now, self.0.config.grant(inbound.timeout));
-        let data = Data::receive(
+        let data = Metadata::receive(
             inbound.request_id,
             inbound.traceparent,
             inbound.tracestate,
@@ -102,32 +104,34 @@ impl Intake {
 
     /// Handles one request in the context that [`Intake::context`] made for it.
     ///
-    /// Refuses it, as `Rejected`, when it has expired, is too large, has no responder, when the
-    /// server drains, has too many in flight, or holds too many bytes of bodies. Runs the handler otherwise; drops it at the
-    /// deadline or when the context is cancelled; turns a panic into an error; re-scopes errors.
-    /// Nothing happens before the first poll.
+    /// Refuses the request as `Rejected` if it has expired, is too large or has no responder, or if
+    /// the server is draining, has too many requests in flight or holds too many body bytes.
+    /// Otherwise runs the handler. Drops the handler at the deadline or when the context is
+    /// cancelled, turns a panic into an error, and re-scopes errors. Nothing happens before the
+    /// first poll.
     ///
     /// # Errors
     ///
-    /// As said; an error's delivery is what this server knows: `Rejected` as long as the handler
-    /// was not entered, `Processed` afterwards, `Unknown` while a bridge waits.
+    /// As described above. The delivery of an error is `Rejected` before the handler is entered,
+    /// `Processed` afterwards, and `Unknown` while a bridge waits.
     ///
     /// # Cancel safety
     ///
-    /// Dropping it drops the handler and frees its place.
+    /// Dropping the returned future drops the handler and releases the in-flight permit.
     pub fn handle<'a>(&'a self, ctx: &'a Context, request: Request) -> Handle<'a> {
         Handle::new(&self.0, ctx, request)
     }
 
-    /// Stops admission: from now on requests are refused as `draining`.
+    /// Stops admission: from then on requests are refused as `draining`.
     pub fn drain(&self) {
         self.0.in_flight.drain();
     }
 
-    /// Lets a drain go on admitting until [`Intake::refuse`].
+    /// Keeps admitting requests during a drain, until [`Intake::refuse`].
     ///
-    /// For transports over a broker: what it has routed here before it knew of the drain can go
-    /// nowhere else, and refusing it would fail calls that another member could have answered.
+    /// For transports over a broker: requests that the broker routed here before it learned of the
+    /// drain cannot go elsewhere, and refusing them would fail calls that another member could have
+    /// answered.
     pub fn linger(&self) {
         self.0.in_flight.linger(true);
     }
@@ -137,19 +141,19 @@ impl Intake {
         self.0.in_flight.linger(false);
     }
 
-    /// Tells whether a drain has begun.
+    /// Returns whether a drain has begun.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.0.in_flight.is_draining()
     }
 
-    /// Returns how much is in flight: requests, and the work that they shielded.
+    /// Returns the number of requests in flight plus that of shielded futures.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.0.in_flight.in_flight()
     }
 
-    /// Waits until nothing is in flight, shielded work included.
+    /// Waits until no request and no shielded work is in flight.
     ///
     /// # Cancel safety
     ///
@@ -158,17 +162,17 @@ impl Intake {
         self.0.in_flight.until_none(InFlight::in_flight).await;
     }
 
-    /// Waits until no request is in flight, whatever shielded work goes on.
+    /// Waits until no request is in flight; shielded work may still run.
     pub(crate) async fn no_requests(&self) {
         self.0.in_flight.until_none(InFlight::requests).await;
     }
 
-    /// Cancels every request in flight, and every one that becomes pending later.
+    /// Cancels every request in flight, and every request that becomes pending later.
     pub fn cancel_all(&self, cause: Cause) {
         self.0.in_flight.cancel_all(cause);
     }
 
-    /// Returns what has become of the requests since the drain began.
+    /// Returns the counts of completed, aborted and refused requests since the drain began.
     #[must_use]
     pub fn report(&self) -> DrainReport {
         self.0.in_flight.report()

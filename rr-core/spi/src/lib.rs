@@ -1,7 +1,7 @@
-//! What a transport for rr implements, and the rules that every transport shares.
+//! Traits and shared rules for implementing a transport for rr.
 //!
-//! Applications depend on `rr-core`, which re-exports all of this crate; the full guide is there.
-//! Transport authors depend on this crate alone.
+//! Applications depend on `rr-core`, which re-exports all of this crate and contains the guide.
+//! Transport authors need only this crate.
 //!
 //! # Map
 //!
@@ -15,9 +15,9 @@
 //! | write the client side of a transport | [`Attempt`], [`Limits`], [`Doubt`], [`dial`], [`wire`] |
 //! | write the server side of a transport | [`Intake`], [`Inbound`], [`Server`], [`Shutdown`] |
 //!
-//! A transport is two small shells around [`Attempt`] and [`Intake`]: it moves bytes and says
-//! truthfully when they left ([`Attempt::sent`]); deadlines, cancellation, admission, panics,
-//! re-scoping and drain are decided here, once.
+//! A transport is two thin layers around [`Attempt`] and [`Intake`]: it moves bytes and reports
+//! when they leave ([`Attempt::sent`]). This crate decides about deadlines, cancellation,
+//! admission, panics, re-scoping and drain for all transports.
 
 #![forbid(unsafe_code)]
 
@@ -74,7 +74,7 @@ pub use intake::{
 };
 pub use limits::Limits;
 pub use location::Location;
-pub use middleware::{Terminal, Middleware, Next};
+pub use middleware::{Middleware, Next, Terminal};
 pub use request::Request;
 pub use requester::Requester;
 pub use responder::Responder;
@@ -83,5 +83,5 @@ pub use routes::{Declared, Found, Route, Routes};
 pub use server::{DrainReport, Server, ServerUrl, Shutdown};
 pub use target::Target;
 
-/// A boxed future, as the traits of this crate return it.
+/// Boxed future, as returned by the traits of this crate.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

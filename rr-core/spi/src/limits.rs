@@ -23,7 +23,8 @@ impl Limits {
     /// # Errors
     ///
     /// `ResourceExhausted`, not sent, `request-too-large`, when the body is over the limit;
-    /// `InvalidArgument`, not sent, when there is a header `trailer-*`, which only replies have.
+    /// `InvalidArgument`, not sent, when there is a `trailer-` header, which only replies may
+    /// carry.
     pub fn check_outgoing(&self, request: &Request) -> Result<(), Error> {
         if let Some(name) = request.headers.reply_only() {
             let message = format!("header name `{name}` is reserved for replies");

@@ -1,14 +1,14 @@
-//! Splitting a transport's URL, without knowing what its parts mean.
+//! Splits a transport's URL into its parts, without interpreting them.
 
 use std::fmt;
 
 use crate::error::{Code, Delivery, Error};
 use crate::wire::percent_decode;
 
-/// The parts of a transport's URL: `scheme://authority/path?key=value`.
+/// Parts of a transport's URL: `scheme://authority/path?key=value`.
 ///
-/// Only what every transport needs: the path and the query are percent-decoded, the authority is
-/// left as it is. `Debug` hides what stands before an `@`, as it may be a password.
+/// The path and the query are percent-decoded; the authority stays as it is written. `Debug` hides
+/// the text before an `@`, as it may be a password.
 ///
 /// # Examples
 ///
@@ -27,7 +27,7 @@ pub struct Location {
     query: Vec<(String, String)>,
 }
 
-/// Longest URL in bytes that is looked at; longer ones are a mistake.
+/// Longest accepted URL in bytes; a longer URL is a mistake.
 const URL_BYTES_MAX: usize = 8 * 1024;
 
 impl Location {
@@ -35,8 +35,9 @@ impl Location {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument`, not sent, when there is no `scheme://`, a percent-escape is broken, the
-    /// query has a repeated key or a part without `=`, or the whole is longer than 8 KiB.
+    /// `InvalidArgument`, not sent, when the URL has no `scheme://`, has a fragment, has a broken
+    /// percent-escape, has a query with a repeated key or a part without `=`, or is longer than 8
+    /// KiB.
     pub fn parse(url: &str) -> Result<Self, Error> {
         if url.len() > URL_BYTES_MAX {
             return Err(invalid("the URL is longer than 8 KiB"));
@@ -68,7 +69,7 @@ impl Location {
         &self.scheme
     }
 
-    /// Returns what stands between `//` and the path, as it is written.
+    /// Returns the text between `//` and the path, as it is written.
     #[must_use]
     pub fn authority(&self) -> &str {
         &self.authority
@@ -118,7 +119,7 @@ impl fmt::Debug for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Location");
         shown.field("scheme", &self.scheme);
-        // A password with a slash or a question mark ends up behind the authority.
+        // A password with a slash or a question mark is split into the path or the query.
         let query = self.query.iter().flat_map(|(key, value)| [key, value]);
         if query.chain([&self.path]).any(|text| text.contains('@')) {
             return shown.finish_non_exhaustive();

@@ -1,4 +1,4 @@
-//! What wraps a call, on either side.
+//! Wrappers around a call, on either side.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,30 +14,31 @@ use crate::responder::Responder;
 use crate::response::Response;
 use crate::routes::Found;
 
-/// Wraps a call, on the requester's side or the responder's.
+/// Wrapper around a call, on the requester's side or the responder's.
 ///
 /// # Contract
 ///
-/// * `next.run(ctx, request)` goes on; it may be run several times, or not at all.
-/// * Whoever runs `next` several times and returns an error returns the worst of their deliveries:
-///   one run that may have happened is not undone by another that did not.
-/// * An error that a middleware makes itself is an [`Error::failure`] and states its delivery.
-///   On the responder's side, what is refused before `next` ran leaves as `Rejected`.
+/// * `next.run(ctx, request)` runs the rest of the call. A middleware may run it several times or
+///   not at all.
+/// * A middleware that runs `next` several times and returns an error returns the worst delivery of
+///   all runs: a run that may have happened is not undone by another that did not.
+/// * An error that a middleware itself makes is an [`Error::failure`], which states its delivery.
+///   On the responder's side, a call refused before `next` ran is reported as `Rejected`.
 ///
 /// # For implementors
 ///
-/// Keep decisions in pure functions of `now` and state, and this shell thin.
+/// Keep decisions in pure functions of `now` and state, and the implementation of this trait thin.
 ///
 /// # For wrappers
 ///
-/// Pass the context on, or a child of it; never a fresh one.
+/// Pass on the context or a child of it, never a new context.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future drops what `next` runs.
+/// Dropping the future drops the runs of `next`.
 #[async_trait]
 pub trait Middleware: Send + Sync + 'static {
-    /// Handles one call, going on with `next`.
+    /// Handles one call; `next` runs the rest of it.
     ///
     /// # Errors
     ///
@@ -45,7 +46,7 @@ pub trait Middleware: Send + Sync + 'static {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future drops what `next` runs.
+    /// Dropping the future drops the runs of `next`.
     async fn handle(
         &self,
         ctx: &Context,
@@ -54,7 +55,7 @@ pub trait Middleware: Send + Sync + 'static {
     ) -> Result<Response, Error>;
 }
 
-/// What stands at the end of a chain of middleware.
+/// End of a chain of middleware.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub enum Terminal<'a> {
@@ -62,7 +63,7 @@ pub enum Terminal<'a> {
     Requester(&'a dyn Requester),
     /// A responder: the chain is on the server's side.
     Responder(&'a dyn Responder),
-    /// A route's responder, which is marked as run when it is entered.
+    /// A route's responder; entering it marks the call as run.
     Route(Found<'a>),
 }
 
@@ -76,15 +77,15 @@ impl fmt::Debug for Terminal<'_> {
     }
 }
 
-/// The rest of a call: the middleware further in, and the endpoint.
+/// Rest of a call: the inner middleware and the endpoint.
 ///
-/// It is `Copy`, so that a retry can run it again and a hedge can poll two runs in one future. It
-/// borrows, so it cannot be spawned and leaves no orphans.
+/// `Next` is `Copy`, so that a retry can run it again and a hedge can poll two runs in one future.
+/// It borrows, so it cannot be spawned and leaves no orphaned tasks.
 #[derive(Clone, Copy)]
 pub struct Next<'a> {
     middleware: &'a [Arc<dyn Middleware>],
     endpoint: Terminal<'a>,
-    /// The deadline that is held further out already; `None` when it is that of any context.
+    /// Deadline that an outer layer enforces; `None` if it enforces that of every context.
     held: Option<Option<Deadline>>,
 }
 
@@ -93,12 +94,11 @@ impl<'a> Next<'a> {
     #[must_use]
     pub const fn new(middleware: &'a [Arc<dyn Middleware>], endpoint: Terminal<'a>) -> Self {
         let next = Self { middleware, endpoint, held: None };
-        // Only the intake races what it runs, and it enters routes.
+        // Only the intake enforces the deadline itself, and it enters routes.
         if matches!(endpoint, Terminal::Responder(_)) { next.unheld() } else { next }
     }
 
-    /// Notes that nothing further out ends the call at the deadline of the context that it is run
-    /// with, so that this chain does.
+    /// Makes this chain enforce the deadline of its context, because no outer layer does.
     pub(crate) const fn unheld(mut self) -> Self {
         self.held = Some(None);
         self
@@ -106,12 +106,13 @@ impl<'a> Next<'a> {
 
     /// Runs the rest of the call.
     ///
-    /// A context with an earlier deadline than the one that the middleware was given ends it then:
-    /// on the responder's side here, on the requester's by its [`Attempt`](crate::Attempt).
+    /// If the context has an earlier deadline than the one given to the middleware, the call ends
+    /// at that deadline. This method enforces it on the responder's side, the
+    /// [`Attempt`](crate::Attempt) on the requester's.
     ///
     /// # Errors
     ///
-    /// Those of the middleware further in and of the endpoint.
+    /// Those of the inner middleware and of the endpoint.
     ///
     /// # Cancel safety
     ///
@@ -124,7 +125,7 @@ impl<'a> Next<'a> {
     where
         'a: 'f,
     {
-        // The requester's own attempt holds the deadline, and knows what has left.
+        // The requester's own attempt enforces the deadline, and knows whether bytes have left.
         if matches!(self.endpoint, Terminal::Requester(_)) {
             return self.go_on(ctx, request);
         }
@@ -150,13 +151,13 @@ impl<'a> Next<'a> {
     }
 }
 
-/// Ends what a middleware runs when the context that it runs with has ended.
+/// Runs a future of the chain until it completes or its context ends.
 async fn bounded(
     ctx: &Context,
     future: BoxFuture<'_, Result<Response, Error>>,
 ) -> Result<Response, Error> {
     let outcome = ctx.race(future).await;
-    // The handler was dropped by now, and what it knew of other runs is recorded.
+    // The handler is dropped by now, and has recorded the delivery of runs elsewhere.
     let known = || ctx.delivery().unwrap_or(Delivery::Unknown);
     outcome.unwrap_or_else(|cause| Err(Error::from_cause(cause, known())))
 }

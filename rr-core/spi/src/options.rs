@@ -1,4 +1,4 @@
-//! Configurations: each option is declared once, and code, files and URLs set it by the same name.
+//! Configurations: each option is declared once; code, files and URLs set it by the same name.
 
 use serde::de::value::{Error as Unfit, MapDeserializer};
 use serde::de::{DeserializeOwned, Deserializer, Error as _, IntoDeserializer, Visitor};
@@ -6,12 +6,12 @@ use serde::de::{DeserializeOwned, Deserializer, Error as _, IntoDeserializer, Vi
 use crate::error::{Code, Delivery, Error};
 use crate::location::Location;
 
-/// A configuration that [`options!`](crate::options!) declares.
+/// Configuration declared by [`options!`](crate::options!).
 pub trait Options: Sized {
-    /// Calls `each` with the name of every option that a URL sets, those of the parts included.
+    /// Calls `each` with the name of every option that a URL can set, including those of the parts.
     fn names(each: &mut dyn FnMut(&'static str));
 
-    /// Sets an option from text. Returns whether there is one of that name.
+    /// Sets an option from text. Returns whether an option of that name exists.
     ///
     /// # Errors
     ///
@@ -21,9 +21,10 @@ pub trait Options: Sized {
 
 /// Declares a configuration: each option is a field with its default and its setter.
 ///
-/// Serde reads it from files and refuses unknown fields; the crate needs `serde` with `derive`. A URL
-/// sets each option by the name of its field, and those of the `parts`, which are configurations of
-/// their own. A part converts into the whole, whose other options then have their defaults.
+/// Serde reads the configuration from files and refuses unknown fields; the calling crate needs
+/// `serde` with `derive`. A URL sets each option by the name of its field, including the options of
+/// `parts`, which are separate configurations. A part converts into the whole configuration, with
+/// defaults for all other options.
 ///
 /// # Examples
 ///
@@ -137,7 +138,7 @@ macro_rules! options {
     };
 }
 
-/// Reads a configuration in which text sets one option, and all others have their defaults.
+/// Reads a configuration with one option set from text and defaults for all others.
 ///
 /// # Errors
 ///
@@ -148,8 +149,9 @@ pub fn read<C: DeserializeOwned>(name: &str, text: &str) -> Result<C, Unfit> {
 }
 
 impl Location {
-    /// Applies the query to the configurations of both ends, so that one URL does for both: what
-    /// one end does not have is for the other.
+    /// Applies the query to the configurations of both ends, so that both can share one URL.
+    ///
+    /// Each end ignores the options that only the other end has.
     ///
     /// # Errors
     ///
@@ -191,7 +193,7 @@ fn unknown<C: Options, S: Options>(name: &str) -> Error {
         .with_hint(format!("known parameters: {}", known.join(", ")))
 }
 
-/// The value of a parameter, from which serde reads numbers and truth values too.
+/// Value of a parameter, from which serde also reads numbers and booleans.
 struct Text<'a>(&'a str);
 
 impl<'de> IntoDeserializer<'de, Unfit> for Text<'_> {
@@ -202,8 +204,7 @@ impl<'de> IntoDeserializer<'de, Unfit> for Text<'_> {
     }
 }
 
-/// Implements the methods for numbers: any number of a type is an `u64` first, and its type says
-/// whether it fits.
+/// Implements the methods for numbers: parses the text as `u64`; the target type checks the range.
 macro_rules! numbers {
     ($($method:ident)*) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {
@@ -227,7 +228,7 @@ impl<'de> Deserializer<'de> for Text<'_> {
         }
     }
 
-    /// Reads an empty text as nothing.
+    /// Reads an empty text as `None`.
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {
         if self.0.is_empty() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
@@ -278,9 +279,9 @@ mod tests {
             pub small: u32 = 1, with_small(u32);
             /// A number.
             pub count: usize = 2, with_count(usize);
-            /// A truth value.
+            /// A boolean.
             pub on: bool = false, with_on(bool);
-            /// A text that need not be there.
+            /// An optional text.
             pub group: Option<String> = Some("q".to_owned()), with_group(Option<String>);
             /// One of several.
             pub colour: Colour = Colour::Green, with_colour(Colour);

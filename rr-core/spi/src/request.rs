@@ -6,10 +6,10 @@ use crate::headers::Headers;
 use crate::idempotency::Idempotency;
 use crate::target::Target;
 
-/// One request: what it names, its headers and its body.
+/// Request: target, headers, body and idempotency.
 ///
-/// Plain data: cloning it for a retry bumps reference counts, and nothing in it is about time.
-/// What bounds a call in time travels in the [`Context`](crate::Context).
+/// Cloning a request, as for a retry, only increments reference counts. Deadline and cancellation
+/// are in the [`Context`](crate::Context).
 ///
 /// # Examples
 ///
@@ -24,18 +24,18 @@ use crate::target::Target;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Request {
-    /// What the request names.
+    /// The service and method to call.
     pub target: Target,
-    /// The application's headers; the transport's own never show here.
+    /// The application's headers, without those of the transport.
     pub headers: Headers,
     /// The body, as bytes.
     pub body: Bytes,
-    /// What the request says about being run twice.
+    /// Whether the request may run more than once.
     pub idempotency: Idempotency,
 }
 
 impl Request {
-    /// Makes a request without headers, of unspecified idempotency.
+    /// Makes a request without headers and with unspecified idempotency.
     pub fn new(target: Target, body: impl Into<Bytes>) -> Self {
         Self {
             target,
@@ -52,7 +52,7 @@ impl Request {
         self
     }
 
-    /// Says what happens if the request runs twice.
+    /// Replaces the idempotency.
     #[must_use]
     pub fn with_idempotency(mut self, idempotency: Idempotency) -> Self {
         self.idempotency = idempotency;

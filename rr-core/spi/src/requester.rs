@@ -12,33 +12,32 @@ use crate::response::Response;
 ///
 /// # Contract
 ///
-/// * One call is one attempt: an implementation never retries on its own once the request may
-///   have left.
-/// * Every error states its [`Delivery`](crate::Delivery) truthfully. `NotSent` or `Rejected`
-///   while the handler ran is a bug of the highest class.
-/// * The call ends by the context's deadline, and when the context is cancelled.
+/// * One call is one attempt: an implementation never retries once the request may have left.
+/// * Every error states its true [`Delivery`](crate::Delivery). Reporting `NotSent` or `Rejected`
+///   although the handler ran is a bug of the highest class.
+/// * The call ends at the context's deadline, or when the context is cancelled.
 ///
 /// # For implementors
 ///
-/// Run the call through [`Attempt`](crate::Attempt), which holds these rules; check the body with
-/// [`Limits`](crate::Limits). Apply no default but `Attempt`'s.
+/// Run the call through [`Attempt`](crate::Attempt), which implements these rules; check the body
+/// with [`Limits`](crate::Limits). Apply no default timeout other than `Attempt`'s.
 ///
 /// # For wrappers
 ///
-/// Pass the context on. Use [`Middleware`](crate::Middleware) rather than an implementation of
-/// this trait where you can.
+/// Pass on the context. Where possible, use [`Middleware`](crate::Middleware) instead of
+/// implementing this trait.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future cancels the call: what it held is freed at once, and the peer is told on a
-/// best-effort basis. The handler may have run.
+/// Dropping the future cancels the call: its resources are freed immediately, and the peer is
+/// notified on a best-effort basis. The handler may have run.
 #[async_trait]
 pub trait Requester: Send + Sync + 'static {
     /// Sends one request and waits for its response.
     ///
     /// # Errors
     ///
-    /// Any code; `DeadlineExceeded` and `Canceled` when the context ended first.
+    /// Any code; `DeadlineExceeded` or `Canceled` when the context ended first.
     ///
     /// # Cancel safety
     ///
@@ -46,7 +45,7 @@ pub trait Requester: Send + Sync + 'static {
     async fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error>;
 }
 
-/// Forwards the boxed future of the inner value, without a second allocation.
+/// Implements the trait by returning the inner value's boxed future, without a second allocation.
 macro_rules! forward {
     ($($(#[$attribute:meta])* impl<T> for $outer:ty;)*) => {$(
         impl<T: Requester + ?Sized> Requester for $outer {

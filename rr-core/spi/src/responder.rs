@@ -1,4 +1,4 @@
-//! The server side: what answers requests.
+//! The server side: handlers of requests.
 
 use async_trait::async_trait;
 
@@ -8,34 +8,34 @@ use crate::error::Error;
 use crate::request::Request;
 use crate::response::Response;
 
-/// Answers one request.
+/// Handles one request.
 ///
 /// # Contract
 ///
-/// * The future is dropped at the deadline and when the caller cancels, at any await. Work that
-///   must finish goes into [`Context::shield`](crate::Context::shield).
-/// * An error made with [`Error::new`] is the responder's own answer and travels as it is. An
-///   error of a call further down that leaves by `?` is re-scoped on its way out.
+/// * The future is dropped at the deadline or when the caller cancels, at any await. Run work that
+///   must finish through [`Context::shield`](crate::Context::shield).
+/// * An error made with [`Error::new`] is the responder's own reply and travels unchanged. The
+///   error of a downstream call that leaves by `?` is re-scoped.
 ///
 /// # For implementors
 ///
-/// Implement this where a handler needs state of its own; plain async functions do otherwise.
+/// Implement this trait for a handler that needs state; otherwise an async function suffices.
 ///
 /// # For wrappers
 ///
-/// Once a responder has been entered, the call counts as run. A wrapper that must be able to
-/// refuse a call as *not run* is a [`Middleware`](crate::Middleware).
+/// Once a responder has been entered, the call counts as run. A wrapper that must be able to refuse
+/// a call as *not run* has to be a [`Middleware`](crate::Middleware).
 ///
 /// # Cancel safety
 ///
-/// See the contract: dropping the future is how a call is cancelled.
+/// Dropping the future cancels the call; see the contract.
 #[async_trait]
 pub trait Responder: Send + Sync + 'static {
-    /// Answers one request.
+    /// Handles one request.
     ///
     /// # Errors
     ///
-    /// What the responder decides. On its way out every error says `Processed`.
+    /// Those of the responder. The caller receives every error as `Processed`.
     ///
     /// # Cancel safety
     ///
@@ -43,7 +43,7 @@ pub trait Responder: Send + Sync + 'static {
     async fn respond(&self, ctx: &Context, request: Request) -> Result<Response, Error>;
 }
 
-/// Forwards the boxed future of the inner value, without a second allocation.
+/// Implements the trait by returning the inner value's boxed future, without a second allocation.
 macro_rules! forward {
     ($(impl<T> for $outer:ty;)*) => {$(
         impl<T: Responder + ?Sized> Responder for $outer {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::headers::Headers;
 use crate::idempotency::Dedup;
 
-/// One response: its headers and its body.
+/// Response: headers and body.
 ///
 /// # Examples
 ///
@@ -21,7 +21,7 @@ use crate::idempotency::Dedup;
 pub struct Response {
     /// The application's headers.
     pub headers: Headers,
-    /// The body, as bytes. Middleware that replaces a text by other bytes should set a `content-type`.
+    /// The body. Middleware that replaces text with other bytes should set a `content-type`.
     pub body: Bytes,
     pub(crate) dedup: Option<Dedup>,
     is_text: bool,
@@ -30,23 +30,24 @@ pub struct Response {
 impl Response {
     /// Makes a response without headers.
     ///
-    /// Where a transport has to name a content type and neither the request nor the response does,
-    /// a body made of a `&str` or `String` goes as `text/plain; charset=utf-8` and any other as
-    /// `application/octet-stream`.
+    /// If a transport needs a content type and neither the request nor the response names one, a
+    /// body made from a `&str` or `String` is sent as `text/plain; charset=utf-8`, any other body
+    /// as `application/octet-stream`.
     pub fn new<B: Into<Bytes> + 'static>(body: B) -> Self {
         let is_text = [TypeId::of::<&str>(), TypeId::of::<String>()].contains(&TypeId::of::<B>());
         Self { headers: Headers::new(), body: body.into(), dedup: None, is_text }
     }
 
-    /// Tells whether the response was made of a `&str` or `String`. For transports.
+    /// Returns whether the body was made from a `&str` or `String`. For transports.
     #[must_use]
     pub fn is_text(&self) -> bool {
         self.is_text
     }
 
-    /// Copies headers and body out of the buffers that they came in.
+    /// Copies headers and body out of their receive buffers.
     ///
-    /// For whoever keeps responses: a small one that is kept as it is may hold a large buffer.
+    /// For code that stores responses: without this, a small response may keep a large buffer in
+    /// memory.
     #[must_use]
     pub fn compacted(&self) -> Self {
         let (headers, body) = (self.headers.compacted(), Bytes::copy_from_slice(&self.body));
@@ -60,27 +61,28 @@ impl Response {
         self
     }
 
-    /// Says what the responder does with duplicates; it travels beside the headers.
+    /// Sets the duplicate suppression of the responder; it travels separately from the headers.
     ///
-    /// For transports, which read it from the wire, and for middleware around routes. What a
-    /// handler sets is dropped when its answer leaves: of a call that it made itself, it says
-    /// nothing about its own.
+    /// For transports, which read it from the wire, and for middleware around routes. A value set
+    /// by a handler is removed when its reply leaves: it may come from a call that the handler
+    /// made, and does not describe the handler's own request.
     #[must_use]
     pub fn with_dedup(mut self, dedup: impl Into<Option<Dedup>>) -> Self {
         self.dedup = dedup.into();
         self
     }
 
-    /// Returns what the responder said of duplicates of this request; `None` when it said nothing,
-    /// and then a second one may run again.
+    /// Returns the duplicate suppression that the responder stated.
+    ///
+    /// `None` when it stated none; a second request may then run again.
     #[must_use]
     pub fn dedup(&self) -> Option<Dedup> {
         self.dedup
     }
 }
 
-/// Compares headers, body and deduplication. A text equals the same bytes, since transports deliver
-/// bytes.
+/// Compares headers, body and duplicate suppression. Text equals the same bytes, since transports
+/// deliver bytes.
 impl PartialEq for Response {
     fn eq(&self, other: &Self) -> bool {
         let Self { headers, body, dedup, is_text: _ } = self;

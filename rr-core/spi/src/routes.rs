@@ -1,4 +1,4 @@
-//! Which responder answers which target.
+//! Routing table: the responder of each target.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,13 +8,13 @@ use crate::BoxFuture;
 use crate::context::Context;
 use crate::error::{Code, Delivery, Error, Reason};
 use crate::intake::own;
-use crate::middleware::{Terminal, Middleware, Next};
+use crate::middleware::{Middleware, Next, Terminal};
 use crate::request::Request;
 use crate::responder::Responder;
 use crate::response::Response;
 use crate::target::Target;
 
-/// What a responder answers for.
+/// Targets that a responder answers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Route {
@@ -22,29 +22,29 @@ pub enum Route {
     Target(String),
     /// Every method of a service.
     Service(String),
-    /// Whatever nothing else answers.
+    /// Every target that no other route answers.
     Fallback,
 }
 
-/// What a method is declared to be, which decides how it may be called and repeated.
+/// Declared idempotency of a method, which decides how it may be called and repeated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Declared {
     /// Nothing is known.
     #[default]
     Unspecified,
-    /// It changes nothing; HTTP may call it with GET.
+    /// The method changes nothing; HTTP may call it with GET.
     Safe,
-    /// Running it twice has the effect of running it once.
+    /// Running the method twice has the effect of running it once.
     Idempotent,
-    /// It recognises a second request by its idempotency key.
+    /// The method recognises a second request by its idempotency key.
     Keyed,
 }
 
-/// Which responder answers which target: what a transport's `serve` takes.
+/// Routing table: the responder of each target, passed to a transport's `serve`.
 ///
-/// `rr-core`'s `Router` becomes one. A transport looks a target up with [`Routes::find`] (through
-/// [`Intake`](crate::Intake)) and learns from [`Routes::iter`] what to subscribe to.
+/// `rr-core`'s `Router` converts into `Routes`. A transport looks up a target with [`Routes::find`]
+/// (through [`Intake`](crate::Intake)) and subscribes to the routes of [`Routes::iter`].
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
     targets: BTreeMap<String, Entry>,
@@ -56,7 +56,7 @@ pub struct Routes {
 enum Service {
     /// One responder answers every method.
     Whole(Entry),
-    /// Its methods are a closed list among the targets; others do not exist.
+    /// The methods are a closed list among the targets; other methods do not exist.
     Closed,
 }
 
@@ -65,7 +65,8 @@ pub(crate) struct Entry {
     pub(crate) responder: Arc<dyn Responder>,
     pub(crate) middleware: Arc<[Arc<dyn Middleware>]>,
     pub(crate) declared: Declared,
-    /// Whether entering the responder counts as running the handler. Otherwise it marks itself.
+    /// Whether entering the responder counts as running the handler. Otherwise the responder sets
+    /// the mark.
     pub(crate) marks: bool,
 }
 
@@ -99,7 +100,7 @@ impl Routes {
 
     /// Adds a responder that sets the mark itself, with [`Context::mark_ran`] or [`Context::pass`].
     ///
-    /// For wrappers that still answer for themselves after they were entered: decoding, bridges.
+    /// For wrappers that may reply themselves after they were entered: decoding, bridges.
     ///
     /// # Errors
     ///
@@ -113,7 +114,7 @@ impl Routes {
         self.add(route, Entry { responder, middleware: Arc::default(), declared, marks: false })
     }
 
-    /// Declares that a service has no methods beside those routed by name.
+    /// Declares that a service has no methods besides those routed by name.
     ///
     /// # Errors
     ///
@@ -128,7 +129,7 @@ impl Routes {
         Ok(())
     }
 
-    /// Takes in every route of another table.
+    /// Adds every route of another table.
     ///
     /// # Errors
     ///
@@ -146,7 +147,7 @@ impl Routes {
         other.fallback.map_or(Ok(()), |entry| self.add(Route::Fallback, entry))
     }
 
-    /// Wraps every route in middleware, outside of what wraps it already; the first is outermost.
+    /// Wraps every route in middleware, outside of its existing middleware; the first is outermost.
     #[must_use]
     pub fn wrap(mut self, middleware: &[Arc<dyn Middleware>]) -> Self {
         let services = self.services.values_mut().filter_map(|service| match service {
@@ -159,11 +160,11 @@ impl Routes {
         self
     }
 
-    /// Finds who answers a target: its own route, then its service, then the fallback.
+    /// Finds the responder of a target: of its own route, then of its service, then the fallback.
     ///
     /// # Errors
     ///
-    /// `Unimplemented`, rejected, `no-such-target`, when nobody does.
+    /// `Unimplemented`, rejected, `no-such-target`, when there is none.
     pub fn find(&self, target: &Target) -> Result<Found<'_>, Error> {
         let entry = match self.targets.get(target.as_str()) {
             Some(entry) => Some(entry),
@@ -183,7 +184,7 @@ impl Routes {
         })
     }
 
-    /// Returns every route and what it is declared to be, in a stable order.
+    /// Returns every route and its declared idempotency, in a stable order.
     pub fn iter(&self) -> impl Iterator<Item = (Route, Declared)> {
         let targets =
             self.targets.iter().map(|(name, e)| (Route::Target(name.clone()), e.declared));
@@ -241,28 +242,28 @@ fn taken(route: &Route) -> Error {
     .with_hint("route each target, service and the fallback once")
 }
 
-/// Who answers a target.
+/// Responder of a target; see [`Routes::find`].
 #[derive(Clone, Copy, Debug)]
 pub struct Found<'a> {
     entry: &'a Entry,
-    /// The context that the server made, where middleware might go on with another one.
+    /// The context that the server made, if middleware might pass on another one.
     root: Option<&'a Context>,
 }
 
 impl<'a> Found<'a> {
-    /// Returns what the method is declared to be.
+    /// Returns the declared idempotency of the method.
     #[must_use]
     pub fn declared(self) -> Declared {
         self.entry.declared
     }
 
-    /// Tells whether nothing stands between the server and a responder that does not mark itself.
+    /// Returns whether the route has no middleware and its responder does not set the mark.
     pub(crate) fn is_direct(self) -> bool {
         self.entry.marks && self.entry.middleware.is_empty()
     }
 
-    /// Enters the route: its middleware, then its responder. A direct one is marked here, and
-    /// whoever polls the future re-scopes what comes out.
+    /// Enters the route: its middleware, then its responder. For a direct route, this method sets
+    /// the mark and the caller re-scopes the outcome.
     pub(crate) fn enter<'f>(
         self,
         ctx: &'f Context,
@@ -290,8 +291,8 @@ impl<'a> Found<'a> {
     {
         let Self { entry, root } = self;
         if let Some(root) = root.filter(|root| entry.marks || !ctx.shares_mark_with(root)) {
-            // Also where middleware went on with a context of its own: what marks that one is
-            // not seen by the server, and the handler is about to run.
+            // Also if middleware passed on a context that it made itself: the server does not see
+            // that mark, and the handler is about to run.
             root.mark_ran();
         }
         if !entry.marks {
@@ -303,7 +304,7 @@ impl<'a> Found<'a> {
 }
 
 impl Responder for Routes {
-    /// Answers as one handler: a target that nobody answers is this handler's own error.
+    /// Answers as one handler: an unknown target is this handler's own error.
     fn respond<'a, 'c, 'f>(
         &'a self,
         ctx: &'c Context,
@@ -315,7 +316,7 @@ impl Responder for Routes {
     {
         match self.find(&request.target) {
             Ok(found) => {
-                // The caller may have shortened the context.
+                // The caller may have shortened the deadline.
                 let next = Next::new(&found.entry.middleware, Terminal::Route(found)).unheld();
                 next.run(ctx, request)
             }

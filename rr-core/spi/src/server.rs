@@ -1,4 +1,4 @@
-//! The handle on a running server, and the one drain that every transport shares.
+//! The handle of a running server, and the drain that all transports share.
 
 use std::fmt;
 use std::future::Future;
@@ -16,27 +16,29 @@ mod url;
 
 pub use url::ServerUrl;
 
-/// How long replies of requests that were cancelled at the end of the grace may take to leave.
-/// Long enough for a local network; a peer that does not read is not waited for.
+/// Time for the replies of requests that were cancelled at the end of the grace to leave.
+/// Sufficient for a local network; the drain does not wait longer for a peer that does not read.
 const FLUSH: Duration = Duration::from_millis(500);
 
 /// Longest time for the server's task to notice the end of the grace, when another runtime awaits
-/// the drain: longer than a busy runtime takes. One that is not driven never notices.
+/// the drain. A busy runtime takes less; a runtime that is not driven never notices.
 const REACTION: Duration = Duration::from_millis(250);
 
-/// What became of requests during a drain.
+/// Counts of requests during a drain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DrainReport {
-    /// Requests that were in flight and came to their own end, or whose callers went.
+    /// Requests in flight that completed, or whose callers went away.
     pub completed: u64,
     /// Requests that were cancelled when the grace was over.
     pub aborted: u64,
-    /// Requests that came too late and were refused as `draining`.
+    /// Requests that arrived too late and were refused as `draining`.
     pub refused: u64,
 }
 
-/// A running server, as every transport's `serve` returns it. Dropping it stops the server.
+/// Handle of a running server, returned by every transport's `serve`.
+///
+/// Dropping the handle stops the server.
 ///
 /// # Examples
 ///
@@ -55,7 +57,7 @@ pub struct Server {
     /// Ends when the server's task has ended.
     finished: Context,
     draining: CancelHandle,
-    /// Ends everything at once; dropped with the server.
+    /// Ends the transport immediately; dropped with the server.
     life: CancelHandle,
     grace: Arc<Mutex<Grace>>,
 }
@@ -69,7 +71,7 @@ struct Grace {
     is_over: bool,
 }
 
-/// What a transport's task is told about its end.
+/// Signals to a transport's task to drain and to end.
 #[derive(Clone, Debug)]
 pub struct Shutdown {
     draining: Context,
@@ -79,8 +81,8 @@ pub struct Shutdown {
 impl Shutdown {
     /// Waits until the drain begins.
     ///
-    /// From then on requests are refused by the intake. The transport keeps answering on its
-    /// connections, accepts no more work where it can, and returns once its connections are done.
+    /// From then on the intake refuses requests. The transport keeps replying on its connections,
+    /// accepts no more work where possible, and returns once its connections are done.
     ///
     /// # Cancel safety
     ///
@@ -89,7 +91,7 @@ impl Shutdown {
         self.draining.cancelled().await;
     }
 
-    /// Waits until everything must end: the grace is over, or the server was dropped.
+    /// Waits until the transport must end: the grace is over, or the server was dropped.
     ///
     /// # Cancel safety
     ///
@@ -98,31 +100,33 @@ impl Shutdown {
         self.closing.cancelled().await;
     }
 
-    /// Runs a future until everything must end; then drops it and returns `None`.
+    /// Runs a future until the transport must end; then drops the future and returns `None`.
     ///
     /// # Cancel safety
     ///
-    /// Dropping it drops `future`.
+    /// Dropping the returned future drops `future`.
     pub async fn until_closing<F: Future>(&self, future: F) -> Option<F::Output> {
         self.closing.race(future).await.ok()
     }
 
-    /// Runs a future until the drain begins; then drops it and returns `None`.
+    /// Runs a future until the drain begins; then drops the future and returns `None`.
     ///
     /// # Cancel safety
     ///
-    /// Dropping it drops `future`.
+    /// Dropping the returned future drops `future`.
     pub async fn until_draining<F: Future>(&self, future: F) -> Option<F::Output> {
         self.draining.race(future).await.ok()
     }
 }
 
 impl Server {
-    /// Starts a server: `run` is the transport's task, which ends after it was told to.
+    /// Starts a server.
+    ///
+    /// `run` makes the transport's task, which must end when [`Shutdown`] signals it.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// When called outside of a tokio runtime.
     pub fn spawn<F>(url: String, intake: Intake, run: impl FnOnce(Shutdown) -> F) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
@@ -148,35 +152,41 @@ impl Server {
         Self { url, intake, finished, draining: drain_handle, life, grace }
     }
 
-    /// Returns the URL that a requester connects to, with the credentials and the query that the
-    /// server was given; a port of 0 is replaced by the real one.
+    /// Returns the URL that a requester connects to.
+    ///
+    /// The URL has the credentials and the query that the server was given. The real port replaces
+    /// a port of 0.
     #[must_use]
     pub fn url(&self) -> &ServerUrl {
         &self.url
     }
 
-    /// Returns how many requests are in flight.
+    /// Returns the number of requests in flight plus that of shielded futures.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.intake.in_flight()
     }
 
-    /// Returns how many bytes of bodies the server holds: of requests until their handlers end, and
-    /// of replies until they have left.
+    /// Returns the number of body bytes that the server holds.
+    ///
+    /// Request bodies count until their handlers end, and reply bodies until they have left.
     #[must_use]
     pub fn bodies_bytes(&self) -> usize {
         self.intake.bodies().held()
     }
 
-    /// Drains the server: refuses newcomers, lets requests in flight finish, and cancels what is
-    /// left after `grace` with [`Cause::Shutdown`]. Replies of those may then take half a second to
-    /// leave, and connections as long to close. Shielded work is waited for within the grace only.
+    /// Drains the server.
     ///
-    /// May be awaited on any runtime. When the server's own runtime is not driven, it returns 250 ms
-    /// after the grace: requests in flight are cancelled then, and end when that runtime is driven
-    /// or dropped.
+    /// Refuses new requests, lets requests in flight finish, and cancels the remaining ones after
+    /// `grace` with [`Cause::Shutdown`]. The replies of cancelled requests may then take half a
+    /// second to leave, and connections another half a second to close. Shielded work is awaited
+    /// within the grace only.
     ///
-    /// May be called again, or from several places: the shortest grace holds, and each call
+    /// May be awaited on any runtime. If the server's own runtime is not driven, the call returns
+    /// 250 ms after the grace: requests in flight are then cancelled, and end when that runtime is
+    /// driven or dropped.
+    ///
+    /// May be called repeatedly and concurrently: the shortest grace applies, and every call
     /// returns the same report.
     ///
     /// # Cancel safety
@@ -226,7 +236,7 @@ impl fmt::Debug for Server {
     }
 }
 
-/// Owns the transport's future and takes it through its phases.
+/// Owner of the transport's future, which runs it through the phases of a drain.
 struct Supervisor {
     intake: Intake,
     alive: Context,
@@ -239,12 +249,13 @@ impl Supervisor {
     async fn run(self, transport: impl Future<Output = ()>) {
         let mut transport = pin!(Fuse { inner: transport, done: false });
         if self.draining.race(transport.as_mut()).await.is_ok() {
-            // It ended on its own: its socket is lost, and what is in flight can answer nobody.
+            // The transport ended by itself: its socket is lost, and no request in flight can be
+            // answered.
             return;
         }
         let drained = async {
             transport.as_mut().await;
-            // By value or detached from a connection, work may outlive the transport's own.
+            // Requests by value or detached from a connection may outlive the transport's future.
             self.intake.idle().await;
         };
         if self.within_grace(pin!(drained)).await {
@@ -252,7 +263,7 @@ impl Supervisor {
         }
         lock(&self.grace).is_over = true;
         self.intake.cancel_all(Cause::Shutdown);
-        // Nothing ends shielded work; it goes on, and is not waited for any longer.
+        // Nothing ends shielded work: it continues, but is no longer awaited.
         let flushed = async {
             transport.as_mut().await;
             self.intake.no_requests().await;
@@ -264,7 +275,9 @@ impl Supervisor {
         let _ = self.alive.with_timeout(FLUSH).race(transport.as_mut()).await;
     }
 
-    /// Runs the drain until the grace is over; a later, shorter grace counts from its own call.
+    /// Runs the drain until the grace is over and returns whether the drain ended first.
+    ///
+    /// A later, shorter grace counts from its own call.
     async fn within_grace(&self, mut drained: Pin<&mut impl Future<Output = ()>>) -> bool {
         loop {
             let Grace { end, .. } = *lock(&self.grace);
@@ -272,7 +285,7 @@ impl Supervisor {
             if end.has_passed() {
                 return false;
             }
-            // Looked at again every so often, since a second call may have shortened the grace.
+            // Checked again every 50 ms, since a second call may have shortened the grace.
             let step = self.alive.with_deadline(end).with_timeout(Duration::from_millis(50));
             match step.race(drained.as_mut()).await {
                 Ok(()) => return true,
@@ -284,8 +297,8 @@ impl Supervisor {
 }
 
 impl Drop for Supervisor {
-    /// However the server ends, by a panic of its transport too, it takes no more work and leaves
-    /// none behind.
+    /// Stops admission and cancels all requests however the server ends, including by a panic of
+    /// its transport.
     fn drop(&mut self) {
         self.intake.drain();
         self.intake.cancel_all(Cause::Shutdown);
@@ -293,7 +306,7 @@ impl Drop for Supervisor {
 }
 
 pin_project! {
-    /// A future that may be awaited again after it has completed.
+    /// Future that may be awaited again after it has completed.
     struct Fuse<F> {
         #[pin]
         inner: F,
@@ -315,7 +328,7 @@ impl<F: Future<Output = ()>> Future for Fuse<F> {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Only copies go in and out under the lock: a panic leaves a whole value.
+    // Values are only copied under the lock, so a panic leaves a valid value.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

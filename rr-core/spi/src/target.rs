@@ -1,4 +1,4 @@
-//! What a request names: a service and a method.
+//! Target of a request: a service and a method.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,16 +8,16 @@ use arrayvec::ArrayString;
 
 use crate::error::{Code, Delivery, Error};
 
-/// Longest target in bytes; NATS servers limit a protocol line to 4 KiB, and 256 leaves room for
-/// prefix and reply subject many times over.
+/// Longest target in bytes. NATS servers limit a protocol line to 4 KiB, and 256 bytes leave ample
+/// space for prefix and reply subject.
 const TARGET_BYTES_MAX: usize = 256;
 
-/// What a request names: a dotted service, which may be empty, and a method.
+/// Target of a request: a dotted service, which may be empty, and a method.
 ///
-/// `ping` is the method `ping` of no service; `acme.orders.v1.Place` is the method `Place` of the
-/// service `acme.orders.v1`. Tokens are `[A-Za-z0-9_-]+`, 256 bytes in all, and case matters.
-/// A name of up to 32 bytes costs no allocation, and neither does a longer one that is given to
-/// [`Target::from_static`].
+/// `ping` is the method `ping` without a service; `acme.orders.v1.Place` is the method `Place` of
+/// the service `acme.orders.v1`. Tokens are `[A-Za-z0-9_-]+`; a name has at most 256 bytes and is
+/// case-sensitive. A name of up to 32 bytes costs no allocation, and neither does a longer name
+/// passed to [`Target::from_static`].
 ///
 /// # Examples
 ///
@@ -33,7 +33,7 @@ pub struct Target(Repr);
 
 #[derive(Clone)]
 enum Repr {
-    /// Most names are short: they take no allocation, wherever they come from.
+    /// A short name, as most are: takes no allocation.
     Inline {
         text: ArrayString<INLINE_BYTES_MAX>,
         method_at: u8,
@@ -48,11 +48,11 @@ enum Repr {
     },
 }
 
-/// Longest name that is kept in place: with it a target takes 40 bytes.
+/// Longest name that is stored inline; a target then takes 40 bytes.
 const INLINE_BYTES_MAX: usize = 32;
 
 impl Target {
-    /// Parses a name. One of up to 32 bytes costs no allocation.
+    /// Parses a name. A name of up to 32 bytes costs no allocation.
     ///
     /// # Errors
     ///
@@ -61,7 +61,7 @@ impl Target {
     pub fn parse(text: &str) -> Result<Self, Error> {
         let method_at = check(text)?;
         Ok(Self(match ArrayString::from(text) {
-            // It is at most the length of the text.
+            // The offset is at most the length of the text.
             Ok(text) => Repr::Inline { text, method_at: method_at as u8 },
             Err(_) => Repr::Shared { text: text.into(), method_at },
         }))
@@ -113,7 +113,7 @@ impl Target {
     }
 }
 
-/// Returns where the method starts, or what is wrong with the name.
+/// Returns the offset of the method, or an error if the name is malformed.
 fn check(text: &str) -> Result<u16, Error> {
     let refuse = |what: &str| {
         let shown: String = text.chars().take(64).collect();

@@ -1,4 +1,4 @@
-//! The encoding that all transports share (docs/src/wire.md): pure functions, no IO.
+//! Wire encoding that all transports share (docs/src/wire.md): pure functions, no IO.
 
 mod call_header;
 mod error_document;
@@ -21,7 +21,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use bytes::Bytes;
 
-/// The one header of a request: what the call needs beyond target and body.
+/// The header of a request that carries timeout, time of sending, retries and idempotency.
 pub const RR: &str = "rr";
 /// The code of an error reply, in lower snake case.
 pub const RR_CODE: &str = "rr-code";
@@ -29,13 +29,13 @@ pub const RR_CODE: &str = "rr-code";
 pub const RR_REASON: &str = "rr-reason";
 /// Whether the handler ran: `rejected`, `unknown` or `processed`.
 pub const RR_DELIVERY: &str = "rr-delivery";
-/// When to try again, in milliseconds; negative is never.
+/// The retry hint in milliseconds; a negative number means never.
 pub const RR_RETRY_AFTER_MS: &str = "rr-retry-after-ms";
 /// Set on replies to keyed requests by a responder that deduplicates.
 pub const RR_DEDUP: &str = "rr-dedup";
 /// The key of a keyed request.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
-/// The request id that travels over hops.
+/// The request id, which is passed on over every hop.
 pub const REQUEST_ID: &str = "x-request-id";
 /// W3C trace context.
 pub const TRACEPARENT: &str = "traceparent";

@@ -1,13 +1,13 @@
-//! What tells a duplicate from another request with the same key.
+//! Fingerprints that distinguish a duplicate from another request with the same key.
 
 use std::fmt;
 
 use rr_spi::Request;
 
-/// What tells a duplicate from another request with the same key: a hash of target and body.
+/// Hash of target and body, which distinguishes a duplicate from another request with the same key.
 ///
-/// It is FNV-1a of 128 bits, and so the same in every process and version. It finds mistakes; who
-/// wants to collide with a request of their own can.
+/// The hash is 128-bit FNV-1a, the same in every process and version. It detects mistakes; a caller
+/// can construct collisions with its own requests.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint(u128);
 
@@ -21,11 +21,11 @@ impl Fingerprint {
     #[must_use]
     pub fn of(request: &Request) -> Self {
         let hash = hash_on(BASIS, request.target.as_str().as_bytes());
-        // No target has this byte: what belongs to the body cannot belong to the target.
+        // No target contains this byte, so bytes of the body cannot count as part of the target.
         Self(hash_on(hash_on(hash, &[0]), &request.body))
     }
 
-    /// Returns it as bytes, the most significant first.
+    /// Returns the fingerprint as bytes, most significant first.
     #[must_use]
     pub fn to_bytes(self) -> [u8; 16] {
         self.0.to_be_bytes()

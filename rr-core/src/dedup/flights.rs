@@ -1,4 +1,4 @@
-//! The runs of this process that are under way, and the twins that wait on them.
+//! Runs in progress in this process, and the twins: duplicates that wait for them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -7,8 +7,8 @@ use rr_spi::{CancelHandle, Context};
 
 use super::{Fingerprint, Outcome, ScopedKey};
 
-/// The runs of this process that are under way. Each belongs to a request in flight, so that what
-/// bounds those bounds it.
+/// Runs in progress in this process. Each belongs to a request in flight, so the limit of requests
+/// in flight bounds them.
 #[derive(Default)]
 pub(super) struct Flights(Mutex<HashMap<ScopedKey, Boarded>>);
 
@@ -17,13 +17,13 @@ struct Boarded {
     twin: Twin,
 }
 
-/// How a request stands to the others with its key.
+/// Relation of a request to other requests with the same key.
 pub(super) enum Boarding {
-    /// It is the first: it runs, and the others wait on it.
+    /// The request is the first: it runs, and its duplicates wait for it.
     First(Flight),
-    /// The same request is under way.
+    /// The same request is in progress.
     Twin(Twin),
-    /// Another request is under way with its key.
+    /// A different request with the same key is in progress.
     Other,
 }
 
@@ -49,18 +49,18 @@ impl Flights {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ScopedKey, Boarded>> {
-        // A panic cannot leave the map half-changed: nothing foreign runs under the lock.
+        // A panic cannot leave the map half-changed: no foreign code runs under the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A run under way. Dropping it without an outcome says that it never ran: one of the twins goes
+/// Run in progress. Dropping it without an outcome means that it never ran: one of the twins runs
 /// next.
 pub(super) struct Flight {
     flights: Arc<Flights>,
     key: ScopedKey,
     outcome: Arc<OnceLock<Outcome>>,
-    /// Wakes the twins when it is dropped, in the order in which they came.
+    /// Wakes the twins on drop, in the order of their arrival.
     _ends: CancelHandle,
 }
 
@@ -69,10 +69,10 @@ impl Flight {
         &self.key
     }
 
-    /// Ends it with what the twins answer, or with nothing when it never ran.
+    /// Ends the run with the outcome for its twins, or with `None` if it never ran.
     pub(super) fn end(self, outcome: Option<Outcome>) {
         if let Some(outcome) = outcome {
-            // It is the only one that sets it, and it sets it once.
+            // Set only here, and only once, since `self` is consumed.
             let _ = self.outcome.set(outcome);
         }
     }
@@ -80,13 +80,13 @@ impl Flight {
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        // Before the twins are woken: they find the place free.
+        // Removed before the twins wake, so that they find the key free.
         let boarded = self.flights.lock().remove(&self.key);
         drop(boarded);
     }
 }
 
-/// A request that waits on another one's run.
+/// Request that waits for the run of another request.
 #[derive(Clone)]
 pub(super) struct Twin {
     ended: Context,
@@ -94,7 +94,7 @@ pub(super) struct Twin {
 }
 
 impl Twin {
-    /// Waits for the outcome; `None` when there will be none, as it never ran.
+    /// Waits for the outcome; `None` if the other request never ran.
     pub(super) async fn landed(self) -> Option<Outcome> {
         self.ended.cancelled().await;
         self.outcome.get().cloned()

@@ -1,4 +1,4 @@
-//! The store of one process.
+//! In-process store.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -12,30 +12,29 @@ use tokio::time::Instant;
 
 use super::{Claim, Fingerprint, Outcome, ScopedKey, Settlement, Store, Ticket};
 
-/// How much a [`MemoryStore`] keeps, and for how long.
+/// Capacity and retention of a [`MemoryStore`].
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct MemoryStoreConfig {
-    /// How long a key is known after its run has ended. Default 5 min; 0 keeps nothing, and then
-    /// only duplicates in flight are found.
+    /// Time for which a key is kept after its run has ended. Default 5 min; 0 keeps nothing, so
+    /// that only duplicates in flight are found.
     #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub ttl: Duration,
-    /// Most keys. When a new one finds no room, the one that ended first is forgotten before its
-    /// time: a duplicate of it would run. Default 65 536, which is 218 keyed requests a second for
-    /// 5 min; 0 refuses every keyed request.
+    /// Most keys. When the store is full, a new key evicts the key that ended first, and a
+    /// duplicate of the evicted request would run. Default 65 536, which is 218 keyed requests a
+    /// second for 5 min; 0 refuses every keyed request.
     pub entries_max: usize,
-    /// Most bytes of answers: bodies, headers, texts. Over it, the oldest answers are let go and
-    /// their keys stay: a duplicate does not run, and is told `outcome-lost`. Default 32 MiB; 0
-    /// keeps no answer.
+    /// Most bytes of answers: bodies, headers, texts. Over the limit, the oldest answers are
+    /// dropped and their keys stay: a duplicate does not run and fails with `outcome-lost`. Default
+    /// 32 MiB; 0 keeps no answer.
     pub bytes_max: usize,
 }
 
-/// As long as the longest deadline that a server grants by default; and it counts from the end of
-/// the run.
+/// The longest deadline that a server grants by default, counted from the end of the run.
 const TTL: Duration = Duration::from_secs(5 * 60);
 
-/// Some 20 MB of keys and targets of ordinary length.
+/// Some 20 MB with keys of ordinary length.
 const ENTRIES_MAX: usize = 65_536;
 
 /// Thirty answers of the greatest length, or 500 bytes for each key.
@@ -48,7 +47,7 @@ impl Default for MemoryStoreConfig {
 }
 
 impl MemoryStoreConfig {
-    /// Replaces how long a key is known after its run has ended.
+    /// Replaces the time for which a key is kept after its run has ended.
     #[must_use]
     pub fn with_ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
@@ -70,11 +69,11 @@ impl MemoryStoreConfig {
     }
 }
 
-/// Keeps keys and answers in this process, bounded, on tokio's clock.
+/// Bounded store of keys and answers in this process, on tokio's clock.
 ///
-/// **It knows of this process alone.** Where several processes serve a target, behind a load
-/// balancer or in a NATS queue group, a duplicate that lands on another one runs there; and a
-/// restart forgets everything. Then another [`Store`] is needed, which they share.
+/// **It covers this process only.** If several processes serve a target, behind a load balancer or
+/// in a NATS queue group, a duplicate that reaches another process runs there, and a restart
+/// forgets all keys. Such processes need another [`Store`] that they share.
 pub struct MemoryStore {
     config: MemoryStoreConfig,
     table: Mutex<Table>,
@@ -88,12 +87,12 @@ impl MemoryStore {
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
-        // A panic cannot leave the table half-changed: nothing foreign runs under the lock.
+        // A panic cannot leave the table half-changed: no foreign code runs under the lock.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the table. What falls out of it is dropped outside of the lock: answers own what
-    /// others made.
+    /// Changes the table. Evicted answers are dropped outside of the lock, since they own foreign
+    /// values.
     fn change<T>(&self, change: impl FnOnce(&mut Table) -> T) -> T {
         let (result, fallen) = {
             let mut table = self.lock();
@@ -119,7 +118,7 @@ impl Store for MemoryStore {
     ) -> Result<(), Error> {
         let end = Instant::now().checked_add(self.config.ttl);
         let settlement = match settlement {
-            // Of its own size: what is counted is then what is held.
+            // Compacted, so that the counted bytes are those held.
             Settlement::Kept(Ok(response)) => Settlement::Kept(Ok(response.compacted())),
             Settlement::Kept(Err(error)) => Settlement::Kept(Err(error.compacted())),
             other => other,
@@ -146,11 +145,11 @@ impl fmt::Debug for MemoryStore {
 #[derive(Default)]
 struct Table {
     slots: HashMap<ScopedKey, Slot>,
-    /// Keys whose run has ended, oldest first, and when they are forgotten; `None` is never.
+    /// Keys whose run has ended, oldest first, with the time of expiry; `None` never expires.
     ended: VecDeque<(ScopedKey, Option<Instant>)>,
-    /// Those of them whose answer is kept, in the same order.
+    /// Keys in `ended` whose answer is kept, in the same order.
     kept: VecDeque<ScopedKey>,
-    /// What the answers come to.
+    /// Total bytes of the kept answers.
     bytes: usize,
     tickets: u64,
     fallen: Vec<State>,
@@ -180,7 +179,7 @@ impl Table {
                 State::Lost => Claim::Lost,
             };
         }
-        // What runs is never forgotten: it would run twice.
+        // Running keys are never evicted: their duplicates would run.
         while self.slots.len() >= entries_max {
             if !self.forget_oldest() {
                 return Claim::Full;
@@ -222,7 +221,7 @@ impl Table {
         while self.bytes > bytes_max && self.let_go_of_oldest() {}
     }
 
-    /// Forgets what has had its time. All have the same, and so the first to end is the first to go.
+    /// Removes expired keys. All keys have the same lifetime, so the first to end expires first.
     fn expire(&mut self, now: Instant) {
         let over = |(_, end): &(ScopedKey, Option<Instant>)| end.is_some_and(|end| end <= now);
         while self.ended.front().is_some_and(over) {
@@ -230,7 +229,7 @@ impl Table {
         }
     }
 
-    /// Forgets the key that ended first, and tells whether there was one.
+    /// Removes the key that ended first and returns whether there was one.
     fn forget_oldest(&mut self) -> bool {
         let Some((key, _)) = self.ended.pop_front() else { return false };
         if self.kept.front() == Some(&key) {
@@ -240,7 +239,7 @@ impl Table {
         true
     }
 
-    /// Lets go of the oldest answer, and tells whether there was one. Its key stays.
+    /// Drops the oldest answer and returns whether there was one. Its key stays.
     fn let_go_of_oldest(&mut self) -> bool {
         let oldest = self.kept.pop_front();
         let Some(slot) = oldest.and_then(|key| self.slots.get_mut(&key)) else { return false };

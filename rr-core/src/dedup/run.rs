@@ -1,4 +1,4 @@
-//! One run of a keyed request: what is recorded of it, however it ends.
+//! Run of a keyed request: records its end, however the run ends.
 
 use std::future::Future as _;
 use std::sync::Arc;
@@ -11,17 +11,17 @@ use tokio::runtime::Handle;
 use super::flights::Flight;
 use super::{Outcome, Settlement, Store, Ticket, announced, lost};
 
-/// How long a store may take to record what became of a run: as long as a connection may take to be
-/// made. After that, the claim is one that is never settled.
+/// Longest time for a store to record the end of a run: the same as for establishing a connection.
+/// After that, the claim counts as never settled.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// One run of a keyed request. Dropping it records that the run was cut off.
+/// Run of a keyed request. Dropping it records that the run was cut off.
 pub(super) struct DedupRun<'a> {
     ctx: &'a Context,
     pending: Option<UnsettledRun>,
 }
 
-/// What is to be recorded, and who waits for it.
+/// Claim to settle, and the flight whose twins wait for it.
 struct UnsettledRun {
     store: Arc<dyn Store>,
     ticket: Ticket,
@@ -38,12 +38,13 @@ impl<'a> DedupRun<'a> {
         Self { ctx, pending: Some(UnsettledRun { store, ticket, flight }) }
     }
 
-    /// Records what came out.
+    /// Records the outcome of the run.
     pub(super) fn end(mut self, outcome: &Outcome) {
-        // It is the mark that decides: what a middleware further in says may be wrong, and whoever
-        // hears it later has no mark of this run.
+        // The mark decides: an inner middleware may state a wrong delivery, and later readers of
+        // the answer do not have the mark of this run.
         let known = self.ctx.delivery();
-        // A middleware further in may have called another service, whose words are for no twin.
+        // An inner middleware may have called another service, whose error must not reach a twin as
+        // it is.
         let truth =
             |error: Error| rescope_called(error).raised_to(known.unwrap_or(Delivery::NotSent));
         let outcome = outcome.clone().map_err(truth);
@@ -55,22 +56,22 @@ impl<'a> DedupRun<'a> {
         self.settle(settlement, announced(outcome, Dedup::Replayed));
     }
 
-    /// Records it, and then lets the twins answer `outcome`, unless there is nothing to answer.
+    /// Records the settlement, and then gives the twins `outcome`, unless the handler did not run.
     fn settle(&mut self, settlement: Settlement, outcome: Outcome) {
         let Some(UnsettledRun { store, ticket, flight }) = self.pending.take() else { return };
         let outcome = Some(outcome).filter(|_| !matches!(settlement, Settlement::NotRun));
         let key = flight.key().clone();
         let mut settling = Box::pin(async move {
-            // Where a store fails, its claim is never settled and the key stays taken: there is
-            // nobody to tell.
+            // If the store fails, its claim is never settled and the key stays taken. No caller is
+            // left to receive the error.
             let _ = store.settle(&key, ticket, settlement).await;
         });
         let mut unheard = TaskContext::from_waker(Waker::noop());
         if settling.as_mut().poll(&mut unheard).is_ready() {
             return flight.end(outcome);
         }
-        // The call may be over: the rest goes on by itself, on the server's account. A runtime that
-        // is going away takes what waits along.
+        // The call may be over, so settling continues in a task that the server counts. A runtime
+        // that is shutting down drops it.
         if Handle::try_current().is_ok() {
             drop(self.ctx.shield(async move {
                 let bounded = Context::background().with_timeout(SETTLE_TIMEOUT);
@@ -83,8 +84,8 @@ impl<'a> DedupRun<'a> {
 
 impl Drop for DedupRun<'_> {
     fn drop(&mut self) {
-        // Cut off: by now the handler and what is around it were dropped, and have said what they
-        // know.
+        // The run was cut off. The handler and the middleware around it are already dropped and
+        // have set the mark.
         let settlement = match self.ctx.delivery() {
             Some(delivery) if delivery.is_unexecuted() => Settlement::NotRun,
             _ => Settlement::Lost,

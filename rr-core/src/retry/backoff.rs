@@ -1,15 +1,15 @@
-//! How long to wait before the next attempt: full jitter, and the pause that a peer asks for.
+//! Pauses before the next attempt: full jitter, and the pause that a peer asks for.
 
 use std::time::Duration;
 
 use rr_spi::Entropy;
 
-/// How much longer than asked for a pause may be, as a part of it: all callers that a peer turned
-/// away at once would otherwise come back at once.
+/// A pause that the peer asks for is prolonged at random by up to this part of it. Otherwise,
+/// callers that a peer refused simultaneously would return simultaneously.
 const SPREAD: u32 = 5;
 
-/// Draws a pause of up to `base` doubled `step` times, and of at most `max` (full jitter: of all
-/// schemes it makes the fewest calls in a stampede).
+/// Draws a pause of up to `base` doubled `step` times, and of at most `max`. Of all schemes, full
+/// jitter makes the fewest calls in a stampede.
 pub(super) fn full_jitter(
     base: Duration,
     max: Duration,
@@ -20,14 +20,14 @@ pub(super) fn full_jitter(
     fraction(base.saturating_mul(factor).min(max), entropy)
 }
 
-/// Draws a pause of what the peer asked for and up to a fifth more.
+/// Draws a pause between `asked`, which the peer asked for, and a fifth more.
 pub(super) fn spread(asked: Duration, entropy: &dyn Entropy) -> Duration {
     asked.saturating_add(fraction(asked / SPREAD, entropy))
 }
 
 /// Draws evenly from zero to just under `whole`.
 fn fraction(whole: Duration, entropy: &dyn Entropy) -> Duration {
-    // Longer than any pause: five centuries.
+    // Saturates at five centuries, longer than any pause.
     let nanos = u64::try_from(whole.as_nanos()).unwrap_or(u64::MAX);
     let drawn = (u128::from(nanos) * u128::from(entropy.next_u64())) >> u64::BITS;
     Duration::from_nanos(u64::try_from(drawn).unwrap_or(nanos))
@@ -40,7 +40,7 @@ mod tests {
 
     use super::*;
 
-    /// Always the same draw.
+    /// Entropy that always draws the same value.
     struct Fixed(u64);
 
     impl Entropy for Fixed {

@@ -1,4 +1,4 @@
-//! How many retries all calls to one destination may make together.
+//! Limit on the retries of all calls to one destination together.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,28 +8,29 @@ use rr_spi::duration;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-/// Parts of the window; what happened in the oldest is forgotten as a whole.
+/// Slices of the window; the oldest is dropped as a whole.
 const SLICES: usize = 10;
 
-/// What one call deposits is a number of percent; what one retry withdraws is all of them.
+/// Cost of a retry in percent: a call deposits `percent`, and a retry withdraws 100.
 const COST: u64 = 100;
 
-/// Bounds of the window: shorter, it forgets calls before their retries come; longer, it spends
-/// what a busy minute saved on an outage.
+/// Bounds of the window. A shorter window drops calls before their retries come; a longer one lets
+/// an outage spend the deposits of a busy minute.
 const WINDOW_MIN: Duration = Duration::from_secs(1);
 const WINDOW_MAX: Duration = Duration::from_secs(60);
 
-/// How many retries are allowed for how many calls.
+/// Rates and window of a [`RetryBudget`].
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct RetryBudgetConfig {
     /// Retries per 100 calls. Default 20; 0 leaves only the floor.
     pub percent: u32,
-    /// Retries per second that are allowed however few calls there are. Default 10; 0 leaves only
-    /// the percentage, and with both 0 nothing is retried.
+    /// Retries per second that are allowed regardless of the number of calls. Default 10; 0 leaves
+    /// only the percentage, and with both 0 nothing is retried.
     pub floor_per_second: u32,
-    /// How long calls are remembered. Default 10 s; at least 1 s and at most 60 s is used.
+    /// Time during which calls and retries count. Default 10 s; clamped to 1 s at least and 60 s at
+    /// most.
     #[serde(deserialize_with = "duration::deserialize")]
     pub window: Duration,
 }
@@ -55,7 +56,7 @@ impl RetryBudgetConfig {
         self
     }
 
-    /// Replaces how long calls are remembered.
+    /// Replaces the time during which calls and retries count.
     #[must_use]
     pub fn with_window(mut self, window: Duration) -> Self {
         self.window = window;
@@ -63,12 +64,12 @@ impl RetryBudgetConfig {
     }
 }
 
-/// How many retries all calls to one destination may make together: by default one for every
-/// five calls of the last 10 s, and 10 per second besides.
+/// Limit on the retries of all calls to one destination together: by default one for every five
+/// calls of the last 10 s, plus 10 per second.
 ///
-/// It keeps retries from turning an outage into a flood: when every call fails, the destination
-/// sees 1.2 times the calls and not three times. One budget belongs to one destination. Clones
-/// share it, so that whatever sends more than the caller asked for draws on the same one.
+/// The budget keeps retries from amplifying an outage: when every call fails, the destination
+/// receives 1.2 times the calls instead of three times. Use one budget for each destination. Clones
+/// share it, so that every layer that multiplies requests draws on the same budget.
 ///
 /// # Examples
 ///
@@ -99,19 +100,19 @@ impl RetryBudget {
         Self(Arc::new(Mutex::new(BudgetWindow::new(config))))
     }
 
-    /// Counts a call; the retries of a call are not calls. Of several that share the budget, the
-    /// outermost counts.
+    /// Counts a call; retries do not count as calls. If several layers share the budget, only the
+    /// outermost deposits.
     pub fn deposit(&self) {
         self.deposit_at(Instant::now());
     }
 
-    /// Takes one retry out and tells whether there was one left. It never waits.
+    /// Withdraws one retry and returns whether one was left. Never waits.
     #[must_use]
     pub fn withdraw(&self) -> bool {
         self.withdraw_at(Instant::now())
     }
 
-    /// Returns how many retries are left at this moment.
+    /// Returns the number of retries left.
     #[must_use]
     pub fn balance(&self) -> u64 {
         self.ledger().balance(Instant::now()) / COST
@@ -126,7 +127,7 @@ impl RetryBudget {
     }
 
     fn ledger(&self) -> MutexGuard<'_, BudgetWindow> {
-        // A panic cannot leave the counts half-changed: nothing foreign runs under the lock.
+        // A panic cannot leave the counts half-changed: no foreign code runs under the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -147,15 +148,15 @@ impl fmt::Debug for RetryBudget {
     }
 }
 
-/// Calls and retries of the window: the budget as a pure function of the times it is given.
+/// Calls and retries of the window: the budget as a pure function of the given times.
 struct BudgetWindow {
     percent: u64,
-    /// What the floor amounts to in one window, in percent.
+    /// Retries of the floor in one window, in percent of a retry.
     reserve: u64,
     slice: Duration,
     slices: [Slice; SLICES],
     sum: Slice,
-    /// The part that is filled now, and when it is over.
+    /// Index of the current slice; `ends` is the end of that slice.
     at: usize,
     ends: Option<Instant>,
 }
@@ -196,15 +197,15 @@ impl BudgetWindow {
         enough
     }
 
-    /// Returns what is left, in percent of a retry.
+    /// Returns the balance, in percent of a retry.
     fn balance(&mut self, now: Instant) -> u64 {
         self.roll(now);
         let earned = self.sum.calls.saturating_mul(self.percent).saturating_add(self.reserve);
-        // Calls leave the window before the retries that they paid for: then nothing is left.
+        // Calls leave the window before the retries that they paid for; the balance is then zero.
         earned.saturating_sub(self.sum.retries * COST)
     }
 
-    /// Forgets what has left the window.
+    /// Drops the slices that have left the window.
     fn roll(&mut self, now: Instant) {
         let ends = *self.ends.get_or_insert(now + self.slice);
         if now < ends {
@@ -221,7 +222,7 @@ impl BudgetWindow {
                 break;
             }
         }
-        // After a long silence the parts start anew from here.
+        // After a long silence the slices start again from `now`.
         self.ends = Some(if next > now { next } else { now + self.slice });
     }
 }
@@ -283,14 +284,15 @@ mod tests {
         assert_eq!(withdrawn(&mut ledger, start + ms(1000)), 10);
     }
 
-    /// What happens at a moment: that many milliseconds later, a call or the wish for a retry.
+    /// Events of a schedule: milliseconds since the last event, and whether it is a call or a
+    /// retry.
     fn schedule() -> impl Strategy<Value = Vec<(u64, bool)>> {
         let pause = prop_oneof![8 => 0_u64..20, 2 => 0_u64..1500, 1 => 0_u64..40_000];
         prop::collection::vec((pause, any::<bool>()), 0..400)
     }
 
     proptest! {
-        /// At each retry, those of the window are paid for by its calls and the floor.
+        /// At each retry, the calls of the window and the floor pay for all retries of the window.
         #[test]
         fn the_budget_holds_over_any_schedule(
             schedule in schedule(), percent in 0_u32..150, floor in 0_u32..5,
@@ -314,7 +316,7 @@ mod tests {
                 retries.push_back(now);
                 made.1 += 1;
                 calls.retain(|at| now.duration_since(*at) <= window);
-                // The part that is filled now may have just begun, so nine are sure to count.
+                // The current slice may have just begun, so only nine slices are sure to count.
                 retries.retain(|at| now.duration_since(*at) < window * 9 / 10);
                 let earned = calls.len() as u64 * u64::from(percent)
                     + u64::from(floor) * 10 * COST;

@@ -1,4 +1,4 @@
-//! What can be set of a retry layer.
+//! Configuration of a retry layer.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use serde::Deserialize;
 
 use super::budget::RetryBudgetConfig;
 
-/// Most attempts of one call, whatever a configuration says (gRFC A6 has the same ceiling).
+/// Ceiling of the attempts of one call in any configuration (gRFC A6 has the same ceiling).
 const ATTEMPTS_CEILING: u32 = 5;
 
-/// How often, how fast and how long a call is tried again.
+/// Attempts, pauses and budget of a retry layer.
 ///
 /// # Examples
 ///
@@ -28,30 +28,32 @@ const ATTEMPTS_CEILING: u32 = 5;
 #[non_exhaustive]
 pub struct RetryConfig {
     /// Most attempts of one call, the first included. Default 3; 0 counts as 1, more than 5 as 5.
-    /// What is sent again at once, because it provably did not run, is not counted.
+    /// The immediate resend of an attempt that provably did not run is not counted.
     pub attempts_max: u32,
-    /// Time for one attempt of a call that may run twice; others have all the time there is.
-    /// Default 0: an attempt has all the time that is left of the call. A keyed run that takes
-    /// longer is cut off, and not started anew: set it to more than the handler ever takes. A layer
-    /// inside of retry that waits by itself must race the context that it is given.
+    /// Timeout of one attempt of a call that may run twice; attempts of other calls have none.
+    /// Default 0: an attempt has all the time left of the call. A keyed run that takes longer is
+    /// cut off and not started again: set a timeout longer than the handler ever takes. A layer
+    /// inside of retry that waits must race the context that it is given.
     #[serde(deserialize_with = "duration::deserialize")]
     pub attempt_timeout: Duration,
-    /// Longest first pause; each further one may be twice as long. Default 50 ms; 0 never pauses.
+    /// Longest first pause; the bound doubles with each further pause. Default 50 ms; 0 never
+    /// pauses.
     #[serde(deserialize_with = "duration::deserialize")]
     pub backoff_base: Duration,
     /// Longest first pause after `ResourceExhausted`. Default 1 s; 0 never pauses.
     #[serde(deserialize_with = "duration::deserialize")]
     pub backoff_base_throttled: Duration,
-    /// Longest pause of all, but for one that the peer asks for. Default 2 s; 0 never pauses.
+    /// Longest pause, except for a pause that the peer asks for. Default 2 s; 0 never pauses.
     #[serde(deserialize_with = "duration::deserialize")]
     pub backoff_max: Duration,
-    /// Whether the destination is known to deduplicate keyed requests, which makes them
-    /// idempotent. Default false: it is learned, target by target, from replies that say so.
+    /// Whether the destination is known to deduplicate keyed requests, which makes them idempotent.
+    /// Default false: the layer learns it for each target from replies that report it.
     pub deduplicates: bool,
     /// Whether `Internal`, `Unknown` and `DataLoss` are retried where the handler may have run and
-    /// the request is idempotent. Default false: they are bugs more often than accidents.
+    /// the request is idempotent. Default false: these codes indicate bugs more often than
+    /// transient failures.
     pub retries_internal: bool,
-    /// How many retries all calls together may make.
+    /// Limit on the retries of all calls together.
     pub budget: RetryBudgetConfig,
 }
 
@@ -78,7 +80,7 @@ impl RetryConfig {
         self
     }
 
-    /// Replaces the time for one attempt.
+    /// Replaces the timeout of one attempt.
     #[must_use]
     pub fn with_attempt_timeout(mut self, timeout: Duration) -> Self {
         self.attempt_timeout = timeout;
@@ -99,7 +101,7 @@ impl RetryConfig {
         self
     }
 
-    /// Replaces the longest pause of all.
+    /// Replaces the longest pause.
     #[must_use]
     pub fn with_backoff_max(mut self, pause: Duration) -> Self {
         self.backoff_max = pause;
@@ -120,14 +122,14 @@ impl RetryConfig {
         self
     }
 
-    /// Replaces how many retries all calls together may make.
+    /// Replaces the limit on the retries of all calls together.
     #[must_use]
     pub fn with_budget(mut self, budget: RetryBudgetConfig) -> Self {
         self.budget = budget;
         self
     }
 
-    /// Returns the most attempts of one call, the ceiling applied.
+    /// Returns the most attempts of one call, clamped to 1 at least and the ceiling at most.
     pub(super) fn attempts(&self) -> u32 {
         self.attempts_max.clamp(1, ATTEMPTS_CEILING)
     }

@@ -1,4 +1,4 @@
-//! Whether a failed attempt is tried again, and when: a pure function of what is known.
+//! Decides whether and when a failed attempt is retried: a pure function of its inputs.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use tokio::time::Instant;
 use super::backoff;
 use super::config::RetryConfig;
 
-/// How much later than asked tokio's timers fire: they count whole milliseconds.
+/// Most that tokio's timers fire late: their resolution is one millisecond.
 const TIMER_STEP: Duration = Duration::from_millis(1);
 
-/// What a decision rests on, beside the configuration and what the call has used up.
+/// Inputs of a decision, besides the configuration and the [`Progress`] of the call.
 pub(super) struct Failure<'a> {
     pub(super) error: &'a Error,
     /// The time of the decision.
     pub(super) now: Instant,
-    /// When the call ends.
+    /// The deadline of the call.
     pub(super) deadline: Option<Instant>,
-    /// How long an attempt takes as a rule; zero when that is not known.
+    /// Typical duration of an attempt; zero when unknown.
     pub(super) typical: Duration,
     pub(super) repeatable: Repeatable,
     pub(super) timer: Timer,
@@ -31,31 +31,32 @@ pub(super) enum Repeatable {
     No,
 }
 
-/// Which timer has run out.
+/// The timer that has expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Timer {
-    /// None; a `DeadlineExceeded` is then not of the attempt.
+    /// No timer. A `DeadlineExceeded` then does not come from the attempt's timeout.
     None,
-    /// That of the attempt, with time left for the call.
+    /// The attempt's timer, with time left for the call.
     Attempt,
     /// The call has ended, by its deadline or otherwise.
     Call,
 }
 
-/// What a call has used up.
+/// Attempts and backoff steps that a call has used.
 #[derive(Clone, Debug)]
 pub(super) struct Progress {
     /// Most attempts.
     attempts_max: u32,
-    /// Attempts that have been made, but for what was sent again at once.
+    /// Attempts made, except the immediate resend.
     attempts: u32,
-    /// How often the next pause is doubled.
+    /// Number of doublings of the next pause.
     step: u32,
-    /// How many attempts of the call have failed, those of layers further out included.
+    /// Failed attempts of the call, including those that outer layers counted.
     failures: u32,
 }
 
-/// What the code and the delivery of an error allow (docs/src/retry-table.md#decision-table).
+/// Retries that the code and the delivery of an error allow
+/// (docs/src/retry-table.md#decision-table).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Permit {
     Any,
@@ -65,18 +66,19 @@ enum Permit {
 }
 
 impl Progress {
-    /// Starts a call whose first attempt is under way. Where layers further out count retries
-    /// already, it is the first one of this layer alone, and not of the call.
+    /// Starts a call whose first attempt is in progress. If `retries_before`, the retry count of
+    /// outer layers, is not 0, this attempt is the first of this layer but not of the call.
     pub(super) fn new(attempts_max: u32, retries_before: u32) -> Self {
         Self { attempts_max, attempts: 1, step: 0, failures: retries_before }
     }
 
-    /// Returns how many attempts preceded the one under way.
+    /// Returns how many attempts preceded the current one.
     pub(super) fn retries(&self) -> u32 {
         self.attempts - 1
     }
 
-    /// Decides what follows a failure. The budget has the last word, when this says to go on.
+    /// Decides what follows a failure. A retry also needs a withdrawal from the budget, which the
+    /// caller makes.
     pub(super) fn decide(
         &mut self,
         config: &RetryConfig,
@@ -114,7 +116,7 @@ impl Progress {
         };
         let drawn = backoff::full_jitter(base, config.backoff_max, self.step, entropy);
         if let RetryHint::After(asked) = error.retry() {
-            // The peer has taken over the pace, so that ours starts anew (gRFC A6).
+            // The peer has set the pace, so the backoff starts again (gRFC A6).
             self.step = 0;
             return backoff::spread(asked, entropy).max(drawn);
         }
@@ -123,7 +125,7 @@ impl Progress {
     }
 }
 
-/// Says why a failure is not tried again whatever else is left.
+/// Returns the verdict on a failure that is not retried, whatever attempts and time are left.
 fn forbidden(config: &RetryConfig, failure: &Failure<'_>) -> Option<RetryVerdict> {
     let error = failure.error;
     if failure.timer == Timer::Call {
@@ -132,9 +134,9 @@ fn forbidden(config: &RetryConfig, failure: &Failure<'_>) -> Option<RetryVerdict
     if error.retry() == RetryHint::Never {
         return Some(RetryVerdict::Never);
     }
-    // The same endpoint would say so again; whoever knows another one goes there by itself.
+    // The same endpoint would fail again; a layer that knows another endpoint selects it itself.
     let is_breaker_open = error.reason() == Some(&Reason::BREAKER_OPEN);
-    // And a stored answer is the answer for as long as it is stored.
+    // A replayed answer stays the same while it is stored.
     if is_breaker_open || error.dedup() == Some(Dedup::Replayed) {
         return Some(RetryVerdict::Final);
     }
@@ -167,9 +169,9 @@ fn permit(config: &RetryConfig, error: &Error, timer: Timer) -> Permit {
     }
 }
 
-/// Tells whether a first failure is sent again without a pause: the handler provably did not run,
-/// and nobody asked for less. What is exhausted did, by its code alone. Where a layer further in
-/// has attempts to tell of, it has had its chance.
+/// Returns whether a first failure is sent again without a pause: the handler provably did not run
+/// and the peer gave no hint. `ResourceExhausted` implies a pause by its code alone. If the error
+/// has records of attempts, an inner layer has already retried.
 fn may_be_sent_at_once(error: &Error) -> bool {
     error.delivery().is_unexecuted()
         && error.attempts().is_empty()
@@ -177,12 +179,12 @@ fn may_be_sent_at_once(error: &Error) -> bool {
         && error.code() != Code::ResourceExhausted
 }
 
-/// Tells whether another attempt would be done in time, if it takes as long as they do as a rule.
+/// Returns whether another attempt of typical duration would end before the deadline.
 fn fits(failure: &Failure<'_>, pause: Duration) -> bool {
     let Some(deadline) = failure.deadline else { return true };
     let left = deadline.saturating_duration_since(failure.now);
     let paused = if pause.is_zero() { pause } else { pause.saturating_add(TIMER_STEP) };
-    // At the very instant of the deadline there is no time left.
+    // No time is left at the instant of the deadline itself.
     left > paused && left - paused >= failure.typical
 }
 

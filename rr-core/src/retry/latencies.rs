@@ -1,4 +1,4 @@
-//! How long calls take as a rule, target by target.
+//! Recent latencies of calls, by target.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,24 +10,24 @@ use tokio::time::Instant;
 
 use super::latency::LatencyWindow;
 
-/// Most targets that have a window of their own; those met later share one. With 3 KiB each they
-/// come to 400 KiB.
+/// Most targets with a separate window; later targets share one. At 3 KiB each, the windows take
+/// 400 KiB.
 const TARGETS_MAX: usize = 128;
 
-/// How long calls took lately. Each target has a window of its own: how long a report takes says
-/// nothing of a lookup, and would keep it from being tried again.
+/// Recent latencies of calls. Each target has a separate window: the latency of a slow report must
+/// not keep a fast lookup from being retried.
 #[derive(Default)]
 pub(super) struct Latencies(Mutex<Windows>);
 
 #[derive(Default)]
 struct Windows {
-    /// Ordered: with as few targets as a client has, comparing costs less than hashing.
+    /// Ordered: for the few targets of a client, comparing costs less than hashing.
     own: BTreeMap<String, LatencyWindow>,
     shared: LatencyWindow,
 }
 
 impl Latencies {
-    /// Takes in how long a call took that ended now.
+    /// Records the duration of a call that ended at `now`.
     pub(super) fn record(&self, target: &Target, now: Instant, took: Duration) {
         let mut windows = self.lock();
         if let Some(own) = windows.own.get_mut(target.as_str()) {
@@ -39,7 +39,7 @@ impl Latencies {
         windows.own.entry(target.as_str().to_owned()).or_default().record(now, took);
     }
 
-    /// Returns what half of the calls did not go over; `None` when there were too few to say.
+    /// Returns the median duration of the calls; `None` if there were too few.
     pub(super) fn median(&self, target: &Target, now: Instant) -> Option<Duration> {
         let mut windows = self.lock();
         if let Some(own) = windows.own.get_mut(target.as_str()) {
@@ -49,7 +49,7 @@ impl Latencies {
     }
 
     fn lock(&self) -> MutexGuard<'_, Windows> {
-        // A panic cannot leave the counts half-changed: nothing foreign runs under the lock.
+        // A panic cannot leave the counts half-changed: no foreign code runs under the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

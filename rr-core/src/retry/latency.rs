@@ -1,4 +1,4 @@
-//! How long calls took lately: a histogram over a window, in bounded memory.
+//! Histogram of recent call durations over a window, in bounded memory.
 
 use std::time::Duration;
 
@@ -7,27 +7,28 @@ use tokio::time::Instant;
 /// Buckets per doubling: a value read back is at most an eighth too high.
 const STEPS: u64 = 8;
 
-/// How many bits of a value a bucket keeps below its highest one.
+/// Bits of a value that a bucket keeps below the highest set bit.
 const STEP_BITS: u32 = STEPS.trailing_zeros();
 
-/// Doublings that are told apart, from 1 us to 9 minutes: longer than any deadline a server grants.
+/// Doublings that the histogram covers, from 1 us to 9 minutes: longer than the longest deadline
+/// that a server grants by default.
 const DOUBLINGS: usize = 27;
 
 const BUCKETS: usize = DOUBLINGS * STEPS as usize;
 
-/// Parts of the window; the oldest is forgotten as a whole.
+/// Slices of the window; the oldest is dropped as a whole.
 const SLICES: usize = 3;
 
-/// Length of one part: long enough for a slow destination to fill, short enough to see it change.
+/// Length of a slice: long enough for a slow destination to fill, short enough to notice a change.
 const SLICE: Duration = Duration::from_secs(10);
 
-/// Fewer values than this say nothing.
+/// Fewest values that give a median.
 const VALUES_MIN: u32 = 10;
 
-/// How long calls took in the last 20 to 30 seconds. Under 3 KiB, whatever it has seen.
+/// Call durations of the last 20 to 30 seconds, in less than 3 KiB.
 pub(super) struct LatencyWindow {
     slices: Box<[Slice; SLICES]>,
-    /// The part that is filled now, and when it is over.
+    /// Index of the current slice; `ends` is the end of that slice.
     at: usize,
     ends: Option<Instant>,
 }
@@ -49,7 +50,7 @@ impl Default for LatencyWindow {
 }
 
 impl LatencyWindow {
-    /// Takes in how long a call took that ended now.
+    /// Records the duration of a call that ended at `now`.
     pub(super) fn record(&mut self, now: Instant, took: Duration) {
         self.roll(now);
         let slice = &mut self.slices[self.at];
@@ -58,7 +59,7 @@ impl LatencyWindow {
         slice.total = slice.total.saturating_add(1);
     }
 
-    /// Returns what half of the calls did not go over; `None` when there were too few to say.
+    /// Returns the median duration of the calls; `None` if there were too few.
     pub(super) fn median(&mut self, now: Instant) -> Option<Duration> {
         self.roll(now);
         let total: u64 = self.slices.iter().map(|slice| u64::from(slice.total)).sum();
@@ -75,7 +76,7 @@ impl LatencyWindow {
         None
     }
 
-    /// Forgets what has left the window.
+    /// Drops the slices that have left the window.
     fn roll(&mut self, now: Instant) {
         let ends = *self.ends.get_or_insert(now + SLICE);
         if now < ends {
@@ -87,7 +88,7 @@ impl LatencyWindow {
             self.at = (self.at + 1) % SLICES;
             self.slices[self.at] = Slice::EMPTY;
         }
-        // After a long silence the parts start anew from here.
+        // After a long silence the slices start again from `now`.
         let next = ends + SLICE * u32::try_from(passed).unwrap_or(1);
         self.ends = Some(if next > now { next } else { now + SLICE });
     }
@@ -105,7 +106,7 @@ fn bucket(took: Duration) -> usize {
     usize::try_from(at).unwrap_or(BUCKETS).min(BUCKETS - 1)
 }
 
-/// Returns the value that no value of a bucket goes over.
+/// Returns the upper bound of the values of a bucket.
 fn upper_edge(bucket: usize) -> Duration {
     let (shift, step) = (bucket as u64 / STEPS, bucket as u64 % STEPS);
     Duration::from_micros(match shift.checked_sub(1) {
@@ -156,7 +157,7 @@ mod tests {
         }
         assert!(window.median(start + SLICE * 3).unwrap() < ms(2));
         assert_eq!(window.median(start + SLICE * 1000), None);
-        // A clock that is read before another is used after it goes back by a little.
+        // Concurrent callers may pass times slightly out of order.
         window.record(start, ms(1));
         assert_eq!(window.median(start), None);
     }

@@ -1,15 +1,15 @@
-//! Which targets are known to deduplicate keyed requests.
+//! Targets that are known to deduplicate keyed requests.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rr_spi::{Delivery, Error, Idempotency, Origin, Request, Response, Target};
 
-/// Most targets that are remembered; those learned later are not, and their keyed requests are
-/// retried only where they provably did not run.
+/// Most targets that are remembered. Keyed requests to further targets are retried only if they
+/// provably did not run.
 const TARGETS_MAX: usize = 1024;
 
-/// The targets whose last answer to a keyed request said that duplicates are suppressed.
+/// Targets whose last answer to a keyed request reported that duplicates are suppressed.
 #[derive(Debug, Default)]
 pub(super) struct Learned(Mutex<BTreeSet<String>>);
 
@@ -18,7 +18,7 @@ impl Learned {
         self.lock().contains(target.as_str())
     }
 
-    /// Takes in what an answer says.
+    /// Learns from an answer whether its target suppresses duplicates.
     pub(super) fn hear(&self, request: &Request, answer: Result<&Response, &Error>) {
         if !matches!(request.idempotency, Idempotency::Keyed(_)) {
             return;
@@ -34,13 +34,14 @@ impl Learned {
                 targets.insert(target.to_owned());
             }
         } else if answered {
-            // One that suppressed duplicates would have said so: it is another one now.
+            // A responder that suppresses duplicates would have reported it: the responder has
+            // changed.
             targets.remove(target);
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        // A panic cannot leave the set half-changed: nothing foreign runs under the lock.
+        // A panic cannot leave the set half-changed: no foreign code runs under the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! The stack for a requester that suits most applications.
+//! Stack of layers around a requester that suits most applications.
 
 use rr_spi::Requester;
 
@@ -6,26 +6,25 @@ use super::Retry;
 use crate::Stack;
 
 /// Puts the recommended layers around a requester: a default deadline of 10 s, and [`Retry`] with
-/// its default configuration and budget. Make one for each destination.
+/// its default configuration and budget. Make one stack for each destination.
 ///
 /// # Order
 ///
-/// From the outside in, with the places of layers that an application adds itself:
+/// Layers from the outside in, including those that an application adds itself:
 ///
 /// | layer | moved | and then |
 /// |---|---|---|
-/// | default deadline | inside of retry | each attempt has the whole time, and a call three times of it |
-/// | client throttle | inside of retry | it counts attempts as calls, and holds back the sooner the more is retried |
-/// | [`Retry`] | inside of hedging | each hedged copy is retried by itself: twice the attempts for one call |
-/// | hedging | inside of limits | its copies pass uncounted |
-/// | concurrency limit, rate limit | outside of retry | a call keeps its place through the pauses between attempts, and attempts pass uncounted |
-/// | circuit breaker | outside of retry | it sees one failure where there were three, and none where the third attempt succeeded |
-/// | circuit breaker | outside of limits | it takes what our own limit refused for a failure of the endpoint |
+/// | default deadline | inside of retry | each attempt gets the whole time, and a call three times as much |
+/// | client throttle | inside of retry | it counts attempts as calls, and throttles sooner the more is retried |
+/// | [`Retry`] | inside of hedging | each hedged copy is retried separately: twice the attempts for one call |
+/// | hedging | inside of limits | its copies are not counted |
+/// | concurrency limit, rate limit | outside of retry | a call holds its permit during the pauses between attempts, and attempts are not counted |
+/// | circuit breaker | outside of retry | it sees one failure instead of three, and none if the third attempt succeeded |
+/// | circuit breaker | outside of limits | it counts refusals by the local limit as failures of the endpoint |
 /// | the requester | | |
 ///
-/// So what bounds a call stands outside of [`Retry`], and what protects the destination from
-/// attempts stands inside of it. Layers that are added with [`Stack::with`] stand inside of those
-/// that are there.
+/// Layers that bound a call belong outside of [`Retry`]; layers that protect the destination from
+/// attempts belong inside. [`Stack::with`] adds a layer inside the existing ones.
 ///
 /// # Examples
 ///

@@ -1,4 +1,4 @@
-//! What can be routed: responders, async functions and closures.
+//! Types that can be routed: responders, async functions and closures.
 
 use std::fmt;
 use std::future::Future;
@@ -15,9 +15,9 @@ use rr_spi::{
 
 use crate::forward::{Forward, Forwarder};
 
-/// Something that can be routed; see [`Router`](crate::Router) for the forms.
+/// Conversion into a routable handler; see [`Router`](crate::Router) for the accepted forms.
 ///
-/// `M` only tells the forms apart and is always inferred.
+/// `M` is a marker that distinguishes the forms and is always inferred.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be routed",
     label = "not a handler",
@@ -27,7 +27,7 @@ use crate::forward::{Forward, Forwarder};
     note = "its future must be `Send + 'static`; a closure names the types of its arguments"
 )]
 pub trait IntoHandler<M>: Sized {
-    /// Turns it into a handler.
+    /// Converts `self` into a handler.
     fn into_handler(self) -> Handler;
 
     /// Declares that the method changes nothing; HTTP then answers GET.
@@ -40,17 +40,17 @@ pub trait IntoHandler<M>: Sized {
         self.into_handler().declare(Declared::Idempotent)
     }
 
-    /// Declares that the method recognises a second request by its idempotency key.
+    /// Declares that the method recognises duplicate requests by their idempotency key.
     fn keyed(self) -> Handler {
         self.into_handler().declare(Declared::Keyed)
     }
 }
 
-/// A handler and what its method is declared to be.
+/// Responder with the declared idempotency of its method.
 pub struct Handler {
     responder: Arc<dyn Responder>,
     declared: Declared,
-    /// Whether it marks the call as run by itself.
+    /// Whether the responder sets the mark of the call itself.
     marks_itself: bool,
 }
 
@@ -89,7 +89,7 @@ impl IntoHandler<Self> for Handler {
     }
 }
 
-/// Tells responders apart from functions.
+/// Marker of responders.
 #[derive(Debug)]
 pub struct AsResponder(());
 
@@ -99,7 +99,7 @@ impl<R: Responder> IntoHandler<AsResponder> for R {
     }
 }
 
-/// Tells bridges apart from responders.
+/// Marker of bridges.
 #[derive(Debug)]
 pub struct AsForward(());
 
@@ -109,7 +109,7 @@ impl<R: Requester> IntoHandler<AsForward> for Forward<R> {
     }
 }
 
-/// Tells functions on bytes apart from typed ones.
+/// Marker of functions on raw requests and responses.
 #[derive(Debug)]
 pub struct AsRaw<E>(PhantomData<E>);
 
@@ -124,7 +124,7 @@ where
     }
 }
 
-/// A function, as the responder that it is routed as.
+/// Responder that wraps a function or closure.
 struct Function<F, M> {
     call: F,
     form: PhantomData<fn() -> M>,
@@ -150,8 +150,8 @@ where
 }
 
 pin_project! {
-    /// A handler's future, whose error becomes ours. An `async` block would have room for the
-    /// future twice.
+    /// Future of a handler with its error converted to [`Error`]. An `async` block would store the
+    /// handler's future twice.
     struct Answering<R> {
         #[pin]
         handler: R,
@@ -179,11 +179,11 @@ mod typed {
     use super::*;
     use crate::codec::{Codec, Json, decode_request};
 
-    /// Tells typed functions with a context apart.
+    /// Marker of typed functions with a context.
     #[derive(Debug)]
     pub struct WithContext<T, U, E>(PhantomData<(T, U, E)>);
 
-    /// Tells typed functions of one value apart.
+    /// Marker of typed functions without a context.
     #[derive(Debug)]
     pub struct OfValue<T, U, E>(PhantomData<(T, U, E)>);
 
@@ -241,13 +241,14 @@ mod typed {
                 let value = decode_request::<Json, T>(&request.headers, &request.body)?;
                 let untyped = !request.headers.contains(wire::CONTENT_TYPE);
                 drop(request);
-                // Decoded: from here on it is the handler that answers.
+                // Decoding succeeded. From here on, errors are the handler's.
                 ctx.mark_ran();
                 let outcome = (self.call)(ctx.clone(), value).await;
                 let value = outcome.map_err(|error| rescope(error.into_handler_error()))?;
                 let mut response = Response::new(Json::encode(&value).map_err(rescope)?);
                 if untyped {
-                    // A transport answers in the request's own type, and there was none.
+                    // A transport replies with the content type of the request, and this request
+                    // has none.
                     response.headers.insert(wire::CONTENT_TYPE, Json::CONTENT_TYPE)?;
                 }
                 Ok(response)

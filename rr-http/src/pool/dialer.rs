@@ -10,13 +10,13 @@ use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
 
-use crate::gauge::{Gauge, GaugeGuard};
 use crate::endpoint::{Address, Endpoint};
 use crate::error::{connect_failed, connect_timed_out};
 use crate::foreign::Connector;
+use crate::gauge::{Gauge, GaugeGuard};
 use crate::socket::Socket;
 
-/// Makes connections to one endpoint, and counts those that are open.
+/// Dialer of one endpoint; counts its open connections.
 #[derive(Debug)]
 pub(crate) struct Dialer {
     pub(super) authority: String,
@@ -25,14 +25,14 @@ pub(crate) struct Dialer {
     open: Gauge,
 }
 
-/// Where connections lead.
+/// Destination of connections.
 #[derive(Debug)]
 enum Route {
     /// Any of the addresses of a host; the look-up is shared by all dials of the requester.
     Tcp(Lookup),
     #[cfg(unix)]
     Unix(std::path::PathBuf),
-    /// Where the application connects.
+    /// Connector of the application.
     Connector(Connector),
 }
 
@@ -47,13 +47,13 @@ impl Dialer {
         Self { authority: endpoint.authority, route, timeout, open: Gauge::default() }
     }
 
-    /// Returns how many connections are open, unused ones included.
+    /// Returns the number of open connections, unused ones included.
     pub(crate) fn open(&self) -> usize {
         self.open.now()
     }
 
-    /// Connects within the connect timeout, the look-up of the name included. The owner of the
-    /// connection holds its count.
+    /// Connects within the connect timeout, name lookup included. The owner of the connection holds
+    /// the returned guard, which counts it.
     ///
     /// # Errors
     ///
@@ -88,7 +88,7 @@ impl Dialer {
 ///
 /// # Errors
 ///
-/// That of the address that failed last.
+/// The error of the address that failed last.
 async fn connect_tcp(addresses: Vec<SocketAddr>) -> io::Result<Socket> {
     let connect = |address: SocketAddr| TcpStream::connect(address);
     match staggered(interleaved(addresses), ATTEMPT_DELAY, connect).await {
@@ -122,7 +122,7 @@ mod tests {
         Dialer { authority: "name".to_owned(), route, timeout, open: Gauge::default() }
     }
 
-    /// Returns a listener whose queue is full, so that connecting to it takes for ever.
+    /// Returns a listener whose queue is full, so that connecting to it never completes.
     #[cfg(target_os = "linux")]
     async fn silent() -> (TcpListener, Vec<TcpStream>) {
         let socket = TcpSocket::new_v4().unwrap();

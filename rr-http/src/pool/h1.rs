@@ -1,8 +1,9 @@
-//! HTTP/1.1 connections: one call at a time on each, the newest unused one first.
+//! HTTP/1.1 connection pool: one call at a time on each connection, the newest unused connection
+//! first.
 //!
-//! A connection has no task of its own: the call on it drives it, so that between writing the
-//! request and reading the reply nothing is handed from task to task. What is unused is looked
-//! after by one task of the pool's, which is woken when a peer closes one.
+//! A connection has no task: its current call drives it, so that nothing passes between tasks from
+//! writing the request to reading the reply. One task per pool watches the unused connections, and
+//! is woken when a peer closes one of them.
 
 mod dial;
 mod idle_reaper;
@@ -40,7 +41,7 @@ use crate::socket::Socket;
 
 pub(crate) struct H1Pool {
     shared: Arc<H1Shared>,
-    /// One place per call: it bounds the connections in use.
+    /// One permit per call: bounds the connections in use.
     places: Semaphore,
 }
 
@@ -50,7 +51,7 @@ struct H1Shared {
     idle: Mutex<IdleConnections>,
     idle_max: usize,
     idle_timeout: Duration,
-    /// Most dials under way: one per place, though a dial may outlive its call.
+    /// Most dials in progress: one per permit, though a dial may outlive its call.
     dials_max: usize,
 }
 
@@ -60,7 +61,7 @@ struct IdleConnections {
     keeper: Option<IdleReaper>,
     /// Calls wait only while no connection is unused.
     waiting: Waiting,
-    /// How often a connection was kept after an answer on it.
+    /// Number of times that a connection was kept after an answer on it.
     answers: u64,
 }
 
@@ -69,19 +70,20 @@ struct Idle {
     expires: Instant,
 }
 
-/// One connection, and what it says again and again. These are its own copies: a reference count
-/// that all connections share costs more than the copy, as soon as they are many.
+/// One connection, with its own copies of values that requests repeat. With many connections, a
+/// reference count that all share costs more than a copy.
 pub(crate) struct H1Connection {
-    /// `None` only while it is dropped.
+    /// `None` only during the drop.
     sender: Option<SendRequest<Whole<Bytes>>>,
     pub(crate) host: HeaderValue,
-    /// The target of the last call, and its path.
+    /// The target of the last call, and its URI.
     pub(crate) last: Option<(Target, Uri)>,
-    /// When it was kept, as a count of [`IdleConnections::answers`]; `None` from the next request to its answer.
+    /// Value of [`IdleConnections::answers`] when the connection was kept; `None` from the next
+    /// request to its answer.
     kept: Option<u64>,
-    /// Room for the next head, left by the last reply; empty.
+    /// Emptied header map of the last reply, reused for the next request head.
     pub(crate) spare: HeaderMap,
-    /// `None` once it has ended.
+    /// `None` once the connection has ended.
     connection: Option<Conversation>,
     rewaker: SelfWake,
     unread: UnreadCheck,
@@ -91,14 +93,14 @@ pub(crate) struct H1Connection {
 /// A request, ready to be sent.
 pub(crate) type Message = Request<Whole<Bytes>>;
 
-/// The head of a reply, or why there is none, perhaps with the request that came back.
+/// Head of a reply, or an error, with the request if it came back unwritten.
 pub(crate) type Replied = Result<Response<Incoming>, TrySendError<Message>>;
 
-/// What hyper does on a connection.
+/// Hyper's future that drives a connection.
 type Conversation = Connection<TokioIo<Tapped<UnreadCheck>>, Whole<Bytes>>;
 
-/// A connection for one call. Dropped, it is closed: what was not read to its end would be taken
-/// for the next reply.
+/// Connection leased to one call. Dropping it closes the connection: an unread rest of a body would
+/// be taken for the next reply.
 pub(crate) struct H1Lease<'a> {
     pub(crate) link: Box<H1Connection>,
     _place: SemaphorePermit<'a>,
@@ -118,8 +120,8 @@ impl H1Pool {
         Self { shared: Arc::new(shared), places }
     }
 
-    /// Takes an unused connection, or the first that becomes free or is dialled; waits while too
-    /// many are in use.
+    /// Leases an unused connection, or the first that becomes free or is dialled. Waits while the
+    /// maximum is in use.
     ///
     /// # Errors
     ///
@@ -131,12 +133,13 @@ impl H1Pool {
                 return Ok(H1Lease { link, _place: place });
             }
         }
-        // In a box like all that seldom happens, since it would enlarge every call.
+        // Boxed: this path is rare, and inline it would enlarge every call.
         let link = Box::pin(self.shared.wait()).await?;
         Ok(H1Lease { link, _place: place })
     }
 
-    /// Makes a connection, whatever is unused: for a call to which such ones came back.
+    /// Leases a new connection even if others are unused: for a call whose request they handed
+    /// back.
     ///
     /// # Errors
     ///
@@ -148,8 +151,8 @@ impl H1Pool {
         Ok(H1Lease { link, _place: place })
     }
 
-    /// Begins to wait for the first answer to a request on a connection: silence until the deadline
-    /// of the attempt closes unused connections that may be as dead.
+    /// Starts the wait for the first answer to a request on a connection. If nothing arrives until
+    /// the deadline of the attempt, unused connections that may be dead too are closed.
     pub(crate) fn expect_answer<'a>(
         &'a self,
         attempt: &'a Attempt,
@@ -162,18 +165,18 @@ impl H1Pool {
         if let Ok(place) = self.places.try_acquire() {
             return Ok(place);
         }
-        // In a box like all that seldom happens, since room for it would be kept in every call.
+        // Boxed: waiting is rare, and inline it would enlarge every call.
         let place = Box::pin(self.places.acquire()).await;
         // The semaphore is never closed.
         place.map_err(|_| crate::error::handed_back())
     }
 
-    /// Keeps a connection whose reply was read to its end. `granted` is for how long the peer lets
-    /// it be unused.
+    /// Keeps a connection whose reply was read to its end. `granted` is the time for which the peer
+    /// allows it to be unused.
     pub(crate) fn put_back(&self, mut lease: H1Lease<'_>, granted: Option<Duration>) {
         let shared = &self.shared;
         let keep = granted.map_or(shared.idle_timeout, |granted| granted.min(shared.idle_timeout));
-        // One whose request is still being written, for example, is not.
+        // Not usable is, for example, a connection whose request is still being written.
         if keep.is_zero() || !lease.link.is_usable() {
             return;
         }
@@ -189,22 +192,23 @@ impl RuntimePool for H1Pool {
 }
 
 impl H1Connection {
-    /// Hands a request over; its reply comes while the connection is driven.
+    /// Hands a request over to hyper. The reply arrives while the connection is driven.
     pub(crate) fn send(
         &mut self,
         message: Message,
     ) -> Option<impl Future<Output = Replied> + use<>> {
-        // Hyper tells the connection, which is about to be driven; the keeper need not look.
+        // Hyper wakes the connection, which is about to be driven: the idle reaper need not be
+        // woken.
         self.rewaker.expect();
         Some(self.sender.as_mut()?.try_send_request(message))
     }
 
-    /// Drives the connection until a part of a call on it is done.
+    /// Drives the connection until `part` of a call on it completes.
     pub(crate) fn drive<F: Future>(&mut self, part: F) -> DriveFuture<'_, F> {
         DriveFuture { part, connection: &mut self.connection, rewaker: &mut self.rewaker }
     }
 
-    /// Tells whether a request can be sent. What has happened since the last call is looked at.
+    /// Handles events since the last call, and returns whether a request can be sent.
     fn is_usable(&mut self) -> bool {
         if self.rewaker.is_woken() || !self.is_ready() {
             self.look(&mut Context::from_waker(Waker::noop()));
@@ -212,8 +216,8 @@ impl H1Connection {
         self.connection.is_some() && self.is_ready()
     }
 
-    /// Tells whether a request can be sent and would be answered by its own reply: a reply that
-    /// nothing asked for, which has come since, would be taken for it (RFC 9112 §9.2).
+    /// Returns whether a request can be sent and would get its own reply. An unsolicited reply that
+    /// has arrived meanwhile would be taken for it (RFC 9112 §9.2).
     fn is_clean(&mut self) -> bool {
         let unread = self.unread.clone();
         unread.during(|| self.look(&mut Context::from_waker(Waker::noop())));
@@ -224,10 +228,10 @@ impl H1Connection {
         self.sender.as_ref().is_some_and(SendRequest::is_ready)
     }
 
-    /// Polls the connection while nothing is asked for on it.
+    /// Polls the connection while no call uses it.
     fn look(&mut self, cx: &mut Context<'_>) {
         let Self { connection, rewaker, .. } = self;
-        // Whatever budget the task has left: without any, one that has ended would seem to go on.
+        // Unconstrained: without task budget, a connection that has ended would seem alive.
         let looking = unconstrained(poll_fn(|cx| {
             rewaker.poll(cx, |cx, news| match poll_connection(connection, cx, news) {
                 true => Poll::Pending,
@@ -240,8 +244,8 @@ impl H1Connection {
 
 impl Drop for H1Connection {
     fn drop(&mut self) {
-        // Without a sender hyper shuts the connection down, as far as that goes at once: over TLS
-        // the peer is told.
+        // Without a sender hyper shuts the connection down, as far as one poll allows. Over TLS
+        // this notifies the peer.
         self.sender = None;
         self.look(&mut Context::from_waker(Waker::noop()));
     }
@@ -268,14 +272,14 @@ impl<F: Future> Future for DriveFuture<'_, F> {
             }
             match poll_connection(this.connection, cx, news) {
                 true => Poll::Pending,
-                // Its end is told to the call.
+                // The call receives the end of the connection as an error.
                 false => this.part.as_mut().poll(cx),
             }
         })
     }
 }
 
-/// Polls a connection, for which there is no news then. Returns `false` once it has ended.
+/// Polls a connection, and clears its news. Returns `false` once the connection has ended.
 fn poll_connection(
     connection: &mut Option<Conversation>,
     cx: &mut Context<'_>,
@@ -283,7 +287,7 @@ fn poll_connection(
 ) -> bool {
     *news = false;
     let goes_on = connection.as_mut().is_some_and(|connection| {
-        // What goes wrong is told to the call that it goes wrong for.
+        // Hyper reports an error to the call that it affects.
         Pin::new(connection).poll(cx).is_pending()
     });
     if !goes_on {
@@ -294,7 +298,7 @@ fn poll_connection(
 
 impl H1Shared {
     fn pop(&self) -> Option<Box<H1Connection>> {
-        // Dropped after the lock: streams may be the application's own.
+        // Dropped after the lock is released: streams may belong to the application.
         let mut expired = Vec::new();
         let mut kept = lock(&self.idle);
         let now = Instant::now();
@@ -314,7 +318,8 @@ impl H1Shared {
             let mut kept = lock(&self.idle);
             let Some(call) = first.take().or_else(|| kept.waiting.next()) else {
                 let (left, started) = kept.keep(idle, self);
-                // Wakers and streams, which may be the application's, are not dropped under the lock.
+                // Wakers and streams may belong to the application: they are not dropped under the
+                // lock.
                 drop(kept);
                 drop(left);
                 return self.start_keeper(started);
@@ -339,12 +344,12 @@ async fn connect(dialer: &Dialer, host: &HeaderValue) -> Result<Box<H1Connection
     };
     let unread = UnreadCheck::default();
     let socket = Tapped::new(socket, unread.clone());
-    // A folded line is read as spaces (RFC 9112 §5.2).
+    // Folded header lines are read as spaces (RFC 9112 §5.2).
     let mut builder = http1::Builder::new();
     builder.allow_obsolete_multiline_headers_in_responses(true);
     let handshake = builder.handshake(TokioIo::new(socket)).await;
     let (sender, connection) = handshake.map_err(|error| dialer.failed(error))?;
-    // The bytes of a host that was one before are one.
+    // The bytes come from a valid value, and so are valid.
     let own_host = HeaderValue::from_bytes(host.as_bytes());
     Ok(Box::new(H1Connection {
         sender: Some(sender),

@@ -1,10 +1,10 @@
-//! HTTP/2 connections: few, shared by many calls, with the streams on each bounded.
+//! HTTP/2 connection pool: few connections, shared by many calls, with bounded streams on each.
 //!
-//! Directly over `h2`: its errors say whose they are and which streams a GOAWAY spares, and a
-//! call needs no task of its own.
+//! Built directly on `h2`: its errors state which side caused them and which streams a GOAWAY
+//! spares, and a call needs no task.
 
-mod task;
 mod state;
+mod task;
 
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
@@ -14,28 +14,29 @@ use h2::client::{Builder, Connection, SendRequest};
 use rr_spi::{Deadline, Doubt, Error};
 use tokio::sync::{Notify, Semaphore};
 
+use self::state::{PoolState, Sent, Step, StreamPermit, WaitTicket};
 use self::task::{BEFORE_SETTINGS, ConnectionTask};
-use self::state::{PoolState, StreamPermit, Sent, Step, WaitTicket};
 use super::tapped::Tapped;
 use super::{Dialer, Owned, RuntimePool, lock, pause};
 use crate::config::HttpConfig;
-use crate::gauge::GaugeGuard;
 use crate::error::handed_back;
+use crate::gauge::GaugeGuard;
 use crate::wire::{FRAME_BYTES_MAX, HEADER_LIST_BYTES_MAX};
 
-/// Window of one stream, and of a connection: a body of the default limit goes without a pause.
+/// Receive windows of a stream and of a connection: a body of the default limit arrives without a
+/// pause.
 const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 5 * 1024 * 1024;
 
-/// Most streams of cancelled calls that are remembered for a second, so that their late replies are
-/// ignored. Beyond, h2 counts such replies as errors, and after 1024 of them gives the connection
-/// up, with every call on it.
+/// Most streams of cancelled calls that h2 remembers for a second, so that their late replies are
+/// ignored. H2 counts late replies of further streams as errors, and after 1024 of them closes the
+/// connection with every call on it.
 const RESETS_REMEMBERED_MAX: usize = 8192;
 
 #[derive(Debug)]
 pub(crate) struct H2Pool {
     shared: Arc<H2Shared>,
-    /// Calls that wait for a place do so in order: the first has the turn, and looks.
+    /// Orders the calls that wait for a permit: only the first checks for one.
     turn: Semaphore,
 }
 
@@ -43,13 +44,13 @@ pub(crate) struct H2Pool {
 struct H2Shared {
     dialer: Arc<Dialer>,
     kept: Mutex<PoolState>,
-    /// Told when the first of those that wait should look again.
+    /// Notified when the first waiting call should check again.
     changed: Notify,
     connect_timeout: Duration,
     idle_timeout: Duration,
 }
 
-/// One stream's place on a connection.
+/// Lease of one stream on a connection.
 #[derive(Debug)]
 pub(crate) struct H2Lease<'a> {
     pub(crate) sender: SendRequest<Bytes>,
@@ -70,8 +71,8 @@ impl H2Pool {
         Self { shared: Arc::new(shared), turn: Semaphore::new(1) }
     }
 
-    /// Returns a place on a connection; has one made when those there are have no room, and waits
-    /// while there are too many.
+    /// Leases a stream on a connection. Dials when the existing connections are full, and waits
+    /// while the maximum is in use.
     ///
     /// # Errors
     ///
@@ -83,7 +84,7 @@ impl H2Pool {
         self.wait(false).await
     }
 
-    /// Returns a place on a connection that is made from now on, unless there are too many.
+    /// Leases a stream on a connection made from now on, or on an older one if no more can be made.
     ///
     /// # Errors
     ///
@@ -112,7 +113,7 @@ impl H2Pool {
         H2Lease { sender, id, sent, shared: &self.shared }
     }
 
-    /// Has a connection made, by a task that outlives the call: others wait for it too.
+    /// Dials in a task that may outlive the call, since other calls wait for the connection too.
     fn dial(&self) {
         let dial = dial(Arc::clone(&self.shared.dialer), Dial(Arc::downgrade(&self.shared)));
         let task = tokio::spawn(dial).abort_handle();
@@ -126,7 +127,7 @@ impl RuntimePool for H2Pool {
     }
 }
 
-/// One call among those that wait.
+/// Registration of a waiting call.
 struct Waiting<'a> {
     shared: &'a H2Shared,
     ticket: WaitTicket,
@@ -140,12 +141,12 @@ impl Drop for Waiting<'_> {
 
 impl H2Lease<'_> {
     /// Records that the call was sent. If it expires with nothing received since, the connection
-    /// takes no calls until it has answered a `PING`, for which it has 10 s (hyper#4186).
+    /// takes no calls until the server has answered a `PING`, for which it has 10 s (hyper#4186).
     pub(crate) fn sent(&mut self, deadline: Option<Deadline>) {
         self.sent.deadline = deadline;
     }
 
-    /// Takes the connection out of use; calls in flight on it go on.
+    /// Stops new calls on the connection; calls in flight continue.
     pub(crate) fn retire(&self) {
         self.shared.change(|kept| kept.retire(self.id));
     }
@@ -161,12 +162,12 @@ impl Drop for H2Lease<'_> {
 }
 
 impl H2Shared {
-    /// Looks at what is kept, for oneself.
+    /// Accesses the state of the pool, and wakes no waiting call.
     fn look<T>(&self, look: impl FnOnce(&mut PoolState) -> T) -> T {
         look(&mut lock(&self.kept))
     }
 
-    /// Changes what is kept, and has whoever waits look again.
+    /// Changes the state of the pool, and wakes the first waiting call.
     fn change<T>(&self, change: impl FnOnce(&mut PoolState) -> T) -> T {
         let mut kept = lock(&self.kept);
         let outcome = change(&mut kept);
@@ -187,15 +188,21 @@ impl H2Shared {
             }
             kept.add(sender, Arc::clone(&doubt))
         };
-        // The task ends with its connection, which ends when no sender and no stream is left. It
-        // is not started under the lock: should the runtime be ending, it is dropped at once.
+        // The task ends with its connection, which ends when no sender and no stream is left. The
+        // task is not spawned under the lock: a runtime that is ending drops it immediately.
         let pool = Arc::downgrade(self);
-        tokio::spawn(ConnectionTask::new((connection, doubt), self.connect_timeout, id, pool, open));
+        tokio::spawn(ConnectionTask::new(
+            (connection, doubt),
+            self.connect_timeout,
+            id,
+            pool,
+            open,
+        ));
     }
 }
 
-/// Lets go of what has been unused for too long, every so often and until nothing is left; whoever
-/// keeps something next starts another.
+/// Closes connections that have been unused for too long, periodically and until none are left. The
+/// next connection that is kept starts another reaper.
 async fn reap(pool: Weak<H2Shared>, pause: Duration) {
     loop {
         tokio::time::sleep(pause).await;
@@ -213,7 +220,7 @@ async fn reap(pool: Weak<H2Shared>, pause: Duration) {
     }
 }
 
-/// A connection that was made, and its count.
+/// New connection, and the guard that counts it.
 struct Dialed {
     sender: SendRequest<Bytes>,
     connection: Connection<Tapped<Arc<Doubt>>, Bytes>,
@@ -221,8 +228,7 @@ struct Dialed {
     open: GaugeGuard,
 }
 
-/// The making of a connection. Dropping it unfinished, as a runtime does that ends, tells those
-/// who wait.
+/// Dial in progress. Dropping it unfinished, as when its runtime ends, fails the waiting calls.
 struct Dial(Weak<H2Shared>);
 
 impl Drop for Dial {

@@ -1,4 +1,5 @@
-//! One pool per runtime: a connection is used only by the runtime with which its socket is registered.
+//! One pool per runtime: only the runtime that registered a connection's socket uses the
+//! connection.
 
 use std::fmt;
 use std::ops::Deref;
@@ -10,8 +11,8 @@ use tokio::runtime::{Handle, Id};
 use super::lock;
 
 /// Most runtimes that have a pool, besides the first one that made a call: with one runtime per
-/// core, more than any machine has today. Beyond, the pool of the runtime that came first is dropped
-/// and its unused connections close.
+/// core, more than any machine has today. A further runtime replaces the oldest of these pools,
+/// whose unused connections close.
 const RUNTIMES_MAX: usize = 1024;
 
 /// A pool of one runtime.
@@ -22,14 +23,14 @@ pub(crate) trait RuntimePool {
 
 /// The pools of a requester, one for each runtime that makes calls.
 ///
-/// A requester belongs to no runtime, but each of its connections does: the reactor of that runtime
-/// reports what happens to the socket, and tasks of that runtime drive the connection. When the
-/// runtime ends, those tasks end and take the connections with them. While it is alive and not
-/// driven, its connections wait, and calls of other runtimes do not depend on them.
+/// A requester is not bound to a runtime, but each of its connections is: the reactor of that
+/// runtime reports events of the socket, and tasks of that runtime drive the connection. When the
+/// runtime ends, those tasks end and their connections close. While the runtime is alive but not
+/// driven, its connections stall; calls of other runtimes do not depend on them.
 pub(crate) struct Pools<P> {
     make: Box<dyn Fn() -> P + Send + Sync>,
-    /// The pool of the runtime that made the first call: most programs have no other, and reach it
-    /// without a lock.
+    /// Pool of the runtime that made the first call. Most programs have no other runtime, and reach
+    /// this pool without a lock.
     first: OnceLock<(Id, P)>,
     others: Mutex<Vec<(Id, Arc<P>)>>,
 }

@@ -1,4 +1,4 @@
-//! Sockets of pooled connections that look at what is read.
+//! Sockets of pooled connections whose reads are observed.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -13,9 +13,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::socket::Socket;
 
-/// Looks at the reads of a socket.
+/// Observer of a socket's reads.
 pub(super) trait ReadTap: Unpin {
-    /// Reads from the socket, or fails in its place.
+    /// Reads from the socket, or returns an error instead.
     fn poll_read(
         &mut self,
         socket: &mut Socket,
@@ -36,14 +36,14 @@ impl<T: ReadTap> Tapped<T> {
     }
 }
 
-/// Notices bytes on an unused HTTP/1.1 connection before it is used (RFC 9112 §9.2): while a check
-/// runs, reads ask the kernel first. Tokio reads only once its driver has seen an event, which may
-/// come after the bytes did.
+/// Detects bytes on an unused HTTP/1.1 connection before a call uses it (RFC 9112 §9.2). During a
+/// check, reads ask the kernel first: tokio reads only once its driver has seen an event, which may
+/// come later than the bytes.
 #[derive(Clone, Default)]
 pub(super) struct UnreadCheck(Arc<AtomicBool>);
 
 impl UnreadCheck {
-    /// Lets reads ask the kernel while `during` runs.
+    /// Makes reads ask the kernel while `during` runs.
     pub(super) fn during<T>(&self, during: impl FnOnce() -> T) -> T {
         self.0.store(true, Ordering::Relaxed);
         let output = during();
@@ -67,8 +67,8 @@ impl ReadTap for UnreadCheck {
     }
 }
 
-/// Returns whether a byte, the end or an error waits to be read. Streams of the application tell by
-/// reading.
+/// Returns whether a byte, the end or an error waits to be read. Always `false` for streams of the
+/// application, which report these only when they are read.
 fn has_unread(socket: &Socket) -> bool {
     let mut byte = [MaybeUninit::uninit()];
     let peeked = match socket {
@@ -80,8 +80,8 @@ fn has_unread(socket: &Socket) -> bool {
     !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
-/// Counts the reads of an HTTP/2 connection that brought bytes, so that a call needs no clock to
-/// tell a silent connection from one that answers.
+/// Counts the reads of an HTTP/2 connection that brought bytes, so that a call can detect a silent
+/// connection without a clock.
 impl ReadTap for Arc<Doubt> {
     fn poll_read(
         &mut self,

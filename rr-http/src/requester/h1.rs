@@ -6,20 +6,20 @@ use rr_spi::{Attempt, Context, Error, Request, Response};
 use super::{Exchange, Inner, ROUNDS};
 use crate::body::Whole;
 use crate::error::{handed_back, of_hyper};
-use crate::pool::{H1Pool, Link, Message, Replied};
+use crate::pool::{H1Connection, H1Pool, Message, Replied};
 use crate::wire::{
     decimal, emptied, encode_request, granted, is_replayable, set_timeout, turn_into_get,
 };
 
 impl Inner {
-    /// Makes the call on a connection of its own, which it drives.
+    /// Makes the call on a leased connection, which the call drives.
     pub(super) async fn call_h1(
         &self,
         pool: &H1Pool,
         attempt: &Attempt,
         request: &Request,
     ) -> Result<Response, Error> {
-        // In a box, since it hardly ever happens, and room for it would be kept in every call.
+        // Boxed: rarely used, and inline it would enlarge every call.
         let mut came_back: Option<Box<Message>> = None;
         for round in 1..=ROUNDS {
             let mut lease = match round {
@@ -53,7 +53,8 @@ impl Inner {
             let called = &request.headers;
             let exchange = Exchange { ctx: attempt.context(), called, is_replayable, parts };
             let (outcome, whole) = lease.link.drive(self.finish(&exchange, &mut body)).await;
-            // What was not read to its end would be taken for the next reply: it goes.
+            // The connection is kept only if the body was read to its end: the rest of it would be
+            // taken for the next reply.
             if whole {
                 let headers = exchange.parts.headers;
                 let granted = granted(&headers);
@@ -65,14 +66,14 @@ impl Inner {
         Err(handed_back())
     }
 
-    /// Hands a request over to a connection, one that came back or a new one, and tells whether a
-    /// proxy may repeat it.
+    /// Hands a request over to a connection: the one that came back, or a new one. Returns the
+    /// future of its reply, and whether a proxy may repeat the request.
     fn send_h1(
         &self,
         attempt: &Attempt,
         request: &Request,
         came_back: Option<Box<Message>>,
-        link: &mut Link,
+        link: &mut H1Connection,
     ) -> Result<(impl Future<Output = Replied> + use<>, bool), Error> {
         let mut message = match came_back {
             Some(unwritten) => *unwritten,
@@ -91,7 +92,7 @@ impl Inner {
         &self,
         ctx: &Context,
         request: &Request,
-        link: &mut Link,
+        link: &mut H1Connection,
     ) -> Result<Message, Error> {
         let uri = match &link.last {
             Some((target, uri)) if *target == request.target => uri.clone(),
@@ -107,8 +108,8 @@ impl Inner {
         if turn_into_get(&mut message, request, self.config.get_bytes_max) {
             *message.body_mut() = Whole::empty();
         } else {
-            // Hyper leaves out that of an empty body, on which there are servers that insist
-            // (RFC 9110 §8.6).
+            // Hyper omits `content-length` for an empty body, but some servers require it (RFC 9110
+            // §8.6).
             let length = decimal(request.body.len() as u64);
             message.headers_mut().insert(header::CONTENT_LENGTH, length);
         }

@@ -15,11 +15,11 @@ use crate::error::{handed_back, is_spared, of_h2};
 use crate::pool::H2Pool;
 use crate::wire::{decimal, encode_request, is_replayable, set_timeout, turn_into_get};
 
-/// Most targets whose URI is remembered; beyond, it is made for each call.
+/// Most targets whose URI is remembered. The URIs of further targets are made for each call.
 const URIS_MAX: usize = 1024;
 
 impl Inner {
-    /// Makes the call as a stream of a connection.
+    /// Makes the call on a stream of a pooled connection.
     pub(super) async fn call_h2(
         &self,
         pool: &H2Pool,
@@ -29,7 +29,7 @@ impl Inner {
         let believes_goaway = self.config.refusals != HttpRefusals::None;
         let mut resent = false;
         for round in 1..=ROUNDS {
-            // Another connection of before may be near its end too.
+            // Other existing connections may be closing too.
             let mut lease = if round == ROUNDS || resent {
                 pool.checkout_fresh().await?
             } else {
@@ -44,7 +44,7 @@ impl Inner {
             lease.sent(attempt.context().deadline());
             let (parts, stream) = match reply.await {
                 Ok(reply) => reply.into_parts(),
-                // The server provably did not process it: the one request that is sent again.
+                // The GOAWAY proves that the server did not process the request: resend it once.
                 Err(error) if believes_goaway && is_spared(&error) && !resent && round < ROUNDS => {
                     resent = true;
                     lease.retire();
@@ -63,8 +63,8 @@ impl Inner {
         Err(handed_back())
     }
 
-    /// Hands a request over to a connection, and tells whether a proxy may repeat it. Returns
-    /// `None` when the connection refuses it.
+    /// Hands a request over to a connection. Returns the future of its reply, and whether a proxy
+    /// may repeat the request; `None` when the connection refuses it.
     fn send_h2(
         &self,
         attempt: &Attempt,
@@ -85,19 +85,19 @@ impl Inner {
         let body_bytes = request.body.len() as u64;
         let is_replayable = is_replayable(message.method(), message.headers(), body_bytes);
         attempt.sent();
-        // H2 refuses before it has queued anything.
+        // A refused request was not queued.
         let Ok((reply, mut stream)) = sender.send_request(message, body.is_empty()) else {
             return Ok(None);
         };
         if !body.is_empty() {
-            // H2 holds the bytes until the peer's window takes them. Should it have closed the
-            // stream already, the reply says why.
+            // H2 buffers the bytes until the peer's window admits them. If the stream is closed
+            // already, the reply reports why.
             let _ = stream.send_data(body, true);
         }
         Ok(Some((reply, is_replayable)))
     }
 
-    /// Returns the URI of a target, which is remembered.
+    /// Returns the URI of a target, and remembers it.
     fn uri(&self, target: &Target) -> Result<Uri, Error> {
         let known = |uris: &HashMap<Target, Uri>| uris.get(target).cloned();
         if let Some(uri) = known(&self.uris.lock().unwrap_or_else(PoisonError::into_inner)) {

@@ -13,17 +13,17 @@ use super::listener::Listener;
 use super::tasks::Tasks;
 use crate::socket::Socket;
 
-/// How long connections are still served when nothing is accepted any more: whoever connected at
-/// the last moment has sent its request by then, and is told rather than cut off. With a shorter
-/// linger it is as short, unless streams were left that nobody has looked at yet.
+/// Time for which connections are still served after the last accept: a client that connected at
+/// the last moment has sent its request by then, and gets a refusal instead of a reset. A shorter
+/// linger shortens this time, unless the channel still held streams.
 const LAST_CALLS: Duration = Duration::from_millis(100);
 
-/// Serves until it is told to end, and its connections have.
+/// Serves until it is told to end, and all connections have ended.
 ///
-/// A drain first goes on as before, while requests are in flight and for a short linger: the
-/// intake refuses what comes, and every reply closes its connection. So a request that raced the
-/// beginning of the drain is answered rather than lost. Then nothing is accepted any more, and
-/// connections end as soon as they have nothing to answer.
+/// A drain first keeps accepting, while requests are in flight and for a short linger: the intake
+/// refuses new requests, and every reply closes its connection. A request that races with the start
+/// of the drain is therefore answered rather than lost. Then accepting stops, and connections end
+/// as soon as they have nothing to answer.
 pub(super) async fn run(listener: Listener, site: Arc<ServerState>, shutdown: Shutdown) {
     let tasks = Tasks::new(site.stats.tasks.clone());
     // However this future ends, its tasks end with it.
@@ -41,14 +41,19 @@ impl Drop for Owner {
     }
 }
 
-async fn serve(mut listener: Listener, site: &Arc<ServerState>, shutdown: &Shutdown, tasks: &Tasks) {
+async fn serve(
+    mut listener: Listener,
+    site: &Arc<ServerState>,
+    shutdown: &Shutdown,
+    tasks: &Tasks,
+) {
     let linger = site.config.drain_linger;
     let lame_duck = async {
         shutdown.draining().await;
         tokio::time::sleep(linger).await;
         site.intake.idle().await;
-        // Lets the runtime look at the socket once more: who is in the operating system's queue
-        // when it closes is reset.
+        // Lets the runtime poll the socket once more: when it closes, connections in the operating
+        // system's queue are reset.
         tokio::task::yield_now().await;
     };
     let most = site.config.connections_max.min(Semaphore::MAX_PERMITS);
@@ -57,8 +62,8 @@ async fn serve(mut listener: Listener, site: &Arc<ServerState>, shutdown: &Shutd
     let left = listener.close();
     let last_calls = if left.is_empty() { linger.min(LAST_CALLS) } else { LAST_CALLS };
     for socket in left {
-        // Unused connections may hold every place, and do not give them back. As many again as the
-        // channel held may be open for a moment: there is nothing but refusals for them.
+        // Unused connections may hold every permit, and do not release them. For a moment, as many
+        // connections as the channel held may be open in addition: they only get refusals.
         let place = Arc::clone(&places).try_acquire_owned().ok();
         begin(socket, place, site, tasks);
     }
@@ -67,24 +72,34 @@ async fn serve(mut listener: Listener, site: &Arc<ServerState>, shutdown: &Shutd
     tasks.none().await;
 }
 
-/// Accepts connections for ever, as many at once as there are places.
-async fn accept(listener: &mut Listener, places: &Arc<Semaphore>, site: &Arc<ServerState>, tasks: &Tasks) {
+/// Accepts connections for ever, as many simultaneously as there are permits.
+async fn accept(
+    listener: &mut Listener,
+    places: &Arc<Semaphore>,
+    site: &Arc<ServerState>,
+    tasks: &Tasks,
+) {
     loop {
-        // The place comes first: who is not accepted waits in the operating system's queue.
-        // The semaphore is never closed.
+        // The permit comes first: further connections wait in the operating system's queue. The
+        // semaphore is never closed.
         let Ok(place) = Arc::clone(places).acquire_owned().await else { return };
         begin(listener.accept().await, Some(place), site, tasks);
     }
 }
 
-/// Serves a connection in a task of its own, which holds its place.
-fn begin(socket: Socket, place: Option<OwnedSemaphorePermit>, site: &Arc<ServerState>, tasks: &Tasks) {
+/// Serves a connection in a new task, which holds its permit.
+fn begin(
+    socket: Socket,
+    place: Option<OwnedSemaphorePermit>,
+    site: &Arc<ServerState>,
+    tasks: &Tasks,
+) {
     let counted = site.stats.connections.one();
     let connection = serve_connection(socket, Arc::clone(site), tasks.clone());
     tasks.spawn((place, counted), connection);
 }
 
-/// Runs a future until another one is ready, which is asked last; then drops it.
+/// Runs a future until `end` is ready, which is polled second.
 async fn until(future: impl Future<Output = ()>, end: impl Future<Output = ()>) {
     let mut future = std::pin::pin!(future);
     let mut end = std::pin::pin!(end);

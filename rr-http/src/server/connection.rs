@@ -1,4 +1,4 @@
-//! One connection: its version, and its end.
+//! Serves one connection, from the detection of its version to its end.
 
 use std::convert::Infallible;
 use std::future;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
-use hyper::request::service_fn;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rr_spi::{Context, Deadline};
 use tokio::task::coop::has_budget_remaining;
@@ -19,31 +19,32 @@ use tokio::time::sleep;
 use super::ServerState;
 use super::keep_alive::{KeepAlive, promise};
 use super::request::answer;
-use super::version_detect::{Sniffed, Version};
 use super::tasks::{H2Executor, Tasks};
-use super::timeouts::{Check, ActivityMonitor};
+use super::timeouts::{ActivityMonitor, Check};
+use super::version_detect::{Sniffed, Version};
 use crate::self_wake::SelfWake;
 use crate::socket::Socket;
-use crate::write_batching::YieldBeforeWrite;
 use crate::wire::{FRAME_BYTES_MAX, HEADER_LIST_BYTES_MAX};
+use crate::write_batching::YieldBeforeWrite;
 
-/// Longest head of an HTTP/1 request, in bytes: 16 KiB for the application, as much for the rest.
+/// Longest head of an HTTP/1 request, in bytes: 16 KiB for the application, and as much for the
+/// rest.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 
-/// Most streams that a client may have opened and reset before they were looked at. It bounds a
-/// flood of resets, and h2's own 20 is less than one burst of cancelled calls.
+/// Most streams that a client may have opened and reset before the server has read them. The limit
+/// bounds a flood of resets; h2's default of 20 is less than one burst of cancelled calls.
 const RESETS_PENDING_MAX: usize = 1024;
 
-/// How often an HTTP/2 client is asked whether it is alive, and how long it may take to say so:
-/// one that vanished with calls in flight would keep its handlers until their deadlines.
+/// Interval of pings to an HTTP/2 client, and the timeout of each. Without pings, a client that
+/// vanished with calls in flight would keep its handlers until their deadlines.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a connection may take to end by itself when it has nothing to answer: one on which
-/// half a head has arrived never would.
+/// Time for a connection to end by itself when it has nothing to answer. A connection on which half
+/// a head has arrived would never end.
 const CLOSE: Duration = Duration::from_millis(100);
 
-/// What the requests of one connection share.
+/// State shared by the requests of one connection.
 #[derive(Clone)]
 pub(super) struct Peer {
     pub(super) site: Arc<ServerState>,
@@ -51,8 +52,8 @@ pub(super) struct Peer {
     pub(super) watch: Arc<ActivityMonitor>,
 }
 
-/// Serves one connection until it ends, or until requests are no longer served and it has answered
-/// what it had begun.
+/// Serves one connection until it ends, or until the server stops serving requests and the
+/// connection has sent its pending replies.
 pub(super) async fn serve_connection(socket: Socket, site: Arc<ServerState>, tasks: Tasks) {
     let watch = ActivityMonitor::new(&site.config, site.intake.bodies());
     let mut io = Sniffed::new(socket, Arc::clone(&watch));
@@ -68,11 +69,12 @@ pub(super) async fn serve_connection(socket: Socket, site: Arc<ServerState>, tas
 
 async fn serve_h1(io: Sniffed, peer: Peer) {
     let mut builder = http1::Builder::new();
-    // The watch tells the head of a request from the time before it, and needs no timer for each.
+    // The activity monitor distinguishes the head of a request from the time before it, and needs
+    // no timer for each.
     builder.header_read_timeout(None);
     builder.max_header_size(HEAD_BYTES_MAX);
     let keep_alive = KeepAlive::new(peer.site.config.idle_timeout);
-    // Taken apart here: an argument that is passed on takes its room twice.
+    // Split here: an argument that is passed on is stored twice.
     let service = service_fn(|request: Request<Incoming>| {
         let active = peer.watch.begin();
         let (mut parts, body) = request.into_parts();
@@ -109,8 +111,8 @@ async fn serve_h2(io: Sniffed, peer: Peer) {
     drive(connection, http2::Connection::graceful_shutdown, &peer).await;
 }
 
-/// Drives a connection; once it is unused, or requests are no longer served, only to the end of
-/// its answers.
+/// Drives a connection. Once it is unused or the server stops serving requests, drives it only
+/// until its replies have left.
 async fn drive<C: Future>(
     mut connection: Pin<&mut C>,
     shut_down: impl FnOnce(Pin<&mut C>),
@@ -121,7 +123,7 @@ async fn drive<C: Future>(
         peer.site.stop.race(watched).await
     };
     match end {
-        // How a connection ended is told to the calls on it; nobody else can act on it.
+        // The calls on a connection learn how it ended; nothing else can act on that.
         Some(End::Closed | End::Stuck) => return,
         Some(End::Unused) | None => shut_down(connection.as_mut()),
     }
@@ -134,20 +136,20 @@ async fn drive<C: Future>(
     }
 }
 
-/// How a connection came to an end.
+/// Reason for the end of a connection.
 enum End {
     Closed,
     Unused,
     Stuck,
 }
 
-/// Drives a connection until it ends, or its watch says that it should. One timer serves all of
+/// Drives a connection until it ends, or until one of its timeouts passes. One timer serves all of
 /// its requests.
 async fn watched<C: Future>(mut connection: Pin<&mut C>, watch: &ActivityMonitor) -> End {
     let mut timer = pin!(sleep(watch.pace()));
-    // Whether the timer knows whom to wake: a connection stays with its task.
+    // Whether the timer holds the task's waker: a connection stays with its task.
     let mut is_armed = false;
-    // A handler that reads the body, or has answered, is a part of the connection that wakes it.
+    // A handler runs within the connection, and wakes it by reading the body or by answering.
     let mut rewaker = SelfWake::new();
     let mut turn = YieldBeforeWrite::default();
     future::poll_fn(|cx| {
@@ -166,7 +168,7 @@ async fn watched<C: Future>(mut connection: Pin<&mut C>, watch: &ActivityMonitor
                 Check::Stuck => return Poll::Ready(End::Stuck),
             }
         }
-        // Without budget it was not told, and tokio has the task polled again.
+        // Without budget the timer did not store the waker, and tokio polls the task again.
         is_armed = has_budget_remaining();
         Poll::Pending
     })

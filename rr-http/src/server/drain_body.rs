@@ -1,4 +1,4 @@
-//! What is left of a body that nobody reads.
+//! Discards the rest of request bodies that no handler reads.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -10,18 +10,18 @@ use super::connection::Peer;
 use super::read_body::soon;
 use crate::body::frame;
 
-/// How much of it is read, and for how long it is held: as Go's net/http does. To close at once
-/// would reset the connection under the reply, and the client could not read it.
+/// Most bytes of an unread body that are discarded, and the longest time: as Go's net/http does.
+/// Closing immediately would reset the connection before the client could read the reply.
 const BYTES_MAX: usize = 256 * 1024;
 const TIME_MAX: Duration = Duration::from_millis(500);
 
-/// Reads the part of an unread body that has already arrived; returns whether that was all of it.
+/// Reads the part of an unread body that has already arrived. Returns whether that was all of it.
 pub(super) async fn is_drained(body: &mut Incoming) -> bool {
     soon(pin!(drain(body))).await.is_some()
 }
 
-/// Reads what is left of a body in a task of its own, so that the reply leaves at once. Until then
-/// the connection is in use: what arrives on it is not yet another request.
+/// Discards the rest of a body in a separate task, so that the reply leaves immediately. The
+/// connection stays in use meanwhile: bytes that arrive do not belong to another request yet.
 pub(super) fn discard(peer: &Peer, mut body: Incoming) {
     let active = peer.watch.begin();
     peer.tasks.spawn(active, async move {
@@ -30,14 +30,14 @@ pub(super) fn discard(peer: &Peer, mut body: Incoming) {
     });
 }
 
-/// Reads a body to its end, or to the end of its connection. When it is too long it does not
-/// return: the client has the rest of the time to read its reply.
+/// Reads a body to its end, or to the end of its connection. Never returns if the body is too long:
+/// the client has the rest of the time to read its reply.
 async fn drain(body: &mut Incoming) {
     let mut read = 0;
     while read < BYTES_MAX {
         let Some(Ok(frame)) = frame(body).await else { return };
         read += frame.data_ref().map_or(0, bytes::Bytes::len);
-        // Hyper says that a body has ended with the next request only.
+        // Hyper would return the end of the body only with the next request.
         if body.is_end_stream() {
             return;
         }

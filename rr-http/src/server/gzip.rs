@@ -1,27 +1,27 @@
-//! Request bodies that came compressed with gzip (RFC 1952), within a limit.
+//! Decompression of gzip request bodies (RFC 1952), within a limit.
 
 use std::io::{self, Read as _};
 
 use bytes::Bytes;
 use flate2::bufread::GzDecoder;
 
-/// Why a body could not be decompressed.
+/// Failure to decompress a body.
 #[derive(Debug)]
 pub(crate) enum GzipError {
-    /// It is longer than the limit once decoded.
+    /// Longer than the limit once decoded.
     TooLarge,
-    /// It is no gzip, or is cut short.
+    /// Not gzip, or cut short.
     Malformed(io::Error),
 }
 
-/// Ratio of the first buffer to the compressed body: what JSON usually shrinks by.
+/// Ratio of the first buffer to the compressed body: the usual compression ratio of JSON.
 const GROWTH: usize = 4;
 
-/// Most bytes that are allocated before any has been decompressed.
+/// Most bytes allocated before any have been decompressed.
 const FIRST_BYTES_MAX: usize = 64 * 1024;
 
-/// Most members of a body: each costs some 10 KiB of state to begin with, however short it is. Tools
-/// that write blocks of 64 KiB need 16 for the longest body by default.
+/// Most members of a body: each costs some 10 KiB of initial state, however short it is. Tools that
+/// write blocks of 64 KiB need 16 for the longest body by default.
 const MEMBERS_MAX: usize = 64;
 
 /// Decompresses a body of one or several members into at most `max` bytes.
@@ -34,7 +34,7 @@ pub(crate) fn decompress(body: &Bytes, max: usize) -> Result<Bytes, GzipError> {
             break;
         }
         let mut member = GzDecoder::new(rest);
-        // One byte more than allowed tells a body that is too long from one that just fits.
+        // One byte more than allowed distinguishes a body that is too long from one that just fits.
         let room = (max - out.len()).saturating_add(1) as u64;
         (&mut member).take(room).read_to_end(&mut out).map_err(GzipError::Malformed)?;
         if out.len() > max {
@@ -47,7 +47,7 @@ pub(crate) fn decompress(body: &Bytes, max: usize) -> Result<Bytes, GzipError> {
         return Err(GzipError::Malformed(io::Error::new(io::ErrorKind::InvalidInput, text)));
     }
     if out.capacity() / 2 > out.len() {
-        // The handler may keep it for long.
+        // The handler may keep the body for long.
         out.shrink_to_fit();
     }
     Ok(out.into())

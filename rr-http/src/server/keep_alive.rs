@@ -1,4 +1,4 @@
-//! Says how long an unused HTTP/1.1 connection is kept.
+//! Announces how long an unused HTTP/1.1 connection is kept.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,11 +9,11 @@ use http::{HeaderMap, HeaderValue, Version, header};
 use crate::wire::name::KEEP_ALIVE;
 
 /// Idle timeout under which every reply carries the hint: load balancers keep connections for 60 s
-/// by default, and would send a request while the server closes. With a longer one, the first
+/// by default, and would send a request while the server closes. With a longer timeout, the first
 /// reply of a connection is enough.
 const EVERY_REPLY_UNDER: Duration = Duration::from_secs(60);
 
-/// Longest time that is promised.
+/// Longest time that is announced.
 const PROMISE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Hint of one connection: `keep-alive: timeout=75`, as Node and Apache send it.
@@ -30,7 +30,7 @@ impl KeepAlive {
     /// Returns the hint for the reply to a request, if one is due.
     pub(super) fn due(&self, request: &Parts) -> Option<HeaderValue> {
         let is_due = self.idle_timeout < EVERY_REPLY_UNDER || !self.told.load(Ordering::Relaxed);
-        // A client of HTTP/1.0, or one that closes, keeps nothing.
+        // A client of HTTP/1.0, or one that closes, keeps no connection.
         let wants = request.headers.get(header::CONNECTION);
         let keeps = wants.is_none_or(|wants| wants.as_bytes().eq_ignore_ascii_case(b"keep-alive"));
         if !is_due || !keeps || request.version != Version::HTTP_11 {

@@ -1,4 +1,4 @@
-//! Where connections come from: a listening socket, or a channel of streams.
+//! Sources of connections: listening sockets, or a channel of streams.
 
 use std::future::{pending, poll_fn};
 use std::io;
@@ -15,7 +15,7 @@ use crate::endpoint::{Address, Endpoint};
 use crate::foreign::{Foreign, Stream};
 use crate::socket::Socket;
 
-/// Where connections come from.
+/// Source of connections.
 pub(super) enum Listener {
     /// One socket for each address of the host, all on one port.
     Tcp(Vec<TcpListener>),
@@ -25,12 +25,12 @@ pub(super) enum Listener {
     Streams(Box<dyn StreamSource>),
 }
 
-/// A channel of streams, of whatever type they are.
+/// Channel of streams of any type.
 pub(super) trait StreamSource: Send {
-    /// Returns the next one, or `None` when there will be no more.
+    /// Returns the next stream, or `None` when no more can come.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Socket>>;
 
-    /// Takes nothing more, and returns the next of those that were handed over already.
+    /// Closes the channel, and returns the next stream that is already in it.
     fn left(&mut self) -> Option<Socket>;
 }
 
@@ -46,7 +46,7 @@ impl<S: Stream> StreamSource for mpsc::Receiver<S> {
 }
 
 impl Listener {
-    /// Binds an endpoint; returns the URL too, in which a port of 0 is replaced by the real one.
+    /// Binds an endpoint. Also returns its URL, with a port of 0 replaced by the actual one.
     pub(super) async fn bind(endpoint: &Endpoint, url: &str) -> Result<(Self, String), Error> {
         match &endpoint.address {
             Address::Tcp { host, port } => {
@@ -71,14 +71,15 @@ impl Listener {
         }
     }
 
-    /// Accepts the next connection. Errors never end a server: it goes on after a pause that
-    /// doubles while they last, since most of them (too many open files) pass.
+    /// Accepts the next connection. Errors never end a server: it retries after a pause that
+    /// doubles while they last, since most of them (too many open files) are temporary.
     pub(super) async fn accept(&mut self) -> Socket {
         let mut pause = PAUSE_MIN;
         loop {
             match self.accept_once().await {
                 Ok(socket) => return socket,
-                // The peer was gone before it was accepted: nothing is wrong here.
+                // The peer disconnected before it was accepted, which is not an error of the
+                // listener.
                 Err(error) if is_of_peer(error.kind()) => {}
                 Err(_) => {
                     tokio::time::sleep(pause).await;
@@ -88,9 +89,9 @@ impl Listener {
         }
     }
 
-    /// Takes nothing more, and returns what was handed over already: who is in the operating
-    /// system's queue is reset, but a stream in a channel belongs to someone who was told that
-    /// it is taken.
+    /// Accepts nothing more, and returns the streams that are already in the channel. Connections
+    /// in the operating system's queue are reset, but the sender of a stream in the channel was
+    /// told that it was taken.
     pub(super) fn close(self) -> Vec<Socket> {
         match self {
             Self::Streams(mut streams) => std::iter::from_fn(|| streams.left()).collect(),
@@ -109,18 +110,19 @@ impl Listener {
             Self::Unix(bound) => Ok(Socket::Unix(bound.listener.accept().await?.0)),
             Self::Streams(streams) => match poll_fn(|cx| streams.poll_next(cx)).await {
                 Some(socket) => Ok(socket),
-                // Nobody can connect any more; those who have are served on.
+                // No more streams can come. Those that are there are still served.
                 None => pending().await,
             },
         }
     }
 }
 
-/// Most tries to find a port that is free on every address of the host, when the system chooses.
+/// Most tries to find a port that is free on every address of the host, if the system chooses the
+/// port.
 const PORTS_MAX: usize = 32;
 
-/// Binds every address of a host on one port, and returns that. Addresses that this machine does
-/// not have are left out, as IPv6's may be, unless there is no other.
+/// Binds every address of a host on one port, and returns the port. Addresses that this machine
+/// does not have, as may be the case for IPv6, are skipped unless there is no other.
 async fn bind_all(addresses: &[SocketAddr]) -> io::Result<(Vec<TcpListener>, u16)> {
     let mut tries = 1;
     loop {
@@ -160,17 +162,17 @@ async fn bind_on_one_port(addresses: &[SocketAddr]) -> io::Result<(Vec<TcpListen
     port.map(|port| (listeners, port)).ok_or(missing)
 }
 
-/// Tells whether this machine does not have an address, or nothing of its family.
+/// Returns whether this machine lacks an address, or its whole family.
 fn is_missing(error: &io::Error) -> bool {
-    /// `EAFNOSUPPORT` of Linux, which has no kind.
+    /// `EAFNOSUPPORT` of Linux, which has no `io::ErrorKind`.
     const NO_SUCH_FAMILY: i32 = 97;
     let is_of_family = cfg!(target_os = "linux") && error.raw_os_error() == Some(NO_SUCH_FAMILY);
     is_of_family
         || matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
 }
 
-/// Accepts a connection on any of the sockets. The next socket goes first next time, so that none
-/// is starved.
+/// Accepts a connection on any of the sockets. The next poll starts with the next socket, so that
+/// none is starved.
 fn accept_any(listeners: &mut [TcpListener], cx: &mut Context<'_>) -> Poll<io::Result<TcpStream>> {
     for at in 0..listeners.len() {
         if let Poll::Ready(accepted) = listeners[at].poll_accept(cx) {
@@ -181,7 +183,7 @@ fn accept_any(listeners: &mut [TcpListener], cx: &mut Context<'_>) -> Poll<io::R
     Poll::Pending
 }
 
-/// First and longest pause after a failed accept: those of Go's net/http.
+/// First and longest pause after a failed accept, as in Go's net/http.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
@@ -210,7 +212,7 @@ mod unix {
 
     use tokio::net::{UnixListener, UnixStream};
 
-    /// A bound unix socket, whose file goes when it goes.
+    /// Bound unix socket; dropping it removes its file.
     pub(in crate::server) struct Bound {
         pub(super) listener: UnixListener,
         path: PathBuf,
@@ -218,8 +220,8 @@ mod unix {
     }
 
     impl Bound {
-        /// Binds a path. A socket that nobody answers on is left over from a server that was
-        /// killed, and is replaced; any other file is not touched.
+        /// Binds a path. A socket that refuses connections is left over from a killed server, and
+        /// is replaced; any other file is not touched.
         pub(super) async fn bind(path: &Path) -> io::Result<Self> {
             let listener = match UnixListener::bind(path) {
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
@@ -259,7 +261,7 @@ mod tests {
     use super::*;
 
     fn addresses(port: u16) -> Vec<SocketAddr> {
-        // 127.0.0.2 is this machine's on Linux; elsewhere it may be missing, like `::1`.
+        // 127.0.0.2 belongs to this machine on Linux; elsewhere it may be missing, like `::1`.
         let hosts = ["127.0.0.1", "127.0.0.2", "127.0.0.1", "::1", "192.0.2.1"];
         hosts.map(|host| SocketAddr::new(host.parse().unwrap(), port)).to_vec()
     }
@@ -284,7 +286,8 @@ mod tests {
             assert_eq!(accepted.unwrap().local_addr().unwrap(), address);
             drop(connected);
         }
-        // A port that is taken on one of them is taken, and named ones are not changed.
+        // A port that is in use on one of the addresses counts as in use; a given port is not
+        // changed.
         listeners.retain(|listener| listener.local_addr().unwrap().ip() != ours[0]);
         if !listeners.is_empty() {
             let error = bind_all(&addresses(port)).await.unwrap_err();
@@ -303,7 +306,7 @@ mod tests {
     #[tokio::test]
     async fn closing_returns_what_was_handed_over_and_takes_nothing_more() {
         let (sender, incoming) = mpsc::channel(4);
-        // A sender that holds a place without using it is not waited for.
+        // A sender that holds a permit of the channel without using it is not awaited.
         let _place = sender.reserve().await.unwrap();
         for _ in 0..2 {
             sender.send(duplex(1).0).await.unwrap();

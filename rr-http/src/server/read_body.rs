@@ -1,4 +1,4 @@
-//! Reading request bodies: whole, in time, and within what the server holds at once.
+//! Reads request bodies: as a whole, in time, and within the server's body budget.
 
 use std::pin::{Pin, pin};
 use std::task::{Context as TaskContext, Poll, ready};
@@ -12,13 +12,13 @@ use super::gzip::{GzipError, decompress};
 use crate::body::{self, BodyError};
 use crate::wire::{Coding, Refusal, unsupported_coding};
 
-/// How often a body is polled before a timer is made for it: the bytes of a small one are there at
-/// the second poll.
+/// Polls of a body before a timer is made for it: the bytes of a small body are there at the second
+/// poll.
 const POLLS_AT_ONCE: u32 = 2;
 
-/// Reads the body of a request before its handler runs, so that the connection is free to notice
-/// when the peer goes. A body that was read to its end is no longer `unread`. The share grows to all
-/// that the head promises, or, without a promise, to what has come.
+/// Reads the body of a request before its handler runs, so that the connection can notice when the
+/// peer disconnects. Sets `unread` to `None` once the body was read to its end. The share grows to
+/// the length that the head declares, or without one to the bytes that have arrived.
 pub(super) async fn read_body(
     site: &ServerState,
     ctx: &Context,
@@ -30,7 +30,7 @@ pub(super) async fn read_body(
     let max = site.config.intake.limits.request_bytes_max;
     let raw_max = match coding {
         Coding::Identity => max,
-        // What does not compress gets a little longer.
+        // Incompressible data becomes slightly longer.
         Coding::Gzip => max.saturating_add(max / 1024 + 64),
         Coding::Unsupported(_) => 0,
     };
@@ -52,7 +52,7 @@ pub(super) async fn read_body(
     decode(site, read, coding)
 }
 
-/// Decodes a body. An empty one was never encoded, whatever its head says.
+/// Decodes a body. An empty body was never encoded, whatever its head declares.
 pub(super) fn decode(site: &ServerState, body: Bytes, coding: &Coding) -> Result<Bytes, Refusal> {
     let max = site.config.intake.limits.request_bytes_max;
     match coding {
@@ -66,7 +66,7 @@ pub(super) fn decode(site: &ServerState, body: Bytes, coding: &Coding) -> Result
     }
 }
 
-/// Reads a body until the context or the serving of requests ends.
+/// Reads a body until the context ends or the server stops serving requests.
 async fn read_within(
     site: &ServerState,
     ctx: &Context,
@@ -78,7 +78,7 @@ async fn read_within(
         return Ok(read);
     }
     let bound = ctx.with_timeout(site.config.body_read_timeout);
-    // In a box, since room for it would be kept in every request.
+    // Boxed, so that it does not enlarge every request.
     let read = Box::pin(async { site.stop.race(pin!(bound.race(reading))).await });
     let cause = match read.await {
         Some(Ok(read)) => return Ok(read),
@@ -89,7 +89,7 @@ async fn read_within(
     Err(Error::from_cause(cause, Delivery::Rejected))
 }
 
-/// Polls a future a few times and returns `None` when it takes longer; no timer is needed before.
+/// Polls a future [`POLLS_AT_ONCE`] times, without a timer. Returns `None` if it is still pending.
 pub(super) async fn soon<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     let mut polls = 0;
     std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
@@ -106,14 +106,14 @@ pub(super) async fn soon<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output
     .await
 }
 
-/// A body whose share of the budget grows with what comes.
+/// Body whose share of the budget grows with the bytes that arrive.
 struct Charged<'a> {
     body: &'a mut Incoming,
     read: usize,
     share: &'a mut BodyShare,
 }
 
-/// Why a body ended before its end.
+/// Failure to read a body to its end.
 #[derive(Debug)]
 enum Broken {
     OverBudget(Error),
@@ -148,7 +148,7 @@ impl Body for Charged<'_> {
 
 fn too_large(site: &ServerState, coding: &Coding) -> Refusal {
     match coding {
-        // Not a single byte of such a body is taken.
+        // No byte of such a body is accepted.
         Coding::Unsupported(shown) => unsupported_coding(shown),
         _ => site.intake.config().limits.request_too_large(Delivery::Rejected).into(),
     }

@@ -1,4 +1,4 @@
-//! The body of a reply on its way out: what it holds, and whether it moves.
+//! Body of a reply that is being sent: its share of the budget, and its progress.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -13,15 +13,15 @@ use http::Version;
 use http_body::{Body, Frame, SizeHint};
 use rr_spi::BodyShare;
 
-use super::timeouts::{Kind, AtomicInstant, PROGRESS_BYTES_MIN, Passing, ActivityMonitor};
+use super::timeouts::{ActivityMonitor, AtomicInstant, Kind, PROGRESS_BYTES_MIN, Passing};
 
 /// Longest body that is handed to h2 together with the end of its stream: one frame of the default
-/// size. A stream that has been ended cannot be reset any more while its window is exhausted, so
-/// that a longer body ends its stream only when its last byte has left.
+/// size. An ended stream cannot be reset while its window is exhausted. A longer body therefore
+/// ends its stream only when its last byte has left.
 const ENDS_WITH_DATA_MAX: usize = 16 * 1024;
 
 thread_local! {
-    /// Reply whose first byte was asked for by the stream that this thread polls.
+    /// Reply that the stream being polled on this thread has begun to send.
     static SENDING: Cell<Option<Sending>> = const { Cell::new(None) };
 }
 
@@ -29,7 +29,7 @@ thread_local! {
 pub(super) struct Reply {
     data: Option<Leaving>,
     is_h2: bool,
-    /// Where the end of the stream waits for the last byte.
+    /// Progress of a reply whose end of stream waits for the last byte.
     progress: Option<Arc<Progress>>,
 }
 
@@ -84,15 +84,15 @@ impl Body for Reply {
     }
 }
 
-/// Bytes of a reply on their way out, with their share of the budget. Wherever hyper and h2 keep
-/// them, for want of a window too, they are known not to have left.
+/// Bytes of a reply that are leaving, with their share of the budget. They count as not having left
+/// while hyper or h2 buffers them, including for an exhausted window.
 pub(super) struct Leaving {
     bytes: Bytes,
     way: Way,
     _share: BodyShare,
 }
 
-/// What is told that bytes move.
+/// Receiver of the progress of a reply.
 enum Way {
     Connection(Passing),
     Stream(Arc<Progress>, Arc<ActivityMonitor>),
@@ -135,10 +135,11 @@ impl Drop for Leaving {
     }
 }
 
-/// How far the bytes of one stream have come.
+/// Progress of the reply of one stream.
 #[derive(Default)]
 struct Progress {
-    /// When [`PROGRESS_BYTES_MIN`] had last left since the time before, and how many have since.
+    /// When [`PROGRESS_BYTES_MIN`] bytes had last left since the time before, and the number of
+    /// bytes that have left since.
     moved: AtomicInstant,
     taken: AtomicUsize,
     state: Mutex<Departure>,
@@ -184,18 +185,18 @@ impl Progress {
     }
 }
 
-/// Reply that a stream of HTTP/2 is sending.
+/// Reply that an HTTP/2 stream is sending.
 pub(super) struct Sending {
     progress: Option<Arc<Progress>>,
 }
 
 impl Sending {
-    /// Returns the reply that this thread has begun to send since the last time.
+    /// Returns the reply that this thread has begun to send since the last call.
     pub(super) fn take() -> Option<Self> {
         SENDING.take()
     }
 
-    /// Returns when enough bytes of it had moved last, as an age of the connection.
+    /// Returns when enough bytes of the reply had last moved, as an age of the connection.
     pub(super) fn moved(&self) -> Option<Duration> {
         self.progress.as_ref().and_then(|progress| progress.moved.get())
     }

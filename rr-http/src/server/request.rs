@@ -18,10 +18,10 @@ use crate::wire::{
     encode_health, encode_response, is_replayable,
 };
 
-/// Where a load balancer asks whether this server takes work.
+/// Path at which a load balancer asks whether this server accepts requests.
 const HEALTH: &str = "/.well-known/rr/health";
 
-/// Answers one request. Dropping the future cancels its handler: the peer is gone.
+/// Answers one request. Dropping the future cancels the handler: the peer is gone.
 pub(super) async fn answer(peer: &Peer, parts: &mut Parts, body: Incoming) -> HttpResponse<Reply> {
     let site = &*peer.site;
     let is_head = parts.method == Method::HEAD;
@@ -35,15 +35,15 @@ pub(super) async fn answer(peer: &Peer, parts: &mut Parts, body: Incoming) -> Ht
     };
     let mut rest = unread.filter(|body| !body.is_end_stream());
     let is_h1 = parts.version < Version::HTTP_2;
-    // Reading would ask for a body that waits for `100 Continue`.
+    // Reading would request a body that waits for `100 Continue`.
     let may_have_come = is_h1 && !parts.headers.contains_key(header::EXPECT);
     if let Some(body) = rest.as_mut().filter(|_| may_have_come) {
         // Most unread bodies have arrived together with their heads.
         rest = if is_drained(body).await { None } else { rest };
     }
-    // A reply that leaves before its request has come is the last one. Hyper would otherwise read
-    // the next head while the reply waits for the socket, and answer a malformed one in the middle
-    // of it: replies are whole and in order (RFC 9112 §9.3.2).
+    // A reply that leaves before its request has wholly arrived is the last on its connection.
+    // Otherwise hyper would read the next head while the reply waits for the socket, and answer a
+    // malformed head in the middle of the reply. Replies are whole and in order (RFC 9112 §9.3.2).
     let closes = is_h1 && (site.intake.is_draining() || rest.is_some());
     let style = ReplyStyle { is_get, is_replayable, is_head, closes };
     if let Some(rest) = rest {
@@ -59,7 +59,7 @@ pub(super) async fn answer(peer: &Peer, parts: &mut Parts, body: Incoming) -> Ht
         Ok(None) => encode_health(site.intake.is_draining(), style),
         Err(refusal) => encode_error(&refusal, style),
     };
-    // Whatever the reply has become, its bytes are held until they have left.
+    // Successes and errors alike hold their bytes until these have left.
     let mut share = held.unwrap_or_else(|| peer.watch.account().open());
     share.raise(reply.body().len());
     reply.map(|body| Reply::new(body, share, &peer.watch, parts.version))
@@ -85,8 +85,8 @@ async fn exchange(
     };
     let request = head.common.into_request(target, body);
     let mut handler = pin!(site.intake.handle(&ctx, request).charged(share));
-    // Declared after the handler, and so dropped before it: when the peer goes, the handler's
-    // own drops find the context cancelled.
+    // Declared after the handler, and so dropped before it: when the peer disconnects, destructors
+    // in the handler find the context cancelled.
     let caller = Caller(cancel);
     let outcome = handler.as_mut().await;
     caller.0.cancel_with(Cause::Finished);
@@ -94,7 +94,7 @@ async fn exchange(
     Ok((outcome?, head.content_type, share))
 }
 
-/// Cancels a call whose peer has gone.
+/// Guard that cancels a call when its peer is gone.
 struct Caller(CancelHandle);
 
 impl Drop for Caller {
@@ -104,7 +104,7 @@ impl Drop for Caller {
 }
 
 impl ServerState {
-    /// Reads the head of a request: what is called, and what else it says.
+    /// Reads the head of a request: its target, and its other fields.
     fn read_head<'a>(&self, parts: &'a Parts) -> Result<(Target, Head<'a>), Refusal> {
         let lines = Lines::of(&parts.headers);
         check_framing(parts.version, &parts.uri, &lines)?;

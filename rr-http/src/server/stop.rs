@@ -1,4 +1,4 @@
-//! A moment that many tasks wait for: such as that from which a server serves no more requests.
+//! One-time signal that many tasks wait for, such as the end of serving requests.
 
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,11 +7,11 @@ use std::task::{Context, Poll, Waker};
 
 use slab::Slab;
 
-/// Tells every connection that requests are no longer served, or every task of a server that it
-/// ends.
+/// Signal to every connection that requests are no longer served, or to every task of a server to
+/// end.
 ///
-/// A connection is polled for each request, and waiting for this costs it no lock then: it
-/// registers once, and again only should its task ever change.
+/// A connection is polled for each request; waiting for the signal takes no lock then. The
+/// connection registers once, and again only if its task changes.
 #[derive(Default)]
 pub(super) struct Stop {
     stopped: AtomicBool,
@@ -27,13 +27,12 @@ impl Stop {
         }
     }
 
-    /// Waits for the moment.
+    /// Waits for the signal.
     pub(super) fn wait(&self) -> Stopped<'_> {
         Stopped { stop: self, waiting: Waiting::default() }
     }
 
-    /// Runs a future until the moment has come; then returns `None`, and the future can be polled
-    /// further.
+    /// Runs a future until the signal. Then returns `None`, and the future can be polled further.
     pub(super) async fn race<F: Future>(&self, mut future: Pin<&mut F>) -> Option<F::Output> {
         let mut stopped = pin!(self.wait());
         std::future::poll_fn(|cx| match stopped.as_mut().poll(cx) {
@@ -43,18 +42,18 @@ impl Stop {
         .await
     }
 
-    /// Tells whether the moment has come.
+    /// Returns whether the signal has been given.
     pub(super) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::SeqCst)
     }
 
-    /// Has a task woken at that moment. Returns `false` when it has come.
+    /// Registers a task to be woken by the signal. Returns `false` when the signal has been given.
     pub(super) fn register(&self, waiting: &mut Waiting, waker: &Waker) -> bool {
         if matches!(&waiting.0, Some((_, known)) if known.will_wake(waker)) {
             return true;
         }
         let mut all = self.lock();
-        // Looked at under the lock, since it is set before the waiting are taken.
+        // Checked under the lock, since the flag is set before the wakers are taken.
         if self.is_stopped() {
             return false;
         }
@@ -67,7 +66,7 @@ impl Stop {
         true
     }
 
-    /// Forgets a task that waits no more.
+    /// Removes a task that waits no longer.
     pub(super) fn forget(&self, waiting: &mut Waiting) {
         if let Some((key, _)) = waiting.0.take() {
             let removed = self.lock().try_remove(key);
@@ -81,11 +80,11 @@ impl Stop {
     }
 }
 
-/// A task that waits for a [`Stop`], and the waker that it gave.
+/// Registration of a task that waits for a [`Stop`], and the task's waker.
 #[derive(Default)]
 pub(super) struct Waiting(Option<(usize, Waker)>);
 
-/// See [`Stop::wait`].
+/// Future of [`Stop::wait`].
 pub(super) struct Stopped<'a> {
     stop: &'a Stop,
     waiting: Waiting,

@@ -1,4 +1,4 @@
-//! Tasks of a server: each is counted, and each ends when everything must end.
+//! Tasks of a server: all are counted, and all end with the server.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,18 +12,18 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::reply::Sending;
 use super::stop::{Stop, Waiting};
-use super::timeouts::{Active, LOOK_MAX, ActivityMonitor};
+use super::timeouts::{Active, ActivityMonitor, LOOK_MAX};
 use crate::gauge::{Gauge, GaugeGuard};
 
-/// Tasks that a server owns: they are counted, and end with it at the latest.
+/// Tasks that a server owns. They are counted, and end with the server at the latest.
 ///
-/// A task takes a lock only when it waits: the streams of HTTP/2 that are answered at once do not.
-/// And nothing is kept of one that has ended.
+/// A task takes a lock only when it has to wait: HTTP/2 streams that are answered immediately take
+/// none. A task that has ended leaves no state behind.
 #[derive(Clone)]
 pub(super) struct Tasks {
     count: Gauge,
     end: Arc<Stop>,
-    /// Told when the last one has ended.
+    /// Notified when the last task has ended.
     ended: Arc<Notify>,
 }
 
@@ -32,8 +32,8 @@ impl Tasks {
         Self { count, end: Arc::default(), ended: Arc::default() }
     }
 
-    /// Starts a task, which holds something until it has ended; once everything has ended it ends
-    /// before it begins.
+    /// Starts a task that holds `held` until it has ended. After [`Tasks::end`] the task ends
+    /// before its future is polled.
     pub(super) fn spawn<F, H>(&self, held: H, future: F)
     where
         F: Future<Output: Send> + Send + 'static,
@@ -42,7 +42,7 @@ impl Tasks {
         let ended = Ended { count: self.count.clone(), ended: Arc::clone(&self.ended) };
         let running = Running { _counted: self.count.one(), _ended: ended };
         let (end, waiting) = (Arc::clone(&self.end), Waiting::default());
-        // On its own: it ends by its own doing, or when it is told.
+        // Detached: the task ends by itself or with `Tasks::end`.
         drop(tokio::spawn(Task { future, _held: held, _running: running, end, waiting }));
     }
 
@@ -65,10 +65,10 @@ impl Tasks {
 }
 
 pin_project! {
-    /// What a task runs, and what ends with it, in this order.
+    /// Future of a task, and the values that are dropped after it, in this order.
     ///
-    /// Written by hand: an `async` block that awaits a future it was given has room for it twice,
-    /// and a task is moved several times before it runs.
+    /// Written by hand: an `async` block that awaits a captured future stores it twice, and a task
+    /// is moved several times before it runs.
     struct Task<F, H> {
         #[pin]
         future: F,
@@ -101,7 +101,7 @@ impl<F: Future, H> Future for Task<F, H> {
     }
 }
 
-/// A task that runs: it is counted off first, and then told of.
+/// Guard of a running task: first decrements the count, then notifies.
 struct Running {
     _counted: GaugeGuard,
     _ended: Ended,
@@ -120,8 +120,8 @@ impl Drop for Ended {
     }
 }
 
-/// Runs the streams of one HTTP/2 connection, so that what a handler does ends with the server
-/// even though hyper runs it apart from its connection.
+/// Executor of the streams of one HTTP/2 connection. Hyper spawns each stream separately from its
+/// connection; with this executor, the handlers still end with the server.
 #[derive(Clone)]
 pub(super) struct H2Executor {
     tasks: Tasks,
@@ -146,15 +146,15 @@ where
 }
 
 pin_project! {
-    /// Drives a stream of HTTP/2, and ends it when its reply does not move for a write timeout. The
-    /// stream is reset then, whatever the others of the connection do: h2 resets a stream whose
-    /// handles were dropped before it was ended, and forgets what waits on it.
+    /// HTTP/2 stream that ends when its reply does not move for a write timeout. The stream is then
+    /// reset, independently of the others on the connection: h2 resets a stream whose handles were
+    /// dropped before it was ended, and discards its pending bytes.
     struct Bounded<F> {
         #[pin]
         stream: F,
         active: Active,
         sending: Option<(Sending, Duration)>,
-        // Made when a reply has to wait, which most never do.
+        // Made when a reply has to wait, which is rare.
         timer: Option<Pin<Box<Sleep>>>,
     }
 }

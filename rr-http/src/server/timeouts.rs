@@ -1,4 +1,5 @@
-//! Tracks what a connection is doing; one timer enforces the idle, head and write timeouts.
+//! Tracks connection activity; one timer per connection enforces the idle, header-read and write
+//! timeouts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -9,51 +10,54 @@ use tokio::time::Instant;
 
 use crate::config::HttpServerConfig;
 
-/// Shortest and longest time between two looks at a connection, whatever its timeouts are: a look
-/// costs little, and a timer has an end.
+/// Shortest and longest time between two checks of a connection, whatever its timeouts are: a check
+/// costs little, and a timer has a maximum.
 const LOOK_MIN: Duration = Duration::from_millis(5);
 pub(super) const LOOK_MAX: Duration = Duration::from_secs(60 * 60);
 
-/// Fewest bytes that must leave within a write timeout to put it off: a peer that took a byte now and
-/// then would otherwise hold its replies, and their part of `bodies_bytes_max`, for as long as it
-/// likes. It is one HTTP/2 frame of the default size, and at the default timeout half a KiB per second.
+/// Fewest bytes that must leave within a write timeout to restart it. Otherwise a peer that reads a
+/// byte now and then could hold its replies, and their part of `bodies_bytes_max`, indefinitely.
+/// The value is one HTTP/2 frame of the default size; at the default timeout half a KiB per second.
 pub(super) const PROGRESS_BYTES_MIN: usize = 16 * 1024;
 
-/// What a connection is doing: noted by its socket, its requests and its replies, and looked at
-/// every so often. Noting costs no timer, so that a request needs none; and it reads the clock
-/// only for what is still so when the connection has been polled.
+/// Activity of a connection: recorded by its socket, its requests and its replies, and checked
+/// periodically. Recording sets no timer, so that a request needs none. The clock is read only for
+/// a state that still holds after the connection was polled.
 pub(super) struct ActivityMonitor {
     born: Instant,
     timeouts: Timeouts,
-    /// What keeps the connection in use, by [`LEAVING`] and [`ACTIVE`]: replies that have not wholly
-    /// left; requests that are being answered, and what is still read of their bodies.
+    /// Packed counter of what keeps the connection in use, in units of [`LEAVING`] and [`ACTIVE`]:
+    /// replies that have not wholly left; requests being answered, and unread bodies being
+    /// discarded.
     busy: AtomicU64,
-    /// Since when nothing was asked for.
+    /// Start of the unused time.
     idle: AtomicInstant,
-    /// Whether the head of an HTTP/1 request has begun to arrive, and since when.
+    /// Whether the head of an HTTP/1 request has begun to arrive, and when.
     head_began: AtomicBool,
     head: AtomicInstant,
-    /// Since when the socket has not taken all that is written, nor [`PROGRESS_BYTES_MIN`] of it; and
-    /// how much it has taken since then.
+    /// Time since which the socket has accepted neither all bytes nor [`PROGRESS_BYTES_MIN`] of
+    /// them, and the number of bytes accepted since then.
     blocked: AtomicInstant,
     taken: AtomicUsize,
-    /// Whether a reply has moved on since that was last noted.
+    /// Whether bytes of a reply have moved since the last [`ActivityMonitor::flush_timestamps`].
     stirred: AtomicBool,
-    /// When a reply last moved on, or began to leave while no other did.
+    /// When bytes of a reply last moved, or when a reply began to leave while no other did.
     moved: AtomicInstant,
-    /// Replies that leave, by the round in which they began; a round is a write timeout.
+    /// Replies of [`Kind::Timed`] that are leaving, by the round in which they began; a round lasts
+    /// a write timeout.
     rounds: [AtomicUsize; 2],
     round: AtomicUsize,
     round_began: AtomicInstant,
-    /// What the connection holds of the server's bodies.
+    /// Part of the server's body budget that the connection holds.
     account: Arc<BodyAccount>,
 }
 
-/// One of each in what keeps a connection in use. There are far fewer than 2³² of either.
+/// Increments in the packed counter: low half replies leaving, high half requests active. Either
+/// count stays far below 2³².
 const LEAVING: u64 = 1;
 const ACTIVE: u64 = 1 << 32;
 
-/// How long a connection may do nothing.
+/// Timeouts of a connection.
 #[derive(Clone, Copy)]
 struct Timeouts {
     write: Duration,
@@ -61,14 +65,14 @@ struct Timeouts {
     head: Duration,
 }
 
-/// What a look at a connection says.
+/// Result of a check of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Check {
-    /// Nothing is wrong before this time has passed.
+    /// No timeout can pass before this time has elapsed.
     Fine(Duration),
-    /// It has been unused for too long.
+    /// The connection has been unused for too long.
     Unused,
-    /// Its peer does not go on with what it began.
+    /// The peer has stalled within a head or a reply.
     Stuck,
 }
 
@@ -99,7 +103,7 @@ impl ActivityMonitor {
         Arc::new(watch)
     }
 
-    /// Notes that a request, or something else that keeps the connection in use, has begun.
+    /// Records that a request has begun, or other work that keeps the connection in use.
     pub(super) fn begin(self: &Arc<Self>) -> Active {
         self.busy.fetch_add(ACTIVE, Ordering::SeqCst);
         self.head_began.store(false, Ordering::SeqCst);
@@ -107,7 +111,7 @@ impl ActivityMonitor {
         Active(Arc::clone(self))
     }
 
-    /// Returns what the connection holds of the server's bodies.
+    /// Returns the part of the server's body budget that the connection holds.
     pub(super) fn account(&self) -> &Arc<BodyAccount> {
         &self.account
     }
@@ -117,7 +121,7 @@ impl ActivityMonitor {
         self.timeouts.write
     }
 
-    /// Notes that a reply begins to leave.
+    /// Records that a reply begins to leave.
     pub(super) fn pass(self: &Arc<Self>, kind: Kind) -> Passing {
         let round = match kind {
             Kind::Moving => {
@@ -133,8 +137,8 @@ impl ActivityMonitor {
         Passing { watch: Arc::clone(self), round }
     }
 
-    /// Begins the next round once this one has lasted a write timeout. Returns false when a reply
-    /// has begun to leave in the round before it, and has not left.
+    /// Starts the next round once the current one has lasted a write timeout. Returns `false` when
+    /// a reply that began in the round before the current one has not left.
     fn turn(&self, now: Duration) -> bool {
         let began = self.round_began.get().unwrap_or_default();
         if now < began.saturating_add(self.timeouts.write) {
@@ -149,15 +153,15 @@ impl ActivityMonitor {
         true
     }
 
-    /// Notes that bytes of HTTP/1 have arrived. Outside of a request they are those of a head.
+    /// Records that bytes of HTTP/1 have arrived. Outside of a request they belong to a head.
     pub(super) fn received(&self) {
         if self.busy.load(Ordering::SeqCst) < ACTIVE {
             self.head_began.store(true, Ordering::SeqCst);
         }
     }
 
-    /// Takes down the time of what was noted and is still so. For whoever polls the connection,
-    /// after it.
+    /// Stores the time of recorded states that still hold. To be called after each poll of the
+    /// connection.
     pub(super) fn flush_timestamps(&self) {
         if self.is_leaving() && (self.stirred.swap(false, Ordering::SeqCst) || self.moved.is_none())
         {
@@ -168,11 +172,12 @@ impl ActivityMonitor {
         }
     }
 
-    /// Counts off what kept the connection in use.
+    /// Decrements the packed counter by one unit.
     fn end(&self, one: u64) {
         let mut busy = self.busy.load(Ordering::SeqCst);
         loop {
-            // Before it is counted off, so that nobody sees old moments with nothing there.
+            // Before the decrement, so that a check never sees an outdated time for an unused
+            // connection.
             if busy == one {
                 self.idle.set(self.age());
             }
@@ -187,7 +192,7 @@ impl ActivityMonitor {
         }
     }
 
-    /// Notes that the socket takes nothing now of what is written.
+    /// Records that the socket accepts no more bytes at present.
     pub(super) fn blocked(&self) {
         if self.blocked.is_none() {
             self.taken.store(0, Ordering::SeqCst);
@@ -195,7 +200,7 @@ impl ActivityMonitor {
         }
     }
 
-    /// Notes that the socket took so many bytes.
+    /// Records that the socket accepted `taken` bytes.
     pub(super) fn written(&self, taken: usize) {
         if !self.blocked.is_none()
             && self.taken.fetch_add(taken, Ordering::SeqCst) + taken >= PROGRESS_BYTES_MIN
@@ -204,7 +209,7 @@ impl ActivityMonitor {
         }
     }
 
-    /// Notes that nothing is left to write, or that enough of it was taken.
+    /// Records that nothing is left to write, or that enough bytes were accepted.
     pub(super) fn flushed(&self) {
         if !self.blocked.is_none() {
             self.idle.set(self.age());
@@ -212,12 +217,12 @@ impl ActivityMonitor {
         }
     }
 
-    /// Returns how many requests are being answered.
+    /// Returns the number of requests being answered.
     pub(super) fn active(&self) -> usize {
         usize::try_from(self.busy.load(Ordering::SeqCst) / ACTIVE).unwrap_or(usize::MAX)
     }
 
-    /// Tells whether there is nothing left to answer.
+    /// Returns whether nothing is left to answer.
     pub(super) fn is_done(&self) -> bool {
         let leaving = self.rounds.iter().any(|round| round.load(Ordering::SeqCst) > 0);
         self.busy.load(Ordering::SeqCst) == 0 && !leaving && self.blocked.is_none()
@@ -227,7 +232,7 @@ impl ActivityMonitor {
         self.busy.load(Ordering::SeqCst) % ACTIVE >= LEAVING
     }
 
-    /// Looks at the connection as it is now.
+    /// Checks the timeouts of the connection.
     pub(super) fn look(&self) -> Check {
         self.flush_timestamps();
         let now = self.age();
@@ -250,7 +255,8 @@ impl ActivityMonitor {
         if now >= end { verdict } else { Check::Fine((end - now).min(self.pace())) }
     }
 
-    /// Returns how often to look: what begins after a look takes at least as long to go wrong.
+    /// Returns the interval between checks: the shortest timeout, since nothing that begins after a
+    /// check can time out sooner.
     pub(super) fn pace(&self) -> Duration {
         let Timeouts { write, idle, head } = self.timeouts;
         write.min(idle).min(head).clamp(LOOK_MIN, LOOK_MAX)
@@ -261,7 +267,7 @@ impl ActivityMonitor {
     }
 }
 
-/// Something that keeps a connection in use.
+/// Guard that keeps a connection in use.
 pub(super) struct Active(Arc<ActivityMonitor>);
 
 impl Active {
@@ -276,24 +282,24 @@ impl Drop for Active {
     }
 }
 
-/// How the time of a reply is watched that is on its way out.
+/// Timeout rule of a reply that is leaving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Bytes of some reply of the connection must move within a write timeout: HTTP/1.
     Moving,
-    /// All of the reply must have left within two: HTTP/2, whose stream was ended with these bytes
-    /// and cannot be reset apart from its connection.
+    /// The whole reply must leave within two write timeouts: HTTP/2, whose stream was ended with
+    /// these bytes and cannot be reset apart from its connection.
     Timed,
 }
 
-/// A reply on its way out; dropping it notes that it has left.
+/// Guard of a reply that is leaving; dropping it records that the reply has left.
 pub(super) struct Passing {
     watch: Arc<ActivityMonitor>,
     round: Option<usize>,
 }
 
 impl Passing {
-    /// Notes that bytes of it moved.
+    /// Records that bytes of the reply have moved.
     pub(super) fn stir(&self) {
         self.watch.stirred.store(true, Ordering::SeqCst);
     }
@@ -314,7 +320,7 @@ impl Drop for Passing {
     }
 }
 
-/// A moment in the life of a connection, or none: its age in microseconds, and one more.
+/// Optional time in the life of a connection: its age in microseconds plus one, or zero for none.
 #[derive(Default)]
 pub(super) struct AtomicInstant(AtomicU64);
 
@@ -365,7 +371,7 @@ mod tests {
         assert_eq!(watch.look(), Check::Fine(ms(100)));
         let request = watch.begin();
         pass(5_000).await;
-        // As long as a handler runs nothing is wrong; what could begin is looked for.
+        // Nothing times out while a handler runs; the next check comes after the shortest timeout.
         assert_eq!(watch.look(), Check::Fine(ms(200)));
         drop(request);
         pass(599).await;
@@ -385,7 +391,7 @@ mod tests {
         }
         assert_eq!(watch.look(), Check::Stuck);
         let request = watch.begin();
-        // The bytes of a body are none of a head.
+        // Bytes of a body do not count as a head.
         watch.received();
         drop(request);
         pass(400).await;
@@ -395,7 +401,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_blocked_socket_is_stuck_unless_it_takes_all_or_enough() {
         let watch = watch();
-        for take in [ActivityMonitor::flushed, |watch: &ActivityMonitor| watch.written(PROGRESS_BYTES_MIN)] {
+        for take in
+            [ActivityMonitor::flushed, |watch: &ActivityMonitor| watch.written(PROGRESS_BYTES_MIN)]
+        {
             watch.blocked();
             pass(250).await;
             watch.written(PROGRESS_BYTES_MIN - 1);
@@ -410,7 +418,7 @@ mod tests {
             pass(30).await;
         }
         assert_eq!(watch.look(), Check::Stuck);
-        // Once it takes something again, it has not been unused meanwhile.
+        // The time during which the socket was blocked does not count as unused.
         watch.flushed();
         pass(500).await;
         assert!(watch.is_done() && matches!(watch.look(), Check::Fine(_)));
@@ -426,7 +434,7 @@ mod tests {
         watch.flush_timestamps();
         pass(250).await;
         assert_eq!(watch.look(), Check::Fine(ms(50)));
-        // Further ones do not make up for it.
+        // Further replies do not restart the timeout.
         let second = watch.pass(Kind::Moving);
         pass(50).await;
         assert_eq!(watch.look(), Check::Stuck);
@@ -439,7 +447,7 @@ mod tests {
     async fn a_reply_that_ended_its_stream_leaves_within_two_write_timeouts() {
         let watch = watch();
         for _ in 0..20 {
-            // Each leaves in time, and they keep the connection in use.
+            // Each reply leaves in time, and together they keep the connection in use.
             let reply = watch.pass(Kind::Timed);
             pass(150).await;
             assert!(!watch.is_done() && matches!(watch.look(), Check::Fine(_)));
@@ -449,7 +457,7 @@ mod tests {
         let mut looks = 0;
         while watch.look() != Check::Stuck {
             pass(50).await;
-            // Others that leave do not make up for it.
+            // Other replies that leave do not restart the timeout.
             drop(watch.pass(Kind::Timed));
             looks += 1;
         }

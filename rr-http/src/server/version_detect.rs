@@ -1,4 +1,4 @@
-//! A socket that is looked at: at its first bytes, and at what it is doing.
+//! Sockets of server connections: detect the HTTP version, and report activity.
 
 use std::io;
 use std::pin::Pin;
@@ -10,20 +10,20 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::timeouts::ActivityMonitor;
 use crate::socket::Socket;
 
-/// What an HTTP/2 client sends first (RFC 9113 §3.4).
+/// First bytes that an HTTP/2 client sends (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The version of HTTP that the first bytes are of.
+/// HTTP version that the first bytes indicate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Version {
     H1,
     H2,
 }
 
-/// A socket whose first bytes were looked at, and which tells a watch what it is doing.
+/// Socket whose first bytes were inspected, and which reports its activity to a monitor.
 pub(super) struct Sniffed {
     socket: Socket,
-    /// What was read while the version was found out, and how much of it was handed on.
+    /// Bytes read while the version was detected, and how many of them were passed on.
     seen: [u8; PREFACE.len()],
     seen_len: usize,
     handed: usize,
@@ -37,7 +37,7 @@ impl Sniffed {
         Self { socket, seen, seen_len: 0, handed: 0, version: Version::H2, watch }
     }
 
-    /// Reads until it is clear which version this is; a peer that closes first is an error.
+    /// Reads until the version is known. A peer that closes first is an error.
     pub(super) fn poll_version(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Version>> {
         loop {
             let seen = &self.seen[..self.seen_len];
@@ -59,7 +59,7 @@ impl Sniffed {
         }
     }
 
-    /// Notes what the peer takes of what is written.
+    /// Reports to the monitor how much of a write the socket accepted.
     fn note(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &polled {
             Poll::Ready(Ok(taken)) => self.watch.written(*taken),
@@ -115,8 +115,8 @@ impl AsyncWrite for Sniffed {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Hyper flushes once it has nothing left to write, h2 after each frame: over HTTP/2 the
-        // streams count their own progress.
+        // Hyper flushes once it has nothing left to write, h2 after each frame. Over HTTP/2,
+        // streams therefore count their own progress.
         let polled = Pin::new(&mut self.socket).poll_flush(cx);
         if polled.is_ready() {
             self.watch.flushed();

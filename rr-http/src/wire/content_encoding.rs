@@ -1,19 +1,19 @@
-//! How the body of a request is encoded.
+//! Content encoding of request bodies.
 
 use http::{HeaderMap, header};
 use rr_spi::{Code, Delivery, Error, Reason};
 
 use super::decode_request::Refusal;
 
-/// How much of an unsupported coding's name is shown.
+/// Most characters of an unsupported coding's name that an error shows.
 const SHOWN_CHARS_MAX: usize = 32;
 
-/// How a body is encoded.
+/// Content encoding of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Coding {
     Identity,
     Gzip,
-    /// What it is called. An empty body may still be taken: it was never encoded.
+    /// Name of an unsupported coding. An empty body is still accepted: it was never encoded.
     Unsupported(String),
 }
 
@@ -31,7 +31,7 @@ impl Coding {
         list.map_or(Self::Identity, |list| Self::Identity.and_list(list))
     }
 
-    /// Adds codings that were applied after this one. Only one is undone.
+    /// Adds codings that were applied after this one. Only one coding is supported.
     fn and_list(self, list: &str) -> Self {
         let tokens = list.split(',').map(str::trim);
         let tokens = tokens.filter(|token| !token.is_empty());
@@ -54,7 +54,7 @@ impl Coding {
     }
 }
 
-/// Refuses a body that is encoded in a way nobody here understands.
+/// Makes the refusal of a body whose encoding is not supported.
 pub(crate) fn unsupported_coding(shown: &str) -> Refusal {
     let shown = shown.escape_debug();
     let message = format!("encoding `{shown}` is not supported; supported: identity, gzip");

@@ -1,9 +1,9 @@
-//! Heads of requests that arrive.
+//! Decoding of request heads.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::encode_request::Parts;
+use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 use rr_spi::wire::{self, RequestHead};
 use rr_spi::{Code, Declared, Delivery, Error, Idempotency, Inbound, Reason};
@@ -13,17 +13,17 @@ use super::headers;
 use super::known_headers::{Line, Lines};
 use super::query::{Query, decode_query};
 
-/// Why a request is not answered by its handler.
+/// Error with which a request is answered, and its HTTP details.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     pub(crate) error: Error,
-    /// The status, where the error's own would say less.
+    /// Status that replaces that of the error's code, where it is more precise.
     pub(crate) status: Option<StatusCode>,
-    /// The methods that would do.
+    /// Methods that the target accepts.
     pub(crate) allow: Option<&'static str>,
-    /// The content encodings that would do.
+    /// Content encodings that the server accepts.
     pub(crate) accept_encoding: Option<&'static str>,
-    /// Whether nothing more is read of an HTTP/1 connection.
+    /// Whether the HTTP/1 connection closes after the reply.
     pub(crate) closes: bool,
 }
 
@@ -58,8 +58,8 @@ pub(crate) struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    /// Reads the head of a request, whose lines were found, for a method that is declared to be
-    /// `declared`.
+    /// Reads the head of a request. `lines` are its known headers, and `declared` is the
+    /// idempotency that the method declares.
     pub(crate) fn read(
         parts: &'a Parts,
         lines: &Lines<'a>,
@@ -92,14 +92,14 @@ impl<'a> Head<'a> {
         Ok(head)
     }
 
-    /// Returns what becomes of the head in the call's context.
+    /// Returns the part of the head that enters the call's context.
     pub(crate) fn inbound(&self) -> Inbound<'_> {
         let mut inbound = self.common.inbound();
         inbound.timeout = [self.timeout, inbound.timeout].into_iter().flatten().min();
         inbound
     }
 
-    /// Reads what a GET carries in its query instead of a body.
+    /// Reads the query of a GET, which carries the message instead of a body.
     fn read_query(&mut self, query: &str) -> Result<(), Refusal> {
         let Query { version, encoding, compression, message } =
             decode_query(query).map_err(invalid)?;
@@ -137,7 +137,7 @@ fn invalid(message: &'static str) -> Error {
     Error::failure(Code::InvalidArgument, Delivery::Rejected, None, message)
 }
 
-/// Returns the one value of a header, or refuses a repeated one.
+/// Returns the single value of a header; refuses a repeated value, or one that is not text.
 fn single<'a>(name: &'static str, line: Line<'a>) -> Result<Option<&'a str>, Refusal> {
     line.single().map_err(|()| {
         let message = format!("header {name} is repeated or no text");
@@ -145,7 +145,8 @@ fn single<'a>(name: &'static str, line: Line<'a>) -> Result<Option<&'a str>, Ref
     })
 }
 
-/// POST runs any method; GET and HEAD, which others repeat at will, only those declared safe.
+/// Checks the HTTP method. POST runs any method; GET and HEAD, which intermediaries may repeat, run
+/// only methods that are declared safe.
 fn check_method(method: &Method, declared: Declared) -> Result<(), Refusal> {
     let is_get = method == Method::GET || method == Method::HEAD;
     if method == Method::POST || (is_get && declared == Declared::Safe) {
@@ -174,7 +175,7 @@ fn refused(error: Error) -> Refusal {
     }
 }
 
-/// Streams of the Connect and gRPC protocols cannot be mistaken for one message.
+/// Refuses streams of the Connect and gRPC protocols: they carry no unary message.
 fn check_content_type(value: Option<&HeaderValue>) -> Result<(), Refusal> {
     let Some(value) = value else { return Ok(()) };
     let starts = |prefix: &[u8]| {
@@ -189,7 +190,7 @@ fn check_content_type(value: Option<&HeaderValue>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Returns the smallest of the timeouts that Connect and gRPC have a header for.
+/// Returns the smaller of the Connect and gRPC timeouts.
 fn timeout(lines: &Lines<'_>) -> Result<Option<Duration>, Refusal> {
     let connect = single("connect-timeout-ms", lines.connect_timeout_ms)?;
     let connect = connect.map(connect_timeout).transpose()?;

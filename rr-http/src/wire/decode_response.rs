@@ -1,9 +1,9 @@
-//! Replies that are received.
+//! Decoding of replies.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::decode_response::Parts;
+use http::response::Parts;
 use http::{HeaderMap, HeaderName, StatusCode, header};
 use rr_spi::wire::{CONTENT_TYPE, ErrorDocument, ResponseHead};
 use rr_spi::{Code, Delivery, Error, Headers, Response};
@@ -13,12 +13,12 @@ use super::{JSON, headers, name};
 use crate::config::HttpStatusCodes;
 use crate::error::{RawReply, bad_response};
 
-/// Reads the head of a successful reply, whose body is still to come.
+/// Reads the head of a successful reply, before its body.
 ///
 /// # Errors
 ///
-/// `Internal`, `bad-response`, when its encoding is not identity, or it has too many headers;
-/// processed, as it is a success.
+/// `Internal`, processed, `bad-response`, when the content encoding is not identity, the transfer
+/// encoding is not chunked, or there are too many headers.
 pub(crate) fn decode_response(parts: &Parts) -> Result<Response, Error> {
     let encoding = [header::CONTENT_ENCODING, header::TRANSFER_ENCODING];
     let message = if carries(&parts.headers, &encoding) { encoded(&parts.headers) } else { None };
@@ -38,8 +38,8 @@ fn read(map: &HeaderMap) -> ResponseHead<'_> {
 ///
 /// # Errors
 ///
-/// `Internal`, `bad-response`, processed, when a call of JSON, as typed calls are, is answered
-/// without a body by another success than 200: nobody said what it returned.
+/// `Internal`, processed, `bad-response`, when a JSON call, as typed calls are, gets a success
+/// other than 200 without a body: its result is unknown.
 pub(crate) fn check_body(status: StatusCode, body: &Bytes, called: &Headers) -> Result<(), Error> {
     if status == StatusCode::OK || !body.is_empty() || !is_json(called.get(CONTENT_TYPE)) {
         return Ok(());
@@ -53,14 +53,14 @@ fn is_json(content_type: Option<&str>) -> bool {
     media_type.is_some_and(|text| text.trim().eq_ignore_ascii_case(JSON))
 }
 
-/// Says why the body is not what the application sent, or `None` when it is.
+/// Returns why the body is not what the application sent, or `None` when it is.
 fn encoded(map: &HeaderMap) -> Option<&'static str> {
     let codings = map.get_all(header::CONTENT_ENCODING).iter();
     let identity = |value: &[u8]| value.is_empty() || value.eq_ignore_ascii_case(b"identity");
     if !codings.flat_map(tokens).all(identity) {
         return Some("the reply is compressed, which was not asked for");
     }
-    // Hyper undoes `chunked`, the last of them, and leaves the others as they are.
+    // Hyper decodes `chunked`, the last coding, and leaves the others.
     let mut transfer = map.get_all(header::TRANSFER_ENCODING).iter();
     let first = transfer.next()?;
     let plain = first.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
@@ -76,15 +76,15 @@ fn tokens(value: &http::HeaderValue) -> impl Iterator<Item = &[u8]> {
 pub(crate) fn decode_error(parts: &Parts, body: Bytes, codes: HttpStatusCodes) -> Error {
     let map = &parts.headers;
     let mut head = read(map);
-    // The content type is that of the error body, and says nothing to the application.
+    // The content type describes the error body, and is not a header of the application.
     head.headers.remove(CONTENT_TYPE);
     let document = head.code().and_then(|code| text_document(map, code, &body));
     head.into_error(document.as_ref().unwrap_or(&body), || of_status(parts.status, map, codes))
         .with_source(RawReply::new(parts.status, body))
 }
 
-/// Returns the error document for the text of a 405 or 415 that rr answered. Its code is in
-/// `rr-code`, which decides.
+/// Returns the error document for the plain text of rr's 405 and 415 replies. `rr-code` determines
+/// the code.
 fn text_document(map: &HeaderMap, code: Code, body: &Bytes) -> Option<Bytes> {
     let is_text = map.get(header::CONTENT_TYPE)?.as_bytes().starts_with(b"text/plain");
     let text = std::str::from_utf8(body).ok().filter(|_| is_text)?;
@@ -92,18 +92,19 @@ fn text_document(map: &HeaderMap, code: Code, body: &Bytes) -> Option<Bytes> {
     Some(ErrorDocument::encode(&Error::failure(code, Delivery::Unknown, None, text)))
 }
 
-/// Tells whether one of these names is there. A reply has few headers, and to look each name up
-/// costs more than to go over them.
+/// Returns whether one of the names is present. A reply has few headers: one pass costs less than a
+/// lookup of each name.
 fn carries(map: &HeaderMap, names: &[HeaderName]) -> bool {
     map.keys().any(|name| names.contains(name))
 }
 
-/// Shortest time before the server's end of an unused connection at which it is not used any
-/// more: a request that crosses that end is lost without a word.
+/// Shortest time before the server closes an unused connection at which calls no longer use it: a
+/// request that crosses with the close is lost without notice.
 const GRANT_MARGIN_MIN: Duration = Duration::from_secs(1);
 
-/// Returns how long an unused connection may be kept by what the server says of it, less a tenth
-/// and at least a second; zero when it says something that cannot be read.
+/// Returns how long an unused connection may be kept according to the server's `keep-alive`, less a
+/// tenth and at least a second. Returns zero when the timeout is malformed, and `None` when there
+/// is none.
 pub(crate) fn granted(map: &HeaderMap) -> Option<Duration> {
     if !carries(map, &[name::KEEP_ALIVE]) {
         return None;

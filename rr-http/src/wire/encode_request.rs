@@ -1,4 +1,4 @@
-//! Requests that are sent.
+//! Encoding of requests.
 
 use std::fmt::Write as _;
 
@@ -10,10 +10,11 @@ use rr_spi::{Context, Error, Idempotency, Request};
 
 use super::{OCTET_STREAM, headers, name};
 
-/// Room for what every request carries, so that the map is allocated once.
+/// Capacity for the headers of every request, so that the map is allocated once.
 const HEADERS_RESERVED: usize = 6;
 
-/// Makes the head of a request in an empty map; its timeout is set when it is about to leave.
+/// Makes the head of a request in an empty map. [`set_timeout`] adds the timeout when the request
+/// is about to leave.
 ///
 /// # Errors
 ///
@@ -39,7 +40,7 @@ pub(crate) fn encode_request<B>(
         map.insert(header::CONTENT_TYPE, HeaderValue::from_static(OCTET_STREAM));
     }
     for (name, value) in RequestHeaders::new(ctx, &request.idempotency).iter() {
-        // Their types keep the values to visible ASCII.
+        // The types of these values allow only visible ASCII.
         if let Ok(value) = HeaderValue::from_str(&value) {
             map.insert(HeaderName::from_static(name), value);
         }
@@ -55,7 +56,7 @@ pub(crate) fn turn_into_get<B>(
     request: &Request,
     url_bytes_max: usize,
 ) -> bool {
-    // Escapes and base64 only make it longer.
+    // Escapes and base64 only make the body longer.
     if request.body.len() >= url_bytes_max || request.idempotency != Idempotency::Safe {
         return false;
     }
@@ -97,7 +98,7 @@ fn percent_encode(bytes: &[u8], into: &mut String) {
     }
 }
 
-/// Says how much time is left, at the moment the request is about to leave.
+/// Sets the header of the time left, when the request is about to leave.
 pub(crate) fn set_timeout(map: &mut HeaderMap, millis: Option<u64>) {
     match millis {
         Some(millis) => drop(map.insert(name::CONNECT_TIMEOUT_MS, headers::decimal(millis))),

@@ -1,4 +1,4 @@
-//! Replies that are sent.
+//! Encoding of replies.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response as HttpResponse, StatusCode, header};
@@ -8,29 +8,29 @@ use rr_spi::{Code, Delivery, Error, Reason, Response, RetryHint};
 use super::decode_request::Refusal;
 use super::{JSON, OCTET_STREAM, headers};
 
-/// The content type of a refusal by HTTP itself.
+/// Content type of a refusal at the HTTP level.
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// Names the content types that a POST may have (W3C Linked Data Platform §7.1).
+/// Header that lists the content types that a POST may have (W3C Linked Data Platform §7.1).
 const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 
 /// A reply with its whole body.
 type Reply = HttpResponse<Bytes>;
 
-/// What the request and the connection say about the form of a reply.
+/// Properties of the request and the connection that determine the form of a reply.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ReplyStyle {
-    /// Asked for with GET or HEAD: nothing may keep it.
+    /// Reply to GET or HEAD: caches must not store it.
     pub(crate) is_get: bool,
     /// A proxy may have repeated the request: see [`is_replayable`](super::is_replayable).
     pub(crate) is_replayable: bool,
-    /// Asked for with HEAD: the head only.
+    /// Reply to HEAD: the head only.
     pub(crate) is_head: bool,
-    /// The last one on an HTTP/1 connection.
+    /// Last reply on an HTTP/1 connection.
     pub(crate) closes: bool,
 }
 
-/// Makes the reply of a handler that succeeded, in a map that is empty.
+/// Makes the reply of a handler that succeeded, in an empty map.
 pub(crate) fn encode_response(
     response: Response,
     request_type: Option<&HeaderValue>,
@@ -60,14 +60,14 @@ fn status(error: &Error) -> StatusCode {
 
 /// Makes the reply for a request that failed or was refused.
 pub(crate) fn encode_error(refusal: &Refusal, style: ReplyStyle) -> Reply {
-    // This server cannot speak for the other runs of a request that a proxy repeats.
+    // This server knows nothing of the other runs of a request that a proxy repeats.
     let error = match style.is_replayable {
         true => &refusal.error.clone().raised_to(Delivery::Unknown),
         false => &refusal.error,
     };
     let status = refusal.status.unwrap_or_else(|| status(error));
     let mut map = HeaderMap::with_capacity(8 + error.headers().len());
-    // Headers that do not fit are lost rather than the error itself.
+    // Drops headers that do not fit, and keeps the error.
     if headers::write(error.headers(), &mut map).is_err() {
         map.clear();
     }
@@ -80,7 +80,7 @@ pub(crate) fn encode_error(refusal: &Refusal, style: ReplyStyle) -> Reply {
         }
     }
     if let (Code::Unavailable, RetryHint::After(after)) = (error.code(), error.retry()) {
-        // Whole seconds, rounded up: earlier than asked for would be wrong.
+        // Whole seconds, rounded up: the client must not retry too early.
         map.insert(header::RETRY_AFTER, HeaderValue::from(after.as_millis().div_ceil(1000) as u64));
     }
     if let Some(methods) = refusal.allow {
@@ -100,8 +100,8 @@ pub(crate) fn encode_error(refusal: &Refusal, style: ReplyStyle) -> Reply {
     finish(status, map, body, style)
 }
 
-/// Returns whether HTTP itself refuses the request: Connect clients infer the code from the status
-/// of such a reply, which therefore has no Connect error as its body.
+/// Returns whether the refusal is at the HTTP level. Connect clients infer the code of such a reply
+/// from its status; its body is therefore not a Connect error.
 fn is_of_protocol(status: StatusCode, refusal: &Refusal) -> bool {
     status == StatusCode::METHOD_NOT_ALLOWED
         || (status == StatusCode::UNSUPPORTED_MEDIA_TYPE

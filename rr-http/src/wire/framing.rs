@@ -1,4 +1,4 @@
-//! What every request over HTTP/1 must get right, whatever it asks for.
+//! Framing and address checks that every request must pass.
 
 use http::uri::Authority;
 use http::{StatusCode, Uri, Version};
@@ -7,7 +7,7 @@ use rr_spi::{Code, Delivery, Error, Reason};
 use super::decode_request::Refusal;
 use super::known_headers::{Line, Lines};
 
-/// Checks how a request is framed and addressed; nothing else depends on its `Host`.
+/// Checks the framing and the address of a request. Nothing else depends on its `Host`.
 ///
 /// # Errors
 ///
@@ -42,8 +42,9 @@ pub(crate) fn check_framing(version: Version, uri: &Uri, lines: &Lines<'_>) -> R
     Err(Error::failure(Code::InvalidArgument, Delivery::Rejected, None, message).into())
 }
 
-/// Hyper undoes `chunked`, the last of the codings, and would hand out the others as they are.
-/// What such a request means is not certain, and so nothing after it is read.
+/// Refuses transfer codings other than `chunked`. Hyper decodes only a final `chunked` and would
+/// pass the others through. The meaning of such a request is uncertain, so that nothing after it is
+/// read.
 fn check_transfer_encoding(line: Line<'_>) -> Result<(), Refusal> {
     let Some(first) = line.first else { return Ok(()) };
     if !line.repeated && first.as_bytes().eq_ignore_ascii_case(b"chunked") {
@@ -54,14 +55,14 @@ fn check_transfer_encoding(line: Line<'_>) -> Result<(), Refusal> {
     Err(Refusal::with_status(error, StatusCode::NOT_IMPLEMENTED).closing())
 }
 
-/// Tells whether an authority and a `Host` mean the same, with the port of the scheme or without.
+/// Returns whether an authority and a `Host` are the same, with or without the port of the scheme.
 fn is_same_host(authority: &str, host: &[u8], scheme: Option<&str>) -> bool {
     let port: &[u8] = if scheme == Some("https") { b":443" } else { b":80" };
     let bare = |text: &'_ [u8]| text.strip_suffix(port).unwrap_or(text).to_ascii_lowercase();
     bare(authority.as_bytes()) == bare(host)
 }
 
-/// Tells whether this is a host and perhaps a port (RFC 3986 §3.2.2); a host may be empty.
+/// Returns whether the text is a host and optional port (RFC 3986 §3.2.2); the host may be empty.
 fn is_host(text: &[u8]) -> bool {
     let end = match text.first() {
         Some(b'[') => text.iter().position(|&byte| byte == b']').map(|at| at + 1),
@@ -82,7 +83,7 @@ fn is_host(text: &[u8]) -> bool {
     host_fits && port_fits
 }
 
-/// Tells whether this is one of the bytes that nearly all hosts are made of.
+/// Returns whether the byte is one of those that nearly all hosts consist of.
 fn is_of_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')
 }
@@ -134,7 +135,7 @@ mod tests {
             assert!(!h2(uri, hosts), "{uri} {hosts:?}");
         }
         assert!(!check(Version::HTTP_11, "http://u@h/t", &["h"]));
-        // The Host is ignored then (RFC 9112 §3.2.2).
+        // Over HTTP/1.1 the Host is ignored in this case (RFC 9112 §3.2.2).
         assert!(check(Version::HTTP_11, "http://h/t", &["g"]));
     }
 }

@@ -11,8 +11,8 @@ use super::OCTET_STREAM;
 ///
 /// # Errors
 ///
-/// `InvalidArgument`, not sent, when a value does not fit HTTP; the grammar of [`Headers`] leaves
-/// nothing that does not.
+/// `InvalidArgument`, not sent, when a header does not fit HTTP, which the grammar of [`Headers`]
+/// rules out.
 pub(super) fn write(headers: &Headers, into: &mut HeaderMap) -> Result<(), Error> {
     for (name, value) in headers.encoded() {
         let name_on_wire = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unfit(name))?;
@@ -27,12 +27,11 @@ fn unfit(name: &str) -> Error {
     Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message)
 }
 
-/// Most headers for which an emptied map keeps room; a longer head is not held in memory until the
-/// next.
+/// Largest capacity that an emptied map keeps, in headers; a longer head frees its memory.
 const ROOM_MAX: usize = 24;
 
-/// Empties a map of headers that were read. Its room serves the next head on the connection: a map
-/// made anew for each costs two allocations, and more while it grows.
+/// Empties a header map, so that its memory serves the next head on the connection. A new map for
+/// each head costs two allocations, and more while it grows.
 pub(crate) fn emptied(mut map: HeaderMap) -> HeaderMap {
     if map.capacity() > ROOM_MAX {
         return HeaderMap::new();
@@ -41,7 +40,7 @@ pub(crate) fn emptied(mut map: HeaderMap) -> HeaderMap {
     map
 }
 
-/// Returns a number as a value, with one allocation, where `From` makes two.
+/// Returns a number as a header value, with one allocation; `From` makes two.
 pub(crate) fn decimal(number: u64) -> HeaderValue {
     let mut digits = [b'0'; 20];
     let (mut at, mut rest) = (digits.len(), number);
@@ -56,12 +55,12 @@ pub(crate) fn decimal(number: u64) -> HeaderValue {
     HeaderValue::from_bytes(&digits[at..]).unwrap_or_else(|_| HeaderValue::from(number))
 }
 
-/// Returns the headers that mean something beyond this hop: none that `connection` names (RFC 9110
-/// §7.6.1), and no content type that stands for none.
+/// Returns the headers that apply beyond this hop: without those that `connection` names (RFC 9110
+/// §7.6.1), and without a content type of raw bytes.
 pub(super) fn visible(map: &HeaderMap) -> impl Iterator<Item = (&str, &[u8])> {
     let lists = map.get_all(CONNECTION).iter().map(HeaderValue::as_bytes);
     let options = lists.flat_map(|list| list.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii);
-    // The usual ones name no header.
+    // The usual options name no header.
     let usual: [&[u8]; 3] = [b"", b"keep-alive", b"close"];
     let is_usual =
         move |option: &[u8]| usual.iter().any(|usual| option.eq_ignore_ascii_case(usual));
@@ -74,7 +73,7 @@ pub(super) fn visible(map: &HeaderMap) -> impl Iterator<Item = (&str, &[u8])> {
     visible.map(|(name, value)| (name.as_str(), value.as_bytes()))
 }
 
-/// Tells whether a content type says no more than that these are bytes.
+/// Returns whether a content type declares raw bytes.
 pub(super) fn is_octet_stream(value: &HeaderValue) -> bool {
     value.as_bytes().eq_ignore_ascii_case(OCTET_STREAM.as_bytes())
 }

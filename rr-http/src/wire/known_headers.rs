@@ -1,10 +1,10 @@
-//! The headers of HTTP and Connect that decide about a request, found in one pass over its head.
+//! Headers of HTTP and Connect that affect how a request is handled, found in one pass.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use rr_spi::wire::CONTENT_TYPE;
 
-/// The headers of HTTP and Connect that decide about a request. Looking each name up would cost
-/// more than one pass over the head. Those of rr itself are read by `rr_spi::wire::RequestHead`.
+/// Headers of HTTP and Connect that affect how a request is handled. One pass over the head costs
+/// less than a lookup of each name. `rr_spi::wire::RequestHead` reads rr's own headers.
 #[derive(Debug, Default)]
 pub(crate) struct Lines<'a> {
     pub(super) host: Line<'a>,
@@ -16,7 +16,7 @@ pub(crate) struct Lines<'a> {
     pub(super) content_encoding: Line<'a>,
 }
 
-/// The lines of one name: the first of them, and whether there are more.
+/// Lines of one header name: the first of them, and whether there are more.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Line<'a> {
     pub(super) first: Option<&'a HeaderValue>,
@@ -24,7 +24,7 @@ pub(super) struct Line<'a> {
 }
 
 impl<'a> Lines<'a> {
-    /// Finds them in a head.
+    /// Collects the known headers of a head.
     pub(crate) fn of(map: &'a HeaderMap) -> Self {
         let mut lines = Self::default();
         for (name, value) in map {
@@ -51,7 +51,7 @@ impl<'a> Lines<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// Returns the one value: `Ok(None)` without any, `Err` when there are several or it is not
+    /// Returns the single value: `Ok(None)` without any, `Err` when the header is repeated or not
     /// text.
     pub(super) fn single(self) -> Result<Option<&'a str>, ()> {
         match self {

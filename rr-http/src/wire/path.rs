@@ -1,4 +1,4 @@
-//! Targets as paths.
+//! Conversion between targets and paths.
 
 use rr_spi::Target;
 use rr_spi::wire::percent_decode;
@@ -17,7 +17,7 @@ pub(crate) fn encode_path(prefix: &str, target: &Target) -> String {
     path
 }
 
-/// Returns the target of a path; `None` is a 404.
+/// Returns the target of a path; `None` leads to a 404.
 pub(crate) fn decode_path(prefix: &str, path: &str) -> Option<Target> {
     let unescaped;
     let path = match path.contains('%') {
@@ -38,8 +38,8 @@ pub(crate) fn decode_path(prefix: &str, path: &str) -> Option<Target> {
     Target::parse(&format!("{service}.{method}")).ok()
 }
 
-/// Decodes percent-escapes. An escaped slash is refused, since it could mean another path to whatever
-/// stands in between.
+/// Decodes percent-escapes. An escaped slash is refused, since an intermediary could read it as
+/// another path.
 fn unescape(path: &str) -> Option<String> {
     let unescaped = String::from_utf8(percent_decode(path)?.into_owned()).ok()?;
     let slashes = |path: &str| path.matches('/').count();

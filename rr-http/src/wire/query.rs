@@ -8,13 +8,13 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 use rr_spi::wire::percent_decode;
 
-/// URL-safe base64 whose padding may be there or not, as the Connect protocol asks of readers.
+/// URL-safe base64 with optional padding, as the Connect protocol requires of readers.
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::URL_SAFE,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// What the query of a Connect GET says.
+/// Parameters of a Connect GET.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Query {
     pub(crate) version: Option<String>,
@@ -27,7 +27,7 @@ pub(crate) struct Query {
 ///
 /// # Errors
 ///
-/// What is malformed, in words.
+/// A description of what is malformed.
 pub(crate) fn decode_query(query: &str) -> Result<Query, &'static str> {
     let mut read = Query::default();
     let mut message = None;

@@ -4,17 +4,17 @@ use http::{HeaderMap, Method};
 
 use super::name;
 
-/// Returns whether a proxy may have sent the request to another server before, or may do so later: a
-/// refusal by one server then proves nothing about the others.
+/// Returns whether a proxy may have sent the request to another server before, or may do so later:
+/// a refusal by one server then proves nothing about the others.
 ///
-/// RFC 9110 §9.2.2 allows it for GET and HEAD. Go's `net/http`, and with it its `ReverseProxy`,
-/// repeats any other method as well when one of two headers names an idempotency key and there is no
-/// body (`Request.isReplayable`). `body_bytes` is the length of the body, or what its head promises:
-/// 0 where the head does not say.
+/// RFC 9110 §9.2.2 allows this for GET and HEAD. Go's `net/http`, and with it its `ReverseProxy`,
+/// repeats any other method as well when one of two headers names an idempotency key and there is
+/// no body (`Request.isReplayable`). `body_bytes` is the length of the body, or the length that its
+/// head declares; 0 if the head declares none.
 pub(crate) fn is_replayable(method: &Method, headers: &HeaderMap, body_bytes: u64) -> bool {
     let is_get = method == Method::GET || method == Method::HEAD;
     let keys = [name::IDEMPOTENCY_KEY, name::X_IDEMPOTENCY_KEY];
-    // Most requests have a body, so that no header is looked up.
+    // Most requests have a body, and need no header lookup.
     is_get || (body_bytes == 0 && keys.iter().any(|key| headers.contains_key(key)))
 }
 

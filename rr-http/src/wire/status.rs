@@ -7,8 +7,8 @@ use rr_spi::{Code, Delivery, Error, Origin, Reason, RetryHint};
 
 use crate::config::HttpStatusCodes;
 
-/// Makes the error that a foreign status amounts to. Only statuses whose definition says that
-/// nothing was done may claim `Rejected`.
+/// Makes the error for a foreign status. Only a status whose definition rules out any processing is
+/// `Rejected`.
 pub(crate) fn of_status(status: StatusCode, headers: &HeaderMap, codes: HttpStatusCodes) -> Error {
     let (code, delivery) = match status.as_u16() {
         400 | 422 => (Code::InvalidArgument, Delivery::Unknown),
@@ -53,8 +53,8 @@ fn connect_code(status: StatusCode) -> Code {
     }
 }
 
-/// Replaces the code of an error. The reason belongs to the code before and goes with it; the hint
-/// and the retry hint stay.
+/// Replaces the code of an error. The reason belongs to the old code and is dropped; the hint and
+/// the retry hint stay.
 fn with_code(error: Error, code: Code) -> Error {
     if error.code() == code {
         return error;
@@ -65,8 +65,8 @@ fn with_code(error: Error, code: Code) -> Error {
         .with_hint(error.hint().to_owned())
 }
 
-/// Reads `Retry-After`: seconds or a date (RFC 9110 §10.2.3); garbage counts as never,
-/// as does an hour with [`Error::with_retry`].
+/// Reads `Retry-After`: seconds or a date (RFC 9110 §10.2.3). Garbage counts as never, and so does
+/// more than 300 s, by [`Error::with_retry`].
 fn retry_after(text: &str) -> RetryHint {
     let after = if text.bytes().all(|byte| byte.is_ascii_digit()) {
         text.parse().ok().map(Duration::from_secs)

@@ -1,10 +1,10 @@
-//! What names and versions have to look like: pure.
+//! Syntax checks of names and versions: pure functions.
 
 use rr_spi::{Code, Delivery, Error};
 use semver::Version;
 
-/// Longest name, prefix or version in bytes: they stand in every line of the protocol, or in every
-/// answer of discovery.
+/// Maximum length of a name, prefix or version in bytes: each is part of protocol lines or of
+/// discovery answers.
 const BYTES_MAX: usize = 128;
 
 /// Checks one token of a subject, without wildcards (ADR-6).
@@ -16,7 +16,7 @@ pub(super) fn token(key: &str, text: &str) -> Result<(), Error> {
     Err(unfit(key, text, hint))
 }
 
-/// Checks tokens that dots separate.
+/// Checks tokens separated by dots.
 pub(super) fn tokens(key: &str, text: &str) -> Result<(), Error> {
     if text.len() <= BYTES_MAX && text.split('.').all(is_token) {
         return Ok(());
@@ -36,7 +36,7 @@ pub(super) fn version(key: &str, text: &str) -> Result<(), Error> {
     Err(unfit(key, text, "a semantic version looks like `1.2.3` or `1.2.3-rc.1+build.5`"))
 }
 
-/// Makes the error for a value that does not fit; the hint shows one that does.
+/// Makes the error for an invalid value; the hint shows a valid one.
 pub(super) fn unfit(key: &str, text: &str, hint: &'static str) -> Error {
     let shown: String = text.chars().take(64).collect();
     let message = format!("`{key}` cannot be `{}`", shown.escape_debug());

@@ -1,11 +1,11 @@
-//! What a URL sets, and whether the whole of it fits.
+//! Applies a URL to configurations and validates the result.
 
 use rr_spi::{Error, Location};
 
 use super::{NatsConfig, NatsConnectionConfig, NatsServerConfig, check};
 use crate::endpoint::Endpoint;
 
-/// Applies a URL to the configurations of both ends, and checks the whole of them.
+/// Applies a URL to the configurations of both ends and validates the result.
 pub(crate) fn configure(
     location: &Location,
     endpoint: &Endpoint,

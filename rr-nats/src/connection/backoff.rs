@@ -1,15 +1,15 @@
-//! How long to wait before the next attempt to connect: pure.
+//! Pauses before the next attempt to connect: pure functions.
 
 use std::time::Duration;
 
 use rr_spi::Entropy;
 
-/// Longest pause after the first failure; a server that restarts is back within a few of them.
+/// Longest pause after the first failure; a server that restarts is back within a few such pauses.
 const BASE: Duration = Duration::from_millis(50);
 
-/// Returns the pause after `failures` in a row: none after no failure.
+/// Returns the pause after so many failures in a row: zero after none.
 ///
-/// Full jitter, so that a thousand clients of one server do not come back at the same time.
+/// Full jitter, so that a thousand clients of one server do not reconnect simultaneously.
 pub(super) fn pause(failures: u32, max: Duration, entropy: &dyn Entropy) -> Duration {
     match failures.checked_sub(1) {
         Some(doublings) => spread(BASE.saturating_mul(1 << doublings.min(10)).min(max), entropy),
@@ -17,13 +17,13 @@ pub(super) fn pause(failures: u32, max: Duration, entropy: &dyn Entropy) -> Dura
     }
 }
 
-/// Returns the longest pause, less up to a quarter, so that a thousand clients do not come at the
-/// same time.
+/// Returns the longest pause less a random part of up to a quarter, so that a thousand clients do
+/// not reconnect simultaneously.
 pub(super) fn longest(max: Duration, entropy: &dyn Entropy) -> Duration {
     max - spread(max / 4, entropy)
 }
 
-/// Returns anything up to `max`.
+/// Returns a random duration of at most `max`.
 pub(super) fn spread(max: Duration, entropy: &dyn Entropy) -> Duration {
     let nanos = u64::try_from(max.as_nanos()).unwrap_or(u64::MAX);
     Duration::from_nanos(entropy.next_u64() % nanos.saturating_add(1))

@@ -1,4 +1,4 @@
-//! Connects to the first server that takes it, and decides how long to pause in between.
+//! Connects to the first server that accepts, and decides how long to pause between rounds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,22 +14,22 @@ use super::payload;
 use crate::error;
 use crate::wait::{First, first};
 
-/// A connection that has lived so long has worked: after it, the next attempt is immediate. After
-/// one that lives for less, attempts pause as after a failure, so that a server that cuts each
-/// connection is not connected to in a hot loop.
+/// Lifetime from which a connection counts as working: after its loss the next attempt is
+/// immediate. After a shorter one, attempts pause as after a failure, so that a server that cuts
+/// each connection is not dialled in a hot loop.
 const WORKED: Duration = Duration::from_millis(250);
 
-/// Tries all known addresses, each [`ATTEMPT_DELAY`] after the one before; the first connection
-/// that is made wins.
+/// Dials all known addresses, each [`ATTEMPT_DELAY`] after the previous one; the first connection
+/// made wins.
 pub(crate) struct Dialer {
     setup: LinkSetup,
     entropy: Arc<dyn Entropy>,
     members: Arc<Members>,
-    /// Rounds over the addresses, and connections that did not work, in a row.
+    /// Number of failed rounds and short-lived connections in a row.
     failures: u32,
-    /// When the last connection was made, until it is known what became of it.
+    /// Time at which the last connection was made, until its lifetime is known.
     opened: Option<Instant>,
-    /// Whether a server refused in the last round, and none took us.
+    /// Whether a server refused in the last round, and no other accepted.
     refused: bool,
 }
 
@@ -38,11 +38,11 @@ impl Dialer {
         Self { setup, entropy, members, failures: 0, opened: None, refused: false }
     }
 
-    /// Makes one round over the addresses, the one to `avoid` last.
+    /// Makes one round over the addresses, with `avoid` last.
     ///
     /// # Errors
     ///
-    /// A refusal, which an operator can mend, or else the first error.
+    /// A refusal, which an operator can resolve, or else the first error.
     pub(crate) async fn dial(&mut self, avoid: Option<&str>) -> Result<Link, Error> {
         self.classify_last_connection();
         let hosts = self.members.in_order(avoid);
@@ -72,7 +72,7 @@ impl Dialer {
             return Err(error::no_time(&host.address));
         }
         let limit = Context::background().with_timeout(timeout);
-        // An address without a name is found in any time.
+        // An IP address needs no look-up, so that it resolves within any timeout.
         let found = match first(host.socket_addresses(), limit.cancelled()).await {
             First::One(found) => found,
             First::Other(_) => return Err(error::resolves_slowly(&host.address, timeout)),
@@ -89,7 +89,7 @@ impl Dialer {
         })
     }
 
-    /// Learns from a connection, now and for as long as it lives.
+    /// Learns addresses and the message limit from a connection, now and until it ends.
     fn made(&self, link: &Link) {
         self.members.worked(link.address());
         self.members.learn(&link.announced());
@@ -102,7 +102,7 @@ impl Dialer {
         tokio::spawn(payload::watch(learned, server, config, alive, entropy));
     }
 
-    /// Counts the last connection.
+    /// Classifies the last connection by its lifetime, as a success or a failure.
     fn classify_last_connection(&mut self) {
         if let Some(opened) = self.opened.take() {
             let worked = opened.elapsed() >= WORKED;
@@ -110,8 +110,7 @@ impl Dialer {
         }
     }
 
-    /// Waits for as long as it takes before the next round: not at all after a connection that has
-    /// worked.
+    /// Pauses before the next round; there is no pause after a working connection.
     pub(crate) async fn pause(&mut self) {
         let pause = self.next_pause();
         if !pause.is_zero() {
@@ -128,14 +127,14 @@ impl Dialer {
         backoff::pause(self.failures, max, &*self.entropy)
     }
 
-    /// Returns how long to wait before leaving a server that announced its end: anything up to the
-    /// longest pause, so that not all of its clients come to the next one at the same time.
+    /// Returns the pause before leaving a server that announced its end: a random part of the
+    /// longest pause, so that its clients do not connect to the next server simultaneously.
     pub(crate) fn spread(&self) -> Duration {
         backoff::spread(self.setup.config.reconnect_delay_max, &*self.entropy)
     }
 }
 
-/// Returns the error of a round that is worth telling.
+/// Returns the error to report for a round: a refusal, or else the first error.
 fn told(mut errors: Vec<Error>) -> Error {
     match errors.iter().position(error::is_refusal) {
         Some(at) => errors.swap_remove(at),

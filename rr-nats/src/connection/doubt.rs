@@ -1,4 +1,4 @@
-//! What becomes of a connection in doubt: pure, over futures.
+//! Verdict on a connection in doubt: pure, over futures.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-/// Longest time for the answer to a probe: a connection on which nothing comes for so long is lost.
+/// Longest wait for the answer to a probe; a connection without one counts as lost.
 pub(super) const PROBE_MAX: Duration = Duration::from_secs(5);
 
-/// Advance of the probe over dialling: a peer that answers within it, as nearly all do whose handler
-/// was merely slow, costs no second connection.
+/// Head start of the probe over dialling. A peer that answers within it costs no second connection;
+/// nearly all peers whose handler was merely slow do.
 pub(super) const DIAL_AFTER: Duration = Duration::from_millis(50);
 
 /// Outcome for a connection in doubt.
@@ -25,8 +25,8 @@ pub(super) enum Verdict<L> {
     Lost,
 }
 
-/// Waits for the answer to a probe (`false` when the connection was lost), and dials beside it; the
-/// first that is proven wins.
+/// Waits for the answer to a probe (`false` if the connection was lost), and dials in parallel; the
+/// first proven connection wins.
 pub(super) async fn verdict<L>(
     probe: impl Future<Output = bool>,
     dial: impl Future<Output = L>,

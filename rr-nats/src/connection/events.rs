@@ -1,4 +1,4 @@
-//! What one connection tells by itself: that it is lost, what was denied, what was proved.
+//! Events of one connection: its loss, denials and proofs.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -18,15 +18,15 @@ use crate::error;
 use crate::wait;
 use crate::wire::{CANCEL, Token};
 
-/// Denials in a row after which a connection that was settled is given up: permissions were taken
-/// away, and the client library drops news when more than 128 come at once.
+/// Number of denials since the last confirmation after which a connection is given up: permissions
+/// were taken away, and the client library drops events when more than 128 arrive together.
 const DENIED_AT_ONCE_MAX: usize = 64;
 
-/// Longest wait for what the server said before it ended the connection: it comes by a channel and
-/// a task of the client library.
+/// Longest wait for the server's last error before it ended the connection: the error arrives
+/// through a channel and a task of the client library.
 const LAST_WORDS_MAX: Duration = Duration::from_millis(20);
 
-/// What one connection tells by itself; the client library calls it.
+/// State of one connection, updated by callbacks of the client library.
 pub(super) struct Signals {
     /// The subject of the inbox without its last token.
     pub(super) inbox: String,
@@ -37,12 +37,12 @@ pub(super) struct Signals {
     /// Ends when the connection is lost.
     pub(super) alive: Context,
     life: CancelHandle,
-    /// Ends when the server says that it is about to end (lame duck), at the latest with `alive`.
+    /// Ends when the server announces its end (lame duck mode), at the latest with `alive`.
     pub(super) staying: Context,
     stay: CancelHandle,
     dials: AtomicUsize,
     refusing: AtomicBool,
-    /// Denials since all that was asked for was answered; `None` before.
+    /// Denials since all subscriptions were confirmed; `None` before.
     denied: Mutex<Option<usize>>,
     proof: Mutex<Proof>,
     pub(super) proved: Notify,
@@ -52,21 +52,21 @@ pub(super) struct Signals {
     /// Whether the peer still answers.
     pub(super) doubt: Doubt,
     pub(super) doubted: Notify,
-    /// Whether the connection before this one was lost without a cause that its server had.
+    /// Whether the previous connection was lost without a reason of its server.
     pub(super) suspected: AtomicBool,
 }
 
-/// What has come back from the server.
+/// Answers of the server.
 #[derive(Debug, Default)]
 pub(super) struct Proof {
     /// The number of the last probe that came back.
     pub(super) seen: u64,
     pub(super) inbox_denied: bool,
-    /// How often subscribing to a subject was denied.
+    /// Number of denied subscriptions by subject.
     pub(super) denials: BTreeMap<String, u64>,
-    /// The last error that is about nothing we know.
+    /// The last server error that is not a permission violation.
     pub(super) complaint: Option<String>,
-    /// Whether the client library has told all that it has to tell.
+    /// Whether the client library has reported the end of the connection.
     over: bool,
 }
 
@@ -97,8 +97,9 @@ impl Signals {
         }
     }
 
-    /// Called by the library before each attempt to connect. The second is a reconnect, which
-    /// means that the connection is lost, and which is refused; unlike events, it is never lost.
+    /// Called by the client library before each attempt to connect. The second call is a reconnect:
+    /// the connection is lost, and the reconnect is refused. Unlike events, this call is never
+    /// dropped.
     pub(super) fn dialling(&self) {
         if self.dials.fetch_add(1, Ordering::SeqCst) > 0 {
             self.refusing.store(true, Ordering::SeqCst);
@@ -106,14 +107,15 @@ impl Signals {
         }
     }
 
-    /// Tells whether authentication must fail, so that the library does not reconnect.
+    /// Returns whether authentication must fail, so that the client library does not reconnect.
     pub(super) fn is_refusing(&self) -> bool {
         self.refusing.load(Ordering::SeqCst)
     }
 
     /// Ends every call on this connection.
     pub(super) fn lose(&self) {
-        // First of all: a call that was ended here and is made again must not find this connection.
+        // The context ends first: a call that ends here and is made again must not find this
+        // connection.
         self.life.cancel_with(Cause::PeerGone);
         self.slots.lose();
         self.proved.notify_waiters();
@@ -146,7 +148,7 @@ impl Signals {
         self.proof().complaint = Some(text);
     }
 
-    /// Returns why the connection was lost: what the server said, or else what is likely.
+    /// Returns why the connection was lost: the server's error, or else the likely cause.
     pub(super) fn why_lost(&self) -> Option<Cow<'static, str>> {
         let said = self.proof().complaint.clone();
         let said = said.map(|text| format!("the server said \"{text}\"").into());
@@ -154,8 +156,8 @@ impl Signals {
         said.or_else(|| suspected.then_some(error::UNREADABLE.into()))
     }
 
-    /// Waits until the client library has told why the connection was lost, and returns what the
-    /// server said.
+    /// Waits until the client library has reported why the connection was lost, for at most
+    /// [`LAST_WORDS_MAX`]. Returns the server's error.
     pub(super) async fn last_words(&self) -> Option<String> {
         let over = wait::until(&self.proved, || {
             let proof = self.proof();
@@ -194,7 +196,7 @@ impl Signals {
         if self.token_of(subject) == Some("*") {
             proof.inbox_denied = true;
         } else {
-            // As many names as were asked for.
+            // Bounded: one entry for each subject that was subscribed to.
             *proof.denials.entry(subject.to_owned()).or_default() += 1;
         }
         drop(proof);
@@ -207,7 +209,7 @@ impl Signals {
         }
     }
 
-    /// Says that all that was asked for has been answered: denials from now on come unasked.
+    /// Records that all subscriptions were proved or denied: later denials are unsolicited.
     pub(super) fn subscriptions_confirmed(&self) {
         *self.denied() = Some(0);
     }
@@ -216,7 +218,7 @@ impl Signals {
         self.denied.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a message that arrived in the inbox.
+    /// Handles a message that arrived in the inbox.
     pub(super) fn on_message(&self, message: Message) {
         self.doubt.received();
         if let Some(number) = self.probe_number(&message.subject) {
@@ -227,7 +229,7 @@ impl Signals {
     }
 
     pub(super) fn proof(&self) -> MutexGuard<'_, Proof> {
-        // A panic cannot leave the value half-changed: nothing foreign runs under the lock.
+        // A panic cannot leave the value half-changed: no foreign code runs under the lock.
         self.proof.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -12,18 +12,18 @@ use tokio::net::TcpStream;
 
 use crate::config::{NatsConnectionConfig, NatsCredentials};
 
-/// Most bytes that are read: nats-server's `INFO` has about 1 KiB and 64 bytes for each member, and
-/// there are two of them.
+/// Maximum number of bytes read: an `INFO` line of nats-server has about 1 KiB and 64 bytes for
+/// each member, and there are two such lines.
 const READ_BYTES_MAX: u64 = 64 * 1024;
 
-/// Time for a server to answer a question on a new connection. A server that expects TLS first sends
-/// nothing.
+/// Time limit for the answer to a question on a new connection. A server that expects TLS first
+/// sends nothing.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 
 /// Shortest interval between two questions, whatever is configured.
 pub(super) const INTERVAL_MIN: Duration = Duration::from_millis(100);
 
-/// The part of an `INFO` line that is of interest here.
+/// Fields of an `INFO` line that this module reads.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Info {
@@ -32,26 +32,27 @@ struct Info {
     max_payload: Option<usize>,
 }
 
-/// Returns the members that a server announces: the client library reads them only when it connects.
+/// Asks a server for the members that it announces; the client library reads them only when it
+/// connects.
 pub(super) async fn announced_by(server: SocketAddr) -> Option<Vec<String>> {
     let asked = async { Some(Asked::connect(server).await.ok()?.info().await?.connect_urls) };
     answered(asked).await
 }
 
-/// The longest message that a server takes, in bytes with its headers.
+/// Message length limits of a server, in bytes with headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Told {
-    /// What it announces to everybody.
+    /// Limit that the server announces to all users.
     pub(super) announced: usize,
-    /// What it takes from this user.
+    /// Limit for this user.
     pub(super) bytes_max: usize,
 }
 
-/// Asks a server for the longest message that it takes from the user of these credentials. `None` when
-/// the server does not tell, or another one answers at its address.
+/// Asks a server for the message length limit of the user of these credentials. `None` if the
+/// server does not answer, or if another server answers at its address.
 ///
-/// The server sends a second `INFO` line with the limits of user and account after the first `PING`;
-/// the answer to the second one shows that no more comes.
+/// The server sends a second `INFO` line with the limits of user and account after the first
+/// `PING`; the answer to the second `PING` shows that no further line follows.
 pub(super) async fn message_bytes_max(
     server: SocketAddr,
     server_id: &str,
@@ -87,7 +88,7 @@ fn introduction(config: &NatsConnectionConfig) -> serde_json::Value {
     hello
 }
 
-/// A connection that is open for one question.
+/// Short connection for one question.
 struct Asked(BufReader<tokio::io::Take<TcpStream>>);
 
 impl Asked {
@@ -100,7 +101,7 @@ impl Asked {
         self.0.get_mut().get_mut().write_all(text.as_bytes()).await
     }
 
-    /// Reads the next line; an empty one when there are no more.
+    /// Reads the next line; returns an empty line when there are no more.
     async fn line(&mut self) -> io::Result<Vec<u8>> {
         let mut line = Vec::new();
         self.0.read_until(b'\n', &mut line).await?;
@@ -111,14 +112,14 @@ impl Asked {
         Info::parse(&self.line().await.ok()?)
     }
 
-    /// Reads until so many `PING` were answered, and returns the limit that was told last.
+    /// Reads until so many `PONG` have arrived, and returns the last limit read, initially `told`.
     async fn until_pongs(&mut self, mut pongs: u32, mut told: usize) -> Option<usize> {
         while pongs > 0 {
             let line = self.line().await.ok()?;
             match line.split(|byte| byte.is_ascii_whitespace()).next() {
                 Some(b"PONG") => pongs -= 1,
                 Some(b"INFO") => told = Info::parse(&line)?.max_payload.unwrap_or(told),
-                // Nothing else is expected: an error, or the end.
+                // An error, or the end of the connection.
                 _ => return None,
             }
         }

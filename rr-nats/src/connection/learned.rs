@@ -1,4 +1,4 @@
-//! Facts that one connection teaches and that hold for the next ones as well.
+//! Facts learned on one connection that hold for later connections as well.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,30 +8,31 @@ use rr_spi::Target;
 use super::payload::Payload;
 use crate::wire::Token;
 
-/// Most targets that are remembered one by one; beyond them every target counts as one of them.
+/// Maximum number of repeated targets remembered individually; beyond it every target counts as
+/// repeated.
 const REPEATED_MAX: usize = 1024;
 
-/// Answered calls that are remembered, so that a second reply is known as one. The groups of a
-/// target answer within milliseconds of each other, in which a connection ends a few hundred calls.
+/// Number of answered calls remembered, to recognize a second reply. The groups of a target answer
+/// within milliseconds of each other, in which a connection completes a few hundred calls.
 const ANSWERED_MAX: usize = 1024;
 
-/// Facts that one connection teaches and that hold for the next ones as well.
+/// Facts learned on one connection that hold for later connections as well.
 #[derive(Debug, Default)]
 pub(crate) struct Learned {
     pub(super) payload: Payload,
     repeated: Mutex<Repeated>,
 }
 
-/// Targets of which one call had two replies.
+/// Targets of calls that had two replies.
 #[derive(Debug, Default)]
 struct Repeated {
     targets: HashSet<Target>,
-    /// Whether there were more of them than are remembered.
+    /// Whether there were more such targets than are remembered.
     every: bool,
 }
 
 impl Learned {
-    /// Notes that one call of a target had two replies: several responders received its request.
+    /// Records that one call of a target had two replies: several responders received its request.
     pub(super) fn repeated(&self, target: &Target) {
         let mut repeated = self.lock();
         if repeated.every || repeated.targets.contains(target) {
@@ -40,12 +41,12 @@ impl Learned {
         if repeated.targets.len() < REPEATED_MAX {
             repeated.targets.insert(target.clone());
         } else {
-            // To forget one would be to believe its refusals again.
+            // Forgetting a target would mean believing its refusals again.
             *repeated = Repeated { targets: HashSet::new(), every: true };
         }
     }
 
-    /// Tells whether a call of this target may reach several responders, so that a refusal by one
+    /// Returns whether a call of this target may reach several responders, so that a refusal by one
     /// of them proves nothing about the others.
     pub(crate) fn is_repeated(&self, target: &Target) -> bool {
         let repeated = self.lock();
@@ -53,17 +54,17 @@ impl Learned {
     }
 
     fn lock(&self) -> MutexGuard<'_, Repeated> {
-        // A panic cannot leave it half-changed: nothing foreign runs under the lock.
+        // A panic cannot leave it half-changed: no foreign code runs under the lock.
         self.repeated.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The latest calls on one connection that had their reply, oldest first.
+/// Latest answered calls of one connection, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Answered(VecDeque<(Token, Target)>);
 
 impl Answered {
-    /// Remembers a call that had its reply.
+    /// Adds an answered call.
     pub(super) fn push(&mut self, token: Token, target: Target) {
         if self.0.len() >= ANSWERED_MAX {
             self.0.pop_front();
@@ -71,7 +72,7 @@ impl Answered {
         self.0.push_back((token, target));
     }
 
-    /// Returns the target of a call that is remembered.
+    /// Returns the target of an answered call, if it is remembered.
     pub(super) fn find(&self, token: Token) -> Option<&Target> {
         self.0.iter().rev().find(|(known, _)| *known == token).map(|(_, target)| target)
     }

@@ -1,4 +1,4 @@
-//! One connection: made once, never remade; when it is lost, it is over.
+//! Single connection to a NATS server; it never reconnects.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -19,23 +19,23 @@ use futures_core::Stream as _;
 use rr_spi::{Bytes, Context, Delivery, Error};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::events::Signals;
 use super::learned::Learned;
 use super::options::{options, queued_max};
 use super::outbox::{Cancel, Direct, Lost, Outgoing, Room};
-use super::events::Signals;
 use super::pending_calls::Slots;
 use crate::config::NatsConnectionConfig;
 use crate::error;
 use crate::wait;
 use crate::wire::RR_CANCEL;
 
-/// Longest time for what was handed over to reach the socket when a connection is closed.
+/// Longest time for handed-over messages to reach the socket when a connection is closed.
 const FLUSH_MAX: Duration = Duration::from_millis(500);
 
-/// One connection to one server. It never reconnects: what waits in it dies with it, so that
-/// nothing is sent late.
+/// Connection to one server. It never reconnects: messages that wait in it are dropped with it, so
+/// that no message is sent late.
 pub(crate) struct Link {
-    /// `host:port`, as the URL or a server has it.
+    /// `host:port`, from the URL or as a server announced it.
     address: String,
     socket: SocketAddr,
     client: Client,
@@ -45,27 +45,27 @@ pub(crate) struct Link {
     probes: AtomicU64,
 }
 
-/// The longest message in bytes, headers included, that the server takes: another one was longer.
+/// Limit that a message exceeds: the longest that the server accepts, in bytes with headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooLong {
     pub(crate) bytes_max: usize,
-    /// Whether the server takes less from this user or account than it announces.
+    /// Whether the server accepts less from this user or account than it announces.
     pub(crate) is_learned: bool,
 }
 
-/// What a connection needs besides its address.
+/// Parameters of a connection besides its address.
 #[derive(Clone, Debug)]
 pub(crate) struct LinkSetup {
     pub(crate) config: NatsConnectionConfig,
     /// The prefix of the URL.
     pub(crate) prefix: String,
-    /// Most messages that wait on one subscription.
+    /// Maximum number of messages that wait on one subscription.
     pub(crate) incoming_max: usize,
-    /// Most calls in flight, and so most cancel messages that wait on one connection.
+    /// Maximum number of calls in flight, and so of cancel messages that wait on one connection.
     pub(crate) cancels_max: usize,
-    /// What every connection adds to.
+    /// Facts learned from all connections.
     pub(crate) learned: Arc<Learned>,
-    /// Whether the connection is of no use when its inbox is denied: it is to a requester.
+    /// Whether a denied inbox makes the connection useless, as it does for a requester.
     pub(crate) needs_inbox: bool,
 }
 
@@ -86,7 +86,7 @@ impl Link {
         let opened =
             opened.unwrap_or_else(|_| Err(error::unproven(address, setup.config.connect_timeout)));
         let link = opened.inspect_err(|_| signals.lose())?;
-        // Before its first message: that one may be too long.
+        // Asked before the first message, which may be too long.
         let server_id = link.server_id();
         let ask = setup.learned.payload.ask(socket, &server_id, &setup.config);
         let _: Result<(), _> = deadline.race(ask).await;
@@ -104,7 +104,7 @@ impl Link {
         let probes = AtomicU64::new(0);
         let signals = Arc::clone(signals);
         let (outgoing, outlet) = Outgoing::new(queued_max(&setup.config), setup.cancels_max);
-        // It ends with the connection, or soon after the link was let go of.
+        // The task ends with the connection, or soon after the link is dropped.
         tokio::spawn(outlet.run(client.clone(), signals.alive.clone(), FLUSH_MAX));
         let direct = Direct::new(client.clone());
         let address = address.to_owned();
@@ -119,7 +119,7 @@ impl Link {
         }
     }
 
-    /// Subscribes to the inbox, and waits for a message to it.
+    /// Subscribes to the inbox, and waits for a probe message to arrive there.
     async fn prove(&self, needs_inbox: bool) -> Result<(), Error> {
         let inbox = format!("{}.*", self.inbox());
         let subscriber = self.subscribe(inbox.clone(), None).await?;
@@ -132,7 +132,7 @@ impl Link {
         Ok(())
     }
 
-    /// Returns the address of the server, as the URL or a server has it.
+    /// Returns the address of the server, from the URL or as a server announced it.
     pub(crate) fn address(&self) -> &str {
         &self.address
     }
@@ -142,18 +142,18 @@ impl Link {
         self.socket
     }
 
-    /// Returns what the server calls itself; it takes another name each time that it starts.
+    /// Returns the server's id; a server takes a new id each time that it starts.
     pub(crate) fn server_id(&self) -> String {
         self.client.server_info().server_id
     }
 
-    /// Returns the count that [`Link::expired`] takes.
+    /// Returns the receive count for [`Link::expired`].
     pub(crate) fn received_so_far(&self) -> u64 {
         self.signals.doubt.received_so_far()
     }
 
-    /// Records that a call expired whose request was handed over when `received_at_send` was the
-    /// count. The connection is in doubt if nothing has come since.
+    /// Records that a call expired. `received_at_send` is the receive count when its request was
+    /// handed over; the connection is in doubt if nothing has arrived since.
     pub(crate) fn expired(&self, received_at_send: u64) {
         if self.signals.doubt.expired(received_at_send) {
             self.signals.doubted.notify_one();
@@ -175,17 +175,18 @@ impl Link {
         self.signals.doubted.notified().await;
     }
 
-    /// Returns why the connection was lost, as far as that is known.
+    /// Returns why the connection was lost, if that is known.
     pub(crate) fn why_lost(&self) -> Option<Cow<'static, str>> {
         self.signals.why_lost()
     }
 
-    /// Waits for what the server said last, after the connection is lost.
+    /// Waits for the server's last error after the connection is lost.
     pub(crate) async fn last_words(&self) -> Option<String> {
         self.signals.last_words().await
     }
 
-    /// Tells why a connection was lost before this one: why this one may be as well.
+    /// Records that the previous connection probably read a message that it could not parse, which
+    /// may end this connection as well.
     pub(crate) fn suspect(&self) {
         self.signals.suspected.store(true, Ordering::Relaxed);
     }
@@ -225,13 +226,12 @@ impl Link {
 
     /// Waits until subscribing to a subject has been denied more often than `known`.
     ///
-    /// The server says so whenever it likes: long after the subscription was made, when a
-    /// permission is taken away.
+    /// The server may deny a subscription long after it was made, when a permission is taken away.
     pub(crate) async fn denied(&self, subject: &str, known: u64) {
         self.until_proof(|| (self.denials(subject) > known).then_some(())).await;
     }
 
-    /// Waits until `look` finds what it looks for in what the server has said.
+    /// Waits until `look` returns `Some`; calls it again after each answer of the server.
     pub(crate) async fn until_proof<T>(&self, look: impl Fn() -> Option<T>) -> T {
         wait::until(&self.signals.proved, look).await
     }
@@ -241,30 +241,30 @@ impl Link {
         self.until_proof(|| self.is_inbox_denied().then_some(())).await;
     }
 
-    /// Says that all subscriptions that were asked for have been proved or denied.
+    /// Records that all subscriptions were proved or denied.
     pub(crate) fn subscriptions_confirmed(&self) {
         self.signals.subscriptions_confirmed();
     }
 
-    /// Gives the connection up: whoever owns it makes another.
+    /// Gives the connection up: its owner makes another.
     pub(crate) fn lose(&self) {
         self.signals.lose();
     }
 
-    /// Returns the number that the server knows a subscription by; only `Debug` shows it.
+    /// Returns the subscription id used with the server; only `Debug` of a subscriber shows it.
     pub(crate) fn sid(subscriber: &Subscriber) -> Option<u64> {
         let shown = format!("{subscriber:?}");
         let (_, rest) = shown.split_once("sid: ")?;
         rest.split_once(',')?.0.parse().ok()
     }
 
-    /// Has the server end a subscription that the library keeps: what was sent by then arrives.
+    /// Sends `UNSUB` for a subscription that the library keeps: messages sent before it still
+    /// arrive.
     ///
-    /// The library cannot do that. Its own ways to unsubscribe forget the subscription here before
-    /// the server does, with every message in between. But the reply subject of a message is
-    /// written as it is, and this one has the command in it, between two empty messages to
-    /// ourselves. A test holds that nothing is lost by it; `Err` when the library's doings have
-    /// changed.
+    /// The library's own methods to unsubscribe drop its local state first, and with it all
+    /// messages in between. But the library writes the reply subject of a message unchecked: here
+    /// it contains the command, between two empty messages to this connection's inbox. A test
+    /// proves that no message is lost. Fails if the library no longer accepts such a reply subject.
     pub(crate) async fn end_at_server(&self, sid: u64) -> Result<(), Error> {
         let nowhere = self.signals.probe(0);
         let command = format!("{nowhere} 0\r\n\r\nUNSUB {sid}\r\nPUB {nowhere}");
@@ -272,8 +272,7 @@ impl Link {
         self.publish(published).await.map_err(error::publish)
     }
 
-    /// Returns the last error of the server that is about no subject, such as too many
-    /// subscriptions.
+    /// Returns the last error of the server that names no subject, such as too many subscriptions.
     pub(crate) fn complaint(&self) -> Option<String> {
         self.signals.proof().complaint.clone()
     }
@@ -286,12 +285,12 @@ impl Link {
         self.signals.dropped.load(Ordering::Relaxed)
     }
 
-    /// Returns whether the server takes a message of so many bytes, headers included. One that it
-    /// takes may be sent from now on.
+    /// Checks that the server accepts a message of so many bytes, headers included. Records an
+    /// accepted length, since the message may be sent from now on.
     ///
     /// # Errors
     ///
-    /// What it is longer than.
+    /// The limit that the message exceeds.
     pub(crate) fn check(&self, bytes: usize) -> Result<(), TooLong> {
         let announced = self.client.max_payload();
         match self.signals.learned.payload.exceeded_by(bytes).filter(|limit| *limit < announced) {
@@ -308,8 +307,8 @@ impl Link {
         Ok(())
     }
 
-    /// Records that the connection was lost without a word of the server, which may have been lost as
-    /// well: has the server asked for its limit.
+    /// Records that the connection was lost without an error of the server, which may have been
+    /// lost as well: the next connection asks the server for its limit.
     pub(crate) fn suspect_limit(&self) {
         self.signals.learned.payload.suspect(self.server_id());
     }
@@ -319,33 +318,35 @@ impl Link {
         self.client.server_info().connect_urls
     }
 
-    /// Hands a message over to the connection. When it is `Ok`, the message may have been sent;
-    /// when it is not, or was dropped before it was ready, it has not and will not be.
+    /// Hands a message over to the client library. After `Ok` the message may have been sent. After
+    /// an error, or if the future is dropped before it completes, the message was not sent and will
+    /// not be.
     pub(crate) async fn publish(&self, message: OutboundMessage) -> Result<(), PublishError> {
         self.client.publish_message(message).await
     }
 
-    /// Hands a message over if that is possible at once, without the queue that [`Link::room`] is
-    /// in; gives it back otherwise. For what comes alone, or many in a row from one task.
+    /// Hands a message over if that is possible immediately, bypassing the queue of [`Link::room`];
+    /// returns it otherwise. For single messages, or many in a row from one task.
     #[allow(clippy::result_large_err, reason = "it is moved on at once; a box costs more")]
     pub(crate) fn put_now(&self, message: OutboundMessage) -> Result<(), OutboundMessage> {
         self.direct.put(message)
     }
 
-    /// Waits for room for a message, which leaves with those of other tasks.
+    /// Waits for a place in the queue for a message, which leaves with those of other tasks.
     ///
-    /// What was put there may have been sent; before that, it has not and will not be.
+    /// A message that was put there may have been sent; before that, it was not sent and will not
+    /// be.
     pub(crate) async fn room(&self) -> Result<Room<'_>, Lost> {
         self.outgoing.room().await
     }
 
-    /// Returns room for a message, if there is any at once.
+    /// Returns a place in the queue for a message, if one is free.
     pub(crate) fn room_now(&self) -> Option<Room<'_>> {
         self.outgoing.room_now()
     }
 
-    /// Tells the servers behind a subject that a call is cancelled, soon and without waiting. The
-    /// message keeps the call's permit until the client library has taken the message.
+    /// Queues a cancel message to the servers behind a subject, without waiting. The message holds
+    /// the call's permit until the client library has taken the message.
     pub(crate) fn cancel(&self, subject: String, reply: &str, permit: OwnedSemaphorePermit) {
         if self.is_lost() || self.signals.cancel_denied.load(Ordering::Relaxed) {
             return;
@@ -370,10 +371,10 @@ impl Link {
         subscriber.map_err(|source| error::subscribe(&shown, source))
     }
 
-    /// Waits until the server has taken everything that was handed over before: a message to
-    /// ourselves came back. Where that is denied, the denial is the proof.
+    /// Waits until the server has received everything that was handed over before: a probe message
+    /// to the inbox comes back. If the probe is denied, the denial is the proof.
     ///
-    /// It waits without a limit; the caller has one.
+    /// Has no time limit; the caller sets one.
     pub(crate) async fn round_trip(&self) -> Result<(), Error> {
         let number = self.probes.fetch_add(1, Ordering::Relaxed) + 1;
         let subject = self.signals.probe(number);
@@ -393,14 +394,15 @@ impl Link {
             }
             if inbox_denied && !asked {
                 asked = true;
-                // Without an inbox the message cannot come back, but this denial will.
+                // Without an inbox the probe cannot come back, but the denial of this subscription
+                // does.
                 drop(self.subscribe(subject.clone(), None).await?);
             }
             self.alive().race(proved).await.map_err(|_| error::not_connected())?;
         }
     }
 
-    /// Lets what was handed over reach the socket.
+    /// Waits until handed-over messages reach the socket, for at most [`FLUSH_MAX`].
     pub(crate) async fn flush(&self) {
         let limit = self.alive().with_timeout(FLUSH_MAX);
         let flushed = async {
@@ -423,7 +425,7 @@ impl fmt::Debug for Link {
     }
 }
 
-/// Puts a message together.
+/// Makes a message.
 pub(crate) fn message(
     subject: Subject,
     reply: Option<Subject>,
@@ -438,7 +440,7 @@ pub(crate) async fn next(subscriber: &mut Subscriber) -> Option<Message> {
     poll_fn(|cx| Pin::new(&mut *subscriber).poll_next(cx)).await
 }
 
-/// Passes on what arrives in the inbox, until the connection is over.
+/// Passes on the messages of the inbox until the connection ends.
 async fn receive(mut inbox: Subscriber, signals: Arc<Signals>) {
     let pump = poll_fn(|cx| {
         while let Poll::Ready(message) = Pin::new(&mut inbox).poll_next(cx) {
@@ -447,7 +449,7 @@ async fn receive(mut inbox: Subscriber, signals: Arc<Signals>) {
                 None => return Poll::Ready(()),
             }
         }
-        Poll::PendingCall
+        Poll::Pending
     });
     let _ = signals.alive.race(pump).await;
     signals.lose();

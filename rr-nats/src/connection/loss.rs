@@ -1,11 +1,11 @@
-//! Why a connection was lost, as far as that is known.
+//! Losses of connections, and their likely causes.
 
 use rr_spi::Error;
 
 use super::Link;
 use crate::error;
 
-/// What is known of a connection that was lost.
+/// Record of a lost connection.
 #[derive(Debug)]
 pub(crate) struct Lost {
     address: String,
@@ -25,7 +25,7 @@ impl Lost {
         }
     }
 
-    /// Waits a moment for what the server said last, and logs the loss.
+    /// Waits briefly for the server's last error, and logs the loss.
     pub(crate) async fn with_last_words(self, link: &Link) -> Self {
         let lost = match link.last_words().await {
             Some(_) => Self::of(link),
@@ -45,11 +45,11 @@ impl Lost {
     }
 }
 
-/// Compares a new connection with the one that was lost before.
+/// Compares a new connection with the lost one before it.
 ///
-/// async-nats ends a connection on which it reads a message that it cannot parse, and tells nothing
-/// but that it is over. When the server lives (it has the same id) and has not said why, that is the
-/// likely cause, and errors of the new connection name it when it is lost as well.
+/// async-nats closes a connection on which it reads a message that it cannot parse, and reports no
+/// cause. If the server is still up (it has the same id) and gave no reason, such a message is the
+/// likely cause. If the new connection is lost as well, its errors name that cause.
 pub(crate) fn compare(lost: Option<&Lost>, link: &Link) {
     let Some(lost) = lost else { return };
     let lives = lost.server_id == link.server_id();

@@ -1,4 +1,4 @@
-//! The servers that can be connected to: those of the URL, and those that servers announce.
+//! Servers to connect to: those of the URL, and those that servers announce.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,21 +11,21 @@ use rr_spi::{Context, Entropy};
 use super::{backoff, info};
 use crate::endpoint;
 
-/// Most addresses that are kept of those that servers announce.
+/// Maximum number of announced addresses kept.
 const ANNOUNCED_MAX: usize = 64;
 
-/// The first question is asked after this part of the interval, the next after twice as long: a
-/// server that has just started knows its neighbours a moment later.
+/// Divisor of the interval for the pause before the first question; further pauses double up to the
+/// interval. A server that has just started knows its neighbours a moment later.
 const FIRST_PART: u32 = 12;
 
-/// One server: `host:port`, with the look-up of its name.
+/// Server address `host:port`, with the look-up of its name.
 #[derive(Clone, Debug)]
 pub(super) struct Host {
     pub(super) address: String,
     lookup: Lookup,
 }
 
-/// The servers that a requester or a server knows; shared by its connections.
+/// Server addresses that a requester or a server knows; shared by its connections.
 #[derive(Debug)]
 pub(crate) struct Members {
     known: Mutex<Known>,
@@ -35,14 +35,14 @@ pub(crate) struct Members {
 #[derive(Debug, Default)]
 struct Known {
     of_url: Vec<Host>,
-    /// The ones announced last come first.
+    /// Most recently announced first.
     announced: Vec<Host>,
-    /// The address that was connected to last.
+    /// Address of the last successful connection.
     worked: Option<String>,
 }
 
 impl Host {
-    /// Takes `host:port`, as [`endpoint::address`] completes it.
+    /// Takes `host:port` as returned by [`endpoint::address`].
     fn new(address: String) -> Self {
         let (host, port) = address.rsplit_once(':').unwrap_or((&address, ""));
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
@@ -61,15 +61,15 @@ impl Host {
 }
 
 impl Members {
-    /// Makes it of the addresses of a URL.
+    /// Makes the list from the addresses of a URL.
     pub(crate) fn new(of_url: Vec<String>, ignore_announced: bool) -> Self {
         let of_url = of_url.into_iter().map(Host::new).collect();
         let known = Known { of_url, ..Known::default() };
         Self { known: Mutex::new(known), ignore_announced }
     }
 
-    /// Returns all in the order in which they are tried: the one that worked last, those of the URL,
-    /// those announced. The one to `avoid` comes last.
+    /// Returns all hosts in the order of dialling: the one that worked last, those of the URL,
+    /// those announced. The host `avoid` comes last.
     pub(super) fn in_order(&self, avoid: Option<&str>) -> Vec<Host> {
         let known = self.lock();
         let mut hosts: Vec<Host> = known.of_url.iter().chain(&known.announced).cloned().collect();
@@ -82,20 +82,20 @@ impl Members {
         hosts
     }
 
-    /// Notes the address that was connected to.
+    /// Records the address of a successful connection.
     pub(super) fn worked(&self, address: &str) {
         self.lock().worked = Some(address.to_owned());
     }
 
-    /// Adds the members that a server announced. The others stay: a server that has just started
-    /// announces itself alone. Above the limit, those that were announced longest ago go.
+    /// Adds the members that a server announced. Other members stay: a server that has just started
+    /// announces only itself. Above the limit, members announced longest ago are dropped.
     pub(super) fn learn(&self, announced: &[String]) {
         if self.ignore_announced {
             return;
         }
         let mut known = self.lock();
         let addresses = announced.iter().filter_map(|text| endpoint::address(text).ok());
-        // In front, so in reverse.
+        // Each is inserted in front, so iterate in reverse.
         let addresses: Vec<String> = addresses.take(ANNOUNCED_MAX).collect();
         for address in addresses.into_iter().rev() {
             if known.of_url.iter().any(|host| host.address == address) {
@@ -108,7 +108,7 @@ impl Members {
         known.announced.truncate(ANNOUNCED_MAX);
     }
 
-    /// Asks the server of a connection for its neighbours, for as long as the connection lives.
+    /// Asks the server of a connection for its neighbours periodically until the connection ends.
     pub(super) async fn watch(
         self: Arc<Self>,
         server: SocketAddr,
@@ -123,7 +123,7 @@ impl Members {
         let ask = async {
             let mut pause = interval / FIRST_PART;
             loop {
-                // A half of it is chance, so that not all clients ask at the same time.
+                // Half of the pause is random, so that clients do not ask simultaneously.
                 tokio::time::sleep(pause / 2 + backoff::spread(pause / 2, &*entropy)).await;
                 pause = pause.saturating_mul(2).min(interval);
                 if let Some(announced) = info::announced_by(server).await {
@@ -135,7 +135,7 @@ impl Members {
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
-        // A panic cannot leave the lists half-changed in a way that matters: a host may be missing.
+        // A panic leaves usable lists: at most one host is missing.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,24 +1,24 @@
-//! How the client library is set up for one connection.
+//! Options of the client library for one connection.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{Auth, AuthError, ConnectOptions};
 
-use super::link::LinkSetup;
 use super::events::Signals;
+use super::link::LinkSetup;
 use crate::config::{NatsConnectionConfig, NatsCredentials};
 
-/// Most messages that wait to be sent, whatever is configured: the channel takes no more than an
-/// eighth of the address space, and a million is more than any connection can use.
+/// Maximum number of messages that wait to be sent, whatever is configured: a channel's capacity is
+/// limited to an eighth of the address space, and a million is more than any connection can use.
 const OUTGOING_MAX: usize = 1 << 20;
 
 fn outgoing_max(config: &NatsConnectionConfig) -> usize {
     config.outgoing_max.clamp(1, OUTGOING_MAX)
 }
 
-/// Returns how many of the messages that wait to be sent may do so in front of the client library;
-/// the others wait in it.
+/// Returns how many messages may wait in the queue in front of the client library; the remaining
+/// ones wait in the library.
 pub(super) fn queued_max(config: &NatsConnectionConfig) -> usize {
     outgoing_max(config).div_ceil(2)
 }

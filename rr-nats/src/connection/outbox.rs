@@ -1,4 +1,4 @@
-//! What waits to be handed over to the client library, so that it leaves in batches.
+//! Queue in front of the client library, which hands messages over in batches.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -13,40 +13,42 @@ use rr_spi::{Cause, Context};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::coop::unconstrained;
 
-/// So many messages are worth a write of their own: more of them at once save next to nothing.
+/// Number of queued messages that are handed over without waiting for more: larger batches save
+/// next to nothing.
 const BATCH: usize = 32;
 
-/// A payload of so many bytes is worth one as well: to wait for others wakes other workers, which
-/// costs some 5 % of the throughput at 64 KiB. Less was not measured.
+/// Payload length in bytes from which a message is handed over without waiting for more: waiting
+/// wakes other workers, which costs some 5 % of the throughput at 64 KiB. Smaller payloads were not
+/// measured.
 const BATCH_BYTES: usize = 16 * 1024;
 
-/// A queue in front of the client library.
+/// Sending end of the queue in front of the client library.
 ///
-/// The library writes to its socket as soon as it is given one message, and the scheduler runs it
-/// right after whoever gave it. Callers that a batch of replies has woken would so write one
-/// request each, and the server read one each: these system calls are most of what a call costs.
-/// Given by one task, after all of them have run, they are one write.
+/// The library writes to its socket as soon as it receives one message, and the scheduler runs the
+/// library right after the sending task. Callers woken by a batch of replies would thus cause one
+/// write each, and one read each at the server: these system calls are most of the cost of a call.
+/// If one task hands the messages over after all callers have run, they are one write.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     items: mpsc::Sender<Item>,
     cancels: mpsc::Sender<Cancel>,
 }
 
-/// The other end of the queue.
+/// Receiving end of the queue.
 #[derive(Debug)]
 pub(super) struct Outlet {
     items: mpsc::Receiver<Item>,
     cancels: mpsc::Receiver<Cancel>,
-    /// An item that was taken out and waits for others.
+    /// An item that was taken out and waits for others to batch with.
     first: Option<Item>,
     /// A cancel that was taken out and waits for the items before it.
     cancel: Option<Cancel>,
-    /// Marks that were taken out: they tell after the cancels before them.
+    /// Marks that were taken out. They signal after the cancels before them.
     marks: Vec<oneshot::Sender<()>>,
 }
 
-/// A cancel message that waits, with the permit of its call: calls in flight and the cancels of
-/// those that ended are together no more than `in_flight_max`.
+/// Waiting cancel message, with the permit of its call: calls in flight and cancels of ended calls
+/// are together at most `in_flight_max`.
 #[derive(Debug)]
 pub(super) struct Cancel {
     pub(super) message: OutboundMessage,
@@ -57,7 +59,7 @@ pub(super) struct Cancel {
 #[allow(clippy::large_enum_variant, reason = "nearly all are messages; a box costs more")]
 enum Item {
     Message(OutboundMessage),
-    /// Tells when all before it was handed over.
+    /// Signals that all items before it were handed over.
     Mark(oneshot::Sender<()>),
 }
 
@@ -67,12 +69,12 @@ impl Item {
     }
 }
 
-/// The connection is lost: nothing was or will be sent.
+/// Error of a lost connection: the message was not sent and will not be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lost;
 
 impl Outgoing {
-    /// Makes a queue of at most `messages` that wait, and of at most `cancels` besides.
+    /// Makes a queue for at most `messages` messages and, separately, at most `cancels` cancels.
     pub(super) fn new(messages: usize, cancels: usize) -> (Self, Outlet) {
         let (items, items_out) = mpsc::channel(messages);
         let (cancels, cancels_out) = mpsc::channel(cancels.clamp(1, Semaphore::MAX_PERMITS));
@@ -86,24 +88,24 @@ impl Outgoing {
         (Self { items, cancels }, outlet)
     }
 
-    /// Waits for room.
+    /// Waits for a free place.
     pub(super) async fn room(&self) -> Result<Room<'_>, Lost> {
         self.items.reserve().await.map(Room).map_err(|_| Lost)
     }
 
-    /// Returns room if there is any now.
+    /// Returns a place if one is free now.
     pub(super) fn room_now(&self) -> Option<Room<'_>> {
         self.items.try_reserve().ok().map(Room)
     }
 
-    /// Queues a cancel. It leaves after its request and within one round of the queue, also while
-    /// the queue itself is full.
+    /// Queues a cancel. It leaves after its request and within one round of the queue, even while
+    /// the queue for messages is full.
     pub(super) fn cancel(&self, cancel: Cancel) {
-        // There is a place for each permit, so that this fails only when the connection is lost.
+        // There is a place for each permit, so that this fails only if the connection is lost.
         let _ = self.cancels.try_send(cancel);
     }
 
-    /// Waits until all that is in the queue now was handed over, or never will be.
+    /// Waits until all items that are in the queue now were handed over or dropped.
     pub(super) async fn passed(&self) {
         let (mark, passed) = oneshot::channel();
         if self.items.send(Item::Mark(mark)).await.is_ok() {
@@ -112,7 +114,7 @@ impl Outgoing {
     }
 }
 
-/// A place in the queue for one message.
+/// Place in the queue for one message.
 #[derive(Debug)]
 #[must_use = "dropping it gives the place to somebody else"]
 pub(crate) struct Room<'a>(mpsc::Permit<'a, Item>);
@@ -125,10 +127,11 @@ impl Room<'_> {
 }
 
 impl Outlet {
-    /// Hands over what comes, as long as the connection lives.
+    /// Hands over queued messages until the connection ends.
     ///
-    /// When it is lost, what waits is dropped: its callers have been told, and nothing may leave
-    /// late. When it was let go of, what was put here still leaves, within `linger`.
+    /// If the connection is lost, waiting messages are dropped: their callers have been told, and
+    /// no message may leave late. If it ends otherwise, waiting messages still leave, within
+    /// `linger`.
     pub(super) async fn run(mut self, client: Client, alive: Context, linger: Duration) {
         let mut client = client;
         let ended = alive.race(self.pass_on(&mut client)).await;
@@ -144,7 +147,7 @@ impl Outlet {
         while poll_fn(|cx| self.poll_any(cx)).await {
             let is_large = self.first.as_ref().is_some_and(Item::is_large);
             if self.items.len() < BATCH && !is_large {
-                // Whoever is ready to run puts its message here meanwhile.
+                // Meanwhile, callers that are ready to run queue their messages.
                 step_back().await;
             }
             self.hand_over(client).await;
@@ -157,17 +160,17 @@ impl Outlet {
             self.first = item;
             return Poll::Ready(self.first.is_some());
         }
-        // Both senders are dropped together: the end is told above.
+        // Both senders are dropped together, so that the end is reported above.
         let cancel = task::ready!(self.cancels.poll_recv(cx));
         self.cancel = cancel;
         Poll::Ready(self.cancel.is_some())
     }
 
-    /// Hands over what is there, in rounds. A message is kept until there is a place for it, so that
-    /// dropping this loses none.
+    /// Hands over all queued items, in rounds. A message is kept until the library has a place for
+    /// it, so that dropping the future loses none.
     ///
-    /// A cancel that overtook its request would be one of many that a responder has to remember.
-    /// Cancels are counted first, since each is put after its request, and leave last.
+    /// Cancels leave last: a responder would have to remember a cancel that overtook its request.
+    /// They are counted first, since each is queued after its request.
     async fn hand_over(&mut self, client: &mut Client) {
         loop {
             let marks = std::mem::take(&mut self.marks);
@@ -216,13 +219,14 @@ async fn place(client: &mut Client) -> bool {
 
 fn put(client: &mut Client, is_open: bool, message: OutboundMessage) {
     if is_open {
-        // It fails when the connection is lost, which all hear of who wait for it.
+        // This fails only if the connection is lost, which ends all waiting calls.
         let _ = Pin::new(client).start_send(message);
     }
 }
 
-/// Goes to the end of the scheduler's queue, from where another thread may take it. Tokio's own
-/// `yield_now` waits for this thread, which may be about to run a handler that computes for long.
+/// Moves the task to the end of the scheduler's queue, from which another thread may take it.
+/// Tokio's `yield_now` resumes the task on this thread, which may be about to run a handler that
+/// computes for long.
 async fn step_back() {
     let mut stepped = false;
     poll_fn(|cx| {
@@ -230,12 +234,12 @@ async fn step_back() {
             return Poll::Ready(());
         }
         cx.waker().wake_by_ref();
-        Poll::PendingCall
+        Poll::Pending
     })
     .await;
 }
 
-/// The client library's own queue, for what would only take longer by way of [`Outgoing`].
+/// The client library's own queue, for messages that [`Outgoing`] would only delay.
 pub(super) struct Direct(Mutex<Client>);
 
 impl Direct {
@@ -243,22 +247,24 @@ impl Direct {
         Self(Mutex::new(client))
     }
 
-    /// Hands a message over if there is room at once, and gives it back otherwise.
+    /// Hands a message over if the library has a free place, and returns it otherwise.
     #[allow(clippy::result_large_err, reason = "it is moved on at once; a box costs more")]
     pub(super) fn put(&self, message: OutboundMessage) -> Result<(), OutboundMessage> {
-        // A panic cannot leave it half-changed: at worst a place is reserved.
+        // A panic cannot leave the client half-changed: at worst a place stays reserved.
         let mut client = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut cx = task::Context::from_waker(Waker::noop());
         let ready = pin!(unconstrained(poll_fn(|cx| Pin::new(&mut *client).poll_ready(cx))));
         match ready.poll(&mut cx) {
             Poll::Ready(Ok(())) => {
-                // It fails when the connection is lost, as it might a moment later.
+                // This fails only if the connection is lost, which might also happen a moment
+                // later.
                 let _ = Pin::new(&mut *client).start_send(message);
                 Ok(())
             }
             Poll::Ready(Err(_)) => Err(message),
-            Poll::PendingCall => {
-                // Another one, so that this one does not keep its place in line.
+            Poll::Pending => {
+                // Replaced by a clone, so that this client gives up its place in the library's wait
+                // queue.
                 *client = client.clone();
                 Err(message)
             }

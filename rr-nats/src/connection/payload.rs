@@ -1,4 +1,4 @@
-//! Longest message that the server takes from this user or account, where that is less than it
+//! Longest message that the server accepts from this user or account, if that is less than it
 //! announces.
 
 use std::net::SocketAddr;
@@ -14,43 +14,43 @@ use super::learned::Learned;
 use super::{backoff, info};
 use crate::config::NatsConnectionConfig;
 
-/// How long a limit is believed that the server has not confirmed since. Without an end, a limit that
-/// was raised would be refused here forever: nothing longer is sent that could pass.
+/// Time for which a limit is believed without confirmation by the server. Without an end, longer
+/// messages would be refused forever after the limit was raised: none would be sent to test it.
 const BELIEVED: Duration = Duration::from_secs(5 * 60);
 
-/// Longest pause between two questions for the limit: a server says nothing when it changes.
+/// Longest pause between two questions for the limit: a server does not announce changes.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Learned limit of a message, in bytes with its headers.
 ///
-/// A server tells the limit of a user or an account in a second `INFO` line, which async-nats drops,
-/// and ends the connection on a longer message. So the limit is asked for, with a short connection of
-/// its own, once a connection was ended by a message that was too long.
+/// A server announces the limit of a user or an account in a second `INFO` line, which async-nats
+/// drops, and ends the connection on a longer message. Once that has happened, rr-nats asks for the
+/// limit over a separate, short connection.
 #[derive(Debug)]
 pub(crate) struct Payload {
-    /// The limit, for a look without the lock; `usize::MAX` when there is none.
+    /// The limit, readable without the lock; `usize::MAX` if there is none.
     bytes_max: AtomicUsize,
     known: Mutex<Known>,
 }
 
-/// What servers have shown of their limit: pure.
+/// State of the learned limit: pure.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Known {
-    /// The limit, and until when it is believed.
+    /// The limit, and the time until which it is believed.
     limit: Option<(usize, Instant)>,
     asks: Asks,
 }
 
-/// Which servers are asked for the limit.
+/// Servers that are asked for the limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 enum Asks {
-    /// None: no message was ever too long.
+    /// No server: no message was ever too long.
     #[default]
     Never,
     /// The server of this id: it may have ended a connection because of a long message. Its error
-    /// line is lost when the client library is still writing the message.
+    /// line is lost if the client library is still writing the message.
     Server(String),
-    /// All of them.
+    /// All servers.
     Always,
 }
 
@@ -61,8 +61,8 @@ impl Default for Payload {
 }
 
 impl Payload {
-    /// Returns the limit when a message of so many bytes is over it; `None` when it is not, or none is
-    /// known. Only such a message looks whether the limit is still believed.
+    /// Returns the limit if a message of so many bytes exceeds it; `None` otherwise, or if no limit
+    /// is known. Checks whether the limit is still believed only for a message above it.
     pub(super) fn exceeded_by(&self, bytes: usize) -> Option<usize> {
         if bytes <= self.bytes_max.load(Ordering::Relaxed) {
             return None;
@@ -70,8 +70,8 @@ impl Payload {
         Some(self.change(|known| known.expire(Instant::now()))).filter(|limit| bytes > *limit)
     }
 
-    /// Records that a server ended a connection because of a message that was too long. `longest` is
-    /// the length of the longest one that may have been sent on it.
+    /// Records that a server ended a connection because a message was too long. `longest` is the
+    /// length of the longest message that may have been sent on that connection.
     pub(super) fn exceeded(&self, longest: usize) {
         self.change(|known| known.exceeded(longest, Instant::now()));
     }
@@ -81,7 +81,7 @@ impl Payload {
         self.change(|known| known.suspect(server_id));
     }
 
-    /// Asks a server for the limit, if there is reason to.
+    /// Asks a server for the limit, if [`Asks`] includes the server.
     pub(super) async fn ask(
         &self,
         server: SocketAddr,
@@ -105,13 +105,13 @@ impl Payload {
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
-        // Whole values go in and out: a panic leaves one of them.
+        // Values are replaced as a whole: a panic leaves one of them.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Asks the server of a connection for its limit again and again, for as long as the connection lives,
-/// if a message was ever too long.
+/// Asks the server of a connection for its limit periodically until the connection ends, if a
+/// message was ever too long.
 pub(super) async fn watch(
     learned: Arc<Learned>,
     (server, server_id): (SocketAddr, String),
@@ -128,7 +128,7 @@ pub(super) async fn watch(
     };
     let ask = async {
         loop {
-            // A half of it is chance, so that not all clients ask at the same time.
+            // Half of the pause is random, so that clients do not ask simultaneously.
             tokio::time::sleep(pause / 2 + backoff::spread(pause / 2, &*entropy)).await;
             learned.payload.ask(server, &server_id, &config).await;
         }
@@ -137,12 +137,12 @@ pub(super) async fn watch(
 }
 
 impl Known {
-    /// The message that was too long is not known, but the longest one was no shorter: it is too long
-    /// as well.
+    /// Lowers the limit below `longest`. It is unknown which message was too long, but the longest
+    /// was no shorter, and so is too long as well.
     fn exceeded(&mut self, longest: usize, now: Instant) {
         self.expire(now);
         self.asks = Asks::Always;
-        // An empty message is never too long: what was, was not counted.
+        // An empty message is never too long: the length of the one that was is not recorded.
         let Some(fits) = longest.checked_sub(1) else { return };
         let known = self.limit.map_or(usize::MAX, |(bytes_max, _)| bytes_max);
         self.limit = Some((fits.min(known), now + BELIEVED));
@@ -243,14 +243,14 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(1)).await;
         assert_eq!(payload.exceeded_by(8193), None);
         assert!(payload.lock().asks("any"), "the next connection asks");
-        // What is forgotten counts for nothing.
+        // A forgotten limit has no effect.
         payload.exceeded(500_000);
         assert_eq!(payload.exceeded_by(500_000), Some(499_999));
     }
 
     proptest! {
-        /// Connections on which messages of these lengths were sent, in order, to a server that takes
-        /// fewer bytes.
+        /// Connections on which messages of these lengths were sent, in order, to a server that
+        /// accepts fewer bytes.
         #[test]
         fn no_message_that_the_server_takes_is_refused(
             limit in 1usize..2000,
@@ -274,7 +274,7 @@ mod tests {
                     }
                 }
             }
-            // No length ends two connections.
+            // No message length ends two connections.
             prop_assert!(losses.is_sorted_by(|one, next| one > next), "{losses:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! The calls that wait for a reply on one connection.
+//! Calls that wait for a reply on one connection.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,17 +16,18 @@ use super::learned::{Answered, Learned};
 use crate::error;
 use crate::wire::{Token, subject_of, target_of};
 
-/// Most targets whose subject is kept; calls of further ones build theirs each time.
+/// Maximum number of targets whose subject is kept; calls of further targets build the subject each
+/// time.
 const TARGETS_MAX: usize = 1024;
 
-/// Bytes of reply subjects that are allocated at once: some eighty of them.
+/// Bytes allocated together for reply subjects: some eighty subjects.
 const REPLIES_BYTES: usize = 4096;
 
-/// How long a subject that the server denied is refused here: long enough to spare the server,
-/// short enough that nobody waits for a permission that was granted.
+/// Time for which calls to a denied subject are refused locally: long enough to spare the server,
+/// short enough that a granted permission soon takes effect.
 const DENIED: Duration = Duration::from_secs(1);
 
-/// The calls that wait for a reply on one connection.
+/// Calls that wait for a reply on one connection.
 #[derive(Debug)]
 pub(crate) struct Slots {
     /// The subject of the inbox without its last token.
@@ -42,10 +43,11 @@ pub(crate) struct Slots {
 struct Table {
     lost: bool,
     slots: Slab<Slot>,
-    /// Calls that gave their slot back with a reply.
+    /// Answered calls that have released their slot.
     answered: Answered,
     traffic: HashMap<Target, Traffic>,
-    /// Memory for reply subjects, many to an allocation: they last until the request is written.
+    /// Buffer for reply subjects, many to an allocation. A subject lives until its request is
+    /// written.
     replies: BytesMut,
 }
 
@@ -60,13 +62,13 @@ struct Slot {
 enum State {
     Waiting(Option<Waker>),
     Over(Outcome),
-    /// The outcome, a reply, was handed out.
+    /// A reply was handed out.
     Answered,
-    /// Another outcome was handed out.
+    /// Another outcome than a reply was handed out.
     Failed,
 }
 
-/// What a call's slot came to.
+/// Outcome of a call.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "nearly every call ends in a reply; a box costs more")]
 pub(crate) enum Outcome {
@@ -78,24 +80,24 @@ pub(crate) enum Outcome {
     Denied(Delivery),
 }
 
-/// What was published to one target on this connection.
+/// Publish and denial counts of one target on this connection.
 #[derive(Debug)]
 struct Traffic {
     subject: Subject,
-    /// Never less than what the server got.
+    /// Upper bound of the requests that the server received.
     published: u64,
-    /// Never more than what the server denied.
+    /// Lower bound of the requests that the server denied.
     denied: u64,
     denied_until: Option<Instant>,
 }
 
-/// A slot that was taken for a call.
+/// Slot taken for a call.
 #[derive(Debug)]
 pub(crate) struct Taken {
     pub(crate) token: Token,
     /// The subject to publish to.
     pub(crate) subject: Subject,
-    /// The subject that its reply comes to.
+    /// The subject of the reply.
     pub(crate) reply: Subject,
     /// Whether no other call is in flight on the connection.
     pub(crate) alone: bool,
@@ -143,26 +145,26 @@ impl Slots {
         Ok(Taken { token, subject, reply, alone: table.slots.len() == 1 })
     }
 
-    /// Looks at a slot; its outcome is handed out once.
+    /// Polls a slot for its outcome, which is handed out once.
     pub(crate) fn poll(&self, token: Token, waker: &Waker) -> Poll<Outcome> {
         let mut table = self.lock();
-        let Some(slot) = table.slots.get_mut(token.slot) else { return Poll::PendingCall };
+        let Some(slot) = table.slots.get_mut(token.slot) else { return Poll::Pending };
         match &mut slot.state {
             State::Waiting(Some(known)) => {
                 known.clone_from(waker);
-                Poll::PendingCall
+                Poll::Pending
             }
             State::Waiting(none) => {
                 *none = Some(waker.clone());
-                Poll::PendingCall
+                Poll::Pending
             }
-            State::Answered | State::Failed => Poll::PendingCall,
+            State::Answered | State::Failed => Poll::Pending,
             State::Over(outcome) => {
                 let is_reply = matches!(outcome, Outcome::Reply(_));
                 let next = if is_reply { State::Answered } else { State::Failed };
                 match std::mem::replace(&mut slot.state, next) {
                     State::Over(outcome) => Poll::Ready(outcome),
-                    _ => Poll::PendingCall,
+                    _ => Poll::Pending,
                 }
             }
         }
@@ -204,8 +206,8 @@ impl Slots {
         }
     }
 
-    /// Takes a second reply to one call, under the lock: whoever decodes the first one later knows
-    /// of it.
+    /// Records a second reply to one call. Runs under the lock, so that a call that decodes its
+    /// first reply later sees the record.
     fn repeated(&self, target: &Target) {
         self.duplicate.fetch_add(1, Ordering::Relaxed);
         self.learned.repeated(target);
@@ -217,8 +219,8 @@ impl Slots {
 
     /// Ends every call whose subject the server denied.
     ///
-    /// The server does not say which publish it was. When as many were denied as there were in
-    /// all, none of them got through: only then the calls say `NotSent`.
+    /// The server does not say which publish it denied. If it denied as many as were published,
+    /// none got through: only then do the calls report `NotSent`. Returns whether a call was woken.
     pub(super) fn deny(&self, subject: &str) -> bool {
         let Some(target) = target_of(&self.prefix, subject) else { return false };
         let Ok(target) = Target::parse(target) else { return false };
@@ -236,7 +238,7 @@ impl Slots {
         wake(wakers)
     }
 
-    /// Ends the call whose reply subject the server denied: it was not passed on.
+    /// Ends the call whose reply subject the server denied: its request was not passed on.
     pub(super) fn deny_reply(&self, token: &str) {
         let Some(token) = Token::parse(token) else { return };
         let mut table = self.lock();
@@ -262,13 +264,13 @@ impl Slots {
         self.lock().slots.len()
     }
 
-    /// Returns how many replies came for calls that were over, and for calls that had one.
+    /// Returns the numbers of late and of duplicate replies.
     pub(crate) fn strays(&self) -> (u64, u64) {
         (self.late.load(Ordering::Relaxed), self.duplicate.load(Ordering::Relaxed))
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
-        // A panic cannot leave the table half-changed: nothing foreign runs under the lock.
+        // A panic cannot leave the table half-changed: no foreign code runs under the lock.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -280,11 +282,12 @@ impl Table {
         }
         token.write(inbox, &mut self.replies);
         let text = self.replies.split().freeze();
-        // It is ASCII, so that this never fails.
+        // The subject is ASCII, so that this never fails.
         Subject::from_utf8(text).unwrap_or_else(|_| token.subject(inbox).into())
     }
 
-    /// Ends the waiting calls for which there is an outcome, in the order of their slots.
+    /// Ends the waiting calls for which `outcome` returns one, in the order of their slots. Returns
+    /// their wakers.
     fn end(&mut self, outcome: impl Fn(&Slot) -> Option<Outcome>) -> Vec<Waker> {
         let end = |(_, slot): (usize, &mut Slot)| outcome(slot).and_then(|over| slot.end(over));
         self.slots.iter_mut().filter_map(end).collect()
@@ -292,14 +295,14 @@ impl Table {
 }
 
 impl State {
-    /// Tells whether the call had its reply.
+    /// Returns whether the call had its reply.
     fn is_answered(&self) -> bool {
         matches!(self, Self::Answered | Self::Over(Outcome::Reply(_)))
     }
 }
 
 impl Slot {
-    /// Ends a call that still waits; returns whom to wake.
+    /// Ends a call that still waits, and returns its waker.
     fn end(&mut self, outcome: Outcome) -> Option<Waker> {
         let State::Waiting(waker) = &mut self.state else { return None };
         let waker = waker.take();
@@ -369,7 +372,7 @@ mod tests {
         slots.release(ended);
         let _ = take("a.other", 4);
         reply(ended);
-        // One whose call gave up before it came is no second one.
+        // A reply whose call gave up before it arrived is late, not a second one.
         slots.release(late);
         reply(late);
         assert_eq!(slots.strays(), (1, 2));

@@ -1,9 +1,9 @@
-//! What the server's permission errors are about.
+//! Parser for errors of the NATS server.
 //!
-//! The protocol has them as text alone, without a reference to the operation: this is the one
-//! place that reads it. The forms are those of nats-server 2.9 to 2.15.
+//! The protocol sends errors as text only, without a reference to the operation. This is the only
+//! module that reads the text. The forms are those of nats-server 2.9 to 2.15.
 
-/// An operation that the server denied.
+/// Operation that the server denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Violation<'a> {
     /// Publishing to this subject.
@@ -15,7 +15,7 @@ pub(super) enum Violation<'a> {
 }
 
 impl<'a> Violation<'a> {
-    /// Reads the text of an error; `None` when it is about something else.
+    /// Parses the text of an error; `None` if it is not a permission violation.
     pub(super) fn parse(text: &'a str) -> Option<Self> {
         let rest = text.trim().strip_prefix("Permissions Violation for ")?;
         let (operation, quoted) = rest.split_once('"')?;
@@ -29,27 +29,27 @@ impl<'a> Violation<'a> {
     }
 }
 
-/// Reasons of a server for refusing or ending a connection that it gives as text.
+/// Reason that a server gives, as text, for refusing or ending a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Complaint {
     /// The credentials are wrong, missing, expired or revoked.
     Credentials,
-    /// The server has headers switched off.
+    /// The server has headers disabled.
     Headers,
     /// The server requires TLS.
     Tls,
-    /// A protocol line is longer than the server reads.
+    /// A protocol line is longer than the server accepts.
     ControlLine,
-    /// The server has as many connections as it takes.
+    /// The server has reached its limit of connections.
     Connections,
-    /// A message is longer than the server takes from this user or account.
+    /// A message is longer than the server accepts from this user or account.
     Payload,
     /// Something else.
     Other,
 }
 
 impl Complaint {
-    /// Reads the text of an error.
+    /// Classifies the text of an error.
     pub(crate) fn parse(text: &str) -> Self {
         let text = text.to_ascii_lowercase();
         let has = |words: &[&str]| words.iter().any(|word| text.contains(word));

@@ -1,4 +1,4 @@
-//! What keeps a requester connected, from a task of its own.
+//! Task that keeps a requester connected.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,20 +12,20 @@ use super::{Dialer, Link, Shared, Status, loss};
 use crate::error;
 use crate::wait::{First, first};
 
-/// How often it is looked whether the calls on a connection that is being left have ended. No call
-/// waits for it, and the server ends the connection after seconds in any case.
+/// Interval at which a replaced connection is checked for calls that have not ended. No call waits
+/// for this check, and the server ends the connection after seconds in any case.
 const LEAVE_LOOK: Duration = Duration::from_millis(50);
 
-/// Connects, and connects again, until the connection is not needed any more.
+/// Connects and reconnects until the connection is no longer needed.
 pub(super) struct Reconnector {
     shared: Arc<Shared>,
-    /// One task for each connection that is being left; they end with this.
+    /// One task for each replaced connection; the tasks end with the `Reconnector`.
     leaving: JoinSet<()>,
 }
 
-/// What makes a requester look for another connection while it has one.
+/// Reason to look for another connection while there is one.
 enum Event {
-    /// The server denied the inbox: no reply can come any more.
+    /// The server denied the inbox: no reply can arrive any more.
     InboxDenied,
     /// The server announced its end, or the connection is lost.
     Leaving,
@@ -53,8 +53,8 @@ impl Reconnector {
         }
     }
 
-    /// Stays connected: from a server that announces its end or has gone silent to the next one,
-    /// until a connection is lost; returns what is known of its loss.
+    /// Stays connected until a connection is lost: moves to the next server if a server announces
+    /// its end or has gone silent. Returns the record of the loss.
     async fn live(&mut self, mut link: Arc<Link>, dialer: &mut Dialer) -> loss::Lost {
         self.shared.connects.fetch_add(1, Ordering::Relaxed);
         self.shared.set(Status::Up(Arc::clone(&link)));
@@ -65,14 +65,14 @@ impl Reconnector {
                 let pause = dialer.spread();
                 let successor = successor(dialer, pause, link.address());
                 match link.alive().race(first(link.doubted(), successor)).await {
-                    // A server that ends may go silent meanwhile.
+                    // A server that announced its end may go silent meanwhile.
                     Ok(First::One(())) => event = Event::Doubted,
                     Ok(First::Other(made)) => next = Some(made),
                     Err(_) => {}
                 }
             }
             match event {
-                // Asking for it again tells what is wrong.
+                // The next attempt asks for the inbox again and reports the refusal.
                 Event::InboxDenied => link.lose(),
                 Event::Leaving => {}
                 Event::Doubted => {
@@ -98,7 +98,7 @@ impl Reconnector {
             }
         }
         let lost = loss::Lost::of(&link);
-        // First of all, since calls look here for a connection.
+        // Set immediately, since calls look for a connection in the status.
         self.down(Status::Down(lost.error()));
         let lost = lost.with_last_words(&link).await;
         self.down(Status::Down(lost.error()));
@@ -112,7 +112,7 @@ impl Reconnector {
         self.shared.set(status);
     }
 
-    /// Lets cancel messages of calls that were just dropped leave, and closes.
+    /// Flushes the cancel messages of calls that were just dropped, and closes.
     pub(super) async fn close(self) {
         let mut links = self.shared.past().leaving.clone();
         if let Status::Up(link) = &*self.shared.lock() {
@@ -126,7 +126,7 @@ impl Reconnector {
 
 impl Drop for Reconnector {
     fn drop(&mut self) {
-        // Also when the runtime ends: a call that waits for a connection must hear of it.
+        // Runs also when the runtime ends: calls that wait for a connection must fail then.
         self.shared.set(Status::Closed);
         let leaving = std::mem::take(&mut self.shared.past().leaving);
         leaving.iter().for_each(|link| self.shared.past().count(link));
@@ -142,7 +142,7 @@ async fn event(link: &Link) -> Event {
     }
 }
 
-/// Connects to the next server that takes us, after a pause; the one that is left is tried last.
+/// Connects to the next server that accepts, after a pause; the address `left` is tried last.
 async fn successor(dialer: &mut Dialer, pause: Duration, left: &str) -> Link {
     tokio::time::sleep(pause).await;
     loop {
@@ -153,11 +153,11 @@ async fn successor(dialer: &mut Dialer, pause: Duration, left: &str) -> Link {
     }
 }
 
-/// Keeps a connection until its calls have ended, or the server ends it. One in doubt has to answer
-/// a probe as well.
+/// Keeps a replaced connection until its calls have ended, or the server ends it. A connection in
+/// doubt must also answer a probe.
 async fn leave(shared: Arc<Shared>, link: Arc<Link>, is_doubted: bool) {
-    // Every call holds the connection, from before it takes a slot to after its cancel message was
-    // handed over. Beside them there are this task and the list of what is being left.
+    // Every call holds the connection, from before it takes a slot until after its cancel message
+    // was handed over. The other two holders are this task and the list `leaving`.
     const BESIDE_CALLS: usize = 2;
     let idle = async {
         while Arc::strong_count(&link) > BESIDE_CALLS {
@@ -173,12 +173,12 @@ async fn leave(shared: Arc<Shared>, link: Arc<Link>, is_doubted: bool) {
     if let Ok(First::Other(())) = link.alive().race(first(idle, silent)).await {
         link.lose();
     }
-    // The last call may have been dropped, and its cancel message not have left yet.
+    // The cancel message of the last call may not have left yet.
     link.flush().await;
     shared.forget(&link);
 }
 
-/// Notes errors: they tell why there was no connection after there is one again.
+/// Records errors, which stay readable after a reconnect.
 impl Shared {
     fn note(&self, error: Error) {
         self.past().last_error = Some(error);

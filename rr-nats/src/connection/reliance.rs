@@ -1,5 +1,5 @@
-//! Undocumented behaviour of async-nats 0.51.0 that this crate relies on: why its version is pinned
-//! exactly. Before the pin moves, each line is looked at, and its test has to pass.
+//! Undocumented behaviour of async-nats 0.51.0 that this crate relies on, and for which its version
+//! is pinned exactly. Before the pin moves, each line must be checked and its test must pass.
 //!
 //! | reliance | where | test that fails when it changes |
 //! |---|---|---|

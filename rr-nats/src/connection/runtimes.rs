@@ -13,17 +13,17 @@ use super::members::Members;
 use super::{Connection, Dialer, NatsState};
 use crate::error;
 
-/// Most runtimes whose connection is kept: with one runtime per core, more than any machine has
-/// today, and as many as rr-http has. Beyond, the connection whose last call began longest ago is
-/// closed, of those that no call uses. When calls use all of them, one more is made: then there are
-/// as many as calls in flight at most.
+/// Maximum number of runtimes whose connection is kept: with one runtime per core, more than any
+/// machine has today. rr-http has the same limit. Above it, the connection whose last call began
+/// longest ago is closed, among those without calls. If all connections have calls, one more is
+/// made: then there are at most as many connections as calls in flight.
 const RUNTIMES_MAX: usize = 1024;
 
 /// The connections of a requester, one for each runtime that makes calls.
 ///
 /// A requester belongs to no runtime, but each of its connections does: tasks of that runtime drive
-/// it, and end with it. While a runtime is alive and not driven, its connection waits, and calls of
-/// other runtimes do not depend on it.
+/// the connection and end with the runtime. While a runtime is alive but not driven, its connection
+/// makes no progress; calls of other runtimes do not depend on it.
 pub(crate) struct Connections {
     setup: LinkSetup,
     members: Arc<Members>,
@@ -35,9 +35,9 @@ pub(crate) struct Connections {
 #[derive(Debug, Default)]
 struct Known {
     connections: HashMap<Id, Kept>,
-    /// Uses so far: the time by which the connections are ordered.
+    /// Number of uses so far; orders the connections by time of use.
     uses: u64,
-    /// Counts of connections that are not kept any more.
+    /// Counters of connections that are no longer kept.
     connects: u64,
     strays: (u64, u64),
 }
@@ -45,7 +45,7 @@ struct Known {
 #[derive(Debug)]
 struct Kept {
     connection: Arc<Connection>,
-    /// The first use and the last one.
+    /// The numbers of the first and of the last use.
     made: u64,
     used: u64,
 }
@@ -56,7 +56,7 @@ impl Connections {
         Self { setup, members, entropy, runtimes_max, known: Mutex::default() }
     }
 
-    /// Returns the connection of the current runtime; starts it if there is none.
+    /// Returns the connection of the current runtime; starts one if there is none.
     pub(crate) fn here(&self) -> Result<Arc<Connection>, Error> {
         let runtime = Handle::try_current().map_err(|_| error::no_runtime())?.id();
         let mut known = self.lock();
@@ -75,28 +75,28 @@ impl Connections {
         Ok(connection)
     }
 
-    /// Returns the connection of this runtime to a server, waiting for the first attempt, and then
-    /// for as long as given.
+    /// Returns the current runtime's connection to a server. Waits for the first attempt, and then
+    /// for at most `wait`.
     pub(crate) async fn link(&self, wait: Duration) -> Result<Arc<Link>, Error> {
         let connection = self.here()?;
         match connection.current() {
             Some(link) => Ok(link),
-            // In a box, since a place for it would be kept in every call.
+            // Boxed: inline, its state would enlarge the future of every call.
             None => Box::pin(async move { connection.awaited(wait).await }).await,
         }
     }
 
-    /// Returns the state of the connection of this runtime, or else of the newest one.
+    /// Returns the state of the current runtime's connection, or else of the newest one.
     pub(crate) fn state(&self) -> NatsState {
         self.shown().map_or(NatsState::Connecting, |connection| connection.state())
     }
 
-    /// Returns why the connection of this runtime, or else the newest one, was lost or not made.
+    /// Returns the last error of the current runtime's connection, or else of the newest one.
     pub(crate) fn last_error(&self) -> Option<Error> {
         self.shown()?.last_error()
     }
 
-    /// Returns how often a connection was made.
+    /// Returns the number of connections made.
     pub(crate) fn connects(&self) -> u64 {
         let known = self.lock();
         known.connects + known.all().map(Connection::connects).sum::<u64>()
@@ -107,7 +107,7 @@ impl Connections {
         self.lock().all().map(Connection::in_flight).sum()
     }
 
-    /// Returns how many replies came too late, and twice.
+    /// Returns the numbers of late and of duplicate replies.
     pub(crate) fn strays(&self) -> (u64, u64) {
         let known = self.lock();
         known.all().map(Connection::strays).fold(known.strays, super::sum)
@@ -122,7 +122,7 @@ impl Connections {
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
-        // Whole values go in and out: a panic leaves the list as it was.
+        // Values are replaced as a whole: a panic leaves a valid list.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -138,7 +138,7 @@ impl Known {
         self.connections.values().map(|kept| &*kept.connection)
     }
 
-    /// Notes a use, and returns the connection of a runtime if it has one.
+    /// Records a use, and returns the connection of a runtime if it has an open one.
     fn used(&mut self, runtime: Id) -> Option<Arc<Connection>> {
         self.uses += 1;
         let kept = self.connections.get_mut(&runtime)?;
@@ -146,8 +146,8 @@ impl Known {
         Some(Arc::clone(&kept.connection)).filter(|connection| !connection.is_closed())
     }
 
-    /// Takes out the connections of runtimes that have ended, and then those whose last use is
-    /// longest ago and that no call uses, until there is room for one more.
+    /// Removes the connections of runtimes that have ended, and then the least recently used
+    /// connections without calls, until one more fits. Returns the removed connections.
     fn make_room(&mut self, runtimes_max: usize) -> Vec<Arc<Connection>> {
         let closed = |(id, kept): (&Id, &Kept)| kept.connection.is_closed().then_some(*id);
         let closed: Vec<Id> = self.connections.iter().filter_map(closed).collect();
@@ -161,7 +161,7 @@ impl Known {
         gone
     }
 
-    /// Takes a connection out and keeps what it counted.
+    /// Removes a connection and keeps its counters.
     fn forget(&mut self, runtime: Id) -> Option<Arc<Connection>> {
         let connection = self.connections.remove(&runtime)?.connection;
         self.connects += connection.connects();

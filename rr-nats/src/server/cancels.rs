@@ -1,4 +1,4 @@
-//! Calls that may be cancelled, by their reply subject.
+//! Cancellable calls, by their reply subject.
 
 use std::collections::hash_map::{Entry, RandomState};
 use std::collections::{HashMap, VecDeque};
@@ -10,24 +10,24 @@ use std::time::Duration;
 use rr_spi::{CancelHandle, Cause};
 use tokio::time::Instant;
 
-/// Most early cancels that are remembered: as many as requests may wait by default (`waiting_max`),
-/// since a caller may cancel all of those together. In a queue group most of their requests never
-/// come here, so that the oldest are forgotten first.
+/// Maximum number of early cancels remembered: the default of `waiting_max`, since a caller may
+/// cancel all waiting requests together. In a queue group most of their requests go to other
+/// members, so that the oldest cancels are forgotten first.
 const EARLY_MAX: usize = 16 * 1024;
 
-/// How long an early cancel is remembered: a cancel overtakes its request by one way through the
-/// cluster.
+/// Time for which an early cancel is remembered: a cancel overtakes its request by one trip through
+/// the cluster.
 const EARLY_LIFE: Duration = Duration::from_secs(5);
 
-/// Calls that may be cancelled, and those that were before they came.
+/// Cancellable calls, and cancels that arrived before their requests.
 ///
-/// Keyed by a keyed hash of the reply subject: nobody else can find a second subject of the same
-/// hash, and no copy of the subject is kept.
+/// The key is a hash of the reply subject under a random secret: peers cannot construct a second
+/// subject with the same hash, and no copy of the subject is kept.
 #[derive(Debug, Default)]
 pub(super) struct Cancels {
     keys: RandomState,
     table: Mutex<Table>,
-    /// Number of early cancels, for a look without the lock.
+    /// Number of early cancels, readable without the lock.
     early: AtomicUsize,
     cancelled: AtomicU64,
 }
@@ -35,11 +35,11 @@ pub(super) struct Cancels {
 #[derive(Debug, Default)]
 struct Table {
     calls: HashMap<u64, (u64, CancelHandle)>,
-    /// Tells one call of a key from the next.
+    /// Number of registrations; distinguishes successive calls of one key.
     entries: u64,
-    /// Early cancels, whose request has not been read yet, and when they came.
+    /// Early cancels, whose requests have not been read yet, with their arrival times.
     early: HashMap<u64, Instant>,
-    /// The same, oldest first; those whose request has been read since are dropped later.
+    /// The same cancels, oldest first. A cancel whose request has been read since is dropped later.
     order: VecDeque<(Instant, u64)>,
 }
 
@@ -48,8 +48,8 @@ impl Cancels {
         self.keys.hash_one(reply)
     }
 
-    /// Returns whether a call was cancelled before its request was read. Its early cancel is then
-    /// forgotten.
+    /// Returns whether a call was cancelled before its request was read, and forgets its early
+    /// cancel.
     pub(super) fn take_early(&self, key: u64) -> bool {
         if self.early.load(Ordering::Acquire) == 0 {
             return false;
@@ -65,8 +65,9 @@ impl Cancels {
         is_early
     }
 
-    /// Keeps the handle of a call that has to wait, and returns its entry; hands it back when
-    /// another call has the same reply subject, as foreign peers may: then neither's end may end
+    /// Registers the cancel handle of a call that has to wait, and returns the number of its entry.
+    /// Returns the handle if an early cancel was waiting, after cancelling the call, or if another
+    /// call has the same reply subject, as foreign peers may send: the end of one call must not end
     /// the other.
     pub(super) fn register(&self, key: u64, handle: CancelHandle) -> Result<u64, CancelHandle> {
         let mut table = self.lock();
@@ -86,7 +87,7 @@ impl Cancels {
         }
     }
 
-    /// Forgets a call that is done, unless a later one has taken its key.
+    /// Forgets a finished call, unless a later call has taken its key.
     pub(super) fn finish(&self, key: u64, own: u64) {
         let mut table = self.lock();
         let call = match table.calls.entry(key) {
@@ -99,7 +100,7 @@ impl Cancels {
         }
     }
 
-    /// Cancels a call, or remembers that it was.
+    /// Cancels a call, or remembers the cancel until its request is read.
     pub(super) fn cancel(&self, key: u64) {
         let mut table = self.lock();
         let handle = table.calls.remove(&key);
@@ -124,7 +125,7 @@ impl Cancels {
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
-        // A panic cannot leave the table half-changed: nothing foreign runs under the lock.
+        // A panic cannot leave the table half-changed: no foreign code runs under the lock.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -137,7 +138,7 @@ impl Table {
 
     fn remember(&mut self, key: u64, now: Instant) {
         while let Some(&(came, oldest)) = self.order.front() {
-            // Not if it was taken, or came again.
+            // False if the cancel was taken, or arrived again.
             let is_kept = self.early.get(&oldest) == Some(&came);
             let is_over = now.saturating_duration_since(came) > EARLY_LIFE;
             if is_kept && !is_over && self.order.len() < EARLY_MAX {
@@ -186,7 +187,7 @@ mod tests {
         assert_eq!(first.cause(), None);
         cancels.finish(1, own);
         assert_eq!(first.cause(), Some(Cause::Finished));
-        // A call that was cancelled has given its key up: its end is not the next one's.
+        // A cancelled call has given up its key: its end must not end the next call.
         let (third, handle) = Context::background().child();
         let _ = cancels.register(1, handle).unwrap();
         cancels.finish(1, own);

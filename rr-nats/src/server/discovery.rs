@@ -1,5 +1,5 @@
-//! `$SRV.PING`, `$SRV.INFO` and `$SRV.STATS` (ADR-32), written by us: the client library's own
-//! module drops requests when it stops.
+//! Answers to `$SRV.PING`, `$SRV.INFO` and `$SRV.STATS` (ADR-32). The client library's own service
+//! module is not used: it drops requests when it stops.
 
 mod time;
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::endpoint_stats::{Counters, Endpoints};
 use crate::connection::{Link, message, next};
 
-/// The questions that a service answers.
+/// Verbs that a service answers.
 const VERBS: [Verb; 3] = [Verb::Ping, Verb::Info, Verb::Stats];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ enum Verb {
     Stats,
 }
 
-/// The services of one server, as others find them.
+/// Services of one server, as shown to discovery.
 #[derive(Debug)]
 pub(super) struct Discovery {
     services: Vec<MicroService>,
@@ -31,13 +31,13 @@ pub(super) struct Discovery {
     started: String,
 }
 
-/// One service of ours is one micro service, with an endpoint for each method.
+/// Micro service of one rr service, with an endpoint for each method.
 #[derive(Debug)]
 struct MicroService {
     /// Matches `[A-Za-z0-9_-]+`.
     name: String,
     id: String,
-    /// The name with its dots.
+    /// The service's name with its dots.
     rr_service: String,
     endpoints: Vec<MicroEndpoint>,
 }
@@ -49,7 +49,7 @@ struct MicroEndpoint {
     counters: Arc<Counters>,
 }
 
-/// A subscription for one verb, of all services or of one.
+/// Subscription to one verb, for all services or for one.
 pub(super) struct Question {
     subscriber: Subscriber,
     verb: Verb,
@@ -57,7 +57,7 @@ pub(super) struct Question {
 }
 
 impl Discovery {
-    /// Describes these endpoints; `default_name` is that of targets without a service.
+    /// Describes these endpoints. `default_name` names the service of targets without one.
     pub(super) fn new(
         endpoints: &Endpoints,
         prefix: &str,
@@ -71,8 +71,11 @@ impl Discovery {
             let rest = method.as_deref().unwrap_or(if service.is_empty() { ">" } else { "*" });
             let parts = [prefix, &service, rest];
             let subject = parts.into_iter().filter(|p| !p.is_empty()).collect::<Vec<_>>().join(".");
-            let endpoint =
-                MicroEndpoint { name: method.unwrap_or_else(|| "any".to_owned()), subject, counters };
+            let endpoint = MicroEndpoint {
+                name: method.unwrap_or_else(|| "any".to_owned()),
+                subject,
+                counters,
+            };
             match services.iter_mut().find(|known| known.rr_service == service) {
                 Some(known) => known.endpoints.push(endpoint),
                 None => {
@@ -87,7 +90,7 @@ impl Discovery {
         Self { services, queue, version, started: time::now() }
     }
 
-    /// Subscribes to every question.
+    /// Subscribes to every verb, for all services and for each one.
     pub(super) async fn subscribe(&self, link: &Link) -> Result<Vec<Question>, Error> {
         let mut questions = Vec::new();
         for verb in VERBS {
@@ -105,7 +108,7 @@ impl Discovery {
         Ok(questions)
     }
 
-    /// Answers a question as long as the connection lasts.
+    /// Answers the questions of one subscription until the connection ends.
     pub(super) async fn answer(self: Arc<Self>, link: Arc<Link>, mut question: Question) {
         while let Some(asked) = next(&mut question.subscriber).await {
             let Some(reply) = asked.reply else { continue };
@@ -115,7 +118,8 @@ impl Discovery {
             };
             for service in asked_of {
                 let body = Bytes::from(self.describe(service, question.verb).to_string());
-                // A longer one would end the connection, and nothing can say so to who asks.
+                // A longer answer would end the connection. It is omitted: discovery has no error
+                // reply.
                 if link.check(body.len()).is_err() {
                     continue;
                 }
@@ -188,7 +192,7 @@ impl Verb {
     }
 }
 
-/// Makes a name that fits `[A-Za-z0-9_-]+`.
+/// Replaces characters so that the name matches `[A-Za-z0-9_-]+`.
 fn micro_name(text: &str) -> String {
     let fitting = |char: char| match char {
         char if char.is_ascii_alphanumeric() || char == '_' => char,

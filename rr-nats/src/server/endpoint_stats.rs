@@ -1,4 +1,4 @@
-//! What each endpoint has done, for discovery.
+//! Counters of each endpoint, for discovery.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use rr_spi::{Error, Response, Route, Routes, Target};
 
-/// Longest text of an error that is kept, in bytes.
+/// Maximum length of a kept error text, in bytes.
 const ERROR_BYTES_MAX: usize = 256;
 
-/// What one endpoint has done.
+/// Counters of one endpoint.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     requests: AtomicU64,
@@ -61,14 +61,15 @@ impl Endpoints {
         endpoints
     }
 
-    /// Returns the counters of whoever answers a target.
+    /// Returns the counters of the route that serves a target.
     pub(super) fn of(&self, target: &Target) -> Option<Arc<Counters>> {
         let found = self.targets.get(target.as_str());
         let found = found.or_else(|| self.services.get(target.service()));
         found.or(self.fallback.as_ref()).cloned()
     }
 
-    /// Returns services, their methods and counters; a method of none is whatever is left.
+    /// Returns service, method and counters of each route. A route without a method takes all
+    /// methods that have no route.
     pub(super) fn list(&self) -> Vec<(String, Option<String>, Arc<Counters>)> {
         let targets = self.targets.iter().filter_map(|(name, counters)| {
             let target = Target::parse(name).ok()?;

@@ -1,4 +1,4 @@
-//! Messages of one subscription, counted in bytes also while the loop that reads them is held up.
+//! Messages of one subscription, charged in bytes even while the loop that reads them is blocked.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -12,30 +12,30 @@ use futures_core::Stream;
 use rr_spi::{BodyAccount, BodyShare, Bytes, Error};
 use tokio::task::coop::unconstrained;
 
-/// A message, with the bytes that it holds of the server's budget.
+/// Message with its share of the server's byte budget.
 pub(super) struct Received {
     pub(super) message: Message,
-    /// Why it is refused, when its bytes do not fit; it has been emptied then.
+    /// The share, or the refusal if the bytes exceed the budget; the message is then emptied.
     pub(super) share: Result<BodyShare, Error>,
 }
 
 /// Source of the messages of one subscription.
 ///
-/// The client library bounds what waits for the loop by count alone. While a handler computes in the
-/// loop, the messages are therefore taken by whoever delivers them: the library's connection task
-/// calls a waker for each, and this waker takes the message out, in place of waking the loop.
+/// The client library limits waiting messages only by count. While a handler computes in the loop,
+/// the library's connection task therefore takes the messages out: it calls a waker for each
+/// message, and this waker moves the message to the backlog instead of waking the loop.
 pub(super) struct Inbox<S = Subscriber>(Arc<Shared<S>>);
 
 struct Shared<S> {
     account: Arc<BodyAccount>,
-    /// Most messages that are kept while the loop is held up.
+    /// Maximum number of messages kept while the loop is blocked.
     backlog_max: usize,
     state: Mutex<State<S>>,
-    /// Whether the loop is held up.
+    /// Whether the loop is blocked in a handler.
     guarding: AtomicBool,
     /// Whether the waker was called while the state was locked.
     missed: AtomicBool,
-    /// Messages over the most that are kept.
+    /// Messages dropped because the backlog was full.
     given_up: AtomicUsize,
 }
 
@@ -44,7 +44,7 @@ struct State<S> {
     backlog: VecDeque<Received>,
 }
 
-/// A loop that is held up; dropping it lets the loop read again.
+/// Guard of a blocked loop; dropping it lets the loop read again.
 pub(super) struct Guard<'a>(&'a AtomicBool);
 
 impl<S: Stream<Item = Message> + Unpin + Send + 'static> Inbox<S> {
@@ -77,17 +77,16 @@ impl<S: Stream<Item = Message> + Unpin + Send + 'static> Inbox<S> {
         next
     }
 
-    /// Has messages taken and counted until the guard is dropped, however long the loop does not
-    /// ask for them.
+    /// Has messages taken out and charged without the loop until the guard is dropped.
     pub(super) fn guard(&self) -> Guard<'_> {
         self.0.guarding.store(true, Ordering::SeqCst);
-        // As if the waker had been called: it registers itself.
+        // Same as a call of the waker, which registers itself.
         self.0.missed.store(true, Ordering::SeqCst);
         self.0.run_missed_wakes();
         Guard(&self.0.guarding)
     }
 
-    /// Returns how many messages were given up since the last time.
+    /// Returns how many messages were given up since the last call.
     pub(super) fn given_up(&self) -> usize {
         match self.0.given_up.load(Ordering::SeqCst) {
             0 => 0,
@@ -95,7 +94,7 @@ impl<S: Stream<Item = Message> + Unpin + Send + 'static> Inbox<S> {
         }
     }
 
-    /// Takes the source out, to end it; until it is back there are no more messages.
+    /// Takes the source out, to end it. Until it is put back there are no more messages.
     pub(super) fn take(&self) -> Option<S> {
         self.0.lock().source.take()
     }
@@ -104,7 +103,7 @@ impl<S: Stream<Item = Message> + Unpin + Send + 'static> Inbox<S> {
         self.0.lock().source = Some(source);
     }
 
-    /// Looks at the source.
+    /// Applies `look` to the source, if there is one.
     pub(super) fn look<T>(&self, look: impl FnOnce(&S) -> Option<T>) -> Option<T> {
         self.0.lock().source.as_ref().and_then(look)
     }
@@ -118,7 +117,7 @@ impl Drop for Guard<'_> {
 
 impl<S: Stream<Item = Message> + Unpin + Send + 'static> Shared<S> {
     fn charge(&self, mut message: Message) -> Received {
-        // Headers count too: the library's length is of all that came.
+        // Headers count too: the library's `length` is that of the whole message.
         let names = message.subject.len() + message.reply.as_ref().map_or(0, |reply| reply.len());
         let bytes = message.length.saturating_sub(names).max(message.payload.len());
         let share = self.account.request(bytes);
@@ -128,8 +127,8 @@ impl<S: Stream<Item = Message> + Unpin + Send + 'static> Shared<S> {
         Received { message, share }
     }
 
-    /// Does what the waker was called for, unless another thread holds the state: that thread does
-    /// it then, when it has let go.
+    /// Handles missed wake-ups. If another thread holds the state, that thread handles them after
+    /// it unlocks the state.
     fn run_missed_wakes(self: &Arc<Self>) {
         while self.missed.load(Ordering::SeqCst) {
             let mut state = match self.state.try_lock() {
@@ -138,7 +137,7 @@ impl<S: Stream<Item = Message> + Unpin + Send + 'static> Shared<S> {
                 Err(TryLockError::WouldBlock) => return,
             };
             self.missed.store(false, Ordering::SeqCst);
-            // Otherwise the loop reads, or will: its waker is not to be replaced.
+            // Without a guard the loop reads, or will read: its waker must not be replaced.
             if self.guarding.load(Ordering::SeqCst) {
                 self.drain(&mut state);
             }
@@ -149,10 +148,11 @@ impl<S: Stream<Item = Message> + Unpin + Send + 'static> Shared<S> {
         let waker = Waker::from(Arc::clone(self));
         let mut cx = Context::from_waker(&waker);
         while let Some(source) = &mut state.source {
-            // It runs in whatever task delivers the message, whose budget is not for this.
+            // Unconstrained, since this runs in the task that delivers the message, on that task's
+            // budget.
             let next = pin!(unconstrained(poll_fn(|cx| Pin::new(&mut *source).poll_next(cx))));
             match next.poll(&mut cx) {
-                Poll::PendingCall => return,
+                Poll::Pending => return,
                 Poll::Ready(None) => state.source = None,
                 Poll::Ready(Some(_)) if state.backlog.len() >= self.backlog_max => {
                     self.given_up.fetch_add(1, Ordering::SeqCst);
@@ -163,7 +163,7 @@ impl<S: Stream<Item = Message> + Unpin + Send + 'static> Shared<S> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<S>> {
-        // A panic leaves a message less at most.
+        // A panic loses one message at most.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -222,7 +222,7 @@ mod tests {
         let budget = BodyBudget::new(100);
         let (sender, inbox) = inbox(&budget, 1000);
         let guard = inbox.guard();
-        // More than a task may receive without giving way to others.
+        // More messages than a task may receive without yielding.
         for _ in 0..600 {
             sender.try_send(message(10)).unwrap();
         }
@@ -240,7 +240,7 @@ mod tests {
             }
         }
         assert_eq!((refused, budget.held()), (590, 0));
-        // In order: the one after the guard is the last.
+        // In order: the message sent after the guard arrives last.
         drop(sender);
         assert!(next(&inbox).await.unwrap().share.is_ok());
         assert!(next(&inbox).await.is_none());

@@ -6,22 +6,22 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A first poll that takes so long has computed. Shorter ones cost the requests behind them little,
-/// and a busy machine takes the thread away for some milliseconds now and then.
+/// Duration from which a first poll counts as slow. Shorter polls delay the requests behind them
+/// little, and a busy machine preempts the thread for some milliseconds now and then.
 const SLOW: Duration = Duration::from_millis(10);
 
-/// How long requests get tasks after a slow poll. A task costs a quarter of the throughput of
+/// Time for which requests get tasks after a slow poll. A task costs a quarter of the throughput of
 /// handlers that answer without waiting.
 const HOLD_MIN: Duration = Duration::from_secs(1);
 
-/// How long they do at most, after slow polls again and again.
+/// Longest such time, after repeated slow polls.
 const HOLD_MAX: Duration = Duration::from_secs(64);
 
-/// How much longer they do after each further slow poll.
+/// Growth factor of that time after each further slow poll.
 const HOLD_GROWTH: u32 = 4;
 
-/// The pace of the first polls of one subscription's requests: a slow one delays the requests behind
-/// it once, as the next ones get tasks for a while.
+/// Durations of the first polls of one subscription's requests. A slow poll delays the requests
+/// behind it only once, since the next requests get tasks for a while.
 #[derive(Debug)]
 pub(super) struct Pace {
     start: Instant,
@@ -42,13 +42,13 @@ impl Pace {
         Self { start: now, spawn_until: AtomicU64::new(0), hold: Mutex::new(hold) }
     }
 
-    /// Tells whether a request that starts now gets a task from the start.
+    /// Returns whether a request that starts now gets a task from the start.
     pub(super) fn is_slow(&self, now: Instant) -> bool {
         let until = self.spawn_until.load(Ordering::Relaxed);
         until > 0 && self.nanos(now) < until
     }
 
-    /// Notes how long the first poll of a request took.
+    /// Records the duration of a request's first poll.
     pub(super) fn polled(&self, began: Instant, took: Duration) {
         if took >= SLOW {
             self.slow(began, began + took);
@@ -56,12 +56,12 @@ impl Pace {
     }
 
     fn slow(&self, began: Instant, now: Instant) {
-        // Whole values go in and out: a panic leaves one of them.
+        // Values are replaced as a whole: a panic leaves one of them.
         let mut hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
         let next = match hold.until {
-            // Several that began together are as one.
+            // Slow polls that began within the hold count as one.
             Some(until) if began < until => hold.length,
-            // Soon after the last hold: the handlers are what they were.
+            // Soon after the last hold: the handlers are still slow.
             Some(until) if began - until < HOLD_MAX => (hold.length * HOLD_GROWTH).min(HOLD_MAX),
             _ => HOLD_MIN,
         };
@@ -105,7 +105,7 @@ mod tests {
             now += Duration::from_millis(500);
         }
         assert_eq!(delays, 1, "slow polls in tasks keep the hold up");
-        // One every two seconds comes when the first hold has ended.
+        // At one request every two seconds, the next request comes after the first hold.
         let pace = Pace::new(now);
         delays = 0;
         for _ in 0..300 {

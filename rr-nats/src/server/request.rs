@@ -1,4 +1,4 @@
-//! One request: from its message to its one reply.
+//! Handling of one request, from its message to its reply.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,32 +10,33 @@ use rr_spi::{
 };
 use tokio::time::Instant;
 
-use super::send_reply::send_reply;
 use super::endpoint_stats::Counters;
 use super::inbox::Received;
+use super::send_reply::{EncodedReply, deliver};
 use super::state::ServerState;
 use crate::clock;
 use crate::connection::Link;
 use crate::wire::{decode_request, inbound, target_of};
 
-/// A request that has arrived, with the context made at once: its deadline runs.
+/// Request that has arrived. Its context is made immediately, so that its deadline runs.
 pub(super) struct IncomingRequest {
     pub(super) ctx: Context,
     pub(super) handle: CancelHandle,
     pub(super) reply: Subject,
-    /// What identifies it for cancelling.
+    /// Key of the call in `Cancels`.
     pub(super) key: u64,
     request: Result<(Request, BodyShare), Error>,
     counters: Option<Arc<Counters>>,
 }
 
-/// The one target of a subscription, looked up once.
+/// Single target of a subscription, with its counters looked up once.
 pub(super) struct KnownTarget {
     target: Target,
     counters: Option<Arc<Counters>>,
 }
 
-/// Longest reply subject in bytes; a server takes lines of 4096, and inboxes are far shorter.
+/// Maximum length of a reply subject in bytes. A NATS server accepts lines of 4096 bytes, and
+/// inboxes are far shorter.
 const REPLY_BYTES_MAX: usize = 1024;
 
 impl KnownTarget {
@@ -45,11 +46,15 @@ impl KnownTarget {
 }
 
 impl IncomingRequest {
-    /// Reads a message; `None` when nobody waits for a reply.
-    pub(super) fn read(site: &ServerState, known: Option<&KnownTarget>, received: Received) -> Option<Self> {
+    /// Reads a message; `None` if it has no usable reply subject.
+    pub(super) fn read(
+        site: &ServerState,
+        known: Option<&KnownTarget>,
+        received: Received,
+    ) -> Option<Self> {
         let Received { message, share } = received;
-        // A reply to a subject longer than this would break the server's limit of a line, and the
-        // server would close the connection: such a message is as good as one without.
+        // A reply to a longer subject would exceed the server's line limit, and the server would
+        // close the connection: such a message counts as one without a reply subject.
         let Some(reply) = message.reply.filter(|reply| reply.len() <= REPLY_BYTES_MAX) else {
             site.counts.without_reply();
             return None;
@@ -78,20 +83,20 @@ impl IncomingRequest {
         Some(Self { ctx, handle, reply, key, request, counters })
     }
 
-    /// Returns how many bytes of body wait with it.
+    /// Returns the body length in bytes.
     pub(super) fn len(&self) -> usize {
         self.request.as_ref().map_or(0, |(request, _)| request.body.len())
     }
 
-    /// Replaces the request by the answer that too many wait already.
+    /// Replaces the request by a refusal: too many requests wait already.
     pub(super) fn refuse(&mut self) {
         let (code, reason) = (Code::ResourceExhausted, Reason::OVERLOADED);
         let text = "too many requests wait already";
         self.request = Err(Error::failure(code, Delivery::Rejected, reason, text));
     }
 
-    /// Takes the call apart: what is to be done, and what cancels it. The future returns how long
-    /// the handler took from `start`.
+    /// Splits the request into the future that answers it, its cancel handle and its key. The
+    /// future returns the time from `start` until the handler ended.
     pub(super) fn split(
         self,
         site: Arc<ServerState>,
@@ -110,15 +115,15 @@ impl IncomingRequest {
             if let Some(counters) = counters {
                 counters.count(took, &outcome);
             }
-            let (outcome, share) = site.account.reply(outcome);
-            deliver(&site, &ctx, link, reply, (outcome, share)).await;
+            let reply = EncodedReply::new(&link, reply, site.account.reply(outcome));
+            deliver(&site, &ctx, link, reply).await;
             took
         };
         (answer, handle, key)
     }
 }
 
-/// Makes a refusal say that the handler may have run, elsewhere.
+/// Raises the delivery of a refusal to `Unknown`: another responder may have run the handler.
 fn unproven(error: Error) -> Error {
     error.raised_to(Delivery::Unknown)
 }

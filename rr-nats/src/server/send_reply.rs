@@ -1,9 +1,10 @@
-//! How the one reply of a request leaves.
+//! Sends the reply of a request.
 
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
+use async_nats::message::OutboundMessage;
 use async_nats::{HeaderMap, Subject};
 use rr_spi::{BodyShare, Bytes, Code, Context, Delivery, Error, Reason, Response};
 
@@ -11,24 +12,20 @@ use super::state::ServerState;
 use crate::connection::{Link, Room, TooLong, message};
 use crate::wire::{block_len, encode_reply, minimal};
 
-/// Length from which a body holds its share until it has been written.
+/// Length in bytes from which a body holds its share until it has been written.
 const LONG: usize = 16 * 1024;
 
-/// Sends the one reply. When the connection is lost before it could be handed over, the caller may
-/// still be there, on another server: as long as the call has time and the server lives, the reply
-/// waits for the next connection.
+/// Sends the reply. If the connection is lost before the reply is handed over, the caller may still
+/// be reachable through another NATS server: the reply then waits for the next connection until the
+/// call or this server ends.
 pub(super) async fn deliver(
     site: &ServerState,
     ctx: &Context,
     mut link: Arc<Link>,
-    to: Subject,
-    (outcome, share): (Result<Response, Error>, BodyShare),
+    EncodedReply { message: mut reply, failed, _share }: EncodedReply,
 ) {
-    let failed = outcome.as_ref().err().map(minimal);
-    let (headers, body) = fitting(&link, encode_reply(outcome), failed.as_ref());
-    let (body, _share) = held(body, share);
-    let mut reply = message(to, None, headers, body);
-    // The subscription's loop sends many in a row, and one alone has nobody to leave with.
+    // The subscription's loop sends many replies in a row, and a single reply has no others to
+    // leave with.
     let directly = is_in_loop().await || site.tasks.now() <= 1;
     loop {
         if !link.is_lost() {
@@ -42,24 +39,46 @@ pub(super) async fn deliver(
                 return room.put(reply);
             }
             if !link.is_lost() {
-                // The server has ended: what goes at once still goes, by either way.
+                // The server has ended: the reply still leaves if the library takes it immediately.
                 drop(link.put_now(reply));
                 return;
             }
         }
         match site.life.race(ctx.race(site.next_link())).await {
             Ok(Ok(next)) => link = next,
-            // Whoever waits hears of it by the deadline, and says `Unknown`.
+            // The caller waits until its deadline and reports `Unknown`.
             _ => return,
         }
-        // The next server may take less, or this one may have shown since that it does.
+        // The next server may accept less, or the limit of this server may have been learned since.
         let written = (reply.headers, reply.payload);
         (reply.headers, reply.payload) = fitting(&link, written, failed.as_ref());
     }
 }
 
-/// Has a long body hold its share until the client library has written it. A short one holds it until
-/// the library has taken it: of those, `outgoing_max` bounds what waits.
+/// Reply of a request, ready to be sent.
+pub(super) struct EncodedReply {
+    message: OutboundMessage,
+    /// The error in its minimal form, if the outcome is an error.
+    failed: Option<Error>,
+    _share: Option<BodyShare>,
+}
+
+impl EncodedReply {
+    pub(super) fn new(
+        link: &Link,
+        to: Subject,
+        (outcome, share): (Result<Response, Error>, BodyShare),
+    ) -> Self {
+        let failed = outcome.as_ref().err().map(minimal);
+        let (headers, body) = fitting(link, encode_reply(outcome), failed.as_ref());
+        let (body, share) = held(body, share);
+        Self { message: message(to, None, headers, body), failed, _share: share }
+    }
+}
+
+/// Attaches the share of a long body to the body, so that it is held until the client library has
+/// written the body. The share of a short body is held until the library has taken the message:
+/// `outgoing_max` limits how many of those wait.
 fn held(body: Bytes, share: BodyShare) -> (Bytes, Option<BodyShare>) {
     if body.len() < LONG {
         return (body, Some(share));
@@ -79,26 +98,28 @@ impl AsRef<[u8]> for Held {
     }
 }
 
-/// Tells whether this is polled by the subscription's loop, which polls with a waker that does
-/// nothing, and not by a task of its own.
+/// Returns whether the subscription's loop polls this future, and not a separate task: the loop
+/// polls with a no-op waker.
 async fn is_in_loop() -> bool {
     poll_fn(|cx| Poll::Ready(cx.waker().will_wake(Waker::noop()))).await
 }
 
-/// Waits for room on a connection; `None` when it is lost, or the server has ended.
+/// Waits for a place in the queue of a connection; `None` if the connection is lost or the server
+/// has ended.
 async fn room<'a>(site: &ServerState, link: &'a Link) -> Option<Room<'a>> {
-    // Also when the server has just ended: what goes at once still goes.
+    // Checked first: a free place is used even if the server has just ended.
     if let Some(room) = link.room_now() {
         return Some(room);
     }
     site.life.race(link.alive().race(link.room())).await.ok()?.ok()?.ok()
 }
 
-/// The header block and the body of a reply.
+/// Header block and body of a reply.
 type Written = (Option<HeaderMap>, Bytes);
 
-/// Returns a reply if the server takes it. When it is too long, an error that says so, in place of a
-/// success; when even that is, the same without its text.
+/// Returns the reply if the server accepts its length. Replaces a success that is too long by an
+/// error that reports it, and an error that is too long by its minimal form. Drops the text of the
+/// replacement if that is too long as well.
 fn fitting(link: &Link, written: Written, failed: Option<&Error>) -> Written {
     let Err(TooLong { bytes_max, .. }) = link.check(length(&written)) else { return written };
     let error = failed.cloned().unwrap_or_else(|| too_long(bytes_max));

@@ -1,4 +1,4 @@
-//! What every part of one server shares, and its life from connection to connection.
+//! State shared by the parts of one server, and its loop over successive connections.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,18 +19,18 @@ use crate::error;
 use crate::wait::{First, first, until};
 use crate::wire::SubscriptionSet;
 
-/// Longest wait, at the end of a drain, for the server to confirm that it took the last replies.
+/// Longest wait, at the end of a drain, for the NATS server to confirm that it received the last
+/// replies.
 const CONFIRM_MAX: Duration = Duration::from_millis(500);
 
-/// Pause before a subscription that was denied is asked for again: permissions come back by the
-/// hand of a person, or with a reload of the server.
+/// Pause before a denied subscription is made again: permissions return only when an operator
+/// grants them or the NATS server reloads.
 const DENIED_PAUSE: Duration = Duration::from_secs(2);
 
-/// The start of the reply subjects that a NATS server writes into requests that cross from one
-/// account to another.
+/// Prefix of the reply subjects that a NATS server writes into requests from another account.
 const OTHER_ACCOUNT: &str = "_R_.";
 
-/// What every part of one server shares.
+/// State shared by the parts of one server.
 pub(super) struct ServerState {
     pub(super) prefix: String,
     pub(super) intake: Intake,
@@ -41,9 +41,9 @@ pub(super) struct ServerState {
     pub(super) cancels: Cancels,
     pub(super) tasks: Tasks,
     pub(super) counts: Counts,
-    /// What the server holds of bodies: its callers cannot be told apart.
+    /// Budget for body bytes, one for all callers: the server cannot distinguish them.
     pub(super) account: Arc<BodyAccount>,
-    /// Whose turn it is to ask for a subscription again.
+    /// Lets one subscription at a time be made again.
     asking: Semaphore,
     /// Ends with the server.
     pub(super) life: Context,
@@ -115,12 +115,12 @@ impl ServerState {
         })
     }
 
-    /// Tells whether no other responder received the request of this reply subject, so that a
+    /// Returns whether no other responder received the request of this reply subject, so that a
     /// refusal proves that no handler ran.
     ///
     /// Each queue group receives every request, and the servers of the default group trust that
-    /// there is no other (docs/src/wire.md#refusals-over-nats). What came from another account may
-    /// have been received in that account as well.
+    /// there is no other group (docs/src/wire.md#refusals-over-nats). A request from another
+    /// account may have been received in that account as well.
     pub(super) fn is_only_receiver(&self, reply: &str) -> bool {
         match &self.config.queue {
             None => false,
@@ -129,7 +129,7 @@ impl ServerState {
         }
     }
 
-    /// Serves on one connection after the other until a drain is done.
+    /// Serves on successive connections until a drain is done.
     pub(super) async fn run(
         self: Arc<Self>,
         mut dialer: Dialer,
@@ -150,12 +150,12 @@ impl ServerState {
             compare(Some(&lost), &link);
             self.connected(&link);
         }
-        // Nothing comes any more.
+        // No more requests arrive.
         self.intake.refuse();
         self.last_replies(&mut dialer, link).await;
     }
 
-    /// Connects and subscribes again, however long it takes.
+    /// Connects and subscribes again, without a time limit.
     async fn again(&self, dialer: &mut Dialer) -> (Arc<Link>, Subscriptions) {
         loop {
             let link = self.dial(dialer).await;
@@ -176,8 +176,8 @@ impl ServerState {
         }
     }
 
-    /// Waits until every reply has left. A connection that is lost meanwhile is made again for
-    /// them, without subscribing to anything.
+    /// Waits until every reply has left. If the connection is lost meanwhile, connects again for
+    /// the remaining replies, without subscribing.
     async fn last_replies(&self, dialer: &mut Dialer, mut link: Arc<Link>) {
         while link.alive().race(self.tasks.idle()).await.is_err() {
             self.lost(&link).await;
@@ -191,8 +191,8 @@ impl ServerState {
         let _ = confirm.race(link.round_trip()).await;
     }
 
-    /// Waits until a subscription is denied, and makes it again after a while. Returns it with the
-    /// number of denials that have led to it.
+    /// Waits until a subscription is denied, and makes it again after [`DENIED_PAUSE`]. Returns the
+    /// new subscription and the number of denials before it.
     pub(super) async fn resubscribe(
         &self,
         link: &Link,
@@ -204,7 +204,7 @@ impl ServerState {
             self.failed(error::denied("subscribing to", &subject, Delivery::NotSent));
             tokio::time::sleep(DENIED_PAUSE).await;
             denials = link.denials(subject);
-            // One after the other, as the library drops denials when many come at once.
+            // One at a time: the client library drops denials when many arrive together.
             let _turn = self.asking.acquire().await;
             let subscribed = link.subscribe(subject.to_owned(), self.config.queue.clone()).await;
             let proved = link.round_trip().await;
@@ -258,13 +258,13 @@ impl ServerState {
         self.changed.notify_waiters();
     }
 
-    /// Waits until `look` finds what it looks for in the status.
+    /// Waits until `look` returns `Some` for the status.
     async fn until<T>(&self, look: impl Fn(&Status) -> Option<T>) -> T {
         until(&self.changed, || look(&self.status())).await
     }
 
     fn status(&self) -> MutexGuard<'_, Status> {
-        // Whole values go in and out: a panic leaves one of them.
+        // Values are replaced as a whole: a panic leaves one of them.
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -280,8 +280,9 @@ impl Status {
     }
 }
 
-/// When the server has ended: closes the connection, whoever still holds its counts, ends what
-/// was let in after the last cancel, and whoever waits for another connection.
+/// Cleanup at the end of the server. Dropping it closes the connection even if `NatsServerStats` is
+/// still held, cancels requests admitted after the last cancel, and ends waits for another
+/// connection.
 pub(super) struct Leave {
     site: Arc<ServerState>,
     life: CancelHandle,

@@ -1,4 +1,4 @@
-//! What a server counts.
+//! Counters of a server.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use rr_spi::Error;
 use super::state::ServerState;
 use crate::connection::NatsState;
 
-/// What a server counts.
+/// Counters and connection state of a server; clones share them.
 #[derive(Clone)]
 pub struct NatsServerStats(Arc<ServerState>);
 
@@ -18,53 +18,55 @@ impl NatsServerStats {
         Self(Arc::clone(site))
     }
 
-    /// Returns whether the server has a connection.
+    /// Returns the state of the server's connection.
     #[must_use]
     pub fn state(&self) -> NatsState {
         self.0.state()
     }
 
-    /// Waits until the state is another than `known`, and returns it.
+    /// Waits until the state differs from `known`, and returns it.
     ///
     /// # Cancel safety
     ///
-    /// Can be dropped and called again at any time; a state that has passed meanwhile is not seen.
+    /// Can be dropped and called again at any time; a state that came and went in between is not
+    /// seen.
     pub async fn changed(&self, known: NatsState) -> NatsState {
         self.0.changed(known).await
     }
 
-    /// Returns what went wrong last with the connection or a subscription, if anything has.
+    /// Returns the last error of the connection or of a subscription, if there was one.
     #[must_use]
     pub fn last_error(&self) -> Option<Error> {
         self.0.last_error()
     }
 
-    /// Returns how many requests are being answered in tasks of their own.
+    /// Returns how many requests are being answered in separate tasks.
     #[must_use]
     pub fn tasks(&self) -> usize {
         self.0.tasks.now()
     }
 
-    /// Returns how many connections were made.
+    /// Returns how many connections the server has made.
     #[must_use]
     pub fn connects(&self) -> u64 {
         self.0.counts.connects.load(Ordering::Relaxed)
     }
 
-    /// Returns how many messages were dropped because they named no reply subject.
+    /// Returns how many messages were dropped because they named no usable reply subject.
     #[must_use]
     pub fn without_reply(&self) -> u64 {
         self.0.counts.without_reply.load(Ordering::Relaxed)
     }
 
-    /// Returns how many requests were given up unanswered, because so many replies could not leave
-    /// that there was no room even for refusing them.
+    /// Returns how many requests were given up unanswered: so many replies were waiting to leave
+    /// that not even a refusal could be started, or too many messages arrived while a handler
+    /// computed.
     #[must_use]
     pub fn given_up(&self) -> u64 {
         self.0.counts.given_up.load(Ordering::Relaxed)
     }
 
-    /// Returns how many headers of requests were dropped because they do not fit the grammar.
+    /// Returns how many request headers were dropped because they violate the header grammar.
     #[must_use]
     pub fn headers_dropped(&self) -> u64 {
         self.0.counts.headers_dropped.load(Ordering::Relaxed)
@@ -76,14 +78,14 @@ impl NatsServerStats {
         self.0.cancels.cancelled()
     }
 
-    /// Returns how often, on the present connection, the client library has dropped requests because
-    /// too many waited in it.
+    /// Returns how often the client library has dropped requests on the current connection because
+    /// too many waited in the library.
     #[must_use]
     pub fn requests_dropped(&self) -> u64 {
         self.0.current().map_or(0, |link| link.dropped())
     }
 
-    /// Returns how many replies the NATS server has denied on the present connection.
+    /// Returns how many replies the NATS server has denied on the current connection.
     #[must_use]
     pub fn replies_denied(&self) -> u64 {
         self.0.current().map_or(0, |link| link.replies_denied())

@@ -7,23 +7,23 @@ use async_nats::Subscriber;
 use rr_spi::{Context, Delivery, Error, Shutdown, Target};
 use tokio::task::JoinSet;
 
-use super::subscription::subscription;
 use super::discovery::Question;
 use super::state::ServerState;
+use super::subscription::consume;
 use crate::connection::{Link, next};
 use crate::error;
 use crate::wire::{RR_CANCEL, target_of};
 
-/// How long after its round trip a denial may be noticed and still fail `serve`. It comes before
-/// the proof, but by a channel and a task of the client library, which may have their turn later.
-/// One that is later still is found by the loop of its subscription.
+/// Time after the round trip within which a denial still fails `serve`. The denial arrives before
+/// the proof, but through a channel and a task of the client library, which may run later. The loop
+/// of the subscription handles a later denial.
 const DENIED_WITHIN: Duration = Duration::from_millis(20);
 
-/// Most subscriptions between two round trips: the client library drops denials when more than 128
-/// come at once.
+/// Maximum number of subscriptions between two round trips: the client library drops denials when
+/// more than 128 arrive together.
 const AT_ONCE: usize = 64;
 
-/// Everything that a server is subscribed to.
+/// All subscriptions of a server on one connection.
 pub(super) struct Subscriptions {
     requests: Vec<Subscribed>,
     cancels: Vec<Subscriber>,
@@ -34,12 +34,12 @@ pub(super) struct Subscriptions {
 pub(super) struct Subscribed {
     pub(super) subject: String,
     pub(super) subscriber: Subscriber,
-    /// The one target of the subject, if it has one.
+    /// The single target of the subject; `None` for a wildcard.
     pub(super) target: Option<Target>,
 }
 
 impl Subscriptions {
-    /// Subscribes, and proves it by a round trip.
+    /// Subscribes, and proves the subscriptions by a round trip.
     pub(super) async fn make(site: &ServerState, link: &Link) -> Result<Self, Error> {
         let limit = Context::background().with_timeout(site.config.connection.connect_timeout);
         let made = limit.race(async {
@@ -55,8 +55,8 @@ impl Subscriptions {
         }
     }
 
-    /// Tells whether the server has denied a subscription to requests. Without cancelling or
-    /// discovery the service works.
+    /// Fails if the NATS server has denied a subscription to requests. Denials for cancelling and
+    /// discovery are ignored: the service works without them.
     pub(super) async fn check(&self, link: &Link) -> Result<(), Error> {
         let denied = || self.requests.iter().find(|one| link.denials(&one.subject) > 0);
         let limit = link.alive().with_timeout(DENIED_WITHIN);
@@ -68,7 +68,7 @@ impl Subscriptions {
     }
 
     async fn subscribe(site: &ServerState, link: &Link) -> Result<Self, Error> {
-        // First of all, so that a cancel finds its subscription wherever its request does.
+        // Cancels come first, so that a cancel finds its subscription wherever its request does.
         let mut cancels = Vec::new();
         let wanted = site.plan.cancels.iter().filter(|_| site.config.cancel);
         for subject in wanted {
@@ -93,8 +93,13 @@ impl Subscriptions {
     }
 
     /// Serves until the connection is lost, or until a drain has ended every subscription.
-    pub(super) async fn serve(self, site: &Arc<ServerState>, link: &Arc<Link>, shutdown: &Shutdown) {
-        // Aborted when this ends: discovery and cancelling last as long as requests do.
+    pub(super) async fn serve(
+        self,
+        site: &Arc<ServerState>,
+        link: &Arc<Link>,
+        shutdown: &Shutdown,
+    ) {
+        // Aborted when this function ends: discovery and cancelling last as long as requests do.
         let mut beside = JoinSet::new();
         for subscriber in self.cancels {
             beside.spawn(cancel(Arc::clone(site), subscriber));
@@ -110,26 +115,26 @@ impl Subscriptions {
             requests.spawn(consume(site, link, subscribed, shutdown.clone()));
         }
         if requests.is_empty() {
-            // Nothing can be asked of it, but it is there: discovery shows it.
+            // A server without routes receives no requests, but discovery still shows it.
             let _ = shutdown.until_draining(link.alive().cancelled()).await;
         }
         while let Some(ended) = requests.join_next().await {
             if !ended.unwrap_or(false) {
-                // Nobody else receives what it was subscribed to; it may have panicked.
+                // The task may have panicked, and no other task receives its requests.
                 link.lose();
             }
         }
-        // Handlers that are still running can be cancelled to their end.
+        // Handlers that are still running can be cancelled until they end.
         let _ = link.alive().race(site.tasks.idle()).await;
     }
 }
 
-/// Cancels calls on the word of their callers.
+/// Cancels the calls that cancel messages name.
 async fn cancel(site: Arc<ServerState>, mut subscriber: Subscriber) {
     while let Some(message) = next(&mut subscriber).await {
         let headers = message.headers.as_ref();
         let mut headers = headers.into_iter().flat_map(|headers| headers.iter());
-        // Peers write names as they like.
+        // Peers may write header names in any case.
         let named =
             headers.find(|(name, _)| AsRef::<str>::as_ref(*name).eq_ignore_ascii_case(RR_CANCEL));
         if let Some(reply) = named.and_then(|(_, values)| values.first()) {

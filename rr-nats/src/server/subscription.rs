@@ -1,4 +1,4 @@
-//! The loop that receives requests of one subscription and answers them.
+//! Loop that receives and answers the requests of one subscription.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -13,47 +13,47 @@ use tokio::task::coop::{consume_budget, unconstrained};
 use tokio::time::Instant;
 
 use super::INCOMING_MAX;
-use super::request::{IncomingRequest, KnownTarget};
 use super::inbox::{Inbox, Received};
 use super::pace::Pace;
+use super::request::{IncomingRequest, KnownTarget};
 use super::state::ServerState;
 use super::subscribe::Subscribed;
 use crate::config::NatsDispatch;
 use crate::connection::Link;
 use crate::wait::{First, first};
 
-/// Tasks beside those of requests in flight, for refusals whose reply has to wait. Over it nothing
-/// more is answered until replies can leave.
+/// Maximum number of tasks for refusals whose reply has to wait, in addition to those of requests
+/// in flight. Above it no request is answered until replies can leave.
 const REFUSALS_MAX: usize = 256;
 
-/// Takes a request apart into its answer, what cancels it, and its key.
+/// Splits a request into the future that answers it, its cancel handle and its key.
 type Split<F> = fn(IncomingRequest, Arc<ServerState>, Arc<Link>, Instant) -> (F, CancelHandle, u64);
 
-/// One subscription of a server on one connection; `F` is the future that answers a request.
+/// Subscription of a server on one connection; `F` is the future that answers a request.
 pub(super) struct Feed<F> {
     pub(super) site: Arc<ServerState>,
     pub(super) link: Arc<Link>,
     subject: String,
     pub(super) inbox: Inbox,
-    /// Messages that the subscription has brought.
+    /// Number of messages received from the subscription.
     pub(super) received: u64,
-    /// The one target of the subscription, if it has one.
+    /// The single target of the subscription; `None` for a wildcard.
     known: Option<KnownTarget>,
     answer: Split<F>,
-    /// What it has brought and what is not yet answered.
+    /// Requests that were received and are not yet being answered.
     waiting: VecDeque<IncomingRequest>,
-    /// The bytes of their bodies.
+    /// Total body length of the waiting requests, in bytes.
     waiting_bytes: usize,
-    /// Whether the next request is polled here first.
+    /// Decides whether the next request is polled here first.
     pace: Arc<Pace>,
-    /// Whether the subscription is over.
+    /// Whether the subscription has ended.
     pub(super) ended: bool,
-    /// Memory for one answer, used again as long as answers need not wait.
+    /// Allocation for one answer, reused by answers that complete in their first poll.
     spare: Option<Pin<Box<Option<F>>>>,
 }
 
-/// Answers the requests of a subscription until its connection is lost, or until a drain is done;
-/// tells whether it was a drain.
+/// Answers the requests of a subscription until its connection is lost or a drain is done. Returns
+/// whether a drain ended the subscription.
 pub(super) async fn consume(
     site: Arc<ServerState>,
     link: Arc<Link>,
@@ -87,7 +87,7 @@ fn inbox(site: &ServerState, subscriber: Subscriber) -> Inbox {
 impl<F: Future<Output = Duration> + Send + 'static> Feed<F> {
     async fn run(&mut self, shutdown: &Shutdown) -> bool {
         let alive = self.link.alive().clone();
-        // The library notices much later than we do that a connection is lost.
+        // The client library notices a lost connection much later than `alive`.
         let served = shutdown.until_draining(alive.race(self.serve())).await;
         let is_draining = served.is_none();
         if is_draining {
@@ -97,8 +97,8 @@ impl<F: Future<Output = Duration> + Send + 'static> Feed<F> {
         is_draining
     }
 
-    /// Answers requests until the subscription ends. When the server denies the subscription, at
-    /// whatever moment, it is asked for again every so often.
+    /// Answers requests until the subscription ends. Whenever the NATS server denies the
+    /// subscription, makes it again after a pause.
     async fn serve(&mut self) {
         let mut denials = 0;
         loop {
@@ -118,23 +118,23 @@ impl<F: Future<Output = Duration> + Send + 'static> Feed<F> {
     ///
     /// # Cancel safety
     ///
-    /// No request is lost when it is dropped.
+    /// Dropping the future loses no request.
     pub(super) async fn answer_all(&mut self) {
         while let Some(arrived) = self.next().await {
             self.answer(arrived).await;
         }
     }
 
-    /// Waits for the next request that can be answered now; `None` when no more come.
+    /// Waits for the next request that can be answered now; `None` when there are no more.
     pub(super) async fn next(&mut self) -> Option<IncomingRequest> {
         let tasks = self.site.tasks.clone();
         let tasks_max = self.tasks_max();
         let mut room = pin!(tasks.below(tasks_max));
         poll_fn(|cx| {
-            // All that has come is collected each time, however many wait: time runs for each.
+            // Collects all arrived messages in each poll, however many wait: their deadlines run.
             let _ = self.collect(cx);
             if self.waiting.is_empty() {
-                return if self.ended { Poll::Ready(None) } else { Poll::PendingCall };
+                return if self.ended { Poll::Ready(None) } else { Poll::Pending };
             }
             ready!(room.as_mut().poll(cx));
             Poll::Ready(self.pop())
@@ -142,7 +142,8 @@ impl<F: Future<Output = Duration> + Send + 'static> Feed<F> {
         .await
     }
 
-    /// Collects all that the library has by now, whatever the scheduler thinks of it.
+    /// Collects all messages that the client library holds now, whatever is left of the task's
+    /// budget.
     pub(super) fn collect_ready(&mut self) {
         let collect = pin!(unconstrained(poll_fn(|cx| self.collect(cx))));
         let _ = collect.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
@@ -167,7 +168,7 @@ impl<F: Future<Output = Duration> + Send + 'static> Feed<F> {
         let config = &self.site.config;
         let bytes = self.waiting_bytes.saturating_add(arrived.len());
         let fits = self.waiting.len() < config.waiting_max && bytes <= config.waiting_bytes_max;
-        // The next one in turn has its place, however large it is.
+        // The next request in turn is always accepted, however large it is.
         if fits || self.waiting.is_empty() {
             self.waiting_bytes = bytes;
             self.waiting.push_back(arrived);
@@ -185,11 +186,11 @@ impl<F: Future<Output = Duration> + Send + 'static> Feed<F> {
         Some(arrived)
     }
 
-    /// Answers one request: here as far as it gets without waiting, then in a task; after a first
-    /// poll that took long, in a task from the start.
+    /// Answers one request: polls it here first and moves it to a task if it is pending. After a
+    /// slow first poll, requests get a task from the start.
     pub(super) async fn answer(&mut self, arrived: IncomingRequest) {
         self.start(arrived);
-        // Answers that never wait would otherwise keep the thread to themselves.
+        // Answers that never wait would otherwise monopolize the thread.
         consume_budget().await;
     }
 
@@ -210,7 +211,7 @@ impl<F: Future<Output = Duration> + Send + 'static> Feed<F> {
         let may_wait = self.site.config.dispatch == NatsDispatch::WhenPending;
         let here = may_wait && !self.pace.is_slow(start);
         if here {
-            // The task that takes over registers its own waker when it polls first.
+            // The task that takes over registers its own waker in its first poll.
             let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
             let guard = self.inbox.guard();
             let polled = poll(&mut answer, &mut cx);
@@ -230,7 +231,8 @@ impl<F: Future<Output = Duration> + Send + 'static> Feed<F> {
         }
         let running = self.site.tasks.enter();
         let site = Arc::clone(&self.site);
-        // While requests get tasks, these tell whether the handlers still compute for long.
+        // While requests get tasks, the first polls in those tasks show whether handlers are still
+        // slow.
         let mut pace = (may_wait && !here).then(|| Arc::clone(&self.pace));
         tokio::spawn(async move {
             let own = site.cancels.register(key, handle);
@@ -251,8 +253,8 @@ impl<F: Future<Output = Duration> + Send + 'static> Feed<F> {
         });
     }
 
-    /// Starts answering what was still brought, without waiting for anything: when there is no
-    /// room, the connection of its callers is lost as well, and so is the request.
+    /// Starts answering the remaining requests without waiting. Requests above the limit of tasks
+    /// are given up: the connection to their callers is lost as well.
     fn finish(&mut self) {
         self.collect_ready();
         while let Some(arrived) = self.pop() {

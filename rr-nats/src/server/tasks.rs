@@ -1,4 +1,4 @@
-//! How many requests are being answered, replies included.
+//! Counter of the requests that are being answered, replies included.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,7 +7,8 @@ use tokio::sync::Notify;
 
 use crate::wait::until;
 
-/// Counts the requests that are being answered, until their replies are handed over.
+/// Counter of the requests that are being answered. A request counts until its reply is handed
+/// over.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tasks(Arc<Shared>);
 
@@ -17,7 +18,7 @@ struct Shared {
     fewer: Notify,
 }
 
-/// One request; dropping it counts down.
+/// Guard of one counted request; dropping it decrements the counter.
 #[derive(Debug)]
 pub(super) struct Running(Arc<Shared>);
 
@@ -31,12 +32,12 @@ impl Tasks {
         self.0.running.load(Ordering::SeqCst)
     }
 
-    /// Waits until none is left.
+    /// Waits until no request is left.
     pub(super) async fn idle(&self) {
         self.below(1).await;
     }
 
-    /// Waits until there are fewer than this.
+    /// Waits until there are fewer requests than `limit`.
     pub(super) async fn below(&self, limit: usize) {
         if self.now() >= limit {
             until(&self.0.fewer, || (self.now() < limit).then_some(())).await;

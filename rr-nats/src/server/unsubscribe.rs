@@ -1,4 +1,4 @@
-//! How a subscription leaves its queue group without losing a request.
+//! Ends a subscription without losing a request that the NATS server has sent.
 
 use std::sync::Arc;
 
@@ -11,18 +11,19 @@ use crate::connection::Link;
 use crate::error;
 use crate::wait::{First, first};
 
-/// Least number of requests that are still taken when a subscription ends by count: more than are on
-/// their way where hardly any came during a round trip.
+/// Minimum number of requests still accepted when a subscription ends by count: more than are in
+/// transit if hardly any arrived during a round trip.
 const SLACK_MIN: u64 = 32;
 
-/// Silence after which a subscription that ends by count is ended without waiting for the rest.
+/// Time without a request after which a subscription that ends by count stops waiting for the rest.
 const QUIET: Duration = Duration::from_millis(100);
 
 impl<F: Future<Output = Duration> + Send + 'static> Feed<F> {
     /// Leaves the queue group without losing a request that the server has sent here.
     ///
-    /// The server forgets the subscription first. What it has sent by then comes before the proof
-    /// that it has, and is answered; then the library forgets the subscription as well.
+    /// The NATS server forgets the subscription first. Requests that it sent before arrive ahead of
+    /// the answer to a round trip, and are answered. Then the client library forgets the
+    /// subscription as well.
     pub(super) async fn leave(&mut self) {
         let link = Arc::clone(&self.link);
         let sid = self.inbox.look(Link::sid).filter(|_| !self.site.config.drain_by_count);
@@ -39,14 +40,14 @@ impl<F: Future<Output = Duration> + Send + 'static> Feed<F> {
         self.answer_all().await;
     }
 
-    /// Leaves by what the library offers: the subscription ends after a number of requests that the
-    /// server and the library count alike, and that is higher than what is on its way. It takes as
-    /// long as these take to come, and ends sooner when none comes for a while.
+    /// Leaves with the library's `unsubscribe_after`: the subscription ends after a number of
+    /// requests that server and library count alike, and that exceeds the requests in transit.
+    /// Waits until that many have arrived, or until none arrives for [`QUIET`].
     async fn leave_by_count(&mut self, link: &Link) {
         let before = self.received;
         first(link.round_trip(), self.answer_all()).await;
         self.collect_ready();
-        // A round trip is what the command takes to arrive; four times is for bursts.
+        // The command takes up to a round trip to arrive; the factor of four allows for bursts.
         let slack = (self.received - before).saturating_mul(4).saturating_add(SLACK_MIN);
         let last = self.received.saturating_add(slack);
         if let Some(mut subscriber) = self.inbox.take() {

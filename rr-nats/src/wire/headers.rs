@@ -1,4 +1,4 @@
-//! Header blocks: written so that nothing can split a message, read whatever they hold.
+//! Header blocks: values are written so that they cannot split a message; any block can be read.
 
 use std::str::FromStr;
 
@@ -6,12 +6,13 @@ use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use rr_spi::Headers;
 use rr_spi::wire::CONTENT_TYPE;
 
-/// The content type that is implied.
+/// Content type of a body without a content-type header.
 const JSON: &str = "application/json";
 
-/// Adds a header whose name is known to be one.
+/// Adds a header whose name is known to be valid.
 ///
-/// A value that could split the message is made safe: the library would panic.
+/// Unsafe characters in the value are replaced: the library would panic on a value that could split
+/// the message.
 pub(super) fn put(map: &mut Option<HeaderMap>, name: &'static str, value: &str) {
     let value = HeaderValue::from_str(value)
         .or_else(|_| HeaderValue::from_str(&one_line(value)))
@@ -19,22 +20,22 @@ pub(super) fn put(map: &mut Option<HeaderMap>, name: &'static str, value: &str) 
     map.get_or_insert_default().insert(HeaderName::from_static(name), value);
 }
 
-/// Adds a header whose name and value are known to be fine: printable ASCII, made by us.
+/// Adds a header whose name and value are known to be valid: printable ASCII, made by this crate.
 pub(super) fn put_plain(map: &mut Option<HeaderMap>, name: &'static str, value: String) {
     debug_assert!(value.bytes().all(|byte| byte.is_ascii_graphic()), "made by us: {value}");
     map.get_or_insert_default().insert(HeaderName::from_static(name), HeaderValue::from(value));
 }
 
-/// Adds the application's headers; those of `-bin` names are encoded.
+/// Adds the application's headers; values of `-bin` names are encoded.
 ///
-/// JSON is what a body is when nothing is said of it (docs/src/wire.md#other-headers), so that a
-/// typed call has no header block for the sake of its content type.
+/// A body without a content type is JSON (docs/src/wire.md#other-headers), so that a typed call
+/// needs no header block for its content type.
 pub(super) fn put_all(map: &mut Option<HeaderMap>, headers: &Headers) {
     for (name, value) in headers.encoded() {
         if name == CONTENT_TYPE && value == JSON {
             continue;
         }
-        // Headers keep to a narrower grammar than the library's, so that neither can fail.
+        // Headers follow a narrower grammar than the library's, so that neither conversion fails.
         let text = std::str::from_utf8(&value).unwrap_or_default();
         let pair = (HeaderName::from_str(name), HeaderValue::from_str(text));
         if let (Ok(name), Ok(value)) = pair {
@@ -67,9 +68,9 @@ pub(super) fn sorted(map: &HeaderMap) -> impl Iterator<Item = (&str, &HeaderValu
     all.flat_map(|(name, values)| values.iter().map(move |value| (name, value)))
 }
 
-/// Returns how many bytes a header block takes in a message.
+/// Returns the length of a header block in a message, in bytes.
 pub(crate) fn block_len(map: &HeaderMap) -> usize {
-    // "NATS/1.0" and an empty line; then ": " and a line's end for each.
+    // "NATS/1.0" and an empty line; then ": " and a line end for each header.
     let lines = map.iter().flat_map(|(name, values)| {
         let name: &str = name.as_ref();
         values.iter().map(move |value| name.len() + value.as_str().len() + 4)

@@ -8,7 +8,7 @@ use super::headers::{one_line, put, put_all, sorted};
 use super::status::code_of;
 use super::{SERVICE_ERROR, SERVICE_ERROR_CODE};
 
-/// Longest text in `Nats-Service-Error`; the body has all of it.
+/// Maximum length of the text in `Nats-Service-Error`, in bytes; the body has the full text.
 const TEXT_BYTES_MAX: usize = 256;
 
 /// Returns header block and body of a reply.
@@ -34,7 +34,8 @@ pub(crate) fn encode_reply(outcome: Result<Response, Error>) -> (Option<HeaderMa
     }
 }
 
-/// Returns what says the same in the fewest bytes, for servers that take very short messages.
+/// Returns the error without its text and details, for servers that accept only very short
+/// messages.
 pub(crate) fn minimal(error: &Error) -> Error {
     let reason = error.reason().cloned();
     Error::failure(error.code(), error.delivery(), reason, "")
@@ -48,11 +49,11 @@ fn text_of(error: &Error) -> String {
     if text.is_empty() { error.code().as_str().to_owned() } else { text }
 }
 
-/// Turns a message that arrived for a call into its outcome.
+/// Converts a message that arrived for a call into the outcome of the call.
 ///
 /// # Errors
 ///
-/// The error that the reply carries, or that it amounts to.
+/// The error that the reply carries, or that its status or headers stand for.
 pub(crate) fn decode_reply(target: &Target, message: Message) -> Result<Response, Error> {
     if let Some(status) = message.status.filter(|status| !status.is_success()) {
         if status == StatusCode::NO_RESPONDERS && message.payload.is_empty() {
@@ -110,10 +111,10 @@ impl<'a> Reply<'a> {
             Error::failure(code, delivery, None, text).with_origin(Origin::Peer)
         };
         if head.is_from_rr() {
-            // A responder of rr states by itself whether its handler ran.
+            // An rr responder states whether its handler ran.
             return Err(head.into_error(&body, || error(code, Delivery::Unknown)));
         }
-        // A foreign service ran: its code is that of a Connect document if it wrote one.
+        // A foreign service ran its handler. The code of a Connect document takes precedence.
         let code = ErrorDocument::decode(&body).and_then(|body| body.code).unwrap_or(code);
         Err(error(code, Delivery::Processed).with_headers(head.headers))
     }
@@ -224,7 +225,7 @@ mod tests {
         assert_eq!((error.code(), error.delivery()), (Code::NotFound, Delivery::Processed));
     }
 
-    /// Decodes a reply of these headers, in the cases that are given.
+    /// Decodes a reply with these headers, whose names keep their case.
     fn read(headers: &[(&str, &str)], body: &'static str) -> Result<Response, Error> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
@@ -248,7 +249,7 @@ mod tests {
             let told = (error.code(), error.delivery(), error.message());
             assert_eq!(told, (Code::NotFound, Delivery::Unknown, "it broke"), "{ours:?}");
         }
-        // Without the marks of ADR-32 it is an error all the same.
+        // Without the marks of ADR-32 the reply is still an error.
         for (name, value) in [("rr-reason", "draining"), ("rr-retry-after-ms", "5")] {
             let error = read(&[(name, value)], "").unwrap_err();
             assert_eq!((error.code(), error.delivery()), (Code::Unknown, Delivery::Unknown));

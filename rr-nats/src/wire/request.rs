@@ -8,13 +8,13 @@ use rr_spi::{Context, Error, Inbound, Request, defaults};
 
 use super::headers::{put, put_all, put_plain, sorted};
 
-/// Longest time in queues that is believed; it is the longest that a server grants by default, and
-/// what seems older comes from a wrong clock.
+/// Longest believable time in queues: the longest timeout that a server grants by default. A
+/// request that seems older comes from a wrong clock.
 const AGE_MAX: Duration = defaults::SERVER_TIMEOUT_MAX;
 
-/// Returns the header block of a request; none when there is nothing to say.
+/// Returns the header block of a request; `None` if it would be empty.
 ///
-/// `sent_at_millis` goes with a timeout alone: it says from when that counts.
+/// `sent_at_millis` is written only with a timeout: it is the time from which the timeout counts.
 pub(crate) fn encode_request(
     ctx: &Context,
     request: &Request,
@@ -35,8 +35,8 @@ pub(crate) fn encode_request(
     map
 }
 
-/// Returns what becomes of a request's headers in its context. Where clocks agree, `now_millis` is
-/// the wall clock, and the time that the request has spent in queues is taken off its time.
+/// Returns the parts of a request's headers that make its context. If clocks agree, `now_millis` is
+/// the wall clock, and the time since the request was sent is subtracted from its timeout.
 pub(crate) fn inbound<'a>(head: &'a RequestHead<'_>, now_millis: Option<u64>) -> Inbound<'a> {
     let mut inbound = head.inbound();
     if let (Some(sent_at), Some(now)) = (head.sent_at_millis(), now_millis) {
@@ -46,9 +46,10 @@ pub(crate) fn inbound<'a>(head: &'a RequestHead<'_>, now_millis: Option<u64>) ->
     inbound
 }
 
-/// Returns how long ago a request was sent, never more than it was: both instants are cut to whole
-/// milliseconds, which may make the time between them one too long. One in the future, or too long
-/// ago, says nothing but that clocks do not agree, which must not end a call.
+/// Returns the time since a request was sent, never too long: both instants are truncated to
+/// milliseconds, so that their difference may be 1 ms too long and is reduced by 1 ms. Returns zero
+/// for a send time in the future or more than [`AGE_MAX`] ago: the clocks do not agree, which must
+/// not end a call.
 fn spent(sent_at_millis: u64, now_millis: u64) -> Duration {
     let spent = now_millis.saturating_sub(sent_at_millis).saturating_sub(1);
     Some(Duration::from_millis(spent)).filter(|spent| *spent <= AGE_MAX).unwrap_or_default()
@@ -119,7 +120,7 @@ mod tests {
         assert_eq!(map.get(RR).unwrap().as_str(), "t=20;n=1");
     }
 
-    /// Returns the time that is left of a call whose header says this, at `now`.
+    /// Returns the remaining timeout of a call with this header at `now`, in milliseconds.
     fn left(text: &str, now_millis: Option<u64>) -> Option<u64> {
         let mut map = HeaderMap::new();
         map.insert(RR, text);

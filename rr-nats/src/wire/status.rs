@@ -1,11 +1,11 @@
-//! The codes of foreign services.
+//! Status codes of foreign services.
 
 use rr_spi::Code;
 
-/// Returns the code of a foreign service's number (docs/src/wire.md#errors-over-nats); another
-/// number, or a text that is none, is `Unknown`.
+/// Returns the code for a foreign service's number (docs/src/wire.md#errors-over-nats). Another
+/// number, or other text, is `Unknown`.
 ///
-/// The number is the service's own word: on HTTP, any hop in between may have said it.
+/// The number comes from the service itself. Over HTTP, any hop in between may have sent it.
 pub(super) fn code_of(text: &str) -> Code {
     match text.trim().parse::<u16>() {
         Ok(400) => Code::InvalidArgument,

@@ -1,11 +1,11 @@
-//! Subjects: of targets, of cancelling, of replies, and what a server subscribes to.
+//! Subjects of targets, cancels and replies, and the subscriptions of a server.
 
 use std::collections::BTreeSet;
 
 use bytes::BufMut;
 use rr_spi::{Code, Delivery, Error, Route, Routes, Target};
 
-/// Prefix of the subjects for cancels.
+/// Prefix of cancel subjects.
 pub(crate) const CANCEL: &str = "_RR.cancel";
 
 /// Returns the subject of a target under a prefix.
@@ -29,13 +29,13 @@ pub(crate) fn target_of<'a>(prefix: &str, subject: &'a str) -> Option<&'a str> {
     subject.strip_prefix(prefix)?.strip_prefix('.')
 }
 
-/// Returns where calls of a service are cancelled.
+/// Returns the subject on which calls of a service are cancelled.
 pub(crate) fn cancel_subject(prefix: &str, service: &str) -> String {
     let parts = [CANCEL, prefix, service];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".")
 }
 
-/// The last token of a reply subject: a slot, and what tells its uses apart.
+/// Last token of a reply subject: a slot, and a secret that distinguishes the uses of the slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Token {
     pub(crate) slot: usize,
@@ -43,14 +43,14 @@ pub(crate) struct Token {
 }
 
 impl Token {
-    /// Longest that [`Token::write`] writes behind the inbox.
+    /// Maximum number of bytes that [`Token::write`] writes after the inbox.
     pub(crate) const BYTES_MAX: usize = 1 + 16 + 1 + 16;
 
-    /// Returns the reply subject under an inbox, which has no dot at its end.
+    /// Returns the reply subject under an inbox, which has no trailing dot.
     pub(crate) fn subject(self, inbox: &str) -> String {
         let mut out = Vec::with_capacity(inbox.len() + Self::BYTES_MAX);
         self.write(inbox, &mut out);
-        // Always ASCII behind an inbox that is text.
+        // Never fails: the token is ASCII, and the inbox is text.
         String::from_utf8(out).unwrap_or_default()
     }
 
@@ -65,7 +65,7 @@ impl Token {
         hex(self.secret, 16, out);
     }
 
-    /// Reads the last token of a reply subject.
+    /// Parses the last token of a reply subject.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (slot, secret) = text.split_once('-')?;
         let hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -77,15 +77,15 @@ impl Token {
     }
 }
 
-/// Writes the lowest digits of a number.
+/// Writes the lowest hexadecimal digits of a number.
 fn hex(number: u64, digits: u32, out: &mut impl BufMut) {
     for digit in (0..digits).rev() {
         out.put_u8(b"0123456789abcdef"[(number >> (digit * 4)) as usize & 0xf]);
     }
 }
 
-/// What a server subscribes to, without overlaps: in one queue group two subscriptions that match
-/// a subject would take turns, and without a group both would get it.
+/// Subscriptions of a server, without overlaps. Two subscriptions that match one subject would
+/// share its messages in a queue group, and would both receive each message without a group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SubscriptionSet {
     /// Subjects of requests.
@@ -95,7 +95,7 @@ pub(crate) struct SubscriptionSet {
 }
 
 impl SubscriptionSet {
-    /// Makes the plan of these routes under a prefix.
+    /// Makes the subscriptions for these routes under a prefix.
     pub(crate) fn of(prefix: &str, routes: &Routes) -> Result<Self, Error> {
         let under = |rest: &str| match prefix {
             "" => rest.to_owned(),

@@ -1,33 +1,33 @@
-//! What a transport can do.
+//! The capabilities of a transport.
 
 use std::fmt;
 
-/// One thing that a transport may be unable to do, and that some cases need.
+/// Optional ability of a transport that some cases need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Capability {
     /// A cancelled or dropped call reaches the handler before its deadline.
     Cancel,
-    /// The requester has a configuration of its own, apart from the server's.
+    /// The requester's timeout and limits are configured separately from the server's.
     ClientConfig,
     /// The link between requesters and server can be cut in the middle of a message.
     Cut,
-    /// There is a middleware that suppresses duplicates.
+    /// The harness provides a middleware that suppresses duplicates.
     Dedup,
     /// The server can be drained.
     Drain,
     /// The link between requesters and server can be cut.
     Link,
-    /// A peer can speak the wire below the API.
+    /// A foreign peer can read and write the wire format directly.
     Raw,
-    /// The server can die and come back at the same address.
+    /// The server can be killed and started again at the same address.
     Restart,
-    /// There are typed calls.
+    /// The harness provides typed calls.
     Typed,
 }
 
 impl Capability {
-    /// Every capability, in the order of their names.
+    /// All capabilities, ordered by name.
     pub const ALL: &'static [Self] = &[
         Self::Cancel,
         Self::ClientConfig,
@@ -57,8 +57,8 @@ impl fmt::Display for Capability {
     }
 }
 
-/// What a transport can do: by default, everything but typed calls and the suppression of
-/// duplicates, which no transport has by itself.
+/// Capabilities of a transport. By default all but typed calls and the suppression of duplicates,
+/// which other crates provide.
 ///
 /// # Examples
 ///
@@ -73,26 +73,26 @@ impl fmt::Display for Capability {
 pub struct Capabilities {
     /// Whether a cancelled or dropped call reaches the handler before its deadline. Default true.
     pub cancel: bool,
-    /// Whether the requester's timeout and limits are its own, apart from the server's. Default
-    /// true.
+    /// Whether the requester's timeout and limits are configured separately from the server's.
+    /// Default true.
     pub client_config: bool,
-    /// Whether [`Rig::cut_after`](super::Rig::cut_after) is there. Default true.
+    /// Whether [`Rig::cut_after`](super::Rig::cut_after) is implemented. Default true.
     pub cut: bool,
-    /// Whether [`Harness::dedup`](super::Harness::dedup) is there. Default false.
+    /// Whether [`Harness::dedup`](super::Harness::dedup) is implemented. Default false.
     pub dedup: bool,
     /// Whether the server can be drained. Default true.
     pub drain: bool,
     /// Whether [`Rig::kill_link`](super::Rig::kill_link) and
-    /// [`Rig::restore_link`](super::Rig::restore_link) are there. Default true.
+    /// [`Rig::restore_link`](super::Rig::restore_link) are implemented. Default true.
     pub link: bool,
-    /// Whether [`Rig::raw`](super::Rig::raw) is there. Default true.
+    /// Whether [`Rig::raw`](super::Rig::raw) is implemented. Default true.
     pub raw: bool,
-    /// Whether [`Rig::restart`](super::Rig::restart) is there. Default true.
+    /// Whether [`Rig::restart`](super::Rig::restart) is implemented. Default true.
     pub restart: bool,
-    /// Whether [`Harness::typed`](super::Harness::typed) is there. Default false.
+    /// Whether [`Harness::typed`](super::Harness::typed) is implemented. Default false.
     pub typed: bool,
-    /// Most calls in flight at once, such as the number of sockets allows. Default 1500; at
-    /// least 64.
+    /// Maximum number of concurrent calls, for example limited by the number of sockets. Default
+    /// 1500; at least 64.
     pub parallel_max: usize,
 }
 
@@ -114,77 +114,77 @@ impl Default for Capabilities {
 }
 
 impl Capabilities {
-    /// Says whether a cancelled or dropped call reaches the handler.
+    /// Sets whether a cancelled or dropped call reaches the handler.
     #[must_use]
     pub fn with_cancel(mut self, supported: bool) -> Self {
         self.cancel = supported;
         self
     }
 
-    /// Says whether the requester's timeout and limits are its own.
+    /// Sets whether the requester's timeout and limits are configured separately.
     #[must_use]
     pub fn with_client_config(mut self, supported: bool) -> Self {
         self.client_config = supported;
         self
     }
 
-    /// Says whether the link can be cut in the middle of a message.
+    /// Sets whether the link can be cut in the middle of a message.
     #[must_use]
     pub fn with_cut(mut self, supported: bool) -> Self {
         self.cut = supported;
         self
     }
 
-    /// Says whether there is a middleware that suppresses duplicates.
+    /// Sets whether the harness provides a middleware that suppresses duplicates.
     #[must_use]
     pub fn with_dedup(mut self, supported: bool) -> Self {
         self.dedup = supported;
         self
     }
 
-    /// Says whether the server can be drained.
+    /// Sets whether the server can be drained.
     #[must_use]
     pub fn with_drain(mut self, supported: bool) -> Self {
         self.drain = supported;
         self
     }
 
-    /// Says whether the link can be cut.
+    /// Sets whether the link can be cut.
     #[must_use]
     pub fn with_link(mut self, supported: bool) -> Self {
         self.link = supported;
         self
     }
 
-    /// Says whether a peer can speak the wire below the API.
+    /// Sets whether a foreign peer can read and write the wire format directly.
     #[must_use]
     pub fn with_raw(mut self, supported: bool) -> Self {
         self.raw = supported;
         self
     }
 
-    /// Says whether the server can die and come back.
+    /// Sets whether the server can be killed and started again.
     #[must_use]
     pub fn with_restart(mut self, supported: bool) -> Self {
         self.restart = supported;
         self
     }
 
-    /// Says whether there are typed calls.
+    /// Sets whether the harness provides typed calls.
     #[must_use]
     pub fn with_typed(mut self, supported: bool) -> Self {
         self.typed = supported;
         self
     }
 
-    /// Says how many calls may be in flight at once.
+    /// Sets the maximum number of concurrent calls.
     #[must_use]
     pub fn with_parallel_max(mut self, calls: usize) -> Self {
         self.parallel_max = calls;
         self
     }
 
-    /// Tells whether one of them is there.
+    /// Returns whether the transport has a capability.
     #[must_use]
     pub fn has(&self, capability: Capability) -> bool {
         match capability {

@@ -1,4 +1,4 @@
-//! Capability cards: what a transport claims, in its README, and in step with its tests.
+//! Conformance cards: the claims of a transport in its README, checked by a test.
 
 use std::fmt;
 use std::fs;
@@ -10,22 +10,22 @@ use super::{Harness, Outcome, Plan, Report, Row, cases};
 /// The environment variable that makes [`check_cards`] write instead of compare.
 const UPDATE: &str = "RR_UPDATE_CARDS";
 
-/// What a transport claims of itself: which cases of the suite hold, which are skipped and which
-/// are known to fail, and why. Its `Display` is Markdown, that of [`Report::to_markdown`].
+/// Conformance claims of a transport: the cases that pass, and with their reasons the cases that
+/// are skipped or known to fail. The `Display` form is that of [`Report::to_markdown`].
 ///
-/// A card is made of a harness and a plan, without a run: what [`conformance!`] expands to is a
-/// test per case that proves it.
+/// A card is made from a harness and a plan, without a run. The tests that [`conformance!`] expands
+/// to, one per case, prove the claims.
 ///
 /// [`conformance!`]: crate::conformance!
 #[derive(Clone, Debug)]
 pub struct Card(Report);
 
 impl Card {
-    /// Makes the card of a transport, under the plan that its tests run.
+    /// Makes the card of a transport from the plan that its tests use.
     ///
     /// # Panics
     ///
-    /// When the plan names a case that does not exist, or leaves one out without a reason.
+    /// When the plan names a case that does not exist, or lists a case without a reason.
     #[must_use]
     pub fn of(harness: &dyn Harness, plan: &Plan) -> Self {
         assert_sound(plan);
@@ -53,22 +53,22 @@ impl fmt::Display for Card {
     }
 }
 
-/// Checks, as a test, that the cards in a README are these and say what these say.
+/// Checks, as a test, that the cards in a README are exactly `cards` and up to date.
 ///
-/// A card stands between two lines that name its transport; what is between them is written by
-/// this function when the environment variable `RR_UPDATE_CARDS` is `1`:
+/// A card is placed between two lines that name its transport. If the environment variable
+/// `RR_UPDATE_CARDS` is `1`, this function replaces the text between them:
 ///
 /// ```text
 /// <!-- conformance:begin memory -->
 /// <!-- conformance:end memory -->
 /// ```
 ///
-/// All cards of one file belong into one call: two tests that write it would disturb each other.
+/// Check all cards of one file in one call: two tests that write the same file would interfere.
 ///
 /// # Panics
 ///
-/// When a card is stale, misses its lines, or stands there and is not among `cards`; when the file
-/// cannot be read, or written where it should be.
+/// When a card is stale, has no marker lines, or is in the file but not among `cards`; when the
+/// file cannot be read, or cannot be written in an update.
 ///
 /// # Examples
 ///
@@ -84,7 +84,7 @@ pub fn check_cards(readme: impl AsRef<Path>, cards: &[Card]) {
     let path = readme.as_ref();
     let shown = path.display();
     let text = match fs::read_to_string(path) {
-        // Some checkouts on Windows change line ends.
+        // Some checkouts on Windows convert line endings.
         Ok(text) => text.replace("\r\n", "\n"),
         Err(error) => panic!("{shown} cannot be read: {error}"),
     };
@@ -108,7 +108,7 @@ pub fn check_cards(readme: impl AsRef<Path>, cards: &[Card]) {
     );
 }
 
-/// Returns the text with every card in its place.
+/// Returns the text with every card replaced by its current form.
 fn renewed(text: &str, cards: &[Card]) -> Result<String, String> {
     let mut missing: Vec<&Card> = cards.iter().collect();
     let mut out = String::with_capacity(text.len());
@@ -136,7 +136,7 @@ fn renewed(text: &str, cards: &[Card]) -> Result<String, String> {
     }
 }
 
-/// Returns the transport that a marker names.
+/// Returns the transport named by a marker line.
 fn marked<'a>(line: &'a str, which: &str) -> Option<&'a str> {
     let inner = line.trim().strip_prefix("<!-- conformance:")?.strip_suffix("-->")?;
     inner.strip_prefix(which)?.strip_prefix(' ').map(str::trim)

@@ -1,4 +1,4 @@
-//! The cases, one file per group; the list of them is in `list.rs`.
+//! The cases, one file per group; `list.rs` lists them.
 
 pub(super) mod cancel;
 pub(super) mod concurrency;
@@ -18,7 +18,7 @@ use std::fmt::Write as _;
 
 use rr_spi::{Code, Delivery, Error, Headers, Reason, Response};
 
-/// What an error may say of a request that reached its handler.
+/// Deliveries that an error may report for a request that reached its handler.
 const MAY_HAVE_RUN: &[Delivery] = &[Delivery::Unknown, Delivery::Processed];
 
 /// Returns the error of a call.
@@ -27,7 +27,7 @@ fn error_of(outcome: Result<Response, Error>) -> Error {
     outcome.expect_err("the call was to fail")
 }
 
-/// Asserts what an error says.
+/// Asserts the code, delivery and reason of an error.
 #[track_caller]
 fn assert_error(error: &Error, code: Code, deliveries: &[Delivery], reason: Option<&Reason>) {
     assert_eq!(error.code(), code, "{error:?}");
@@ -35,22 +35,24 @@ fn assert_error(error: &Error, code: Code, deliveries: &[Delivery], reason: Opti
     assert_eq!(error.reason(), reason, "{error:?}");
 }
 
-/// Asserts that a call ended because its connection did, after it had reached its handler.
+/// Asserts that a call failed because its connection was lost after it had reached its handler.
 #[track_caller]
 fn assert_lost(error: &Error) {
     let reason = Some(&Reason::CONNECTION_LOST);
     assert_error(error, Code::Unavailable, &[Delivery::Unknown], reason);
 }
 
-/// Asserts that a call ended because nobody could be reached, whatever became of its bytes.
+/// Asserts that a call failed because the server could not be reached, with any delivery but
+/// `Processed`.
 #[track_caller]
 fn assert_unreached(error: &Error) {
     let ended = [Code::Unavailable, Code::DeadlineExceeded].contains(&error.code());
     assert!(ended && error.delivery() != Delivery::Processed, "{error:?}");
 }
 
-/// Returns the application's own headers: transports may add a content type and such. Those of one
-/// name are in order; the order of names means nothing (RFC 9110 §5.3), and NATS clients lose it.
+/// Returns the `x-` headers, without those that a transport adds, such as a content type. Values of
+/// one name keep their order. Names are sorted: their order has no meaning (RFC 9110 §5.3), and
+/// NATS clients lose it.
 fn own(headers: &Headers) -> Vec<(String, Vec<u8>)> {
     let own = headers.iter().filter(|(name, _)| name.starts_with("x-"));
     let mut own: Vec<_> = own.map(|(name, value)| (name.to_owned(), value.to_vec())).collect();
@@ -58,7 +60,7 @@ fn own(headers: &Headers) -> Vec<(String, Vec<u8>)> {
     own
 }
 
-/// Returns everything that a caller can print of an error, its sources included.
+/// Returns all text that a caller can print of an error, including its sources.
 fn shown(error: &Error) -> String {
     let mut shown = format!("{error} {error:?} {} {:?}", error.hint(), error.details());
     let mut source = std::error::Error::source(error);

@@ -1,4 +1,4 @@
-//! Calls of mixed behaviour under seeded faults, with the lab's counters as the judge.
+//! Calls of mixed behaviour under seeded faults, checked against the lab's run counts.
 
 use std::env;
 use std::ops::AddAssign;
@@ -15,28 +15,28 @@ use super::lab::{Ask, pattern};
 use super::stage::{Scene, Stage};
 use super::{StartOptions, Timing};
 
-/// Names the variable of the environment that repeats a seed.
+/// Environment variable that repeats a seed.
 pub(super) const SEED_VARIABLE: &str = "RR_CONFORMANCE_SEED";
 
-/// Callers at the same time; more than the server takes, so that it refuses some.
+/// Concurrent callers: more than the server admits, so that it refuses some calls.
 const CALLERS: u64 = 10;
 const IN_FLIGHT_MAX: usize = 6;
 
-/// Calls that each caller makes in a round.
+/// Calls per caller and round.
 const CALLS: usize = 20;
 
-/// How long all calls of a caller may take: several times what their deadlines add up to.
+/// Timeout in units for all calls of a caller: several times the sum of their deadlines.
 const PATIENCE_UNITS: u32 = 400;
 
-/// Returns the seed of this run: the one that is asked for, or a fresh one.
+/// Returns the seed of this run: the value of [`SEED_VARIABLE`] or a fresh seed.
 pub(super) fn seed() -> u64 {
     let asked = env::var(SEED_VARIABLE).ok();
-    // Short enough to be typed.
+    // Short enough to type.
     let fresh = || OsEntropy::new().next_u64() % 1_000_000;
     asked.and_then(|text| text.parse().ok()).unwrap_or_else(fresh)
 }
 
-/// Returns how many rounds there are time for.
+/// Returns the number of rounds, by their cost on the clock.
 pub(super) fn rounds(timing: Timing) -> u64 {
     match timing {
         Timing::Virtual => 12,
@@ -44,7 +44,7 @@ pub(super) fn rounds(timing: Timing) -> u64 {
     }
 }
 
-/// Chance that a seed repeats.
+/// Seeded random source.
 pub(super) struct Chance(SeededEntropy);
 
 impl Chance {
@@ -52,29 +52,29 @@ impl Chance {
         Self(SeededEntropy::new(seed))
     }
 
-    /// Returns the chance of somebody else, independent of when it is used.
+    /// Returns a source for another task, whose numbers do not depend on scheduling.
     fn fork(&self) -> Self {
         Self::new(self.0.next_u64())
     }
 
     /// Returns a number below `end`.
     pub(super) fn below(&self, end: u64) -> u64 {
-        // The bias is far below what matters here.
+        // The modulo bias is negligible here.
         self.0.next_u64() % end
     }
 
-    /// Returns bytes of any values.
+    /// Returns random bytes.
     pub(super) fn bytes(&self, count: usize) -> Vec<u8> {
         (0..count).map(|_| self.0.next_u64().to_le_bytes()[0]).collect()
     }
 
-    /// Returns a time from nothing to this.
+    /// Returns a time between 0 and `most`.
     fn up_to(&self, most: Duration) -> Duration {
         most / 16 * u32::try_from(self.below(17)).unwrap_or(0)
     }
 }
 
-/// What became of calls.
+/// Counts of call outcomes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Outcomes {
     pub(super) answered: usize,
@@ -107,8 +107,8 @@ impl AddAssign for Outcomes {
     }
 }
 
-/// Plays one round on a rig of its own. Its books are checked at the end, call by call: an error
-/// that says `NotSent` or `Rejected` of a request that ran fails the case.
+/// Plays one round on a new rig. The check of the ledger at the end fails the case if an error
+/// reports `NotSent` or `Rejected` for a request that ran.
 pub(super) async fn round(stage: &Stage, chance: &Chance) -> Outcomes {
     let server = IntakeConfig::default().with_in_flight_max(IN_FLIGHT_MAX);
     let scene = stage.open_with(StartOptions::default().with_server(server)).await;
@@ -131,13 +131,13 @@ pub(super) async fn round(stage: &Stage, chance: &Chance) -> Outcomes {
         disturbing.await.expect("the task ends");
     }
     scene.recovers(&*scene.client).await;
-    // What nobody waits for any more may still be on its way.
+    // Requests whose callers have gone may still be in transit.
     scene.idle().await;
     stage.close(scene).await;
     outcomes
 }
 
-/// Cuts and restores the link until the calls are over; leaves it whole.
+/// Cuts and restores the link until the calls are over; leaves the link restored.
 async fn disturb(scene: &Scene, chance: &Chance, playing: &Context, unit: Duration) {
     while playing.cause().is_none() {
         let _ = playing.race(sleep(unit / 4 + chance.up_to(unit * 4))).await;
@@ -153,9 +153,9 @@ async fn calls(scene: Arc<Scene>, chance: Chance, unit: Duration) -> Outcomes {
         let ask = behaviour(scene.ask(), &chance, unit);
         let ctx = Context::background().with_timeout(unit / 2 + chance.up_to(unit * 4));
         let outcome = match chance.below(5) {
-            // Dropped at some point.
+            // Drops the call at a random time.
             0 => timeout(chance.up_to(unit * 2), scene.call(&ctx, &ask)).await.ok(),
-            // Cancelled at some point.
+            // Cancels the call at a random time.
             1 => {
                 let (ctx, handle) = ctx.child();
                 let call = scene.spawn(&ctx, &ask);
@@ -166,7 +166,7 @@ async fn calls(scene: Arc<Scene>, chance: Chance, unit: Duration) -> Outcomes {
             _ => Some(scene.call(&ctx, &ask).await),
         };
         if let Some(Ok(response)) = &outcome {
-            // Whatever happens to the link, an answer is that of its own call.
+            // An answer belongs to its call, whatever happens to the link.
             assert!(ask.is_answered_by(response), "{} got {response:?}", ask.key());
         }
         outcomes.count(outcome.as_ref());
@@ -175,7 +175,7 @@ async fn calls(scene: Arc<Scene>, chance: Chance, unit: Duration) -> Outcomes {
     outcomes
 }
 
-/// Makes a request do one of the things that handlers do.
+/// Gives a request a random handler behaviour.
 fn behaviour(ask: Ask, chance: &Chance, unit: Duration) -> Ask {
     let key = ask.key().to_owned();
     let ask = ask.body(key.clone()).echo().header("x-of", &key);

@@ -1,4 +1,4 @@
-//! Calls over a link that is cut in the middle of what they say, one byte later each time.
+//! Calls over a link that is cut in the middle of a message, a few bytes later each time.
 
 use rr_spi::{Code, Context, Delivery, Error, Reason};
 
@@ -7,16 +7,16 @@ use super::lab::{Ask, pattern};
 use super::stage::{Scene, Stage};
 use crate::Direction;
 
-/// Bytes of a body, each way.
+/// Size of the request body and of the reply body.
 const BODY_BYTES: usize = 500;
 
-/// Most bytes that a request or a reply with such a body may take.
+/// Largest request or reply on the wire with such a body.
 const MESSAGE_BYTES_MAX: u64 = 8 * 1024;
 
-/// After how many calls a newcomer is to be served too.
+/// Number of calls between two checks with a new requester.
 const NEWCOMER_AFTER: u64 = 8;
 
-/// How many bytes later the link is cut each time: on the real clock each cut costs a connection.
+/// Returns the distance in bytes between two cuts. On the real clock each cut costs a connection.
 fn step(timing: Timing) -> usize {
     match timing {
         Timing::Virtual => 3,
@@ -24,14 +24,14 @@ fn step(timing: Timing) -> usize {
     }
 }
 
-/// What became of the calls that were cut.
+/// Counts of the cut calls whose handler ran and of those whose handler did not.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Cuts {
     pub(super) ran: usize,
     pub(super) unrun: usize,
 }
 
-/// Calls again and again, with the link cut later each time, until a call is over before.
+/// Repeats a call with the cut moved back each time, until a call completes before the cut.
 pub(super) async fn everywhere(stage: &Stage, direction: Direction) -> Cuts {
     let scene = stage.open().await;
     let mut cut = Vec::new();
@@ -50,7 +50,7 @@ pub(super) async fn everywhere(stage: &Stage, direction: Direction) -> Cuts {
         }
         cut.push(ask);
     }
-    // What nobody waits for any more may still be on its way.
+    // Requests whose callers have gone may still be in transit.
     scene.idle().await;
     let mut cuts = Cuts::default();
     for ask in cut {
@@ -61,8 +61,8 @@ pub(super) async fn everywhere(stage: &Stage, direction: Direction) -> Cuts {
     cuts
 }
 
-/// Calls while the link is about to be cut, and tells whether it was answered all the same. What is
-/// said of the handler is compared with the lab at the end of the case.
+/// Calls with a cut armed, and returns whether the call was answered anyway. The delivery of an
+/// error is compared with the lab at the end of the case.
 async fn call_and_cut(
     stage: &Stage,
     scene: &Scene,
@@ -88,8 +88,9 @@ async fn call_and_cut(
     }
 }
 
-/// Whoever is cut off hears that the connection is lost, in the middle of a reply also that it is
-/// malformed, or hears nothing until the deadline. Nobody has told whether the handler ran.
+/// Returns whether an error is one that a cut may cause: a lost connection, a malformed reply after
+/// a cut within the reply, or the deadline. Its delivery must not be `Processed`, since no whole
+/// reply arrived.
 fn reads_as_a_cut(error: &Error) -> bool {
     let is_malformed = error.reason() == Some(&Reason::BAD_RESPONSE);
     let reads = match error.code() {

@@ -1,4 +1,4 @@
-//! The one responder of the suite, steered by request headers, and what it saw.
+//! The responder of the suite, controlled by request headers, and its record of runs.
 
 mod ask;
 mod content;
@@ -21,29 +21,29 @@ pub(super) use ask::Ask;
 pub(super) use content::{fill, pattern, unicode};
 pub(super) use run::{How, Run};
 
-/// The one responder of the suite, steered by request headers, so that no transport needs a
+/// Responder of the suite. Request headers select its behaviour, so that no transport needs a
 /// server per case.
 ///
-/// Cloning it shares it. It records every run under the request's `lab-key`; the case, in the same
-/// process, reads the record directly.
+/// Clones share the same lab. The lab records every run under the request's `lab-key`; the case,
+/// in the same process, reads the record directly.
 ///
 /// | request header | effect |
 /// |---|---|
-/// | `lab-key` | under which the run is recorded |
+/// | `lab-key` | records the run under this key |
 /// | `lab-sleep-ms` | sleeps, on every hop |
 /// | `lab-hang` | never answers |
 /// | `lab-gate` | answers once the case has opened the gate of that name |
 /// | `lab-shield-ms` | sleeps in a shielded section |
 /// | `lab-watch` | records, from a shielded section, why the context ended |
 /// | `lab-panic` | panics: `now`, or `later`, after an await |
-/// | `lab-fail` | answers with that code; further `lab-message` (in which `\n` ends a line), `lab-message-bytes`, `lab-reason`, `lab-details`, `lab-detail-bytes` (of each), `lab-retry-ms` (negative: never), `lab-retry-us`, `lab-source` |
-/// | `lab-app` | answers with an application error of that number |
-/// | `lab-reply-bytes` | answers with that many bytes instead of the request's |
-/// | `lab-reply-headers` | answers, errors too, with that many headers, `lab-reply-header-bytes` in all |
-/// | `lab-echo` | answers, errors too, with the request's `x-` headers |
-/// | `lab-trailers` | answers, errors too, with the request's `x-` headers as `trailer-x-` headers |
-/// | `lab-report` | answers with what it saw, as `lab-saw-` headers |
-/// | `lab-onward` | calls onward, that many hops; further `lab-onward-target`, `lab-onward-timeout-ms`, `lab-expose` |
+/// | `lab-fail` | fails with that code; modifiers: `lab-message` (in which `\n` ends a line), `lab-message-bytes`, `lab-reason`, `lab-details`, `lab-detail-bytes` (of each), `lab-retry-ms` (negative: never), `lab-retry-us`, `lab-source` |
+/// | `lab-app` | fails with an application error of that number |
+/// | `lab-reply-bytes` | answers with a body of that many bytes instead of the request's body |
+/// | `lab-reply-headers` | adds headers to answers and errors until there are that many, with `lab-reply-header-bytes` in total |
+/// | `lab-echo` | copies the request's `x-` headers to answers and errors |
+/// | `lab-trailers` | copies the request's `x-` headers to answers and errors as `trailer-x-` headers |
+/// | `lab-report` | adds the recorded run to the answer, as `lab-saw-` headers |
+/// | `lab-onward` | calls onward over that many hops; modifiers: `lab-onward-target`, `lab-onward-timeout-ms`, `lab-expose` |
 #[derive(Clone, Default)]
 pub struct Lab(Arc<Inner>);
 
@@ -60,24 +60,24 @@ struct State {
     onward: Option<Arc<dyn Requester>>,
 }
 
-/// The targets and services that the lab answers, as [`Lab::routes`] names them.
+/// Targets and services of the lab; see [`Lab::routes`].
 const TARGETS: [&str; 4] = ["ping", "lab.run", "lab.other", "lab.closed.known"];
 const SERVICE: &str = "lab.whole";
 const CLOSED_SERVICE: &str = "lab.closed";
 
 impl Lab {
-    /// Makes a lab that has seen nothing.
+    /// Makes a lab without recorded runs.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Returns its routes: the targets `ping`, `lab.run` and `lab.other`, the whole service
-    /// `lab.whole`, and the closed service `lab.closed` with its one method `known`.
+    /// Returns the routes of the lab: the targets `ping`, `lab.run` and `lab.other`, the whole
+    /// service `lab.whole`, and the closed service `lab.closed` with the single method `known`.
     ///
     /// # Panics
     ///
-    /// Never: the names are constants that fit.
+    /// Never: the names are valid constants.
     #[must_use]
     pub fn routes(&self) -> Routes {
         let mut routes = Routes::new();
@@ -94,37 +94,38 @@ impl Lab {
         routes
     }
 
-    /// Routes one more target to the lab.
+    /// Adds a route from another target to the lab.
     pub(super) fn route(&self, routes: &mut Routes, name: &'static str) {
         let responder = Arc::new(LabResponder { lab: self.clone(), route: name });
         let route = Route::Target(name.to_owned());
         routes.insert(route, Declared::Unspecified, responder).expect("the name fits");
     }
 
-    /// Gives the requester through which `lab-onward` calls onward.
+    /// Sets the requester for `lab-onward`.
     pub(super) fn set_onward(&self, requester: Option<Arc<dyn Requester>>) {
         let before = std::mem::replace(&mut self.state().onward, requester);
-        // Outside of the lock: a requester's own drop may end a server, and with it runs.
+        // Outside of the lock: dropping a requester may end a server and thereby runs, which take
+        // the lock.
         drop(before);
     }
 
-    /// Opens a gate, for good.
+    /// Opens a gate permanently.
     pub(super) fn open_gate(&self, name: &str) {
         self.state().gates.insert(name.to_owned());
         self.0.changed.notify_waiters();
     }
 
-    /// Returns every run under a key, in the order in which they began.
+    /// Returns the runs under a key, oldest first.
     pub(super) fn runs(&self, key: &str) -> Vec<Run> {
         self.state().runs.get(key).cloned().unwrap_or_default()
     }
 
-    /// Returns how often the handler ran under a key.
+    /// Returns the number of runs under a key.
     pub(super) fn count(&self, key: &str) -> usize {
         self.state().runs.get(key).map_or(0, Vec::len)
     }
 
-    /// Returns how often the handler ran at all.
+    /// Returns the total number of runs.
     pub(super) fn total(&self) -> usize {
         self.state().runs.values().map(Vec::len).sum()
     }
@@ -140,7 +141,7 @@ impl Lab {
         all
     }
 
-    /// Waits until something holds of the lab.
+    /// Waits until a condition on the lab holds.
     pub(super) async fn until(&self, mut holds: impl FnMut(&Self) -> bool) {
         loop {
             let changed = self.0.changed.notified();
@@ -164,7 +165,7 @@ impl Lab {
         })
     }
 
-    /// Records that a run began; what is returned records its end.
+    /// Records the start of a run. The returned guard records its end.
     fn enter(&self, route: &'static str, ctx: &Context, request: &Request) -> Visit {
         let key = request.headers.get(steering::KEY).unwrap_or("").to_owned();
         let at = {
@@ -197,7 +198,8 @@ impl Lab {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A panic cannot leave the state half-changed: nothing foreign runs under the lock.
+        // A poisoned lock is safe to use: no foreign code runs under it, so that a panic cannot
+        // leave the state half-changed.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

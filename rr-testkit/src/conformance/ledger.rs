@@ -1,4 +1,4 @@
-//! The books on every call.
+//! The ledger: call outcomes per request, compared with the runs that the lab recorded.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,7 @@ use rr_spi::{Delivery, Error, Response};
 
 use super::lab::{Ask, Lab};
 
-/// What was said of each request, to be compared with what the lab saw.
+/// Call outcomes per request, to be compared with the runs that the lab recorded.
 #[derive(Default)]
 pub(super) struct Ledger(Mutex<Books>);
 
@@ -19,15 +19,15 @@ struct Books {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
-    /// Runs of one call that runs.
+    /// Handler runs per executed call: one plus its hops.
     runs: usize,
-    /// Whether all calls together run once: they have an idempotency key.
+    /// Whether the calls share an idempotency key, so that at most one of them runs.
     once: bool,
-    /// Calls that were begun.
+    /// Calls that were started.
     begun: usize,
-    /// Calls that ended with the proof that the handler ran.
+    /// Calls that ended with an answer or an error with delivery `Processed`.
     ran: usize,
-    /// Calls that ended with an error that says that the handler did not run.
+    /// Calls that ended with an error with delivery `NotSent` or `Rejected`.
     unexecuted: usize,
 }
 
@@ -60,7 +60,7 @@ impl Ledger {
         lock(&self.0).calls.values().any(|tally| tally.unexecuted > 0)
     }
 
-    /// The rules that hold in every case, whatever its matter.
+    /// Asserts the rules that hold in every case.
     pub(super) fn check(&self, lab: &Lab) {
         for (key, tally) in &lock(&self.0).calls {
             let runs = lab.count(key);
@@ -80,6 +80,7 @@ impl Ledger {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic cannot leave these values half-changed, as nothing foreign runs under a lock.
+    // A poisoned lock is safe to use: no foreign code runs under it, so that a panic cannot leave
+    // the value half-changed.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

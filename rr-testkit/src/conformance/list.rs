@@ -1,4 +1,4 @@
-//! The one list of cases, and what is made of it.
+//! The list of cases, and the macros that expand it to a table and to tests.
 
 use std::fmt;
 use std::future::Future;
@@ -7,16 +7,16 @@ use std::pin::Pin;
 use super::Capability;
 use super::stage::Stage;
 
-/// How binding a case is.
+/// Severity of a failing case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Level {
-    /// A transport that fails it is wrong.
+    /// Required: a transport that fails the case is wrong.
     Must,
-    /// A transport that fails it is worse than it could be, and has to say so: a failure of the run
-    /// unless the plan expects it, or is [lenient](super::Plan::lenient).
+    /// Recommended: a failing case fails the run unless the plan lists the case as known to fail or
+    /// is [lenient](super::Plan::lenient).
     Should,
-    /// It is new: reported, and no failure of the run until it becomes one of the others.
+    /// New: a failure is reported and does not fail the run. A later edition changes the level.
     Preview,
 }
 
@@ -31,26 +31,26 @@ pub struct Case {
 }
 
 impl Case {
-    /// Returns its name, `group/case`.
+    /// Returns the name of the case, `group/case`.
     #[must_use]
     pub fn name(&self) -> String {
-        // A function's name cannot start with a digit; a case's can.
+        // The name of a case may start with a digit, that of a function may not.
         format!("{}/{}", self.group, self.function.trim_start_matches('_'))
     }
 
-    /// Returns its group, the first part of its name.
+    /// Returns the group of the case, the first part of its name.
     #[must_use]
     pub fn group(&self) -> &'static str {
         self.group
     }
 
-    /// Returns how binding it is.
+    /// Returns the level of the case.
     #[must_use]
     pub fn level(&self) -> Level {
         self.level
     }
 
-    /// Returns what a transport must be able to do for it to run.
+    /// Returns the capability that the case needs, if any.
     #[must_use]
     pub fn needs(&self) -> Option<Capability> {
         self.needs
@@ -69,11 +69,11 @@ pub fn cases() -> &'static [Case] {
     CASES
 }
 
-/// Runs the conformance suite: one `#[test]` per case, in a module per group.
+/// Runs the conformance suite: expands to one `#[test]` per case, in a module per group.
 ///
-/// Takes an expression that makes a [`Harness`](crate::conformance::Harness), evaluated once per
-/// case, and optionally one that makes a [`Plan`](crate::conformance::Plan). Several harnesses in
-/// one file go into a module each, as the groups are modules of their own. See the
+/// Takes an expression for a [`Harness`](crate::conformance::Harness), evaluated once per case, and
+/// optionally an expression for a [`Plan`](crate::conformance::Plan). Several harnesses in one file
+/// need a module each, since the groups expand to modules. See the
 /// [module](mod@crate::conformance) for an example.
 #[macro_export]
 macro_rules! conformance {
@@ -85,7 +85,8 @@ macro_rules! conformance {
     };
 }
 
-/// The list: `level case` or `level case: what it needs`. A leading `_` is not part of the name.
+/// The list of cases: `level case` or `level case: capability`. A leading `_` is not part of the
+/// name.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __conformance_list {

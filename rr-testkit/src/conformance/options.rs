@@ -1,21 +1,22 @@
-//! What a case needs changed.
+//! Options with which a case starts a transport.
 
 use std::time::Duration;
 
 use rr_spi::{CallConfig, IntakeConfig};
 
-/// What a case needs changed in the server and the requester that a harness starts.
+/// Options of the server and the requester that a harness starts for a case.
 ///
-/// The defaults are those of every transport; a harness passes on all of it.
+/// The defaults are those of every transport. A harness must apply every option.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StartOptions {
-    /// What the server grants: requests in flight, timeouts, longest bodies.
+    /// Limits of the server: requests in flight, timeouts, body sizes.
     pub server: IntakeConfig,
-    /// How long the server waits for a peer that takes nothing of what it is sent. Default 30 s. A
-    /// transport whose time is fixed keeps that time: the case about it then takes as long.
+    /// Time after which the server closes the connection of a peer that does not read. Default
+    /// 30 s. A transport with a fixed timeout keeps that timeout; the case that tests it then takes
+    /// that long.
     pub write_timeout: Duration,
-    /// What the requester grants to each call: time, longest bodies.
+    /// Limits of each call at the requester: timeout, body sizes.
     pub calls: CallConfig,
 }
 
@@ -30,21 +31,21 @@ impl Default for StartOptions {
 }
 
 impl StartOptions {
-    /// Replaces what the server grants.
+    /// Sets the limits of the server.
     #[must_use]
     pub fn with_server(mut self, server: IntakeConfig) -> Self {
         self.server = server;
         self
     }
 
-    /// Replaces how long the server waits for a peer that takes nothing of what it is sent.
+    /// Sets the time after which the server closes the connection of a peer that does not read.
     #[must_use]
     pub fn with_write_timeout(mut self, timeout: Duration) -> Self {
         self.write_timeout = timeout;
         self
     }
 
-    /// Replaces what the requester grants to each call.
+    /// Sets the limits of each call at the requester.
     #[must_use]
     pub fn with_calls(mut self, calls: CallConfig) -> Self {
         self.calls = calls;

@@ -1,8 +1,8 @@
-//! Which cases run, and what is expected of them.
+//! The plan of a run: its cases and their expected results.
 
 use super::Level;
 
-/// Which cases run, and what is expected of them.
+/// Selection of the cases to run, with the expected failures.
 ///
 /// A pattern is the name of a case, `group/*`, or `*`.
 ///
@@ -24,75 +24,76 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Returns the first edition of the suite: every case of it.
+    /// Returns a plan with every case of the first edition of the suite.
     #[must_use]
     pub fn v1() -> Self {
         Self::default()
     }
 
-    /// Runs only the cases that match; given several times, those that match any.
+    /// Runs only the cases that match the pattern. With several calls, a case must match one of the
+    /// patterns.
     #[must_use]
     pub fn only(mut self, pattern: impl Into<String>) -> Self {
         self.only.push(pattern.into());
         self
     }
 
-    /// Leaves out the cases that match, for a stated reason.
+    /// Skips the cases that match the pattern, for the given reason.
     #[must_use]
     pub fn skip(mut self, pattern: impl Into<String>, reason: impl Into<String>) -> Self {
         self.skips.push((pattern.into(), reason.into()));
         self
     }
 
-    /// Expects the cases that match to fail, for a stated reason; one that passes is a failure,
-    /// so that the list does not go stale.
+    /// Expects the cases that match the pattern to fail, for the given reason. A listed case that
+    /// passes is a failure, so that the list does not go stale.
     #[must_use]
     pub fn known_failing(mut self, pattern: impl Into<String>, reason: impl Into<String>) -> Self {
         self.known_failing.push((pattern.into(), reason.into()));
         self
     }
 
-    /// Lets cases that only [should](super::Level::Should) hold fail with no more than a warning,
-    /// without being listed: for a transport that is still being written.
+    /// Turns failures of [`Level::Should`](super::Level::Should) cases into warnings, without
+    /// listing them. For a transport that is still being written.
     #[must_use]
     pub fn lenient(mut self) -> Self {
         self.lenient = true;
         self
     }
 
-    /// Returns the cases whose failure fails the run.
+    /// Returns the lowest level whose failures fail the run.
     pub(super) fn binding(&self) -> Binding {
         if self.lenient { Binding::Must } else { Binding::Should }
     }
 
-    /// Returns the edition of the suite that it selects from.
+    /// Returns the edition of the suite.
     pub(super) fn edition(&self) -> &'static str {
         "v1"
     }
 
-    /// Tells whether a case is part of the plan at all.
+    /// Returns whether a case is part of the plan.
     pub(super) fn includes(&self, name: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|pattern| matches(pattern, name))
     }
 
-    /// Returns why a case is left out.
+    /// Returns the reason for which a case is skipped.
     pub(super) fn skipped(&self, name: &str) -> Option<&str> {
         reason(&self.skips, name)
     }
 
-    /// Returns why a case is expected to fail.
+    /// Returns the reason for which a case is expected to fail.
     pub(super) fn expected_failure(&self, name: &str) -> Option<&str> {
         reason(&self.known_failing, name)
     }
 
-    /// Returns the first pattern that comes without a reason.
+    /// Returns the first pattern with a blank reason.
     pub(super) fn unreasoned(&self) -> Option<&str> {
         let mut reasoned = self.skips.iter().chain(&self.known_failing);
         let bare = reasoned.find(|(_, reason)| reason.trim().is_empty());
         bare.map(|(pattern, _)| pattern.as_str())
     }
 
-    /// Returns the first pattern that no case matches: a misspelt name must not pass unnoticed.
+    /// Returns the first pattern that matches no case, such as a misspelt name.
     pub(super) fn stale(&self) -> Option<&str> {
         let reasoned = self.skips.iter().chain(&self.known_failing).map(|(pattern, _)| pattern);
         let mut patterns = self.only.iter().chain(reasoned);
@@ -109,7 +110,7 @@ pub(super) enum Binding {
 }
 
 impl Binding {
-    /// Tells whether a failure of a case of this level fails the run.
+    /// Returns whether a failure of a case of this level fails the run.
     pub(super) fn holds(self, level: Level) -> bool {
         match level {
             Level::Must => true,

@@ -1,4 +1,4 @@
-//! A peer that speaks the transport's wire below the API.
+//! A foreign peer that reads and writes the transport's wire format directly.
 
 use std::any::Any;
 use std::fmt::Write as _;
@@ -8,61 +8,62 @@ use rr_spi::wire::{RR_CODE, RR_DELIVERY, RR_REASON};
 use rr_spi::{Bytes, Code, Delivery, Error, Requester, async_trait};
 use tokio::io::AsyncRead;
 
-/// A peer that speaks the transport's wire below the API, so that it can say what a requester or
-/// a server of ours never would.
+/// Foreign peer that reads and writes the transport's wire format directly, so that it can send
+/// messages that rr's requesters and servers never send.
 ///
 /// # Contract
 ///
-/// * What it is given goes onto the wire as it is: nothing is checked, corrected or added, except
-///   what the carrier itself cannot do without (a status, a length, a reply subject).
-/// * The carrier's own mark of an error is that of `unknown` (HTTP: status 500), so that nothing
-///   but what the reply says decides.
-/// * What it reads, it returns as it was on the wire, with the carrier's mark where it has one.
+/// * The peer writes its input to the wire unchanged. It checks, corrects and adds nothing, except
+///   for fields that the carrier requires (a status, a length, a reply subject).
+/// * The carrier's mark of an error is that of `unknown` (HTTP: status 500), so that only the
+///   content of the reply decides.
+/// * The peer returns messages as they were on the wire, with the carrier's mark if there is one.
 ///
 /// # For implementors
 ///
-/// [`RawReply::wire_headers`], [`RawReply::wire_body`] and [`RawReply::read`] know where code,
-/// delivery and reason travel on every transport.
+/// [`RawReply::wire_headers`], [`RawReply::wire_body`] and [`RawReply::read`] encode and decode
+/// code, delivery and reason, in the form common to all transports.
 ///
 /// # For wrappers
 ///
-/// Delegate every method but [`Raw::answering`]; wrap the requester that [`Raw::answering`] returns.
+/// Delegate every method, and wrap the requester that [`Raw::answering`] returns.
 #[async_trait]
 pub trait Raw: Send + Sync + 'static {
-    /// Sends a request to the rig's server as a foreign requester would, and returns what the
-    /// server wrote.
+    /// Sends a request to the rig's server as a foreign requester would, and returns the server's
+    /// reply.
     ///
     /// # Errors
     ///
-    /// Whatever keeps it from reading a reply; the case fails with it.
+    /// Any error before a reply was read; the case fails with it.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future leaves nothing behind.
     async fn send(&self, request: RawRequest) -> Result<RawReply, Error>;
 
-    /// Starts a foreign responder that answers every request like this, and returns a requester
-    /// of the transport that is connected to it. Both end with the requester or with the rig.
+    /// Starts a foreign responder that answers every request with `answer`, and returns a requester
+    /// of the transport that is connected to it. Both end when the requester or the rig is dropped.
     ///
     /// # Errors
     ///
-    /// Whatever keeps it from starting; the case fails with it.
+    /// Any error of starting; the case fails with it.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future leaves nothing behind.
     async fn answering(&self, answer: RawAnswer) -> Result<Arc<dyn Requester>, Error>;
 
-    /// Sends the rig's server what is no request, or not a whole one, and returns without waiting for
-    /// an answer. The connection stays open until what is returned is dropped, unless the server ends
-    /// it before.
+    /// Sends garbage or an incomplete request to the rig's server and returns without waiting for
+    /// an answer. The connection stays open until the returned value is dropped or the server
+    /// closes it.
     ///
-    /// Where nothing passes as bytes there is no garbage: the plan skips the case with that reason.
+    /// A transport that does not send bytes has no garbage: its plan skips the case with that
+    /// reason.
     ///
     /// # Errors
     ///
-    /// Whatever keeps it from connecting; the case fails with it. `Unimplemented`, not sent, when the
-    /// peer cannot do it.
+    /// Any error of connecting; the case fails with it. `Unimplemented`, not sent, when the peer
+    /// does not support this.
     ///
     /// # Cancel safety
     ///
@@ -72,18 +73,20 @@ pub trait Raw: Send + Sync + 'static {
         Err(missing("garbage"))
     }
 
-    /// Sends the rig's server a request whose head does not end, until the server ends the connection
-    /// or has taken `bytes_max`. Returns how many bytes the server, or what lies before it, has taken.
+    /// Sends the rig's server a request with an endless head, until the server closes the
+    /// connection or has accepted `bytes_max` bytes. Returns the number of bytes that the server,
+    /// or a proxy or broker before it, has accepted.
     ///
-    /// What does not end is the value of a header, or, where a head comes in pieces, its headers. Where
-    /// a head says before how long it is, it says so many bytes and sends them.
+    /// The endless part is the value of a header or, where a head is sent in pieces, the sequence
+    /// of headers. Where a head has a length prefix, the peer announces `bytes_max` bytes and sends
+    /// them.
     ///
-    /// The plan of a transport that passes no bytes skips the case with that reason.
+    /// The plan of a transport that does not send bytes skips the case with that reason.
     ///
     /// # Errors
     ///
-    /// Whatever keeps it from connecting; the case fails with it. `Unimplemented`, not sent, when the
-    /// peer cannot do it.
+    /// Any error of connecting; the case fails with it. `Unimplemented`, not sent, when the peer
+    /// does not support this.
     ///
     /// # Cancel safety
     ///
@@ -93,19 +96,20 @@ pub trait Raw: Send + Sync + 'static {
         Err(missing("endless"))
     }
 
-    /// Sends the rig's server so many requests, without waiting for a reply in between, and takes nothing
-    /// of what the server answers until what is returned is read: the connection as it stands on the wire.
+    /// Sends the rig's server `times` requests without waiting for replies. The peer reads replies
+    /// only when the returned connections are read, which yield the raw bytes.
     ///
-    /// All are on one connection, and its windows are open, where it has any. Where a request has a
-    /// connection to itself, a few are sent, and each connection is returned. A connection ends when it
-    /// is dropped.
+    /// All requests go over one connection, with open flow-control windows where there are any. If
+    /// the transport needs a connection per request, the peer sends a few requests and returns each
+    /// connection. Dropping a connection closes it.
     ///
-    /// Where nothing passes as bytes, nothing waits to be read: the plan skips the cases with that reason.
+    /// A transport that does not send bytes has no unread replies: its plan skips the cases with
+    /// that reason.
     ///
     /// # Errors
     ///
-    /// Whatever keeps it from connecting; the case fails with it. `Unimplemented`, not sent, when the
-    /// peer cannot do it.
+    /// Any error of connecting; the case fails with it. `Unimplemented`, not sent, when the peer
+    /// does not support this.
     ///
     /// # Cancel safety
     ///
@@ -116,51 +120,53 @@ pub trait Raw: Send + Sync + 'static {
     }
 }
 
-/// A connection of a foreign peer that has not read anything yet.
+/// Connection of a foreign peer that has not read any reply yet.
 pub type RawUnread = Box<dyn AsyncRead + Send + Unpin>;
 
-/// Makes the error for what a peer does not have.
+/// Makes the error of a method that the peer does not implement.
 fn missing(method: &str) -> Error {
     let text = format!("the capability `raw` is claimed, but the peer does not have `{method}`");
     Error::failure(Code::Unimplemented, Delivery::NotSent, None, text)
 }
 
-/// What a foreign requester sends that is no request, or not a whole one.
+/// Garbage or incomplete request of a foreign requester.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RawGarbage {
-    /// Bytes in the place of a request. Where a broker checks the frames of messages, they are the body
-    /// of messages that are no requests: those that nobody is to answer, and the transport's own.
+    /// Arbitrary bytes in place of a request. Where a broker validates message frames, the bytes
+    /// are the body of messages that are not requests: messages without a reply subject, and the
+    /// transport's control messages.
     Noise(Bytes),
-    /// The first so many bytes of a request, but never the last one; nothing more comes.
+    /// The given number of leading bytes of a request, but never the last byte; the rest is not
+    /// sent.
     Part(RawRequest, usize),
-    /// A request whose frame says that the body is so much longer than what comes of it.
+    /// A request whose frame announces a body that is this many bytes longer than the body sent.
     Promise(RawRequest, usize),
 }
 
-/// A request as it stands on the wire.
+/// Request as it is on the wire.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RawRequest {
     /// The target, such as `lab.run`, to be written as the transport writes targets.
     pub target: String,
-    /// The text that stands where the transport carries the time that is left, such as `250`,
-    /// `0` or `soon`; `None` says nothing of it. (HTTP: `connect-timeout-ms`. NATS: `t` of `rr`.)
+    /// The text of the transport's timeout field, such as `250`, `0` or `soon`; `None` omits the
+    /// field. (HTTP: `connect-timeout-ms`. NATS: `t` of `rr`.)
     pub timeout: Option<String>,
-    /// Further headers as they are: reserved ones, upper-case ones, values of any bytes.
+    /// Further headers, written unchanged: reserved names, upper-case names, values of any bytes.
     pub headers: Vec<(String, Bytes)>,
     /// The body.
     pub body: Bytes,
 }
 
 impl RawRequest {
-    /// Makes a request that says nothing but its target.
+    /// Makes a request that has only a target.
     #[must_use]
     pub fn new(target: impl Into<String>) -> Self {
         Self { target: target.into(), ..Self::default() }
     }
 
-    /// Sets the text that stands where the time that is left does.
+    /// Sets the text of the timeout field.
     #[must_use]
     pub fn with_timeout(mut self, text: impl Into<String>) -> Self {
         self.timeout = Some(text.into());
@@ -182,36 +188,36 @@ impl RawRequest {
     }
 }
 
-/// What a foreign responder answers.
+/// Answer of a foreign responder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RawAnswer {
-    /// A reply of the protocol, whatever it says.
+    /// A well-framed reply with any content.
     Reply(RawReply),
-    /// Bytes that are no reply of the protocol at all; then the connection ends, if there is one.
+    /// Bytes that are not a reply; then the responder closes the connection, if there is one.
     ///
-    /// Where every message is a reply, as behind a broker that checks them, there are no such
-    /// bytes: the plan skips the case with that reason.
+    /// Where every message is a reply, as behind a broker that validates messages, such bytes do
+    /// not exist: the plan skips the case with that reason.
     Garbage(Bytes),
 }
 
-/// A reply as it stands on the wire.
+/// Reply as it is on the wire.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RawReply {
-    /// The text of the code; `None` is a success.
+    /// The text of the code; `None` for a success.
     pub code: Option<String>,
     /// The text of the delivery.
     pub delivery: Option<String>,
     /// The text of the reason.
     pub reason: Option<String>,
-    /// The carrier's own mark of what kind of reply it is: of HTTP the status, such as `431`. Of a
-    /// reply that is to be written it is not looked at.
+    /// The carrier's mark of the kind of reply: for HTTP the status, such as `431`. Ignored when
+    /// the reply is written.
     pub mark: Option<String>,
-    /// Further headers as they are.
+    /// Further headers, unchanged.
     pub headers: Vec<(String, Bytes)>,
-    /// The body. An error whose body is empty is written with the document that its code, reason
-    /// and delivery make.
+    /// The body. An error with an empty body is written with an error document made of its code,
+    /// reason and delivery.
     pub body: Bytes,
 }
 
@@ -222,7 +228,7 @@ impl RawReply {
         Self { body: body.into(), ..Self::default() }
     }
 
-    /// Makes an error of any code, those that nobody knows yet included.
+    /// Makes an error with the given code, which need not be a known one.
     #[must_use]
     pub fn failure(code: impl Into<String>) -> Self {
         Self { code: Some(code.into()), ..Self::default() }
@@ -242,7 +248,7 @@ impl RawReply {
         self
     }
 
-    /// Sets the carrier's own mark, as it was read.
+    /// Sets the carrier's mark, as it was read.
     #[must_use]
     pub fn with_mark(mut self, text: impl Into<String>) -> Self {
         self.mark = Some(text.into());
@@ -263,8 +269,8 @@ impl RawReply {
         self
     }
 
-    /// Returns every header to be written: code, reason and delivery where they travel on every
-    /// transport, then the further ones. The carrier's own mark of an error is not among them.
+    /// Returns all headers to be written: code, reason and delivery under the names common to all
+    /// transports, then the further headers. The carrier's mark is not among them.
     #[must_use]
     pub fn wire_headers(&self) -> Vec<(String, Bytes)> {
         let said =
@@ -275,7 +281,7 @@ impl RawReply {
         own.chain(self.headers.iter().cloned()).collect()
     }
 
-    /// Returns the body to be written: of an error without one, the document.
+    /// Returns the body to be written: for an error with an empty body, the error document.
     #[must_use]
     pub fn wire_body(&self) -> Bytes {
         let Some(code) = self.code.as_ref().filter(|_| self.body.is_empty()) else {
@@ -292,7 +298,7 @@ impl RawReply {
         document.into()
     }
 
-    /// Makes a reply of the headers and the body that were read.
+    /// Makes a reply from the headers and the body that were read.
     #[must_use]
     pub fn read(headers: impl IntoIterator<Item = (String, Bytes)>, body: Bytes) -> Self {
         let mut reply = Self::success(body);
@@ -309,7 +315,7 @@ impl RawReply {
     }
 }
 
-/// Writes text so that it can stand between the quotes of a JSON string.
+/// Escapes text for a JSON string.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {

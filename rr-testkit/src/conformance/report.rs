@@ -1,4 +1,4 @@
-//! What came out of a run.
+//! The report of a run.
 
 mod json;
 mod markdown;
@@ -8,22 +8,22 @@ use std::fmt;
 use super::plan::Binding;
 use super::{Capabilities, Level};
 
-/// What came out of one case.
+/// Outcome of one case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// It held.
+    /// The case passed.
     Passed,
-    /// It did not run, for the reason given.
+    /// The case did not run, for the given reason.
     Skipped(String),
-    /// It did not hold; the text says where, and what the lab saw.
+    /// The case failed. The text has the failed assertion and the runs recorded by the lab.
     Failed(String),
-    /// It was expected to fail for the reason given, and did.
+    /// The case failed as the plan expects, for the given reason.
     FailedAsKnown(String),
 }
 
 impl Outcome {
-    /// Returns the reason, or what went wrong; empty when the case held.
+    /// Returns the reason or the failure text; empty when the case passed.
     #[must_use]
     pub fn text(&self) -> &str {
         match self {
@@ -33,22 +33,22 @@ impl Outcome {
     }
 }
 
-/// One line of a report.
+/// Result of one case in a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Row {
     /// The case, `group/case`.
     pub name: String,
-    /// How binding it is.
+    /// The level of the case.
     pub level: Level,
-    /// What came out.
+    /// The outcome of the case.
     pub outcome: Outcome,
 }
 
-/// What came out of a run. Its `Display` is a table, with every skip and its reason.
+/// Results of a run. The `Display` form is a table that has every skip with its reason.
 ///
-/// None of its forms has a time or a date in it, so that two runs can be compared; only the texts
-/// of cases that failed may differ.
+/// No form contains a time or a date, so that two runs can be compared; only the texts of failed
+/// cases may differ.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Report {
@@ -56,47 +56,47 @@ pub struct Report {
     pub transport: String,
     /// The edition of the suite, such as `v1`.
     pub edition: &'static str,
-    /// What the transport says it can do.
+    /// The capabilities that the harness claims.
     pub capabilities: Capabilities,
     /// One row per case, in the order of the suite.
     pub rows: Vec<Row>,
-    /// Which levels fail the run.
+    /// The lowest level whose failures fail the run.
     pub(super) binding: Binding,
 }
 
 impl Report {
-    /// Returns the rows that make the run a failure: those that failed and must hold, and, unless the
-    /// plan was [lenient](super::Plan::lenient), those that failed and should.
+    /// Returns the rows that fail the run: failed [`Level::Must`] cases and, unless the plan was
+    /// [lenient](super::Plan::lenient), failed [`Level::Should`] cases.
     pub fn failures(&self) -> impl Iterator<Item = &Row> {
         self.rows.iter().filter(|row| self.fails(row))
     }
 
-    /// Tells whether a row makes the run a failure.
+    /// Returns whether a row fails the run.
     fn fails(&self, row: &Row) -> bool {
         matches!(row.outcome, Outcome::Failed(_)) && self.binding.holds(row.level)
     }
 
-    /// Returns how many cases ran.
+    /// Returns the number of cases that ran.
     #[must_use]
     pub fn ran(&self) -> usize {
         self.rows.iter().filter(|row| !matches!(row.outcome, Outcome::Skipped(_))).count()
     }
 
-    /// Returns how many cases were skipped.
+    /// Returns the number of skipped cases.
     #[must_use]
     pub fn skipped(&self) -> usize {
         self.rows.len() - self.ran()
     }
 
-    /// Returns the report as a JSON document, indented.
+    /// Returns the report as an indented JSON document.
     ///
-    /// Its members, which later versions only add to:
+    /// Later versions only add members:
     ///
     /// | member | value |
     /// |---|---|
     /// | `transport`, `edition` | as in [`Report`] |
-    /// | `capabilities` | an object: each capability and whether it is there |
-    /// | `parallel_max` | most calls in flight at once |
+    /// | `capabilities` | an object: each capability and whether the harness claims it |
+    /// | `parallel_max` | maximum number of concurrent calls |
     /// | `totals` | an object: `passed`, `failed`, `warned`, `failed_as_known`, `skipped`; a case that failed without failing the run is `warned` |
     /// | `cases` | an array, in the order of the suite: `name`, `level` (`must`, `should` or `preview`), `outcome` (a word of `totals`) and, unless it passed, `text` |
     #[must_use]
@@ -104,18 +104,18 @@ impl Report {
         json::write(self)
     }
 
-    /// Returns the report as Markdown: a table of the groups, and what was skipped or known to
-    /// fail, with its reason.
+    /// Returns the report as Markdown: a table of the groups, and the skipped cases and known
+    /// failures with their reasons.
     #[must_use]
     pub fn to_markdown(&self) -> String {
         markdown::write(self)
     }
 
-    /// Asserts that at least one case ran and that none of them makes the run a failure.
+    /// Asserts that at least one case ran and that no case fails the run.
     ///
     /// # Panics
     ///
-    /// Otherwise, with the whole report.
+    /// When no case ran or a case fails the run. The message contains the whole report.
     pub fn assert(&self) {
         assert!(self.ran() > 0, "no case ran\n{self}");
         assert!(self.failures().next().is_none(), "the transport does not conform\n{self}");

@@ -1,4 +1,4 @@
-//! What a transport brings: the running thing.
+//! The rig of a transport: a running server and its requesters.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,128 +8,130 @@ use rr_spi::{Code, Delivery, DrainReport, Error, Requester, async_trait};
 use super::Raw;
 use crate::Direction;
 
-/// A running server and requesters that reach it. Dropping it ends both.
+/// Running server and requesters connected to it. Dropping the rig ends both.
 ///
 /// # Contract
 ///
-/// Requesters stay usable as values after [`Rig::stop`]: their calls then fail. A proxy that
-/// stands in between for the sake of [`Rig::kill_link`] goes with the server
-/// ([`TcpProxy::close`](crate::TcpProxy::close)): what it took in could not be called not sent.
+/// Requesters stay usable after [`Rig::stop`]; their calls then fail. A proxy that implements
+/// [`Rig::kill_link`] must stop listening with the server
+/// ([`TcpProxy::close`](crate::TcpProxy::close)): the requester could not report a request that the
+/// proxy accepted as not sent.
 ///
 /// # For implementors
 ///
-/// The provided methods stand for what a rig cannot do. They belong to a capability each; a case
-/// that needs the capability fails when it is claimed and the method is not there.
+/// Each provided method belongs to a capability that the rig may lack. A case that needs the
+/// capability fails when the harness claims it and the rig does not implement the method.
 ///
 /// # For wrappers
 ///
 /// Delegate every method.
 #[async_trait]
 pub trait Rig: Send + Sync + 'static {
-    /// Returns the requester; every call of this method may return the same one.
+    /// Returns the requester of the rig; each call may return the same requester.
     fn requester(&self) -> Arc<dyn Requester>;
 
-    /// Makes another requester, with connections of its own where there are any.
+    /// Makes another requester, with separate connections if the transport has connections.
     ///
     /// # Errors
     ///
-    /// Whatever keeps it from connecting; the case fails with it.
+    /// Any error of connecting; the case fails with it.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future leaves nothing behind.
     async fn connect_again(&self) -> Result<Arc<dyn Requester>, Error>;
 
-    /// Drains the server and returns what became of its requests.
+    /// Drains the server and returns the report of the drain.
     ///
-    /// It is called several times and from several tasks in some cases.
+    /// Some cases call this several times and from several tasks.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future does not stop the drain.
     async fn stop(&self, grace: Duration) -> DrainReport;
 
-    /// Cuts every connection between the rig's requesters and its server at whatever point it is,
-    /// and lets none be made until [`Rig::restore_link`].
+    /// Cuts every connection between the rig's requesters and its server immediately, even in the
+    /// middle of a message, and prevents new ones until [`Rig::restore_link`].
     ///
-    /// When it returns, nothing passes any more, and replies that were under way are lost. Over a
-    /// broker it is the requesters' link to the broker that is cut. Capability `link`.
+    /// After it returns, no byte passes, and replies in transit are lost. Over a broker, the
+    /// requesters' link to the broker is cut. Capability `link`.
     ///
     /// # Panics
     ///
-    /// When the rig has no control over the link.
+    /// When the rig cannot control the link.
     ///
     /// # Cancel safety
     ///
-    /// Not needed: the suite does not drop it.
+    /// Not needed: the suite does not drop the future.
     async fn kill_link(&self) {
         panic!("the capability `link` is claimed, but the rig does not have `kill_link`");
     }
 
-    /// Cuts every connection between the rig's requesters and its server as soon as so many more
-    /// bytes have passed in one direction, on all of them together; 0 lets none of the next ones
-    /// pass. Connections that are made afterwards are whole.
+    /// Cuts every connection between the rig's requesters and its server once `bytes` more bytes
+    /// have passed in `direction`, summed over all connections. With 0 no further byte passes.
+    /// Connections opened after the cut are not affected.
     ///
-    /// It returns when that is prepared. Where nothing is cut until then, [`Rig::restore_link`]
-    /// calls it off. Over a broker it is the requesters' link to the broker that is cut. Capability
-    /// `cut`; [`StreamLink`](crate::StreamLink) and [`TcpProxy`](crate::TcpProxy) do it.
+    /// Returns when the cut is armed. [`Rig::restore_link`] disarms a cut that has not happened
+    /// yet. Over a broker, the requesters' link to the broker is cut. Capability `cut`;
+    /// [`StreamLink`](crate::StreamLink) and [`TcpProxy`](crate::TcpProxy) implement it.
     ///
     /// # Panics
     ///
-    /// When the rig has no control over single bytes.
+    /// When the rig cannot cut at a given byte.
     ///
     /// # Cancel safety
     ///
-    /// Not needed: the suite does not drop it.
+    /// Not needed: the suite does not drop the future.
     async fn cut_after(&self, direction: Direction, bytes: u64) {
         let _ = (direction, bytes);
         panic!("the capability `cut` is claimed, but the rig does not have `cut_after`");
     }
 
-    /// Lets connections through again, and every byte on them. Capabilities `link` and `cut`.
+    /// Accepts new connections again and disarms a pending cut. Capabilities `link` and `cut`.
     ///
     /// # Panics
     ///
-    /// When the rig has no control over the link.
+    /// When the rig cannot control the link.
     ///
     /// # Cancel safety
     ///
-    /// Not needed: the suite does not drop it.
+    /// Not needed: the suite does not drop the future.
     async fn restore_link(&self) {
         panic!("the capability `link` is claimed, but the rig does not have `restore_link`");
     }
 
-    /// Lets the server die as a process would, without a drain, so that calls in it vanish, and
-    /// another one with the same routes and options come up at the same address.
+    /// Kills the server without a drain, as if its process died, so that its calls vanish; then
+    /// starts another server with the same routes and options at the same address.
     ///
-    /// It returns when the new one is there. Requesters are not told. Over a broker it is the
-    /// responder or the broker that dies; the rig says which. Capability `restart`.
+    /// Returns when the new server is up. Requesters are not notified. Over a broker, the rig
+    /// decides whether the responder or the broker is killed. Capability `restart`.
     ///
     /// # Errors
     ///
-    /// Whatever keeps it from coming up; the case fails with it. `Unimplemented`, not sent, when
-    /// the rig cannot do it.
+    /// Any error of starting; the case fails with it. `Unimplemented`, not sent, when the rig does
+    /// not support restarts.
     ///
     /// # Cancel safety
     ///
-    /// Not needed: the suite does not drop it.
+    /// Not needed: the suite does not drop the future.
     async fn restart(&self) -> Result<(), Error> {
         let text = "the capability `restart` is claimed, but the rig does not have `restart`";
         Err(Error::failure(Code::Unimplemented, Delivery::NotSent, None, text))
     }
 
-    /// Returns a peer that speaks the wire below the API. Capability `raw`.
+    /// Returns a foreign peer that reads and writes the wire format directly. Capability `raw`.
     fn raw(&self) -> Option<Arc<dyn Raw>> {
         None
     }
 
-    /// Returns what is alive at this moment, as far as the transport can tell.
+    /// Returns counts of the live resources, as far as the transport knows them.
     fn live(&self) -> Live {
         Live::default()
     }
 }
 
-/// What is alive in a rig; what the transport cannot tell is `None` and is not checked.
+/// Counts of the live resources of a rig. A count that the transport does not know is `None` and is
+/// not checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Live {
@@ -137,7 +139,7 @@ pub struct Live {
     pub in_flight: Option<usize>,
     /// Calls that the requesters wait for.
     pub pending: Option<usize>,
-    /// Open connections of the rig's requesters, whatever made them.
+    /// Open connections of all requesters of the rig.
     pub connections: Option<usize>,
     /// Subscriptions that the server holds at a broker.
     pub subscriptions: Option<usize>,
@@ -172,7 +174,7 @@ impl Live {
         self
     }
 
-    /// Tells whether no request is in flight and no call pending, as far as is known.
+    /// Returns whether no request is known to be in flight and no call is known to be pending.
     pub(crate) fn is_idle(self) -> bool {
         self.in_flight.unwrap_or(0) == 0 && self.pending.unwrap_or(0) == 0
     }

@@ -1,4 +1,4 @@
-//! Runs cases, each on a runtime of its own and under a watchdog.
+//! Runs cases, each on a separate runtime and under a watchdog.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,29 +11,29 @@ use tokio::runtime::{Builder, Runtime};
 use super::stage::Stage;
 use super::{Case, Harness, Outcome, Plan, Report, Row, Timing, cases};
 
-/// How long a case may take on the real clock. The longest takes a few seconds in a debug build.
+/// Timeout of a case on the real clock. The longest case takes a few seconds in a debug build.
 const REAL_TIME_MAX: Duration = Duration::from_secs(60);
 
-/// How long a case may take in virtual time, where waiting costs nothing: far above every timer
-/// of the suite, so that reaching it means that nothing else was left to happen.
+/// Timeout of a case in virtual time, where waiting costs nothing. It is far above every timer of
+/// the suite, so that reaching it means that no other event was left.
 const VIRTUAL_TIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long the thread of a case may take: a case that neither ends nor yields.
+/// Timeout of the thread of a case, for cases that neither end nor yield.
 const THREAD_TIME_MAX: Duration = Duration::from_secs(90);
 
-/// How long the timeline of a stuck case may take to tell.
+/// Timeout for reading the timeline of a stuck case.
 const TIMELINE_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// Cases in real time run one at a time in one process, as they disturb each other's timing.
+/// Serializes real-time cases within one process, since they disturb each other's timing.
 static REAL_TIME: Mutex<()> = Mutex::new(());
 
-/// Runs every case of a plan, without stopping at the first failure, and reports.
+/// Runs every case of a plan, without stopping at the first failure, and returns the report.
 ///
-/// Blocks the thread: each case has a thread and a runtime of its own.
+/// Blocks the calling thread. Each case runs on a separate thread and runtime.
 ///
 /// # Panics
 ///
-/// When the plan names a case that does not exist, or leaves one out without a reason.
+/// When the plan names a case that does not exist, or lists a case without a reason.
 pub fn run(harness: impl Harness, plan: &Plan) -> Report {
     assert_sound(plan);
     let harness: Arc<dyn Harness> = Arc::new(harness);
@@ -52,22 +52,28 @@ pub fn run(harness: impl Harness, plan: &Plan) -> Report {
     }
 }
 
-/// Runs one case by its name, whatever a plan says, and returns what came out.
+/// Runs one case by its name, without a plan, and returns its outcome.
 ///
 /// # Panics
 ///
-/// When there is no such case.
+/// When no case has this name.
 pub fn run_case(harness: impl Harness, name: &str) -> Outcome {
     let harness: Arc<dyn Harness> = Arc::new(harness);
     outcome(&harness, &Plan::v1(), named(name))
 }
 
-/// Runs one case as a test: what [`conformance!`](crate::conformance!) expands to.
+/// Runs one case as a test; [`conformance!`](crate::conformance!) expands to calls of this.
 ///
 /// # Panics
 ///
-/// When the case failed, unless it is new or the plan is lenient about it, or passed though it is known to fail, when the plan or `name` names a
-/// case that does not exist, and when the plan leaves one out without a reason.
+/// * When the case fails, unless its level does not fail the run: [`Level::Preview`], or
+///   [`Level::Should`] under a lenient plan. A case that passes although the plan lists it as known
+///   to fail counts as failed.
+/// * When the plan or `name` names a case that does not exist.
+/// * When the plan lists a case without a reason.
+///
+/// [`Level::Preview`]: super::Level::Preview
+/// [`Level::Should`]: super::Level::Should
 pub fn check(harness: impl Harness, plan: &Plan, name: &str) {
     assert_sound(plan);
     let case = named(name);
@@ -87,18 +93,18 @@ pub fn check(harness: impl Harness, plan: &Plan, name: &str) {
     }
 }
 
-/// A plan that says nothing, or not why, must not pass unnoticed.
+/// Asserts that every pattern of the plan matches a case and every entry has a reason.
 pub(super) fn assert_sound(plan: &Plan) {
     assert_eq!(plan.stale(), None, "the plan names a case that does not exist");
     assert_eq!(plan.unreasoned(), None, "the plan leaves out a case without a reason");
 }
 
-/// Checks that a plan leaves something to run: what [`conformance!`](crate::conformance!) expands to
-/// beside the cases, as a suite of skips proves nothing.
+/// Checks that a plan runs at least one case, since a suite of skips proves nothing.
+/// [`conformance!`](crate::conformance!) expands to a test that calls this.
 ///
 /// # Panics
 ///
-/// When every case is skipped, or not in the plan.
+/// When every case is skipped or not in the plan.
 pub fn check_plan(harness: &dyn Harness, plan: &Plan) {
     let runs = |case: &Case| plan.includes(&case.name()) && left_out(harness, plan, case).is_none();
     assert!(cases().iter().any(runs), "no case runs over {}", harness.name());
@@ -110,7 +116,7 @@ fn named(name: &str) -> &'static Case {
     found.unwrap_or_else(|| panic!("there is no case `{name}`"))
 }
 
-/// Returns what comes of a case that is not run.
+/// Returns the outcome of a case that must be skipped; `None` for a case that runs.
 pub(super) fn left_out(harness: &dyn Harness, plan: &Plan, case: &Case) -> Option<Outcome> {
     if let Some(reason) = plan.skipped(&case.name()) {
         return Some(Outcome::Skipped(reason.to_owned()));
@@ -133,7 +139,7 @@ fn outcome(harness: &Arc<dyn Harness>, plan: &Plan, case: &'static Case) -> Outc
     }
 }
 
-/// Runs a case on a thread of its own; one that is stuck is left behind with its thread.
+/// Runs a case on a separate thread. The thread of a stuck case is leaked.
 fn execute(harness: &Arc<dyn Harness>, case: &'static Case) -> Result<(), String> {
     let real = matches!(harness.timing(), Timing::Real { .. });
     let _alone = real.then(|| REAL_TIME.lock().unwrap_or_else(PoisonError::into_inner));
@@ -149,13 +155,13 @@ fn execute_within(
     let (done, result) = sync_channel(1);
     let playing = Arc::clone(&stage);
     let thread = std::thread::Builder::new().name(case.name()).spawn(move || {
-        // Nobody listens any more when the watchdog has given up.
+        // Sending fails when the watchdog has timed out.
         let _ = done.send(on_a_runtime(&playing, case));
     });
     let Ok(thread) = thread else { return Err("no thread could be started".into()) };
     match result.recv_timeout(limit) {
         Ok(outcome) => {
-            // The runtime is gone by now, and with it whatever the case left behind.
+            // The runtime and the remaining tasks of the case were dropped before the result came.
             let _ = thread.join();
             outcome
         }
@@ -166,12 +172,13 @@ fn execute_within(
     }
 }
 
-/// Asks a case that is stuck what it saw, without getting stuck behind one of its locks.
+/// Returns the timeline of a stuck case. Reads it on another thread, which may block on a lock that
+/// the case holds.
 fn timeline_of_a_stuck(stage: Arc<Stage>) -> String {
     let (told, tells) = sync_channel(1);
     let asking = std::thread::Builder::new().spawn(move || {
         let _ = told.send(stage.timeline());
-        // The rigs belong to the stuck thread's runtime: they must not end on this one.
+        // The rigs belong to the runtime of the stuck thread and must not be dropped here.
         std::mem::forget(stage);
     });
     let told = asking.ok().and_then(|_| tells.recv_timeout(TIMELINE_TIME_MAX).ok());
@@ -195,7 +202,7 @@ fn on_a_runtime(stage: &Stage, case: &'static Case) -> Result<(), String> {
         Ok(Err(_)) => Err(format!("not over after {limit:?}\n{}", stage.timeline())),
         Err(panic) => Err(format!("{}\n{}", text_of(&*panic), stage.timeline())),
     };
-    // Rigs are dropped inside their runtime, as they would be outside of a test.
+    // Rigs are dropped inside their runtime, as in an application.
     let _inside = runtime.enter();
     stage.end();
     outcome
@@ -203,7 +210,7 @@ fn on_a_runtime(stage: &Stage, case: &'static Case) -> Result<(), String> {
 
 fn runtime(timing: Timing) -> Result<Runtime, String> {
     let built = match timing {
-        // Without `enable_io`: a socket does not keep the paused clock from jumping.
+        // Without `enable_io`: the paused clock would jump even while a socket is awaited.
         Timing::Virtual => Builder::new_current_thread().enable_time().start_paused(true).build(),
         Timing::Real { .. } => Builder::new_multi_thread().worker_threads(2).enable_all().build(),
     };
@@ -224,7 +231,7 @@ mod tests {
     use super::*;
     use crate::conformance::{Rig, StartOptions};
 
-    /// Blocks its thread, or only its task, instead of starting.
+    /// Harness whose start blocks its thread, or only its task with `None`.
     struct Stuck(Option<Mutex<Receiver<()>>>);
 
     #[async_trait]

@@ -1,4 +1,4 @@
-//! Where a case plays: rigs with a lab behind them, and the books on every call.
+//! The stage of a case: its rigs, each with a lab and a ledger of every call.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,32 +13,34 @@ use super::ledger::Ledger;
 pub(super) use super::stopwatch::Stopwatch;
 use super::{Capabilities, Harness, Live, Raw, Rig, StartOptions, Timing, Typed};
 
-/// How much later than its deadline a call may end, and what is cancelled may go on. In virtual time,
-/// where work takes none, it bounds everything; in real time it is judged over many calls.
+/// Longest time that a call may outlive its deadline and a handler may outlive its cancellation.
+///
+/// In virtual time, where work takes no time, this bounds every event. In real time it is compared
+/// with the best quarter of many calls.
 pub(super) const PROMPT: Duration = Duration::from_millis(50);
 
-/// Upper bound in units for a single event in real time, on a loaded machine.
+/// Bound in units for a single event in real time, on a loaded machine.
 const MARGIN_UNITS_REAL: u32 = 40;
 
-/// Time that a case waits in virtual time for an event without a bound.
+/// Units that a case waits in virtual time for an event without a bound.
 const PATIENCE_UNITS_VIRTUAL: u32 = 10;
 
-/// How long the books wait for late second runs: in virtual time, where waiting costs nothing, longer
-/// than any peer repeats what it holds to be lost.
+/// Time that the ledger check waits for late second runs. In virtual time, where waiting costs
+/// nothing, it is longer than any peer retransmits a message that it considers lost.
 const LATE_VIRTUAL: Duration = Duration::from_secs(60);
 const LATE_UNITS_REAL: u32 = 3;
 
-/// How long the first call of a rig may take, whatever the case sets as a default.
+/// Timeout of the first call of a rig, independent of the defaults that the case sets.
 const WARM_UP: Duration = Duration::from_secs(10);
 
-/// How long a requester may take to find its server again after an outage of a few units.
+/// Longest time in units for a requester to recover from an outage of a few units.
 const RECOVERY_UNITS: u32 = 200;
 
-/// Where a case plays: it opens rigs, and keeps them until the case is over.
+/// Stage of one case: opens rigs and keeps them until the case is over.
 pub(super) struct Stage {
     harness: Arc<dyn Harness>,
     scenes: Mutex<Vec<Arc<Scene>>>,
-    /// What a failure must tell besides what happened.
+    /// Lines for the timeline of a failure, such as seeds.
     notes: Mutex<Vec<String>>,
 }
 
@@ -65,7 +67,7 @@ impl Stage {
         self.timing().unit() * units
     }
 
-    /// Returns how long the books wait for late second runs.
+    /// Returns the time that the ledger check waits for late second runs.
     pub(super) fn late(&self) -> Duration {
         match self.timing() {
             Timing::Virtual => LATE_VIRTUAL,
@@ -73,8 +75,8 @@ impl Stage {
         }
     }
 
-    /// Asserts that events came as soon as they must. In virtual time all of them did; in real time a
-    /// loaded machine may hold up most of them, but not a transport the best quarter.
+    /// Asserts that events were at most [`PROMPT`] late. In virtual time every event counts. In
+    /// real time only the best quarter counts, since a loaded machine may delay the rest.
     pub(super) fn assert_prompt(&self, mut lateness: Vec<Duration>, what: &str) {
         lateness.sort_unstable();
         let judged = match self.timing() {
@@ -85,7 +87,7 @@ impl Stage {
         assert!(judged <= PROMPT, "{what} {judged:?} late, which is more than {PROMPT:?}");
     }
 
-    /// Returns how much later than asked for something may happen.
+    /// Returns the tolerance for the lateness of a single event.
     pub(super) fn margin(&self) -> Duration {
         margin(self.timing())
     }
@@ -95,19 +97,19 @@ impl Stage {
         patience(self.timing())
     }
 
-    /// Opens a rig with the lab behind it, with the defaults of every transport.
+    /// Opens a rig that serves a new lab, with the defaults of every transport.
     pub(super) async fn open(&self) -> Arc<Scene> {
         self.open_with(StartOptions::default()).await
     }
 
-    /// Opens a rig with the lab behind it.
+    /// Opens a rig that serves a new lab.
     pub(super) async fn open_with(&self, options: StartOptions) -> Arc<Scene> {
         let lab = Lab::new();
         let routes = lab.routes();
         self.open_routes(lab, routes, options).await
     }
 
-    /// Opens a rig with the lab behind it, whose duplicates are suppressed for that long.
+    /// Opens a rig that serves a new lab and suppresses duplicates for `ttl`.
     pub(super) async fn open_deduplicating(&self, ttl: Duration) -> Arc<Scene> {
         let dedup = self.harness.dedup(ttl);
         let dedup = dedup.expect("the capability `dedup` is claimed, but there is no `dedup`");
@@ -116,7 +118,7 @@ impl Stage {
         self.open_routes(lab, routes, StartOptions::default()).await
     }
 
-    /// Opens a rig with a lab behind it that may share its routes with others.
+    /// Opens a rig that serves `routes`, which contain those of the lab.
     pub(super) async fn open_routes(
         &self,
         lab: Lab,
@@ -135,26 +137,26 @@ impl Stage {
             opened_at: Instant::now(),
         });
         lock(&self.scenes).push(Arc::clone(&scene));
-        // Connections are made before a case starts its watch.
+        // The first call makes the connections before a case starts its stopwatch.
         let warm_up = Context::background().with_timeout(WARM_UP);
         let answer = scene.call(&warm_up, &scene.ask()).await;
         assert!(answer.is_ok(), "the rig does not answer: {answer:?}");
         scene
     }
 
-    /// Ends a rig before the case is over, and checks its books.
+    /// Ends a rig before the case is over and checks its ledger.
     pub(super) async fn close(&self, scene: Arc<Scene>) {
         self.check_ledger(&scene).await;
         lock(&self.scenes).retain(|kept| !Arc::ptr_eq(kept, &scene));
         assert_eq!(Arc::strong_count(&scene), 1, "somebody else still holds the rig");
     }
 
-    /// Keeps something for the timeline of a case that fails, such as a seed.
+    /// Adds a line to the timeline of a failing case, such as a seed.
     pub(super) fn note(&self, text: String) {
         lock(&self.notes).push(text);
     }
 
-    /// Checks the books once late runs, if there are any, have had their time.
+    /// Checks all ledgers after waiting for late runs.
     pub(super) async fn check_ledgers(&self) {
         let scenes = lock(&self.scenes).clone();
         for scene in scenes {
@@ -176,7 +178,7 @@ impl Stage {
         drop(scenes);
     }
 
-    /// Tells what the labs saw, for a case that failed.
+    /// Returns the notes and the runs of all labs, for the report of a failing case.
     pub(super) fn timeline(&self) -> String {
         let mut out = String::new();
         for note in lock(&self.notes).iter() {
@@ -205,7 +207,7 @@ fn line(scene: &Scene, key: &str, run: &Run) -> String {
     format!("{:?} {key} {target}, {remaining:?} left: {end}", since(run.entered_at))
 }
 
-/// A rig with the lab behind it.
+/// Rig with the lab that it serves.
 pub(super) struct Scene {
     pub(super) rig: Box<dyn Rig>,
     pub(super) lab: Lab,
@@ -217,23 +219,23 @@ pub(super) struct Scene {
 
 impl Drop for Scene {
     fn drop(&mut self) {
-        // The lab would otherwise keep its own server alive.
+        // Breaks a cycle: the lab holds a requester, which may keep the lab's server alive.
         self.lab.set_onward(None);
     }
 }
 
 impl Scene {
-    /// Makes a request to the lab under a key of its own.
+    /// Makes a request to the lab with a new key.
     pub(super) fn ask(&self) -> Ask {
         Ask::new(self.ledger.next_key())
     }
 
-    /// Calls through the rig's requester, and keeps the books.
+    /// Calls through the rig's requester and records the outcome in the ledger.
     pub(super) async fn call(&self, ctx: &Context, ask: &Ask) -> Result<Response, Error> {
         self.call_by(&*self.client, ctx, ask).await
     }
 
-    /// Calls through any requester of the rig, and keeps the books.
+    /// Calls through the given requester of the rig and records the outcome in the ledger.
     pub(super) async fn call_by(
         &self,
         client: &dyn Requester,
@@ -246,13 +248,13 @@ impl Scene {
         outcome
     }
 
-    /// Returns the peer below the API.
+    /// Returns the foreign peer of the rig.
     pub(super) fn raw(&self) -> Arc<dyn Raw> {
         let raw = self.rig.raw();
         raw.expect("the capability `raw` is claimed, but the rig does not have `raw`")
     }
 
-    /// Calls from a task of its own.
+    /// Calls from a separate task.
     pub(super) fn spawn(
         self: &Arc<Self>,
         ctx: &Context,
@@ -262,7 +264,7 @@ impl Scene {
         tokio::spawn(async move { scene.call(&ctx, &ask).await })
     }
 
-    /// Calls, and expects an answer.
+    /// Calls and expects an answer.
     #[track_caller]
     pub(super) fn ok<'a>(&'a self, ask: &'a Ask) -> impl Future<Output = Response> + Send + 'a {
         let caller = std::panic::Location::caller();
@@ -274,7 +276,7 @@ impl Scene {
         }
     }
 
-    /// Calls, and expects an error.
+    /// Calls and expects an error.
     #[track_caller]
     pub(super) fn err<'a>(&'a self, ask: &'a Ask) -> impl Future<Output = Error> + Send + 'a {
         let caller = std::panic::Location::caller();
@@ -294,7 +296,7 @@ impl Scene {
         runs.remove(0)
     }
 
-    /// Waits until the handler has been entered for a request, as often as one call of it does.
+    /// Waits until the handler was entered for a request, on every hop of one call.
     pub(super) async fn entered(&self, ask: &Ask) {
         let runs = ask.runs();
         let entered = self.lab.until(|lab| lab.count(ask.key()) >= runs);
@@ -302,12 +304,12 @@ impl Scene {
         assert!(entered.is_ok(), "{} did not reach the handler", ask.key());
     }
 
-    /// Waits until every run of a request has ended, and returns them.
+    /// Waits until every run of a request has ended, and returns the runs.
     pub(super) async fn ended(&self, ask: &Ask) -> Vec<Run> {
         self.until(ask, "end", |run| run.ended.is_some()).await
     }
 
-    /// Waits until something holds of every run of a request, and returns them.
+    /// Waits until a condition holds for every run of a request, and returns the runs.
     pub(super) async fn until(
         &self,
         ask: &Ask,
@@ -323,7 +325,7 @@ impl Scene {
         self.lab.runs(ask.key())
     }
 
-    /// Waits until nothing is in flight any more, as far as the rig can tell, and no handler runs.
+    /// Waits until the rig reports no request in flight and no pending call, and no handler runs.
     pub(super) async fn idle(&self) {
         self.alive(|live| live.is_idle()).await;
         let running = |lab: &Lab| lab.timeline().iter().any(|(_, run)| run.ended.is_none());
@@ -331,7 +333,7 @@ impl Scene {
         assert!(rest.is_ok(), "handlers still run");
     }
 
-    /// Waits until something holds of what is alive.
+    /// Waits until a condition on the live resources holds.
     pub(super) async fn alive(&self, holds: impl Fn(Live) -> bool) {
         let end = Instant::now() + patience(self.timing);
         while !holds(self.rig.live()) {
@@ -340,7 +342,7 @@ impl Scene {
         }
     }
 
-    /// Calls by a requester until it is answered again after an outage.
+    /// Calls through a requester until a call is answered again after an outage.
     pub(super) async fn recovers(&self, client: &dyn Requester) {
         let unit = self.timing.unit();
         let end = Instant::now() + unit * RECOVERY_UNITS;
@@ -354,7 +356,7 @@ impl Scene {
         }
     }
 
-    /// Starts a watch.
+    /// Starts a stopwatch.
     pub(super) fn watch(&self) -> Stopwatch {
         Stopwatch::start(margin(self.timing))
     }
@@ -375,6 +377,7 @@ fn patience(timing: Timing) -> Duration {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic cannot leave these values half-changed, as nothing foreign runs under a lock.
+    // A poisoned lock is safe to use: no foreign code runs under it, so that a panic cannot leave
+    // the value half-changed.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

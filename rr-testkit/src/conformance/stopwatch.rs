@@ -1,10 +1,10 @@
-//! Measures how long something took.
+//! A stopwatch with assertions on the elapsed time.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Measures how long something took, on tokio's clock.
+/// Stopwatch on tokio's clock.
 #[derive(Clone, Copy)]
 pub(super) struct Stopwatch {
     start: Instant,
@@ -12,12 +12,12 @@ pub(super) struct Stopwatch {
 }
 
 impl Stopwatch {
-    /// Starts it; `margin` is how much later than asked for something may happen.
+    /// Starts a stopwatch whose upper bounds are extended by `margin`.
     pub(super) fn start(margin: Duration) -> Self {
         Self { start: Instant::now(), margin }
     }
 
-    /// Asserts that at least this long has passed, and not much more.
+    /// Asserts that at least `expected` has passed, and at most the margin more.
     #[track_caller]
     pub(super) fn assert_about(self, expected: Duration) {
         let elapsed = self.start.elapsed();
@@ -26,14 +26,14 @@ impl Stopwatch {
         assert!(elapsed <= limit, "took {elapsed:?}, not about {expected:?}");
     }
 
-    /// Asserts that no more than this has passed, give or take the margin.
+    /// Asserts that at most `latest` plus the margin has passed.
     #[track_caller]
     pub(super) fn assert_by(self, latest: Duration) {
         let elapsed = self.start.elapsed();
         assert!(elapsed <= latest + self.margin, "took {elapsed:?}, longer than {latest:?}");
     }
 
-    /// Asserts that hardly any time has passed.
+    /// Asserts that at most the margin has passed.
     #[track_caller]
     pub(super) fn assert_at_once(self) {
         self.assert_about(Duration::ZERO);

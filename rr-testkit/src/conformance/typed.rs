@@ -1,4 +1,4 @@
-//! Typed calls, which another crate brings as closures.
+//! Typed calls, which another crate provides as closures.
 
 use std::fmt;
 use std::future::Future;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rr_spi::{AppError, BoxFuture, Code, Context, Error, Requester, Routes};
 use serde::{Deserialize, Serialize};
 
-/// Typed calls, which are not this crate's, for the cases that compare them with raw ones.
+/// Typed calls of another crate, for the cases that compare them with raw calls.
 ///
 /// # Examples
 ///
@@ -31,12 +31,12 @@ type Call = dyn Fn(Arc<dyn Requester>, Context, Parcel) -> BoxFuture<'static, Re
     + Sync;
 
 impl Typed {
-    /// The target that the typed responder answers.
+    /// The target of the typed responder.
     pub const TARGET: &'static str = "lab.typed";
 
-    /// Makes typed calls of a function that routes a responder from [`Parcel`] to [`Parcel`] at
-    /// [`Typed::TARGET`], which answers with [`Parcel::turned`], and one that calls it. Bodies
-    /// are JSON.
+    /// Makes typed calls from two functions: `routes` returns a responder from [`Parcel`] to
+    /// [`Parcel`] at [`Typed::TARGET`] that answers with [`Parcel::turned`]; `call` calls that
+    /// responder. Bodies are JSON.
     pub fn new<F>(
         routes: impl Fn() -> Routes + Send + Sync + 'static,
         call: impl Fn(Arc<dyn Requester>, Context, Parcel) -> F + Send + Sync + 'static,
@@ -70,7 +70,7 @@ impl fmt::Debug for Typed {
     }
 }
 
-/// What typed calls carry, both ways.
+/// Request and response body of typed calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Parcel {
@@ -78,16 +78,16 @@ pub struct Parcel {
     pub text: String,
     /// Numbers of any size.
     pub numbers: Vec<i64>,
-    /// Something that may be missing.
+    /// An optional value.
     pub note: Option<String>,
 }
 
 impl Parcel {
-    /// Returns it with its numbers turned around; what the typed responder answers.
+    /// Returns the parcel with its numbers in reverse order, the answer of the typed responder.
     ///
     /// # Errors
     ///
-    /// [`Refusal`], when there are no numbers.
+    /// [`Refusal`], when the parcel has no numbers.
     pub fn turned(mut self) -> Result<Self, Refusal> {
         if self.numbers.is_empty() {
             return Err(Refusal { left: 2 });
@@ -97,11 +97,11 @@ impl Parcel {
     }
 }
 
-/// The application error of the suite.
+/// Application error of the suite.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Refusal {
-    /// How many are left; none makes it `NotFound`.
+    /// Number that selects the code: `NotFound` for 0, else `FailedPrecondition`.
     pub left: u32,
 }
 

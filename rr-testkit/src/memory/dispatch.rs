@@ -1,4 +1,4 @@
-//! One request at its handler: entered within the call, in a task of its own once it waits.
+//! Runs the handler of one request: polled within the call first, in a separate task once pending.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -7,29 +7,30 @@ use std::task::Poll;
 use rr_spi::{BoxFuture, Context, Error, Intake, Request, Response};
 use tokio::sync::oneshot;
 
-/// What a handler answers, as its caller hears it.
+/// Outcome of a handler, with its error converted to the caller's view.
 pub(super) type Outcome = Result<Response, Error>;
 
-/// Most handlers that are entered one within another on one stack: a handler that calls itself over
-/// memory must not exhaust it, and a debug build takes some 20 KiB for each of a thread's 2 MiB. Those
-/// further down start in their own tasks.
+/// Maximum number of handlers nested on one stack. Deeper handlers start in their own tasks.
+///
+/// A handler that calls itself over memory must not exhaust the stack. In a debug build each level
+/// takes about 20 KiB of a thread's 2 MiB.
 const NESTED_MAX: usize = 4;
 
 thread_local! {
-    /// How many handlers are being entered on this thread, one within another.
+    /// Number of nested handlers being entered on this thread.
     static NESTED: Cell<usize> = const { Cell::new(0) };
 }
 
-/// What a handler said when it was entered.
+/// Result of entering a handler.
 pub(super) enum Entered {
-    /// It answered at once.
+    /// The handler completed on its first poll.
     Answered(Outcome),
-    /// It waits, and goes on whatever becomes of the call; the answer comes here, unless its
-    /// runtime ends.
+    /// The handler runs in a task that outlives the call. The channel delivers the outcome, or
+    /// closes if the runtime shuts down.
     Waiting(oneshot::Receiver<Outcome>),
 }
 
-/// A request and its handler, not entered yet.
+/// Future that runs the handler of one request; not polled yet.
 pub(super) type Handling = BoxFuture<'static, Outcome>;
 
 pub(super) fn handling(intake: Intake, ctx: Context, request: Request) -> Handling {
@@ -39,11 +40,14 @@ pub(super) fn handling(intake: Intake, ctx: Context, request: Request) -> Handli
     })
 }
 
-/// Enters the handler of a request. Most answer at once, and a task for each of those would cost
-/// more than all the rest.
+/// Enters the handler of a request: polls it once in place, then spawns it if it is pending.
+///
+/// Most handlers complete on the first poll. A task for each of them would cost more than the rest
+/// of the call.
 pub(super) async fn enter(mut handling: Handling) -> Entered {
     if let Some(_nesting) = Nesting::begin() {
-        // It never waits here: nobody can drop the handler between this poll and its task.
+        // This await completes immediately, so the call cannot be dropped between the first poll
+        // and the spawn.
         let first = poll_fn(|cx| Poll::Ready(handling.as_mut().poll(cx))).await;
         if let Poll::Ready(outcome) = first {
             return Entered::Answered(outcome);
@@ -51,17 +55,17 @@ pub(super) async fn enter(mut handling: Handling) -> Entered {
     }
     let (reply, answered) = oneshot::channel();
     tokio::spawn(async move {
-        // Nobody listens any more when the caller has gone.
+        // Sending fails when the call was dropped.
         let _ = reply.send(handling.await);
     });
     Entered::Waiting(answered)
 }
 
-/// A handler being entered; dropping it ends that.
+/// Guard of one nesting level. Dropping it leaves the level.
 struct Nesting(());
 
 impl Nesting {
-    /// Counts one more; `None` when there are too many on this stack.
+    /// Enters one more level; `None` when [`NESTED_MAX`] levels are on this stack.
     fn begin() -> Option<Self> {
         let nested = NESTED.get();
         (nested < NESTED_MAX).then(|| {

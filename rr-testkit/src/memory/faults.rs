@@ -1,25 +1,24 @@
-//! What goes wrong with single calls over the in-memory transport.
+//! Faults injected into single calls over the in-memory transport.
 
 use std::collections::VecDeque;
 use std::fmt;
 
 use rr_spi::{Entropy as _, SeededEntropy};
 
-/// What goes wrong with one call, as a network would do it; the caller is told what a network would
-/// tell.
+/// Network fault of one call. The caller gets the error that a network transport would report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MemoryFault {
-    /// The request is lost on its way. The handler does not run, and the caller, who cannot know,
-    /// waits until its deadline: `DeadlineExceeded`, unknown.
+    /// The request is lost. The handler does not run, and the caller, which cannot know that, waits
+    /// until its deadline: `DeadlineExceeded`, unknown.
     DropRequest,
-    /// The reply is lost on its way. The handler has run, and the caller waits until its deadline:
+    /// The reply is lost. The handler has run, and the caller waits until its deadline:
     /// `DeadlineExceeded`, unknown.
     DropReply,
-    /// There is no connection to send on. The handler does not run: `Unavailable`, not sent,
-    /// `connect-failed`, at once.
+    /// Connecting fails. The handler does not run, and the call fails immediately: `Unavailable`,
+    /// not sent, `connect-failed`.
     FailBefore,
-    /// The connection breaks once the handler has run, before the reply has passed: `Unavailable`,
+    /// The connection breaks after the handler has run and before its reply arrives: `Unavailable`,
     /// unknown, `connection-lost`.
     FailAfter,
 }
@@ -30,11 +29,11 @@ impl MemoryFault {
         [Self::DropRequest, Self::DropReply, Self::FailBefore, Self::FailAfter];
 }
 
-/// Which calls over a link go wrong, and how: by a script, or by chance that a seed repeats.
+/// Schedule of faults for the calls over a link, from a script or from a seeded random source.
 ///
-/// Each call takes one step of it, in the order in which the calls are sent. A call that waits for a
-/// lost message ends with its context: one that is [`unbounded`](rr_spi::Context::unbounded) waits
-/// until it is cancelled.
+/// Each call takes one step of the schedule, in the order in which the calls are sent. A call that
+/// waits for a lost message ends with its context. With an
+/// [`unbounded`](rr_spi::Context::unbounded) context the call waits until it is cancelled.
 ///
 /// # Examples
 ///
@@ -63,21 +62,22 @@ enum Schedule {
 }
 
 impl MemoryFaults {
-    /// Makes a schedule of no faults, as every link has at first.
+    /// Makes a schedule without faults, the initial schedule of every link.
     #[must_use]
     pub fn none() -> Self {
         Self::script([])
     }
 
-    /// Makes a schedule of one step per call; calls after the last step are left alone.
+    /// Makes a schedule of one step per call. Calls after the last step have no fault.
     #[must_use]
     pub fn script(steps: impl IntoIterator<Item = Option<MemoryFault>>) -> Self {
         Self(Schedule::Script(steps.into_iter().collect()))
     }
 
-    /// Makes a schedule by which `percent` of the calls go wrong, each in one of the four ways.
+    /// Makes a schedule in which each call has a fault with a chance of `percent` %.
     ///
-    /// The same seed gives the same steps. 0 is never, 100 and more is always.
+    /// The four faults are equally likely. The same seed gives the same steps. 0 means never, 100
+    /// and more means always.
     #[must_use]
     pub fn seeded(seed: u64, percent: u32) -> Self {
         Self(Schedule::Chance { entropy: SeededEntropy::new(seed), percent: percent.into() })
@@ -88,7 +88,8 @@ impl MemoryFaults {
         match &mut self.0 {
             Schedule::Script(steps) => steps.pop_front().flatten(),
             Schedule::Chance { entropy, percent } => {
-                // Both are drawn every time: then another share of faults moves none of the others.
+                // Both numbers are drawn for every call, so that another `percent` with the same
+                // seed does not change the other faults.
                 let (hit, which) = (entropy.next_u64() % 100, entropy.next_u64());
                 (hit < *percent).then(|| MemoryFault::ALL[(which % 4) as usize])
             }

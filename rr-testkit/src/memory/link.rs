@@ -1,4 +1,4 @@
-//! What lies between requesters and a server of one name, and can be cut.
+//! The link between the requesters and the server of one name, which tests can cut.
 
 use std::fmt;
 use std::pin::Pin;
@@ -11,10 +11,9 @@ use pin_project_lite::pin_project;
 use rr_spi::{Code, Delivery, Error, Reason};
 use slab::Slab;
 
-use super::{Registry, MemoryFault, MemoryFaults};
+use super::{MemoryFault, MemoryFaults, Registry};
 
-/// What lies between the requesters and the server of one name: cut it to see an application live
-/// through an outage.
+/// Link between the requesters and the server of one name. Cut it to simulate an outage.
 ///
 /// # Examples
 ///
@@ -39,43 +38,43 @@ impl MemoryLink {
 
     /// Cuts the link until [`MemoryLink::restore`].
     ///
-    /// Calls that wait end as `Unavailable`, unknown, `connection-lost`, and their handlers are
-    /// told that the peer is gone. Calls made while it is cut fail as `Unavailable`, not sent,
-    /// `not-connected`.
+    /// Pending calls end as `Unavailable`, unknown, `connection-lost`, and the contexts of their
+    /// handlers are cancelled with [`Cause::PeerGone`](rr_spi::Cause::PeerGone). Calls made while
+    /// the link is cut fail as `Unavailable`, not sent, `not-connected`.
     pub fn cut(&self) {
         self.0.wire().cut();
     }
 
-    /// Lets calls through again.
+    /// Restores the link after [`MemoryLink::cut`].
     pub fn restore(&self) {
         self.0.wire().restore();
         self.0.announce();
     }
 
-    /// Lets single calls go wrong from now on, whichever requester of this name makes them.
+    /// Injects faults into the calls of all requesters of this name from now on.
     pub fn set_faults(&self, faults: MemoryFaults) {
         self.0.wire().set_faults(faults);
     }
 
-    /// Returns how many calls have gone wrong by [`MemoryLink::set_faults`] so far.
+    /// Returns the number of faults injected so far; see [`MemoryLink::set_faults`].
     #[must_use]
     pub fn faults(&self) -> u64 {
         self.0.wire().faulted.load(Ordering::SeqCst)
     }
 
-    /// Tells whether it is cut.
+    /// Returns whether the link is cut.
     #[must_use]
     pub fn is_cut(&self) -> bool {
         self.0.wire().connected().is_err()
     }
 
-    /// Returns how many calls of any requester of this name wait for an answer.
+    /// Returns the number of calls that wait for a reply, over all requesters of this name.
     #[must_use]
     pub fn pending(&self) -> usize {
         self.0.wire().pending.load(Ordering::SeqCst)
     }
 
-    /// Tells whether somebody serves the name.
+    /// Returns whether a server is registered under the name.
     #[must_use]
     pub fn is_served(&self) -> bool {
         self.0.server().is_some()
@@ -91,24 +90,23 @@ impl fmt::Debug for MemoryLink {
     }
 }
 
-/// The state of a link.
+/// State of a link.
 ///
-/// A call that finds it whole and is answered at once writes to nothing here: where many calls go at
-/// a time, what they all write to is most of what they cost.
+/// A call that completes on its first poll over an intact link only reads this state. Under
+/// concurrent calls, contention on shared writes would dominate their cost.
 pub(super) struct Wire {
-    /// How often the link was cut and restored: odd while it is cut. Written under the lock of
-    /// `waiting`.
+    /// Number of cuts and restores: odd while the link is cut. Written under the lock of `waiting`.
     turns: AtomicU64,
-    /// The calls that wait.
+    /// Wakers of the pending calls.
     waiting: Mutex<Slab<Waker>>,
     pending: AtomicUsize,
-    /// Whether any faults were ever set.
+    /// Whether [`MemoryLink::set_faults`] was ever called.
     is_faulty: AtomicBool,
     faults: Mutex<MemoryFaults>,
     faulted: AtomicU64,
 }
 
-/// A link that was whole when a call was made over it.
+/// View of the link held by one call, taken while the link was intact.
 #[derive(Clone, Copy)]
 pub(super) struct Connected<'a> {
     wire: &'a Wire,
@@ -129,7 +127,7 @@ impl Default for Wire {
 }
 
 impl Wire {
-    /// Returns the link for a call that is made now.
+    /// Returns the view for a new call; fails when the link is cut.
     pub(super) fn connected(&self) -> Result<Connected<'_>, Error> {
         let turn = self.turns.load(Ordering::SeqCst);
         if !is_cut(turn) {
@@ -139,7 +137,7 @@ impl Wire {
         Err(Error::failure(code, Delivery::NotSent, reason, "the link is cut").into_failure())
     }
 
-    /// Returns what goes wrong with a call that is sent now.
+    /// Takes the scheduled fault of the call that is being sent.
     pub(super) fn fault(&self) -> Option<MemoryFault> {
         if !self.is_faulty.load(Ordering::SeqCst) {
             return None;
@@ -163,7 +161,7 @@ impl Wire {
             self.turns.fetch_add(1, Ordering::SeqCst);
             std::mem::take(&mut *waiting)
         };
-        // Outside of the lock, since it may do anything.
+        // Outside of the lock: wakers run foreign code.
         for (_, waker) in waiting {
             waker.wake();
         }
@@ -181,39 +179,39 @@ impl Wire {
     }
 }
 
-/// Tells whether a link is cut that was cut and restored so often.
+/// Returns whether a link is cut after this many cuts and restores.
 fn is_cut(turns: u64) -> bool {
     turns % 2 == 1
 }
 
 impl<'a> Connected<'a> {
-    /// Waits for what comes over the link, as one of the pending calls.
+    /// Waits for `future` until the link is cut; counts as a pending call meanwhile.
     ///
     /// # Errors
     ///
-    /// `Unavailable`, unknown, `connection-lost`, when it was cut since the call was made.
+    /// `Unavailable`, unknown, `connection-lost`, when the link was cut since the call was made.
     pub(super) fn race<F: Future>(self, future: F) -> Linked<'a, F> {
         Linked { future, link: self, _pending: PendingWakers::of(self.wire), registered: None }
     }
 
-    /// Tells whether it was cut since the call was made.
+    /// Returns whether the link was cut since the call was made, even if it was restored since.
     pub(super) fn is_cut(self) -> bool {
         self.wire.turns.load(Ordering::SeqCst) != self.turn
     }
 
-    /// Has the waker woken when the link is cut; `None` when it was.
+    /// Registers the waker to be woken by a cut; `None` when the link was already cut.
     fn register(self, waker: &Waker) -> Option<(usize, Waker)> {
         let mut waiting = self.wire.waiting();
-        // Looked at under the lock, since it changes under it.
+        // Checked under the lock, since `cut` changes the count under the same lock.
         (!self.is_cut()).then(|| (waiting.insert(waker.clone()), waker.clone()))
     }
 
     fn forget(self, registered: &mut Option<(usize, Waker)>) {
         let Some((key, _)) = registered.take() else { return };
         let mut waiting = self.wire.waiting();
-        // After a cut the key may be that of a later call.
+        // A cut empties the slab, so afterwards the key may belong to a later call.
         let removed = if self.is_cut() { None } else { waiting.try_remove(key) };
-        // Outside of the lock: a waker may own a task.
+        // Outside of the lock: dropping a waker may drop its task.
         drop(waiting);
         drop(removed);
     }
@@ -226,7 +224,7 @@ pin_project! {
         future: F,
         link: Connected<'a>,
         _pending: PendingWakers<'a>,
-        // Under this key, among those that wait; most polls come with the same waker.
+        // Key in `waiting` and the waker there. Most polls come with the same waker, which is kept.
         registered: Option<(usize, Waker)>,
     }
 
@@ -250,12 +248,12 @@ impl<F: Future> Future for Linked<'_, F> {
             return Poll::Ready(Ok(output));
         }
         if this.registered.as_ref().is_some_and(|(_, waker)| waker.will_wake(cx.waker())) {
-            return Poll::PendingWakers;
+            return Poll::Pending;
         }
         this.link.forget(this.registered);
         *this.registered = this.link.register(cx.waker());
         match this.registered {
-            Some(_) => Poll::PendingWakers,
+            Some(_) => Poll::Pending,
             None => Poll::Ready(Err(lost("the link was cut"))),
         }
     }
@@ -267,7 +265,7 @@ impl fmt::Debug for Wire {
     }
 }
 
-/// A call that waits.
+/// Guard that counts one pending call.
 #[derive(Debug)]
 struct PendingWakers<'a>(&'a AtomicUsize);
 
@@ -284,7 +282,7 @@ impl Drop for PendingWakers<'_> {
     }
 }
 
-/// Makes the error for a call whose connection broke.
+/// Makes the error of a call whose connection broke.
 pub(super) fn lost(text: &'static str) -> Error {
     Error::failure(Code::Unavailable, Delivery::Unknown, Reason::CONNECTION_LOST, text)
         .into_failure()

@@ -1,4 +1,4 @@
-//! Where requesters and a server of one name meet.
+//! The registry that connects the requesters and the server of one name.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard, Weak};
@@ -8,24 +8,24 @@ use tokio::sync::Notify;
 
 use super::link::Wire;
 
-/// Every name in use in this process. The entries are weak: a name is gone with the last
-/// requester and server that hold it.
+/// All names in use in this process. The entries are weak: a name is removed after its last
+/// requester and server are dropped.
 static NAMES: Mutex<BTreeMap<String, Weak<Registry>>> = Mutex::new(BTreeMap::new());
 
 /// Longest name in bytes.
 const NAME_BYTES_MAX: usize = 128;
 
-/// Where requesters and a server of one name meet; either may come first.
+/// Connects the requesters and the server of one name. Either side may be created first.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
-    /// Read by each call, written when a server comes or goes.
+    /// Read by every call, written when a server registers or leaves.
     server: RwLock<Option<Served>>,
     arrived: Notify,
     wire: Wire,
 }
 
 impl Registry {
-    /// Returns the registry that `memory://name` stands for.
+    /// Returns the registry of `memory://name`, creating it if needed.
     pub(crate) fn of(location: &Location) -> Result<Arc<Self>, Error> {
         let name = location.authority();
         let fits = location.scheme() == "memory"
@@ -46,28 +46,29 @@ impl Registry {
         Ok(registry)
     }
 
-    /// Returns the server that is there, if any.
+    /// Returns the intake of the registered server, if any.
     pub(super) fn server(&self) -> Option<Intake> {
         let server = self.server.read().unwrap_or_else(PoisonError::into_inner);
         server.as_ref().map(|occupant| occupant.intake.clone())
     }
 
     fn occupied(&self) -> RwLockWriteGuard<'_, Option<Served>> {
-        // A panic cannot leave it half-changed, as nothing foreign runs under the lock.
+        // A poisoned lock is safe to use: no foreign code runs under it, so that a panic cannot
+        // leave the value half-changed.
         self.server.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns what lies between the requesters and the server.
+    /// Returns the link between the requesters and the server.
     pub(super) fn wire(&self) -> &Wire {
         &self.wire
     }
 
-    /// Wakes whoever waits until the server can be reached.
+    /// Wakes every task in [`Registry::served`].
     pub(super) fn announce(&self) {
         self.arrived.notify_waiters();
     }
 
-    /// Waits until a server is there and can be reached.
+    /// Waits until a server is registered and the link is not cut.
     pub(super) async fn served(&self) {
         loop {
             let arrived = self.arrived.notified();
@@ -80,7 +81,8 @@ impl Registry {
         }
     }
 
-    /// Takes the server's place, until the returned guard is dropped.
+    /// Registers the server until the returned guard is dropped. Fails while another server holds
+    /// the name, unless that server has drained.
     pub(super) fn enter(self: &Arc<Self>, intake: Intake) -> Result<Registration, Error> {
         let mut server = self.occupied();
         let gone = |intake: &Intake| intake.is_draining() && intake.in_flight() == 0;
@@ -92,21 +94,22 @@ impl Registry {
         let token = Arc::new(());
         let before = server.replace(Served { intake, token: Arc::clone(&token) });
         drop(server);
-        // Outside of the lock: it may be the last that holds the handlers.
+        // Outside of the lock: this may be the last reference to the handlers, whose drop runs
+        // foreign code.
         drop(before);
         self.announce();
         Ok(Registration { registry: Arc::clone(self), token })
     }
 }
 
-/// The server that is there. The token tells it from a successor.
+/// Registered server. The token distinguishes the server from a successor.
 #[derive(Debug)]
 struct Served {
     intake: Intake,
     token: Arc<()>,
 }
 
-/// The server's place at a registry; dropping it leaves.
+/// Registration of a server. Dropping it removes the server, unless a successor has replaced it.
 #[derive(Debug)]
 pub(super) struct Registration {
     registry: Arc<Registry>,
@@ -116,11 +119,12 @@ pub(super) struct Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         let mut server = self.registry.occupied();
-        // A successor may have come once nothing was in flight here any more.
+        // A successor may have registered once this server had drained.
         let is_own = |occupant: &mut Served| Arc::ptr_eq(&occupant.token, &self.token);
         let own = server.take_if(is_own);
         drop(server);
-        // Outside of the lock: it may be the last that holds the handlers.
+        // Outside of the lock: this may be the last reference to the handlers, whose drop runs
+        // foreign code.
         drop(own);
     }
 }

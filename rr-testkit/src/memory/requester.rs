@@ -12,15 +12,16 @@ use tokio::task::coop::consume_budget;
 
 use super::dispatch::{Entered, Handling, Outcome, enter, handling};
 use super::link::{Connected, lost};
-use super::{Registry, MemoryFault, MemoryLink};
+use super::{MemoryFault, MemoryLink, Registry};
 
-/// Sends requests by value to the server of the same name in this process.
+/// Requester that passes requests by value to the server of the same name in this process.
 ///
-/// The handler is entered on the caller's stack, and goes on in a task of its own on the caller's
-/// runtime as soon as it waits for anything: dropping the call tells it to stop, as it would behind
-/// a network, and does not stop it by itself. While it computes without waiting, so does the call;
-/// and until it first waits, it sees the caller's task-locals and current span, which it sees over no
-/// network: what it needs belongs in its [`Context`].
+/// The handler is first polled on the caller's stack. If it is pending, it continues in a separate
+/// task on the caller's runtime. Dropping the call then cancels the handler's context, as over a
+/// network; it does not drop the task.
+///
+/// Until it first yields, the handler blocks the call and sees the caller's task-locals and current
+/// span. Over a network it sees neither: pass the data that it needs in its [`Context`].
 #[derive(Clone, Debug)]
 pub struct MemoryRequester {
     registry: Arc<Registry>,
@@ -28,8 +29,8 @@ pub struct MemoryRequester {
 }
 
 impl MemoryRequester {
-    /// Makes a requester for `memory://name`, whose query goes over `config`; the server need not be
-    /// there yet.
+    /// Makes a requester for `memory://name`. Query parameters of the URL override `config`; the
+    /// server need not be registered yet.
     ///
     /// # Errors
     ///
@@ -44,17 +45,17 @@ impl MemoryRequester {
         Self { registry, config }
     }
 
-    /// Returns the link to the server, to cut it.
+    /// Returns the link to the server, to cut it or inject faults.
     #[must_use]
     pub fn link(&self) -> MemoryLink {
         MemoryLink::of(&self.registry)
     }
 
-    /// Waits until the server is there and can be reached.
+    /// Waits until the server is registered and the link is not cut.
     ///
     /// # Errors
     ///
-    /// `DeadlineExceeded` or `Canceled`, not sent, when the context ended first.
+    /// `DeadlineExceeded` or `Canceled`, not sent, when the context ends first.
     ///
     /// # Cancel safety
     ///
@@ -80,8 +81,8 @@ impl Requester for MemoryRequester {
         'a: 'f,
         'c: 'f,
     {
-        // The request goes from here straight to its handler: whatever it passes on its way keeps
-        // room for it as long as the call waits.
+        // The request moves directly to its handler: every future that it passes through reserves
+        // memory for it until the call ends.
         Box::pin(async move {
             let attempt = Attempt::start(ctx, self.config.timeout)?;
             self.config.limits.check_outgoing(&request)?;
@@ -95,15 +96,18 @@ impl Requester for MemoryRequester {
                 )
                 .into_failure());
             };
-            // A loop of calls that are all answered at once must let others run now and then.
+            // Calls that complete on their first poll never yield: without this, a loop of such
+            // calls would starve other tasks.
             consume_budget().await;
             let outcome = match self.registry.wire().fault() {
                 None => {
                     let (handling, handle) = begin(&attempt, intake, request);
                     exchange(&attempt, link, handling, handle).await?
                 }
-                // Boxed: the calls that go well need not have room for it.
-                Some(fault) => Box::pin(inject_fault(fault, &attempt, link, intake, request)).await?,
+                // Boxed, so that calls without a fault have a smaller future.
+                Some(fault) => {
+                    Box::pin(inject_fault(fault, &attempt, link, intake, request)).await?
+                }
             };
             let response = outcome?;
             self.config.limits.check_incoming(&response)?;
@@ -112,28 +116,28 @@ impl Requester for MemoryRequester {
     }
 }
 
-/// Makes the request's part on the other side, and what tells it of the caller's end.
+/// Makes the server-side future of the request and the handle that cancels its context.
 fn begin(attempt: &Attempt, intake: Intake, request: Request) -> (Handling, CancelHandle) {
     let (ctx, handle) = intake.context(attempt.inbound());
     attempt.sent();
     (handling(intake, ctx, request), handle)
 }
 
-/// Hands the request to its handler and waits for what it answers.
+/// Runs the handler and waits for its outcome.
 ///
 /// # Errors
 ///
-/// The call's own end: its deadline, its cancellation, or a cut of the link.
+/// The deadline or the cancellation of the call, or a cut of the link.
 async fn exchange(
     attempt: &Attempt,
     link: Connected<'_>,
     handling: Handling,
-    // Kept on this side: dropping the call drops it, which tells the handler.
+    // Owned by the call: dropping the call drops the handle, which cancels the handler's context.
     handle: CancelHandle,
 ) -> Result<Outcome, Error> {
     let outcome = match enter(handling).await {
         Entered::Answered(outcome) => {
-            // It may have computed past the deadline, or the link was cut from another thread.
+            // The handler may have computed past the deadline, or another thread cut the link.
             attempt.check()?;
             if link.is_cut() {
                 handle.cancel_with(Cause::PeerGone);
@@ -156,7 +160,7 @@ async fn exchange(
     Ok(outcome)
 }
 
-/// Exchanges as far as the fault lets it, and says what a network would.
+/// Runs the exchange up to the fault and returns the error that a network would cause.
 async fn inject_fault(
     fault: MemoryFault,
     attempt: &Attempt,
@@ -179,6 +183,6 @@ async fn inject_fault(
     if fault == MemoryFault::FailAfter {
         return Err(lost("the connection broke before the reply had passed, as asked"));
     }
-    // Nobody tells the caller: its deadline does, or the end of the link.
+    // The message is lost: the call ends with its context or with a cut of the link.
     match attempt.run(link.race(pending::<Infallible>())).await? {}
 }

@@ -10,17 +10,17 @@ use super::Registry;
 ///
 /// # Errors
 ///
-/// Not sent: `InvalidArgument` when the URL is malformed, `AlreadyExists` when the name is served
-/// already in this process.
+/// Not sent: `InvalidArgument` when the URL is malformed, `AlreadyExists` when the name is already
+/// served in this process.
 ///
 /// # Panics
 ///
-/// Outside of a tokio runtime.
+/// When called outside of a tokio runtime.
 pub fn serve(url: &str, routes: impl Into<Routes>) -> Result<Server, Error> {
     serve_with(url, routes, IntakeConfig::default())
 }
 
-/// Serves routes at `memory://name`.
+/// Serves routes at `memory://name` with the given limits.
 ///
 /// # Errors
 ///
@@ -28,7 +28,7 @@ pub fn serve(url: &str, routes: impl Into<Routes>) -> Result<Server, Error> {
 ///
 /// # Panics
 ///
-/// Outside of a tokio runtime.
+/// When called outside of a tokio runtime.
 pub fn serve_with(
     url: &str,
     routes: impl Into<Routes>,
@@ -39,11 +39,16 @@ pub fn serve_with(
     serve_at(&Registry::of(&location)?, url, Intake::new(routes, config))
 }
 
-pub(crate) fn serve_at(registry: &Arc<Registry>, url: &str, intake: Intake) -> Result<Server, Error> {
+pub(crate) fn serve_at(
+    registry: &Arc<Registry>,
+    url: &str,
+    intake: Intake,
+) -> Result<Server, Error> {
     let place = registry.enter(intake.clone())?;
     Ok(Server::spawn(url.to_owned(), intake.clone(), |shutdown| async move {
         shutdown.draining().await;
-        // Stays until the last one is done, so that newcomers hear `draining` until then.
+        // Stays registered until the last request has ended, so that new calls are refused with
+        // `draining` until then.
         intake.idle().await;
         drop(place);
     }))

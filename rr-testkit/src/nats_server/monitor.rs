@@ -1,4 +1,4 @@
-//! What a nats-server tells of itself over HTTP.
+//! Client of the HTTP monitoring endpoint of nats-server.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-/// How long a server on loopback may take to tell.
+/// Connect and read timeout of a monitoring request.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The page of its clients; as many of them as any test has.
+/// Path of the page with all clients and their subscriptions. The limit exceeds any test.
 const CLIENTS: &str = "/connz?subs=1&limit=10000";
 
 #[derive(Deserialize)]
@@ -23,14 +23,14 @@ struct Client {
     subscriptions_list: Vec<String>,
 }
 
-/// Returns the subjects that each client's connection is subscribed to.
+/// Returns the subscribed subjects of each client connection.
 pub(super) fn subscriptions(address: SocketAddr) -> io::Result<Vec<Vec<String>>> {
     let page = page(address, CLIENTS)?;
     let clients: Clients = serde_json::from_slice(&page)?;
     Ok(clients.connections.into_iter().map(|client| client.subscriptions_list).collect())
 }
 
-/// Asks for a page by HTTP/1.0, which ends a reply with its connection.
+/// Requests a page over HTTP/1.0, where the end of the connection marks the end of the reply.
 fn page(address: SocketAddr, path: &str) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How far away a deadline is put when the arithmetic would overflow: longer than any process.
+/// Longest time to a deadline, so that the arithmetic does not overflow: longer than any process.
 const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
-/// Largest timeout that travels: 10 digits of milliseconds (docs/src/wire.md#the-rr-header; Connect
+/// Largest timeout on the wire: 10 digits of milliseconds (docs/src/wire.md#the-rr-header; Connect
 /// has the same limit).
 const WIRE_MILLIS_MAX: u64 = 9_999_999_999;
 
@@ -16,13 +16,13 @@ const WIRE_MILLIS_MAX: u64 = 9_999_999_999;
 pub struct Deadline(Instant);
 
 impl Deadline {
-    /// Returns the deadline that is `timeout` from now; one too far to count is 30 years away.
+    /// Returns the deadline `timeout` from now, at most 30 years away.
     #[must_use]
     pub fn after(timeout: Duration) -> Self {
         Self::after_at(Instant::now(), timeout)
     }
 
-    /// Returns the deadline that is `timeout` from an instant, as [`Deadline::after`].
+    /// Returns the deadline `timeout` after an instant; see [`Deadline::after`].
     pub(crate) fn after_at(now: Instant, timeout: Duration) -> Self {
         Self(now.checked_add(timeout.min(FAR)).unwrap_or(now))
     }
@@ -39,13 +39,14 @@ impl Deadline {
         self.0
     }
 
-    /// Returns the time that is left, zero when it has passed.
+    /// Returns the remaining time; zero when the deadline has passed.
     #[must_use]
     pub fn remaining(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
     }
 
-    /// Tells whether it has passed. At the very instant it has: the deadline wins ties.
+    /// Returns whether the deadline has passed. At its exact instant it has: the deadline wins
+    /// ties.
     #[must_use]
     pub fn has_passed(self) -> bool {
         Instant::now() >= self.0
@@ -53,13 +54,13 @@ impl Deadline {
 
     /// Returns the remaining milliseconds for the wire, rounded up and at least 1.
     ///
-    /// `None` when it takes more than 10 digits: then none is sent.
+    /// `None` when the number has more than 10 digits; the request then carries no timeout.
     #[must_use]
     pub fn wire_millis(self) -> Option<u64> {
         self.wire_millis_at(Instant::now())
     }
 
-    /// Returns the milliseconds that remain at an instant, as [`Deadline::wire_millis`].
+    /// Returns the remaining milliseconds at an instant; see [`Deadline::wire_millis`].
     pub(crate) fn wire_millis_at(self, now: Instant) -> Option<u64> {
         let remaining = self.0.saturating_duration_since(now);
         let millis = remaining.as_nanos().div_ceil(1_000_000).max(1);

@@ -1,4 +1,4 @@
-//! What travels with a call, or stays with it in this process.
+//! Metadata of a call: values that travel with it, and values that stay in this process.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ pub(super) const TRACE_BYTES_MAX: usize = 512;
 /// Longest `baggage` in bytes (W3C Baggage §3.3.2).
 pub(super) const BAGGAGE_BYTES_MAX: usize = 8192;
 
-/// How much a call matters when there is too little capacity for all.
+/// Importance of a call, which decides what is shed first when capacity runs short.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Criticality {
@@ -22,14 +22,14 @@ pub enum Criticality {
     Sheddable,
     /// Partial loss is expected and tolerable.
     SheddablePlus,
-    /// The default: its loss is visible to users.
+    /// The default: the loss of the call is visible to users.
     #[default]
     Critical,
     /// Shed last.
     CriticalPlus,
 }
 
-/// What travels with a call (the first four), or stays with it in this process.
+/// Metadata of a call. The first four fields travel with it; the others stay in this process.
 #[derive(Clone, Default)]
 pub(crate) struct Metadata {
     pub(crate) request_id: Option<Arc<str>>,
@@ -41,9 +41,9 @@ pub(crate) struct Metadata {
 }
 
 impl Metadata {
-    /// Takes in what a peer sent; returns `None` when nothing of it fits.
+    /// Makes the metadata that a peer sent; `None` without request id, `traceparent` and `baggage`.
     ///
-    /// What does not fit the limits is dropped rather than refused: a trace is never worth a call.
+    /// Values that do not fit the limits are dropped; metadata never causes a call to be refused.
     pub(crate) fn receive<'a>(
         request_id: Option<&'a str>,
         traceparent: Option<&'a str>,
@@ -70,7 +70,7 @@ fn fits(value: &str, limit: usize) -> bool {
     !value.is_empty() && value.len() <= limit && printable && value.trim() == value
 }
 
-/// Checks a value that will travel in a header of its own.
+/// Checks a value that travels in a separate header.
 pub(super) fn checked(what: &str, value: &str, limit: usize) -> Result<Arc<str>, Error> {
     if fits(value, limit) {
         return Ok(value.into());

@@ -1,19 +1,19 @@
-//! The one shared part of a context.
+//! Shared part of a context.
 
 use std::sync::Arc;
 
 use super::metadata::Metadata;
-use super::server_state::ServerState;
 use super::scope::Scope;
+use super::server_state::ServerState;
 
-/// The one shared part of a context: a link in the chain of scopes, and the data in force here.
+/// Shared part of a context: a link in the chain of scopes, and the metadata in force.
 #[derive(Default)]
 pub(crate) struct Node {
     pub(super) parent: Parent,
     pub(super) scope: Option<Scope>,
     pub(super) data: Option<Arc<Metadata>>,
     pub(super) inbound: Option<ServerState>,
-    /// Whether the scopes above do not reach down to here.
+    /// Whether the scopes above do not apply to this node.
     pub(super) is_detached: bool,
 }
 
@@ -36,12 +36,12 @@ impl Node {
         }
     }
 
-    /// Tells whether this node's own scope has ended.
+    /// Returns whether the scope of this node has ended.
     pub(super) fn has_ended(&self) -> bool {
         self.scope.as_ref().and_then(Scope::cause).is_some()
     }
 
-    /// Cancels this node's own scope.
+    /// Cancels the scope of this node.
     pub(crate) fn cancel(&self, cause: super::Cause) {
         if let Some(scope) = &self.scope {
             scope.cancel(cause);
@@ -49,12 +49,12 @@ impl Node {
     }
 }
 
-/// The link upwards.
+/// Link to the parent node.
 #[derive(Default)]
 pub(super) struct Parent(pub(super) Option<Arc<Node>>);
 
 impl Drop for Parent {
-    /// Unlinks a chain in a loop: dropping a very long one recursively would exhaust the stack.
+    /// Unlinks the chain in a loop: dropping a very long chain recursively would exhaust the stack.
     fn drop(&mut self) {
         let mut next = self.0.take();
         while let Some(mut node) = next.and_then(Arc::into_inner) {

@@ -1,4 +1,4 @@
-//! The one primitive: a future against the deadline and the scopes of a context.
+//! Runs a future until it completes or its context ends.
 
 use std::fmt;
 use std::future::Future;
@@ -13,12 +13,12 @@ use super::Context;
 use super::deadline::Deadline;
 use super::scope::{Cause, Scope};
 
-/// Longest stretch a timer is armed for. Tokio's wheel ends near two years; a deadline further
-/// away is waited for in stretches.
+/// Longest time for which a timer is armed. Tokio's timer wheel ends near two years; a later
+/// deadline is reached in several steps.
 const STRETCH: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 pin_project! {
-    /// A future racing its context; see [`Context::race`].
+    /// Future of [`Context::race`].
     #[must_use = "futures do nothing unless polled"]
     pub struct Race<'a, F> {
         #[pin]
@@ -27,7 +27,7 @@ pin_project! {
         timer: Option<Sleep>,
         waits: Waits<'a>,
         started: bool,
-        // Whether the first poll looks at the deadline; whoever has just looked skips it.
+        // Whether the first poll checks the deadline; false if the caller has just checked it.
         check_deadline: bool,
     }
 }
@@ -37,7 +37,7 @@ impl<'a, F: Future> Race<'a, F> {
         Self { future, timer: None, waits: Waits::new(ctx), started: false, check_deadline: true }
     }
 
-    /// A race whose maker has just checked that the deadline has not passed.
+    /// Makes a race for a caller that has just checked that the deadline has not passed.
     pub(crate) fn checked(ctx: &'a Context, future: F) -> Self {
         Self { check_deadline: false, ..Self::new(ctx, future) }
     }
@@ -105,14 +105,14 @@ fn poll_deadline(
     Poll::Ready(())
 }
 
-/// One waiter per scope above the context: two inline, more on the heap.
+/// Waiters of a race, one per scope above the context: two inline, further ones on the heap.
 struct Waits<'a> {
     ctx: &'a Context,
     first: Option<usize>,
     second: Option<usize>,
-    /// A pointer, and not a list: every call in flight keeps room for it, twice.
+    /// A pointer instead of a `Vec`, since every call in flight stores this field twice.
     more: Option<Box<More>>,
-    /// What is registered; most polls come with the same waker and need no lock.
+    /// Registered waker. Most polls come with the same waker and take no lock.
     waker: Option<Waker>,
 }
 
@@ -124,7 +124,7 @@ impl<'a> Waits<'a> {
         Self { ctx, first: None, second: None, more: None, waker: None }
     }
 
-    /// Registers with every scope, or returns the cause of one that has ended.
+    /// Registers the waker with every scope, or returns the cause of a scope that has ended.
     fn register(&mut self, waker: &Waker) -> Option<Cause> {
         if self.waker.as_ref().is_some_and(|registered| registered.will_wake(waker)) {
             return None;

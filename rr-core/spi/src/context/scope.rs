@@ -1,4 +1,4 @@
-//! One cancellation scope: whether and why it ended, and who waits for that.
+//! Cancellation scope: its cause once it has ended, and the wakers that wait for its end.
 
 use std::fmt;
 use std::mem;
@@ -12,14 +12,14 @@ use slab::Slab;
 use super::deadline::Deadline;
 use super::node::Node;
 
-/// Why a context ended.
+/// Cause of a context's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[repr(u8)]
 pub enum Cause {
     /// The caller dropped the future of the call.
     CallerDropped = 1,
-    /// Somebody cancelled it.
+    /// The context was cancelled explicitly.
     Cancelled = 2,
     /// The deadline passed.
     DeadlineExceeded = 3,
@@ -29,7 +29,7 @@ pub enum Cause {
     HedgeLost = 5,
     /// The server is shutting down and its grace is over.
     Shutdown = 6,
-    /// The call is done; what still holds its context may stop.
+    /// The call is done; work that still holds its context can stop.
     Finished = 7,
 }
 
@@ -48,8 +48,8 @@ impl Cause {
     }
 }
 
-/// One cancellation scope. Contexts below it look up; it does not know them, so that making and
-/// dropping a child touches nothing shared.
+/// Cancellation scope. Child contexts refer to it, but it does not refer to them, so that making
+/// and dropping a child touches no shared state.
 #[derive(Default)]
 pub(super) struct Scope {
     cause: AtomicU8,
@@ -61,8 +61,8 @@ impl Scope {
         Cause::from_u8(self.cause.load(Ordering::Acquire))
     }
 
-    /// Ends the scope; the first cause stays. Waiters are woken in the order of their slots, so
-    /// that a run repeats.
+    /// Ends the scope; the first cause stays. Wakes the waiters in the order of their slots, so
+    /// that a run is reproducible.
     pub(super) fn cancel(&self, cause: Cause) {
         let waiters = {
             let mut waiters = self.lock();
@@ -76,9 +76,9 @@ impl Scope {
         waiters.wake();
     }
 
-    /// Registers a waker under a new key or the one given; returns `None` when the scope has ended.
+    /// Registers a waker under the given key or a new one; returns `None` when the scope has ended.
     pub(super) fn register(&self, key: Option<usize>, waker: &Waker) -> Option<usize> {
-        // What is replaced is dropped outside of the lock: a waker may own a task.
+        // The replaced waker is dropped outside of the lock, since a waker may own a task.
         let (key, _replaced) = {
             let mut waiters = self.lock();
             if self.cause.load(Ordering::Acquire) != 0 {
@@ -101,24 +101,24 @@ impl Scope {
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiters> {
-        // A panic cannot leave the slots half-changed: nothing foreign runs under the lock.
+        // No foreign code runs while the slots change, so a panic cannot leave them half-changed.
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Wakers by key: the first is held inline, since most scopes have one waiter; the rest live in
-/// a slab, so that adding and removing one of ten thousand costs the same.
+/// Wakers by key. The first is stored inline, since most scopes have one waiter; the others are in
+/// a slab, where adding or removing one of ten thousand costs the same as one of two.
 #[derive(Default)]
 struct Waiters {
     first: Option<Waker>,
     more: Slab<Waker>,
 }
 
-/// The key of the inline waker; the slab's keys follow it.
+/// Key of the inline waker; the slab's keys follow it.
 const FIRST: usize = 0;
 
 impl Waiters {
-    /// Puts a waker under the key given, or a new one; returns what it replaces.
+    /// Stores a waker under the given key or a new one. Returns the key and the replaced waker.
     fn put(&mut self, key: Option<usize>, waker: Waker) -> (usize, Option<Waker>) {
         let known = match key {
             None => None,
@@ -146,12 +146,12 @@ impl Waiters {
     }
 }
 
-/// A cancel this close before the deadline counts as the deadline: the two ends of a connection
-/// see the same timer fire, and the one that sees the other's hang-up first must not call it a
-/// cancellation.
+/// A cancellation this close to the deadline counts as its expiry. The timers of both ends of a
+/// connection fire at nearly the same time, and the end that first sees the other hang up must not
+/// report a cancellation.
 const DEADLINE_MARGIN: Duration = Duration::from_millis(5);
 
-/// Cancels the context it was made with. Dropping it cancels with [`Cause::CallerDropped`].
+/// Handle that cancels a context. Dropping the handle cancels with [`Cause::CallerDropped`].
 #[must_use = "dropping the handle cancels the context"]
 pub struct CancelHandle {
     node: Arc<Node>,
@@ -163,14 +163,17 @@ impl CancelHandle {
         Self { node, deadline }
     }
 
-    /// Cancels the context. The first cause stays; later ones do nothing.
+    /// Cancels the context. The first cause stays; later calls have no effect.
     pub fn cancel(&self) {
         self.cancel_with(Cause::Cancelled);
     }
 
-    /// Cancels the context for the given cause; within 5 ms of its deadline, for the deadline.
+    /// Cancels the context with this cause.
+    ///
+    /// Within 5 ms of the deadline, any cause but [`Cause::Finished`] becomes
+    /// [`Cause::DeadlineExceeded`].
     pub fn cancel_with(&self, cause: Cause) {
-        // Most handles are dropped when all is over; that need not look at the clock.
+        // Most handles are dropped after the scope has ended; that case need not read the clock.
         if self.node.has_ended() {
             return;
         }

@@ -1,4 +1,4 @@
-//! What a server knows of a request it handles: how far it got, and on whose account it runs.
+//! Server-side state of a request: its progress, and the server that counts it as in flight.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,24 +10,24 @@ use crate::idempotency::Dedup;
 use crate::intake::InFlight;
 use crate::response::Response;
 
-/// How far a call got on the server's side; it only ever goes up.
+/// Progress of a call on the server. It never decreases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 #[repr(u8)]
 pub enum Mark {
-    /// The handler has not been entered: whatever goes wrong now is `Rejected`.
+    /// The handler has not been entered: every error is `Rejected`.
     NotRun = 0,
-    /// The call waits on another run, elsewhere: whatever goes wrong now is `Unknown`, and an
-    /// answer that comes back passes verbatim.
+    /// The call waits for a run elsewhere: an interrupted call is `Unknown`, and a reply of that
+    /// run passes unchanged.
     Passed = 1,
     /// The handler was entered: every error is `Processed`.
     Ran = 2,
 }
 
-/// The server's side of an inbound context.
+/// Server-side state of an inbound context.
 pub(crate) struct ServerState {
     mark: AtomicU8,
-    /// The worst that is known of the runs elsewhere, as a [`Delivery`].
+    /// Worst [`Delivery`] of the runs elsewhere, as its number.
     passed: AtomicU8,
     /// Whether duplicates of the request are suppressed.
     deduplicated: AtomicBool,
@@ -54,11 +54,11 @@ impl ServerState {
     }
 }
 
-/// Deliveries from the one that says least of a run to the one that says most.
+/// Deliveries by their numbers, from provably not run to run.
 const DELIVERIES: [Delivery; 4] =
     [Delivery::NotSent, Delivery::Rejected, Delivery::Unknown, Delivery::Processed];
 
-/// A run elsewhere that a call waits on; see [`Context::pass`].
+/// Run elsewhere that a call waits for; see [`Context::pass`].
 #[must_use = "dropping it says that nothing is known of the run"]
 pub struct Passage<'a> {
     ctx: &'a Context,
@@ -66,9 +66,9 @@ pub struct Passage<'a> {
 }
 
 impl Passage<'_> {
-    /// Records what became of the run: the call's own error cannot say less from here on.
+    /// Records the outcome of the run: errors of this call then have at least its delivery.
     ///
-    /// Returns the outcome as the answer of this call: its error passes verbatim, where the error
+    /// Returns the outcome as the reply of this call. Its error passes unchanged, whereas the error
     /// of any other call is re-scoped.
     ///
     /// # Errors
@@ -79,7 +79,7 @@ impl Passage<'_> {
         outcome.map_err(Error::passed_on)
     }
 
-    /// Records that there was no run.
+    /// Records that the run did not happen.
     pub fn not_run(mut self) {
         self.delivery = Delivery::Rejected;
     }
@@ -100,19 +100,19 @@ impl fmt::Debug for Passage<'_> {
 }
 
 impl Context {
-    /// Records that the handler has been entered: from now on every error is `Processed`.
+    /// Records that the handler has been entered: from then on every error is `Processed`.
     ///
-    /// For wrappers that are routed unmarked. Does nothing on a context that no server made.
+    /// For wrappers that are routed unmarked. Has no effect on a context that no server made.
     pub fn mark_ran(&self) {
         if let Some(inbound) = self.inbound() {
             inbound.raise(Mark::Ran);
         }
     }
 
-    /// Records that the call waits on another run, elsewhere, until the passage is settled.
+    /// Records that the call waits for a run elsewhere, until the passage is resolved.
     ///
-    /// For bridges, and for whoever joins a run that is under way. A passage that is dropped
-    /// unsettled says `Unknown`; of several, the worst counts.
+    /// For bridges, and for calls that join a run in progress. A passage that is dropped unresolved
+    /// records `Unknown`; of several passages, the worst delivery counts.
     pub fn pass(&self) -> Passage<'_> {
         if let Some(inbound) = self.inbound() {
             inbound.raise(Mark::Passed);
@@ -120,31 +120,33 @@ impl Context {
         Passage { ctx: self, delivery: Delivery::Unknown }
     }
 
-    /// Records that duplicates of the request are suppressed: what the server itself makes of the
-    /// call, such as the error of a panic, then says so too.
+    /// Records that duplicates of the request are suppressed.
     ///
-    /// For middleware that suppresses them. Does nothing on a context that no server made.
+    /// Errors that the server itself makes, such as that of a panic, then carry this too.
+    ///
+    /// For middleware that suppresses duplicates. Has no effect on a context that no server made.
     pub fn mark_deduplicated(&self) {
         if let Some(inbound) = self.inbound() {
             inbound.deduplicated.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Returns what the server says of duplicates in the errors that it makes itself.
+    /// Returns the duplicate suppression for errors that the server itself makes.
     pub(crate) fn dedup(&self) -> Option<Dedup> {
         let inbound = self.inbound()?;
         inbound.deduplicated.load(Ordering::Relaxed).then_some(Dedup::On)
     }
 
-    /// Returns how far the call got that this context belongs to.
+    /// Returns the progress of the call that this context belongs to.
     #[must_use]
     pub fn marked(&self) -> Mark {
         self.inbound().map_or(Mark::NotRun, ServerState::mark)
     }
 
-    /// Returns what is known of the handler at this moment, as the server would say it: `Rejected`
-    /// while it was not entered, what the runs elsewhere were settled with, and `Processed` once
-    /// it ran. `None` on a context that no server made: there, nothing is known.
+    /// Returns the delivery that is known now on the server.
+    ///
+    /// `Rejected` before the handler is entered, the worst delivery recorded for runs elsewhere,
+    /// and `Processed` once the handler was entered. `None` on a context that no server made.
     #[must_use]
     pub fn delivery(&self) -> Option<Delivery> {
         Some(match self.inbound()?.mark() {
@@ -154,25 +156,26 @@ impl Context {
         })
     }
 
-    /// Returns how many attempts preceded the one that is being handled; 0 on the first, and on a
-    /// context that no server made.
+    /// Returns the number of attempts before the one being handled.
+    ///
+    /// 0 on the first attempt, and on a context that no server made.
     #[must_use]
     pub fn inbound_retries(&self) -> u32 {
         self.inbound().map_or(0, |inbound| inbound.retries)
     }
 
-    /// Returns the worst that is known of the runs elsewhere.
+    /// Returns the worst delivery of the runs elsewhere.
     pub(crate) fn passed(&self) -> Delivery {
         let worst = self.inbound().map_or(0, |inbound| inbound.passed.load(Ordering::Relaxed));
         DELIVERIES[usize::from(worst).min(DELIVERIES.len() - 1)]
     }
 
-    /// Tells whether the server with these requests in flight made the context.
+    /// Returns whether the server with these requests in flight made the context.
     pub(crate) fn is_of(&self, in_flight: &Arc<InFlight>) -> bool {
         self.inbound().is_some_and(|inbound| Arc::ptr_eq(&inbound.in_flight, in_flight))
     }
 
-    /// Tells whether a mark on one of them is a mark on the other.
+    /// Returns whether both contexts share one mark.
     pub(crate) fn shares_mark_with(&self, other: &Self) -> bool {
         match (self.inbound(), other.inbound()) {
             (Some(own), Some(others)) => std::ptr::eq(own, others),

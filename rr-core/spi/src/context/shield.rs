@@ -1,4 +1,4 @@
-//! Work that must finish, whatever becomes of the call.
+//! Work that runs to completion even if its call is dropped.
 
 use std::fmt;
 use std::future::Future;
@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::intake::{InFlight, Shielded};
 
-/// The result of shielded work; see [`Context::shield`](super::Context::shield).
+/// Future of the result of shielded work; see [`Context::shield`](super::Context::shield).
 pub struct Shield<T>(JoinHandle<T>);
 
 impl<T: Send + 'static> Shield<T> {
@@ -36,7 +36,7 @@ impl<T> Future for Shield<T> {
             Ok(output) => Poll::Ready(output),
             Err(failed) => match failed.try_into_panic() {
                 Ok(panic) => resume_unwind(panic),
-                // The runtime is shutting down, and drops whoever waits here as well.
+                // The runtime is shutting down and drops the waiting task as well.
                 Err(_) => Poll::Pending,
             },
         }

@@ -1,21 +1,21 @@
-//! What the attempts of a call did: the account that a failed call carries.
+//! Records of the attempts of a failed call.
 
 use std::fmt;
 use std::time::Duration;
 
 use super::{Code, Delivery, Error, Reason};
 
-/// What a retry layer decided after an attempt failed.
+/// Decision of a retry layer after a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RetryVerdict {
-    /// Sent again at once as the same attempt, since the handler provably did not run.
+    /// Sent again immediately as the same attempt, since the handler provably did not run.
     Resend,
-    /// Tried again after this long.
+    /// Tried again after this delay.
     Again(Duration),
-    /// Given up: an error like this one is not tried again.
+    /// Given up: errors of this kind are not retried.
     Final,
-    /// Given up: the error says that trying again is useless or harmful.
+    /// Given up: according to the error, a retry is useless or harmful.
     Never,
     /// Given up: the handler may have run, and the request must not run twice.
     NotIdempotent,
@@ -23,14 +23,14 @@ pub enum RetryVerdict {
     AttemptsSpent,
     /// Given up: the budget for retries is spent.
     BudgetSpent,
-    /// Given up: another attempt would not be done within the deadline.
+    /// Given up: another attempt would not finish within the deadline.
     NoTimeLeft,
-    /// Given up: the call itself ended, by its deadline or because it was cancelled.
+    /// Given up: the call ended, by its deadline or a cancellation.
     CallEnded,
 }
 
 impl RetryVerdict {
-    /// Tells whether another attempt followed.
+    /// Returns whether the request was sent again.
     #[must_use]
     pub const fn goes_on(self) -> bool {
         matches!(self, Self::Resend | Self::Again(_))
@@ -55,7 +55,7 @@ impl fmt::Display for RetryVerdict {
     }
 }
 
-/// What one attempt of a call did, for the account of a call that failed.
+/// Record of one attempt of a failed call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AttemptRecord {
@@ -63,16 +63,16 @@ pub struct AttemptRecord {
     pub code: Code,
     /// Whether the handler may have run in this attempt.
     pub delivery: Delivery,
-    /// The reason token, when there was one.
+    /// The reason token, if there was one.
     pub reason: Option<Reason>,
-    /// How long the attempt took.
+    /// The duration of the attempt.
     pub elapsed: Duration,
-    /// What was decided after it; `None` when no retry layer did.
+    /// The decision after the attempt; `None` without a retry layer.
     pub verdict: Option<RetryVerdict>,
 }
 
 impl AttemptRecord {
-    /// Records how an attempt failed.
+    /// Makes the record of a failed attempt.
     #[must_use]
     pub fn of(error: &Error, elapsed: Duration) -> Self {
         Self {
@@ -84,7 +84,7 @@ impl AttemptRecord {
         }
     }
 
-    /// Adds what was decided after the attempt.
+    /// Sets the decision after the attempt.
     #[must_use]
     pub fn with_verdict(mut self, verdict: RetryVerdict) -> Self {
         self.verdict = Some(verdict);
@@ -107,10 +107,10 @@ impl fmt::Display for AttemptRecord {
 }
 
 impl Error {
-    /// Replaces what each attempt did, oldest first.
+    /// Replaces the records of the attempts, oldest first.
     ///
-    /// The delivery is from then on the worst of all of them: a run that may have happened is not
-    /// undone by another that did not.
+    /// Raises the delivery to the worst of all attempts: an attempt that may have run is not undone
+    /// by another that did not.
     #[must_use]
     pub fn with_attempts(mut self, attempts: Vec<AttemptRecord>) -> Self {
         let worst = attempts.iter().map(|attempt| attempt.delivery).max();
@@ -118,7 +118,7 @@ impl Error {
         self.raised_to(worst.unwrap_or(Delivery::NotSent))
     }
 
-    /// Returns the error with a line for each attempt, for people to read.
+    /// Returns the error in readable form, with a line for each attempt.
     ///
     /// # Examples
     ///
@@ -156,7 +156,7 @@ impl fmt::Display for Account<'_> {
         let (mut number, mut again) = (1, "");
         for attempt in self.0.attempts() {
             write!(f, "\n  attempt {number}{again}: {attempt}")?;
-            // What is sent again at once is the same attempt.
+            // An immediate resend belongs to the same attempt.
             again = if attempt.verdict == Some(RetryVerdict::Resend) { " again" } else { "" };
             number += u32::from(again.is_empty());
         }

@@ -2,24 +2,24 @@
 
 use std::fmt;
 
-/// What went wrong, as one of the 16 codes of gRPC and Connect.
+/// Error code: one of the 16 codes of gRPC and Connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[repr(u8)]
 pub enum Code {
     /// The caller cancelled, or dropped the call.
     Canceled = 1,
-    /// A foreign error that says nothing more.
+    /// A foreign error without further information.
     Unknown = 2,
-    /// The request is wrong, whatever the state of the service.
+    /// The request is wrong, regardless of the state of the service.
     InvalidArgument = 3,
     /// The deadline passed.
     DeadlineExceeded = 4,
-    /// What was asked for does not exist.
+    /// The requested item does not exist.
     NotFound = 5,
-    /// What was to be made exists already.
+    /// The item to create exists already.
     AlreadyExists = 6,
-    /// The caller is known and may not do this.
+    /// The caller is authenticated but not permitted to do this.
     PermissionDenied = 7,
     /// A quota, a limit or a size was exceeded.
     ResourceExhausted = 8,
@@ -37,7 +37,7 @@ pub enum Code {
     Unavailable = 14,
     /// Data was lost for good.
     DataLoss = 15,
-    /// The caller is not known.
+    /// The caller is not authenticated.
     Unauthenticated = 16,
 }
 
@@ -85,7 +85,9 @@ impl Code {
         }
     }
 
-    /// Parses the name on the wire; anything else is `None`, and the next source decides.
+    /// Parses the name on the wire.
+    ///
+    /// Returns `None` for anything else; the next source of a code then decides.
     #[must_use]
     pub fn from_wire(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|code| code.as_str() == text)

@@ -1,23 +1,25 @@
-//! Whether the handler may have run, who says so, and whether to try again.
+//! Delivery, origin and retry hint of an error.
 
 use std::time::Duration;
 
-/// Says whether the handler may have run. A transport must always say which; there is no default.
+/// Delivery of a request: whether the handler may have run.
+///
+/// A transport must always state it; there is no default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Delivery {
-    /// The request never left this process. Trying again is safe for any request.
+    /// The request never left this process. A retry is safe for any request.
     NotSent,
-    /// The peer refused the request before the handler ran. Trying again is safe for any request.
+    /// The peer refused the request before the handler ran. A retry is safe for any request.
     Rejected,
-    /// The request left and nothing proves what became of it: the handler may have run.
+    /// The request left this process and its outcome is not known: the handler may have run.
     Unknown,
     /// The handler ran.
     Processed,
 }
 
 impl Delivery {
-    /// Returns the token that stands for this value on the wire and in messages.
+    /// Returns the token of this value on the wire and in messages.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -28,7 +30,7 @@ impl Delivery {
         }
     }
 
-    /// Parses the token of the wire; `not_sent` never travels and is not read.
+    /// Parses the token on the wire; `not_sent` never travels and is not accepted.
     #[must_use]
     pub fn from_wire(text: &str) -> Option<Self> {
         match text {
@@ -39,41 +41,41 @@ impl Delivery {
         }
     }
 
-    /// Tells whether the handler provably did not run, so that any request may be tried again.
+    /// Returns whether the handler provably did not run, so that any request may be retried.
     #[must_use]
     pub const fn is_unexecuted(self) -> bool {
         matches!(self, Self::NotSent | Self::Rejected)
     }
 }
 
-/// Where an error was made.
+/// Maker of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Origin {
-    /// In this process.
+    /// This process.
     Local,
-    /// By the peer that was called.
+    /// The peer that was called.
     Peer,
-    /// By something between the two that does not speak the protocol: a proxy, a foreign server.
+    /// An intermediary that does not speak the protocol: a proxy or a foreign server.
     Intermediary,
 }
 
-/// What the maker of an error says about trying again.
+/// Retry hint of an error.
 ///
-/// An [`Error`](crate::Error) keeps it as every transport carries it: in whole milliseconds,
-/// rounded up, and a time of more than 300 s as [`RetryHint::Never`].
+/// An [`Error`](crate::Error) stores the hint as every transport carries it: in whole milliseconds,
+/// rounded up; more than 300 s become [`RetryHint::Never`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RetryHint {
-    /// Nothing was said; the code and the delivery decide.
+    /// No hint; the code and the delivery decide.
     Unset,
-    /// Trying again is useless or harmful.
+    /// A retry is useless or harmful.
     Never,
-    /// Trying again makes sense after this long.
+    /// A retry makes sense after this delay.
     After(Duration),
 }
 
-/// Longest hint that is believed: no call outlives the longest time that servers grant.
+/// Longest accepted delay: no call outlives the longest timeout that servers grant.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
 impl RetryHint {

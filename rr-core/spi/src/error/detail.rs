@@ -1,10 +1,10 @@
-//! What an error carries beside code and message.
+//! Typed details of an error.
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
 
-/// One typed detail of an error, as Connect carries them: a type name and its bytes.
+/// Typed detail of an error, as in Connect: a type name and an encoded value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Detail {

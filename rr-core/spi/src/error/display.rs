@@ -1,4 +1,4 @@
-//! How an error is shown, and what else the standard library asks of one.
+//! Implementations of the standard library's traits for errors.
 
 use std::convert::Infallible;
 use std::error::Error as StdError;
@@ -6,7 +6,7 @@ use std::fmt;
 
 use super::{Error, RetryHint};
 
-/// For values that always convert, where a conversion may fail.
+/// Allows infallible conversions where a fallible conversion is expected.
 impl From<Infallible> for Error {
     fn from(never: Infallible) -> Self {
         match never {}
@@ -48,7 +48,7 @@ impl fmt::Debug for Error {
         if let Some(source) = &self.0.source {
             out.field("source", &format_args!("{source}"));
         }
-        // A program whose main returns the error prints this: it should say what to do.
+        // A program whose `main` returns the error prints this, so it includes the hint.
         out.field("hint", &self.hint()).field("id", &self.id()).finish()
     }
 }

@@ -1,10 +1,10 @@
-//! What a person should do about an error, and its stable identifier.
+//! Hint and stable identifier of every kind of error.
 
 use super::{Code, Reason};
 
-/// One row per reason that rr gives: the token, its identifier and a line to act on.
+/// Hints by reason, for the reasons that rr gives: the token, its identifier and the hint.
 ///
-/// Identifiers are never given twice; new rows go at the end.
+/// Identifiers are never reused; new rows go at the end.
 const REASONS: &[(Reason, &str, &str)] = &[
     (
         Reason::NO_RESPONDER,
@@ -86,7 +86,7 @@ const REASONS: &[(Reason, &str, &str)] = &[
     ),
 ];
 
-/// One row per code, in the order of [`Code::ALL`].
+/// Identifiers and hints by code, in the order of [`Code::ALL`].
 const CODES: [(&str, &str); 16] = [
     ("RR0001", "the caller went away or cancelled: nothing to do unless that was not intended"),
     ("RR0002", "look at the raw status and body: the peer said nothing more"),

@@ -1,11 +1,11 @@
-//! Reason tokens: an open set that tells apart what one code covers.
+//! Reason tokens: an open set that distinguishes errors of the same code.
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// A lower-kebab token that says why, such as `no-responder`; an open set.
+/// Reason token of an error in lower kebab case, such as `no-responder`.
 ///
-/// The constants are the reasons that rr itself gives. Services may use their own.
+/// The constants are the reasons that rr itself gives. The set is open: services may use their own.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Reason(Cow<'static, str>);
 
@@ -23,11 +23,11 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// Unavailable: nobody serves the target.
+    /// Unavailable: no responder serves the target.
     NO_RESPONDER = "no-responder";
     /// Unavailable: there is no connection at the moment.
     NOT_CONNECTED = "not-connected";
-    /// Unavailable: a connection could not be made.
+    /// Unavailable: a connection could not be established.
     CONNECT_FAILED = "connect-failed";
     /// Unavailable: the connection broke after the request left.
     CONNECTION_LOST = "connection-lost";
@@ -37,7 +37,7 @@ reasons! {
     BREAKER_OPEN = "breaker-open";
     /// Unavailable: this requester was closed.
     CLOSED = "closed";
-    /// ResourceExhausted: as many requests are in flight as the server allows.
+    /// ResourceExhausted: the limit of requests in flight or of held body bytes is reached.
     OVERLOADED = "overloaded";
     /// ResourceExhausted: a rate limit was hit.
     RATE_LIMITED = "rate-limited";
@@ -63,9 +63,9 @@ reasons! {
     CODEC = "codec";
     /// Aborted: the same keyed request is being handled at this moment.
     DUPLICATE_IN_FLIGHT = "duplicate-in-flight";
-    /// Aborted: the same keyed request ran before, and what it answered is not known any more.
+    /// Aborted: the same keyed request ran before, and its reply is no longer known.
     OUTCOME_LOST = "outcome-lost";
-    /// An application's own error travels as a detail.
+    /// An application error, which travels as a detail.
     APP = "app";
 }
 
@@ -89,7 +89,7 @@ impl Reason {
         &self.0
     }
 
-    /// Tells whether trying the same call again is useless by definition (docs/src/retry-table.md).
+    /// Returns whether retrying the same call is useless by definition (docs/src/retry-table.md).
     pub(crate) fn forbids_retry(&self) -> bool {
         [
             Self::REQUEST_TOO_LARGE,

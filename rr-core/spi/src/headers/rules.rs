@@ -1,4 +1,4 @@
-//! The grammar of headers, and the names that are not the application's (docs/src/wire.md#headers).
+//! Grammar of headers, and the names that applications cannot use (docs/src/wire.md#headers).
 
 /// Names that belong to the protocol, to hop-by-hop framing, or to Context and Idempotency.
 const RESERVED: &[&str] = &[
@@ -24,19 +24,19 @@ const RESERVED: &[&str] = &[
     "idempotency-key",
 ];
 
-/// Whole families of names that belong to the protocols rr speaks.
+/// Prefixes of names that belong to the protocols that rr speaks.
 const RESERVED_PREFIXES: &[&str] = &["rr-", "nats-", "connect-", "grpc-", "proxy-"];
 
 /// Connect's trailing metadata (unary protocol, "Response"): headers of replies only.
 const REPLY_PREFIX: &str = "trailer-";
 
-/// Names that most messages carry, so that receiving them allocates nothing.
+/// Names that most messages carry; receiving them allocates nothing.
 const COMMON: &[&str] = &["content-type", "user-agent", "accept", "authorization"];
 
 /// Names whose values are credentials, and stay out of logs.
 const SECRET: &[&str] = &["authorization", "cookie", "set-cookie"];
 
-/// Tells whether a value of this lower-case name must not be shown.
+/// Returns whether a value of this lower-case name must not be shown.
 pub(super) fn is_secret(name: &str) -> bool {
     SECRET.contains(&name)
 }
@@ -52,36 +52,36 @@ pub(super) fn common_value(value: &[u8]) -> Option<&'static [u8]> {
     (value == json).then_some(json)
 }
 
-/// Tells whether a lower-case name fits the grammar.
+/// Returns whether a lower-case name fits the grammar.
 pub(super) fn is_name(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     name.bytes().next().is_some_and(plain)
         && name.bytes().all(|byte| plain(byte) || byte == b'-' || byte == b'.')
 }
 
-/// Tells whether a value is printable ASCII without space at the edges; empty is fine.
+/// Returns whether a value is empty, or printable ASCII without space at the edges.
 pub(super) fn is_text(value: &[u8]) -> bool {
     value.iter().all(|byte| (0x20..0x7f).contains(byte))
         && value.first() != Some(&b' ')
         && value.last() != Some(&b' ')
 }
 
-/// Tells whether values of this name are bytes.
+/// Returns whether values of this name are bytes.
 pub(super) fn is_binary(name: &str) -> bool {
     name.ends_with("-bin")
 }
 
-/// Tells whether applications may not set this lower-case name.
+/// Returns whether applications may not set this lower-case name.
 pub(super) fn is_reserved(name: &str) -> bool {
     !may_be_received(name)
 }
 
-/// Tells whether only replies may carry this lower-case name.
+/// Returns whether only replies may carry this lower-case name.
 pub(super) fn is_of_replies(name: &str) -> bool {
     name.starts_with(REPLY_PREFIX)
 }
 
-/// Tells whether applications may see this lower-case name when a peer sent it.
+/// Returns whether applications may see this lower-case name when a peer sends it.
 pub(super) fn may_be_received(name: &str) -> bool {
     !RESERVED.contains(&name) && !RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }

@@ -1,4 +1,4 @@
-//! Budget of body bytes that one server holds: requests and replies, until the replies have left.
+//! Budget of body bytes that one server holds for requests and for replies until they are sent.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,23 +6,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::error::{Code, Delivery, Error, Reason};
 use crate::response::Response;
 
-/// Part of the budget, as a divisor, that only connections take from which hold little.
+/// Reserve for connections that hold few bytes, as a divisor of the budget.
 const RESERVE: usize = 4;
 
-/// Part of the free bytes, as a divisor, that a connection may hold once only the reserve is left.
+/// Limit of a connection once only the reserve is left, as a divisor of the free bytes.
 const RESERVE_PART: usize = 8;
 
-/// How many times the free bytes outside of the reserve the requests of one connection may hold.
+/// Limit of a connection for a request, as a multiple of the free bytes outside of the reserve.
 const REQUESTS_PER_FREE: usize = 1;
 
-/// As many times the replies: they find bytes where requests find none, since their handlers ran.
+/// The same limit for a reply. It is higher than for a request, since the handler has run.
 const REPLIES_PER_FREE: usize = 3;
 
 /// Budget of body bytes that one server holds, shared by all of its connections.
 ///
-/// A request counts from its first byte until its handler ends, a reply from then on until its last
-/// byte has left. What does not fit is refused and never waits: a request as `ResourceExhausted`,
-/// rejected, `overloaded`, before its handler runs.
+/// A request counts from its first byte until its handler ends; its reply counts from then on until
+/// its last byte is sent. A body that does not fit is refused and never waits: a request as
+/// `ResourceExhausted`, rejected, `overloaded`, before its handler runs.
 #[derive(Clone, Debug)]
 pub struct BodyBudget(Arc<Pool>);
 
@@ -34,20 +34,21 @@ struct Pool {
 
 /// Part of a [`BodyBudget`] that one connection uses.
 ///
-/// With [`BodyBudget::connection`], the requests of a connection may hold as many bytes as are free
-/// afterwards, and its replies three times as many, so that a second connection finds some: the
-/// dynamic threshold of shared-memory switches (Choudhury and Hahne, 1998). The last quarter of the
-/// budget is a reserve, of which a connection may hold an eighth of what is free.
+/// With [`BodyBudget::connection`], a request may raise the bytes of its connection to the number
+/// of free bytes outside of the reserve, and a reply to three times that number, so that bytes
+/// remain for a second connection: the dynamic threshold of shared-memory switches (Choudhury and
+/// Hahne, 1998). The reserve is the last quarter of the budget. Once only the reserve is left, a
+/// connection may hold an eighth of the free bytes.
 #[derive(Debug)]
 pub struct BodyAccount {
     budget: BodyBudget,
-    /// The bytes of the connection, where connections are told apart.
+    /// Bytes of the connection; `None` if connections are not distinguished.
     own: Option<AtomicUsize>,
-    /// The longest reply so far: a request finds no bytes where such a reply would not find any.
+    /// Longest reply so far: a request is refused if a reply of this length would not fit.
     reply_max: AtomicUsize,
 }
 
-/// Bytes taken out of a budget; dropping them puts them back.
+/// Bytes charged to a budget; dropping the share releases them.
 #[derive(Debug)]
 pub struct BodyShare {
     account: Arc<BodyAccount>,
@@ -61,20 +62,21 @@ impl BodyBudget {
         Self(Arc::new(Pool { max, held: AtomicUsize::new(0) }))
     }
 
-    /// Returns how many bytes the budget has in all.
+    /// Returns the size of the budget in bytes.
     #[must_use]
     pub fn max(&self) -> usize {
         self.0.max
     }
 
-    /// Returns how many bytes are held now. Error replies count and are never refused, so that this
-    /// can be a little over the maximum.
+    /// Returns the number of bytes held now.
+    ///
+    /// Error replies count and are never refused, so the number can slightly exceed the maximum.
     #[must_use]
     pub fn held(&self) -> usize {
         self.0.held.load(Ordering::SeqCst)
     }
 
-    /// Makes the account of one connection, which leaves a part of the budget to others.
+    /// Makes the account of one connection, which leaves a part of the budget to other connections.
     #[must_use]
     pub fn connection(&self) -> Arc<BodyAccount> {
         Arc::new(BodyAccount {
@@ -84,8 +86,9 @@ impl BodyBudget {
         })
     }
 
-    /// Makes an account that may use the whole budget, for transports that cannot tell their callers
-    /// apart.
+    /// Makes an account that may use the whole budget.
+    ///
+    /// For transports that cannot distinguish their callers.
     #[must_use]
     pub fn whole(&self) -> Arc<BodyAccount> {
         Arc::new(BodyAccount { budget: self.clone(), own: None, reply_max: AtomicUsize::new(0) })
@@ -99,19 +102,19 @@ impl BodyAccount {
         BodyShare { account: Arc::clone(self), bytes: 0 }
     }
 
-    /// Takes bytes for a request, if they fit.
+    /// Charges bytes for a request, if they fit.
     ///
     /// # Errors
     ///
-    /// `ResourceExhausted`, rejected, `overloaded`, when they do not.
+    /// `ResourceExhausted`, rejected, `overloaded`, when the bytes do not fit.
     pub fn request(self: &Arc<Self>, bytes: usize) -> Result<BodyShare, Error> {
         self.withdraw(bytes)?;
         Ok(self.share(bytes))
     }
 
-    /// Takes bytes for what a handler answered, until the share is dropped.
+    /// Charges the body of a handler's reply, until the share is dropped.
     ///
-    /// A response that does not fit is dropped, and its place takes an error: `ResourceExhausted`,
+    /// A response that does not fit is dropped and replaced by an error: `ResourceExhausted`,
     /// processed, `overloaded`. An error always fits.
     pub fn reply(
         self: &Arc<Self>,
@@ -134,7 +137,7 @@ impl BodyAccount {
         (Err(error), self.share(0))
     }
 
-    /// Takes bytes that a handler is about to hold, or says why they do not fit.
+    /// Charges bytes of a request whose handler is about to run, or returns why they do not fit.
     pub(super) fn withdraw(&self, bytes: usize) -> Result<(), Error> {
         let reply = self.reply_max.load(Ordering::Relaxed);
         if self.fits(bytes, reply, REQUESTS_PER_FREE) {
@@ -159,8 +162,8 @@ impl BodyAccount {
         BodyShare { account: Arc::clone(self), bytes }
     }
 
-    /// Takes bytes if they fit: in all, and beside what the connection holds already and what it
-    /// will hold for a reply.
+    /// Charges bytes if they fit into the budget and, together with the bytes that the connection
+    /// already holds and `reply` bytes, into the limit of the connection.
     fn fits(&self, bytes: usize, reply: usize, per_free: usize) -> bool {
         let Pool { max, held } = &*self.budget.0;
         let Some(own) = &self.own else {
@@ -170,8 +173,8 @@ impl BodyAccount {
                 _ => held.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fits).is_ok(),
             };
         };
-        // Streams of one connection that ask in the same moment may exceed its part by a body each,
-        // and never the whole.
+        // Concurrent streams of a connection may exceed its limit by a body each, but never the
+        // budget.
         let held_here = own.load(Ordering::SeqCst);
         let fits = |held: usize| {
             let free = max.checked_sub(held).filter(|&free| bytes <= free)?;
@@ -197,7 +200,8 @@ impl BodyShare {
     ///
     /// # Errors
     ///
-    /// `ResourceExhausted`, rejected, `overloaded`, when they do not fit; the share stays as it is.
+    /// `ResourceExhausted`, rejected, `overloaded`, when the bytes do not fit; the share is
+    /// unchanged.
     pub fn grow(&mut self, bytes: usize) -> Result<(), Error> {
         let more = bytes.saturating_sub(self.bytes);
         if more > 0 {
@@ -207,13 +211,13 @@ impl BodyShare {
         Ok(())
     }
 
-    /// Covers the whole body of a request that is about to be handled.
+    /// Grows to the whole body of a request that is about to be handled.
     pub(super) fn cover(&mut self, bytes: usize) -> Result<(), Error> {
         // An empty body is refused too while the budget is exceeded.
         if bytes == 0 { self.account.withdraw(0) } else { self.grow(bytes) }
     }
 
-    /// Grows to this many bytes, whether they fit or not: for error replies, which must leave.
+    /// Grows to this many bytes even if they do not fit, for error replies, which must be sent.
     pub fn raise(&mut self, bytes: usize) {
         let more = bytes.saturating_sub(self.bytes);
         if more > 0 {

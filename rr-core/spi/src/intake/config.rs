@@ -1,4 +1,4 @@
-//! What a server grants, and what the head of a request asks for.
+//! Configuration of a server's request handling, and the head of a request.
 
 use std::time::Duration;
 
@@ -9,46 +9,47 @@ use crate::defaults;
 use crate::limits::Limits;
 
 crate::options! {
-    /// What a server grants to the requests that arrive, whatever its transport.
+    /// Limits and timeouts of a server's requests, the same for every transport.
     pub struct IntakeConfig {
-        /// Most requests in flight; the next one is refused. Default 1024; 0 refuses every request.
+        /// Most requests in flight; further requests are refused. Default 1024; 0 refuses all.
         pub in_flight_max: usize = defaults::IN_FLIGHT_MAX, with_in_flight_max(usize);
-        /// Time for a request that carries no timeout. Default 30 s; 0 refuses such requests.
+        /// Timeout of a request that carries none. Default 30 s; 0 refuses such requests.
         #[serde(deserialize_with = "crate::duration::deserialize")]
         pub timeout_default: Duration = defaults::SERVER_TIMEOUT, with_timeout_default(Duration);
-        /// Shortest time granted to a request that has any left. Default 0: as it asks.
+        /// Shortest timeout granted to a request that has time left. Default 0: no minimum.
         #[serde(deserialize_with = "crate::duration::deserialize")]
         pub timeout_min: Duration = Duration::ZERO, with_timeout_min(Duration);
-        /// Longest time granted, whatever the request asks for. Default 5 min; 0 refuses every one.
+        /// Longest timeout granted, regardless of the request. Default 5 min; 0 refuses all
+        /// requests.
         #[serde(deserialize_with = "crate::duration::deserialize")]
         pub timeout_max: Duration = defaults::SERVER_TIMEOUT_MAX, with_timeout_max(Duration);
-        /// Most bytes of bodies that the server holds: of requests, from their first byte until their
-        /// handlers end, and of replies until their last byte has left. A request that does not fit
-        /// is refused before its handler runs; a reply that does not is dropped, and an error leaves
-        /// in its place. Default 64 MiB; 0 allows only empty bodies.
+        /// Most body bytes that the server holds: of requests from their first byte until their
+        /// handlers end, and of replies until their last byte is sent. A request that does not fit
+        /// is refused before its handler runs; a reply that does not fit is dropped and replaced by
+        /// an error. Default 64 MiB; 0 allows only empty bodies.
         pub bodies_bytes_max: usize = defaults::BODIES_BYTES_MAX, with_bodies_bytes_max(usize);
     }
     parts {
-        /// Longest bodies.
+        /// Longest request and response bodies.
         pub limits: Limits, with_limits;
     }
 }
 
 impl IntakeConfig {
-    /// Clamps what a request asks for; no time left stays no time left.
+    /// Clamps the timeout that a request asks for; zero stays zero.
     pub(super) fn grant(&self, asked: Option<Duration>) -> Duration {
         let asked = asked.unwrap_or(self.timeout_default);
         if asked.is_zero() { asked } else { asked.max(self.timeout_min).min(self.timeout_max) }
     }
 }
 
-/// What the head of a request says, as far as it becomes its [`Context`].
+/// Head of a request, as far as it becomes the request's [`Context`].
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Inbound<'a> {
-    /// The time that the caller grants; `None` when it did not say, zero when none is left.
+    /// The time that the caller grants; `None` if it states none, zero if no time is left.
     pub timeout: Option<Duration>,
-    /// How many attempts of the call preceded this one.
+    /// The number of earlier attempts of the call.
     pub retries: u32,
     /// The request id.
     pub request_id: Option<&'a str>,
@@ -58,18 +59,18 @@ pub struct Inbound<'a> {
     pub tracestate: Option<&'a str>,
     /// W3C `baggage`.
     pub baggage: Option<&'a str>,
-    /// When it arrived, where that has just been looked up.
+    /// The arrival time, if the clock has just been read.
     pub(crate) arrived: Option<Instant>,
 }
 
 impl<'a> Inbound<'a> {
-    /// Makes the head of a request that grants `timeout` and says nothing else.
+    /// Makes the head of a request with this timeout and no other values.
     #[must_use]
     pub fn new(timeout: Option<Duration>) -> Self {
         Self { timeout, ..Self::default() }
     }
 
-    /// Makes the head that a caller's context amounts to, arriving at `now` with what is left then.
+    /// Makes the head of a request that arrives at `now`, from its caller's context.
     pub(crate) fn of(ctx: &'a Context, now: Instant) -> Self {
         let millis = ctx.deadline().and_then(|deadline| deadline.wire_millis_at(now));
         Self {

@@ -1,4 +1,4 @@
-//! One request being handled: the handler, dropped when its time is over, its outcome truthful.
+//! Future of one request: runs the handler, drops it when the context ends, states the delivery.
 
 use std::any::Any;
 use std::fmt;
@@ -22,9 +22,9 @@ use crate::routes::Found;
 type Outcome = Result<Response, Error>;
 
 pin_project! {
-    /// One request being handled; see [`Intake::handle`](super::Intake::handle).
+    /// Future that handles one request; see [`Intake::handle`](super::Intake::handle).
     ///
-    /// Written by hand: as an `async fn` it takes four times the memory per request in flight.
+    /// It is written by hand: an `async fn` takes four times the memory per request in flight.
     #[must_use = "futures do nothing unless polled"]
     #[project = HandleProjection]
     pub struct Handle<'a> {
@@ -32,11 +32,11 @@ pin_project! {
         ctx: &'a Context,
         #[pin]
         state: State<'a>,
-        // Whether errors that come out of the handler are re-scoped here.
+        // Whether this future re-scopes the handler's errors.
         rescopes: bool,
         registered: Option<usize>,
         place: Option<InFlightPermit<'a>>,
-        // Bytes of the request: as the transport took them, or as they were taken here.
+        // Body bytes of the request: in the transport's share, or charged by this future.
         share: Option<BodyShare>,
         bytes: usize,
     }
@@ -44,11 +44,11 @@ pin_project! {
     impl PinnedDrop for Handle<'_> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            // A handler whose own drop panics must not take the transport's task along.
+            // A panic in a destructor of the handler must not end the transport's task.
             let _ = contained(|| this.state.set(State::Done));
             unregister(this.shared, this.registered);
             if this.place.take().is_some() {
-                // Unless the caller went or the time was up, it is the server that gives it up.
+                // Counts as aborted, unless the caller went away or the deadline passed.
                 let ended = this.ctx.cause();
                 this.shared.in_flight.count(matches!(ended, None | Some(Cause::Shutdown)));
             }
@@ -66,7 +66,7 @@ pin_project! {
     }
 }
 
-/// Why a handler did not come to its own end.
+/// Reason why a handler did not complete.
 enum Interrupt {
     Ended(Cause),
     Panicked,
@@ -87,8 +87,9 @@ impl<'a> Handle<'a> {
         }
     }
 
-    /// Counts the request's body in a share that the transport has taken for it, or for a part of
-    /// it. The share goes back when the handler ends.
+    /// Charges the request's body to a share that the transport holds for all or part of it.
+    ///
+    /// The share is released when the handler ends.
     pub fn charged(mut self, share: BodyShare) -> Self {
         self.share = Some(share);
         self
@@ -110,9 +111,10 @@ impl Future for Handle<'_> {
             let started = match admitted {
                 Some(Ok(((found, place), mut request))) => {
                     *this.place = Some(place);
-                    // A bridge that passed them on would fail; a foreign peer's are of no meaning.
+                    // A bridge that passed these headers on would fail; a foreign peer's have no
+                    // meaning.
                     request.headers.remove_reply_only();
-                    // Without middleware in between, mark and re-scoping need no future.
+                    // Without middleware in between, mark and re-scoping need no separate future.
                     *this.rescopes = found.is_direct();
                     contained(|| found.enter(this.ctx, request))
                 }
@@ -146,7 +148,7 @@ impl Future for Handle<'_> {
     }
 }
 
-/// Looks at everything that is decided before a handler is entered.
+/// Runs all checks that precede entering a handler.
 fn admit<'a>(
     shared: &'a Shared,
     ctx: &Context,
@@ -167,7 +169,7 @@ fn admit<'a>(
     Ok((found, InFlightPermit::admit(&shared.in_flight, shared.config.in_flight_max)?))
 }
 
-/// Takes the bytes of a request out of the budget; returns those that no share covers.
+/// Charges the body of a request to the budget; returns the bytes that no share covers.
 fn charge(shared: &Shared, share: &mut Option<BodyShare>, bytes: usize) -> Result<usize, Error> {
     match share {
         Some(share) => share.cover(bytes).map(|()| 0),
@@ -175,9 +177,9 @@ fn charge(shared: &Shared, share: &mut Option<BodyShare>, bytes: usize) -> Resul
     }
 }
 
-/// Lets go of the handler, and says what became of it.
+/// Drops the handler, releases its permit and bytes, and returns the outcome.
 fn finish(mut this: HandleProjection<'_, '_>, outcome: Result<Outcome, Interrupt>) -> Outcome {
-    // The handler's locals go before its place does: a drain that is over has seen them drop.
+    // The handler's locals are dropped before its permit, so that no drain ends before they are.
     let dropped = contained(|| this.state.set(State::Done));
     let outcome = if dropped.is_ok() { outcome } else { Err(Interrupt::Panicked) };
     unregister(this.shared, this.registered);
@@ -206,8 +208,8 @@ fn checked(shared: &Shared, response: Response) -> Outcome {
     Ok(response)
 }
 
-/// Returns how far the call got. A context that this server did not make carries no mark of it,
-/// and then nothing proves that the handler did not run.
+/// Returns the progress of the call. A context that this server did not make has no mark of this
+/// server; nothing then proves that the handler did not run.
 fn mark(shared: &Shared, ctx: &Context) -> Mark {
     if ctx.is_of(&shared.in_flight) { ctx.marked() } else { Mark::Ran }
 }
@@ -221,19 +223,19 @@ fn known(mark: Mark, ctx: &Context) -> Delivery {
     }
 }
 
-/// Makes an error say what is known here of the handler.
+/// Sets the delivery of an error to what this server knows of the handler.
 fn sealed(shared: &Shared, ctx: &Context, error: Error) -> Error {
     let mark = mark(shared, ctx);
     if error.is_called() {
-        // A middleware called another service: its error text is not for this caller, and its
-        // delivery describes that service's handler, not the one here.
+        // A middleware called another service: the error text is not meant for this caller, and the
+        // delivery describes that service's handler instead of this one.
         return rescope(error).with_delivery(known(mark, ctx)).with_dedup(ctx.dedup());
     }
     match mark {
         Mark::NotRun => error.with_delivery(Delivery::Rejected),
         Mark::Passed => {
-            // An answer that was received passes verbatim; an error that somebody made after it,
-            // or of another run, cannot undo what the worst of the runs did.
+            // A received reply passes unchanged. An error that was made afterwards, or by another
+            // run, cannot undo the worst of the runs.
             error.raised_to(ctx.passed())
         }
         Mark::Ran => error.with_delivery(Delivery::Processed),
@@ -256,10 +258,10 @@ fn interrupted(shared: &Shared, ctx: &Context, interrupt: &Interrupt) -> Error {
     error.with_dedup(ctx.dedup())
 }
 
-/// A panic was contained; its text went to the panic hook and goes nowhere else.
+/// Marker of a contained panic, whose text goes to the panic hook and nowhere else.
 struct Panicked;
 
-/// Runs foreign code; what it panics with is let go of here, whatever that does.
+/// Runs foreign code and contains its panic, including a second panic from dropping the payload.
 fn contained<T>(run: impl FnOnce() -> T) -> Result<T, Panicked> {
     let discard = |payload: Box<dyn Any + Send>| {
         if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {

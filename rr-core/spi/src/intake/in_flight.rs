@@ -1,4 +1,4 @@
-//! What a server has in flight, and what became of it.
+//! Requests that a server has in flight, and the counts of its drain.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,20 +10,21 @@ use crate::context::{Cause, Context};
 use crate::error::{Code, Delivery, Error, Reason};
 use crate::server::DrainReport;
 
-/// What a server has in flight, and what became of it. Contexts hold on to it, and so it holds
-/// no routes: a context that is kept does not keep handlers alive.
+/// Requests that a server has in flight, and the counts of its drain. Contexts hold a reference to
+/// this value, so it holds no routes: a stored context does not keep handlers alive.
 #[derive(Default)]
 pub(crate) struct InFlight {
-    /// Requests that were admitted.
+    /// Admitted requests.
     requests: AtomicUsize,
-    /// Shielded work, which takes no request's place.
+    /// Shielded futures, which do not count against the limit of requests.
     shielded: AtomicUsize,
     draining: AtomicBool,
-    /// Whether a drain still admits: what a broker has routed here can go nowhere else.
+    /// Whether a drain still admits requests, which a broker routed here and cannot route
+    /// elsewhere.
     lingering: AtomicBool,
     idle: Notify,
-    /// Whether anybody has ever waited on `idle`: until then a server that falls idle after each
-    /// call need not look for waiters.
+    /// Whether `idle` has ever been awaited. Until then, a server that becomes idle after each call
+    /// need not check for waiters.
     awaited: AtomicBool,
     pending: Mutex<PendingRequests>,
     completed: AtomicU64,
@@ -31,11 +32,11 @@ pub(crate) struct InFlight {
     refused: AtomicU64,
 }
 
-/// Requests that have been pending, so that they can be cancelled all at once.
+/// Requests that have been pending, so that all of them can be cancelled together.
 #[derive(Default)]
 struct PendingRequests {
     contexts: Slab<Context>,
-    /// Set when all were cancelled: whoever becomes pending later is cancelled too.
+    /// Set when all were cancelled: requests that become pending later are cancelled too.
     ended: Option<Cause>,
 }
 
@@ -60,9 +61,9 @@ impl InFlight {
         self.requests() + self.shielded.load(Ordering::SeqCst)
     }
 
-    /// Waits until what is counted comes to nothing.
+    /// Waits until `count` returns zero.
     pub(super) async fn until_none(&self, count: impl Fn(&Self) -> usize) {
-        // Before the count is read, as whoever leaves reads it after the count has changed.
+        // Set before the count is read: `leave` reads the flag after it has changed the count.
         self.awaited.store(true, Ordering::SeqCst);
         loop {
             let mut notified = std::pin::pin!(self.idle.notified());
@@ -82,7 +83,7 @@ impl InFlight {
         }
     }
 
-    /// Notes that a request waits; the key is for [`InFlight::forget`].
+    /// Records that a request is pending; returns the key for [`InFlight::forget`].
     pub(super) fn remember(&self, ctx: &Context) -> usize {
         let (key, ended) = self.with_pending(|p| (p.contexts.insert(ctx.clone()), p.ended));
         // Outside of the lock: cancelling wakes the waiter that the request has just registered.
@@ -107,8 +108,7 @@ impl InFlight {
         }
     }
 
-    /// Counts, while draining, what became of a request that was in flight: only what the
-    /// shutdown ended is aborted, whatever else ended it.
+    /// While draining, counts a request as aborted if the shutdown ended it, else as completed.
     pub(super) fn count(&self, is_aborted: bool) {
         if self.is_draining() {
             let counter = if is_aborted { &self.aborted } else { &self.completed };
@@ -116,7 +116,7 @@ impl InFlight {
         }
     }
 
-    /// Takes one off a count.
+    /// Decrements a count, and wakes the waiters when it reaches zero.
     fn leave(&self, count: &AtomicUsize) {
         if count.fetch_sub(1, Ordering::SeqCst) == 1 && self.awaited.load(Ordering::SeqCst) {
             self.idle.notify_waiters();
@@ -124,20 +124,20 @@ impl InFlight {
     }
 
     fn with_pending<T>(&self, change: impl FnOnce(&mut PendingRequests) -> T) -> T {
-        // A panic cannot leave the slab half-changed: nothing foreign runs under the lock.
+        // No foreign code runs under the lock, so a panic cannot leave the slab half-changed.
         change(&mut self.pending.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// A request in flight; dropping it stops counting it. It borrows the counter, since counting one
-/// more owner of it would cost as much as the admission itself where many calls go at a time.
+/// In-flight permit of one request. It borrows the counters: with many concurrent calls, cloning
+/// the `Arc` would cost as much as the admission itself.
 pub(super) struct InFlightPermit<'a>(&'a InFlight);
 
 impl<'a> InFlightPermit<'a> {
-    /// Takes a place for a request, or says why there is none. Never waits.
+    /// Returns a permit for a request, or the error that refuses it. Never waits.
     pub(super) fn admit(in_flight: &'a InFlight, most: usize) -> Result<Self, Error> {
-        // Counted before the drain is looked at: a drain that sees nobody in flight has really
-        // stopped admission.
+        // Counted before the drain is checked: a drain that sees no request in flight has stopped
+        // admission.
         let before = in_flight.requests.fetch_add(1, Ordering::SeqCst);
         let place = Self(in_flight);
         if in_flight.is_draining() && !in_flight.lingering.load(Ordering::SeqCst) {
@@ -165,8 +165,8 @@ impl Drop for InFlightPermit<'_> {
     }
 }
 
-/// Work that belongs to a request which was admitted, and outlives it; dropping it takes it off the
-/// count.
+/// In-flight permit of shielded work, which may outlive its request. Dropping the permit removes
+/// the work from the count.
 pub(crate) struct Shielded(Arc<InFlight>);
 
 impl Shielded {

@@ -1,10 +1,10 @@
-//! What a failed call further down amounts to, one hop further up.
+//! Re-scoping: converts the error of a downstream call into an error of the calling handler.
 
 use crate::error::{Code, Error, Origin, RetryHint};
 use crate::response::Response;
 
-/// Turns what a handler returned into its own answer: errors are re-scoped, and what another
-/// responder said of duplicates does not hold for this one.
+/// Converts the outcome of a handler into its own reply: errors are re-scoped, and the duplicate
+/// suppression of another responder is removed.
 pub(crate) fn own(outcome: Result<Response, Error>) -> Result<Response, Error> {
     match outcome {
         Ok(response) => Ok(response.with_dedup(None)),
@@ -12,13 +12,13 @@ pub(crate) fn own(outcome: Result<Response, Error>) -> Result<Response, Error> {
     }
 }
 
-/// Turns the failure of a call further down into an error of the handler that made the call.
+/// Converts the error of a downstream call into an error of the handler that made the call.
 ///
-/// The handler ran, so the error says `Processed`. Deadline, cancellation, exhaustion and
-/// unavailability keep their code; everything else is `Internal` one hop up. Message, details,
-/// headers and reason stay behind, unless the handler called [`Error::expose`], which lets the
-/// text pass. Of the retry hint only `Never` goes on. A handler's own error is left alone, but for
-/// what it says of duplicates, which is not a handler's to say.
+/// The handler ran, so the delivery is `Processed`. Deadline, cancellation, exhaustion and
+/// unavailability keep their code; every other code becomes `Internal`. Message, details, headers
+/// and reason are removed, but [`Error::expose`] keeps the message. Of the retry hints, only
+/// `Never` is kept. A handler's own error stays unchanged, except that its duplicate suppression is
+/// removed: a handler cannot set it.
 #[must_use]
 pub fn rescope(error: Error) -> Error {
     if !error.is_failure() {
@@ -40,8 +40,9 @@ pub fn rescope(error: Error) -> Error {
     Error::new(code, message).with_retry(retry).with_source(error)
 }
 
-/// Re-scopes the outcome of a call that a server's middleware made; leaves alone what the
-/// middleware made itself, and what a bridge passes on.
+/// Re-scopes the error of a call that a server's middleware made.
+///
+/// Errors that the middleware itself made, and errors that a bridge passes on, stay unchanged.
 #[must_use]
 pub fn rescope_called(error: Error) -> Error {
     if error.is_called() { rescope(error) } else { error }
@@ -53,7 +54,7 @@ fn generic(code: Code, error: &Error) -> String {
         Code::Canceled => "a call further down was cancelled",
         Code::ResourceExhausted => "a service further down is at its limit",
         Code::Unavailable => "a service further down is unavailable",
-        // What never left this process may as well be a reply that the handler could not make.
+        // A local error may also come from a reply that the handler could not make.
         _ if error.origin() == Origin::Local => "the handler failed",
         _ => "a call further down failed",
     };

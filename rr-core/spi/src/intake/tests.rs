@@ -161,7 +161,7 @@ async fn a_service_that_server_middleware_calls_is_rescoped_and_what_is_known_of
     }
 }
 
-/// Gives what is further in 100 ms.
+/// Runs the rest of the chain with a timeout of 100 ms.
 struct Hurry;
 
 #[crate::async_trait]
@@ -189,7 +189,7 @@ async fn an_earlier_deadline_that_middleware_sets_holds_for_the_handler() {
     };
     let hurry = || [Arc::new(Hurry) as Arc<dyn Middleware>, Arc::new(Pass)];
     let direct = Intake::new(intake(slow).routes().clone().wrap(&hurry()), IntakeConfig::default());
-    // As one handler of other routes, too.
+    // Also as one handler of other routes.
     let mut nested = Routes::new();
     let inner = Arc::new(intake(slow).routes().clone().wrap(&hurry()));
     nested.insert(Route::Fallback, Declared::Unspecified, inner).unwrap();
@@ -200,7 +200,7 @@ async fn an_earlier_deadline_that_middleware_sets_holds_for_the_handler() {
         assert_eq!(started.elapsed(), Duration::from_millis(100));
         assert_eq!(intake.in_flight(), 0);
     }
-    // A bridge that waits elsewhere cannot say more than that it does not know.
+    // While a bridge waits for a run elsewhere, the delivery is `Unknown`.
     let mut routes = Routes::new();
     let waits = Do(|ctx: Context| -> BoxFuture<'static, Outcome> {
         Box::pin(async move {
@@ -236,7 +236,7 @@ async fn a_bridge_that_waits_says_unknown_for_itself_and_passes_answers_on() {
     assert_eq!((error.delivery(), error.message()), (Delivery::Rejected, "verbatim"));
 }
 
-/// Runs `next` as often as it is told to, then fails by itself.
+/// Runs `next` the given number of times, then fails by itself.
 struct After(usize);
 
 #[crate::async_trait]
@@ -249,7 +249,7 @@ impl Middleware for After {
     }
 }
 
-/// Goes on with a context of its own, against the contract.
+/// Passes on a new context, against the contract.
 struct Astray;
 
 #[crate::async_trait]

@@ -1,13 +1,13 @@
-//! The URL of a server, which may hold a password.
+//! The URL of a server, which may contain a password.
 
 use std::fmt;
 use std::ops::Deref;
 
-/// The URL at which a server is called, credentials and query included.
+/// URL at which a server is called, including credentials and query.
 ///
-/// It stands wherever a `&str` is wanted, so that `connect(server.url())` works. `Display` and
-/// `Debug`, and so `to_string`, are for logs: they show `***` in place of the credentials.
-/// [`as_str`](Self::as_str) gives the whole text.
+/// The URL dereferences to `str`, so that `connect(server.url())` works. `Display` and `Debug`, and
+/// so `to_string`, are for logs: they show `***` in place of the credentials.
+/// [`as_str`](Self::as_str) returns the whole text.
 ///
 /// # Examples
 ///
@@ -21,13 +21,13 @@ use std::ops::Deref;
 pub struct ServerUrl(String);
 
 impl ServerUrl {
-    /// Returns the whole URL, with its credentials.
+    /// Returns the whole URL, including its credentials.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Returns a copy of the whole URL, with its credentials, as of any `&str`.
+    /// Returns a copy of the whole URL, including its credentials, as `str::to_owned` would.
     #[must_use]
     pub fn to_owned(&self) -> String {
         self.0.clone()
@@ -69,10 +69,10 @@ impl PartialEq<String> for &ServerUrl {
 impl fmt::Display for ServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (before, query) = self.0.split_once('?').unwrap_or((&self.0, ""));
-        // A password may hold a slash, or an `@`: what stands before the last `@` is hidden.
+        // A password may contain a slash or an `@`, so the text before the last `@` is hidden.
         let shown = before
             .split_once("://")
-            // Without an authority there are no credentials: the path of a Unix socket.
+            // Without an authority, as with the path of a Unix socket, there are no credentials.
             .filter(|(_, rest)| !rest.starts_with('/'))
             .and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1)));
         match shown {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::error::{Code, Delivery, Error};
 use crate::idempotency::Idempotency;
 
-/// What the header `rr` of a request says.
+/// Contents of the header `rr` of a request.
 ///
 /// # Examples
 ///
@@ -23,23 +23,23 @@ use crate::idempotency::Idempotency;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CallHeader {
-    /// `t`: the time that is left, in milliseconds. On HTTP it travels as `connect-timeout-ms`.
+    /// `t`: the remaining time in milliseconds. HTTP uses `connect-timeout-ms` instead.
     pub timeout_millis: Option<u64>,
-    /// `at`: when it was sent, in Unix milliseconds; only where clocks are known to agree.
+    /// `at`: the time of sending in Unix milliseconds; only where clocks are known to agree.
     pub sent_at_millis: Option<u64>,
-    /// `n`: how many attempts preceded this one; absent on the first.
+    /// `n`: the number of earlier attempts; absent on the first.
     pub retries: u32,
-    /// `i`: [`Idempotency::Safe`] or [`Idempotency::Idempotent`]; anything else is absent.
+    /// `i`: [`Idempotency::Safe`] or [`Idempotency::Idempotent`]; absent for other values.
     pub idempotency: Idempotency,
 }
 
 impl CallHeader {
-    /// Encodes the header; `None` when there is nothing to say.
+    /// Encodes the header; `None` when no value is set.
     #[must_use]
     pub fn encode(&self) -> Option<String> {
         let mut out = String::new();
         let mut pair = |key: &str, value: &dyn std::fmt::Display| {
-            // At the first one, room for a timeout and a number of retries.
+            // The first pair reserves the bytes for a timeout and a number of retries.
             out.reserve(if out.is_empty() { 16 } else { 0 });
             let separator = if out.is_empty() { "" } else { ";" };
             // Writing to a string cannot fail.
@@ -66,7 +66,8 @@ impl CallHeader {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument`, rejected, on a repeated key or a bad value.
+    /// `InvalidArgument`, rejected, on a repeated key, a malformed pair or a text of more than 256
+    /// bytes.
     pub fn decode(text: &str) -> Result<Self, Error> {
         if text.len() > BYTES_MAX {
             return Err(malformed("too long"));
@@ -105,8 +106,8 @@ impl CallHeader {
     }
 }
 
-/// Longest value that is read: four times what all known keys take, which leaves room for new ones
-/// and bounds the work on unknown ones.
+/// Longest accepted value in bytes: four times the length of all known keys with their values. This
+/// leaves space for new keys and bounds the work on unknown keys.
 const BYTES_MAX: usize = 256;
 
 fn key_of(pair: &str) -> Option<&str> {

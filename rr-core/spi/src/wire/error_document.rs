@@ -11,15 +11,15 @@ use serde_json::{Map, Value};
 use super::decode_binary;
 use crate::error::{Code, Delivery, Detail, Error, Reason, RetryHint};
 
-/// The error body, read leniently: every member may be missing or broken.
+/// Decoded error body. Every member may be missing or malformed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ErrorDocument {
-    /// `code`, when it is one of the 16.
+    /// `code`, if it is one of the 16 codes.
     pub code: Option<Code>,
     /// `message`, empty when missing.
     pub message: String,
-    /// `details`, without those that are broken.
+    /// `details`, without malformed details.
     pub details: Vec<Detail>,
     /// `reason`, which older peers write.
     pub reason: Option<Reason>,
@@ -46,7 +46,7 @@ struct WrittenDetail<'a> {
 impl ErrorDocument {
     /// Encodes an error as its body: message cut at 1 KiB, details at 8 KiB.
     ///
-    /// The body has Connect's members and no others; reason, delivery and retry hint travel in
+    /// The body has Connect's members only; reason, delivery and retry hint travel in
     /// [`ErrorHeaders`](super::ErrorHeaders).
     #[must_use]
     pub fn encode(error: &Error) -> Bytes {
@@ -93,7 +93,7 @@ fn read_detail(detail: &Value) -> Option<Detail> {
     Some(Detail::new(kind.to_owned(), value))
 }
 
-/// Returns what an error says of the handler on the wire; `NotSent` travels as rejected.
+/// Returns the delivery of an error on the wire; `NotSent` travels as `rejected`.
 pub(super) fn wire_delivery(error: &Error) -> &'static str {
     match error.delivery() {
         Delivery::NotSent => Delivery::Rejected.as_str(),
@@ -101,7 +101,7 @@ pub(super) fn wire_delivery(error: &Error) -> &'static str {
     }
 }
 
-/// Returns the milliseconds that stand for a hint; negative is never.
+/// Returns the milliseconds of a hint; a negative number means never.
 pub(super) fn encode_retry(retry: RetryHint) -> Option<i64> {
     match retry {
         RetryHint::Unset => None,
@@ -110,8 +110,8 @@ pub(super) fn encode_retry(retry: RetryHint) -> Option<i64> {
     }
 }
 
-/// Returns the hint that milliseconds stand for: negative or garbage is never, as is what
-/// [`Error::with_retry`] takes for never.
+/// Returns the hint of a number of milliseconds. Negative and malformed numbers mean never, as do
+/// times that [`Error::with_retry`] converts to never.
 pub(super) fn decode_retry(millis: Option<i64>) -> RetryHint {
     match millis.map(u64::try_from) {
         Some(Ok(millis)) => {

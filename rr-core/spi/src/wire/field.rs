@@ -1,8 +1,8 @@
-//! The values of one header name, as they arrive.
+//! Received values of one header name.
 
 use crate::error::{Code, Delivery, Error};
 
-/// The values of one header name: none, one, or more than one.
+/// Received values of one header name: none, one, or more than one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Field<'a> {
     #[default]
@@ -32,7 +32,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// Returns the value of a header that decides about the request.
+    /// Returns the value of a header that decides how the request is handled.
     ///
     /// # Errors
     ///
@@ -50,13 +50,13 @@ impl<'a> Field<'a> {
     }
 }
 
-/// Makes the error for a header that decides about the request and is not as it must be.
+/// Makes the error for a malformed or repeated header that decides how the request is handled.
 pub(super) fn refused(wrong: &str, name: &str) -> Error {
     let message = format!("{wrong} header {name}");
     Error::failure(Code::InvalidArgument, Delivery::Rejected, None, message)
 }
 
-/// Returns a value that consists of visible ASCII, spaces and tabs.
+/// Returns a value as text if it consists of visible ASCII, spaces and tabs.
 pub(super) fn text(value: &[u8]) -> Option<&str> {
     let is_text = value.iter().all(|&byte| matches!(byte, b' '..=b'~' | b'\t'));
     std::str::from_utf8(value).ok().filter(|_| is_text)

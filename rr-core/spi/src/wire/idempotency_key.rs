@@ -22,7 +22,7 @@ pub fn encode_idempotency_key(key: &IdempotencyKey) -> String {
 ///
 /// # Errors
 ///
-/// `InvalidArgument`, rejected, when it is neither.
+/// `InvalidArgument`, rejected, when the text is neither.
 pub fn decode_idempotency_key(text: &str) -> Result<IdempotencyKey, Error> {
     let bad = || {
         let text = "malformed header idempotency-key";

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-/// Decodes percent-escapes. `None` is an escape without two hexadecimal digits.
+/// Decodes percent-escapes. Returns `None` for an escape without two hexadecimal digits.
 #[must_use]
 pub fn percent_decode(text: &str) -> Option<Cow<'_, [u8]>> {
     let is_whole = |(at, _)| {

@@ -1,5 +1,5 @@
-//! The headers of a request: the one writer and the one reader, for every carrier whose headers are
-//! names and values (docs/src/wire.md#headers).
+//! Writer and reader of request headers, for all carriers whose headers are names and values
+//! (docs/src/wire.md#headers).
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -19,10 +19,10 @@ use crate::intake::Inbound;
 use crate::request::Request;
 use crate::target::Target;
 
-/// The headers that rr itself adds to a request.
+/// Headers that rr itself adds to a request.
 ///
-/// They carry the time left, the number of retries, the idempotency, the request id, the trace and
-/// the baggage. The application's headers come from [`Headers::encoded`].
+/// They carry the remaining time, the number of retries, the idempotency, the request id, the trace
+/// and the baggage. The application's headers come from [`Headers::encoded`].
 ///
 /// # Examples
 ///
@@ -46,7 +46,7 @@ pub struct RequestHeaders<'a> {
 }
 
 impl<'a> RequestHeaders<'a> {
-    /// Makes the headers of an attempt, without the time that is left.
+    /// Makes the headers of an attempt, without the remaining time.
     #[must_use]
     pub fn new(ctx: &'a Context, idempotency: &'a Idempotency) -> Self {
         // A key travels in the header `idempotency-key`.
@@ -59,22 +59,23 @@ impl<'a> RequestHeaders<'a> {
         Self { ctx, idempotency, call }
     }
 
-    /// Sets the time that is left in milliseconds; `None` without a deadline. Carriers with a header
-    /// for it leave this out.
+    /// Sets the remaining time in milliseconds; `None` without a deadline.
+    ///
+    /// Carriers with a separate header for the time do not call this method.
     #[must_use]
     pub fn with_timeout_millis(mut self, millis: Option<u64>) -> Self {
         self.call.timeout_millis = millis;
         self
     }
 
-    /// Sets when the request is sent, in Unix milliseconds, where the clocks of both ends agree.
+    /// Sets the time of sending in Unix milliseconds, where the clocks of both ends agree.
     #[must_use]
     pub fn with_sent_at_millis(mut self, millis: Option<u64>) -> Self {
         self.call.sent_at_millis = millis;
         self
     }
 
-    /// Returns names and values, in order; nothing when there is nothing to say.
+    /// Returns names and values, in order; empty if no value is set.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, Cow<'a, str>)> {
         let key = match self.idempotency {
             Idempotency::Keyed(key) => Some(Cow::Owned(encode_idempotency_key(key))),
@@ -94,7 +95,7 @@ impl<'a> RequestHeaders<'a> {
     }
 }
 
-/// The headers of a request as they arrive, sorted into rr's own and the application's.
+/// Received headers of a request, split into rr's own and the application's.
 ///
 /// Values borrow from the transport's message.
 ///
@@ -118,7 +119,7 @@ pub struct RequestHead<'a> {
     pub headers: Headers,
     /// Whether the request may run more than once.
     pub idempotency: Idempotency,
-    /// Number of headers that do not fit the grammar, and which the application does not see.
+    /// Number of headers that were dropped because they do not fit the grammar.
     pub dropped: u64,
     call: CallHeader,
     rr: Field<'a>,
@@ -130,17 +131,17 @@ pub struct RequestHead<'a> {
 }
 
 impl<'a> RequestHead<'a> {
-    /// Takes in the next header, with its value as it is on the wire: that of a `-bin` name is
-    /// base64.
+    /// Receives the next header in its wire form: the value of a `-bin` name is base64.
     ///
-    /// Names are compared without regard to case. Headers that belong to a transport or do not fit
-    /// the grammar are dropped. Of the headers that are only passed on, the first value counts;
-    /// `tracestate` and `baggage` are joined in order (W3C Trace Context §3.3.1, W3C Baggage §3.3).
+    /// Names are case-insensitive. Headers that belong to a transport or do not fit the grammar are
+    /// dropped. Of a repeated request id or `traceparent`, the first value counts; `tracestate` and
+    /// `baggage` are joined in order (W3C Trace Context §3.3.1, W3C Baggage §3.3).
     ///
     /// # Errors
     ///
-    /// Rejected: `InvalidArgument` when a header of rr is malformed or repeated;
-    /// `ResourceExhausted`, `request-too-large`, when there are more than 64 headers or 16 KiB.
+    /// Rejected: `InvalidArgument` when a header of rr is malformed or repeated, or `content-type`
+    /// is repeated; `ResourceExhausted`, `request-too-large`, when there are more than 64 headers
+    /// or 16 KiB.
     pub fn receive(&mut self, name: &str, value: &'a [u8]) -> Result<(), Error> {
         let folded;
         let name = match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -188,7 +189,7 @@ impl<'a> RequestHead<'a> {
         Ok(())
     }
 
-    /// Returns when the request was sent, in Unix milliseconds, if it says so.
+    /// Returns the time of sending in Unix milliseconds, if the request states it.
     #[must_use]
     pub fn sent_at_millis(&self) -> Option<u64> {
         self.call.sent_at_millis
@@ -206,7 +207,9 @@ impl<'a> RequestHead<'a> {
         inbound
     }
 
-    /// Returns the request, once target and body are known. [`RequestHead::inbound`] comes before.
+    /// Converts the head into a request, once target and body are known.
+    ///
+    /// Call [`RequestHead::inbound`] before.
     #[must_use]
     pub fn into_request(self, target: Target, body: Bytes) -> Request {
         let Self { headers, idempotency, .. } = self;
@@ -214,17 +217,17 @@ impl<'a> RequestHead<'a> {
     }
 }
 
-/// Longest list that is joined, in bytes: more than W3C allows either list, so that a longer one is
-/// dropped whole by the context.
+/// Longest joined list in bytes: more than W3C allows for either list, so that the context drops a
+/// longer list as a whole.
 const JOINED_BYTES_MAX: usize = 16 * 1024;
 
-/// The values of a header that is a list. Only several values are copied.
+/// Values of a header that is a list. A single value is not copied.
 #[derive(Clone, Debug, Default)]
 enum List<'a> {
     #[default]
     Absent,
     Text(Cow<'a, str>),
-    /// One of the values is not text, so that none counts.
+    /// One of the values is not text or the list is too long, so that no value counts.
     Broken,
 }
 

@@ -1,5 +1,5 @@
-//! The headers of a reply: the one writer and the one reader, for every carrier whose headers are
-//! names and values (docs/src/wire.md#headers).
+//! Writer and reader of reply headers, for all carriers whose headers are names and values
+//! (docs/src/wire.md#headers).
 
 use bytes::Bytes;
 
@@ -11,14 +11,15 @@ use crate::headers::{Headers, Received};
 use crate::idempotency::Dedup;
 use crate::response::Response;
 
-/// The headers that rr itself adds to an error reply.
+/// Headers that rr itself adds to an error reply.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ErrorHeaders(Vec<(&'static str, String)>);
 
 impl ErrorHeaders {
-    /// Returns the headers of an error reply. The code is in the body too; reason, delivery and
-    /// retry hint are only here.
+    /// Returns the headers of an error reply.
+    ///
+    /// The body also has the code; only the headers have reason, delivery and retry hint.
     #[must_use]
     pub fn of(error: &Error) -> Self {
         let mut headers = vec![(RR_CODE, error.code().as_str().to_owned())];
@@ -41,11 +42,11 @@ impl ErrorHeaders {
     }
 }
 
-/// The headers of a reply as they arrive, sorted into rr's own and the application's.
+/// Received headers of a reply, split into rr's own and the application's.
 ///
-/// Values borrow from the transport's message. A carrier whose replies have a status decides by it
-/// between [`into_response`](Self::into_response) and [`into_error`](Self::into_error); for others
-/// [`outcome`](Self::outcome) decides by the headers.
+/// Values borrow from the transport's message. A carrier whose replies have a status calls
+/// [`into_response`](Self::into_response) or [`into_error`](Self::into_error) according to the
+/// status; other carriers call [`outcome`](Self::outcome), which decides by the headers.
 ///
 /// # Examples
 ///
@@ -76,15 +77,14 @@ pub struct ResponseHead<'a> {
     is_over_limit: bool,
 }
 
-/// Prefix of the names that only a peer that speaks rr writes.
+/// Prefix of names that only rr peers write.
 const RR_PREFIX: &[u8] = b"rr-";
 
 impl<'a> ResponseHead<'a> {
-    /// Takes in the next header, with its value as it is on the wire: that of a `-bin` name is
-    /// base64.
+    /// Receives the next header in its wire form: the value of a `-bin` name is base64.
     ///
-    /// Names are compared without regard to case. Headers that belong to a transport or do not fit
-    /// the grammar are dropped.
+    /// Names are case-insensitive. Headers that belong to a transport or do not fit the grammar are
+    /// dropped.
     pub fn receive(&mut self, name: &str, value: &'a [u8]) {
         let start = name.as_bytes().get(..RR_PREFIX.len());
         if start.is_some_and(|start| start.eq_ignore_ascii_case(RR_PREFIX)) {
@@ -115,16 +115,16 @@ impl<'a> ResponseHead<'a> {
         })
     }
 
-    /// Tells whether there is an error header of rr, with a known value or not. One is enough to
-    /// show that a peer that speaks rr wrote the reply.
+    /// Returns whether the reply has an error header of rr, even with an unknown value.
+    ///
+    /// Such a header shows that an rr peer wrote the reply.
     #[must_use]
     pub fn is_error(&self) -> bool {
         let all = [self.code, self.reason, self.delivery, self.retry_after_ms];
         all.into_iter().any(Field::is_present)
     }
 
-    /// Tells whether a peer that speaks rr wrote the reply: it has a header of rr, `rr-dedup`
-    /// included.
+    /// Returns whether an rr peer wrote the reply: it has a header of rr, including `rr-dedup`.
     #[must_use]
     pub fn is_from_rr(&self) -> bool {
         self.is_from_rr
@@ -140,7 +140,8 @@ impl<'a> ResponseHead<'a> {
     ///
     /// # Errors
     ///
-    /// `Internal`, processed, `bad-response`, when it has more than 64 headers or 16 KiB of them.
+    /// `Internal`, processed, `bad-response`, when the reply has more than 64 headers or 16 KiB of
+    /// them.
     pub fn into_response(self, body: Bytes) -> Result<Response, Error> {
         if self.is_over_limit {
             let text = "the reply has more than 64 headers or 16 KiB of them";
@@ -151,26 +152,25 @@ impl<'a> ResponseHead<'a> {
         Ok(Response::new(body).with_headers(self.headers).with_dedup(dedup))
     }
 
-    /// Returns the reply as an error: `rr-code` decides, then the body, then `fallback`, which
-    /// makes the error of the carrier's own status.
+    /// Returns the reply as an error. The code comes from `rr-code`, then from the body, then from
+    /// `fallback`, which makes the error of the carrier's own status.
     ///
-    /// The origin of the fallback should be [`Origin::Intermediary`] where nothing shows that the
-    /// peer itself wrote the reply. A reply of rr without a known delivery is `Unknown`, whether its
-    /// code is known or not: the delivery of the fallback is for replies of others. If headers and
-    /// body disagree on the delivery, the one nearer to having run holds: the other may be a
-    /// mistake. The error is marked as the outcome of a call.
+    /// The origin of the fallback should be [`Origin::Intermediary`] unless it is known that the
+    /// peer itself wrote the reply. A reply of rr without a known delivery is `Unknown`, whether or
+    /// not its code is known; the delivery of the fallback applies to replies of other peers only.
+    /// If headers and body disagree on the delivery, the one nearer to having run applies, since
+    /// the other may be a mistake. The error is marked as the outcome of a call.
     pub fn into_error(self, body: &Bytes, fallback: impl FnOnce() -> Error) -> Error {
         let dedup = self.dedup();
         self.decode_error(body, fallback).with_dedup(dedup).into_failure()
     }
 
-    /// Returns the outcome of a reply whose carrier has no status: it is an error if it has an
-    /// error header.
+    /// Returns the outcome of a reply without a carrier status: an error if it has an error header.
     ///
     /// # Errors
     ///
-    /// The error that the reply carries, `Unknown` when its code is not known;
-    /// `Internal`, processed, `bad-response`, when it has more than 64 headers or 16 KiB of them.
+    /// The error that the reply carries, `Unknown` when its code is not known; `Internal`,
+    /// processed, `bad-response`, when the reply has more than 64 headers or 16 KiB of them.
     pub fn outcome(self, body: Bytes) -> Result<Response, Error> {
         if !self.is_error() {
             return self.into_response(body);
@@ -181,7 +181,8 @@ impl<'a> ResponseHead<'a> {
         }))
     }
 
-    /// `None` unless it is there once, with a known value: calls are repeated on its strength.
+    /// Returns the duplicate suppression; `None` unless the header occurs once with a known value,
+    /// since retries rely on it.
     fn dedup(&self) -> Option<Dedup> {
         let value = self.dedup.only()?;
         [Dedup::On, Dedup::Replayed].into_iter().find(|known| known.as_str() == value)
@@ -223,8 +224,8 @@ impl<'a> ResponseHead<'a> {
     }
 }
 
-/// Gives an error the hint that came with it. One that forbids a retry always holds, and a reason
-/// that forbids it is not overruled.
+/// Sets the retry hint that was received with an error. A hint that forbids a retry always applies;
+/// no hint overrules a reason that forbids a retry.
 fn hinted(error: Error, retry: Option<RetryHint>) -> Error {
     match retry {
         Some(RetryHint::Never) => error.with_retry(RetryHint::Never),
@@ -233,7 +234,7 @@ fn hinted(error: Error, retry: Option<RetryHint>) -> Error {
     }
 }
 
-/// Parses digits, with a minus sign or without; `parse` alone would take a plus sign too.
+/// Parses digits with an optional minus sign; `parse` alone would also accept a plus sign.
 fn millis(text: &str) -> Option<i64> {
     text.parse().ok().filter(|_| !text.starts_with('+'))
 }

@@ -18,7 +18,7 @@ async fn claim(store: &MemoryStore, text: &str) -> Claim {
     store.claim(&key(text), print("")).await.unwrap()
 }
 
-/// Claims and settles.
+/// Claims a key and settles the claim.
 async fn run(store: &MemoryStore, text: &str, settlement: Settlement) {
     let Claim::New(ticket) = claim(store, text).await else { panic!("{text} is known") };
     store.settle(&key(text), ticket, settlement).await.unwrap();
@@ -104,7 +104,7 @@ async fn answers_over_the_bytes_are_let_go_and_their_keys_stay() {
     assert_eq!(store.lock().bytes, 0);
 }
 
-/// A buffer that can be seen to go.
+/// Buffer whose release can be observed.
 #[derive(Clone, Debug)]
 struct Buffer(std::sync::Arc<Vec<u8>>);
 

@@ -2,7 +2,7 @@ use rr_spi::SeededEntropy;
 
 use super::*;
 
-/// A cell of the table.
+/// Cell of the decision table.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Cell {
     Retry,
@@ -134,7 +134,7 @@ fn only_a_first_failure_that_did_not_run_is_sent_again_at_once() {
         assert!(matches!(decide(), RetryVerdict::Again(_)));
         assert_eq!(decide(), RetryVerdict::AttemptsSpent);
     }
-    // What may have run is an attempt; after it, nothing is sent again at once.
+    // An attempt that may have run rules out an immediate resend after it.
     let (first, second) = (unavailable(Delivery::Unknown), unavailable(Delivery::NotSent));
     let mut progress = Progress::new(3, 0);
     let first = Failure { repeatable: Repeatable::Yes, ..failure(&first) };

@@ -1,4 +1,4 @@
-//! Waits for a connection: one that becomes free, or one that is dialled.
+//! Waits for a connection that becomes free or is dialled.
 
 use std::sync::{Arc, Weak};
 
@@ -8,11 +8,11 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::waiting::Begin;
-use super::{Idle, H1Connection, H1Shared, connect};
+use super::{H1Connection, H1Shared, Idle, connect};
 use crate::error::handed_back;
 use crate::pool::{Dialer, after, lock};
 
-/// A call that waits for a connection.
+/// Call that waits for a connection.
 struct WaitingCall<'a> {
     shared: &'a Arc<H1Shared>,
     id: u64,
@@ -33,8 +33,8 @@ impl H1Shared {
                 Joined::Free(idle) => idle,
                 Joined::Waits(mut call) => call.connection().await?,
             };
-            // One that has just been dialled goes as it is, so that a server that closes each new
-            // connection fails the call.
+            // A connection that was just dialled is used unchecked, so that a server that closes
+            // each new connection fails the call.
             if idle.link.last.is_none() || idle.link.is_clean() {
                 return Ok(idle.link);
             }
@@ -50,7 +50,8 @@ impl H1Shared {
         Joined::Waits(WaitingCall { shared: self, id: kept.waiting.join(sender), told })
     }
 
-    /// Begins a dial for a waiting call if it needs one. Returns when to ask again, if ever.
+    /// Starts a dial for a waiting call if it needs one. Returns the time at which to try again, if
+    /// any.
     fn dial_for(self: &Arc<Self>, call: u64) -> Option<Instant> {
         let begin = lock(&self.idle).waiting.begin_dial(call, self.dials_max, Instant::now());
         let id = match begin {
@@ -60,7 +61,7 @@ impl H1Shared {
         };
         let dialing = Dialing { shared: Arc::downgrade(self), id };
         let dial = dial(Arc::clone(&self.dialer), self.host.clone(), dialing);
-        // Not under the lock: a runtime that is ending drops it immediately.
+        // Not under the lock: a runtime that is ending drops the task immediately.
         let task = tokio::spawn(dial).abort_handle();
         lock(&self.idle).waiting.own(id, task);
         None
@@ -77,7 +78,7 @@ impl WaitingCall<'_> {
                     Err(_) => continue,
                 },
             };
-            // A sender is not dropped before it has told, as long as the pool is there.
+            // While the pool exists, no sender is dropped before it has sent.
             return told.unwrap_or_else(|_| Err(handed_back()));
         }
     }
@@ -95,7 +96,7 @@ impl Drop for WaitingCall<'_> {
     }
 }
 
-/// A dial under way. Dropped unfinished, as a runtime does that ends, it tells its call.
+/// Dial in progress. Dropping it unfinished, as when its runtime ends, fails its call.
 struct Dialing {
     shared: Weak<H1Shared>,
     id: u64,
@@ -120,7 +121,7 @@ impl Dialing {
         };
         match (outcome, call) {
             (Ok(mut link), call) => {
-                // Polled once, so that its end is noticed while it is unused.
+                // Polled once, so that the end of the connection is noticed while it is unused.
                 if call.is_some() || link.is_usable() {
                     shared.give(Idle { link, expires: after(shared.idle_timeout) }, call);
                 }

@@ -1,4 +1,4 @@
-//! Looks after the unused connections of a pool.
+//! Watches the unused connections of a pool, and closes those that have ended or expired.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -8,22 +8,22 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::{Idle, IdleConnections, H1Shared};
+use super::{H1Shared, Idle, IdleConnections};
 use crate::pool::{Owned, lock, pause};
 use crate::self_wake::SelfWake;
 
-/// The task that looks after unused connections, on the runtime of the pool.
+/// Task that watches unused connections, on the runtime of the pool.
 pub(super) struct IdleReaper {
     task: Owned,
     waker: Waker,
 }
 
-/// Left over by [`IdleConnections::keep`], to be dropped outside of the lock.
+/// Values left over by [`IdleConnections::keep`], to be dropped outside of the lock.
 type Left = (Option<Waker>, Option<Idle>);
 
 impl IdleConnections {
-    /// Keeps an unused connection if the limits allow. Returns the keeper that is to be started if
-    /// there is none.
+    /// Keeps an unused connection if the limits allow. If no reaper runs, also returns the filter
+    /// for the reaper that the caller has to start.
     pub(super) fn keep(&mut self, mut idle: Idle, shared: &H1Shared) -> (Left, Option<SelfWake>) {
         if self.connections.len() >= shared.idle_max || shared.idle_timeout.is_zero() {
             return ((None, Some(idle)), None);
@@ -44,7 +44,8 @@ impl IdleConnections {
 }
 
 impl H1Shared {
-    /// Starts a keeper; not under the lock, which it takes when its runtime is ending.
+    /// Starts a reaper. Not under the lock: a runtime that is ending drops the task, which takes
+    /// the lock.
     pub(super) fn start_keeper(self: &Arc<Self>, started: Option<SelfWake>) {
         let Some(rewaker) = started else { return };
         let watched = Watched { pool: Arc::downgrade(self), ended: false };
@@ -55,10 +56,9 @@ impl H1Shared {
         }
     }
 
-    /// Looks at the unused connections to which something happened, and lets go of those that have
-    /// ended.
+    /// Polls the unused connections that were woken, and drops those that have ended.
     fn look(self: &Arc<Self>, cx: &mut Context<'_>) {
-        // Not under the lock: streams may be the application's own.
+        // Not under the lock: streams may belong to the application.
         for mut idle in self.take(|idle| idle.link.rewaker.is_woken()) {
             idle.link.look(cx);
             if idle.link.connection.is_none() {
@@ -69,19 +69,19 @@ impl H1Shared {
                 drop(kept);
                 self.give(idle, Some(call));
             } else if kept.connections.len() < self.idle_max {
-                // As the oldest: those put back meanwhile were used later.
+                // As the oldest: connections put back meanwhile were used later.
                 kept.connections.insert(0, idle);
             }
         }
     }
 
-    /// Lets go of what has been unused for too long. Returns `false` when nothing is left.
+    /// Closes connections that have been unused for too long. Returns `false` when none are left.
     fn reap(&self) -> bool {
         let now = Instant::now();
         drop(self.take(|idle| now >= idle.expires));
         let mut kept = lock(&self.idle);
         if kept.connections.is_empty() {
-            // The next connection that is kept starts another keeper.
+            // The next connection that is kept starts another reaper.
             kept.keeper = None;
             return false;
         }
@@ -100,7 +100,7 @@ impl H1Shared {
     }
 }
 
-/// Looks after the unused connections of a pool until there are none.
+/// Watches the unused connections of a pool until there are none.
 async fn keep_watch(mut watched: Watched, pause: Duration, mut rewaker: SelfWake) {
     let mut timer = pin!(sleep(pause));
     poll_fn(|cx| {
@@ -120,8 +120,8 @@ async fn keep_watch(mut watched: Watched, pause: Duration, mut rewaker: SelfWake
     .await;
 }
 
-/// A pool whose unused connections are looked after. When that ends before there are none, with the
-/// runtime, they go.
+/// Pool whose unused connections are watched. If the task ends early, with its runtime, these
+/// connections are closed.
 struct Watched {
     pool: Weak<H1Shared>,
     ended: bool,

@@ -1,4 +1,4 @@
-//! Unused connections that are closed because a call on a newer one met with silence.
+//! Closes unused connections when a call on a newer one has received nothing.
 
 use rr_spi::{Attempt, Deadline};
 
@@ -6,14 +6,14 @@ use super::H1Shared;
 
 /// Wait for the first answer to a request on a connection that had been unused.
 ///
-/// If the deadline passes in silence, the path to the server may have been lost without a reset, as
-/// when a NAT forgets its connections. Then the unused connections on which nothing has been received
-/// for even longer are closed, so that the next call dials instead of waiting on another dead one.
-/// Where only the handler was slow, that costs a dial per call that had use for one of them.
+/// If nothing arrives until the deadline, the path to the server may have been lost without a
+/// reset, as when a NAT drops its state. Unused connections on which nothing has been received for
+/// even longer are then closed, so that the next call dials instead of waiting on another dead one.
+/// If only the handler was slow, this costs a dial for each call that could have used one of them.
 pub(crate) struct Silence<'a> {
     shared: &'a H1Shared,
     attempt: &'a Attempt,
-    /// When the connection was kept; `None` if it had not been unused, or an answer has come.
+    /// When the connection was kept; `None` if it had not been unused, or once the wait has ended.
     kept: Option<u64>,
 }
 
@@ -22,7 +22,7 @@ impl<'a> Silence<'a> {
         Self { shared, attempt, kept }
     }
 
-    /// Ends the wait: something has come.
+    /// Ends the wait: a reply or an error has arrived.
     pub(crate) fn end(mut self) {
         self.kept = None;
     }
@@ -32,8 +32,8 @@ impl Drop for Silence<'_> {
     fn drop(&mut self) {
         let Some(kept) = self.kept else { return };
         if self.attempt.context().deadline().is_some_and(Deadline::has_passed) {
-            // The newest is used first, so that all those that are older have been unused since
-            // before the request was sent.
+            // The newest connection is used first: all older ones have been unused since before the
+            // request was sent.
             let is_older = |since: u64| since < kept;
             drop(self.shared.take(|idle| idle.link.kept.is_some_and(is_older)));
         }

@@ -1,4 +1,4 @@
-//! Decides which calls wait for a connection, and when one is dialled for them.
+//! Queue of calls that wait for a connection, and the decision when to dial for them.
 
 use std::collections::VecDeque;
 
@@ -11,20 +11,20 @@ use tokio::time::Instant;
 use super::Idle;
 use crate::pool::Owned;
 
-/// The calls of a pool that wait for a connection, and the dials under way.
+/// Calls of a pool that wait for a connection, and the dials in progress.
 ///
-/// A dial belongs to the call for which it began, but outlives it: a call takes whichever comes
-/// first, a connection that becomes free or one that was dialled.
+/// A dial belongs to the call for which it was started, but may outlive it: a call takes the first
+/// connection that becomes free or is dialled.
 #[derive(Default)]
 pub(super) struct Waiting {
-    /// Oldest first. Each holds a place of the pool, which bounds them.
+    /// Oldest first. Each call holds a permit of the pool, which bounds their number.
     calls: VecDeque<WaitingCall>,
     dials: Vec<Dial>,
     next_id: u64,
     last_dial: Option<Instant>,
 }
 
-/// Tells a waiting call of its connection, or why there is none.
+/// Sender of a waiting call's connection, or of an error.
 pub(super) type Told = oneshot::Sender<Result<Idle, Error>>;
 
 struct WaitingCall {
@@ -36,23 +36,23 @@ struct WaitingCall {
 struct Dial {
     id: u64,
     call: u64,
-    /// Ends the dial with the pool.
+    /// Aborts the dial when the pool is dropped.
     task: Owned,
 }
 
-/// Whether a dial begins for a waiting call.
+/// Decision whether a dial starts for a waiting call.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Begin {
-    /// It begins now, under this id.
+    /// The dial starts now, with this id.
     Now(u64),
-    /// One of other calls may do; to be asked again at this moment.
+    /// The dial of another call may suffice; ask again at this instant.
     At(Instant),
-    /// The call has its dial.
+    /// The call has a dial, or waits no longer.
     Never,
 }
 
 impl Waiting {
-    /// Tells whether no dial is under way.
+    /// Returns whether no dial is in progress.
     pub(super) fn dials_nothing(&self) -> bool {
         self.dials.is_empty()
     }
@@ -64,7 +64,7 @@ impl Waiting {
         id
     }
 
-    /// Forgets a call that waits no more.
+    /// Removes a call that waits no longer.
     pub(super) fn leave(&mut self, call: u64) -> Option<Told> {
         let at = self.calls.iter().position(|known| known.id == call)?;
         self.calls.remove(at).map(|call| call.told)
@@ -75,8 +75,9 @@ impl Waiting {
         self.calls.pop_front().map(|call| call.told)
     }
 
-    /// Decides whether a dial begins for a call. It waits for those of calls that have ended, as
-    /// many as there are, until the last is [`ATTEMPT_DELAY`] old: that one may never connect.
+    /// Decides whether a dial starts for a call. While enough dials of ended calls are left, the
+    /// call waits for one of them until the last dial is [`ATTEMPT_DELAY`] old: that dial may never
+    /// connect.
     pub(super) fn begin_dial(&mut self, call: u64, dials_max: usize, now: Instant) -> Begin {
         let Some(call) = self.calls.iter().position(|known| known.id == call) else {
             return Begin::Never;
@@ -98,14 +99,15 @@ impl Waiting {
         Begin::Now(id)
     }
 
-    /// Makes the task of a dial end with the pool, unless the dial has ended already.
+    /// Aborts the task of a dial when the pool is dropped, unless the dial has ended already.
     pub(super) fn own(&mut self, dial: u64, task: AbortHandle) {
         if let Some(dial) = self.dials.iter_mut().find(|known| known.id == dial) {
             dial.task = Owned(Some(task));
         }
     }
 
-    /// Ends a dial. Takes the call for which it began, if that still waits.
+    /// Ends a dial. Removes and returns the call for which it was started, if that call still
+    /// waits.
     pub(super) fn end_dial(&mut self, dial: u64) -> Option<Told> {
         let at = self.dials.iter().position(|known| known.id == dial)?;
         let ended = self.dials.swap_remove(at);

@@ -1,4 +1,4 @@
-//! Which HTTP/2 connections there are, who has a place on them, and when another is made.
+//! State of an HTTP/2 pool: its connections, the permits on them, and the decision when to dial.
 
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
@@ -13,7 +13,7 @@ use crate::config::HttpConfig;
 use crate::error::closed_early;
 use crate::pool::{Dialer, Owned, REAP_PAUSE_MIN};
 
-/// The state of a pool.
+/// State of an HTTP/2 pool.
 #[derive(Debug)]
 pub(super) struct PoolState {
     dialer: Arc<Dialer>,
@@ -21,17 +21,17 @@ pub(super) struct PoolState {
     connections_max: usize,
     streams_max: usize,
     idle_timeout: Duration,
-    /// The id of the next connection; they only grow.
+    /// Id of the next connection; ids only grow.
     next_id: u64,
-    /// Calls that wait for a place.
+    /// Number of calls that wait for a permit.
     waiting: usize,
     dialing: bool,
-    /// How often no connection could be made, and why it was so the last time.
+    /// Number of failed dials, and the last failure.
     failures: u64,
     failure: Option<Error>,
-    /// The task that lets go of what is unused.
+    /// Task that closes unused connections.
     pub(super) reaper: Owned,
-    /// The task that makes a connection.
+    /// Task that dials.
     pub(super) dial: Owned,
 }
 
@@ -39,52 +39,53 @@ pub(super) struct PoolState {
 #[derive(Debug)]
 struct H2Connection {
     id: u64,
-    /// What opens streams; `None` once it takes no more calls, those in flight going on.
+    /// Opens streams. `None` once the connection takes no more calls; calls in flight continue.
     sender: Option<SendRequest<Bytes>>,
-    /// Most streams, by our limit and by the server's; `None` until the server has said its own.
+    /// Most streams: the smaller of the configured and the server's limit. `None` until the
+    /// server's SETTINGS arrive.
     streams_max: Option<usize>,
     in_use: usize,
-    /// Whether a call has ever had a place on it.
+    /// Whether a call has ever used the connection.
     used: bool,
     idle_since: Instant,
-    /// While in doubt it takes no calls, and its task asks whether the peer is alive.
+    /// While in doubt, the connection takes no calls, and its task pings the peer.
     doubt: Arc<Doubt>,
-    /// Calls in a row that ended with nothing received since they were sent.
+    /// Consecutive calls that ended with nothing received since they were sent.
     unheard: usize,
-    /// Wakes its task.
+    /// Wakes the task of the connection.
     task: Option<Waker>,
 }
 
-/// Most calls in a row that may end unheard before the connection is in doubt. Each of them resets
-/// a stream, and a server that has not looked at them yet ends the connection when there are too
-/// many: h2 allows 20 by default.
+/// Consecutive calls that end unheard before the connection is in doubt. Each of them resets a
+/// stream, and a server ends the connection when too many resets await processing: h2 allows 20 by
+/// default.
 const UNHEARD_MAX: usize = 16;
 
-/// Streams on a connection whose server has not said yet how many it allows, so that the first
-/// call goes at once: more could be refused, or wait inside h2, where a call that was not sent
-/// cannot be told from one that was. There are none while another connection serves.
+/// Streams on a connection before its server's SETTINGS arrive, so that the first call is sent
+/// immediately. More could be refused, or wait inside h2, where an unsent call cannot be told from
+/// a sent one. The limit is zero while another connection takes calls.
 const STREAMS_BEFORE_SETTINGS: usize = 1;
 
-/// What a call knows when it begins to wait.
+/// State of the pool when a call starts to wait.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WaitTicket {
-    /// The oldest connection that will do.
+    /// Id of the oldest connection that the call accepts.
     since: u64,
-    /// Failures of before, which are not its own.
+    /// Number of failures before the call, which do not concern it.
     failures: u64,
 }
 
-/// A place on a connection.
+/// Permit of one stream on a connection.
 #[derive(Debug)]
 pub(super) struct StreamPermit {
-    /// The connection's.
+    /// Id of the connection.
     pub(super) id: u64,
     /// Opens a stream.
     pub(super) sender: SendRequest<Bytes>,
     pub(super) sent: Sent,
 }
 
-/// A call on a connection: how much had been received when it took its place, and its deadline once
+/// Receive count of the connection when a call took its permit, and the deadline of the call once
 /// it is sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {
@@ -92,7 +93,7 @@ pub(super) struct Sent {
     pub(super) deadline: Option<Deadline>,
 }
 
-/// What a waiting call does next.
+/// Next step of a waiting call.
 pub(super) enum Step {
     Go(StreamPermit),
     Fail(Error),
@@ -118,12 +119,13 @@ impl PoolState {
         }
     }
 
-    /// Takes a place at once, unless there is none, or others wait.
+    /// Takes a permit immediately, unless none is free or other calls wait.
     pub(super) fn take_unless_others_wait(&mut self) -> Option<StreamPermit> {
         if self.waiting > 0 { None } else { self.take(0) }
     }
 
-    /// Begins to wait for a place on a connection made from now on, or on any.
+    /// Registers a call that waits for a permit: on a connection made from now on if `fresh`,
+    /// otherwise on any.
     pub(super) fn wait(&mut self, fresh: bool) -> WaitTicket {
         self.waiting += 1;
         WaitTicket { since: if fresh { self.next_id } else { 0 }, failures: self.failures }
@@ -137,7 +139,7 @@ impl PoolState {
         self.waiting > 0
     }
 
-    /// Says what the call whose turn it is does next.
+    /// Returns the next step of the first waiting call.
     pub(super) fn step(&mut self, ticket: WaitTicket) -> Step {
         if let Some(place) = self.take(ticket.since) {
             return Step::Go(place);
@@ -147,10 +149,10 @@ impl PoolState {
         if let Some(failure) = self.failure.as_ref().filter(|_| failed_since && usable == 0) {
             return Step::Fail(failure.clone());
         }
-        // One that has not heard from its server yet may soon have room for all.
+        // A connection that awaits its server's SETTINGS may soon have capacity for all calls.
         let settled = self.usable().all(|link| link.streams_max.is_some());
         let room = usable < self.connections_max
-            // As many again may be ending, with calls in flight.
+            // As many again may be closing, with calls in flight.
             && self.connections.len() < self.connections_max.saturating_mul(2);
         if room && settled && !self.dialing && !(failed_since && self.failure.is_some()) {
             self.dialing = true;
@@ -160,15 +162,15 @@ impl PoolState {
         old_will_do.then(|| self.take(0)).flatten().map_or(Step::Wait, Step::Go)
     }
 
-    /// Takes a place on a connection that has one; the oldest connection fills first, so that
-    /// those made for a burst run empty and end.
+    /// Takes a permit on the oldest connection that has one free, so that connections made for a
+    /// burst run empty and end.
     fn take(&mut self, since: u64) -> Option<StreamPermit> {
         self.expire();
         loop {
             let serves = self.usable().any(|link| link.streams_max.is_some());
             let unsettled_max = if serves { 0 } else { STREAMS_BEFORE_SETTINGS };
             let room = |link: &&mut H2Connection| link.id >= since && link.has_room(unsettled_max);
-            // One that has answered after a doubt may have been replaced meanwhile.
+            // A connection that was in doubt and has answered may have been replaced meanwhile.
             let usable = self.connections.iter_mut().filter(|link| link.is_usable());
             let link = usable.take(self.connections_max).find(room)?;
             let id = link.id;
@@ -182,9 +184,9 @@ impl PoolState {
         }
     }
 
-    /// Gives a place back. A call that expired with nothing received since it was sent puts the
-    /// connection in doubt, and so do several in a row that were dropped then: this returns what
-    /// wakes the connection's task, which asks.
+    /// Releases a permit. The connection is in doubt from then on if the call expired with nothing
+    /// received since it was sent, or if several consecutive calls ended unheard. In that case,
+    /// returns the waker of the connection's task, which pings the peer.
     pub(super) fn release(&mut self, id: u64, sent: Sent) -> Option<Waker> {
         let idle_timeout = self.idle_timeout;
         let link = self.find(id)?;
@@ -200,11 +202,11 @@ impl PoolState {
             return None;
         }
         link.unheard += 1;
-        // The clock is asked only when there was nothing but silence.
+        // The clock is read only if nothing was received.
         let is_suspect =
             link.unheard >= UNHEARD_MAX || sent.deadline.is_some_and(Deadline::has_passed);
         if is_suspect {
-            // The answer to the probe shows that the server has read them.
+            // The answer to the ping shows that the server has read the resets.
             link.unheard = 0;
         }
         (is_suspect && link.doubt.expired(sent.received)).then(|| link.task.clone()).flatten()
@@ -228,7 +230,7 @@ impl PoolState {
         id
     }
 
-    /// Ends the making of a connection; with why there is none, if so.
+    /// Ends a dial; `failure` is its error, if it failed.
     pub(super) fn dialed(&mut self, failure: Option<Error>) {
         self.dialing = false;
         if let Some(failure) = failure {
@@ -236,7 +238,7 @@ impl PoolState {
         }
     }
 
-    /// Takes over how many streams the server allows.
+    /// Sets the stream limit that the server of a connection allows.
     pub(super) fn set_peer_limit(&mut self, id: u64, allowed: usize) {
         let streams_max = self.streams_max;
         if let Some(link) = self.find(id) {
@@ -244,12 +246,13 @@ impl PoolState {
         }
     }
 
-    /// Tells whether there is no connection and none is being made.
+    /// Returns whether there is no connection and no dial in progress.
     pub(super) fn is_empty(&self) -> bool {
         self.connections.is_empty() && !self.dialing
     }
 
-    /// Returns how many calls are on a connection, and notes what wakes its task from now on.
+    /// Returns the number of calls on a connection, and stores the waker of its task. Also returns
+    /// the previous waker.
     pub(super) fn in_use(&mut self, id: u64, task: &Waker) -> (usize, Option<Waker>) {
         let Some(link) = self.find(id) else { return (0, None) };
         if link.task.as_ref().is_some_and(|known| known.will_wake(task)) {
@@ -258,7 +261,7 @@ impl PoolState {
         (link.in_use, link.task.replace(task.clone()))
     }
 
-    /// Lets a connection take no more calls; those in flight go on.
+    /// Stops new calls on a connection; calls in flight continue.
     pub(super) fn retire(&mut self, id: u64) {
         let Some(link) = self.find(id) else { return };
         if link.sender.take().is_none() {
@@ -266,24 +269,25 @@ impl PoolState {
         }
         let was_of_use = link.used && link.streams_max.is_some();
         if self.usable().next().is_none() {
-            // It was there a moment ago: those who wait may try again.
+            // The last usable connection existed until now: waiting calls may dial again.
             self.failure = None;
         }
         if !was_of_use {
-            // As if it had not been made; or calls that wait would make one after another.
+            // Counts as a failed dial: otherwise waiting calls would dial one connection after
+            // another.
             self.fail(closed_early(&self.dialer.authority));
         }
     }
 
-    /// Forgets a connection that has ended.
+    /// Removes a connection that has ended.
     pub(super) fn remove(&mut self, id: u64) {
         self.retire(id);
         self.connections.retain(|link| link.id != id);
     }
 
-    /// Lets go of connections unused for too long. Returns whether any are kept.
+    /// Closes connections that have been unused for too long. Returns whether any remain open.
     pub(super) fn expire(&mut self) -> bool {
-        // One that was just made is unused too.
+        // A connection that was just made counts as unused too.
         let idle_timeout = self.idle_timeout.max(REAP_PAUSE_MIN);
         for link in &mut self.connections {
             if link.in_use == 0 && link.idle_since.elapsed() >= idle_timeout {
@@ -298,7 +302,8 @@ impl PoolState {
         self.failure = Some(failure);
     }
 
-    /// Returns the connections that take calls: those in doubt do not, until they answer.
+    /// Returns the connections that take calls: a connection in doubt does not until its peer
+    /// answers.
     fn usable(&self) -> impl Iterator<Item = &H2Connection> {
         self.connections.iter().filter(|link| link.is_usable())
     }
@@ -309,8 +314,8 @@ impl PoolState {
 }
 
 impl H2Connection {
-    /// Tells whether it has a place, of which there are `unsettled_max` until the server has said
-    /// its own limit.
+    /// Returns whether a permit is free. The limit is `unsettled_max` until the server's SETTINGS
+    /// arrive.
     fn has_room(&self, unsettled_max: usize) -> bool {
         self.is_usable() && self.in_use < self.streams_max.unwrap_or(unsettled_max)
     }
@@ -319,7 +324,7 @@ impl H2Connection {
         self.sender.is_some() && !self.doubt.is_doubted()
     }
 
-    /// Returns what opens a stream, unless the connection has ended or was told to go away.
+    /// Returns the sender, unless the connection has ended or received a GOAWAY.
     fn live(&mut self) -> Option<SendRequest<Bytes>> {
         let mut sender = self.sender.clone()?;
         let mut cx = TaskContext::from_waker(Waker::noop());
@@ -346,7 +351,7 @@ mod tests {
         PoolState::new(dialer, &config.with_h2_streams_max(10))
     }
 
-    /// Adds a connection, whose server allows so many streams if it has spoken.
+    /// Adds a connection. `allowed` is the server's stream limit, if its SETTINGS have arrived.
     async fn add(kept: &mut PoolState, allowed: Option<usize>) -> Held {
         let (near, far) = tokio::io::duplex(1024);
         let (sender, connection) = Builder::new().handshake(near).await.unwrap();
@@ -357,7 +362,7 @@ mod tests {
         (connection, far)
     }
 
-    /// Says what the next step is, in a word.
+    /// Returns the next step as text.
     fn step(kept: &mut PoolState, ticket: WaitTicket) -> String {
         match kept.step(ticket) {
             Step::Go(place) => format!("go {}", place.id),
@@ -377,13 +382,13 @@ mod tests {
         kept.dialed(None);
         assert_eq!(step(&mut kept, ticket), "go 0");
         assert_eq!(step(&mut kept, ticket), "wait");
-        // One is a limit like any other, and none too.
+        // One is a valid limit, and so is zero.
         for allowed in [1, 0] {
             kept.set_peer_limit(0, allowed);
             assert!(kept.take(0).is_none(), "{allowed}");
         }
         assert_eq!(step(&mut kept, ticket), "dial");
-        // Another connection has to hear from its server first.
+        // Another connection has to receive its server's SETTINGS first.
         let _second = add(&mut kept, None).await;
         kept.dialed(None);
         assert_eq!(step(&mut kept, ticket), "wait");
@@ -407,7 +412,7 @@ mod tests {
         let _new = add(&mut kept, Some(10)).await;
         kept.dialed(None);
         assert_eq!(step(&mut kept, ticket), "go 1");
-        // No third is allowed: an old one has to do, as it has when none can be made.
+        // No third is allowed: an old connection serves, as it does when none can be made.
         let ticket = kept.wait(true);
         assert_eq!(step(&mut kept, ticket), "go 0");
         kept.remove(1);
@@ -426,7 +431,7 @@ mod tests {
         assert_eq!(step(&mut kept, second), "fail not_sent");
         let later = kept.wait(false);
         assert_eq!(step(&mut kept, later), "dial");
-        // A connection that ends before it was of use is one more failure.
+        // A connection that ends before its first use counts as one more failure.
         let held = add(&mut kept, None).await;
         kept.dialed(None);
         drop(held);

@@ -16,24 +16,24 @@ use crate::gauge::GaugeGuard;
 use crate::pool::tapped::Tapped;
 use crate::write_batching::YieldBeforeWrite;
 
-/// What h2 takes for the server's limit of streams until its SETTINGS arrive. No server can say
-/// this number, which has more than 32 bits: when it is gone, they are there. That it lets any
-/// number of streams pass does no harm: the pool opens one.
+/// Stream limit that h2 assumes until the server's SETTINGS arrive. The value exceeds 32 bits, so
+/// no server can send it: any other value means that they have arrived. It does not limit streams,
+/// but the pool opens only one until then.
 pub(super) const BEFORE_SETTINGS: usize = usize::MAX - 1;
 
-/// How often a connection with calls in flight is asked whether it is alive, and how long it may
-/// take to say so. Without it one that was cut silently would be used for ever. One in doubt is
-/// asked immediately.
+/// Interval of pings on a connection with calls in flight, and the timeout of each. Without pings,
+/// a connection that was cut silently would be used for ever. A connection in doubt is pinged
+/// immediately.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Drives one connection: moves its frames, asks whether the peer is alive, and keeps up with how
-/// many streams the server allows. When it ends, the pool forgets the connection.
+/// Task of one connection: moves its frames, pings the peer, and tracks the server's stream limit.
+/// When the task ends, the pool removes the connection.
 pub(super) struct ConnectionTask {
     connection: Connection<Tapped<Arc<Doubt>>, Bytes>,
     doubt: Arc<Doubt>,
     was_doubted: bool,
-    /// What the server allows, once it has said so.
+    /// The server's stream limit, once its SETTINGS have arrived.
     allowed: Option<usize>,
     pings: Option<Pings>,
     turn: YieldBeforeWrite,
@@ -43,8 +43,8 @@ pub(super) struct ConnectionTask {
 }
 
 impl ConnectionTask {
-    /// `settings_timeout` is how long the server may take to say what it allows, which is the
-    /// first thing that it sends.
+    /// Makes the task. `settings_timeout` bounds the wait for the server's SETTINGS, the first
+    /// frame that it sends.
     pub(super) fn new(
         (mut connection, doubt): (Connection<Tapped<Arc<Doubt>>, Bytes>, Arc<Doubt>),
         settings_timeout: Duration,
@@ -66,7 +66,7 @@ impl ConnectionTask {
         }
     }
 
-    /// Returns how many calls are on the connection.
+    /// Returns the number of calls on the connection.
     fn in_use(&self, cx: &TaskContext<'_>) -> usize {
         let Some(pool) = self.pool.upgrade() else { return 0 };
         let (in_use, before) = pool.look(|kept| kept.in_use(self.id, cx.waker()));
@@ -74,7 +74,8 @@ impl ConnectionTask {
         in_use
     }
 
-    /// Returns whether the connection is in doubt. When it has answered, calls that wait may use it.
+    /// Returns whether the connection is in doubt. When the doubt has ended, wakes the first
+    /// waiting call.
     fn is_doubted(&mut self) -> bool {
         let doubted = self.doubt.is_doubted();
         if std::mem::replace(&mut self.was_doubted, doubted) && !doubted {
@@ -120,7 +121,7 @@ impl Drop for ConnectionTask {
     }
 }
 
-/// Asks whether the peer is alive; ready when it is not.
+/// Pings of one connection. [`Pings::poll`] is ready when the peer is not alive.
 struct Pings {
     pings: PingPong,
     waiting: bool,
@@ -132,7 +133,7 @@ impl Pings {
         Self { pings, waiting: false, timer: Box::pin(sleep(settings_timeout)) }
     }
 
-    /// Asks now, unless it has asked already.
+    /// Sends a ping, unless one is unanswered.
     fn ask(&mut self) {
         if !self.waiting && self.pings.send_ping(Ping::opaque()).is_ok() {
             self.waiting = true;
@@ -149,7 +150,7 @@ impl Pings {
             if self.waiting || !settled {
                 return Poll::Ready(());
             }
-            // An unused connection is not asked: servers count such pings as abuse.
+            // An unused connection is not pinged: servers count such pings as abuse.
             self.waiting = in_use && self.pings.send_ping(Ping::opaque()).is_ok();
             let pause = if self.waiting { PING_TIMEOUT } else { PING_INTERVAL };
             self.timer.as_mut().reset(Instant::now() + pause);

@@ -1,4 +1,4 @@
-//! Cancelling a call ends it at once here, and soon wherever it went.
+//! Cancelling a call ends it immediately at the caller and promptly on every hop.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use crate::conformance::StartOptions;
 use crate::conformance::lab::{Ask, How};
 use crate::conformance::stage::{Scene, Stage};
 
-/// What the peer may learn of why the caller went away.
+/// Causes that the peer may see after the caller has gone.
 const GONE: [Cause; 3] = [Cause::CallerDropped, Cause::Cancelled, Cause::PeerGone];
 
-/// Calls by which the way of a cancel is judged.
+/// Number of calls by which the latency of a cancel is judged.
 const TIMED_CALLS: usize = 8;
 
-/// More calls than a queue of 1024 places holds.
+/// More calls than fit into a queue of 1024.
 const MANY: usize = 1500;
 
-/// How long many calls together may take on a loaded machine, and the deadline of each.
+/// Time for many calls together on a loaded machine, and the timeout of each call.
 const PATIENCE: Duration = Duration::from_secs(30);
 const MUCH_LATER: Duration = Duration::from_secs(200);
 
@@ -42,7 +42,7 @@ pub(crate) async fn drop_frees_slot(stage: &Stage) {
         call_and_drop(&scene, &ask).await;
         scene.ended(&ask).await;
         scene.idle().await;
-        // The only place is free again.
+        // The single in-flight slot is free again.
         scene.ok(&scene.ask()).await;
     }
 }
@@ -63,7 +63,7 @@ pub(crate) async fn token_returns_canceled(stage: &Stage) {
 
 pub(crate) async fn reaches_responder(stage: &Stage) {
     let scene = stage.open().await;
-    // By token, and by dropping the future.
+    // Once by cancel handle, then by dropping the future.
     let (ctx, handle) = Context::background().child();
     let ask = scene.ask().hang();
     let call = scene.spawn(&ctx, &ask);
@@ -76,7 +76,7 @@ pub(crate) async fn reaches_responder(stage: &Stage) {
 
     let mut lateness = Vec::new();
     for _ in 0..TIMED_CALLS {
-        // A message there takes no longer than one there and back.
+        // One way takes at most a round trip, which is subtracted below.
         let start = Instant::now();
         scene.ok(&scene.ask()).await;
         let round_trip = start.elapsed();
@@ -112,7 +112,7 @@ pub(crate) async fn after_completion_noop(stage: &Stage) {
     let (ctx, handle) = Context::background().child();
     let ask = scene.ask().body("done");
     let response = scene.call(&ctx, &ask).await.expect("an answer");
-    // Beside a call that goes on, so that a connection both use would show.
+    // During another call, so that an effect on a shared connection is detected.
     let beside = scene.ask().gate("beside");
     let call = scene.spawn(&Context::background(), &beside);
     scene.entered(&beside).await;
@@ -163,7 +163,7 @@ pub(crate) async fn many_together(stage: &Stage) {
     let many = stage.capabilities().parallel_max.min(MANY);
     let (ctx, handle) = Context::background().with_timeout(MUCH_LATER).child();
     let apart = Context::background().with_timeout(MUCH_LATER);
-    // Some go on, some are cancelled by one token, and the others are dropped.
+    // Some calls are kept, some are cancelled by one handle, and the others are dropped.
     let (mut kept, mut cancelled, mut dropped) = (Vec::new(), Vec::new(), Vec::new());
     for at in 0..many {
         let ask = scene.ask().gate("all").body(format!("{at}"));
@@ -234,7 +234,7 @@ pub(crate) async fn cause_is_visible(stage: &Stage) {
         let Some(How::Dropped(Some(cause))) = run.how() else { panic!("{:?}", run.how()) };
         assert!(GONE.contains(&cause), "the handler saw {cause:?}");
     }
-    // Of an answered call, what outlives the handler learns that it is over.
+    // After an answered call, work that outlives the handler sees the end of the context.
     let finished = scene.ask().watch();
     scene.ok(&finished).await;
     scene.until(&finished, "learn of its end", |run| run.watched.is_some()).await;
@@ -246,7 +246,7 @@ pub(crate) async fn shielded_section_finishes(stage: &Stage) {
     let ask = scene.ask().shield(section).hang();
     let watch = scene.watch();
     call_and_drop(&scene, &ask).await;
-    // The handler itself goes at once; its section goes on, on the server's account.
+    // The handler is dropped immediately; its section continues and counts as in flight.
     assert!(scene.ended(&ask).await[0].was_dropped());
     assert!(!scene.run(&ask).shielded, "the handler was held up by its section");
     assert_ne!(scene.rig.live().in_flight, Some(0));

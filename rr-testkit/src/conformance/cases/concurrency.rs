@@ -1,4 +1,4 @@
-//! Calls at the same time neither mix nor wait for each other.
+//! Concurrent calls neither mix nor block each other.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use crate::conformance::StartOptions;
 use crate::conformance::lab::Ask;
 use crate::conformance::stage::{Scene, Stage};
 
-/// How long many calls together may take on a loaded machine.
+/// Time for many calls together on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Opens a rig whose server takes this many requests at once.
+/// Opens a rig whose server admits this many concurrent requests.
 async fn open_limited(stage: &Stage, in_flight_max: usize) -> Arc<Scene> {
     let server = IntakeConfig::default().with_in_flight_max(in_flight_max);
     stage.open_with(StartOptions::default().with_server(server)).await
@@ -44,7 +44,7 @@ pub(crate) async fn _1000_parallel_no_crosstalk(stage: &Stage) {
     scene.idle().await;
 }
 
-/// More than a table or a queue of 1024 places holds.
+/// More than a table or queue of 1024 entries holds.
 const BEYOND_1024: usize = 1500;
 
 pub(crate) async fn more_than_1024_replies_at_once(stage: &Stage) {
@@ -97,7 +97,7 @@ pub(crate) async fn replies_out_of_order(stage: &Stage) {
     for ask in &asks {
         scene.entered(ask).await;
     }
-    // The last one first; those that came before it go on waiting.
+    // The last call is answered first, while the earlier calls keep waiting.
     for gate in gates.iter().rev() {
         scene.lab.open_gate(gate);
         let call = calls.pop().expect("one per gate");
@@ -134,7 +134,8 @@ pub(crate) async fn limit_rejects_not_hangs(stage: &Stage) {
 pub(crate) async fn responder_calls_back_no_deadlock(stage: &Stage) {
     let scene = stage.open().await;
     let ctx = Context::background().with_timeout(PATIENCE);
-    // Each takes three places at its last hop, and none goes on before all have the first.
+    // Each call takes three in-flight slots at its last hop. All calls take their first slot before
+    // any calls onward.
     let many = (stage.capabilities().parallel_max / 3).clamp(1, 50);
     let step = stage.units(2);
     let asks: Vec<Ask> =
@@ -148,7 +149,7 @@ pub(crate) async fn responder_calls_back_no_deadlock(stage: &Stage) {
     }
     watch.assert_about(step);
 
-    // Those that fill the server and then call it hear that it is full, and do not wait.
+    // Handlers that fill the server and then call it are refused immediately.
     let scene = open_limited(stage, 2).await;
     let asks: Vec<Ask> = (0..2).map(|_| scene.ask().sleep(step).onward(1)).collect();
     let calls: Vec<_> = asks.iter().map(|ask| scene.spawn(&ctx, ask)).collect();
@@ -163,13 +164,13 @@ pub(crate) async fn responder_calls_back_no_deadlock(stage: &Stage) {
 }
 
 pub(crate) async fn late_reply_poisons_nothing(stage: &Stage) {
-    // The handler may take longer than its caller waits, so that its reply comes too late.
+    // The server grants more time than the caller has, so that replies come too late.
     let server = IntakeConfig::default().with_timeout_min(stage.units(1000));
     let scene = stage.open_with(StartOptions::default().with_server(server)).await;
     let mut late = 0;
     for at in 0..24_u32 {
         let time = stage.units(1);
-        // From a little too late to a little too early.
+        // The timeouts range from shortly before to shortly after the reply.
         let patience = time + time / 8 * (at % 8) - time / 2;
         let ask = scene.ask().sleep(time).body(format!("late {at}"));
         match scene.call(&Context::background().with_timeout(patience), &ask).await {
@@ -187,7 +188,7 @@ pub(crate) async fn late_reply_poisons_nothing(stage: &Stage) {
         }
     }
     assert!(late > 0, "no call expired");
-    // Many at once, of which half are too late.
+    // Concurrent calls, half of whose replies come too late.
     let calls: Vec<_> = (0..20_u32)
         .map(|at| {
             let ask = scene.ask().sleep(stage.units(2)).body(format!("at once {at}"));

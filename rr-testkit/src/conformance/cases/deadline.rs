@@ -1,4 +1,4 @@
-//! A call ends by its deadline, everywhere it went.
+//! A call ends by its deadline on every hop.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,17 +13,17 @@ use crate::conformance::lab::{How, pattern};
 use crate::conformance::stage::Stage;
 use crate::conformance::{RawReply, StartOptions, Timing};
 
-/// What rounding up to whole milliseconds on the wire may add.
+/// Time that rounding up to whole milliseconds on the wire may add.
 const ROUNDING: Duration = Duration::from_millis(1);
 
-/// What a cause near the deadline may read as: either end may see it first.
+/// Causes that a handler may see at the deadline, since either end may see the deadline first.
 const AT_THE_DEADLINE: [Cause; 3] =
     [Cause::DeadlineExceeded, Cause::CallerDropped, Cause::PeerGone];
 
 pub(crate) async fn expires_when_handler_hangs(stage: &Stage) {
     let scene = stage.open().await;
     let time = stage.units(5);
-    // However long its request is.
+    // For requests of all sizes.
     for bytes in [0, 100_000, defaults::BODY_BYTES_MAX] {
         let ask = scene.ask().body(pattern(bytes)).hang();
         let watch = scene.watch();
@@ -34,7 +34,7 @@ pub(crate) async fn expires_when_handler_hangs(stage: &Stage) {
     }
 }
 
-/// Calls by which the end of calls is judged.
+/// Number of calls by which the lateness of errors is judged.
 const TIMED_CALLS: u32 = 24;
 
 pub(crate) async fn errors_come_on_time(stage: &Stage) {
@@ -47,7 +47,7 @@ pub(crate) async fn errors_come_on_time(stage: &Stage) {
                 let start = Instant::now();
                 let (ctx, ask) = (Context::background().with_timeout(time), scene.ask().hang());
                 let call = async { (scene.call(&ctx, &ask).await, start.elapsed()) };
-                // A bare timer beside it: what a loaded machine adds, it adds to both.
+                // A loaded machine delays the call and this bare timer alike.
                 let timer = async { (sleep(time).await, start.elapsed()).1 };
                 let ((outcome, called), slept) = tokio::join!(call, timer);
                 assert_eq!(error_of(outcome).code(), Code::DeadlineExceeded);
@@ -65,7 +65,7 @@ pub(crate) async fn errors_come_on_time(stage: &Stage) {
 
 pub(crate) async fn long_calls_are_answered(stage: &Stage) {
     let scene = stage.open().await;
-    // In virtual time up to the longest time that servers grant.
+    // In virtual time up to nearly the maximum timeout that servers grant.
     let times: &[Duration] = match stage.timing() {
         Timing::Virtual => &[4, 9, 29, 61, 299].map(Duration::from_secs),
         Timing::Real { unit } => &[unit * 20],
@@ -126,7 +126,7 @@ pub(crate) async fn child_cannot_extend(stage: &Stage) {
     let (time, longer) = (stage.units(10), Duration::from_secs(3600));
     let ctx = Context::background().with_timeout(time).with_timeout(longer);
     let (ctx, _handle) = ctx.child();
-    // Neither here nor one hop further does asking for more help.
+    // A longer timeout has no effect, neither here nor one hop further.
     let ask = scene.ask().onward(1).onward_timeout(longer).hang();
     let watch = scene.watch();
     let outcome = scene.call(&ctx.with_timeout(longer), &ask).await;
@@ -155,14 +155,14 @@ pub(crate) async fn default_applies(stage: &Stage) {
     assert_error(&error, Code::DeadlineExceeded, MAY_HAVE_RUN, None);
     assert!(scene.run(&ask).remaining.is_some_and(|seen| seen <= client));
 
-    // A context that opts out waits longer than the client's default.
+    // An unbounded context waits longer than the client's default.
     let unbounded = Context::background().unbounded();
     let ask = scene.ask().sleep(client + stage.units(5));
     scene.call(&unbounded, &ask).await.expect("an answer");
     let seen = scene.run(&ask).remaining.expect("the server gives a deadline of its own");
     assert!(seen <= server && seen > client, "{seen:?}");
 
-    // Then it is the server's default that ends the handler.
+    // Then the server's default ends the handler.
     let ask = scene.ask().hang();
     let watch = scene.watch();
     let error = error_of(scene.call(&unbounded, &ask).await);
@@ -182,14 +182,14 @@ pub(crate) async fn far_future_no_overflow(stage: &Stage) {
         scene.call(&ctx, &ask).await.unwrap_or_else(|error| panic!("{time:?}: {error:?}"));
         let seen = scene.run(&ask).remaining.expect("the server bounds it");
         assert!(seen <= defaults::SERVER_TIMEOUT_MAX, "{seen:?} of {time:?}");
-        // What has more than 10 digits does not travel: then it is the server's default.
+        // A timeout of more than 10 digits is not sent: then the server's default applies.
         let travels = time <= ten_digits;
         let granted = if travels { defaults::SERVER_TIMEOUT_MAX } else { defaults::SERVER_TIMEOUT };
         assert!(seen > granted - stage.margin(), "{seen:?} of {time:?}");
     }
 }
 
-/// How often a call of less than a millisecond is made until one has left in time.
+/// Maximum number of calls of less than a millisecond until one is sent in time.
 const HASTY_CALLS_MAX: usize = 200;
 
 pub(crate) async fn sub_millisecond_rounds_up(stage: &Stage) {
@@ -202,20 +202,21 @@ pub(crate) async fn sub_millisecond_rounds_up(stage: &Stage) {
             assert!(run.remaining.is_some_and(|seen| seen <= ROUNDING), "{:?}", run.remaining);
         }
         if let Err(error) = outcome {
-            // In virtual time the whole call takes none, so there is enough of it.
+            // In virtual time a call takes no time, so that every timeout suffices.
             assert_ne!(stage.timing(), Timing::Virtual, "{error:?}");
             assert_eq!(error.code(), Code::DeadlineExceeded, "{error:?}");
         }
     }
-    // A server that grants more than it is asked for grants it to whoever has any time left: a request
-    // that says so runs, however late it comes, and one that says 0 never does.
+    // A server with a minimum timeout grants it to every request with a remaining time above 0:
+    // such a request runs, however late it arrives. A request with a remaining time of 0 never
+    // runs.
     let server = IntakeConfig::default().with_timeout_min(stage.units(1000));
     let scene = stage.open_with(StartOptions::default().with_server(server)).await;
     let before = scene.lab.total();
     for at in 0.. {
         assert!(at < HASTY_CALLS_MAX, "what has less than a millisecond left arrives with none");
         let time = Duration::from_micros(micros[at % micros.len()]);
-        // It may be over before anything has left, and a caller that is gone may end its handler.
+        // The call may expire before anything is sent, and its end may end the handler.
         drop(scene.call(&Context::background().with_timeout(time), &scene.ask()).await);
         sleep(stage.units(1) / 10).await;
         if scene.lab.total() > before {
@@ -252,7 +253,7 @@ pub(crate) async fn expired_on_arrival_does_not_run(stage: &Stage) {
     scene.ok(&scene.ask()).await;
 }
 
-/// Asserts that a foreign peer was told that its request did not run, and why.
+/// Asserts that a foreign peer got a rejection with the given code and reason.
 #[track_caller]
 fn assert_refused(reply: &RawReply, code: Code, reason: Option<&Reason>) {
     assert_eq!(reply.code.as_deref(), Some(code.as_str()), "{reply:?}");
@@ -326,7 +327,7 @@ pub(crate) async fn server_clamp(stage: &Stage) {
     assert_error(&error, Code::DeadlineExceeded, &[Delivery::Processed], None);
     assert!(scene.run(&ask).remaining.is_some_and(|seen| seen <= longest));
 
-    // A floor gives the handler more; the caller leaves when it said it would.
+    // A minimum timeout gives the handler more time; the caller still ends at its deadline.
     let (shortest, asked) = (stage.units(1000), stage.units(5));
     let config = IntakeConfig::default().with_timeout_min(shortest);
     let scene = stage.open_with(StartOptions::default().with_server(config)).await;

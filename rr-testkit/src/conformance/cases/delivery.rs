@@ -13,7 +13,7 @@ use crate::conformance::lab::Ask;
 use crate::conformance::stage::{Scene, Stage};
 use crate::conformance::{StartOptions, Timing};
 
-/// Why nobody can be reached at all.
+/// Reasons of errors when no server can be reached.
 const NOBODY: [Reason; 6] = [
     Reason::NO_RESPONDER,
     Reason::NOT_CONNECTED,
@@ -27,7 +27,7 @@ pub(crate) async fn nobody_there_not_sent(stage: &Stage) {
     let scene = stage.open().await;
     let unused = scene.rig.connect_again().await.expect("a second client");
     scene.rig.stop(Duration::ZERO).await;
-    // The end of a connection takes its time to arrive; a call that overtakes it may say Unknown.
+    // A call that overtakes the end of its connection may report Unknown.
     sleep(stage.units(2)).await;
     for _ in 0..3 {
         for client in [&scene.client, &unused] {
@@ -37,7 +37,7 @@ pub(crate) async fn nobody_there_not_sent(stage: &Stage) {
             watch.assert_at_once();
             assert_eq!(error.code(), Code::Unavailable, "{error:?}");
             assert!(error.reason().is_some_and(|reason| NOBODY.contains(reason)), "{error:?}");
-            // A server that is part of the requester is there to refuse even then.
+            // An in-process server can still refuse calls after its end.
             let refused = error.reason() == Some(&Reason::DRAINING);
             let expected = if refused { Delivery::Rejected } else { Delivery::NotSent };
             assert_eq!(error.delivery(), expected, "{error:?}");
@@ -92,13 +92,13 @@ pub(crate) async fn killed_after_accept_unknown(stage: &Stage) {
 
 pub(crate) async fn cut_within_a_request(stage: &Stage) {
     let cuts = cuts::everywhere(stage, Direction::Requests).await;
-    // Otherwise it has shown nothing: what had not come whole when the link was cut cannot run.
+    // Otherwise the case has tested nothing: a request that was cut before its end cannot run.
     assert!(cuts.unrun > 0, "{cuts:?}");
 }
 
 pub(crate) async fn cut_within_a_reply(stage: &Stage) {
     let cuts = cuts::everywhere(stage, Direction::Replies).await;
-    // The carrier may say something of its own before the request has come.
+    // The carrier may write bytes before the request has arrived, so that some calls do not run.
     assert!(cuts.ran > cuts.unrun, "{cuts:?}");
 }
 
@@ -136,14 +136,14 @@ pub(crate) async fn never_claims_unrun_when_counter_moved(stage: &Stage) {
         let chance = Chance::new(seed.wrapping_add(round));
         outcomes += chaos::round(stage, &chance).await;
     }
-    // Otherwise it has shown nothing.
+    // Otherwise the case has tested nothing.
     assert!(outcomes.answered > 0 && outcomes.unexecuted > 0, "{outcomes:?}");
     if stage.capabilities().link {
         assert!(outcomes.unknown > 0, "{outcomes:?}");
     }
 }
 
-/// Everything that tempts a transport to try again by itself.
+/// Returns calls that a transport might be tempted to retry.
 fn tempting(scene: &Scene, time: Duration) -> Vec<(Context, Ask)> {
     let background = Context::background();
     let mut calls: Vec<_> =
@@ -165,13 +165,13 @@ pub(crate) async fn handler_runs_at_most_once_per_call(stage: &Stage) {
     let mut asks = Vec::new();
     for (ctx, ask) in tempting(&scene, time) {
         let error = error_of(scene.call(&ctx, &ask).await);
-        // On a loaded machine its time may be over before it arrives.
+        // On a loaded machine the request may expire before it arrives.
         if error.delivery() == Delivery::Processed || scene.lab.count(ask.key()) > 0 {
             asks.push(ask);
         }
     }
     if stage.capabilities().link {
-        // A reply that was lost on its way.
+        // Calls whose replies are lost.
         let ctx = Context::background().with_timeout(stage.units(200));
         for round in 0..3 {
             let kinds = [Idempotency::Unspecified, Idempotency::Safe, Idempotency::Idempotent];
@@ -192,7 +192,7 @@ pub(crate) async fn handler_runs_at_most_once_per_call(stage: &Stage) {
         }
     }
     if stage.timing() == Timing::Virtual {
-        // A call that is long under way; no sooner than its end is anybody sure that its reply is lost.
+        // A long call: a transport may take its reply for lost and send the request again.
         let ask = scene.ask().hang();
         let ctx = Context::background().with_timeout(stage.late());
         error_of(scene.call(&ctx, &ask).await);

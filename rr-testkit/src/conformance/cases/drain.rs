@@ -1,4 +1,4 @@
-//! A server that stops loses no call, and says of each one whether it ran.
+//! A draining server loses no call and reports for each whether it ran.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +12,13 @@ use crate::conformance::Timing;
 use crate::conformance::lab::How;
 use crate::conformance::stage::{Scene, Stage};
 
-/// Stops the rig from a task of its own.
+/// Stops the rig from a separate task.
 fn stop(scene: &Arc<Scene>, grace: Duration) -> JoinHandle<DrainReport> {
     let scene = Arc::clone(scene);
     tokio::spawn(async move { scene.rig.stop(grace).await })
 }
 
-/// Calls until the drain has begun and a call is refused; returns that refusal.
+/// Calls until the drain has begun and a call is refused; returns the refusal.
 async fn refused(stage: &Stage, scene: &Scene, client: &dyn Requester) -> Error {
     let end = Instant::now() + stage.patience();
     loop {
@@ -27,12 +27,12 @@ async fn refused(stage: &Stage, scene: &Scene, client: &dyn Requester) -> Error 
             Ok(_) => assert!(Instant::now() < end, "a draining server goes on taking calls"),
             Err(error) => return error,
         }
-        // Lets virtual time pass, and real calls not crowd out the drain.
+        // Lets virtual time pass, and in real time leaves the drain a share of the CPU.
         sleep(stage.timing().unit() / 10).await;
     }
 }
 
-/// Asserts that a call came too late, provably did not run, and may go to another server.
+/// Asserts that a call came too late, did not run, and may be sent to another server.
 #[track_caller]
 fn assert_too_late(error: &Error) {
     assert_eq!(error.code(), Code::Unavailable, "{error:?}");
@@ -84,7 +84,7 @@ pub(crate) async fn newcomers_rejected_retryable(stage: &Stage) {
     scene.lab.open_gate("held");
     call.await.expect("the task ends").expect("an answer");
     stopping.await.expect("the task ends");
-    // And once it is gone.
+    // The same holds after the drain.
     for client in [&scene.client, &other] {
         let outcome = scene.call_by(&**client, &Context::background(), &scene.ask()).await;
         assert_too_late(&error_of(outcome));
@@ -132,7 +132,7 @@ pub(crate) async fn shorter_grace_holds(stage: &Stage) {
     scene.entered(&ask).await;
     let long = stop(&scene, stage.units(1000));
     refused(stage, &scene, &*scene.client).await;
-    // Neither a longer grace than the first nor the first itself holds any more.
+    // Of several grace periods the shortest applies.
     let longer = stop(&scene, stage.units(1500));
     let grace = stage.units(5);
     let watch = scene.watch();
@@ -150,7 +150,7 @@ pub(crate) async fn shorter_grace_holds(stage: &Stage) {
     assert!(MAY_HAVE_RUN.contains(&error.delivery()), "{error:?}");
 }
 
-/// Clients that keep a connection and do nothing with it.
+/// Number of clients that hold an idle connection.
 const IDLE_CLIENTS: usize = 3;
 
 pub(crate) async fn idle_clients_do_not_hold_it(stage: &Stage) {
@@ -162,7 +162,7 @@ pub(crate) async fn idle_clients_do_not_hold_it(stage: &Stage) {
         answer.expect("an answer");
         clients.push(client);
     }
-    // One of them is in the middle of a call, which is what the drain waits for.
+    // The drain waits for one call in flight.
     let held = scene.ask().gate("held");
     let call = scene.spawn(&Context::background(), &held);
     scene.entered(&held).await;
@@ -176,7 +176,7 @@ pub(crate) async fn idle_clients_do_not_hold_it(stage: &Stage) {
     assert_eq!(report.aborted, 0, "{report:?}");
     drop(clients);
 
-    // Nor do they when nothing at all is under way.
+    // An idle client does not delay the drain without calls in flight either.
     let scene = stage.open().await;
     let client = scene.rig.connect_again().await.expect("another client");
     scene.call_by(&*client, &Context::background(), &scene.ask()).await.expect("an answer");
@@ -206,13 +206,13 @@ pub(crate) async fn stop_twice(stage: &Stage) {
     assert_eq!((first.completed, first.aborted), (third.completed, third.aborted));
 }
 
-/// Callers that keep the server busy while it stops.
+/// Number of callers that keep the server busy while it drains.
 const CALLERS: usize = 16;
 
-/// How often a server is stopped under load: what goes wrong there goes wrong now and then.
+/// Number of drains under load: a defect there shows only occasionally.
 const ROUNDS: usize = 5;
 
-/// Calls until a call is refused; returns how many were answered, and the refusal.
+/// Calls until a call is refused; returns the number of answered calls and the refusal.
 async fn call_until_refused(scene: Arc<Scene>, work: Duration, end: Instant) -> (usize, Error) {
     let mut answered = 0;
     loop {
@@ -223,13 +223,13 @@ async fn call_until_refused(scene: Arc<Scene>, work: Duration, end: Instant) -> 
             Err(error) => return (answered, error),
         }
         assert!(Instant::now() < end, "a draining server goes on taking calls");
-        // Thinks as long as the handler works: half of the connections are unused at any time.
+        // Pauses for the handler's time, so that about half of the connections are idle.
         sleep(work).await;
     }
 }
 
 pub(crate) async fn under_load_loses_nothing(stage: &Stage) {
-    // In real time some callers leave no gap at all; virtual time passes only in gaps.
+    // In real time some callers never pause. Virtual time passes only in pauses.
     let step = stage.timing().unit() / 10;
     let least = if stage.timing() == Timing::Virtual { 1 } else { 0 };
     for _ in 0..ROUNDS {
@@ -249,7 +249,7 @@ pub(crate) async fn under_load_loses_nothing(stage: &Stage) {
             answered += count;
         }
         assert_eq!(report.aborted, 0, "{report:?}");
-        // Whatever ran was answered.
+        // Every run was answered.
         assert_eq!(scene.lab.total() - before, answered);
     }
 }

@@ -1,4 +1,4 @@
-//! An error reaches the caller as the handler made it, and nothing more of the handler's does.
+//! An error reaches the caller as the handler made it, without internal data of the handler.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -75,7 +75,7 @@ pub(crate) async fn messages_pass_as_they_are(stage: &Stage) {
         assert_error(&error, Code::NotFound, &[Delivery::Processed], None);
         assert_eq!(error.message(), text);
     }
-    // Up to the last byte that passes.
+    // Up to the longest text that fits.
     for bytes in [1, 255, 256, 257, 1000, 1023] {
         let error = scene.err(&scene.ask().fail(Code::NotFound).message_bytes(bytes)).await;
         let length = error.message().len();
@@ -102,7 +102,7 @@ pub(crate) async fn details_of_8_kib(stage: &Stage) {
     let scene = stage.open().await;
     let kind = "lab.Detail0".len();
     let all = defaults::ERROR_DETAIL_BYTES_MAX;
-    // One that takes all there is, and many that do together.
+    // Details that reach the limit, alone and together.
     for (count, bytes) in [(1, 1024), (1, 1025), (1, all - kind), (10, all / 10 - kind), (64, 100)]
     {
         let ask = scene.ask().fail(Code::Aborted).details_of(count, bytes);
@@ -116,7 +116,7 @@ pub(crate) async fn details_of_8_kib(stage: &Stage) {
             );
         }
     }
-    // What does not fit is dropped whole, the last ones first.
+    // Details over the limit are dropped as a whole, from the last one on.
     let error = scene.err(&scene.ask().fail(Code::Aborted).details_of(3, all / 2 - kind)).await;
     assert_error(&error, Code::Aborted, &[Delivery::Processed], None);
     assert_eq!(error.details().len(), 2);
@@ -133,16 +133,16 @@ pub(crate) async fn unicode_4k_message_is_cut(stage: &Stage) {
     assert_error(&error, Code::NotFound, &[Delivery::Processed], None);
     assert!(unicode(4096).starts_with(error.message()), "{}", error.message());
     let length = error.message().len();
-    // On a character boundary; the longest character has four bytes.
+    // The cut is on a character boundary; the longest character has four bytes.
     assert!((1021..=1024).contains(&length), "{length} bytes");
 }
 
-/// Calls a foreign responder that answers like this, and returns what the requester makes of it.
+/// Calls a foreign responder that gives `answer`, and returns the error of the requester.
 async fn answered(scene: &Scene, answer: RawAnswer) -> Error {
     let client = scene.raw().answering(answer).await.expect("a foreign responder");
     let watch = scene.watch();
     let first = error_of(client.request(&Context::background(), scene.ask().request()).await);
-    // What it read does not stay with it.
+    // The first reply does not affect the next call.
     let second = error_of(client.request(&Context::background(), scene.ask().request()).await);
     watch.assert_at_once();
     assert_eq!((first.code(), first.delivery()), (second.code(), second.delivery()));
@@ -152,7 +152,7 @@ async fn answered(scene: &Scene, answer: RawAnswer) -> Error {
 pub(crate) async fn unknown_code_tolerated(stage: &Stage) {
     let scene = stage.open().await;
     let newer = || RawReply::failure("from_the_future").with_reason("lab-newer");
-    // What it says of the handler holds where it is known; nothing is made up where it is not.
+    // A known delivery is kept; an unknown or missing one becomes `Unknown`.
     for (said, held) in [
         (Some("processed"), Delivery::Processed),
         (Some("unknown"), Delivery::Unknown),
@@ -164,7 +164,7 @@ pub(crate) async fn unknown_code_tolerated(stage: &Stage) {
         assert_eq!((error.code(), error.delivery()), (Code::Unknown, held), "{error:?}");
         assert_eq!(own(error.headers()), [("x-kept".to_owned(), b"1".to_vec())]);
     }
-    // The next source of a code decides; a reason that nobody knows is kept.
+    // For an unknown code in the header, the body's code decides; an unknown reason is kept.
     let reply = newer().with_delivery("processed").with_body(r#"{"code":"aborted","new":[1]}"#);
     let error = answered(&scene, RawAnswer::Reply(reply)).await;
     let reason = Reason::parse("lab-newer");
@@ -178,20 +178,20 @@ pub(crate) async fn malformed_reply_is_bad_response(stage: &Stage) {
         let error = answered(&scene, RawAnswer::Garbage(garbage)).await;
         assert_error(&error, Code::Internal, MAY_HAVE_RUN, Some(&Reason::BAD_RESPONSE));
     }
-    // The rig's own requester never noticed.
+    // The rig's requester is not affected.
     scene.ok(&scene.ask()).await;
 }
 
-/// How many bytes of noise a foreign peer sends; more than what carriers take in at once.
+/// Sizes of the noise that a foreign peer sends, up to more than carriers read in one go.
 const NOISE_BYTES: [usize; 6] = [1, 9, 64, 1000, 20_000, 200_000];
 
-/// After how many bytes a foreign peer falls silent: in its first line, its headers, its body.
+/// Lengths after which a foreign peer stops sending: in the first line, the headers or the body.
 const PART_BYTES: [usize; 8] = [1, 4, 20, 60, 120, 250, 400, usize::MAX];
 
-/// By how much a foreign peer promises more than it sends.
+/// Numbers of body bytes that a foreign peer announces but does not send.
 const PROMISE_BYTES: [usize; 3] = [1, 4096, 500_000];
 
-/// Everything that is no request, or not a whole one.
+/// Returns noise and incomplete requests of all kinds.
 fn garbage(scene: &Scene, chance: &Chance) -> Vec<RawGarbage> {
     let request = || scene.ask().body(pattern(300)).raw();
     let noise = NOISE_BYTES.map(|bytes| RawGarbage::Noise(chance.bytes(bytes).into()));
@@ -207,14 +207,14 @@ pub(crate) async fn garbage_harms_nobody(stage: &Stage) {
     let held = scene.ask().gate("held").body("held");
     let holding = scene.spawn(&Context::background(), &held);
     scene.entered(&held).await;
-    // Some carriers need one more connection for calls beside it.
+    // Some carriers open another connection for a concurrent call.
     scene.ok(&scene.ask()).await;
     let connections = scene.rig.live().connections;
     let mut peers = Vec::new();
     for garbage in garbage(&scene, &Chance::new(seed)) {
         let before = scene.lab.total();
         peers.push(scene.raw().garbage(garbage.clone()).await.expect("it can be sent"));
-        // The server takes it in while it answers others.
+        // The server reads the garbage while it answers other calls.
         for at in 0..3 {
             let ask = scene.ask().body(format!("beside {at}"));
             assert_eq!(scene.ok(&ask).await.body, ask.request().body);
@@ -225,7 +225,7 @@ pub(crate) async fn garbage_harms_nobody(stage: &Stage) {
     let newcomer = scene.rig.connect_again().await.expect("a client beside them");
     let answer = scene.call_by(&*newcomer, &Context::background(), &scene.ask()).await;
     assert!(answer.is_ok(), "{answer:?}");
-    // What never came whole does not become a request by its peer's going away.
+    // An incomplete request does not run when its peer disconnects.
     let total = scene.lab.total();
     drop((newcomer, peers));
     scene.lab.open_gate("held");
@@ -266,7 +266,7 @@ pub(crate) async fn display_leaks_nothing(stage: &Stage) {
     assert!(error.attempts().is_empty());
 }
 
-/// Codes that mean the same one hop further up.
+/// Codes that keep their meaning one hop up.
 const KEPT: [Code; 4] =
     [Code::DeadlineExceeded, Code::Canceled, Code::ResourceExhausted, Code::Unavailable];
 
@@ -284,7 +284,7 @@ pub(crate) async fn downstream_error_is_rescoped(stage: &Stage) {
         let never = scene.err(&scene.ask().onward(1).fail(code).retry_ms(-1)).await;
         assert_eq!(never.retry(), RetryHint::Never);
     }
-    // The downstream did not run, but the handler in between did: "not run" stays behind.
+    // The downstream handler did not run, but the one in between did: its error is `Processed`.
     let ask = scene.ask().onward_to("nobody.home");
     let error = scene.err(&ask).await;
     assert!([Code::Internal, Code::Unavailable].contains(&error.code()), "{error:?}");
@@ -292,7 +292,7 @@ pub(crate) async fn downstream_error_is_rescoped(stage: &Stage) {
     assert_eq!(scene.lab.count(ask.key()), 1);
 }
 
-/// Asks another service before it runs the rest of the chain, as a quota or an authentication does.
+/// Middleware that calls another service before the rest of the chain, like a quota check.
 #[derive(Default)]
 struct Quota(OnceLock<(Arc<dyn Requester>, Ask)>);
 

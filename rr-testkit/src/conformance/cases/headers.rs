@@ -1,4 +1,4 @@
-//! The application's headers arrive as they were set, and nothing else arrives as one.
+//! Application headers arrive as they were set, and no other header appears among them.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::conformance::lab::{Ask, fill, pattern};
 use crate::conformance::stage::{Scene, Stage};
 use crate::conformance::{RawAnswer, RawReply};
 
-/// Names that belong to the protocol, its carriers, Context or Idempotency
+/// Names reserved for the protocol, its carriers, `Context` or `Idempotency`
 /// (docs/src/wire.md#headers).
 const RESERVED: [&str; 25] = [
     "rr",
@@ -44,7 +44,7 @@ const RESERVED: [&str; 25] = [
     "idempotency-key",
 ];
 
-/// Sends headers and expects them at the responder, and back on an answer and on an error.
+/// Asserts that headers arrive at the responder, and come back on an answer and on an error.
 async fn assert_round_trip(scene: &Scene, ask: Ask) {
     let sent = own(&ask.headers);
     let ask = ask.echo();
@@ -72,7 +72,7 @@ pub(crate) async fn response_reaches_requester(stage: &Stage) {
     let response = scene.ok(&ask).await;
     assert_eq!(own(&response.headers), own(&ask.headers));
     assert_eq!(response.headers.get("X-SHOP"), Some("berlin"));
-    // Headers of one answer do not show up on the next one.
+    // Headers of one answer do not appear on the next answer.
     assert_eq!(own(&scene.ok(&scene.ask()).await.headers), []);
 }
 
@@ -90,7 +90,7 @@ pub(crate) async fn repeated_names_keep_order(stage: &Stage) {
     let tags = ["b", "a", "c", "a", "", "b,c"];
     let ask = tags.iter().fold(scene.ask(), |ask, tag| ask.header("x-tag", tag));
     assert_round_trip(&scene, ask.clone()).await;
-    // Between others, the order within one name stays.
+    // With other names in between, the order within one name is kept.
     let ask = scene.ask().header("x-tag", "2").header("x-else", "e").header("x-tag", "1").echo();
     let response = scene.ok(&ask).await;
     assert_eq!(response.headers.get_all("x-tag").collect::<Vec<_>>(), ["2", "1"]);
@@ -129,7 +129,7 @@ pub(crate) async fn binary_names(stage: &Stage) {
     assert_round_trip(&scene, long).await;
 }
 
-/// Asserts that setting a header fails here, and that nothing of it leaves with a later call.
+/// Asserts that setting a header fails locally, and that no part of it is sent with a later call.
 async fn assert_refused(scene: &Scene, name: &'static str, value: &'static str) {
     let mut ask = scene.ask().header("x-kept", "1");
     let refused = ask.headers.append(name, value).expect_err("the header is refused");
@@ -166,7 +166,7 @@ pub(crate) async fn reserved_refused(stage: &Stage) {
         assert_refused(&scene, name, "forged-value").await;
     }
     assert_refused(&scene, "RR-Code", "forged-value").await;
-    // Replies may carry it, so that it is refused where it is sent.
+    // Allowed in replies, so that only sending it in a request is refused.
     let trailing = scene.ask().header("trailer-x", "forged-value");
     let refused = scene.err(&trailing).await;
     assert_error(&refused, Code::InvalidArgument, &[Delivery::NotSent], None);
@@ -183,7 +183,7 @@ fn assert_none_reserved(headers: &Headers, whose: &str) {
 pub(crate) async fn reserved_never_seen(stage: &Stage) {
     let scene = stage.open().await;
     let key = IdempotencyKey::new("key-17").expect("the key fits");
-    // Everything that makes a transport write headers of its own.
+    // All properties for which a transport writes headers.
     let ctx = Context::background()
         .with_timeout(Duration::from_secs(9))
         .with_retries(2)
@@ -208,7 +208,7 @@ pub(crate) async fn reserved_never_seen(stage: &Stage) {
     }
 }
 
-/// Sends what no requester of ours would; a foreign one may.
+/// Sends reserved headers as a foreign requester and asserts that the responder does not see them.
 async fn assert_forged_never_seen(scene: &Scene) {
     let ask = scene.ask().body("forged");
     let forged = ["rr-code", "RR-Delivery", "Nats-Forged", "grpc-forged", "connect-forged"];
@@ -235,7 +235,7 @@ pub(crate) async fn _64_entries_16_kib(stage: &Stage) {
     let error = scene.err(&scene.ask().fail(Code::Aborted).reply_headers(entries, bytes)).await;
     assert_error(&error, Code::Aborted, &[Delivery::Processed], None);
     assert_eq!(own(error.headers()), own(&expected));
-    // One value that takes all there is.
+    // A single value that reaches the limit.
     let mut ask = scene.ask();
     let entries = ask.headers.len() + 1;
     fill(&mut ask.headers, entries, bytes);
@@ -267,8 +267,8 @@ pub(crate) async fn too_many_refused(stage: &Stage) {
     assert_eq!(own(&scene.run(&ask).headers), own(&ask.headers));
 }
 
-/// Asserts that a foreign peer was told that its headers are too many: by us, or by a carrier that
-/// has a word for it (RFC 6585 §5).
+/// Asserts that a foreign peer was refused for too many headers: by rr, or by the carrier with
+/// status 431 (RFC 6585 §5).
 #[track_caller]
 fn assert_too_many(reply: &RawReply, what: &str) {
     let said = (reply.code.as_deref(), reply.delivery.as_deref(), reply.reason.as_deref());
@@ -278,7 +278,7 @@ fn assert_too_many(reply: &RawReply, what: &str) {
         return;
     }
     assert_eq!(said, ours, "{what}: {reply:?}");
-    // The same text on every transport, and about headers: the body is short.
+    // The message is the same on every transport and names the headers, not the body.
     let document = ErrorDocument::decode(&reply.body).expect("an error has a document");
     assert_eq!(document.message, Headers::too_many(Delivery::Rejected).message(), "{what}");
 }
@@ -287,7 +287,7 @@ pub(crate) async fn too_many_of_a_foreign_peer_refused(stage: &Stage) {
     let scene = stage.open().await;
     let raw = scene.raw();
     let (entries, bytes) = (defaults::HEADER_ENTRIES_MAX, defaults::HEADER_BYTES_MAX);
-    // What fits passes, so that it is the one too many which is refused.
+    // Headers at the limit pass, so that the refusals below are due to the excess.
     let mut fits = scene.ask();
     fill(&mut fits.headers, entries, bytes);
     let reply = raw.send(fits.raw()).await.expect("a reply");
@@ -307,7 +307,7 @@ pub(crate) async fn too_many_of_a_foreign_peer_refused(stage: &Stage) {
     over.push(("ten times as many entries", many(10 * entries)));
     let long = |bytes| scene.ask().raw().with_header("x-long", "v".repeat(bytes));
     over.push(("a value twice as long as all may be", long(2 * bytes)));
-    // Still less than 64 KiB, so that a carrier with lengths of 16 bits can write it.
+    // Less than 64 KiB, so that a carrier with 16-bit lengths can write it.
     over.push(("a value three times as long as all may be", long(3 * bytes)));
     for (what, request) in over {
         let before = scene.lab.total();
@@ -318,10 +318,11 @@ pub(crate) async fn too_many_of_a_foreign_peer_refused(stage: &Stage) {
     }
 }
 
-/// Bytes of a head without end that are too many: far more than any system or proxy buffers.
+/// Size of an endless head that the server must not accept: far more than any system or proxy
+/// buffers.
 const ENDLESS_BYTES: usize = 96 * 1024 * 1024;
 
-/// How long a server may let a peer go on with its head: less than a case may take.
+/// Time within which the server must end an endless head: less than the timeout of a case.
 const ENDS_WITHIN: Duration = Duration::from_secs(50);
 
 pub(crate) async fn without_end_are_refused(stage: &Stage) {
@@ -332,7 +333,7 @@ pub(crate) async fn without_end_are_refused(stage: &Stage) {
     let endless = tokio::spawn(async move { raw.endless(request, ENDLESS_BYTES).await });
     let end = Instant::now() + ENDS_WITHIN;
     while !endless.is_finished() {
-        // Others are answered meanwhile.
+        // Other calls are answered meanwhile.
         scene.ok(&scene.ask().target("ping")).await;
         assert!(Instant::now() < end, "the server neither takes more nor ends the connection");
         sleep(stage.units(1) / 10).await;
@@ -345,7 +346,7 @@ pub(crate) async fn without_end_are_refused(stage: &Stage) {
     scene.ok(&scene.ask()).await;
 }
 
-/// Returns the headers that Connect has for trailing metadata, without what marks them as such.
+/// Returns the headers with Connect's prefix for trailing metadata, without that prefix.
 fn trailers(headers: &Headers) -> Vec<(String, Vec<u8>)> {
     let trailers = headers.iter().filter_map(|(name, value)| {
         Some((name.strip_prefix("trailer-")?.to_owned(), value.to_vec()))
@@ -366,7 +367,7 @@ pub(crate) async fn trailers_of_replies_pass(stage: &Stage) {
     let error = scene.err(&ask.clone().fail(Code::NotFound)).await;
     assert_error(&error, Code::NotFound, &[Delivery::Processed], None);
     assert_eq!(trailers(error.headers()), sent, "on the error");
-    // Next to the same names without the prefix, and not where none were set.
+    // Trailers pass together with headers of the same names, and do not appear unless set.
     let both = scene.ok(&ask.echo()).await.headers;
     assert_eq!((trailers(&both), own(&both)), (sent.clone(), sent));
     assert_eq!(trailers(&scene.ok(&scene.ask()).await.headers), []);
@@ -375,7 +376,7 @@ pub(crate) async fn trailers_of_replies_pass(stage: &Stage) {
     }
 }
 
-/// Reads what a foreign responder sets.
+/// Asserts that trailers of a foreign responder pass.
 async fn assert_foreign_trailers_pass(scene: &Scene) {
     let expected = [("x-cost".to_owned(), b"17".to_vec())];
     for reply in [RawReply::success("body"), RawReply::failure("not_found")] {
@@ -407,7 +408,7 @@ pub(crate) async fn trace_context_passes(stage: &Stage) {
         assert_eq!(run.baggage.as_deref(), Some(baggage));
         assert_eq!(run.request_id.as_deref(), Some("request 17/a"));
     }
-    // Nothing of it sticks to a connection.
+    // The trace context does not leak to the next call.
     let plain = scene.ask();
     scene.ok(&plain).await;
     let run = scene.run(&plain);
@@ -440,7 +441,7 @@ pub(crate) async fn trace_context_of_full_length(stage: &Stage) {
     assert_eq!(own(&run.headers), own(&ask.headers));
 }
 
-/// Members of a list that a foreign peer, or the proxies on its way, have put into a header each.
+/// List members that a foreign peer or its proxies send as separate headers.
 const STATES: [&str; 3] = ["vendor=abc", "other=d:e,third=f", "last=g"];
 const BAGGAGE: [&str; 3] = ["user=17,tier=gold;meta", "region=eu", "cart=3"];
 
@@ -448,13 +449,13 @@ pub(crate) async fn repeated_baggage_is_joined(stage: &Stage) {
     let scene = stage.open().await;
     let ask = scene.ask().onward(1).header("x-own", "1");
     let raw = ask.raw().with_header("traceparent", TRACEPARENT);
-    // Those of one name do not come one behind the other.
+    // The headers of the two names are interleaved.
     let raw = STATES.into_iter().zip(BAGGAGE).fold(raw, |raw, (state, baggage)| {
         raw.with_header("tracestate", state).with_header("baggage", baggage)
     });
     let reply = scene.raw().send(raw).await.expect("a reply");
     assert_eq!(reply.code, None, "{reply:?}");
-    // The handler sees every member, and so do the handlers that it calls with that context.
+    // The handler and the handlers that it calls with this context see every member.
     let runs = scene.lab.runs(ask.key());
     assert_eq!(runs.len(), 2);
     for run in runs {

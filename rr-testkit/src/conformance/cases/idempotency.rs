@@ -1,4 +1,4 @@
-//! Idempotency: what a request says of being run twice, and duplicates that do not run again.
+//! The idempotency of a request reaches the handler, and suppressed duplicates do not run.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use super::super::lab::{Ask, pattern};
 use super::super::stage::{Scene, Stage};
 use super::{MAY_HAVE_RUN, assert_error, error_of, own};
 
-/// Long enough for no case to see its end but the one about it.
+/// Longer than any case but `ttl_expires`, which sets its own.
 const TTL: Duration = Duration::from_secs(60);
 
-/// A body whose every byte can be told, and headers to come back.
+/// Returns a keyed request with a pattern body and headers to be echoed.
 fn rich(scene: &Scene, key: &str) -> Ask {
     let ask = scene.ask().body(pattern(3000)).header("x-tag", "a").header("x-tag", "b");
     ask.binary("x-sig-bin", vec![0, 255]).echo().keyed(key)
@@ -58,7 +58,7 @@ pub(crate) async fn replay(stage: &Stage) {
     assert_eq!((again.details(), own(again.headers())), (first.details(), own(first.headers())));
     assert_eq!(scene.lab.count(ask.key()), 1);
 
-    // What has no key runs each time, and what has another is another request.
+    // A request without a key runs each time, and a request with another key is a new request.
     let plain = scene.ask().idempotency(Idempotency::Idempotent);
     for runs in 1..=2 {
         assert_eq!(scene.ok(&plain).await.dedup(), None);
@@ -76,7 +76,8 @@ pub(crate) async fn join_in_flight(stage: &Stage) {
     let first = scene.spawn(&ctx, &ask);
     scene.entered(&ask).await;
     let twins: Vec<_> = (0..3).map(|_| scene.spawn(&ctx, &ask)).collect();
-    // A twin keeps its own time, and what it waits on may well run.
+    // A twin ends at its own deadline. The run that it waits for continues, so that its error
+    // reports that the handler may have run.
     let watch = scene.watch();
     let hasty = scene.call(&ctx.with_timeout(stage.units(3)), &ask).await;
     watch.assert_about(stage.units(3));
@@ -92,7 +93,7 @@ pub(crate) async fn join_in_flight(stage: &Stage) {
     }
     assert_eq!(scene.lab.count(ask.key()), 1);
 
-    // The first one's failure is the twin's too, and it ran for both.
+    // The twin gets the error of the first request, from the same run.
     let ask = rich(&scene, "b").gate("fail").fail(Code::NotFound);
     let first = scene.spawn(&ctx, &ask);
     scene.entered(&ask).await;
@@ -137,7 +138,7 @@ pub(crate) async fn ttl_expires(stage: &Stage) {
     scene.ok(&ask).await;
     assert_eq!(scene.ok(&ask).await.dedup(), Some(Dedup::Replayed));
     sleep(ttl + stage.units(2)).await;
-    // The same request under a key of the lab's own, which the store does not look at.
+    // The same request under another lab key, which the store ignores.
     let again = rich(&scene, "a");
     assert_eq!(scene.ok(&again).await.dedup(), Some(Dedup::On));
     assert_eq!((scene.lab.count(ask.key()), scene.lab.count(again.key())), (1, 1));

@@ -1,4 +1,4 @@
-//! What has ended leaves nothing behind: no call, no connection, no subscription, no task.
+//! Ended calls, clients and servers leave no call, connection, subscription or task behind.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,19 +12,19 @@ use crate::conformance::Live;
 use crate::conformance::lab::pattern;
 use crate::conformance::stage::{Scene, Stage};
 
-/// Calls in all, and callers that make them at the same time.
+/// Total number of calls, and of callers that make them concurrently.
 const CALLS: usize = 10_000;
 const CALLERS: usize = 50;
 
-/// Tasks that a rig at rest may have more than before: of connections that stay open, and such.
+/// Number of additional tasks that an idle rig may have, for example for open connections.
 const TASKS_SLACK: usize = 2 * CALLERS + 8;
 
-/// Returns how many tasks the runtime of the case has.
+/// Returns the number of live tasks on the runtime of the case.
 fn tasks() -> usize {
     Handle::current().metrics().num_alive_tasks()
 }
 
-/// Waits until there are at most so many tasks.
+/// Waits until at most `most` tasks are left.
 async fn tasks_at_most(stage: &Stage, most: usize, whose: &str) {
     let end = Instant::now() + stage.patience();
     while tasks() > most {
@@ -33,10 +33,10 @@ async fn tasks_at_most(stage: &Stage, most: usize, whose: &str) {
     }
 }
 
-/// Calls that end in every way a call can; each tenth one takes a while to do so.
+/// Makes calls that end in every possible way; 3 of 40 calls last a while.
 async fn mixed_calls(scene: Arc<Scene>, calls: usize, unit: Duration) {
     let background = Context::background();
-    // Where a drop reaches nobody, this is what ends the handler.
+    // Without the capability `cancel`, the deadline ends the handler.
     let bounded = || background.with_timeout(unit * 5);
     let too_large = pattern(defaults::BODY_BYTES_MAX + 1);
     for at in 0..calls {
@@ -83,7 +83,8 @@ async fn mixed_calls(scene: Arc<Scene>, calls: usize, unit: Duration) {
     }
 }
 
-/// Makes so many calls by all callers together, waits until all is at rest, and says what is left.
+/// Makes `calls` calls, spread over all callers, waits until the rig is idle, and returns the live
+/// resources and the number of tasks.
 async fn at_rest_after(stage: &Stage, scene: &Arc<Scene>, calls: usize) -> (Live, usize) {
     let callers = CALLERS.min(stage.capabilities().parallel_max);
     let unit = stage.timing().unit();
@@ -112,7 +113,7 @@ pub(crate) async fn _10k_mixed_calls_flat(stage: &Stage) {
     scene.ok(&scene.ask()).await;
 }
 
-/// Makes a client, calls by it, and drops it; a call of it was dropped before.
+/// Makes a client, calls through it, drops one of its calls, and drops the client.
 async fn come_and_go(stage: &Stage, scene: &Arc<Scene>) {
     let client = scene.rig.connect_again().await.expect("another client");
     let ctx = Context::background();
@@ -124,7 +125,7 @@ async fn come_and_go(stage: &Stage, scene: &Arc<Scene>) {
         call.await.expect("the task ends").expect("an answer");
     }
     let ask = scene.ask().hang();
-    // Where a drop reaches nobody, this is what ends the handler.
+    // Without the capability `cancel`, the deadline ends the handler.
     let ctx = ctx.with_timeout(stage.patience() / 2);
     let mut dropped = Box::pin(scene.call_by(&*client, &ctx, &ask));
     tokio::select! {
@@ -155,7 +156,7 @@ pub(crate) async fn dropped_server_unsubscribes(stage: &Stage) {
     scene.rig.stop(Duration::ZERO).await;
     scene.alive(|live| live.subscriptions.unwrap_or(0) == 0).await;
     scene.idle().await;
-    // The end of a connection takes its time to arrive; a call that overtakes it may say Unknown.
+    // A call that overtakes the end of its connection may report Unknown.
     sleep(stage.units(2)).await;
     let watch = scene.watch();
     let error = scene.err(&scene.ask()).await;
@@ -163,7 +164,7 @@ pub(crate) async fn dropped_server_unsubscribes(stage: &Stage) {
     assert!(error.delivery().is_unexecuted(), "{error:?}");
 }
 
-/// Calls that must leave nothing behind, after a few that may make connections.
+/// Number of calls that may open connections, and of those after them that must leave no task.
 const FIRST_CALLS: usize = 4;
 const FURTHER_CALLS: usize = 60;
 
@@ -192,7 +193,7 @@ pub(crate) async fn large_replies_leave_no_task(stage: &Stage) {
             scene.idle().await;
             before = tasks();
         }
-        // Each second one is given up, at some point of the reply or before it.
+        // Every second call is dropped before or during its reply.
         let ask = scene.ask().reply_bytes(defaults::BODY_BYTES_MAX);
         if at % 2 == 0 {
             let ask = ask.sleep(step * 2);

@@ -1,4 +1,4 @@
-//! A handler that panics fails its own call, and nothing else.
+//! A panic in a handler fails only its own call.
 
 use rr_spi::{Code, Context, Delivery, Reason};
 
@@ -6,7 +6,7 @@ use super::{assert_error, error_of, shown};
 use crate::conformance::lab::{Ask, How};
 use crate::conformance::stage::{Scene, Stage};
 
-/// A handler that panics before its first await, and one that does after it.
+/// Returns a request whose handler panics before its first await, and one that panics after it.
 fn panics(scene: &Scene) -> [Ask; 2] {
     [scene.ask().panic_now(), scene.ask().panic_later()]
 }

@@ -1,4 +1,4 @@
-//! An outage ends the calls in it, and nothing else: the same requester finds its server again.
+//! An outage ends only the calls during it: the same requester reconnects to its server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::conformance::stage::{Scene, Stage};
 
 type Call = JoinHandle<Result<Response, Error>>;
 
-/// Calls that hang in their handlers, all of them entered.
+/// Starts calls whose handlers hang, and waits until all handlers are entered.
 async fn hanging(scene: &Arc<Scene>, count: usize, time: Duration) -> Vec<(Ask, Call)> {
     let ctx = Context::background().with_timeout(time);
     let calls = (0..count).map(|_| scene.ask().hang());
@@ -31,7 +31,7 @@ pub(crate) async fn outage_fails_within_deadline(stage: &Stage) {
     scene.rig.kill_link().await;
     let time = stage.units(5);
     let ctx = Context::background().with_timeout(time);
-    // Twice: the second time it is known that nobody is there.
+    // The second time, the requesters already know that the link is down.
     for _ in 0..2 {
         for client in [&scene.client, &unused] {
             let ask = scene.ask();
@@ -55,7 +55,7 @@ pub(crate) async fn recovers_without_new_client(stage: &Stage) {
     let ctx = Context::background().with_timeout(stage.units(3));
     for round in 0..3 {
         scene.rig.kill_link().await;
-        // Whether or not somebody calls meanwhile.
+        // With and without calls during the outage.
         if round > 0 {
             assert_unreached(&error_of(scene.call(&ctx, &scene.ask()).await));
         }
@@ -71,7 +71,7 @@ pub(crate) async fn recovers_without_new_client(stage: &Stage) {
 pub(crate) async fn idle_for_a_minute(stage: &Stage) {
     let scene = stage.open().await;
     let other = scene.rig.connect_again().await.expect("a second client");
-    // Shorter and longer than what servers, clients and what lies between keep unused connections for.
+    // Shorter and longer than the idle timeouts of servers, clients and intermediaries.
     let pauses: &[Duration] = match stage.timing() {
         Timing::Virtual => &[31, 61, 100, 310, 3601].map(Duration::from_secs),
         Timing::Real { unit } => &[unit * 20],
@@ -116,12 +116,13 @@ pub(crate) async fn server_restart_same_address(stage: &Stage) {
         let watch = scene.watch();
         scene.rig.restart().await.expect("the server comes up again");
         for (ask, _) in &calls {
-            // Nothing runs on in a process that has died.
+            // A handler does not survive its process.
             let Some(how) = scene.run(ask).how() else { panic!("{} still runs", ask.key()) };
             let by_its_time = How::Dropped(Some(Cause::DeadlineExceeded));
             assert!(how != by_its_time, "{} was ended by its deadline", ask.key());
         }
-        // They were in the server that died: some transports tell, others leave it to the deadline.
+        // The calls were lost with the server: some transports report that, on others the deadline
+        // ends the calls.
         for (ask, call) in calls {
             let error = error_of(call.await.expect("the task ends"));
             assert_unreached(&error);

@@ -1,4 +1,4 @@
-//! A request comes to the right handler, and its answer back to the right caller.
+//! A request reaches the right handler, and its answer the right caller.
 
 use std::sync::{Arc, LazyLock};
 
@@ -22,7 +22,7 @@ pub(crate) async fn echo_bytes(stage: &Stage) {
     assert_eq!(scene.run(&ask).body, lines);
 }
 
-/// What typed calls are tried with: every number and every character as it was.
+/// Returns bodies for typed calls, with extreme numbers and characters that need escapes.
 fn parcels() -> [Parcel; 2] {
     let numbers = vec![0, -1, i64::MAX, i64::MIN, (1 << 53) + 1];
     let full = Parcel { text: unicode(300) + "\0\"\\\n", numbers, note: Some(String::new()) };
@@ -37,7 +37,7 @@ pub(crate) async fn typed_equals_raw(stage: &Stage) {
     let typed = stage.typed();
     let ctx = Context::background();
 
-    // A typed responder answers a typed call and a raw one alike.
+    // A typed responder answers typed and raw calls alike.
     let lab = Lab::new();
     let mut routes = lab.routes();
     routes.merge(typed.routes()).expect("the typed target is free");
@@ -51,7 +51,7 @@ pub(crate) async fn typed_equals_raw(stage: &Stage) {
         let answer = scene.client.request(&ctx, request).await.expect("an answer");
         assert_eq!(json(&answer.body), serde_json::json!(turned));
     }
-    // So it does with an error of the application, and with what it cannot read.
+    // The same holds for application errors; bodies that do not decode are refused.
     let told = |error: &Error| {
         let reason = error.reason().cloned();
         (error.code(), error.delivery(), reason, error.details().to_vec(), error.retry())
@@ -68,7 +68,7 @@ pub(crate) async fn typed_equals_raw(stage: &Stage) {
         assert_error(&error, Code::InvalidArgument, &[Delivery::Rejected], decode);
     }
 
-    // A raw responder sees the JSON that a typed call stands for.
+    // A raw responder sees the JSON of a typed call.
     let lab = Lab::new();
     let mut routes = lab.routes();
     lab.route(&mut routes, Typed::TARGET);
@@ -81,7 +81,7 @@ pub(crate) async fn typed_equals_raw(stage: &Stage) {
     }
 }
 
-/// Targets of the longest length: one token, as many tokens as fit, and a service that takes nearly all.
+/// Targets of maximum length: a single token, as many tokens as possible, and a long service name.
 static LONGEST: LazyLock<[String; 3]> = LazyLock::new(|| {
     ["t".repeat(256), "a.".repeat(127) + "ab", format!("{}.whole.run", "s".repeat(246))]
 });
@@ -99,7 +99,7 @@ pub(crate) async fn targets_of_256_bytes(stage: &Stage) {
         assert_eq!(scene.ok(&ask).await.body, "longest");
         let run = scene.run(&ask);
         assert_eq!((run.route, &run.target), (target.as_str(), target));
-        // One that differs in its last byte is another.
+        // A target that differs in its last byte is another target.
         let other = format!("{}z", &target[..255]);
         assert!(scene.err(&scene.ask().target(&other)).await.delivery().is_unexecuted());
     }
@@ -156,7 +156,7 @@ pub(crate) async fn unknown_target_fails_fast_and_unrun(stage: &Stage) {
     for target in ["nobody.home", "nobody", "lab.run.deeper", "Ping", "lab.Run", "Lab.run"] {
         let watch = scene.watch();
         let error = scene.err(&scene.ask().target(target)).await;
-        // A server knows that it has no such target; a broker knows that nobody listens.
+        // A server reports an unknown target; a broker reports that there is no subscriber.
         match error.code() {
             Code::Unavailable => assert_eq!(error.reason(), Some(&Reason::NO_RESPONDER)),
             code => {
@@ -187,7 +187,7 @@ pub(crate) async fn two_clients_isolated(stage: &Stage) {
     let waiting = scene.ask().gate("two").body("first");
     let call = scene.spawn(&ctx, &waiting);
     scene.entered(&waiting).await;
-    // The second client comes and goes in the middle of the first one's call.
+    // The second client makes calls and goes away during the first client's call.
     for at in 0..20_usize {
         let ask = scene.ask().body(pattern(at * 100));
         let answer = scene.call_by(&*other, &ctx, &ask).await.expect("an answer");

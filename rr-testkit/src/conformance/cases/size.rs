@@ -1,4 +1,4 @@
-//! Bodies of every size up to the limit pass; one byte more is refused by whoever can know it.
+//! Bodies of every size up to the limit pass; one byte more is refused by the first end that knows.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::conformance::{RawUnread, StartOptions, Timing};
 
 const MAX: usize = defaults::BODY_BYTES_MAX;
 
-/// Sends a body of a size and expects it there and back.
+/// Asserts that a body of a size arrives at the responder and comes back.
 async fn assert_echo(scene: &Scene, bytes: usize) {
     let body = pattern(bytes);
     let ask = scene.ask().body(body.clone());
@@ -39,7 +39,7 @@ pub(crate) async fn empty_response(stage: &Stage) {
     let response = scene.ok(&ask).await;
     assert!(response.body.is_empty());
     assert_eq!(response.headers.get("x-kept"), Some("1"));
-    // Neither body nor headers: still an answer.
+    // A reply without body and headers is still an answer.
     let nothing = scene.ok(&scene.ask().reply_bytes(0)).await;
     assert!(nothing.body.is_empty());
     assert_echo(&scene, 10).await;
@@ -65,13 +65,13 @@ pub(crate) async fn every_power_of_two(stage: &Stage) {
     let scene = stage.open().await;
     let around = (1..=MAX.ilog2()).map(|power| 1_usize << power);
     let around = around.flat_map(|power| [power - 1, power, power + 1]);
-    // And between the powers, where a length of some digits ends.
+    // Also sizes between the powers, around a change in the number of decimal digits.
     for bytes in around.chain([99_999, 100_000, 300_001, 700_001, 999_999, MAX - 1, MAX]) {
         assert_echo(&scene, bytes.min(MAX)).await;
     }
 }
 
-/// Calls at the same time; more than one of them fills what carriers hold for a connection.
+/// Number of concurrent calls; two of them already exceed a carrier's buffers for a connection.
 const LARGE_CALLS: usize = 8;
 
 pub(crate) async fn large_bodies_in_parallel(stage: &Stage) {
@@ -99,7 +99,7 @@ pub(crate) async fn exactly_max_request(stage: &Stage) {
     assert!(scene.run(&ask).body == body);
 }
 
-/// Sends a body of a size and expects that it is refused as too large, by whoever says so.
+/// Asserts that a request body of a size is refused as too large, with the given delivery.
 async fn assert_request_too_large(scene: &Scene, bytes: usize, delivery: Delivery) {
     let ask = scene.ask().body(pattern(bytes)).reply_bytes(1);
     let watch = scene.watch();
@@ -136,7 +136,7 @@ pub(crate) async fn over_the_clients_request_limit_not_sent(stage: &Stage) {
     for bytes in [10_001, 300_000] {
         assert_request_too_large(&scene, bytes, Delivery::NotSent).await;
     }
-    // What comes back has a limit of its own.
+    // The response limit is separate.
     assert!(scene.ok(&scene.ask().reply_bytes(300_000)).await.body == pattern(300_000));
 }
 
@@ -144,12 +144,12 @@ pub(crate) async fn exactly_max_response(stage: &Stage) {
     let scene = stage.open().await;
     let ask = scene.ask().reply_bytes(MAX);
     assert!(scene.ok(&ask).await.body == pattern(MAX));
-    // It is made once, also a while later.
+    // The handler ran once, also after some time.
     sleep(stage.late()).await;
     assert_eq!(scene.lab.count(ask.key()), 1);
 }
 
-/// Asks for an answer of a size and expects that it is refused as too large.
+/// Asserts that a response body of a size is refused as too large.
 async fn assert_response_too_large(scene: &Scene, bytes: usize) {
     let ask = scene.ask().reply_bytes(bytes);
     let watch = scene.watch();
@@ -177,7 +177,7 @@ pub(crate) async fn over_the_servers_response_limit_is_processed(stage: &Stage) 
     assert!(scene.ok(&scene.ask().reply_bytes(10_000)).await.body == pattern(10_000));
     assert_response_too_large(&scene, 10_001).await;
     assert_response_too_large(&scene, 300_000).await;
-    // What comes in has a limit of its own.
+    // The request limit is separate.
     let ask = scene.ask().body(pattern(300_000)).reply_bytes(1);
     assert_eq!(scene.ok(&ask).await.body.len(), 1);
 }
@@ -202,7 +202,7 @@ pub(crate) async fn client_usable_after(stage: &Stage) {
         let too_large_there = scene.ask().body(pattern(1001));
         let too_large_back = scene.ask().reply_bytes(MAX + 1);
         for ask in [too_large_here, too_large_there, too_large_back] {
-            // Among calls that are fine, at the same time.
+            // Concurrently with a valid call.
             let beside = scene.ask().body(pattern(900));
             let call = scene.spawn(&ctx, &beside);
             scene.err(&ask).await;
@@ -213,27 +213,28 @@ pub(crate) async fn client_usable_after(stage: &Stage) {
     scene.idle().await;
 }
 
-/// What a foreign peer asks for and does not take: together more than all that may lie anywhere.
+/// Replies that a foreign peer requests and does not read: together more than all buffers hold.
 const UNREAD_CALLS: usize = 120;
 const UNREAD_BYTES: usize = 990_000;
 
-/// Bodies that the server may hold meanwhile.
+/// Budget of the server for bodies in memory.
 const HELD_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// What lies between a server and its peer: buffers of the system, of proxies, and of a broker, which
-/// may hold 64 MiB for a client.
+/// Buffers between a server and its peer: of the system, of proxies, and of a broker, which may
+/// hold 64 MiB for a client.
 const BETWEEN_BYTES_MAX: usize = 80 * 1024 * 1024;
 
-/// How long what a server does by a timeout may take in real time: less than a case may.
+/// Time for an action of the server that a timeout triggers, in real time: less than the timeout of
+/// a case.
 const ENDS_WITHIN: Duration = Duration::from_secs(50);
 
-/// Options for servers that hold little.
+/// Returns options with a small body budget.
 fn holding_little() -> StartOptions {
     let server = IntakeConfig::default().with_bodies_bytes_max(HELD_BYTES_MAX);
     StartOptions::default().with_server(server)
 }
 
-/// Calls until the call is answered: what others have asked for may fill the server for a moment.
+/// Calls until a call is answered: the requests of others may fill the server briefly.
 async fn assert_served(scene: &Scene, client: &dyn Requester) {
     let end = Instant::now() + ENDS_WITHIN;
     loop {
@@ -247,8 +248,8 @@ async fn assert_served(scene: &Scene, client: &dyn Requester) {
     }
 }
 
-/// Takes what there is for a foreign peer. Returns how much that was, and whether it came to an end
-/// before nothing more came for so long.
+/// Reads the connections of a foreign peer until each ends or is silent for `quiet`. Returns the
+/// number of bytes read and whether all connections ended.
 async fn take(peer: &mut [RawUnread], quiet: Duration) -> (usize, bool) {
     let (mut taken, mut ended) = (0, true);
     let mut buffer = vec![0; 64 * 1024];
@@ -270,7 +271,7 @@ pub(crate) async fn replies_not_taken_are_bounded(stage: &Stage) {
     let mut peer = scene.raw().unread(ask.raw(), UNREAD_CALLS).await.expect("they can be sent");
     scene.entered(&ask).await;
     let ran = || scene.lab.count(ask.key());
-    // Others are served while the server does what it can for this peer, and afterwards.
+    // Other calls are served while the server works for this peer, and afterwards.
     let mut before = 0;
     while before < ran() {
         before = ran();
@@ -279,7 +280,7 @@ pub(crate) async fn replies_not_taken_are_bounded(stage: &Stage) {
         sleep(stage.units(1)).await;
     }
     let (taken, _) = take(&mut peer, stage.patience()).await;
-    // What the peer made it answer by reading was not held.
+    // Replies of handlers that ran only after the peer began to read were not held.
     let held = taken.saturating_sub((ran() - before) * UNREAD_BYTES);
     let most = HELD_BYTES_MAX + BETWEEN_BYTES_MAX;
     assert!(held <= most, "{held} bytes were held for one peer, where {most} are enough");
@@ -297,7 +298,7 @@ pub(crate) async fn peers_that_take_nothing_are_ended(stage: &Stage) {
     scene.entered(&ask).await;
     assert_served(&scene, &*scene.client).await;
     match (stage.timing(), before) {
-        // What stands between may keep the peer's end open for what it still has.
+        // An intermediary may keep the peer's connection open for the bytes that it still holds.
         (Timing::Virtual, _) => sleep(stage.late()).await,
         (Timing::Real { .. }, None) => sleep(write_timeout * 2 + stage.margin()).await,
         (Timing::Real { .. }, Some(_)) => {
@@ -309,10 +310,11 @@ pub(crate) async fn peers_that_take_nothing_are_ended(stage: &Stage) {
             }
         }
     }
-    // Nor is it served again once it reads.
+    // The peer is not served again when it starts to read.
     let (taken, ended) = take(&mut peer, ENDS_WITHIN).await;
     assert!(ended, "its connection is still open after {taken} bytes");
-    // One reply may lie in the system's buffers, where no end can drop it; not all of them.
+    // With a connection per request, a reply may be in the system's buffers, where neither end can
+    // drop it. On one connection, most replies must be lost.
     let is_whole = taken >= UNREAD_CALLS * UNREAD_BYTES;
     assert!(!is_whole || peer.len() > 1, "it was given everything");
     scene.idle().await;

@@ -1,4 +1,4 @@
-//! What a case asks of the lab.
+//! The requests of the cases to the lab.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use rr_spi::{Bytes, Code, Headers, Idempotency, IdempotencyKey, Request, Respons
 use super::steering::{self, Steering};
 use crate::conformance::RawRequest;
 
-/// A request to the lab, built step by step; each has a key of its own.
+/// Builder of a request to the lab. Each request has a unique key.
 #[derive(Clone, Debug)]
 pub(in crate::conformance) struct Ask {
     key: String,
@@ -36,8 +36,8 @@ impl Ask {
         &self.key
     }
 
-    /// Tells whether an answer is the one that the lab gives to this request: its body, unless
-    /// another was asked for, and its `x-` headers, if they were to be echoed.
+    /// Returns whether an answer is the lab's answer to this request: the request's body, unless
+    /// another body was requested, and the request's `x-` headers, if an echo was requested.
     pub(in crate::conformance) fn is_answered_by(&self, response: &Response) -> bool {
         let asked = Steering(&self.headers);
         let body = asked.number(steering::REPLY_BYTES).map(super::pattern);
@@ -48,7 +48,7 @@ impl Ask {
         is_echo && response.body == body.map_or_else(|| self.body.clone(), Bytes::from)
     }
 
-    /// Returns how often the handler runs if the call runs once.
+    /// Returns the number of handler runs per executed call: one plus its hops.
     pub(in crate::conformance) fn runs(&self) -> usize {
         1 + self.hops
     }
@@ -59,7 +59,7 @@ impl Ask {
             .with_idempotency(self.idempotency.clone())
     }
 
-    /// Returns it as a foreign peer would write it.
+    /// Returns the request as a foreign peer would write it.
     pub(in crate::conformance) fn raw(&self) -> RawRequest {
         let raw = RawRequest::new(self.target.as_str()).with_body(self.body.clone());
         let headers = self.headers.iter();
@@ -81,7 +81,7 @@ impl Ask {
         self
     }
 
-    /// Gives it an idempotency key: however often it is called, it runs at most once.
+    /// Sets an idempotency key: all calls of the request together run at most once.
     pub(in crate::conformance) fn keyed(self, key: &str) -> Self {
         let key = IdempotencyKey::new(key).expect("the key fits");
         self.idempotency(Idempotency::Keyed(key))
@@ -157,12 +157,12 @@ impl Ask {
         self.details(count).set(steering::DETAIL_BYTES, bytes.to_string())
     }
 
-    /// Asks for a hint to try again; negative is never.
+    /// Requests a retry hint in milliseconds; a negative value requests `Never`.
     pub(in crate::conformance) fn retry_ms(self, millis: i64) -> Self {
         self.set(steering::RETRY_MS, millis.to_string())
     }
 
-    /// Asks for a hint that need not be whole milliseconds.
+    /// Requests a retry hint in microseconds, which need not be whole milliseconds.
     pub(in crate::conformance) fn retry_us(self, micros: u64) -> Self {
         self.set(steering::RETRY_US, micros.to_string())
     }
@@ -201,7 +201,7 @@ impl Ask {
         self.set(steering::ONWARD, hops.to_string())
     }
 
-    /// Calls onward once, to a target that need not exist.
+    /// Makes the lab call onward once, to a target that need not exist.
     pub(in crate::conformance) fn onward_to(self, target: &str) -> Self {
         self.onward(1).set(steering::ONWARD_TARGET, target)
     }

@@ -1,12 +1,12 @@
-//! Bodies, texts and headers whose every byte can be told.
+//! Test bodies, texts and headers in which every lost or moved byte is detected.
 
 use std::sync::OnceLock;
 
 use rr_spi::{Bytes, Headers};
 
-/// Returns a body in which a byte that is lost, doubled or moved shows: its period is a prime.
+/// Returns a body in which a lost, doubled or moved byte is detected: its period is a prime.
 pub(in crate::conformance) fn pattern(bytes: usize) -> Bytes {
-    // Made once, as it takes its time in a debug build.
+    // Made once, since making it is slow in a debug build.
     static PERIOD: OnceLock<Vec<u8>> = OnceLock::new();
     let byte = |at: usize| (at % 251) as u8 ^ (at / 251) as u8;
     let period = PERIOD.get_or_init(|| (0..251 * 256).map(byte).collect());
@@ -15,7 +15,7 @@ pub(in crate::conformance) fn pattern(bytes: usize) -> Bytes {
     body.into()
 }
 
-/// Returns text of characters of one to four bytes, `bytes` long or up to three more.
+/// Returns text of characters of one to four bytes, at least `bytes` and at most three bytes more.
 pub(in crate::conformance) fn unicode(bytes: usize) -> String {
     let mut text = String::with_capacity(bytes + 3);
     for character in "aé漢🦀".chars().cycle() {
@@ -27,11 +27,11 @@ pub(in crate::conformance) fn unicode(bytes: usize) -> String {
     text
 }
 
-/// Adds `x-f` headers until there are `entries` in all, with `bytes` of names and values in all.
+/// Adds `x-f` headers until there are `entries` headers with `bytes` of names and values in total.
 ///
 /// # Panics
 ///
-/// When that is impossible: a defect of the case.
+/// When that is impossible, which is a defect of the case.
 pub(in crate::conformance) fn fill(headers: &mut Headers, entries: usize, bytes: usize) {
     let used = |headers: &Headers| -> usize {
         headers.iter().map(|(name, value)| name.len() + value.len()).sum()

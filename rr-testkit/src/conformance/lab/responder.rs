@@ -1,4 +1,4 @@
-//! The lab's handler: does what the request's headers ask for.
+//! The lab's handler: acts as the request's headers demand.
 
 use std::future::pending;
 
@@ -12,7 +12,7 @@ use super::run::Visit;
 use super::steering::{self, Steering};
 use crate::conformance::typed::Refusal;
 
-/// The lab behind one of its routes.
+/// Responder of one route of the lab.
 pub(super) struct LabResponder {
     pub(super) lab: Lab,
     pub(super) route: &'static str,
@@ -69,7 +69,7 @@ impl LabResponder {
     fn watch(&self, ctx: &Context, visit: &Visit) {
         let (lab, key, at) = (self.lab.clone(), visit.key.clone(), visit.at);
         let own = ctx.clone();
-        // Nobody waits for it: the record is what it is for.
+        // The section runs in the background; the case reads its record.
         drop(ctx.shield(async move { lab.watched(&key, at, own.cancelled().await) }));
     }
 
@@ -91,12 +91,12 @@ impl LabResponder {
         };
         let next = Request::new(target, request.body.clone()).with_headers(headers);
         let outcome = self.lab.onward()?.request(&ctx, next).await;
-        // A failure further down leaves by `?`, as in an application's handler.
+        // A downstream error leaves the handler like one passed on with `?`.
         outcome.map_err(|error| if asked.has(steering::EXPOSE) { error.expose() } else { error })
     }
 }
 
-/// What must never reach a caller.
+/// Text of the lab's panics, which must never reach a caller.
 pub(super) const PANIC_TEXT: &str = "asked to panic: secret-of-the-panic";
 
 fn answer(route: &str, ctx: &Context, request: &Request) -> Result<Response, Error> {
@@ -158,14 +158,14 @@ fn failure(code: Code, asked: Steering<'_>) -> Error {
     }
     match asked.text(steering::SOURCE) {
         Some(text) => error.with_source(std::io::Error::other(text.to_owned())).with_hint(
-            // A hint is for whoever reads this process's own log.
+            // A hint is only for readers of this process's log.
             text.to_owned(),
         ),
         None => error,
     }
 }
 
-/// Says in headers what the record says, for callers in another process.
+/// Reports the record of the run in headers, for callers in another process.
 fn report(
     headers: &mut Headers,
     route: &str,

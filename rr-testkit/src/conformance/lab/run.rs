@@ -1,4 +1,4 @@
-//! One run of the lab's handler: what it saw, and how it ended.
+//! The record of one run of the lab's handler.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use tokio::time::Instant;
 
 use super::Lab;
 
-/// How a run ended.
+/// End of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::conformance) enum How {
-    /// It came to its own end.
+    /// The handler returned.
     Finished,
-    /// It panicked.
+    /// The handler panicked.
     Panicked,
-    /// It was dropped, with what its context said of why.
+    /// The handler was dropped, with the cause in its context.
     Dropped(Option<Cause>),
 }
 
-/// One run of the lab's handler.
+/// Record of one run of the lab's handler.
 #[derive(Clone, Debug)]
 pub(in crate::conformance) struct Run {
     pub(in crate::conformance) route: &'static str,
@@ -34,9 +34,9 @@ pub(in crate::conformance) struct Run {
     pub(in crate::conformance) baggage: Option<String>,
     pub(in crate::conformance) entered_at: Instant,
     pub(in crate::conformance) ended: Option<(Instant, How)>,
-    /// Whether its shielded section came to its end.
+    /// Whether the shielded section completed.
     pub(in crate::conformance) shielded: bool,
-    /// Why its context ended, seen from a shielded section.
+    /// The cause for which the context ended, as seen from a shielded section.
     pub(in crate::conformance) watched: Option<Cause>,
 }
 
@@ -62,18 +62,18 @@ impl Run {
         }
     }
 
-    /// Returns how it ended; `None` while it has not.
+    /// Returns the end of the run; `None` while it is running.
     pub(in crate::conformance) fn how(&self) -> Option<How> {
         self.ended.map(|(_, how)| how)
     }
 
-    /// Tells whether it was dropped before its own end.
+    /// Returns whether the handler was dropped before it returned.
     pub(in crate::conformance) fn was_dropped(&self) -> bool {
         matches!(self.how(), Some(How::Dropped(_)))
     }
 }
 
-/// Records the end of a run when it is dropped.
+/// Guard that records the end of a run when dropped.
 pub(super) struct Visit {
     lab: Lab,
     pub(super) key: String,

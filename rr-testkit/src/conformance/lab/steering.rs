@@ -1,4 +1,4 @@
-//! The headers that steer the lab.
+//! The request headers that control the lab.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -33,7 +33,7 @@ pub(super) const ONWARD_TARGET: &str = "lab-onward-target";
 pub(super) const ONWARD_TIMEOUT_MS: &str = "lab-onward-timeout-ms";
 pub(super) const EXPOSE: &str = "lab-expose";
 
-/// What a request asks of the lab.
+/// View of the control headers of a request.
 #[derive(Clone, Copy)]
 pub(super) struct Steering<'a>(pub(super) &'a Headers);
 

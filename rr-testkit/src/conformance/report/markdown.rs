@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{Outcome, Report, Row};
 use crate::conformance::{Capability, Level, cases};
 
-/// Writes a report. Writing to a string cannot fail, and so results are dropped.
+/// Writes a report. Results are dropped, since writing to a string cannot fail.
 pub(super) fn write(report: &Report) -> String {
     let mut out = String::new();
     let Report { transport, edition, .. } = report;
@@ -20,7 +20,7 @@ pub(super) fn write(report: &Report) -> String {
     list("Skipped", skipped, &mut out);
     let known = reasoned(|outcome| matches!(outcome, Outcome::FailedAsKnown(_)));
     list("Known to fail", known, &mut out);
-    // What a failure says differs from run to run, and is left to the table.
+    // The text of a failure differs between runs; only the `Display` table shows it.
     let failed = report.failures().map(|row| match row.level {
         Level::Must => ("these must hold", row),
         _ => ("these should hold", row),
@@ -38,7 +38,7 @@ pub(super) fn write(report: &Report) -> String {
     out
 }
 
-/// Writes how many cases of each group there are, and what came of them.
+/// Writes the table of groups with their outcome counts.
 fn table(report: &Report, out: &mut String) {
     let _ = writeln!(out, "| group | cases | pass | skipped | known to fail | not run |");
     let _ = writeln!(out, "|---|---|---|---|---|---|");
@@ -70,7 +70,7 @@ fn line<'a>(name: &str, count: usize, rows: impl Iterator<Item = &'a Row>, out: 
     }
     let _ = write!(out, "| {name} | {count} | {passed} |");
     for count in [skipped, known, count - run] {
-        // Where there is nothing to be seen, the eye should not stop.
+        // An empty cell reads better than a zero.
         let _ = if count == 0 { write!(out, " |") } else { write!(out, " {count} |") };
     }
     out.push('\n');
@@ -88,7 +88,7 @@ fn capabilities(report: &Report, out: &mut String) {
     let _ = writeln!(out, "Tried with up to {parallel} calls at once.");
 }
 
-/// Writes cases under the reasons that they share, in order.
+/// Writes the cases grouped by reason, in order.
 fn list<'a>(title: &str, rows: impl Iterator<Item = (&'a str, &'a Row)>, out: &mut String) {
     let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
     for (reason, row) in rows {
