@@ -22,6 +22,7 @@ pub(crate) fn guard() -> Outcome {
     steps.run("no test-util in a normal build", || dependencies::no_test_util(&packages));
     steps.run("forbidden code", || sources::forbidden_code(&files));
     steps.run("every select! is biased", || sources::biased_select(&files));
+    steps.run("plain sentences", || sources::plain_sentences(&files));
     steps.run("file lengths", || sources::lengths(&files));
     steps.run("unsafe code forbidden", || sources::unsafe_forbidden(&packages));
     steps.run("no machine paths, no registry hosts", || sources::places(&files));

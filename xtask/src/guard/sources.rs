@@ -30,6 +30,12 @@ const REGISTRY_HOSTS: [(&str, &str); 7] = [
     ("deb.debian", ".org"),
 ];
 
+/// Phrases that hide a component or its action; CONTRIBUTING names what to write instead.
+const RIDDLES: [&str; 9] = [
+    "whoever", "somebody", "nobody", "of ours", "says of", "goes on", "at once", "beside",
+    "lets go",
+];
+
 /// A text file of the repository.
 pub(super) struct File {
     path: String,
@@ -65,6 +71,22 @@ pub(super) fn forbidden_code(files: &[File]) -> Outcome {
         }
     }
     verdict(rust(files).count(), "Rust files", &complaints)
+}
+
+/// Finds phrases in the comments of published packages that a reader has to guess at.
+pub(super) fn plain_sentences(files: &[File]) -> Outcome {
+    let mut complaints = Vec::new();
+    let published = |file: &&File| file.path.starts_with("rr-") && file.path.contains("/src/");
+    for file in files.iter().filter(published) {
+        for (number, line) in file.text.lines().enumerate() {
+            let Some((_, comment)) = line.split_once("//") else { continue };
+            let comment = comment.to_lowercase();
+            for riddle in RIDDLES.iter().filter(|riddle| has_phrase(&comment, riddle)) {
+                complaints.push(format!("{}:{}: \"{riddle}\"", file.path, number + 1));
+            }
+        }
+    }
+    verdict(files.iter().filter(published).count(), "files", &complaints)
 }
 
 /// Finds a `select!` that polls its branches in random order.
@@ -174,6 +196,12 @@ fn is_path_character(character: char) -> bool {
 fn has_word(text: &str, word: &str) -> bool {
     text.match_indices(word)
         .any(|(at, _)| !text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
+}
+
+/// As [`has_word`], and nothing is attached to its end either.
+fn has_phrase(text: &str, phrase: &str) -> bool {
+    let ends = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+    text.split(phrase).skip(1).any(ends) && has_word(text, phrase)
 }
 
 fn verdict(count: usize, what: &str, complaints: &[String]) -> Outcome {
