@@ -239,6 +239,18 @@ mod tests {
     }
 
     #[test]
+    fn phrases_are_found_in_comments_of_published_sources_only() {
+        let file = |path: &str, text: &str| [File { path: path.to_owned(), text: text.to_owned() }];
+        for riddle in ["/// Whoever waits.", "x(); // it goes on", "//! Beside it."] {
+            assert!(plain_sentences(&file("rr-core/src/a.rs", riddle)).is_err(), "{riddle}");
+            assert!(plain_sentences(&file("rr-core/tests/a.rs", riddle)).is_ok(), "{riddle}");
+        }
+        for plain in ["/// Besides, it waits.", "let beside = 1;"] {
+            assert!(plain_sentences(&file("rr-core/src/a.rs", plain)).is_ok(), "{plain}");
+        }
+    }
+
+    #[test]
     fn long_files_are_found() {
         assert!(lengths(&file(&"\n".repeat(LINES_MAX))).is_ok());
         assert!(lengths(&file(&"\n".repeat(LINES_MAX + 1))).is_err());
