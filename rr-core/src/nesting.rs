@@ -2,8 +2,8 @@
 
 use std::cell::Cell;
 
-/// Most handlers nested on one stack, so that a handler that calls itself does not exhaust it. In a
-/// debug build each takes some 20 to 50 KiB of a thread's 2 MiB.
+/// Maximum number of handlers nested on one stack, so that a handler that calls itself does not
+/// exhaust it. In a debug build each takes some 20 to 50 KiB of a thread's 2 MiB.
 const NESTED_MAX: usize = 8;
 
 thread_local! {

@@ -73,16 +73,18 @@ rr_spi::options! {
         /// connections of a runtime that is alive but not driven stay open.
         #[serde(deserialize_with = "rr_spi::duration::deserialize")]
         pub idle_timeout: Duration = Duration::from_secs(30), with_idle_timeout(Duration);
-        /// Most unused HTTP/1.1 connections of one runtime. Default 64; 0 keeps none.
+        /// Maximum number of unused HTTP/1.1 connections of one runtime. Default 64; 0 keeps none.
         pub idle_max: usize = 64, with_idle_max(usize);
-        /// Most HTTP/1.1 connections that calls of one runtime use simultaneously; further calls
-        /// wait within their deadline. Default 256; 0 lets every call wait until its deadline.
+        /// Maximum number of HTTP/1.1 connections that calls of one runtime use simultaneously;
+        /// further calls wait within their deadline. Default 256; 0 lets every call wait until its
+        /// deadline.
         pub connections_max: usize = 256, with_connections_max(usize);
-        /// Most HTTP/2 connections of one runtime that accept calls. As many again may be closing,
-        /// while their server answers the calls in flight. Default 4; 0 counts as 1.
+        /// Maximum number of HTTP/2 connections of one runtime that accept calls. As many again may
+        /// be closing, while their server answers the calls in flight. Default 4; 0 counts as 1.
         pub h2_connections_max: usize = 4, with_h2_connections_max(usize);
-        /// Most calls in flight on one HTTP/2 connection, unless the server allows fewer. Further
-        /// calls use another connection, or wait within their deadline. Default 200; 0 counts as 1.
+        /// Maximum number of calls in flight on one HTTP/2 connection, unless the server allows
+        /// fewer. Further calls use another connection, or wait within their deadline. Default 200;
+        /// 0 counts as 1.
         pub h2_streams_max: usize = 200, with_h2_streams_max(usize);
         /// Longest URL of a Connect GET, in bytes. A safe call with a codec is sent as GET, which
         /// caches and proxies understand, if its URL fits; all other calls are sent as POST.
@@ -112,8 +114,9 @@ rr_spi::options! {
     /// assert_eq!(config.intake.in_flight_max, 1024);
     /// ```
     pub struct HttpServerConfig {
-        /// Most open connections; further ones wait in the operating system's queue. Default 10
-        /// 000; 0 accepts none. Each buffers at most one incomplete HTTP/2 frame, of up to 64 KiB.
+        /// Maximum number of open connections; further ones wait in the operating system's queue.
+        /// Default 10,000; 0 accepts none. Each buffers at most one incomplete HTTP/2 frame, of up
+        /// to 64 KiB.
         pub connections_max: usize = 10_000, with_connections_max(usize);
         /// Timeout for the first bytes of a connection, which determine its HTTP version. Default
         /// 10 s; 0 closes every connection.
@@ -150,12 +153,14 @@ rr_spi::options! {
         /// immediately.
         #[serde(deserialize_with = "rr_spi::duration::deserialize")]
         pub drain_linger: Duration = Duration::from_millis(250), with_drain_linger(Duration);
-        /// Most concurrent streams on one HTTP/2 connection. Default 200; 0 counts as 1.
+        /// Maximum number of concurrent streams on one HTTP/2 connection. Default 200; 0 counts as
+        /// 1.
         pub h2_streams_max: usize = 200, with_h2_streams_max(usize);
     }
     parts {
         /// Limits of requests. A quarter of `bodies_bytes_max` is reserved for connections that
-        /// hold little. Bytes in HTTP/2's receive windows do not count.
+        /// hold little. A declared length counts as soon as the head has arrived. Bytes in HTTP/2's
+        /// receive windows do not count.
         pub intake: IntakeConfig, with_intake;
     }
 }

@@ -65,11 +65,12 @@ enum Pool {
     H2(Pools<H2Pool>),
 }
 
-/// Most times that a request is written. It is written again if a connection handed it back
-/// unwritten, or once if a GOAWAY proves it unprocessed; the last time on a new connection.
+/// Maximum number of times that a request is written. It is written again if a connection handed it
+/// back unwritten, or once if a GOAWAY proves it unprocessed; the last time on a new connection.
 const ROUNDS: usize = 3;
 
-/// Most bytes read of the body of an error reply; bodies of rr servers are far shorter.
+/// Maximum number of bytes read of the body of an error reply; bodies of rr servers are far
+/// shorter.
 const ERROR_BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// Longest wait for the body of an error reply, whose head already carries the essentials. The wait

@@ -9,9 +9,9 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use tokio::task::coop::has_budget_remaining;
 
-/// Most consecutive polls before the task yields. A call needs no more: one to write, and one each
-/// for the head, the body and the answer. A future that wakes itself in order to yield therefore
-/// yields soon.
+/// Maximum number of consecutive polls before the task yields. A call needs no more: one to write,
+/// and one each for the head, the body and the answer. A future that wakes itself in order to yield
+/// therefore yields soon.
 const POLLS_MAX: usize = 4;
 
 /// Wake-up filter between a connection and the task that polls it.

@@ -19,7 +19,7 @@
 //! query sets options by field name. On both ends: `name`, `inbox_prefix`, `connect_timeout`,
 //! `ping_interval`, `members_interval`, `ignore_discovered`, `clocks_agree` and `in_flight_max`; on
 //! a requester: `timeout` and `connection_wait`; on a server: `queue` (empty for none),
-//! `sole_group`, `dispatch` and `version`. Each end ignores the options of the other. The fields in
+//! `sole_group`, `dispatch` and `version`. Both ends check every option. The fields in
 //! [`NatsConfig`], [`NatsServerConfig`] and [`NatsConnectionConfig`] document each option.
 //!
 //! # Reconnecting

@@ -1,11 +1,11 @@
 //! Deadline, cancellation and metadata of a call: the explicit first argument of every call.
 
 mod deadline;
+mod inbound;
 mod metadata;
 mod node;
 mod race;
 mod scope;
-mod server_state;
 mod shield;
 
 use std::any::Any;
@@ -21,14 +21,14 @@ use crate::intake::InFlight;
 use node::Node;
 
 pub use deadline::Deadline;
+pub use inbound::{Mark, Passage};
 pub use metadata::Criticality;
 pub use race::Race;
 pub use scope::{CancelHandle, Cause};
-pub use server_state::{Mark, Passage};
 pub use shield::Shield;
 
+pub(crate) use inbound::InboundState;
 pub(crate) use metadata::Metadata;
-pub(crate) use server_state::ServerState;
 
 /// Deadline, cancellation, trace context and baggage of a call.
 ///
@@ -339,7 +339,7 @@ impl Context {
         self.scopes().find_map(scope::Scope::cause)
     }
 
-    fn inbound(&self) -> Option<&ServerState> {
+    fn inbound(&self) -> Option<&InboundState> {
         let nodes = std::iter::successors(self.rest.as_deref(), |node| node.parent.0.as_deref());
         nodes.filter_map(|node| node.inbound.as_ref()).next()
     }
@@ -354,7 +354,7 @@ impl Context {
         let node = Arc::new(Node {
             scope: Some(scope::Scope::default()),
             data: data.map(Arc::new),
-            inbound: Some(ServerState::new(retries, in_flight)),
+            inbound: Some(InboundState::new(retries, in_flight)),
             ..Node::default()
         });
         let handle = CancelHandle::new(Arc::clone(&node), Some(deadline));

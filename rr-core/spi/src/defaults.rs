@@ -18,11 +18,11 @@ pub const SERVER_TIMEOUT: Duration = Duration::from_secs(30);
 /// whose caller has vanished stays in flight.
 pub const SERVER_TIMEOUT_MAX: Duration = Duration::from_secs(5 * 60);
 
-/// Most requests in flight per server; further requests are refused, never queued.
+/// Maximum number of requests in flight per server; further requests are refused, never queued.
 pub const IN_FLIGHT_MAX: usize = 1024;
 
-/// Most body bytes that one server holds: 64 bodies of the longest length, or 64 KiB for each of
-/// the most requests in flight.
+/// Maximum number of body bytes that one server holds: 64 bodies of the longest length, or 64 KiB
+/// for each of the most requests in flight.
 pub const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Longest time to establish one connection.
@@ -31,14 +31,16 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time that a drain leaves to requests in flight: less than the 30 s that orchestrators give.
 pub const DRAIN_GRACE: Duration = Duration::from_secs(25);
 
-/// Most header entries on one message.
+/// Maximum number of header entries on one message.
 pub const HEADER_ENTRIES_MAX: usize = 64;
 
-/// Most bytes of header names and values together on one message.
+/// Maximum number of bytes of header names and values together on one message.
 pub const HEADER_BYTES_MAX: usize = 16 * 1024;
 
-/// Most bytes of an error's message on the wire; longer messages are cut on a character boundary.
+/// Maximum number of bytes of an error's message on the wire; longer messages are cut on a
+/// character boundary.
 pub const ERROR_MESSAGE_BYTES_MAX: usize = 1024;
 
-/// Most bytes of all details of an error on the wire; whole details are dropped, last first.
+/// Maximum number of bytes of all details of an error on the wire; whole details are dropped, last
+/// first.
 pub const ERROR_DETAIL_BYTES_MAX: usize = 8 * 1024;

@@ -19,8 +19,8 @@ use tokio::time::sleep;
 /// recommends 250 ms).
 pub const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// Most addresses tried for one name: 16 take four seconds, less than the default connect timeout
-/// of 5 s.
+/// Maximum number of addresses tried for one name: 16 take four seconds, less than the default
+/// connect timeout of 5 s.
 pub const ADDRESSES_MAX: usize = 16;
 
 /// Connects to several addresses and returns the first connection (RFC 8305 §5).

@@ -30,7 +30,7 @@ pub fn parse(text: &str) -> Option<Duration> {
 /// The deserializer's, when the value is not text or the text is not a duration.
 pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(from)?;
-    parse(&text).ok_or_else(|| D::Error::custom(format!("`{text}` is no duration like `1500ms`")))
+    parse(&text).ok_or_else(|| D::Error::custom("a duration looks like `1500ms` or `2s`"))
 }
 
 #[cfg(test)]

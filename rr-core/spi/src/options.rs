@@ -87,7 +87,7 @@ macro_rules! options {
 
         impl $Config {
             $(
-                #[doc = concat!("Replaces [`", stringify!($field), "`](Self::", stringify!($field), ").")]
+                #[doc = concat!("Replaces [`Self::", stringify!($field), "`].")]
                 #[must_use]
                 pub fn $setter(mut self, $field: $Given) -> Self {
                     self.$field = $field.into();
@@ -95,7 +95,7 @@ macro_rules! options {
                 }
             )*
             $($(
-                #[doc = concat!("Replaces [`", stringify!($part), "`](Self::", stringify!($part), ").")]
+                #[doc = concat!("Replaces [`Self::", stringify!($part), "`].")]
                 #[must_use]
                 pub fn $part_setter(mut self, $part: $Part) -> Self {
                     self.$part = $part;
@@ -106,7 +106,7 @@ macro_rules! options {
 
         $($(
             impl ::std::convert::From<$Part> for $Config {
-                #[doc = concat!("Makes the default with [`", stringify!($part), "`](Self::", stringify!($part), ") replaced.")]
+                #[doc = concat!("Makes the default with a [`Self::", stringify!($part), "`].")]
                 fn from($part: $Part) -> Self {
                     Self { $part, ..Self::default() }
                 }
@@ -151,7 +151,7 @@ pub fn read<C: DeserializeOwned>(name: &str, text: &str) -> Result<C, Unfit> {
 impl Location {
     /// Applies the query to the configurations of both ends, so that both can share one URL.
     ///
-    /// Each end ignores the options that only the other end has.
+    /// Both ends check every option, and each applies those that it has.
     ///
     /// # Errors
     ///
@@ -204,22 +204,27 @@ impl<'de> IntoDeserializer<'de, Unfit> for Text<'_> {
     }
 }
 
-/// Implements the methods for numbers: parses the text as `u64`; the target type checks the range.
+/// Implements the methods for numbers: parses the text as the widest type; the target type checks
+/// the range.
 macro_rules! numbers {
-    ($($method:ident)*) => {
-        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {
+    ($($visit:ident: $($method:ident)*;)*) => {
+        $($(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {
             match self.0.parse() {
-                Ok(number) => visitor.visit_u64(number),
+                Ok(number) => visitor.$visit(number),
                 Err(_) => Err(Unfit::custom("a number looks like `64`")),
             }
-        })*
+        })*)*
     };
 }
 
 impl<'de> Deserializer<'de> for Text<'_> {
     type Error = Unfit;
 
-    numbers! { deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 }
+    numbers! {
+        visit_u64: deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64;
+        visit_i64: deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64;
+        visit_f64: deserialize_f32 deserialize_f64;
+    }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {
         match self.0.parse() {
@@ -236,10 +241,22 @@ impl<'de> Deserializer<'de> for Text<'_> {
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _: &'static str,
-        _: &'static [&'static str],
+        variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Unfit> {
+        // Serde's own error would repeat the text, whatever its length.
+        if !variants.contains(&self.0) {
+            return Err(Unfit::custom(format!("it is `{}`", variants.join("` or `"))));
+        }
         visitor.visit_enum(self.0.into_deserializer())
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Unfit> {
+        visitor.visit_newtype_struct(self)
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {
@@ -247,8 +264,8 @@ impl<'de> Deserializer<'de> for Text<'_> {
     }
 
     serde::forward_to_deserialize_any! {
-        i8 i16 i32 i64 i128 u128 f32 f64 char str string bytes byte_buf unit unit_struct
-        newtype_struct seq tuple tuple_struct map struct identifier ignored_any
+        i128 u128 char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct
+        identifier ignored_any
     }
 }
 
@@ -269,6 +286,10 @@ mod tests {
         Green,
     }
 
+    /// A number with a name.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+    pub struct Ratio(u8);
+
     crate::options! {
         /// One option of each kind.
         pub struct Kinds {
@@ -279,6 +300,10 @@ mod tests {
             pub small: u32 = 1, with_small(u32);
             /// A number.
             pub count: usize = 2, with_count(usize);
+            /// A signed number.
+            pub offset: i32 = 0, with_offset(i32);
+            /// A number of a type of its own.
+            pub ratio: Ratio = Ratio(0), with_ratio(Ratio);
             /// A boolean.
             pub on: bool = false, with_on(bool);
             /// An optional text.
@@ -299,12 +324,15 @@ mod tests {
 
     #[test]
     fn a_url_sets_options_of_every_kind_and_those_of_parts() {
-        let query = "pause=20ms&small=3&count=4&on=true&group=blue&colour=dark_red&timeout=5s";
+        let query = "pause=20ms&small=3&count=4&on=true&group=blue&colour=dark_red&timeout=5s\
+                     &offset=-7&ratio=8";
         let expected = Kinds::default()
             .with_pause(Duration::from_millis(20))
             .with_small(3)
             .with_count(4)
             .with_on(true)
+            .with_offset(-7)
+            .with_ratio(Ratio(8))
             .with_group(Some("blue".to_owned()))
             .with_colour(Colour::DarkRed)
             .with_calls(CallConfig::default().with_timeout(Duration::from_secs(5)));
@@ -342,6 +370,11 @@ mod tests {
             let name = bad.split('=').next().unwrap();
             assert!(error.message().contains(&format!("`{name}`")), "{error}");
             assert!(error.hint().contains(hint), "{bad}: {}", error.hint());
+        }
+        for bad in ["pause=%0a%1b", "colour=%0a%1b", "count=%0a%1b", "on=%0a%1b", "%0a%1b=1"] {
+            let error = kinds(bad).unwrap_err();
+            let shown = format!("{} {}", error.message(), error.hint());
+            assert!(!shown.contains(['\n', '\x1b']), "{bad}: {shown}");
         }
     }
 

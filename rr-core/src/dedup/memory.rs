@@ -21,13 +21,13 @@ pub struct MemoryStoreConfig {
     /// that only duplicates in flight are found.
     #[serde(deserialize_with = "rr_spi::duration::deserialize")]
     pub ttl: Duration,
-    /// Most keys. When the store is full, a new key evicts the key that ended first, and a
-    /// duplicate of the evicted request would run. Default 65 536, which is 218 keyed requests a
-    /// second for 5 min; 0 refuses every keyed request.
+    /// Maximum number of keys. When the store is full, a new key evicts the key that ended first,
+    /// and a duplicate of the evicted request would run. Default 65 536, which is 218 keyed
+    /// requests a second for 5 min; 0 refuses every keyed request.
     pub entries_max: usize,
-    /// Most bytes of answers: bodies, headers, texts. Over the limit, the oldest answers are
-    /// dropped and their keys stay: a duplicate does not run and fails with `outcome-lost`. Default
-    /// 32 MiB; 0 keeps no answer.
+    /// Maximum number of bytes of answers: bodies, headers, texts. Over the limit, the oldest
+    /// answers are dropped and their keys stay: a duplicate does not run and fails with
+    /// `outcome-lost`. Default 32 MiB; 0 keeps no answer.
     pub bytes_max: usize,
 }
 

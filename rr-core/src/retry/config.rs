@@ -27,8 +27,8 @@ const ATTEMPTS_CEILING: u32 = 5;
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct RetryConfig {
-    /// Most attempts of one call, the first included. Default 3; 0 counts as 1, more than 5 as 5.
-    /// The immediate resend of an attempt that provably did not run is not counted.
+    /// Maximum number of attempts of one call, the first included. Default 3; 0 counts as 1, more
+    /// than 5 as 5. The immediate resend of an attempt that provably did not run is not counted.
     pub attempts_max: u32,
     /// Timeout of one attempt of a call that may run twice; attempts of other calls have none.
     /// Default 0: an attempt has all the time left of the call. A keyed run that takes longer is

@@ -45,7 +45,7 @@ pub(super) enum Timer {
 /// Attempts and backoff steps that a call has used.
 #[derive(Clone, Debug)]
 pub(super) struct Progress {
-    /// Most attempts.
+    /// Maximum number of attempts.
     attempts_max: u32,
     /// Attempts made, except the immediate resend.
     attempts: u32,

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use super::latency::LatencyWindow;
 
-/// Most targets with a separate window; later targets share one. At 3 KiB each, the windows take
-/// 400 KiB.
+/// Maximum number of targets with a separate window; later targets share one. At 3 KiB each, the
+/// windows take 400 KiB.
 const TARGETS_MAX: usize = 128;
 
 /// Recent latencies of calls. Each target has a separate window: the latency of a slow report must

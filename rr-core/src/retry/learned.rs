@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rr_spi::{Delivery, Error, Idempotency, Origin, Request, Response, Target};
 
-/// Most targets that are remembered. Keyed requests to further targets are retried only if they
-/// provably did not run.
+/// Maximum number of targets that are remembered. Keyed requests to further targets are retried
+/// only if they provably did not run.
 const TARGETS_MAX: usize = 1024;
 
 /// Targets whose last answer to a keyed request reported that duplicates are suppressed.

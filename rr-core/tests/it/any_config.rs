@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use rr_core::retry::{RetryBudgetConfig, RetryConfig};
+use rr_core::transport::options::Options;
 use rr_core::{
     CallConfig, Context, Error, IntakeConfig, Limits, Local, Request, RequesterExt, Response,
     Router, Stack, connect, dedup, serve,
@@ -76,10 +77,22 @@ fn assert_complete<C: DeserializeOwned>(listed: &[&str]) {
     assert_eq!(fields, listed, "{}", std::any::type_name::<C>());
 }
 
+/// Asserts that a URL sets each listed field by its name, and that no name means two options.
+fn assert_names<C: Options>(listed: &[&'static str]) {
+    let mut names = Vec::new();
+    C::names(&mut |name| names.push(name));
+    names.sort_unstable();
+    let mut listed: Vec<_> = listed.iter().map(|field| key(field)).collect();
+    listed.sort_unstable();
+    assert_eq!(names, listed, "{}", std::any::type_name::<C>());
+}
+
 #[test]
 fn every_field_is_tried() {
     assert_complete::<HttpConfig>(&HTTP);
     assert_complete::<HttpServerConfig>(&HTTP_SERVER);
+    assert_names::<HttpConfig>(&HTTP);
+    assert_names::<HttpServerConfig>(&HTTP_SERVER);
     assert_complete::<IntakeConfig>(&INTAKE);
     assert_complete::<Limits>(&["request_bytes_max", "response_bytes_max"]);
     assert_complete::<CallConfig>(&CALLS);

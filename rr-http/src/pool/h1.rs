@@ -51,7 +51,7 @@ struct H1Shared {
     idle: Mutex<IdleConnections>,
     idle_max: usize,
     idle_timeout: Duration,
-    /// Most dials in progress: one per permit, though a dial may outlive its call.
+    /// Maximum number of dials in progress: one per permit, though a dial may outlive its call.
     dials_max: usize,
 }
 

@@ -28,9 +28,9 @@ use crate::wire::{FRAME_BYTES_MAX, HEADER_LIST_BYTES_MAX};
 const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 5 * 1024 * 1024;
 
-/// Most streams of cancelled calls that h2 remembers for a second, so that their late replies are
-/// ignored. H2 counts late replies of further streams as errors, and after 1024 of them closes the
-/// connection with every call on it.
+/// Maximum number of streams of cancelled calls that h2 remembers for a second, so that their late
+/// replies are ignored. H2 counts late replies of further streams as errors, and after 1024 of them
+/// closes the connection with every call on it.
 const RESETS_REMEMBERED_MAX: usize = 8192;
 
 #[derive(Debug)]

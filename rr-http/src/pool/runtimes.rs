@@ -10,9 +10,9 @@ use tokio::runtime::{Handle, Id};
 
 use super::lock;
 
-/// Most runtimes that have a pool, besides the first one that made a call: with one runtime per
-/// core, more than any machine has today. A further runtime replaces the oldest of these pools,
-/// whose unused connections close.
+/// Maximum number of runtimes that have a pool, besides the first one that made a call: with one
+/// runtime per core, more than any machine has today. A further runtime replaces the oldest of
+/// these pools, whose unused connections close.
 const RUNTIMES_MAX: usize = 1024;
 
 /// A pool of one runtime.

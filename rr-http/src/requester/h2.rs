@@ -15,7 +15,8 @@ use crate::error::{handed_back, is_spared, of_h2};
 use crate::pool::H2Pool;
 use crate::wire::{decimal, encode_request, is_replayable, set_timeout, turn_into_get};
 
-/// Most targets whose URI is remembered. The URIs of further targets are made for each call.
+/// Maximum number of targets whose URI is remembered. The URIs of further targets are made for each
+/// call.
 const URIS_MAX: usize = 1024;
 
 impl Inner {

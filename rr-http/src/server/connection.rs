@@ -20,7 +20,7 @@ use super::ServerState;
 use super::keep_alive::{KeepAlive, promise};
 use super::request::answer;
 use super::tasks::{H2Executor, Tasks};
-use super::timeouts::{ActivityMonitor, Check};
+use super::timeouts::{ActivityMonitor, Verdict};
 use super::version_detect::{Sniffed, Version};
 use crate::self_wake::SelfWake;
 use crate::socket::Socket;
@@ -31,8 +31,9 @@ use crate::write_batching::YieldBeforeWrite;
 /// rest.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 
-/// Most streams that a client may have opened and reset before the server has read them. The limit
-/// bounds a flood of resets; h2's default of 20 is less than one burst of cancelled calls.
+/// Maximum number of streams that a client may have opened and reset before the server has read
+/// them. The limit bounds a flood of resets; h2's default of 20 is less than one burst of cancelled
+/// calls.
 const RESETS_PENDING_MAX: usize = 1024;
 
 /// Interval of pings to an HTTP/2 client, and the timeout of each. Without pings, a client that
@@ -130,7 +131,7 @@ async fn drive<C: Future>(
     loop {
         let bound = Context::background().with_timeout(CLOSE);
         let has_ended = bound.race(connection.as_mut()).await.is_ok();
-        if has_ended || peer.watch.is_done() || peer.watch.look() == Check::Stuck {
+        if has_ended || peer.watch.is_done() || peer.watch.look() == Verdict::Stuck {
             return;
         }
     }
@@ -163,9 +164,9 @@ async fn watched<C: Future>(mut connection: Pin<&mut C>, watch: &ActivityMonitor
         }
         while timer.as_mut().poll(cx).is_ready() {
             match watch.look() {
-                Check::Fine(wait) => timer.as_mut().reset(Deadline::after(wait).instant()),
-                Check::Unused => return Poll::Ready(End::Unused),
-                Check::Stuck => return Poll::Ready(End::Stuck),
+                Verdict::Fine(wait) => timer.as_mut().reset(Deadline::after(wait).instant()),
+                Verdict::Unused => return Poll::Ready(End::Unused),
+                Verdict::Stuck => return Poll::Ready(End::Stuck),
             }
         }
         // Without budget the timer did not store the waker, and tokio polls the task again.

@@ -10,8 +10,9 @@ use super::connection::Peer;
 use super::read_body::soon;
 use crate::body::frame;
 
-/// Most bytes of an unread body that are discarded, and the longest time: as Go's net/http does.
-/// Closing immediately would reset the connection before the client could read the reply.
+/// Maximum number of bytes of an unread body that are discarded, and the longest time: as Go's
+/// net/http does. Closing immediately would reset the connection before the client could read the
+/// reply.
 const BYTES_MAX: usize = 256 * 1024;
 const TIME_MAX: Duration = Duration::from_millis(500);
 

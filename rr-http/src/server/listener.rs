@@ -117,8 +117,8 @@ impl Listener {
     }
 }
 
-/// Most tries to find a port that is free on every address of the host, if the system chooses the
-/// port.
+/// Maximum number of tries to find a port that is free on every address of the host, if the system
+/// chooses the port.
 const PORTS_MAX: usize = 32;
 
 /// Binds every address of a host on one port, and returns the port. Addresses that this machine

@@ -67,7 +67,7 @@ struct Timeouts {
 
 /// Result of a check of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Check {
+pub(super) enum Verdict {
     /// No timeout can pass before this time has elapsed.
     Fine(Duration),
     /// The connection has been unused for too long.
@@ -233,26 +233,26 @@ impl ActivityMonitor {
     }
 
     /// Checks the timeouts of the connection.
-    pub(super) fn look(&self) -> Check {
+    pub(super) fn look(&self) -> Verdict {
         self.flush_timestamps();
         let now = self.age();
-        if self.turn(now) { self.look_at(now) } else { Check::Stuck }
+        if self.turn(now) { self.look_at(now) } else { Verdict::Stuck }
     }
 
-    fn look_at(&self, now: Duration) -> Check {
+    fn look_at(&self, now: Duration) -> Verdict {
         let Timeouts { write, idle, head } = self.timeouts;
         let moved = self.moved.get().filter(|_| self.is_leaving());
         let stalled = [self.blocked.get(), moved].into_iter().flatten().min();
         let (end, verdict) = match (stalled, self.head.get()) {
-            (Some(since), _) => (since.saturating_add(write), Check::Stuck),
-            _ if !self.is_done() => (Duration::MAX, Check::Stuck),
-            (None, Some(since)) => (since.saturating_add(head), Check::Stuck),
+            (Some(since), _) => (since.saturating_add(write), Verdict::Stuck),
+            _ if !self.is_done() => (Duration::MAX, Verdict::Stuck),
+            (None, Some(since)) => (since.saturating_add(head), Verdict::Stuck),
             (None, None) => {
                 let since = self.idle.get().unwrap_or_default();
-                (since.saturating_add(idle), Check::Unused)
+                (since.saturating_add(idle), Verdict::Unused)
             }
         };
-        if now >= end { verdict } else { Check::Fine((end - now).min(self.pace())) }
+        if now >= end { verdict } else { Verdict::Fine((end - now).min(self.pace())) }
     }
 
     /// Returns the interval between checks: the shortest timeout, since nothing that begins after a
@@ -368,16 +368,16 @@ mod tests {
     async fn an_unused_connection_ends_and_a_request_puts_that_off() {
         let watch = watch();
         pass(500).await;
-        assert_eq!(watch.look(), Check::Fine(ms(100)));
+        assert_eq!(watch.look(), Verdict::Fine(ms(100)));
         let request = watch.begin();
         pass(5_000).await;
         // Nothing times out while a handler runs; the next check comes after the shortest timeout.
-        assert_eq!(watch.look(), Check::Fine(ms(200)));
+        assert_eq!(watch.look(), Verdict::Fine(ms(200)));
         drop(request);
         pass(599).await;
-        assert!(matches!(watch.look(), Check::Fine(_)));
+        assert!(matches!(watch.look(), Verdict::Fine(_)));
         pass(1).await;
-        assert_eq!(watch.look(), Check::Unused);
+        assert_eq!(watch.look(), Verdict::Unused);
     }
 
     #[tokio::test(start_paused = true)]
@@ -386,16 +386,16 @@ mod tests {
         pass(400).await;
         for _ in 0..4 {
             watch.received();
-            assert!(matches!(watch.look(), Check::Fine(_)));
+            assert!(matches!(watch.look(), Verdict::Fine(_)));
             pass(50).await;
         }
-        assert_eq!(watch.look(), Check::Stuck);
+        assert_eq!(watch.look(), Verdict::Stuck);
         let request = watch.begin();
         // Bytes of a body do not count as a head.
         watch.received();
         drop(request);
         pass(400).await;
-        assert!(matches!(watch.look(), Check::Fine(_)));
+        assert!(matches!(watch.look(), Verdict::Fine(_)));
     }
 
     #[tokio::test(start_paused = true)]
@@ -408,7 +408,7 @@ mod tests {
             pass(250).await;
             watch.written(PROGRESS_BYTES_MIN - 1);
             watch.blocked();
-            assert_eq!(watch.look(), Check::Fine(ms(50)));
+            assert_eq!(watch.look(), Verdict::Fine(ms(50)));
             take(&watch);
         }
         watch.blocked();
@@ -417,11 +417,11 @@ mod tests {
             watch.written(1);
             pass(30).await;
         }
-        assert_eq!(watch.look(), Check::Stuck);
+        assert_eq!(watch.look(), Verdict::Stuck);
         // The time during which the socket was blocked does not count as unused.
         watch.flushed();
         pass(500).await;
-        assert!(watch.is_done() && matches!(watch.look(), Check::Fine(_)));
+        assert!(watch.is_done() && matches!(watch.look(), Verdict::Fine(_)));
     }
 
     #[tokio::test(start_paused = true)]
@@ -433,14 +433,14 @@ mod tests {
         first.stir();
         watch.flush_timestamps();
         pass(250).await;
-        assert_eq!(watch.look(), Check::Fine(ms(50)));
+        assert_eq!(watch.look(), Verdict::Fine(ms(50)));
         // Further replies do not restart the timeout.
         let second = watch.pass(Kind::Moving);
         pass(50).await;
-        assert_eq!(watch.look(), Check::Stuck);
+        assert_eq!(watch.look(), Verdict::Stuck);
         drop((first, second));
         assert!(watch.is_done());
-        assert_eq!(watch.look(), Check::Fine(ms(200)));
+        assert_eq!(watch.look(), Verdict::Fine(ms(200)));
     }
 
     #[tokio::test(start_paused = true)]
@@ -450,12 +450,12 @@ mod tests {
             // Each reply leaves in time, and together they keep the connection in use.
             let reply = watch.pass(Kind::Timed);
             pass(150).await;
-            assert!(!watch.is_done() && matches!(watch.look(), Check::Fine(_)));
+            assert!(!watch.is_done() && matches!(watch.look(), Verdict::Fine(_)));
             drop(reply);
         }
         let _stays = watch.pass(Kind::Timed);
         let mut looks = 0;
-        while watch.look() != Check::Stuck {
+        while watch.look() != Verdict::Stuck {
             pass(50).await;
             // Other replies that leave do not restart the timeout.
             drop(watch.pass(Kind::Timed));
@@ -474,11 +474,11 @@ mod tests {
         pass(10).await;
         watch.received();
         watch.blocked();
-        assert_eq!(watch.look(), Check::Fine(LOOK_MAX));
+        assert_eq!(watch.look(), Verdict::Fine(LOOK_MAX));
         let config = HttpServerConfig::default().with_idle_timeout(Duration::ZERO);
         let watch = ActivityMonitor::new(&config, &BodyBudget::new(0));
-        assert_eq!(watch.look(), Check::Unused);
+        assert_eq!(watch.look(), Verdict::Unused);
         let _request = watch.begin();
-        assert_eq!(watch.look(), Check::Fine(LOOK_MIN));
+        assert_eq!(watch.look(), Verdict::Fine(LOOK_MIN));
     }
 }

@@ -5,7 +5,7 @@ use rr_spi::{Code, Delivery, Error, Reason};
 
 use super::decode_request::Refusal;
 
-/// Most characters of an unsupported coding's name that an error shows.
+/// Maximum number of characters of an unsupported coding's name that an error shows.
 const SHOWN_CHARS_MAX: usize = 32;
 
 /// Content encoding of a body.

@@ -29,15 +29,16 @@ const CONNECTION: [&str; 6] = [
     "ignore_discovered",
     "outgoing_max",
 ];
-const REQUESTER: [&str; 6] = [
+const REQUESTER: [&str; 7] = [
     "connection_wait",
     "in_flight_max",
     "cancel",
     "clocks_agree",
     "calls.timeout",
+    "calls.limits.request_bytes_max",
     "calls.limits.response_bytes_max",
 ];
-const SERVER: [&str; 14] = [
+const SERVER: [&str; 15] = [
     "sole_group",
     "dispatch",
     "drain_by_count",
@@ -51,6 +52,7 @@ const SERVER: [&str; 14] = [
     "intake.timeout_default",
     "intake.timeout_min",
     "intake.timeout_max",
+    "intake.limits.request_bytes_max",
     "intake.limits.response_bytes_max",
 ];
 

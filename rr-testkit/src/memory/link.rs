@@ -191,7 +191,7 @@ impl<'a> Connected<'a> {
     ///
     /// `Unavailable`, unknown, `connection-lost`, when the link was cut since the call was made.
     pub(super) fn race<F: Future>(self, future: F) -> Linked<'a, F> {
-        Linked { future, link: self, _pending: PendingWakers::of(self.wire), registered: None }
+        Linked { future, link: self, _pending: PendingGuard::of(self.wire), registered: None }
     }
 
     /// Returns whether the link was cut since the call was made, even if it was restored since.
@@ -223,7 +223,7 @@ pin_project! {
         #[pin]
         future: F,
         link: Connected<'a>,
-        _pending: PendingWakers<'a>,
+        _pending: PendingGuard<'a>,
         // Key in `waiting` and the waker there. Most polls come with the same waker, which is kept.
         registered: Option<(usize, Waker)>,
     }
@@ -267,16 +267,16 @@ impl fmt::Debug for Wire {
 
 /// Guard that counts one pending call.
 #[derive(Debug)]
-struct PendingWakers<'a>(&'a AtomicUsize);
+struct PendingGuard<'a>(&'a AtomicUsize);
 
-impl<'a> PendingWakers<'a> {
+impl<'a> PendingGuard<'a> {
     fn of(wire: &'a Wire) -> Self {
         wire.pending.fetch_add(1, Ordering::SeqCst);
         Self(&wire.pending)
     }
 }
 
-impl Drop for PendingWakers<'_> {
+impl Drop for PendingGuard<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }

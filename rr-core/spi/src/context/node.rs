@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use super::inbound::InboundState;
 use super::metadata::Metadata;
 use super::scope::Scope;
-use super::server_state::ServerState;
 
 /// Shared part of a context: a link in the chain of scopes, and the metadata in force.
 #[derive(Default)]
@@ -12,7 +12,7 @@ pub(crate) struct Node {
     pub(super) parent: Parent,
     pub(super) scope: Option<Scope>,
     pub(super) data: Option<Arc<Metadata>>,
-    pub(super) inbound: Option<ServerState>,
+    pub(super) inbound: Option<InboundState>,
     /// Whether the scopes above do not apply to this node.
     pub(super) is_detached: bool,
 }

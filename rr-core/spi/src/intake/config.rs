@@ -11,7 +11,8 @@ use crate::limits::Limits;
 crate::options! {
     /// Limits and timeouts of a server's requests, the same for every transport.
     pub struct IntakeConfig {
-        /// Most requests in flight; further requests are refused. Default 1024; 0 refuses all.
+        /// Maximum number of requests in flight; further requests are refused. Default 1024; 0
+        /// refuses all.
         pub in_flight_max: usize = defaults::IN_FLIGHT_MAX, with_in_flight_max(usize);
         /// Timeout of a request that carries none. Default 30 s; 0 refuses such requests.
         #[serde(deserialize_with = "crate::duration::deserialize")]
@@ -23,10 +24,10 @@ crate::options! {
         /// requests.
         #[serde(deserialize_with = "crate::duration::deserialize")]
         pub timeout_max: Duration = defaults::SERVER_TIMEOUT_MAX, with_timeout_max(Duration);
-        /// Most body bytes that the server holds: of requests from their first byte until their
-        /// handlers end, and of replies until their last byte is sent. A request that does not fit
-        /// is refused before its handler runs; a reply that does not fit is dropped and replaced by
-        /// an error. Default 64 MiB; 0 allows only empty bodies.
+        /// Maximum number of body bytes that the server holds: of requests from their first byte
+        /// until their handlers end, and of replies until their last byte is sent. A request that
+        /// does not fit is refused before its handler runs; a reply that does not fit is dropped
+        /// and replaced by an error. Default 64 MiB; 0 allows only empty bodies.
         pub bodies_bytes_max: usize = defaults::BODIES_BYTES_MAX, with_bodies_bytes_max(usize);
     }
     parts {

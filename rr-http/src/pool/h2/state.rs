@@ -41,8 +41,8 @@ struct H2Connection {
     id: u64,
     /// Opens streams. `None` once the connection takes no more calls; calls in flight continue.
     sender: Option<SendRequest<Bytes>>,
-    /// Most streams: the smaller of the configured and the server's limit. `None` until the
-    /// server's SETTINGS arrive.
+    /// Maximum number of streams: the smaller of the configured and the server's limit. `None`
+    /// until the server's SETTINGS arrive.
     streams_max: Option<usize>,
     in_use: usize,
     /// Whether a call has ever used the connection.

@@ -25,7 +25,7 @@ pub enum Mark {
 }
 
 /// Server-side state of an inbound context.
-pub(crate) struct ServerState {
+pub(crate) struct InboundState {
     mark: AtomicU8,
     /// Worst [`Delivery`] of the runs elsewhere, as its number.
     passed: AtomicU8,
@@ -35,7 +35,7 @@ pub(crate) struct ServerState {
     pub(super) in_flight: Arc<InFlight>,
 }
 
-impl ServerState {
+impl InboundState {
     pub(super) fn new(retries: u32, in_flight: Arc<InFlight>) -> Self {
         let (mark, passed) = (AtomicU8::new(Mark::NotRun as u8), AtomicU8::new(0));
         Self { mark, passed, deduplicated: AtomicBool::new(false), retries, in_flight }
@@ -140,7 +140,7 @@ impl Context {
     /// Returns the progress of the call that this context belongs to.
     #[must_use]
     pub fn marked(&self) -> Mark {
-        self.inbound().map_or(Mark::NotRun, ServerState::mark)
+        self.inbound().map_or(Mark::NotRun, InboundState::mark)
     }
 
     /// Returns the delivery that is known now on the server.
