@@ -51,7 +51,7 @@ pub(super) fn check(curl: &Curl, report: &mut Report) {
 fn get_ping(curl: &Curl) -> Outcome {
     let reply = curl.call("/ping", &[])?;
     reply.is_ok(HELLO)?;
-    reply.has_header("content-type", Some("application/octet-stream"))?;
+    reply.has_header("content-type", Some("text/plain; charset=utf-8"))?;
     reply.has_header("cache-control", Some("no-store"))
 }
 
