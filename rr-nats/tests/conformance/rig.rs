@@ -79,7 +79,6 @@ fn is_served(subject: &str) -> bool {
 }
 
 pub(crate) struct Running {
-    way: Way,
     routes: Routes,
     server_config: NatsServerConfig,
     /// `None` while one has died and the next is not there yet.
@@ -88,6 +87,8 @@ pub(crate) struct Running {
     requester: Arc<NatsRequester>,
     /// Those that the case has made besides, as long as it holds them.
     others: Mutex<Vec<Weak<NatsRequester>>>,
+    /// Dropped last: what ends before its server does need not notice that the server died.
+    way: Way,
 }
 
 struct Serving {
