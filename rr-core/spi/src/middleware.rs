@@ -77,14 +77,14 @@ impl fmt::Debug for Terminal<'_> {
     }
 }
 
-/// Rest of a call: the inner middleware and the endpoint.
+/// Rest of a call: the inner middleware and the terminal.
 ///
 /// `Next` is `Copy`, so that a retry can run it again and a hedge can poll two runs in one future.
 /// It borrows, so it cannot be spawned and leaves no orphaned tasks.
 #[derive(Clone, Copy)]
 pub struct Next<'a> {
     middleware: &'a [Arc<dyn Middleware>],
-    endpoint: Terminal<'a>,
+    terminal: Terminal<'a>,
     /// Deadline that an outer layer enforces; `None` if it enforces that of every context.
     held: Option<Option<Deadline>>,
 }
@@ -92,10 +92,10 @@ pub struct Next<'a> {
 impl<'a> Next<'a> {
     /// Makes a chain; the first middleware is the outermost.
     #[must_use]
-    pub const fn new(middleware: &'a [Arc<dyn Middleware>], endpoint: Terminal<'a>) -> Self {
-        let next = Self { middleware, endpoint, held: None };
+    pub const fn new(middleware: &'a [Arc<dyn Middleware>], terminal: Terminal<'a>) -> Self {
+        let next = Self { middleware, terminal, held: None };
         // Only the intake enforces the deadline itself, and it enters routes.
-        if matches!(endpoint, Terminal::Responder(_)) { next.unheld() } else { next }
+        if matches!(terminal, Terminal::Responder(_)) { next.unheld() } else { next }
     }
 
     /// Makes this chain enforce the deadline of its context, because no outer layer does.
@@ -112,7 +112,7 @@ impl<'a> Next<'a> {
     ///
     /// # Errors
     ///
-    /// Those of the inner middleware and of the endpoint.
+    /// Those of the inner middleware and of the terminal.
     ///
     /// # Cancel safety
     ///
@@ -126,7 +126,7 @@ impl<'a> Next<'a> {
         'a: 'f,
     {
         // The requester's own attempt enforces the deadline, and knows whether bytes have left.
-        if matches!(self.endpoint, Terminal::Requester(_)) {
+        if matches!(self.terminal, Terminal::Requester(_)) {
             return self.go_on(ctx, request);
         }
         let deadline = ctx.deadline();
@@ -140,7 +140,7 @@ impl<'a> Next<'a> {
     where
         'a: 'f,
     {
-        match (self.middleware.split_first(), self.endpoint) {
+        match (self.middleware.split_first(), self.terminal) {
             (Some((first, rest)), _) => {
                 first.handle(ctx, request, Next { middleware: rest, ..self })
             }
@@ -164,6 +164,6 @@ async fn bounded(
 
 impl fmt::Debug for Next<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Next({} middleware, {:?})", self.middleware.len(), self.endpoint)
+        write!(f, "Next({} middleware, {:?})", self.middleware.len(), self.terminal)
     }
 }

@@ -104,8 +104,8 @@ impl Link {
         let probes = AtomicU64::new(0);
         let signals = Arc::clone(signals);
         let (outgoing, outlet) = Outgoing::new(queued_max(&setup.config), setup.cancels_max);
-        // The task ends with the connection, or soon after the link is dropped.
-        tokio::spawn(outlet.run(client.clone(), signals.alive.clone(), FLUSH_MAX));
+        // The task ends with the connection, or when the link is dropped.
+        tokio::spawn(outlet.run(client.clone(), signals.alive.clone()));
         let direct = Direct::new(client.clone());
         let address = address.to_owned();
         let link = Self { address, socket, client, direct, outgoing, signals, probes };

@@ -4,12 +4,11 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::{Mutex, PoisonError};
 use std::task::{self, Poll, Waker};
-use std::time::Duration;
 
 use async_nats::Client;
 use async_nats::message::OutboundMessage;
 use futures_sink::Sink as _;
-use rr_spi::{Cause, Context};
+use rr_spi::Context;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::coop::unconstrained;
 
@@ -129,18 +128,10 @@ impl Room<'_> {
 impl Outlet {
     /// Hands over queued messages until the connection ends.
     ///
-    /// If the connection is lost, waiting messages are dropped: their callers have been told, and
-    /// no message may leave late. If it ends otherwise, waiting messages still leave, within
-    /// `linger`.
-    pub(super) async fn run(mut self, client: Client, alive: Context, linger: Duration) {
-        let mut client = client;
-        let ended = alive.race(self.pass_on(&mut client)).await;
-        self.items.close();
-        self.cancels.close();
-        if ended != Err(Cause::PeerGone) {
-            let limit = Context::background().with_timeout(linger);
-            let _ = limit.race(self.hand_over(&mut client)).await;
-        }
+    /// Messages that wait then are dropped: their callers have been told, and no message may leave
+    /// late.
+    pub(super) async fn run(mut self, mut client: Client, alive: Context) {
+        let _ = alive.race(self.pass_on(&mut client)).await;
     }
 
     async fn pass_on(&mut self, client: &mut Client) {

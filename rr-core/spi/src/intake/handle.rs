@@ -35,7 +35,7 @@ pin_project! {
         // Whether this future re-scopes the handler's errors.
         rescopes: bool,
         registered: Option<usize>,
-        place: Option<InFlightPermit<'a>>,
+        permit: Option<InFlightPermit<'a>>,
         // Body bytes of the request: in the transport's share, or charged by this future.
         share: Option<BodyShare>,
         bytes: usize,
@@ -47,7 +47,7 @@ pin_project! {
             // A panic in a destructor of the handler must not end the transport's task.
             let _ = contained(|| this.state.set(State::Done));
             unregister(this.shared, this.registered);
-            if this.place.take().is_some() {
+            if this.permit.take().is_some() {
                 // Counts as aborted, unless the caller went away or the deadline passed.
                 let ended = this.ctx.cause();
                 this.shared.in_flight.count(matches!(ended, None | Some(Cause::Shutdown)));
@@ -81,7 +81,7 @@ impl<'a> Handle<'a> {
             state: State::Waiting { request: Some(request) },
             rescopes: false,
             registered: None,
-            place: None,
+            permit: None,
             share: None,
             bytes: 0,
         }
@@ -109,8 +109,8 @@ impl Future for Handle<'_> {
                 Ok((admitted, request))
             });
             let started = match admitted {
-                Some(Ok(((found, place), mut request))) => {
-                    *this.place = Some(place);
+                Some(Ok(((found, permit), mut request))) => {
+                    *this.permit = Some(permit);
                     // A bridge that passed these headers on would fail; a foreign peer's have no
                     // meaning.
                     request.headers.remove_reply_only();
@@ -184,7 +184,7 @@ fn finish(mut this: HandleProjection<'_, '_>, outcome: Result<Outcome, Interrupt
     let outcome = if dropped.is_ok() { outcome } else { Err(Interrupt::Panicked) };
     unregister(this.shared, this.registered);
     this.shared.in_flight.count(matches!(outcome, Err(Interrupt::Ended(Cause::Shutdown))));
-    *this.place = None;
+    *this.permit = None;
     *this.share = None;
     this.shared.account.put_back(mem::take(this.bytes));
     match outcome.map(|returned| if *this.rescopes { own(returned) } else { returned }) {

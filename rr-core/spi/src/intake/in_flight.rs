@@ -139,7 +139,7 @@ impl<'a> InFlightPermit<'a> {
         // Counted before the drain is checked: a drain that sees no request in flight has stopped
         // admission.
         let before = in_flight.requests.fetch_add(1, Ordering::SeqCst);
-        let place = Self(in_flight);
+        let permit = Self(in_flight);
         if in_flight.is_draining() && !in_flight.lingering.load(Ordering::SeqCst) {
             in_flight.refused.fetch_add(1, Ordering::SeqCst);
             let text = "the server is draining";
@@ -155,7 +155,7 @@ impl<'a> InFlightPermit<'a> {
             let (code, reason) = (Code::ResourceExhausted, Reason::OVERLOADED);
             return Err(Error::failure(code, Delivery::Rejected, reason, text));
         }
-        Ok(place)
+        Ok(permit)
     }
 }
 
