@@ -12,7 +12,7 @@ use rr_core::recommended;
 use rr_nats::{NatsConfig, NatsRequester, NatsServerConfig, NatsState};
 use rr_spi::{Code, Declared, Delivery, Error, Idempotency, Requester as _, Route};
 use rr_testkit::{NatsServer, NatsServerSetup};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 
@@ -277,13 +277,28 @@ async fn requires_tls() -> SocketAddr {
     address
 }
 
+/// Connects to a server of `max_connections: 1`, and returns the connection that the server counts.
+async fn only_connection(address: SocketAddr) -> TcpStream {
+    loop {
+        let mut holder = TcpStream::connect(address).await.unwrap();
+        holder.write_all(b"CONNECT {\"verbose\":false}\r\nPING\r\n").await.unwrap();
+        let mut lines = BufReader::new(&mut holder).lines();
+        // A server sends its INFO before it counts the connection, and a PONG after that. It may
+        // still count an earlier connection, and then refuses this one.
+        while let Ok(Some(line)) = lines.next_line().await {
+            if line == "PONG" {
+                return holder;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_full_server_is_named_and_waited_for() {
     let setup = NatsServerSetup::default().with_lines("max_connections: 1");
     let nats = nats_with(&setup).await;
-    let mut holder = TcpStream::connect(nats.address()).await.unwrap();
-    // It has the place once the server speaks.
-    holder.read_u8().await.unwrap();
+    let holder = only_connection(nats.address()).await;
     let mut config = NatsConfig::default();
     config.connection.reconnect_delay_max = Duration::from_millis(50);
     let client = NatsRequester::connect_with(&nats.url(), config).await.unwrap();
