@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::context::{Context, Race};
 use crate::error::{Delivery, Error};
-use crate::intake::Inbound;
+use crate::inbound::Inbound;
 
 /// Attempt of a call. Tracks its deadline and whether its bytes have left.
 ///

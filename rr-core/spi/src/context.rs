@@ -1,11 +1,14 @@
 //! Deadline, cancellation and metadata of a call: the explicit first argument of every call.
 
+mod cancel_handle;
+mod cause;
 mod deadline;
-mod inbound;
 mod metadata;
 mod node;
+mod passage;
 mod race;
 mod scope;
+mod server_state;
 mod shield;
 
 use std::any::Any;
@@ -16,18 +19,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::intake::InFlight;
+use crate::in_flight::InFlight;
 
-use node::Node;
+use node::{Node, Parent};
+use scope::Scope;
+use server_state::ServerState;
 
+pub use cancel_handle::CancelHandle;
+pub use cause::Cause;
 pub use deadline::Deadline;
-pub use inbound::{Mark, Passage};
 pub use metadata::Criticality;
+pub use passage::Passage;
 pub use race::Race;
-pub use scope::{CancelHandle, Cause};
+pub use server_state::Mark;
 pub use shield::Shield;
 
-pub(crate) use inbound::InboundState;
 pub(crate) use metadata::Metadata;
 
 /// Deadline, cancellation, trace context and baggage of a call.
@@ -224,7 +230,7 @@ impl Context {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        Shield::spawn(self.inbound().map(|inbound| Arc::clone(&inbound.in_flight)), future)
+        Shield::spawn(self.server_state().map(|server| Arc::clone(&server.in_flight)), future)
     }
 
     /// Returns the request id that a caller or a proxy has set.
@@ -312,7 +318,7 @@ impl Context {
         let mut data = self.data().cloned().unwrap_or_default();
         change(&mut data);
         let node = Node {
-            parent: node::Parent(self.rest.clone()),
+            parent: Parent(self.rest.clone()),
             data: Some(Arc::new(data)),
             ..Node::default()
         };
@@ -328,7 +334,7 @@ impl Context {
     }
 
     /// Returns the cancellation scopes above this context, nearest first.
-    fn scopes(&self) -> impl Iterator<Item = &scope::Scope> {
+    fn scopes(&self) -> impl Iterator<Item = &Scope> {
         let nodes = std::iter::successors(self.rest.as_deref(), |node| {
             if node.is_detached { None } else { node.parent.0.as_deref() }
         });
@@ -336,15 +342,15 @@ impl Context {
     }
 
     fn scope_cause(&self) -> Option<Cause> {
-        self.scopes().find_map(scope::Scope::cause)
+        self.scopes().find_map(Scope::cause)
     }
 
-    fn inbound(&self) -> Option<&InboundState> {
+    fn server_state(&self) -> Option<&ServerState> {
         let nodes = std::iter::successors(self.rest.as_deref(), |node| node.parent.0.as_deref());
-        nodes.filter_map(|node| node.inbound.as_ref()).next()
+        nodes.filter_map(|node| node.server.as_ref()).next()
     }
 
-    /// Makes the root context of a request that arrived, and the handle that its server keeps.
+    /// Makes the root context of a request that arrived, and its handle for the server.
     pub(crate) fn for_inbound(
         deadline: Deadline,
         retries: u32,
@@ -352,9 +358,9 @@ impl Context {
         in_flight: Arc<InFlight>,
     ) -> (Self, CancelHandle) {
         let node = Arc::new(Node {
-            scope: Some(scope::Scope::default()),
+            scope: Some(Scope::default()),
             data: data.map(Arc::new),
-            inbound: Some(InboundState::new(retries, in_flight)),
+            server: Some(ServerState::new(retries, in_flight)),
             ..Node::default()
         });
         let handle = CancelHandle::new(Arc::clone(&node), Some(deadline));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::BoxFuture;
+use crate::box_future::BoxFuture;
 use crate::context::{Context, Deadline};
 use crate::error::{Delivery, Error};
 use crate::request::Request;

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::BoxFuture;
+use crate::box_future::BoxFuture;
 use crate::context::Context;
 use crate::error::Error;
 use crate::request::Request;

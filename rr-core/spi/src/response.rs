@@ -5,7 +5,7 @@ use std::any::TypeId;
 use bytes::Bytes;
 
 use crate::headers::Headers;
-use crate::idempotency::Dedup;
+use crate::dedup::Dedup;
 
 /// Response: headers and body.
 ///

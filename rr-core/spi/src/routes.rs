@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::BoxFuture;
+use crate::box_future::BoxFuture;
 use crate::context::Context;
 use crate::error::{Code, Delivery, Error, Reason};
-use crate::intake::own;
+use crate::rescope::rescope_outcome;
 use crate::middleware::{Middleware, Next, Terminal};
 use crate::request::Request;
 use crate::responder::Responder;
@@ -299,7 +299,7 @@ impl<'a> Found<'a> {
             return entry.responder.respond(ctx, request);
         }
         ctx.mark_ran();
-        Box::pin(async move { own(entry.responder.respond(ctx, request).await) })
+        Box::pin(async move { rescope_outcome(entry.responder.respond(ctx, request).await) })
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 
 use crate::context::{CancelHandle, Cause, Context, Deadline};
+use crate::in_flight::DrainReport;
 use crate::intake::Intake;
 
 mod url;
@@ -23,18 +24,6 @@ const FLUSH: Duration = Duration::from_millis(500);
 /// Longest time for the server's task to notice the end of the grace, when another runtime awaits
 /// the drain. A busy runtime takes less; a runtime that is not driven never notices.
 const REACTION: Duration = Duration::from_millis(250);
-
-/// Counts of requests during a drain.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct DrainReport {
-    /// Requests in flight that completed, or whose callers went away.
-    pub completed: u64,
-    /// Requests that were cancelled when the grace was over.
-    pub aborted: u64,
-    /// Requests that arrived too late and were refused as `draining`.
-    pub refused: u64,
-}
 
 /// Handle of a running server, returned by every transport's `serve`.
 ///
@@ -339,7 +328,8 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::intake::{Inbound, IntakeConfig};
+    use crate::inbound::Inbound;
+    use crate::intake::IntakeConfig;
     use crate::request::Request;
     use crate::routes::{Declared, Route, Routes};
     use crate::{BoxFuture, Error, Responder, Response, Target};

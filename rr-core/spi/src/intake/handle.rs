@@ -10,12 +10,13 @@ use std::task::{Context as TaskContext, Poll};
 
 use pin_project_lite::pin_project;
 
-use super::in_flight::InFlightPermit;
-use super::{BodyShare, Shared, own, rescope};
-use crate::BoxFuture;
+use super::{BodyShare, Shared};
+use crate::box_future::BoxFuture;
 use crate::context::{Cause, Context, Mark, Race};
 use crate::error::{Code, Delivery, Error, Reason};
+use crate::in_flight::InFlightPermit;
 use crate::request::Request;
+use crate::rescope::{rescope, rescope_outcome};
 use crate::response::Response;
 use crate::routes::Found;
 
@@ -136,8 +137,8 @@ impl Future for Handle<'_> {
         };
         let outcome = match contained(|| race.poll(cx)) {
             Ok(Poll::Pending) => {
-                let (in_flight, ctx) = (&this.shared.in_flight, *this.ctx);
-                this.registered.get_or_insert_with(|| in_flight.remember(ctx));
+                let (pending, ctx) = (&this.shared.pending, *this.ctx);
+                this.registered.get_or_insert_with(|| pending.insert(ctx));
                 return Poll::Pending;
             }
             Ok(Poll::Ready(Ok(outcome))) => Ok(outcome),
@@ -187,7 +188,7 @@ fn finish(mut this: HandleProjection<'_, '_>, outcome: Result<Outcome, Interrupt
     *this.permit = None;
     *this.share = None;
     this.shared.account.put_back(mem::take(this.bytes));
-    match outcome.map(|returned| if *this.rescopes { own(returned) } else { returned }) {
+    match outcome.map(|returned| if *this.rescopes { rescope_outcome(returned) } else { returned }) {
         Ok(Ok(response)) => checked(this.shared, response),
         Ok(Err(error)) => Err(sealed(this.shared, this.ctx, error)),
         Err(interrupt) => Err(interrupted(this.shared, this.ctx, &interrupt)),
@@ -196,7 +197,7 @@ fn finish(mut this: HandleProjection<'_, '_>, outcome: Result<Outcome, Interrupt
 
 fn unregister(shared: &Shared, registered: &mut Option<usize>) {
     if let Some(key) = registered.take() {
-        shared.in_flight.forget(key);
+        shared.pending.remove(key);
     }
 }
 

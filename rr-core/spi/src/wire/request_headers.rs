@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::error::{Delivery, Error};
 use crate::headers::{Headers, Received};
 use crate::idempotency::Idempotency;
-use crate::intake::Inbound;
+use crate::inbound::Inbound;
 use crate::request::Request;
 use crate::target::Target;
 
