@@ -14,10 +14,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::defaults;
-use crate::headers::Headers;
 use crate::dedup::Dedup;
-use crate::wire::CONTENT_TYPE;
+use crate::defaults;
+use crate::headers::{CONTENT_TYPE, Headers};
 
 pub use attempts::{AttemptRecord, RetryVerdict};
 pub use code::Code;

@@ -64,9 +64,9 @@ fn generic(code: Code, error: &Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dedup::Dedup;
     use crate::error::{Delivery, Detail, Reason};
     use crate::headers::Headers;
-    use crate::dedup::Dedup;
 
     fn downstream(code: Code, retry: RetryHint) -> Error {
         let mut headers = Headers::new();

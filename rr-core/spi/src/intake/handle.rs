@@ -188,7 +188,8 @@ fn finish(mut this: HandleProjection<'_, '_>, outcome: Result<Outcome, Interrupt
     *this.permit = None;
     *this.share = None;
     this.shared.account.put_back(mem::take(this.bytes));
-    match outcome.map(|returned| if *this.rescopes { rescope_outcome(returned) } else { returned }) {
+    match outcome.map(|returned| if *this.rescopes { rescope_outcome(returned) } else { returned })
+    {
         Ok(Ok(response)) => checked(this.shared, response),
         Ok(Err(error)) => Err(sealed(this.shared, this.ctx, error)),
         Err(interrupt) => Err(interrupted(this.shared, this.ctx, &interrupt)),
