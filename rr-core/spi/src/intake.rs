@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::in_flight::{DrainReport, InFlight};
 use crate::inbound::Inbound;
 use crate::request::Request;
-use crate::routes::{Found, Routes};
+use crate::routes::{RouteMatch, Routes};
 use crate::target::Target;
 
 pub use budget::{BodyAccount, BodyBudget, BodyShare};
@@ -79,7 +79,7 @@ impl Intake {
     /// # Errors
     ///
     /// `Unimplemented`, rejected, `no-such-target`, when there is none.
-    pub fn find(&self, target: &Target) -> Result<Found<'_>, Error> {
+    pub fn find(&self, target: &Target) -> Result<RouteMatch<'_>, Error> {
         self.0.routes.find(target)
     }
 

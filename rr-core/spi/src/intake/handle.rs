@@ -18,7 +18,7 @@ use crate::in_flight::InFlightPermit;
 use crate::request::Request;
 use crate::rescope::{rescope, rescope_outcome};
 use crate::response::Response;
-use crate::routes::Found;
+use crate::routes::RouteMatch;
 
 type Outcome = Result<Response, Error>;
 
@@ -117,7 +117,7 @@ impl Future for Handle<'_> {
                     request.headers.remove_reply_only();
                     // Without middleware in between, mark and re-scoping need no separate future.
                     *this.rescopes = found.is_direct();
-                    contained(|| found.enter(this.ctx, request))
+                    contained(|| found.run(this.ctx, request))
                 }
                 Some(Err(error)) => {
                     this.state.set(State::Done);
@@ -154,7 +154,7 @@ fn admit<'a>(
     shared: &'a Shared,
     ctx: &Context,
     request: &Request,
-) -> Result<(Found<'a>, InFlightPermit<'a>), Error> {
+) -> Result<(RouteMatch<'a>, InFlightPermit<'a>), Error> {
     if let Some(cause) = ctx.cause() {
         let error = Error::from_cause(cause, Delivery::Rejected);
         return Err(match cause {

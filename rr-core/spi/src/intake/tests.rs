@@ -208,7 +208,7 @@ async fn an_earlier_deadline_that_middleware_sets_holds_for_the_handler() {
             std::future::pending().await
         })
     });
-    routes.insert_unmarked(Route::Fallback, Declared::Unspecified, Arc::new(waits)).unwrap();
+    routes.insert_self_marking(Route::Fallback, Declared::Unspecified, Arc::new(waits)).unwrap();
     let intake = Intake::new(routes.wrap(&hurry()), IntakeConfig::default());
     let expected = (Code::DeadlineExceeded, Delivery::Unknown, None);
     assert_eq!(told(ask(&intake, Some(10_000)).await), expected);
@@ -227,7 +227,7 @@ async fn a_bridge_that_waits_says_unknown_for_itself_and_passes_answers_on() {
             passage.resolve(answer)
         })
     });
-    routes.insert_unmarked(Route::Fallback, Declared::Unspecified, Arc::new(bridge)).unwrap();
+    routes.insert_self_marking(Route::Fallback, Declared::Unspecified, Arc::new(bridge)).unwrap();
     let intake = Intake::new(routes, IntakeConfig::default());
     let outcome = ask(&intake, Some(20)).await;
     assert_eq!(told(outcome), (Code::DeadlineExceeded, Delivery::Unknown, None));
@@ -274,7 +274,7 @@ impl Responder for Bridge {
 fn behind(middleware: impl Middleware, marks: bool) -> Intake {
     let mut routes = Routes::new();
     let responder = Arc::new(Bridge);
-    let insert = if marks { Routes::insert } else { Routes::insert_unmarked };
+    let insert = if marks { Routes::insert } else { Routes::insert_self_marking };
     insert(&mut routes, Route::Target("t".into()), Declared::Unspecified, responder).unwrap();
     Intake::new(routes.wrap(&[Arc::new(middleware)]), IntakeConfig::default())
 }
