@@ -1,8 +1,7 @@
 //! The application's headers: an ordered multimap with the same meaning on every transport.
 
 mod binary;
-mod edit;
-mod rules;
+pub(crate) mod rules;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -81,7 +80,7 @@ impl Headers {
     /// For transports. The value of a `-bin` name is passed decoded.
     pub fn receive(&mut self, name: &str, value: Bytes) -> Received {
         let name = &*folded(name);
-        if !rules::may_be_received(name) {
+        if rules::is_reserved(name) {
             return Received::Reserved;
         }
         if !rules::is_name(name) || !(rules::is_binary(name) || rules::is_text(&value)) {
@@ -103,7 +102,7 @@ impl Headers {
     /// have joined several values with commas (RFC 9110 §5.2).
     pub(crate) fn receive_encoded(&mut self, name: &str, value: &[u8]) -> Received {
         let name = &*folded(name);
-        if !rules::may_be_received(name) {
+        if rules::is_reserved(name) {
             return Received::Reserved;
         }
         let is_binary = rules::is_binary(name);
@@ -237,7 +236,7 @@ impl Headers {
     }
 
     /// Adds an entry and returns whether it fits the limits.
-    fn push(&mut self, name: Cow<'static, str>, value: Bytes) -> bool {
+    pub(crate) fn push(&mut self, name: Cow<'static, str>, value: Bytes) -> bool {
         let bytes: usize = self.entries().iter().map(|e| e.name.len() + e.value.len()).sum();
         let fits = self.len() < defaults::HEADER_ENTRIES_MAX
             && bytes + name.len() + value.len() <= defaults::HEADER_BYTES_MAX;
@@ -250,7 +249,7 @@ impl Headers {
 }
 
 /// Returns a name in lower case; copies the name only if it has upper-case letters.
-fn folded(name: &str) -> Cow<'_, str> {
+pub(crate) fn folded(name: &str) -> Cow<'_, str> {
     match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
         true => Cow::Owned(name.to_ascii_lowercase()),
         false => Cow::Borrowed(name),

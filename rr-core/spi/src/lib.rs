@@ -25,6 +25,7 @@ mod app_error;
 mod attempt;
 mod box_future;
 mod call_config;
+mod checked_headers;
 mod context;
 mod dedup;
 pub mod defaults;

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::{CONTENT_TYPE, Headers, folded, rules};
 use crate::error::{Code, Delivery, Error, Reason};
+use crate::headers::{CONTENT_TYPE, Headers, folded, rules};
 
 impl Headers {
     /// Sets a header, replacing all headers of that name.
