@@ -62,7 +62,7 @@ pub(crate) use metadata::Metadata;
 #[derive(Clone)]
 pub struct Context {
     deadline: Option<Deadline>,
-    rest: Option<Arc<Node>>,
+    node: Option<Arc<Node>>,
     retries: u32,
     unbounded: bool,
 }
@@ -74,7 +74,7 @@ impl Context {
     /// [`Context::unbounded`] is used.
     #[must_use]
     pub const fn background() -> Self {
-        Self { deadline: None, rest: None, retries: 0, unbounded: false }
+        Self { deadline: None, node: None, retries: 0, unbounded: false }
     }
 
     /// Returns a context that ends after `timeout` at the latest, and no later than this one.
@@ -143,9 +143,9 @@ impl Context {
     /// Cancelling the child does not cancel this context. Dropping the handle cancels the child
     /// with [`Cause::CallerDropped`]. Allocates once.
     pub fn child(&self) -> (Self, CancelHandle) {
-        let node = Arc::new(Node::child_of(self.rest.as_ref()));
+        let node = Arc::new(Node::child_of(self.node.as_ref()));
         let handle = CancelHandle::new(Arc::clone(&node), self.deadline);
-        (Self { rest: Some(node), ..self.clone() }, handle)
+        (Self { node: Some(node), ..self.clone() }, handle)
     }
 
     /// Returns a context with the same trace, baggage and values, but no deadline or cancellation.
@@ -154,8 +154,8 @@ impl Context {
     #[must_use]
     pub fn detached(&self) -> Self {
         // The parent link stays, so that the server's state of the call is still found.
-        let rest = self.rest.as_ref().map(|node| Arc::new(Node::detached_from(node)));
-        Self { rest, ..Self::background() }
+        let node = self.node.as_ref().map(|node| Arc::new(Node::detached_child_of(node)));
+        Self { node, ..Self::background() }
     }
 
     /// Runs a future until it completes, the deadline passes or this context is cancelled.
@@ -318,15 +318,15 @@ impl Context {
         let mut data = self.data().cloned().unwrap_or_default();
         change(&mut data);
         let node = Node {
-            parent: Parent(self.rest.clone()),
+            parent: Parent(self.node.clone()),
             data: Some(Arc::new(data)),
             ..Node::default()
         };
-        Self { rest: Some(Arc::new(node)), ..self.clone() }
+        Self { node: Some(Arc::new(node)), ..self.clone() }
     }
 
     fn data_arc(&self) -> Option<&Arc<Metadata>> {
-        self.rest.as_ref()?.data.as_ref()
+        self.node.as_ref()?.data.as_ref()
     }
 
     pub(crate) fn data(&self) -> Option<&Metadata> {
@@ -335,7 +335,7 @@ impl Context {
 
     /// Returns the cancellation scopes above this context, nearest first.
     fn scopes(&self) -> impl Iterator<Item = &Scope> {
-        let nodes = std::iter::successors(self.rest.as_deref(), |node| {
+        let nodes = std::iter::successors(self.node.as_deref(), |node| {
             if node.is_detached { None } else { node.parent.0.as_deref() }
         });
         nodes.filter_map(|node| node.scope.as_ref())
@@ -346,7 +346,7 @@ impl Context {
     }
 
     fn server_state(&self) -> Option<&ServerState> {
-        let nodes = std::iter::successors(self.rest.as_deref(), |node| node.parent.0.as_deref());
+        let nodes = std::iter::successors(self.node.as_deref(), |node| node.parent.0.as_deref());
         nodes.filter_map(|node| node.server.as_ref()).next()
     }
 
@@ -364,7 +364,7 @@ impl Context {
             ..Node::default()
         });
         let handle = CancelHandle::new(Arc::clone(&node), Some(deadline));
-        (Self { deadline: Some(deadline), rest: Some(node), ..Self::background() }, handle)
+        (Self { deadline: Some(deadline), node: Some(node), ..Self::background() }, handle)
     }
 
     /// Cancels the nearest scope of this context.

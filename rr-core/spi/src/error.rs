@@ -18,7 +18,7 @@ use crate::dedup::Dedup;
 use crate::defaults;
 use crate::headers::{CONTENT_TYPE, Headers};
 
-pub use attempts::{AttemptRecord, RetryVerdict};
+pub use attempts::{AttemptRecord, RetryDecision};
 pub use code::Code;
 pub use delivery::{Delivery, Origin, RetryHint};
 pub use detail::Detail;

@@ -69,7 +69,7 @@ pub use dedup::Dedup;
 pub use doubt::Doubt;
 pub use entropy::{Entropy, OsEntropy, SeededEntropy};
 pub use error::{
-    AttemptRecord, Code, Delivery, Detail, Error, Origin, Reason, RetryHint, RetryVerdict,
+    AttemptRecord, Code, Delivery, Detail, Error, Origin, Reason, RetryDecision, RetryHint,
 };
 pub use headers::{Headers, Received};
 pub use host_port::HostPort;

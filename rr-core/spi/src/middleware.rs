@@ -72,7 +72,7 @@ pub struct Next<'a> {
     middleware: &'a [Arc<dyn Middleware>],
     terminal: Terminal<'a>,
     /// Deadline that an outer layer enforces; `None` if it enforces that of every context.
-    held: Option<Option<Deadline>>,
+    enforced: Option<Option<Deadline>>,
 }
 
 impl<'a> Next<'a> {
@@ -82,7 +82,7 @@ impl<'a> Next<'a> {
         middleware: &'a [Arc<dyn Middleware>],
         requester: &'a dyn Requester,
     ) -> Self {
-        Self { middleware, terminal: Terminal::Requester(requester), held: None }
+        Self { middleware, terminal: Terminal::Requester(requester), enforced: None }
     }
 
     /// Makes the chain of a responder; the first middleware is the outermost.
@@ -92,7 +92,7 @@ impl<'a> Next<'a> {
         responder: &'a dyn Responder,
     ) -> Self {
         // No outer layer enforces the deadline: the caller may have shortened it.
-        Self { middleware, terminal: Terminal::Responder(responder), held: Some(None) }
+        Self { middleware, terminal: Terminal::Responder(responder), enforced: Some(None) }
     }
 
     /// Makes the chain of a route. With a `root`, the context that the server made, the server
@@ -102,8 +102,8 @@ impl<'a> Next<'a> {
         handler: &'a RouteHandler,
         root: Option<&'a Context>,
     ) -> Self {
-        let held = if root.is_some() { None } else { Some(None) };
-        Self { middleware, terminal: Terminal::Route { handler, root }, held }
+        let enforced = if root.is_some() { None } else { Some(None) };
+        Self { middleware, terminal: Terminal::Route { handler, root }, enforced }
     }
 
     /// Runs the rest of the call.
@@ -132,9 +132,9 @@ impl<'a> Next<'a> {
             return self.run_next(ctx, request);
         }
         let deadline = ctx.deadline();
-        let is_held = self.held.is_none_or(|held| held == deadline);
-        let future = Self { held: Some(deadline), ..self }.run_next(ctx, request);
-        if is_held { future } else { Box::pin(bounded(ctx, future)) }
+        let is_enforced = self.enforced.is_none_or(|enforced| enforced == deadline);
+        let future = Self { enforced: Some(deadline), ..self }.run_next(ctx, request);
+        if is_enforced { future } else { Box::pin(bounded(ctx, future)) }
     }
 
     #[inline]

@@ -25,10 +25,10 @@ pub fn rescope(error: Error) -> Error {
         return error.with_dedup(None);
     }
     let code = match error.code() {
-        kept @ (Code::DeadlineExceeded
+        code @ (Code::DeadlineExceeded
         | Code::Canceled
         | Code::ResourceExhausted
-        | Code::Unavailable) => kept,
+        | Code::Unavailable) => code,
         _ => Code::Internal,
     };
     let retry = match error.retry() {

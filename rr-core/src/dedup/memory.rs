@@ -94,12 +94,12 @@ impl MemoryStore {
     /// Changes the table. Evicted answers are dropped outside of the lock, since they own foreign
     /// values.
     fn change<T>(&self, change: impl FnOnce(&mut Table) -> T) -> T {
-        let (result, fallen) = {
+        let (result, evicted) = {
             let mut table = self.lock();
             table.expire(Instant::now());
-            (change(&mut table), mem::take(&mut table.fallen))
+            (change(&mut table), mem::take(&mut table.evicted))
         };
-        drop(fallen);
+        drop(evicted);
         result
     }
 }
@@ -148,11 +148,11 @@ struct Table {
     /// Keys whose run has ended, oldest first, with the time of expiry; `None` never expires.
     ended: VecDeque<(ScopedKey, Option<Instant>)>,
     /// Keys in `ended` whose answer is kept, in the same order.
-    kept: VecDeque<ScopedKey>,
-    /// Total bytes of the kept answers.
+    answered: VecDeque<ScopedKey>,
+    /// Total bytes of the answers.
     bytes: usize,
     tickets: u64,
-    fallen: Vec<State>,
+    evicted: Vec<State>,
 }
 
 struct Slot {
@@ -214,11 +214,11 @@ impl Table {
             Settlement::Kept(outcome) => {
                 self.bytes += bytes_of(&outcome);
                 slot.state = State::Kept(outcome);
-                self.kept.push_back(key.clone());
+                self.answered.push_back(key.clone());
             }
         }
         self.ended.push_back((key.clone(), end));
-        while self.bytes > bytes_max && self.let_go_of_oldest() {}
+        while self.bytes > bytes_max && self.drop_oldest_answer() {}
     }
 
     /// Removes expired keys. All keys have the same lifetime, so the first to end expires first.
@@ -232,22 +232,22 @@ impl Table {
     /// Removes the key that ended first and returns whether there was one.
     fn forget_oldest(&mut self) -> bool {
         let Some((key, _)) = self.ended.pop_front() else { return false };
-        if self.kept.front() == Some(&key) {
-            self.let_go_of_oldest();
+        if self.answered.front() == Some(&key) {
+            self.drop_oldest_answer();
         }
         self.slots.remove(&key);
         true
     }
 
     /// Drops the oldest answer and returns whether there was one. Its key stays.
-    fn let_go_of_oldest(&mut self) -> bool {
-        let oldest = self.kept.pop_front();
+    fn drop_oldest_answer(&mut self) -> bool {
+        let oldest = self.answered.pop_front();
         let Some(slot) = oldest.and_then(|key| self.slots.get_mut(&key)) else { return false };
-        let fallen = mem::replace(&mut slot.state, State::Lost);
-        if let State::Kept(outcome) = &fallen {
+        let evicted = mem::replace(&mut slot.state, State::Lost);
+        if let State::Kept(outcome) = &evicted {
             self.bytes -= bytes_of(outcome);
         }
-        self.fallen.push(fallen);
+        self.evicted.push(evicted);
         true
     }
 }

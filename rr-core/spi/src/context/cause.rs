@@ -42,7 +42,7 @@ impl Error {
     /// Makes the failure of a call whose context has ended.
     ///
     /// `DeadlineExceeded`, or `Canceled` for every other cause: retrying such a call is useless.
-    pub(crate) fn of_ended(cause: Cause, delivery: Delivery) -> Self {
+    pub(crate) fn call_ended(cause: Cause, delivery: Delivery) -> Self {
         match cause {
             Cause::Shutdown => {
                 let text = "the call was cancelled: its server is shutting down";

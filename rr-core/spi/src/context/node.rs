@@ -28,7 +28,7 @@ impl Node {
         }
     }
 
-    pub(super) fn detached_from(parent: &Arc<Self>) -> Self {
+    pub(super) fn detached_child_of(parent: &Arc<Self>) -> Self {
         Self {
             parent: Parent(Some(Arc::clone(parent))),
             data: parent.data.clone(),

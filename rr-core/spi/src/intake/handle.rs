@@ -129,7 +129,7 @@ impl Future for Handle<'_> {
                 Ok(future) => {
                     this.state.set(State::Running { race: Race::checked(this.ctx, future) })
                 }
-                Err(Panicked) => return Poll::Ready(finish(this, Err(Interrupt::Panicked))),
+                Err(Panicked) => return Poll::Ready(release(this, Err(Interrupt::Panicked))),
             }
         }
         let StateProjection::Running { race } = this.state.as_mut().project() else {
@@ -145,7 +145,7 @@ impl Future for Handle<'_> {
             Ok(Poll::Ready(Err(cause))) => Err(Interrupt::Ended(cause)),
             Err(Panicked) => Err(Interrupt::Panicked),
         };
-        Poll::Ready(finish(this, outcome))
+        Poll::Ready(release(this, outcome))
     }
 }
 
@@ -178,8 +178,8 @@ fn charge(shared: &Shared, share: &mut Option<BodyShare>, bytes: usize) -> Resul
     }
 }
 
-/// Drops the handler, releases its permit and bytes, and returns the outcome.
-fn finish(mut this: HandleProjection<'_, '_>, outcome: Result<Outcome, Interrupt>) -> Outcome {
+/// Drops the handler, releases its permit and bytes, and returns the outcome for the caller.
+fn release(mut this: HandleProjection<'_, '_>, outcome: Result<Outcome, Interrupt>) -> Outcome {
     // The handler's locals are dropped before its permit, so that no drain ends before they are.
     let dropped = contained(|| this.state.set(State::Done));
     let outcome = if dropped.is_ok() { outcome } else { Err(Interrupt::Panicked) };
@@ -190,9 +190,9 @@ fn finish(mut this: HandleProjection<'_, '_>, outcome: Result<Outcome, Interrupt
     this.shared.account.put_back(mem::take(this.bytes));
     match outcome.map(|returned| if *this.rescopes { rescope_outcome(returned) } else { returned })
     {
-        Ok(Ok(response)) => checked(this.shared, response),
-        Ok(Err(error)) => Err(sealed(this.shared, this.ctx, error)),
-        Err(interrupt) => Err(interrupted(this.shared, this.ctx, &interrupt)),
+        Ok(Ok(response)) => within_limit(this.shared, response),
+        Ok(Err(error)) => Err(with_known_delivery(this.shared, this.ctx, error)),
+        Err(interrupt) => Err(interruption(this.shared, this.ctx, &interrupt)),
     }
 }
 
@@ -202,7 +202,7 @@ fn unregister(shared: &Shared, registered: &mut Option<usize>) {
     }
 }
 
-fn checked(shared: &Shared, response: Response) -> Outcome {
+fn within_limit(shared: &Shared, response: Response) -> Outcome {
     let limits = shared.config.limits;
     if response.body.len() > limits.response_bytes_max {
         return Err(limits.response_too_large().with_dedup(response.dedup()));
@@ -226,7 +226,7 @@ fn known(mark: Mark, ctx: &Context) -> Delivery {
 }
 
 /// Sets the delivery of an error to what this server knows of the handler.
-fn sealed(shared: &Shared, ctx: &Context, error: Error) -> Error {
+fn with_known_delivery(shared: &Shared, ctx: &Context, error: Error) -> Error {
     let mark = mark(shared, ctx);
     if error.is_called() {
         // A middleware called another service: the error text is not meant for this caller, and the
@@ -244,7 +244,7 @@ fn sealed(shared: &Shared, ctx: &Context, error: Error) -> Error {
     }
 }
 
-fn interrupted(shared: &Shared, ctx: &Context, interrupt: &Interrupt) -> Error {
+fn interruption(shared: &Shared, ctx: &Context, interrupt: &Interrupt) -> Error {
     let delivery = match mark(shared, ctx) {
         Mark::NotRun => Delivery::Rejected,
         Mark::Passed => Delivery::Unknown.max(ctx.passed()),

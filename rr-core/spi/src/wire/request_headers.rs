@@ -156,8 +156,8 @@ impl<'a> RequestHead<'a> {
             IDEMPOTENCY_KEY => self.read_key(value)?,
             REQUEST_ID => self.request_id = self.request_id.or_else(|| text(value)),
             TRACEPARENT => self.traceparent = self.traceparent.or_else(|| text(value)),
-            TRACESTATE => self.tracestate.add(value),
-            BAGGAGE => self.baggage.add(value),
+            TRACESTATE => self.tracestate.append(value),
+            BAGGAGE => self.baggage.append(value),
             CONTENT_TYPE if self.headers.contains(CONTENT_TYPE) => {
                 return Err(refused("repeated", CONTENT_TYPE));
             }
@@ -232,7 +232,7 @@ enum List<'a> {
 }
 
 impl<'a> List<'a> {
-    fn add(&mut self, value: &'a [u8]) {
+    fn append(&mut self, value: &'a [u8]) {
         *self = match (std::mem::take(self), text(value)) {
             (Self::Absent, Some(value)) => Self::Text(Cow::Borrowed(value)),
             (Self::Text(list), Some(value)) if list.len() + value.len() <= JOINED_BYTES_MAX => {
@@ -336,10 +336,10 @@ mod tests {
     #[test]
     fn one_value_of_a_list_is_not_copied_and_an_endless_list_is_dropped() {
         let mut list = List::default();
-        list.add(b"a=1");
+        list.append(b"a=1");
         assert!(matches!(list, List::Text(Cow::Borrowed("a=1"))));
         let long = "v".repeat(JOINED_BYTES_MAX);
-        list.add(long.as_bytes());
+        list.append(long.as_bytes());
         assert_eq!(list.text(), None);
     }
 
