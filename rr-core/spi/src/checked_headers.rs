@@ -46,7 +46,7 @@ impl Headers {
         let name = checked_name(name.into())?;
         let value = checked_text(&name, value.into())?;
         if name == CONTENT_TYPE && self.contains(&name) {
-            return Err(invalid("a message has one content-type only"));
+            return Err(Error::invalid_argument("a message has one content-type only"));
         }
         self.add(name, value)
     }
@@ -63,7 +63,7 @@ impl Headers {
     ) -> Result<(), Error> {
         let name = checked_name(name.into())?;
         if !rules::is_binary(&name) {
-            return Err(invalid(format!(
+            return Err(Error::invalid_argument(format!(
                 "header `{name}` carries bytes: its name must end in -bin"
             )));
         }
@@ -82,19 +82,15 @@ impl Headers {
     }
 }
 
-fn invalid(message: impl Into<Cow<'static, str>>) -> Error {
-    Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message)
-}
-
 fn checked_name(name: Cow<'static, str>) -> Result<Cow<'static, str>, Error> {
     let name = if let Cow::Owned(folded) = folded(&name) { Cow::Owned(folded) } else { name };
     let shown = || name.chars().take(64).collect::<String>().escape_debug().to_string();
     if !rules::is_name(&name) {
-        return Err(invalid(format!("header name `{}` is malformed", shown()))
+        return Err(Error::invalid_argument(format!("header name `{}` is malformed", shown()))
             .with_hint("use letters, digits, `-` and `.`, starting with a letter or digit"));
     }
     if rules::is_reserved(&name) {
-        return Err(invalid(format!("header name `{}` is reserved", shown()))
+        return Err(Error::invalid_argument(format!("header name `{}` is reserved", shown()))
             .with_hint("names of the protocol, and those that Context carries, cannot be set"));
     }
     Ok(name)
@@ -102,11 +98,15 @@ fn checked_name(name: Cow<'static, str>) -> Result<Cow<'static, str>, Error> {
 
 fn checked_text(name: &str, value: Cow<'static, str>) -> Result<Bytes, Error> {
     if rules::is_binary(name) {
-        return Err(invalid(format!("header `{name}` carries bytes: use append_bin")));
+        return Err(Error::invalid_argument(format!(
+            "header `{name}` carries bytes: use append_bin"
+        )));
     }
     if !rules::is_text(value.as_bytes()) {
-        return Err(invalid(format!("the value of header `{name}` is not printable ASCII"))
-            .with_hint("no control characters, no space at the edges; other text goes in `-bin`"));
+        return Err(Error::invalid_argument(format!(
+            "the value of header `{name}` is not printable ASCII"
+        ))
+        .with_hint("no control characters, no space at the edges; other text goes in `-bin`"));
     }
     Ok(match value {
         Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),

@@ -325,12 +325,8 @@ impl Context {
         Self { node: Some(Arc::new(node)), ..self.clone() }
     }
 
-    fn data_arc(&self) -> Option<&Arc<Metadata>> {
-        self.node.as_ref()?.data.as_ref()
-    }
-
-    pub(crate) fn data(&self) -> Option<&Metadata> {
-        self.data_arc().map(|data| &**data)
+    fn data(&self) -> Option<&Metadata> {
+        self.node.as_ref()?.data.as_deref()
     }
 
     /// Returns the cancellation scopes above this context, nearest first.

@@ -118,6 +118,11 @@ impl Error {
         error
     }
 
+    /// Makes the error for a value that its user made and that does not fit: nothing was sent.
+    pub(crate) fn invalid_argument(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::failure(Code::InvalidArgument, Delivery::NotSent, None, message)
+    }
+
     /// Sets the reason token, and [`RetryHint::Never`] if the reason makes a retry useless.
     #[must_use]
     pub fn with_reason(mut self, reason: Reason) -> Self {

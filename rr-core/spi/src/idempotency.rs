@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::error::{Code, Delivery, Error};
+use crate::error::Error;
 
 /// Idempotency of a request. Retry, hedging, HTTP GET and duplicate suppression depend on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,12 +37,8 @@ impl IdempotencyKey {
     pub fn new(text: &str) -> Result<Self, Error> {
         let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
         if text.is_empty() || text.len() > KEY_BYTES_MAX || !visible {
-            return Err(Error::failure(
-                Code::InvalidArgument,
-                Delivery::NotSent,
-                None,
-                "an idempotency key is 1 to 255 visible ASCII characters",
-            ));
+            let message = "an idempotency key is 1 to 255 visible ASCII characters";
+            return Err(Error::invalid_argument(message));
         }
         Ok(Self(text.into()))
     }

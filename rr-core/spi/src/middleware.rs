@@ -170,11 +170,6 @@ async fn bounded(
 
 impl fmt::Debug for Next<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let terminal = match self.terminal {
-            Terminal::Requester(_) => "requester",
-            Terminal::Responder(_) => "responder",
-            Terminal::Route { .. } => "route",
-        };
-        write!(f, "Next({} middleware, {terminal})", self.middleware.len())
+        f.debug_struct("Next").field("middleware", &self.middleware.len()).finish_non_exhaustive()
     }
 }

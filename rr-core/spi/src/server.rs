@@ -1,13 +1,11 @@
 //! The handle of a running server, and the drain that all transports share.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context as TaskContext, Poll, ready};
+use std::task::{Poll, ready};
 use std::time::Duration;
-
-use pin_project_lite::pin_project;
 
 use crate::context::{CancelHandle, Cause, Context, Deadline};
 use crate::in_flight::DrainReport;
@@ -236,7 +234,15 @@ struct Supervisor {
 
 impl Supervisor {
     async fn run(self, transport: impl Future<Output = ()>) {
-        let mut transport = pin!(Fuse { inner: transport, done: false });
+        let (mut transport, mut is_done) = (pin!(transport), false);
+        // May be awaited again after it has completed.
+        let mut transport = pin!(poll_fn(|cx| {
+            if !is_done {
+                ready!(transport.as_mut().poll(cx));
+                is_done = true;
+            }
+            Poll::Ready(())
+        }));
         if self.draining.race(transport.as_mut()).await.is_ok() {
             // The transport ended by itself: its socket is lost, and no request in flight can be
             // answered.
@@ -291,28 +297,6 @@ impl Drop for Supervisor {
     fn drop(&mut self) {
         self.intake.drain();
         self.intake.cancel_all(Cause::Shutdown);
-    }
-}
-
-pin_project! {
-    /// Future that may be awaited again after it has completed.
-    struct Fuse<F> {
-        #[pin]
-        inner: F,
-        done: bool,
-    }
-}
-
-impl<F: Future<Output = ()>> Future for Fuse<F> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
-        let this = self.project();
-        if !*this.done {
-            ready!(this.inner.poll(cx));
-            *this.done = true;
-        }
-        Poll::Ready(())
     }
 }
 

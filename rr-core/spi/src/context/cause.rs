@@ -55,28 +55,17 @@ impl Error {
     /// Makes the server's failure of a request whose context has ended.
     #[must_use]
     pub fn from_cause(cause: Cause, delivery: Delivery) -> Self {
-        match cause {
-            Cause::DeadlineExceeded => {
-                Self::failure(Code::DeadlineExceeded, delivery, None, "the deadline passed")
+        let (code, reason, text) = match cause {
+            Cause::DeadlineExceeded => (Code::DeadlineExceeded, None, "the deadline passed"),
+            Cause::Shutdown => {
+                let text = "the server shut down before the call was done";
+                (Code::Unavailable, Some(Reason::DRAINING), text)
             }
-            Cause::Shutdown => Self::failure(
-                Code::Unavailable,
-                delivery,
-                Reason::DRAINING,
-                "the server shut down before the call was done",
-            ),
-            Cause::CallerDropped => {
-                Self::failure(Code::Canceled, delivery, None, "the caller dropped the call")
-            }
-            Cause::PeerGone => {
-                Self::failure(Code::Canceled, delivery, None, "the peer closed the connection")
-            }
-            Cause::HedgeLost => {
-                Self::failure(Code::Canceled, delivery, None, "another attempt won")
-            }
-            Cause::Cancelled | Cause::Finished => {
-                Self::failure(Code::Canceled, delivery, None, "the call was cancelled")
-            }
-        }
+            Cause::CallerDropped => (Code::Canceled, None, "the caller dropped the call"),
+            Cause::PeerGone => (Code::Canceled, None, "the peer closed the connection"),
+            Cause::HedgeLost => (Code::Canceled, None, "another attempt won"),
+            Cause::Cancelled | Cause::Finished => (Code::Canceled, None, "the call was cancelled"),
+        };
+        Self::failure(code, delivery, reason, text)
     }
 }

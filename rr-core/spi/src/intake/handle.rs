@@ -218,11 +218,8 @@ fn mark(shared: &Shared, ctx: &Context) -> Mark {
 
 /// Returns the delivery that the mark proves.
 fn known(mark: Mark, ctx: &Context) -> Delivery {
-    match mark {
-        Mark::NotRun => Delivery::Rejected,
-        Mark::Passed => ctx.passed().max(Delivery::Rejected),
-        Mark::Ran => Delivery::Processed,
-    }
+    let of_context = ctx.delivery().filter(|_| mark != Mark::Ran);
+    of_context.unwrap_or(Delivery::Processed)
 }
 
 /// Sets the delivery of an error to what this server knows of the handler.
@@ -234,22 +231,17 @@ fn with_known_delivery(shared: &Shared, ctx: &Context, error: Error) -> Error {
         return rescope(error).with_delivery(known(mark, ctx)).with_dedup(ctx.dedup());
     }
     match mark {
-        Mark::NotRun => error.with_delivery(Delivery::Rejected),
-        Mark::Passed => {
-            // A received reply passes unchanged. An error that was made afterwards, or by another
-            // run, cannot undo the worst of the runs.
-            error.raised_to(ctx.passed())
-        }
-        Mark::Ran => error.with_delivery(Delivery::Processed),
+        // A received reply passes unchanged. An error that was made afterwards, or by another run,
+        // cannot undo the worst of the runs.
+        Mark::Passed => error.raised_to(ctx.passed()),
+        _ => error.with_delivery(known(mark, ctx)),
     }
 }
 
 fn interruption(shared: &Shared, ctx: &Context, interrupt: &Interrupt) -> Error {
-    let delivery = match mark(shared, ctx) {
-        Mark::NotRun => Delivery::Rejected,
-        Mark::Passed => Delivery::Unknown.max(ctx.passed()),
-        Mark::Ran => Delivery::Processed,
-    };
+    let mark = mark(shared, ctx);
+    let least = if mark == Mark::Passed { Delivery::Unknown } else { Delivery::NotSent };
+    let delivery = known(mark, ctx).max(least);
     let error = match interrupt {
         Interrupt::Ended(cause) => Error::from_cause(*cause, delivery),
         Interrupt::Panicked => {

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::context::Context;
 use crate::error::{Delivery, Error};
-use crate::headers::{Headers, Received};
+use crate::headers::{Headers, Received, folded};
 use crate::idempotency::Idempotency;
 use crate::inbound::Inbound;
 use crate::request::Request;
@@ -143,14 +143,7 @@ impl<'a> RequestHead<'a> {
     /// is repeated; `ResourceExhausted`, `request-too-large`, when there are more than 64 headers
     /// or 16 KiB.
     pub fn receive(&mut self, name: &str, value: &'a [u8]) -> Result<(), Error> {
-        let folded;
-        let name = match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            true => {
-                folded = name.to_ascii_lowercase();
-                &*folded
-            }
-            false => name,
-        };
+        let name = &*folded(name);
         match name {
             RR => self.read_call(value)?,
             IDEMPOTENCY_KEY => self.read_key(value)?,
