@@ -59,6 +59,7 @@ impl fmt::Debug for IdempotencyKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Code;
 
     #[test]
     fn keys_are_visible_ascii_of_bounded_length() {

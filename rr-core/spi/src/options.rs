@@ -275,6 +275,7 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
+    use crate::error::{Code, Delivery};
     use crate::{CallConfig, IntakeConfig};
 
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

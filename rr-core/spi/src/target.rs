@@ -221,6 +221,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::error::{Code, Delivery};
 
     #[test]
     fn method_is_the_last_token() {
