@@ -63,7 +63,7 @@ impl InFlight {
 
     /// Waits until `count` returns zero.
     pub(crate) async fn until_none(&self, count: impl Fn(&Self) -> usize) {
-        // Set before the count is read: `leave` reads the flag after it has changed the count.
+        // Set before the count is read: `decrement` reads the flag after it has changed the count.
         self.awaited.store(true, Ordering::SeqCst);
         loop {
             let mut notified = std::pin::pin!(self.idle.notified());
@@ -92,7 +92,7 @@ impl InFlight {
     }
 
     /// Decrements a count, and wakes the waiters when it reaches zero.
-    fn leave(&self, count: &AtomicUsize) {
+    fn decrement(&self, count: &AtomicUsize) {
         if count.fetch_sub(1, Ordering::SeqCst) == 1 && self.awaited.load(Ordering::SeqCst) {
             self.idle.notify_waiters();
         }
@@ -131,7 +131,7 @@ impl<'a> InFlightPermit<'a> {
 
 impl Drop for InFlightPermit<'_> {
     fn drop(&mut self) {
-        self.0.leave(&self.0.requests);
+        self.0.decrement(&self.0.requests);
     }
 }
 
@@ -148,6 +148,6 @@ impl Shielded {
 
 impl Drop for Shielded {
     fn drop(&mut self) {
-        self.0.leave(&self.0.shielded);
+        self.0.decrement(&self.0.shielded);
     }
 }

@@ -55,7 +55,10 @@ impl fmt::Debug for Passage<'_> {
 impl Context {
     /// Records that the handler has been entered: from then on every error is `Processed`.
     ///
-    /// For wrappers that are routed unmarked. Has no effect on a context that no server made.
+    /// For responders that set the mark themselves ([`Routes::insert_self_marking`]). Has no effect on
+    /// a context that no server made.
+    ///
+    /// [`Routes::insert_self_marking`]: crate::Routes::insert_self_marking
     pub fn mark_ran(&self) {
         if let Some(server) = self.server_state() {
             server.raise_mark(Mark::Ran);
