@@ -43,7 +43,7 @@ pub use rr_spi::{AttemptRecord, RetryDecision};
 /// # Errors
 ///
 /// The error of the last attempt, with a record of each attempt ([`Error::attempts`], and
-/// [`Error::account`] for people to read). Its delivery is the worst of all attempts. A call that
+/// [`Error::report`] for people to read). Its delivery is the worst of all attempts. A call that
 /// is cancelled while it waits for the next attempt fails with `Canceled`.
 ///
 /// # Examples

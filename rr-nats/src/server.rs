@@ -99,7 +99,7 @@ pub async fn serve_with_stats(
     let config = url::configure(&location, &endpoint, NatsConfig::default(), config)?.1;
     let intake = Intake::new(routes, config.intake.clone());
     // The NATS server does not send a delivered request elsewhere, so a drain still answers it.
-    intake.linger();
+    intake.admit_while_draining();
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy::new());
     let (alive, life) = Context::background().child();
     let setup = LinkSetup {

@@ -18,7 +18,7 @@ pub(crate) struct InFlight {
     draining: AtomicBool,
     /// Whether a drain still admits requests, which a broker routed here and cannot route
     /// elsewhere.
-    lingering: AtomicBool,
+    admits_while_draining: AtomicBool,
     idle: Notify,
     /// Whether `idle` has ever been awaited. Until then, a server that becomes idle after each call
     /// need not check for waiters.
@@ -45,8 +45,8 @@ impl InFlight {
         self.draining.store(true, Ordering::SeqCst);
     }
 
-    pub(crate) fn linger(&self, lingering: bool) {
-        self.lingering.store(lingering, Ordering::SeqCst);
+    pub(crate) fn admit_while_draining(&self, admits: bool) {
+        self.admits_while_draining.store(admits, Ordering::SeqCst);
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -110,7 +110,7 @@ impl<'a> InFlightPermit<'a> {
         // admission.
         let before = in_flight.requests.fetch_add(1, Ordering::SeqCst);
         let permit = Self(in_flight);
-        if in_flight.is_draining() && !in_flight.lingering.load(Ordering::SeqCst) {
+        if in_flight.is_draining() && !in_flight.admits_while_draining.load(Ordering::SeqCst) {
             in_flight.refused.fetch_add(1, Ordering::SeqCst);
             let text = "the server is draining";
             return Err(Error::failure(

@@ -127,18 +127,18 @@ impl Intake {
         self.0.in_flight.drain();
     }
 
-    /// Keeps admitting requests during a drain, until [`Intake::refuse`].
+    /// Keeps admitting requests during a drain, until [`Intake::stop_admitting`].
     ///
     /// For transports over a broker: requests that the broker routed here before it learned of the
     /// drain cannot go elsewhere, and refusing them would fail calls that another member could have
     /// answered.
-    pub fn linger(&self) {
-        self.0.in_flight.linger(true);
+    pub fn admit_while_draining(&self) {
+        self.0.in_flight.admit_while_draining(true);
     }
 
-    /// Ends [`Intake::linger`]: while draining, requests are refused again.
-    pub fn refuse(&self) {
-        self.0.in_flight.linger(false);
+    /// Ends [`Intake::admit_while_draining`]: while draining, requests are refused again.
+    pub fn stop_admitting(&self) {
+        self.0.in_flight.admit_while_draining(false);
     }
 
     /// Returns whether a drain has begun.

@@ -151,7 +151,7 @@ impl ServerState {
             self.connected(&link);
         }
         // No more requests arrive.
-        self.intake.refuse();
+        self.intake.stop_admitting();
         self.last_replies(&mut dialer, link).await;
     }
 
@@ -296,7 +296,7 @@ impl Leave {
 
 impl Drop for Leave {
     fn drop(&mut self) {
-        self.site.intake.refuse();
+        self.site.intake.stop_admitting();
         self.site.intake.cancel_all(Cause::Shutdown);
         self.site.set(|status| status.link = None);
         self.life.cancel_with(Cause::Shutdown);

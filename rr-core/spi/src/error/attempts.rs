@@ -135,19 +135,19 @@ impl Error {
     /// let second = AttemptRecord::of(&error, Duration::from_millis(3))
     ///     .with_decision(RetryDecision::BudgetSpent);
     /// assert_eq!(
-    ///     error.with_attempts(vec![first, second]).account().to_string(),
+    ///     error.with_attempts(vec![first, second]).report().to_string(),
     ///     "resource_exhausted/overloaded (rejected): full\n  \
     ///      attempt 1: resource_exhausted/overloaded (rejected) in 2.0ms; tried again after 640.0ms\n  \
     ///      attempt 2: resource_exhausted/overloaded (rejected) in 3.0ms; given up: the retry budget is spent",
     /// );
     /// ```
     #[must_use]
-    pub fn account(&self) -> impl fmt::Display {
+    pub fn report(&self) -> impl fmt::Display {
         Account(self)
     }
 }
 
-/// An error with its attempts; see [`Error::account`].
+/// An error with its attempts; see [`Error::report`].
 struct Account<'a>(&'a Error);
 
 impl fmt::Display for Account<'_> {
@@ -194,10 +194,10 @@ mod tests {
             record(RetryDecision::Again(Duration::from_millis(20))),
             record(RetryDecision::AttemptsSpent),
         ];
-        let account = failed(Delivery::NotSent).with_attempts(attempts).account().to_string();
+        let report = failed(Delivery::NotSent).with_attempts(attempts).report().to_string();
         let numbers: Vec<_> =
-            account.lines().skip(1).filter_map(|line| line.split_once(':')).map(|l| l.0).collect();
-        assert_eq!(numbers, ["  attempt 1", "  attempt 1 again", "  attempt 2"], "{account}");
-        assert!(account.contains("unavailable (not_sent) in 1.5ms; sent again at once"));
+            report.lines().skip(1).filter_map(|line| line.split_once(':')).map(|l| l.0).collect();
+        assert_eq!(numbers, ["  attempt 1", "  attempt 1 again", "  attempt 2"], "{report}");
+        assert!(report.contains("unavailable (not_sent) in 1.5ms; sent again at once"));
     }
 }

@@ -348,16 +348,16 @@ async fn a_payload_that_panics_again_is_contained_too() {
 async fn a_kept_context_keeps_no_handler_alive() {
     let state = Arc::new(());
     let held = Arc::clone(&state);
-    let (keep, kept) = std::sync::mpsc::channel();
+    let (sender, contexts) = std::sync::mpsc::channel();
     let intake = intake(move |ctx| {
         let _state = Arc::clone(&held);
-        let _ = keep.send(ctx);
+        let _ = sender.send(ctx);
         async { Ok(Response::default()) }
     });
     ask(&intake, None).await.unwrap();
     drop(intake);
     assert_eq!(Arc::strong_count(&state), 1);
-    assert!(kept.recv().unwrap().cause().is_some());
+    assert!(contexts.recv().unwrap().cause().is_some());
 }
 
 #[tokio::test(start_paused = true)]
@@ -409,10 +409,10 @@ async fn cancelling_all_says_why_to_those_that_wait() {
 #[tokio::test(start_paused = true)]
 async fn a_lingering_drain_admits_until_it_refuses_and_counts_all_along() {
     let intake = intake(|_| async { Ok(Response::new("")) });
-    intake.linger();
+    intake.admit_while_draining();
     intake.drain();
     assert!(ask(&intake, None).await.is_ok());
-    intake.refuse();
+    intake.stop_admitting();
     let expected = (Code::Unavailable, Delivery::Rejected, Some(Reason::DRAINING));
     assert_eq!(told(ask(&intake, None).await), expected);
     let report = intake.report();

@@ -136,10 +136,10 @@ async fn what_is_kept_holds_no_more_than_is_counted() {
         .with_detail(rr_spi::Detail::new("a", slice()))
         .with_source(buffer.clone());
     run(&store, "b", Settlement::Kept(Err(error.clone()))).await;
-    let Claim::Kept(Ok(kept)) = claim(&store, "a").await else { panic!("it is kept") };
-    assert_eq!(kept, response);
-    let Claim::Kept(Err(kept)) = claim(&store, "b").await else { panic!("it is kept") };
-    assert_eq!((kept.headers(), kept.details()), (error.headers(), error.details()));
+    let Claim::Kept(Ok(stored)) = claim(&store, "a").await else { panic!("it is kept") };
+    assert_eq!(stored, response);
+    let Claim::Kept(Err(stored)) = claim(&store, "b").await else { panic!("it is kept") };
+    assert_eq!((stored.headers(), stored.details()), (error.headers(), error.details()));
     drop((response, error));
     assert_eq!(std::sync::Arc::strong_count(&buffer.0), 1, "nothing holds the buffer");
 }

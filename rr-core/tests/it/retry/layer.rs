@@ -97,7 +97,7 @@ async fn the_error_is_the_last_one_and_says_the_worst_of_all_attempts() {
     assert_eq!((error.reason(), error.message()), (Some(&Reason::DRAINING), "going"));
     assert_eq!(error.delivery(), Delivery::Unknown);
     assert_eq!(
-        error.account().to_string(),
+        error.report().to_string(),
         "unavailable/draining (unknown): going
   attempt 1: unavailable/connection-lost (unknown) in 3.0ms; tried again after 25.0ms
   attempt 2: unavailable (not_sent) in 3.0ms; tried again after 50.0ms
