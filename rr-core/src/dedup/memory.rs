@@ -7,29 +7,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rr_spi::{Error, Headers, async_trait};
-use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::{Claim, Fingerprint, Outcome, ScopedKey, Settlement, Store, Ticket};
-
-/// Capacity and retention of a [`MemoryStore`].
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-#[non_exhaustive]
-pub struct MemoryStoreConfig {
-    /// Time for which a key is kept after its run has ended. Default 5 min; 0 keeps nothing, so
-    /// that only duplicates in flight are found.
-    #[serde(deserialize_with = "rr_spi::duration::deserialize")]
-    pub ttl: Duration,
-    /// Maximum number of keys. When the store is full, a new key evicts the key that ended first,
-    /// and a duplicate of the evicted request would run. Default 65 536, which is 218 keyed
-    /// requests a second for 5 min; 0 refuses every keyed request.
-    pub entries_max: usize,
-    /// Maximum number of bytes of answers: bodies, headers, texts. Over the limit, the oldest
-    /// answers are dropped and their keys stay: a duplicate does not run and fails with
-    /// `outcome-lost`. Default 32 MiB; 0 keeps no answer.
-    pub bytes_max: usize,
-}
 
 /// The longest deadline that a server grants by default, counted from the end of the run.
 const TTL: Duration = Duration::from_secs(5 * 60);
@@ -40,32 +20,21 @@ const ENTRIES_MAX: usize = 65_536;
 /// Thirty answers of the greatest length, or 500 bytes for each key.
 const BYTES_MAX: usize = 32 * 1024 * 1024;
 
-impl Default for MemoryStoreConfig {
-    fn default() -> Self {
-        Self { ttl: TTL, entries_max: ENTRIES_MAX, bytes_max: BYTES_MAX }
-    }
-}
-
-impl MemoryStoreConfig {
-    /// Replaces the time for which a key is kept after its run has ended.
-    #[must_use]
-    pub fn with_ttl(mut self, ttl: Duration) -> Self {
-        self.ttl = ttl;
-        self
-    }
-
-    /// Replaces the most keys.
-    #[must_use]
-    pub fn with_entries_max(mut self, entries: usize) -> Self {
-        self.entries_max = entries;
-        self
-    }
-
-    /// Replaces the most bytes of answers.
-    #[must_use]
-    pub fn with_bytes_max(mut self, bytes: usize) -> Self {
-        self.bytes_max = bytes;
-        self
+rr_spi::options! {
+    /// Capacity and retention of a [`MemoryStore`].
+    pub struct MemoryStoreConfig {
+        /// Time for which a key is kept after its run has ended. Default 5 min; 0 keeps nothing, so
+        /// that only duplicates in flight are found.
+        #[serde(deserialize_with = "rr_spi::duration::deserialize")]
+        pub ttl: Duration = TTL, with_ttl(Duration);
+        /// Maximum number of keys. When the store is full, a new key evicts the key that ended
+        /// first, and a duplicate of the evicted request would run. Default 65 536, which is 218
+        /// keyed requests a second for 5 min; 0 refuses every keyed request.
+        pub entries_max: usize = ENTRIES_MAX, with_entries_max(usize);
+        /// Maximum number of bytes of answers: bodies, headers, texts. Over the limit, the oldest
+        /// answers are dropped and their keys stay: a duplicate does not run and fails with
+        /// `outcome-lost`. Default 32 MiB; 0 keeps no answer.
+        pub bytes_max: usize = BYTES_MAX, with_bytes_max(usize);
     }
 }
 

@@ -4,8 +4,6 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rr_spi::duration;
-use serde::Deserialize;
 use tokio::time::Instant;
 
 /// Slices of the window; the oldest is dropped as a whole.
@@ -19,48 +17,18 @@ const COST: u64 = 100;
 const WINDOW_MIN: Duration = Duration::from_secs(1);
 const WINDOW_MAX: Duration = Duration::from_secs(60);
 
-/// Rates and window of a [`RetryBudget`].
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-#[non_exhaustive]
-pub struct RetryBudgetConfig {
-    /// Retries per 100 calls. Default 20; 0 leaves only the floor.
-    pub percent: u32,
-    /// Retries per second that are allowed regardless of the number of calls. Default 10; 0 leaves
-    /// only the percentage, and with both 0 nothing is retried.
-    pub floor_per_second: u32,
-    /// Time during which calls and retries count. Default 10 s; clamped to 1 s at least and 60 s at
-    /// most.
-    #[serde(deserialize_with = "duration::deserialize")]
-    pub window: Duration,
-}
-
-impl Default for RetryBudgetConfig {
-    fn default() -> Self {
-        Self { percent: 20, floor_per_second: 10, window: Duration::from_secs(10) }
-    }
-}
-
-impl RetryBudgetConfig {
-    /// Replaces the retries per 100 calls.
-    #[must_use]
-    pub fn with_percent(mut self, percent: u32) -> Self {
-        self.percent = percent;
-        self
-    }
-
-    /// Replaces the retries per second that are always allowed.
-    #[must_use]
-    pub fn with_floor_per_second(mut self, retries: u32) -> Self {
-        self.floor_per_second = retries;
-        self
-    }
-
-    /// Replaces the time during which calls and retries count.
-    #[must_use]
-    pub fn with_window(mut self, window: Duration) -> Self {
-        self.window = window;
-        self
+rr_spi::options! {
+    /// Rates and window of a [`RetryBudget`].
+    pub struct RetryBudgetConfig {
+        /// Retries per 100 calls. Default 20; 0 leaves only the floor.
+        pub percent: u32 = 20, with_percent(u32);
+        /// Retries per second that are allowed regardless of the number of calls. Default 10; 0
+        /// leaves only the percentage, and with both 0 nothing is retried.
+        pub floor_per_second: u32 = 10, with_floor_per_second(u32);
+        /// Time during which calls and retries count. Default 10 s; clamped to 1 s at least and 60
+        /// s at most.
+        #[serde(deserialize_with = "rr_spi::duration::deserialize")]
+        pub window: Duration = Duration::from_secs(10), with_window(Duration);
     }
 }
 
