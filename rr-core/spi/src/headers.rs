@@ -138,7 +138,7 @@ impl Headers {
     /// For transports. The value of a `-bin` name is passed decoded.
     pub fn receive(&mut self, name: &str, value: Bytes) -> Received {
         let name = &*folded(name);
-        if !rules::may_be_received(name) {
+        if rules::is_reserved(name) {
             return Received::Reserved;
         }
         if !rules::is_name(name) || !(rules::is_binary(name) || rules::is_text(&value)) {
@@ -159,9 +159,11 @@ impl Headers {
     /// Receives a header in its wire form: the value of a `-bin` name is base64, and a proxy may
     /// have joined several values with commas (RFC 9110 §5.2).
     pub(crate) fn receive_encoded(&mut self, name: &str, value: &[u8]) -> Received {
-        let name = &*folded(name);
-        if !rules::may_be_received(name) {
+        if Self::is_reserved(name) {
             return Received::Reserved;
+        }
+        if has_upper_case(name) {
+            return self.receive_encoded(&name.to_ascii_lowercase(), value);
         }
         let is_binary = rules::is_binary(name);
         if !rules::is_name(name) || !(is_binary || rules::is_text(value)) {
@@ -260,6 +262,11 @@ impl Headers {
         rules::is_binary(name)
     }
 
+    /// Returns whether this lower-case name is none of the application's.
+    pub(crate) fn is_reserved(name: &str) -> bool {
+        rules::is_reserved(name)
+    }
+
     /// Returns a name that only replies may carry, if there is one.
     #[inline]
     pub(crate) fn reply_only(&self) -> Option<&str> {
@@ -319,10 +326,14 @@ fn invalid(message: impl Into<Cow<'static, str>>) -> Error {
 
 /// Returns a name in lower case; copies the name only if it has upper-case letters.
 fn folded(name: &str) -> Cow<'_, str> {
-    match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+    match has_upper_case(name) {
         true => Cow::Owned(name.to_ascii_lowercase()),
         false => Cow::Borrowed(name),
     }
+}
+
+pub(crate) fn has_upper_case(name: &str) -> bool {
+    name.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
 fn checked_name(name: Cow<'static, str>) -> Result<Cow<'static, str>, Error> {

@@ -129,7 +129,7 @@ impl H1Pool {
     pub(crate) async fn checkout(&self) -> Result<H1Lease<'_>, Error> {
         let place = self.place().await?;
         while let Some(mut link) = self.shared.pop() {
-            if link.is_clean() {
+            if link.is_reusable() {
                 return Ok(H1Lease { link, _place: place });
             }
         }
@@ -216,12 +216,13 @@ impl H1Connection {
         self.connection.is_some() && self.is_ready()
     }
 
-    /// Returns whether a request can be sent and would get its own reply. An unsolicited reply that
-    /// has arrived meanwhile would be taken for it (RFC 9112 §9.2).
-    fn is_clean(&mut self) -> bool {
-        let unread = self.unread.clone();
-        unread.during(|| self.look(&mut Context::from_waker(Waker::noop())));
-        self.connection.is_some() && self.is_ready()
+    /// As [`H1Connection::is_usable`], for a connection that has served a call. The next request
+    /// comes back unwritten if the server meanwhile ends the connection or sends something unasked,
+    /// which would be taken for the reply (RFC 9112 §9.2).
+    fn is_reusable(&mut self) -> bool {
+        let is_usable = self.is_usable();
+        self.unread.arm();
+        is_usable
     }
 
     fn is_ready(&self) -> bool {

@@ -36,8 +36,8 @@ pub(super) async fn answer(peer: &Peer, parts: &mut Parts, body: Incoming) -> Ht
     let mut rest = unread.filter(|body| !body.is_end_stream());
     let is_h1 = parts.version < Version::HTTP_2;
     // Reading would request a body that waits for `100 Continue`.
-    let may_have_come = is_h1 && !parts.headers.contains_key(header::EXPECT);
-    if let Some(body) = rest.as_mut().filter(|_| may_have_come) {
+    let may_have_come = |_: &&mut Incoming| is_h1 && !parts.headers.contains_key(header::EXPECT);
+    if let Some(body) = rest.as_mut().filter(may_have_come) {
         // Most unread bodies have arrived together with their heads.
         rest = if is_drained(body).await { None } else { rest };
     }

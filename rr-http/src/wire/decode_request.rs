@@ -67,17 +67,16 @@ impl<'a> Head<'a> {
     ) -> Result<Self, Refusal> {
         check_method(&parts.method, declared)?;
         let map = &parts.headers;
-        let mut common = RequestHead::default();
-        for (name, value) in headers::visible(map) {
-            common.receive(name, value).map_err(refused)?;
-        }
         let mut head = Self {
-            common,
+            common: RequestHead::default(),
             timeout: timeout(lines)?,
             coding: lines.content_encoding.first.map_or(Coding::Identity, |_| Coding::of(map)),
             content_type: lines.content_type.first.cloned(),
             message: None,
         };
+        for (name, value) in headers::visible(map) {
+            head.common.receive(name, value).map_err(refused)?;
+        }
         let version = single("connect-protocol-version", lines.connect_protocol_version)?;
         if version.is_some_and(|version| version != "1") {
             return Err(invalid("connect-protocol-version is not 1").into());

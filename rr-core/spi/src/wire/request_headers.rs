@@ -13,7 +13,7 @@ use super::{
 };
 use crate::context::Context;
 use crate::error::{Delivery, Error};
-use crate::headers::{Headers, Received};
+use crate::headers::{Headers, Received, has_upper_case};
 use crate::idempotency::Idempotency;
 use crate::intake::Inbound;
 use crate::request::Request;
@@ -143,14 +143,6 @@ impl<'a> RequestHead<'a> {
     /// is repeated; `ResourceExhausted`, `request-too-large`, when there are more than 64 headers
     /// or 16 KiB.
     pub fn receive(&mut self, name: &str, value: &'a [u8]) -> Result<(), Error> {
-        let folded;
-        let name = match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            true => {
-                folded = name.to_ascii_lowercase();
-                &*folded
-            }
-            false => name,
-        };
         match name {
             RR => self.read_call(value)?,
             IDEMPOTENCY_KEY => self.read_key(value)?,
@@ -158,6 +150,8 @@ impl<'a> RequestHead<'a> {
             TRACEPARENT => self.traceparent = self.traceparent.or_else(|| text(value)),
             TRACESTATE => self.tracestate.add(value),
             BAGGAGE => self.baggage.add(value),
+            _ if Headers::is_reserved(name) => {}
+            _ if has_upper_case(name) => self.receive(&name.to_ascii_lowercase(), value)?,
             CONTENT_TYPE if self.headers.contains(CONTENT_TYPE) => {
                 return Err(refused("repeated", CONTENT_TYPE));
             }
