@@ -39,9 +39,9 @@
 
 mod body;
 mod config;
+mod connector;
 mod endpoint;
 mod error;
-mod foreign;
 #[cfg(feature = "_fuzz")]
 #[doc(hidden)]
 pub mod fuzz;

@@ -18,6 +18,7 @@ use tokio::time::sleep;
 
 use super::ServerState;
 use super::keep_alive::{KeepAlive, promise};
+use super::peer::Peer;
 use super::request::answer;
 use super::tasks::{H2Executor, Tasks};
 use super::timeouts::{ActivityMonitor, Verdict};
@@ -45,23 +46,15 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// a head has arrived would never end.
 const CLOSE: Duration = Duration::from_millis(100);
 
-/// State shared by the requests of one connection.
-#[derive(Clone)]
-pub(super) struct Peer {
-    pub(super) site: Arc<ServerState>,
-    pub(super) tasks: Tasks,
-    pub(super) watch: Arc<ActivityMonitor>,
-}
-
 /// Serves one connection until it ends, or until the server stops serving requests and the
 /// connection has sent its pending replies.
-pub(super) async fn serve_connection(socket: Socket, site: Arc<ServerState>, tasks: Tasks) {
-    let watch = ActivityMonitor::new(&site.config, site.intake.bodies());
+pub(super) async fn serve_connection(socket: Socket, state: Arc<ServerState>, tasks: Tasks) {
+    let watch = ActivityMonitor::new(&state.config, state.intake.bodies());
     let mut io = Sniffed::new(socket, Arc::clone(&watch));
-    let bound = Context::background().with_timeout(site.config.first_bytes_timeout);
+    let bound = Context::background().with_timeout(state.config.first_bytes_timeout);
     let first = pin!(bound.race(future::poll_fn(|cx| io.poll_version(cx))));
-    let Some(Ok(Ok(version))) = site.stop.race(first).await else { return };
-    let peer = Peer { site, tasks, watch };
+    let Some(Ok(Ok(version))) = state.stop.race(first).await else { return };
+    let peer = Peer { state, tasks, watch };
     match version {
         Version::H1 => serve_h1(io, peer).await,
         Version::H2 => serve_h2(io, peer).await,
@@ -74,7 +67,7 @@ async fn serve_h1(io: Sniffed, peer: Peer) {
     // no timer for each.
     builder.header_read_timeout(None);
     builder.max_header_size(HEAD_BYTES_MAX);
-    let keep_alive = KeepAlive::new(peer.site.config.idle_timeout);
+    let keep_alive = KeepAlive::new(peer.state.config.idle_timeout);
     // Split here: an argument that is passed on is stored twice.
     let service = service_fn(|request: Request<Incoming>| {
         let active = peer.watch.begin();
@@ -96,7 +89,7 @@ async fn serve_h2(io: Sniffed, peer: Peer) {
     let streams = H2Executor::new(peer.tasks.clone(), Arc::clone(&peer.watch));
     let mut builder = http2::Builder::new(streams);
     builder.timer(TokioTimer::new());
-    let streams_max = u32::try_from(peer.site.config.h2_streams_max).unwrap_or(u32::MAX);
+    let streams_max = u32::try_from(peer.state.config.h2_streams_max).unwrap_or(u32::MAX);
     builder.max_concurrent_streams(streams_max.max(1));
     builder.max_header_list_size(HEADER_LIST_BYTES_MAX);
     builder.max_frame_size(FRAME_BYTES_MAX);
@@ -121,7 +114,7 @@ async fn drive<C: Future>(
 ) {
     let end = {
         let watched = pin!(watched(connection.as_mut(), &peer.watch));
-        peer.site.stop.race(watched).await
+        peer.state.stop.race(watched).await
     };
     match end {
         // The calls on a connection learn how it ended; nothing else can act on that.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hyper::body::{Body as _, Incoming};
 use rr_spi::Context;
 
-use super::connection::Peer;
+use super::peer::Peer;
 use super::read_body::soon;
 use crate::body::frame;
 
