@@ -45,12 +45,12 @@ mod error;
 #[cfg(feature = "_fuzz")]
 #[doc(hidden)]
 pub mod fuzz;
-mod gauge;
 mod pool;
 mod requester;
 mod self_wake;
 mod server;
 mod socket;
+mod sync;
 mod wire;
 mod write_batching;
 

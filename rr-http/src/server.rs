@@ -26,7 +26,7 @@ use tokio::sync::mpsc;
 
 use crate::config::{HttpConfig, HttpServerConfig};
 use crate::endpoint::Endpoint;
-use crate::gauge::Gauge;
+use crate::sync::Gauge;
 use crate::wire::encode_path;
 
 #[cfg(feature = "_fuzz")]

@@ -11,5 +11,5 @@ use super::timeouts::ActivityMonitor;
 pub(super) struct Peer {
     pub(super) state: Arc<ServerState>,
     pub(super) tasks: Tasks,
-    pub(super) watch: Arc<ActivityMonitor>,
+    pub(super) activity: Arc<ActivityMonitor>,
 }

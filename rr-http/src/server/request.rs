@@ -60,9 +60,9 @@ pub(super) async fn answer(peer: &Peer, parts: &mut Parts, body: Incoming) -> Ht
         Err(refusal) => encode_error(&refusal, style),
     };
     // Successes and errors alike hold their bytes until these have left.
-    let mut share = held.unwrap_or_else(|| peer.watch.account().open());
+    let mut share = held.unwrap_or_else(|| peer.activity.account().open());
     share.raise(reply.body().len());
-    reply.map(|body| Reply::new(body, share, &peer.watch, parts.version))
+    reply.map(|body| Reply::new(body, share, &peer.activity, parts.version))
 }
 
 type Answer = (Response, Option<HeaderValue>, BodyShare);
@@ -76,7 +76,7 @@ async fn exchange(
     let (target, head) = state.read_head(parts)?;
     state.stats.drop_headers(head.common.dropped);
     let (ctx, cancel) = state.intake.context(head.inbound());
-    let mut share = peer.watch.account().open();
+    let mut share = peer.activity.account().open();
     let body = match head.message {
         // A request that would be refused anyway is refused before its body has arrived.
         _ if state.intake.is_draining() => Bytes::new(),
@@ -90,7 +90,7 @@ async fn exchange(
     let caller = Caller(cancel);
     let outcome = handler.as_mut().await;
     caller.0.cancel_with(Cause::Finished);
-    let (outcome, share) = peer.watch.account().reply(outcome);
+    let (outcome, share) = peer.activity.account().reply(outcome);
     Ok((outcome?, head.content_type, share))
 }
 
