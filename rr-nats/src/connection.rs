@@ -13,7 +13,6 @@ mod options;
 mod outbox;
 mod payload;
 mod pending_calls;
-mod permission_error;
 mod reconnect;
 mod reliance;
 mod runtimes;
@@ -28,12 +27,12 @@ use tokio::sync::Notify;
 
 pub(crate) use dialer::Dialer;
 pub(crate) use learned::Learned;
-pub(crate) use link::{Link, LinkSetup, TooLong, message, next};
+pub(crate) use link::{Link, message, next};
 pub(crate) use loss::{Lost as LostLink, compare};
 pub(crate) use members::Members;
+pub(crate) use options::LinkSetup;
 pub(crate) use outbox::Room;
 pub(crate) use pending_calls::{Outcome, Taken};
-pub(crate) use permission_error::Complaint;
 use reconnect::Reconnector;
 pub(crate) use runtimes::Connections;
 

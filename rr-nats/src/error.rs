@@ -1,5 +1,7 @@
 //! Errors of async-nats and of the NATS server, converted with their delivery.
 
+mod permission_error;
+
 use std::error::Error as StdError;
 use std::fmt::Display;
 use std::io;
@@ -11,7 +13,7 @@ use async_nats::{
 };
 use rr_spi::{Code, Delivery, Error, Reason};
 
-use crate::connection::{Complaint, TooLong};
+pub(crate) use permission_error::{Complaint, Violation};
 
 /// Likely cause of repeated connection losses while the server stays up: async-nats closes a
 /// connection when it reads a message that it cannot parse, and does not report that cause.
@@ -182,6 +184,14 @@ pub(crate) fn publish(source: PublishError) -> Error {
     };
     let message = source.to_string();
     Error::failure(code, Delivery::NotSent, reason, message).with_source(source)
+}
+
+/// Limit that a message exceeds: the longest that the server accepts, in bytes with headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooLong {
+    pub(crate) bytes_max: usize,
+    /// Whether the server accepts less from this user or account than it announces.
+    pub(crate) is_learned: bool,
 }
 
 /// Makes the error for a request that is longer than the server accepts: it was not sent.

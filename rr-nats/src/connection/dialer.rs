@@ -8,9 +8,9 @@ use rr_spi::{Context, Entropy, Error};
 use tokio::time::Instant;
 
 use super::backoff;
-use super::link::{Link, LinkSetup};
+use super::link::Link;
 use super::members::{Host, Members};
-use super::payload;
+use super::options::LinkSetup;
 use crate::error;
 use crate::wait::{First, first};
 
@@ -97,9 +97,9 @@ impl Dialer {
         let entropy = Arc::clone(&self.entropy);
         tokio::spawn(Arc::clone(&self.members).watch(link.socket(), alive, interval, entropy));
         let (alive, entropy) = (link.alive().clone(), Arc::clone(&self.entropy));
-        let (learned, config) = (Arc::clone(&self.setup.learned), self.setup.config.clone());
+        let (payload, config) = (Arc::clone(&self.setup.learned.payload), self.setup.config.clone());
         let server = (link.socket(), link.server_id());
-        tokio::spawn(payload::watch(learned, server, config, alive, entropy));
+        tokio::spawn(payload.watch(server, config, alive, entropy));
     }
 
     /// Classifies the last connection by its lifetime, as a success or a failure.

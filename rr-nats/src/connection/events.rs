@@ -13,8 +13,7 @@ use tokio::sync::Notify;
 
 use super::learned::Learned;
 use super::pending_calls::Slots;
-use super::permission_error::{Complaint, Violation};
-use crate::error;
+use crate::error::{self, Complaint, Violation};
 use crate::wait;
 use crate::wire::{CANCEL, Token};
 

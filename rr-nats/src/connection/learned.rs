@@ -1,7 +1,7 @@
 //! Facts learned on one connection that hold for later connections as well.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rr_spi::Target;
 
@@ -19,7 +19,7 @@ const ANSWERED_MAX: usize = 1024;
 /// Facts learned on one connection that hold for later connections as well.
 #[derive(Debug, Default)]
 pub(crate) struct Learned {
-    pub(super) payload: Payload,
+    pub(super) payload: Arc<Payload>,
     repeated: Mutex<Repeated>,
 }
 

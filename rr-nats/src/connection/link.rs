@@ -20,12 +20,10 @@ use rr_spi::{Bytes, Context, Delivery, Error};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::events::Signals;
-use super::learned::Learned;
-use super::options::{options, queued_max};
+use super::options::{LinkSetup, options, queued_max};
 use super::outbox::{Cancel, Direct, Lost, Outgoing, Room};
 use super::pending_calls::Slots;
-use crate::config::NatsConnectionConfig;
-use crate::error;
+use crate::error::{self, TooLong};
 use crate::wait;
 use crate::wire::RR_CANCEL;
 
@@ -43,30 +41,6 @@ pub(crate) struct Link {
     outgoing: Outgoing,
     signals: Arc<Signals>,
     probes: AtomicU64,
-}
-
-/// Limit that a message exceeds: the longest that the server accepts, in bytes with headers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TooLong {
-    pub(crate) bytes_max: usize,
-    /// Whether the server accepts less from this user or account than it announces.
-    pub(crate) is_learned: bool,
-}
-
-/// Parameters of a connection besides its address.
-#[derive(Clone, Debug)]
-pub(crate) struct LinkSetup {
-    pub(crate) config: NatsConnectionConfig,
-    /// The prefix of the URL.
-    pub(crate) prefix: String,
-    /// Maximum number of messages that wait on one subscription.
-    pub(crate) incoming_max: usize,
-    /// Maximum number of calls in flight, and so of cancel messages that wait on one connection.
-    pub(crate) cancels_max: usize,
-    /// Facts learned from all connections.
-    pub(crate) learned: Arc<Learned>,
-    /// Whether a denied inbox makes the connection useless, as it does for a requester.
-    pub(crate) needs_inbox: bool,
 }
 
 impl Link {

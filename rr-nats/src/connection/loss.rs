@@ -2,7 +2,7 @@
 
 use rr_spi::Error;
 
-use super::Link;
+use super::link::Link;
 use crate::error;
 
 /// Record of a lost connection.

@@ -10,7 +10,6 @@ use rr_spi::{Context, Entropy};
 use tokio::time::Instant;
 
 use super::info::Told;
-use super::learned::Learned;
 use super::{backoff, info};
 use crate::config::NatsConnectionConfig;
 
@@ -96,6 +95,32 @@ impl Payload {
         }
     }
 
+    /// Asks the server of a connection for its limit periodically until the connection ends, if a
+    /// message was ever too long.
+    pub(super) async fn watch(
+        self: Arc<Self>,
+        (server, server_id): (SocketAddr, String),
+        config: NatsConnectionConfig,
+        alive: Context,
+        entropy: Arc<dyn Entropy>,
+    ) {
+        if self.lock().asks != Asks::Always {
+            return;
+        }
+        let pause = match config.members_interval {
+            Duration::ZERO => ASK_AGAIN,
+            interval => interval.clamp(info::INTERVAL_MIN, ASK_AGAIN),
+        };
+        let ask = async {
+            loop {
+                // Half of the pause is random, so that clients do not ask simultaneously.
+                tokio::time::sleep(pause / 2 + backoff::spread(pause / 2, &*entropy)).await;
+                self.ask(server, &server_id, &config).await;
+            }
+        };
+        let _: Result<(), _> = alive.race(ask).await;
+    }
+
     fn change(&self, change: impl FnOnce(&mut Known)) -> usize {
         let mut known = self.lock();
         change(&mut known);
@@ -108,32 +133,6 @@ impl Payload {
         // Values are replaced as a whole: a panic leaves one of them.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Asks the server of a connection for its limit periodically until the connection ends, if a
-/// message was ever too long.
-pub(super) async fn watch(
-    learned: Arc<Learned>,
-    (server, server_id): (SocketAddr, String),
-    config: NatsConnectionConfig,
-    alive: Context,
-    entropy: Arc<dyn Entropy>,
-) {
-    if learned.payload.lock().asks != Asks::Always {
-        return;
-    }
-    let pause = match config.members_interval {
-        Duration::ZERO => ASK_AGAIN,
-        interval => interval.clamp(info::INTERVAL_MIN, ASK_AGAIN),
-    };
-    let ask = async {
-        loop {
-            // Half of the pause is random, so that clients do not ask simultaneously.
-            tokio::time::sleep(pause / 2 + backoff::spread(pause / 2, &*entropy)).await;
-            learned.payload.ask(server, &server_id, &config).await;
-        }
-    };
-    let _: Result<(), _> = alive.race(ask).await;
 }
 
 impl Known {

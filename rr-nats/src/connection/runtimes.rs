@@ -8,8 +8,9 @@ use std::time::Duration;
 use rr_spi::{Entropy, Error};
 use tokio::runtime::{Handle, Id};
 
-use super::link::{Link, LinkSetup};
+use super::link::Link;
 use super::members::Members;
+use super::options::LinkSetup;
 use super::{Connection, Dialer, NatsState};
 use crate::error;
 

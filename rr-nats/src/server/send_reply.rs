@@ -9,7 +9,8 @@ use async_nats::{HeaderMap, Subject};
 use rr_spi::{BodyShare, Bytes, Code, Context, Delivery, Error, Reason, Response};
 
 use super::state::ServerState;
-use crate::connection::{Link, Room, TooLong, message};
+use crate::connection::{Link, Room, message};
+use crate::error::TooLong;
 use crate::wire::{block_len, encode_reply, minimal};
 
 /// Length in bytes from which a body holds its share until it has been written.

@@ -5,7 +5,7 @@
 
 /// Operation that the server denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Violation<'a> {
+pub(crate) enum Violation<'a> {
     /// Publishing to this subject.
     Publish(&'a str),
     /// Publishing anything with this reply subject.
@@ -16,7 +16,7 @@ pub(super) enum Violation<'a> {
 
 impl<'a> Violation<'a> {
     /// Parses the text of an error; `None` if it is not a permission violation.
-    pub(super) fn parse(text: &'a str) -> Option<Self> {
+    pub(crate) fn parse(text: &'a str) -> Option<Self> {
         let rest = text.trim().strip_prefix("Permissions Violation for ")?;
         let (operation, quoted) = rest.split_once('"')?;
         let (subject, _) = quoted.split_once('"')?;
