@@ -5,6 +5,7 @@ mod discovery;
 mod endpoint_stats;
 mod inbox;
 mod pace;
+mod reconnect;
 mod request;
 mod send_reply;
 mod state;
@@ -22,7 +23,8 @@ use crate::config::{NatsConfig, NatsServerConfig, url};
 use crate::connection::{Dialer, LinkSetup, Members};
 use crate::endpoint::Endpoint;
 
-use state::{Leave, ServerState};
+use reconnect::Leave;
+use state::ServerState;
 use subscribe::Subscriptions;
 
 pub use stats::NatsServerStats;

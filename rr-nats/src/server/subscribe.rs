@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::discovery::Question;
 use super::state::ServerState;
-use super::subscription::consume;
+use super::subscription::{Subscribed, consume};
 use crate::connection::{Link, next};
 use crate::error;
 use crate::wire::{RR_CANCEL, target_of};
@@ -28,14 +28,6 @@ pub(super) struct Subscriptions {
     requests: Vec<Subscribed>,
     cancels: Vec<Subscriber>,
     questions: Vec<Question>,
-}
-
-/// One subscription to requests.
-pub(super) struct Subscribed {
-    pub(super) subject: String,
-    pub(super) subscriber: Subscriber,
-    /// The single target of the subject; `None` for a wildcard.
-    pub(super) target: Option<Target>,
 }
 
 impl Subscriptions {

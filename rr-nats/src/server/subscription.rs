@@ -8,7 +8,7 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use async_nats::Subscriber;
-use rr_spi::{CancelHandle, Cause, Shutdown};
+use rr_spi::{CancelHandle, Cause, Shutdown, Target};
 use tokio::task::coop::{consume_budget, unconstrained};
 use tokio::time::Instant;
 
@@ -17,7 +17,6 @@ use super::inbox::{Inbox, Received};
 use super::pace::Pace;
 use super::request::{IncomingRequest, KnownTarget};
 use super::state::ServerState;
-use super::subscribe::Subscribed;
 use crate::config::NatsDispatch;
 use crate::connection::Link;
 use crate::wait::{First, first};
@@ -25,6 +24,14 @@ use crate::wait::{First, first};
 /// Maximum number of tasks for refusals whose reply has to wait, in addition to those of requests
 /// in flight. Above it no request is answered until replies can leave.
 const REFUSALS_MAX: usize = 256;
+
+/// One subscription to requests.
+pub(super) struct Subscribed {
+    pub(super) subject: String,
+    pub(super) subscriber: Subscriber,
+    /// The single target of the subject; `None` for a wildcard.
+    pub(super) target: Option<Target>,
+}
 
 /// Splits a request into the future that answers it, its cancel handle and its key.
 type Split<F> = fn(IncomingRequest, Arc<ServerState>, Arc<Link>, Instant) -> (F, CancelHandle, u64);
