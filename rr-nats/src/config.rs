@@ -1,7 +1,6 @@
 //! Options of connections, requesters and servers.
 
 mod check;
-pub(crate) mod url;
 
 use std::fmt;
 use std::time::Duration;

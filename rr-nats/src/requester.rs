@@ -7,18 +7,18 @@ use std::sync::Arc;
 use async_nats::Message;
 use async_nats::message::OutboundMessage;
 use rr_spi::{
-    Attempt, BoxFuture, Bytes, Code, Context, Delivery, Entropy, Error, Limits, Location,
-    OsEntropy, Request, Requester, Response, Target,
+    Attempt, BoxFuture, Bytes, Code, Context, Delivery, Entropy, Error, Limits, OsEntropy, Request,
+    Requester, Response, Target,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock;
-use crate::config::{NatsConfig, NatsServerConfig, url};
+use crate::config::{NatsConfig, NatsServerConfig};
 use crate::connection::{
     Connections, Learned, Link, LinkSetup, Members, NatsState, Outcome, Room, Taken,
     is_at_deadline, message,
 };
-use crate::endpoint::Endpoint;
+use crate::endpoint;
 use crate::error;
 use crate::wire::{Token, block_len, cancel_subject, decode_reply, encode_request};
 
@@ -102,9 +102,8 @@ impl NatsRequester {
     /// Dropping the future leaves nothing behind.
     #[allow(clippy::unused_async, reason = "it starts connecting on the runtime that awaits it")]
     pub async fn connect_with(url: &str, config: NatsConfig) -> Result<Self, Error> {
-        let location = Location::parse(url)?;
-        let endpoint = Endpoint::of(&location)?;
-        let config = url::configure(&location, &endpoint, config, NatsServerConfig::default())?.0;
+        let server = NatsServerConfig::default();
+        let (endpoint, config, _) = endpoint::configure(url, config, server)?;
         let learned = Arc::new(Learned::default());
         let setup = LinkSetup {
             config: config.connection.clone(),

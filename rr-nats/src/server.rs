@@ -17,11 +17,11 @@ mod unsubscribe;
 
 use std::sync::Arc;
 
-use rr_spi::{Context, Entropy, Error, Intake, Location, OsEntropy, Routes, Server};
+use rr_spi::{Context, Entropy, Error, Intake, OsEntropy, Routes, Server};
 
-use crate::config::{NatsConfig, NatsServerConfig, url};
+use crate::config::{NatsConfig, NatsServerConfig};
 use crate::connection::{Dialer, LinkSetup, Members};
-use crate::endpoint::Endpoint;
+use crate::endpoint;
 
 use reconnect::Leave;
 use state::ServerState;
@@ -96,9 +96,7 @@ pub async fn serve_with_stats(
     routes: impl Into<Routes>,
     config: NatsServerConfig,
 ) -> Result<(Server, NatsServerStats), Error> {
-    let location = Location::parse(url)?;
-    let endpoint = Endpoint::of(&location)?;
-    let config = url::configure(&location, &endpoint, NatsConfig::default(), config)?.1;
+    let (endpoint, _, config) = endpoint::configure(url, NatsConfig::default(), config)?;
     let intake = Intake::new(routes, config.intake.clone());
     // The NATS server does not send a delivered request elsewhere, so a drain still answers it.
     intake.linger();

@@ -97,7 +97,8 @@ impl Dialer {
         let entropy = Arc::clone(&self.entropy);
         tokio::spawn(Arc::clone(&self.members).watch(link.socket(), alive, interval, entropy));
         let (alive, entropy) = (link.alive().clone(), Arc::clone(&self.entropy));
-        let (payload, config) = (Arc::clone(&self.setup.learned.payload), self.setup.config.clone());
+        let (payload, config) =
+            (Arc::clone(&self.setup.learned.payload), self.setup.config.clone());
         let server = (link.socket(), link.server_id());
         tokio::spawn(payload.watch(server, config, alive, entropy));
     }
