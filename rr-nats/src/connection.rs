@@ -28,11 +28,11 @@ use tokio::sync::Notify;
 pub(crate) use dialer::Dialer;
 pub(crate) use learned::Learned;
 pub(crate) use link::{Link, message, next};
-pub(crate) use loss::{Lost as LostLink, compare};
+pub(crate) use loss::Loss;
 pub(crate) use members::Members;
 pub(crate) use options::LinkSetup;
-pub(crate) use outbox::Room;
-pub(crate) use pending_calls::{Outcome, Taken};
+pub(crate) use outbox::SendPermit;
+pub(crate) use pending_calls::{Outcome, Slot};
 use reconnect::Reconnector;
 pub(crate) use runtimes::Connections;
 
@@ -65,16 +65,16 @@ struct Shared {
     status: Mutex<Status>,
     changed: Notify,
     connects: AtomicU64,
-    past: Mutex<Past>,
+    history: Mutex<History>,
 }
 
 /// Earlier connections and the last error.
 #[derive(Default)]
-struct Past {
+struct History {
     /// Replaced connections that still have calls in flight.
     leaving: Vec<Arc<Link>>,
     /// Numbers of late and of duplicate replies on closed connections.
-    strays: (u64, u64),
+    stray_replies: (u64, u64),
     /// The error of the last connection that was lost or not made.
     last_error: Option<Error>,
 }
@@ -95,17 +95,17 @@ impl Connection {
             status: Mutex::new(Status::First),
             changed: Notify::new(),
             connects: AtomicU64::new(0),
-            past: Mutex::default(),
+            history: Mutex::default(),
         });
-        let mut keeper = Reconnector::new(Arc::clone(&shared));
+        let mut reconnector = Reconnector::new(Arc::clone(&shared));
         tokio::spawn(async move {
-            let _ = alive.race(keeper.run(dialer)).await;
-            keeper.close().await;
+            let _ = alive.race(reconnector.run(dialer)).await;
+            reconnector.close().await;
         });
         Self { shared, _life: life }
     }
 
-    /// Returns the connection. Waits for the first attempt or the verdict on a doubt, and then for
+    /// Returns the connection. Waits for the first attempt or the end of a doubt, and then for
     /// at most `wait`.
     pub(crate) async fn awaited(&self, wait: Duration) -> Result<Arc<Link>, Error> {
         // The `Reconnector` limits both waits and wakes the callers when they end.
@@ -153,7 +153,7 @@ impl Connection {
 
     /// Returns the error of the last connection that was lost or not made.
     pub(crate) fn last_error(&self) -> Option<Error> {
-        self.shared.past().last_error.clone()
+        self.shared.history().last_error.clone()
     }
 
     pub(crate) fn state(&self) -> NatsState {
@@ -175,19 +175,20 @@ impl Connection {
     pub(crate) fn in_flight(&self) -> usize {
         // Takes the locks in the order of `set`.
         let status = self.shared.lock();
-        let leaving: usize = self.shared.past().leaving.iter().map(|link| link.slots().len()).sum();
-        let present = if let Status::Up(link) = &*status { link.slots().len() } else { 0 };
+        let leaving: usize =
+            self.shared.history().leaving.iter().map(|link| link.calls().len()).sum();
+        let present = if let Status::Up(link) = &*status { link.calls().len() } else { 0 };
         leaving + present
     }
 
     /// Returns the numbers of late and of duplicate replies.
-    pub(crate) fn strays(&self) -> (u64, u64) {
+    pub(crate) fn stray_replies(&self) -> (u64, u64) {
         // Takes the locks in the order of `set`.
         let status = self.shared.lock();
-        let past = self.shared.past();
+        let history = self.shared.history();
         let present = if let Status::Up(link) = &*status { Some(link) } else { None };
-        let counts = past.leaving.iter().chain(present).map(|link| link.slots().strays());
-        counts.fold(past.strays, sum)
+        let counts = history.leaving.iter().chain(present).map(|link| link.calls().stray_replies());
+        counts.fold(history.stray_replies, sum)
     }
 }
 
@@ -198,16 +199,16 @@ impl fmt::Debug for Connection {
 }
 
 impl Shared {
-    /// Waits until `look` returns `Some` for the status.
-    async fn until<T>(&self, look: impl Fn(&Status) -> Option<T>) -> T {
-        wait::until(&self.changed, || look(&self.lock())).await
+    /// Waits until `check` returns `Some` for the status.
+    async fn until<T>(&self, check: impl Fn(&Status) -> Option<T>) -> T {
+        wait::until(&self.changed, || check(&self.lock())).await
     }
 
     fn set(&self, status: Status) {
         let mut now = self.lock();
         let old = std::mem::replace(&mut *now, status);
         if let Status::Up(link) = &old {
-            self.past().count(link);
+            self.history().count(link);
         }
         drop(now);
         self.changed.notify_waiters();
@@ -218,7 +219,7 @@ impl Shared {
         let mut now = self.lock();
         let old = std::mem::replace(&mut *now, Status::Up(link));
         let old = if let Status::Up(old) = old { Some(old) } else { None };
-        self.past().leaving.extend(old.clone());
+        self.history().leaving.extend(old.clone());
         drop(now);
         self.changed.notify_waiters();
         old
@@ -226,9 +227,9 @@ impl Shared {
 
     /// Forgets a replaced connection whose calls have ended.
     fn forget(&self, link: &Arc<Link>) {
-        let mut past = self.past();
-        past.leaving.retain(|known| !Arc::ptr_eq(known, link));
-        past.count(link);
+        let mut history = self.history();
+        history.leaving.retain(|known| !Arc::ptr_eq(known, link));
+        history.count(link);
     }
 
     fn lock(&self) -> MutexGuard<'_, Status> {
@@ -236,16 +237,16 @@ impl Shared {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn past(&self) -> MutexGuard<'_, Past> {
+    fn history(&self) -> MutexGuard<'_, History> {
         // As above: a panic leaves complete values.
-        self.past.lock().unwrap_or_else(PoisonError::into_inner)
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Past {
+impl History {
     /// Adds the counters of a closed connection.
     fn count(&mut self, link: &Link) {
-        self.strays = sum(self.strays, link.slots().strays());
+        self.stray_replies = sum(self.stray_replies, link.calls().stray_replies());
     }
 }
 
@@ -263,7 +264,7 @@ impl Status {
         }
     }
 
-    /// Returns whether the first attempt, or the verdict on a doubt, is still pending.
+    /// Returns whether the first attempt or a doubt is still pending.
     fn is_undecided(&self) -> bool {
         match self {
             Self::First => true,

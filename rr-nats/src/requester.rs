@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::clock;
 use crate::config::{NatsConfig, NatsServerConfig};
 use crate::connection::{
-    Connections, Learned, Link, LinkSetup, Members, NatsState, Outcome, Room, Taken,
+    Connections, Learned, Link, LinkSetup, Members, NatsState, Outcome, SendPermit, Slot,
     is_at_deadline, message,
 };
 use crate::endpoint;
@@ -23,7 +23,7 @@ use crate::error;
 use crate::wire::{Token, block_len, cancel_subject, decode_reply, encode_request};
 
 /// Number of late replies that may be buffered, in addition to one reply for each call in flight.
-const STRAYS: usize = 1024;
+const STRAY_REPLIES_MAX: usize = 1024;
 
 /// Maximum number of buffered replies, whatever `in_flight_max` is: a channel's capacity is limited
 /// to an eighth of the address space, and a million replies are more than any server sends in one
@@ -108,7 +108,7 @@ impl NatsRequester {
         let setup = LinkSetup {
             config: config.connection.clone(),
             prefix: endpoint.prefix.clone(),
-            incoming_max: config.in_flight_max.saturating_add(STRAYS).min(INCOMING_MAX),
+            incoming_max: config.in_flight_max.saturating_add(STRAY_REPLIES_MAX).min(INCOMING_MAX),
             cancels_max: config.in_flight_max,
             learned: Arc::clone(&learned),
             needs_inbox: true,
@@ -117,7 +117,7 @@ impl NatsRequester {
         let members = Members::new(endpoint.addresses, config.connection.ignore_discovered);
         let connections = Connections::new(setup, members, Arc::clone(&entropy));
         // Outside of a runtime, the first call starts the connection.
-        let _ = connections.here();
+        let _ = connections.current();
         Ok(Self(Arc::new(Inner {
             connections,
             prefix: endpoint.prefix,
@@ -145,7 +145,7 @@ impl NatsRequester {
     /// Can be dropped and called again at any time.
     pub async fn ready(&self, ctx: &Context) -> Result<(), Error> {
         let attempt = Attempt::start(ctx, self.0.config.calls.timeout)?;
-        let connection = self.0.connections.here()?;
+        let connection = self.0.connections.current()?;
         let outcome = attempt.run(async { connection.up().await.map(drop) }).await;
         outcome.map_err(|ended| match ended.code() {
             Code::DeadlineExceeded => connection.failure().unwrap_or(ended),
@@ -173,7 +173,7 @@ impl NatsRequester {
     ///
     /// Can be dropped and called again at any time.
     pub async fn state_changed(&self, known: NatsState) -> NatsState {
-        match self.0.connections.here() {
+        match self.0.connections.current() {
             Ok(connection) => connection.changed(known).await,
             // Outside of a runtime there is no connection, and nothing changes.
             Err(_) => std::future::pending().await,
@@ -184,7 +184,7 @@ impl NatsRequester {
     #[must_use]
     pub fn stats(&self) -> NatsStats {
         let connections = &self.0.connections;
-        let (late_replies, duplicate_replies) = connections.strays();
+        let (late_replies, duplicate_replies) = connections.stray_replies();
         NatsStats {
             in_flight: connections.in_flight(),
             late_replies,
@@ -245,14 +245,14 @@ impl Inner {
         // One more round for each connection that is lost before it takes the request.
         loop {
             let link = self.connections.link(self.config.connection_wait).await?;
-            let taken = match link.slots().take(&request.target, self.entropy.next_u64()) {
-                Ok(taken) => taken,
+            let slot = match link.calls().take_slot(&request.target, self.entropy.next_u64()) {
+                Ok(slot) => slot,
                 Err(_) if link.is_lost() => continue,
                 Err(denied) => return Err(denied),
             };
             let mut pending = PendingCall {
                 link: &link,
-                token: taken.token,
+                token: slot.token,
                 target: &request.target,
                 ctx: attempt.context(),
                 cancel: self.config.cancel.then_some(self.prefix.as_str()),
@@ -261,7 +261,7 @@ impl Inner {
                 waits: false,
                 received: 0,
             };
-            if let Some(message) = pending.send(attempt, request, body, taken)? {
+            if let Some(message) = pending.send(attempt, request, body, slot)? {
                 // Boxed because it is rare: inline, its state would enlarge the future of every
                 // call.
                 let sent = Box::pin(pending.send_later(attempt, request, message)).await?;
@@ -301,12 +301,12 @@ impl PendingCall<'_> {
         attempt: &Attempt,
         request: &Request,
         body: Bytes,
-        taken: Taken,
+        slot: Slot,
     ) -> Result<Option<OutboundMessage>, Error> {
-        let mut message = message(taken.subject, Some(taken.reply), None, body);
-        if taken.alone {
+        let mut message = message(slot.subject, Some(slot.reply), None, body);
+        if slot.alone {
             message = self.written(attempt, request, message)?;
-            match self.link.put_now(message) {
+            match self.link.try_send(message) {
                 Ok(()) => {
                     self.handed_over(attempt);
                     return Ok(None);
@@ -314,9 +314,9 @@ impl PendingCall<'_> {
                 Err(back) => message = back,
             }
         }
-        let room = if self.link.is_lost() { None } else { self.link.room_now() };
-        let Some(room) = room else { return Ok(Some(message)) };
-        self.put(room, attempt, request, message)?;
+        let permit = if self.link.is_lost() { None } else { self.link.outbox().try_reserve() };
+        let Some(permit) = permit else { return Ok(Some(message)) };
+        self.send_with(permit, attempt, request, message)?;
         Ok(None)
     }
 
@@ -328,22 +328,22 @@ impl PendingCall<'_> {
         request: &Request,
         message: OutboundMessage,
     ) -> Result<Option<Bytes>, Error> {
-        let Ok(Ok(room)) = self.link.alive().race(self.link.room()).await else {
+        let Ok(Some(permit)) = self.link.alive().race(self.link.outbox().reserve()).await else {
             return Ok(Some(message.payload));
         };
         // The headers are written only now: the remaining time has shrunk during the wait.
-        self.put(room, attempt, request, message)?;
+        self.send_with(permit, attempt, request, message)?;
         Ok(None)
     }
 
-    fn put(
+    fn send_with(
         &mut self,
-        room: Room<'_>,
+        permit: SendPermit<'_>,
         attempt: &Attempt,
         request: &Request,
         message: OutboundMessage,
     ) -> Result<(), Error> {
-        room.put(self.written(attempt, request, message)?);
+        permit.send(self.written(attempt, request, message)?);
         self.handed_over(attempt);
         Ok(())
     }
@@ -374,7 +374,7 @@ impl PendingCall<'_> {
     }
 
     async fn outcome(&mut self, attempt: &Attempt) -> Result<Message, Error> {
-        let outcome = poll_fn(|cx| self.link.slots().poll(self.token, cx.waker())).await;
+        let outcome = poll_fn(|cx| self.link.calls().poll(self.token, cx.waker())).await;
         self.waits = false;
         match outcome {
             Outcome::Reply(message) => Ok(message),
@@ -390,7 +390,7 @@ impl PendingCall<'_> {
 
 impl Drop for PendingCall<'_> {
     fn drop(&mut self) {
-        self.link.slots().release(self.token);
+        self.link.calls().release_slot(self.token);
         if !self.waits {
             return;
         }

@@ -23,7 +23,7 @@ use crate::config::{NatsConfig, NatsServerConfig};
 use crate::connection::{Dialer, LinkSetup, Members};
 use crate::endpoint;
 
-use reconnect::Leave;
+use reconnect::Cleanup;
 use state::ServerState;
 use subscribe::Subscriptions;
 
@@ -114,15 +114,15 @@ pub async fn serve_with_stats(
     let members = Members::new(endpoint.addresses, config.connection.ignore_discovered);
     let mut dialer = Dialer::new(setup, Arc::new(members), Arc::clone(&entropy));
     let (prefix, id) = (endpoint.prefix, entropy.next_u64());
-    let site = Arc::new(ServerState::new(prefix, intake.clone(), config, id, alive)?);
+    let state = Arc::new(ServerState::new(prefix, intake.clone(), config, id, alive)?);
     let link = Arc::new(dialer.dial(None).await?);
-    let subscriptions = Subscriptions::make(&site, &link).await?;
+    let subscriptions = Subscriptions::make(&state, &link).await?;
     subscriptions.check(&link).await?;
-    site.connected(&link);
-    let stats = NatsServerStats::of(&site);
+    state.connected(&link);
+    let stats = NatsServerStats::of(&state);
     let server = Server::spawn(url.to_owned(), intake, |shutdown| async move {
-        let _leave = Leave::new(&site, life);
-        let life = Box::pin(site.run(dialer, link, subscriptions, &shutdown));
+        let _cleanup = Cleanup { state: Arc::clone(&state), life };
+        let life = Box::pin(state.run(dialer, link, subscriptions, &shutdown));
         let _ = shutdown.until_closing(life).await;
     });
     Ok((server, stats))

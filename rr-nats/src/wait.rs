@@ -22,15 +22,15 @@ pub(crate) async fn first<A: Future, B: Future>(one: A, other: B) -> First<A::Ou
     .await
 }
 
-/// Waits until `look` returns `Some`. Calls it again at every notification.
+/// Waits until `check` returns `Some`. Calls it again at every notification.
 ///
 /// Changes between the call and the wait are not missed if each change is followed by
 /// `notify_waiters`.
-pub(crate) async fn until<T>(notice: &Notify, look: impl Fn() -> Option<T>) -> T {
+pub(crate) async fn until<T>(notice: &Notify, check: impl Fn() -> Option<T>) -> T {
     loop {
         let mut noticed = pin!(notice.notified());
         noticed.as_mut().enable();
-        if let Some(found) = look() {
+        if let Some(found) = check() {
             return found;
         }
         noticed.await;

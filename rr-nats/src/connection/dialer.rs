@@ -58,7 +58,7 @@ impl Dialer {
             }
             Err(errors) => {
                 self.failures = self.failures.saturating_add(1);
-                let error = told(errors);
+                let error = error_of_round(errors);
                 self.refused = error::is_refusal(&error);
                 Err(error)
             }
@@ -85,7 +85,7 @@ impl Dialer {
         let opened = staggered(interleaved(found), ATTEMPT_DELAY, attempt).await;
         opened.map_err(|errors| match errors.is_empty() {
             true => error::unresolved(&host.address, None),
-            false => told(errors),
+            false => error_of_round(errors),
         })
     }
 
@@ -136,7 +136,7 @@ impl Dialer {
 }
 
 /// Returns the error to report for a round: a refusal, or else the first error.
-fn told(mut errors: Vec<Error>) -> Error {
+fn error_of_round(mut errors: Vec<Error>) -> Error {
     match errors.iter().position(error::is_refusal) {
         Some(at) => errors.swap_remove(at),
         None => errors.into_iter().next().unwrap_or_else(error::not_connected),
@@ -213,9 +213,9 @@ mod tests {
     #[test]
     fn a_refusal_is_told_before_other_errors() {
         let denied = || error::denied("subscribing to", &"x", rr_spi::Delivery::NotSent);
-        let error = told(vec![error::not_connected(), denied(), error::not_connected()]);
+        let error = error_of_round(vec![error::not_connected(), denied(), error::not_connected()]);
         assert!(error::is_refusal(&error), "{error}");
-        assert!(!error::is_refusal(&told(vec![error::not_connected()])));
-        assert!(!error::is_refusal(&told(vec![])));
+        assert!(!error::is_refusal(&error_of_round(vec![error::not_connected()])));
+        assert!(!error::is_refusal(&error_of_round(vec![])));
     }
 }

@@ -1,4 +1,4 @@
-//! Verdict on a connection in doubt: pure, over futures.
+//! Resolves the doubt about a connection: pure, over futures.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -16,7 +16,7 @@ pub(super) const DIAL_AFTER: Duration = Duration::from_millis(50);
 
 /// Outcome for a connection in doubt.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict<L> {
+pub(super) enum Resolution<L> {
     /// The connection answered first.
     Proven,
     /// Another connection was made first.
@@ -27,10 +27,10 @@ pub(super) enum Verdict<L> {
 
 /// Waits for the answer to a probe (`false` if the connection was lost), and dials in parallel; the
 /// first proven connection wins.
-pub(super) async fn verdict<L>(
+pub(super) async fn resolve<L>(
     probe: impl Future<Output = bool>,
     dial: impl Future<Output = L>,
-) -> Verdict<L> {
+) -> Resolution<L> {
     let (mut probe, mut limit) = (pin!(probe), pin!(sleep(PROBE_MAX)));
     let mut dial = pin!(async {
         sleep(DIAL_AFTER).await;
@@ -38,12 +38,12 @@ pub(super) async fn verdict<L>(
     });
     poll_fn(|cx| {
         if let Poll::Ready(answered) = probe.as_mut().poll(cx) {
-            return Poll::Ready(if answered { Verdict::Proven } else { Verdict::Lost });
+            return Poll::Ready(if answered { Resolution::Proven } else { Resolution::Lost });
         }
         if let Poll::Ready(link) = dial.as_mut().poll(cx) {
-            return Poll::Ready(Verdict::Elsewhere(link));
+            return Poll::Ready(Resolution::Elsewhere(link));
         }
-        limit.as_mut().poll(cx).map(|()| Verdict::Lost)
+        limit.as_mut().poll(cx).map(|()| Resolution::Lost)
     })
     .await
 }
@@ -64,23 +64,23 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_answers_stays_in_use_and_nothing_is_dialled() {
         let dial = async { panic!("the probe has an advance") };
-        assert_eq!(verdict::<()>(after(49, true), dial).await, Verdict::Proven);
+        assert_eq!(resolve::<()>(after(49, true), dial).await, Resolution::Proven);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_connection_is_replaced_by_the_first_that_is_made() {
         let begin = Instant::now();
-        assert_eq!(verdict(pending(), ready("b")).await, Verdict::Elsewhere("b"));
+        assert_eq!(resolve(pending(), ready("b")).await, Resolution::Elsewhere("b"));
         assert_eq!(begin.elapsed(), DIAL_AFTER);
-        assert_eq!(verdict(after(80, true), after(20, "b")).await, Verdict::Elsewhere("b"));
-        assert_eq!(verdict(after(60, true), after(20, "b")).await, Verdict::Proven);
+        assert_eq!(resolve(after(80, true), after(20, "b")).await, Resolution::Elsewhere("b"));
+        assert_eq!(resolve(after(60, true), after(20, "b")).await, Resolution::Proven);
     }
 
     #[tokio::test(start_paused = true)]
     async fn without_another_server_a_silent_connection_is_lost_after_a_named_time() {
         let begin = Instant::now();
-        assert_eq!(verdict(pending(), pending::<()>()).await, Verdict::Lost);
+        assert_eq!(resolve(pending(), pending::<()>()).await, Resolution::Lost);
         assert_eq!(begin.elapsed(), PROBE_MAX);
-        assert_eq!(verdict(ready(false), pending::<()>()).await, Verdict::Lost);
+        assert_eq!(resolve(ready(false), pending::<()>()).await, Resolution::Lost);
     }
 }

@@ -12,7 +12,7 @@ use rr_spi::{CancelHandle, Cause, Context, Doubt};
 use tokio::sync::Notify;
 
 use super::learned::Learned;
-use super::pending_calls::Slots;
+use super::pending_calls::PendingCalls;
 use crate::error::{self, Complaint, Violation};
 use crate::wait;
 use crate::wire::{CANCEL, Token};
@@ -23,13 +23,13 @@ const DENIED_AT_ONCE_MAX: usize = 64;
 
 /// Longest wait for the server's last error before it ended the connection: the error arrives
 /// through a channel and a task of the client library.
-const LAST_WORDS_MAX: Duration = Duration::from_millis(20);
+const LAST_ERROR_MAX: Duration = Duration::from_millis(20);
 
 /// State of one connection, updated by callbacks of the client library.
-pub(super) struct Signals {
+pub(super) struct Events {
     /// The subject of the inbox without its last token.
     pub(super) inbox: String,
-    pub(super) slots: Slots,
+    pub(super) calls: PendingCalls,
     pub(super) learned: Arc<Learned>,
     /// Length of the longest message that may have been sent, in bytes with its headers.
     pub(super) longest: AtomicUsize,
@@ -69,12 +69,12 @@ pub(super) struct Proof {
     over: bool,
 }
 
-impl Signals {
+impl Events {
     pub(super) fn new(inbox: String, prefix: String, learned: Arc<Learned>) -> Self {
         let (alive, life) = Context::background().child();
         let (staying, stay) = alive.child();
         Self {
-            slots: Slots::new(inbox.clone(), prefix, Arc::clone(&learned)),
+            calls: PendingCalls::new(inbox.clone(), prefix, Arc::clone(&learned)),
             learned,
             longest: AtomicUsize::new(0),
             inbox,
@@ -102,7 +102,7 @@ impl Signals {
     pub(super) fn dialling(&self) {
         if self.dials.fetch_add(1, Ordering::SeqCst) > 0 {
             self.refusing.store(true, Ordering::SeqCst);
-            self.lose();
+            self.mark_lost();
         }
     }
 
@@ -112,11 +112,11 @@ impl Signals {
     }
 
     /// Ends every call on this connection.
-    pub(super) fn lose(&self) {
+    pub(super) fn mark_lost(&self) {
         // The context ends first: a call that ends here and is made again must not find this
         // connection.
         self.life.cancel_with(Cause::PeerGone);
-        self.slots.lose();
+        self.calls.mark_lost();
         self.proved.notify_waiters();
     }
 
@@ -126,7 +126,7 @@ impl Signals {
             | Event::Closed
             | Event::ClientError(ClientError::MaxReconnects) => {
                 self.proof().over = true;
-                self.lose();
+                self.mark_lost();
             }
             Event::ServerError(ServerError::Other(text)) => match Violation::parse(&text) {
                 Some(violation) => self.on_violation(violation),
@@ -142,7 +142,7 @@ impl Signals {
 
     fn on_complaint(&self, text: String) {
         if Complaint::parse(&text) == Complaint::Payload {
-            self.learned.payload.exceeded(self.longest.load(Ordering::Relaxed));
+            self.learned.payload.record_exceeded(self.longest.load(Ordering::Relaxed));
         }
         self.proof().complaint = Some(text);
     }
@@ -156,13 +156,13 @@ impl Signals {
     }
 
     /// Waits until the client library has reported why the connection was lost, for at most
-    /// [`LAST_WORDS_MAX`]. Returns the server's error.
-    pub(super) async fn last_words(&self) -> Option<String> {
+    /// [`LAST_ERROR_MAX`]. Returns the server's error.
+    pub(super) async fn last_server_error(&self) -> Option<String> {
         let over = wait::until(&self.proved, || {
             let proof = self.proof();
             (proof.over || proof.complaint.is_some()).then_some(())
         });
-        let _ = Context::background().with_timeout(LAST_WORDS_MAX).race(over).await;
+        let _ = Context::background().with_timeout(LAST_ERROR_MAX).race(over).await;
         self.proof().complaint.clone()
     }
 
@@ -173,14 +173,14 @@ impl Signals {
                 None if subject.starts_with(CANCEL) => {
                     self.cancel_denied.store(true, Ordering::Relaxed);
                 }
-                None if !self.slots.deny(subject) => {
+                None if !self.calls.deny(subject) => {
                     self.replies_denied.fetch_add(1, Ordering::Relaxed);
                 }
                 None => {}
             },
             Violation::Reply(subject) => {
                 if let Some(token) = self.token_of(subject) {
-                    self.slots.deny_reply(token);
+                    self.calls.deny_reply(token);
                 }
             }
             Violation::Subscribe(subject) => match self.probe_number(subject) {
@@ -204,7 +204,7 @@ impl Signals {
             *denied += 1;
             *denied > DENIED_AT_ONCE_MAX
         }) {
-            self.lose();
+            self.mark_lost();
         }
     }
 
@@ -224,7 +224,7 @@ impl Signals {
             return self.prove(number);
         }
         let token = self.token_of(&message.subject).and_then(Token::parse);
-        self.slots.deliver(token, message);
+        self.calls.deliver(token, message);
     }
 
     pub(super) fn proof(&self) -> MutexGuard<'_, Proof> {
@@ -253,8 +253,8 @@ impl Signals {
     }
 }
 
-impl fmt::Debug for Signals {
+impl fmt::Debug for Events {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Signals").field("inbox", &self.inbox).finish_non_exhaustive()
+        f.debug_struct("Events").field("inbox", &self.inbox).finish_non_exhaustive()
     }
 }

@@ -33,7 +33,7 @@ struct Repeated {
 
 impl Learned {
     /// Records that one call of a target had two replies: several responders received its request.
-    pub(super) fn repeated(&self, target: &Target) {
+    pub(super) fn record_repeated(&self, target: &Target) {
         let mut repeated = self.lock();
         if repeated.every || repeated.targets.contains(target) {
             return;
@@ -90,11 +90,11 @@ mod tests {
     fn more_repeated_targets_than_are_remembered_make_every_target_one() {
         let learned = Learned::default();
         for number in 0..REPEATED_MAX {
-            learned.repeated(&target(number));
-            learned.repeated(&target(number));
+            learned.record_repeated(&target(number));
+            learned.record_repeated(&target(number));
         }
         assert!(learned.is_repeated(&target(0)) && !learned.is_repeated(&target(REPEATED_MAX)));
-        learned.repeated(&target(REPEATED_MAX));
+        learned.record_repeated(&target(REPEATED_MAX));
         for number in [0, REPEATED_MAX, REPEATED_MAX + 1] {
             assert!(learned.is_repeated(&target(number)));
         }

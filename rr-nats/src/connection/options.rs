@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_nats::{Auth, AuthError, ConnectOptions};
 
-use super::events::Signals;
+use super::events::Events;
 use super::learned::Learned;
 use crate::config::{NatsConnectionConfig, NatsCredentials};
 
@@ -39,7 +39,7 @@ pub(super) fn queued_max(config: &NatsConnectionConfig) -> usize {
     outgoing_max(config).div_ceil(2)
 }
 
-pub(super) fn options(setup: &LinkSetup, signals: &Arc<Signals>) -> ConnectOptions {
+pub(super) fn options(setup: &LinkSetup, events: &Arc<Events>) -> ConnectOptions {
     let config = &setup.config;
     let mut auth = Auth::new();
     match &config.credentials {
@@ -50,8 +50,8 @@ pub(super) fn options(setup: &LinkSetup, signals: &Arc<Signals>) -> ConnectOptio
         }
         NatsCredentials::Token(token) => auth.token = Some(token.clone()),
     }
-    let (dialling, events) = (Arc::clone(signals), Arc::clone(signals));
-    let authenticating = Arc::clone(signals);
+    let (authenticating, dialling, events) =
+        (Arc::clone(events), Arc::clone(events), Arc::clone(events));
     ConnectOptions::with_auth_callback(move |_nonce| {
         let refused = authenticating.is_refusing();
         let answer = if refused { Err(AuthError::new("lost")) } else { Ok(auth.clone()) };

@@ -50,17 +50,17 @@ impl Cancels {
 
     /// Returns whether a call was cancelled before its request was read, and forgets its early
     /// cancel.
-    pub(super) fn take_early(&self, key: u64) -> bool {
+    pub(super) fn remove_early(&self, key: u64) -> bool {
         if self.early.load(Ordering::Acquire) == 0 {
             return false;
         }
-        let is_early = self.take_from(&mut self.lock(), key);
+        let is_early = self.remove_early_from(&mut self.lock(), key);
         self.cancelled.fetch_add(u64::from(is_early), Ordering::Relaxed);
         is_early
     }
 
-    fn take_from(&self, table: &mut Table, key: u64) -> bool {
-        let is_early = table.take_early(key, Instant::now());
+    fn remove_early_from(&self, table: &mut Table, key: u64) -> bool {
+        let is_early = table.remove_early(key, Instant::now());
         self.early.store(table.early.len(), Ordering::Release);
         is_early
     }
@@ -71,9 +71,9 @@ impl Cancels {
     /// the other.
     pub(super) fn register(&self, key: u64, handle: CancelHandle) -> Result<u64, CancelHandle> {
         let mut table = self.lock();
-        if self.take_from(&mut table, key) {
+        if self.remove_early_from(&mut table, key) {
             drop(table);
-            self.end(&handle);
+            self.cancel_call(&handle);
             return Err(handle);
         }
         table.entries += 1;
@@ -88,7 +88,7 @@ impl Cancels {
     }
 
     /// Forgets a finished call, unless a later call has taken its key.
-    pub(super) fn finish(&self, key: u64, own: u64) {
+    pub(super) fn deregister(&self, key: u64, own: u64) {
         let mut table = self.lock();
         let call = match table.calls.entry(key) {
             Entry::Occupied(entry) if entry.get().0 == own => Some(entry.remove()),
@@ -110,7 +110,7 @@ impl Cancels {
         }
         drop(table);
         if let Some((_, handle)) = handle {
-            self.end(&handle);
+            self.cancel_call(&handle);
         }
     }
 
@@ -119,7 +119,7 @@ impl Cancels {
         self.cancelled.load(Ordering::Relaxed)
     }
 
-    fn end(&self, handle: &CancelHandle) {
+    fn cancel_call(&self, handle: &CancelHandle) {
         self.cancelled.fetch_add(1, Ordering::Relaxed);
         handle.cancel();
     }
@@ -131,7 +131,7 @@ impl Cancels {
 }
 
 impl Table {
-    fn take_early(&mut self, key: u64, now: Instant) -> bool {
+    fn remove_early(&mut self, key: u64, now: Instant) -> bool {
         let came = self.early.remove(&key);
         came.is_some_and(|came| now.saturating_duration_since(came) <= EARLY_LIFE)
     }
@@ -139,13 +139,13 @@ impl Table {
     fn remember(&mut self, key: u64, now: Instant) {
         while let Some(&(came, oldest)) = self.order.front() {
             // False if the cancel was taken, or arrived again.
-            let is_kept = self.early.get(&oldest) == Some(&came);
+            let is_current = self.early.get(&oldest) == Some(&came);
             let is_over = now.saturating_duration_since(came) > EARLY_LIFE;
-            if is_kept && !is_over && self.order.len() < EARLY_MAX {
+            if is_current && !is_over && self.order.len() < EARLY_MAX {
                 break;
             }
             self.order.pop_front();
-            if is_kept {
+            if is_current {
                 self.early.remove(&oldest);
             }
         }
@@ -185,12 +185,12 @@ mod tests {
         assert_eq!((first.cause(), second.cause()), (None, None));
         drop(handle);
         assert_eq!(first.cause(), None);
-        cancels.finish(1, own);
+        cancels.deregister(1, own);
         assert_eq!(first.cause(), Some(Cause::Finished));
         // A cancelled call has given up its key: its end must not end the next call.
         let (third, handle) = Context::background().child();
         let _ = cancels.register(1, handle).unwrap();
-        cancels.finish(1, own);
+        cancels.deregister(1, own);
         assert_eq!(third.cause(), None);
     }
 
@@ -199,7 +199,7 @@ mod tests {
         let cancels = Cancels::default();
         for key in 0..100_000 {
             cancels.cancel(key);
-            assert!(cancels.take_early(key) && !cancels.take_early(key));
+            assert!(cancels.remove_early(key) && !cancels.remove_early(key));
         }
         let table = cancels.lock();
         assert!(table.early.is_empty() && table.order.len() <= 1);
@@ -216,7 +216,7 @@ mod tests {
         let mut table = cancels.lock();
         assert_eq!((table.early.len(), table.order.len()), (EARLY_MAX, EARLY_MAX));
         let late = Instant::now() + EARLY_LIFE * 2;
-        assert!(table.take_early(19_999, Instant::now()) && !table.take_early(19_998, late));
+        assert!(table.remove_early(19_999, Instant::now()) && !table.remove_early(19_998, late));
         table.remember(30_000, late);
         assert_eq!((table.early.len(), table.order.len()), (1, 1));
     }

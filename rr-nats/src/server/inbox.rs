@@ -95,17 +95,17 @@ impl<S: Stream<Item = Message> + Unpin + Send + 'static> Inbox<S> {
     }
 
     /// Takes the source out, to end it. Until it is put back there are no more messages.
-    pub(super) fn take(&self) -> Option<S> {
+    pub(super) fn take_source(&self) -> Option<S> {
         self.0.lock().source.take()
     }
 
-    pub(super) fn put_back(&self, source: S) {
+    pub(super) fn put_source_back(&self, source: S) {
         self.0.lock().source = Some(source);
     }
 
-    /// Applies `look` to the source, if there is one.
-    pub(super) fn look<T>(&self, look: impl FnOnce(&S) -> Option<T>) -> Option<T> {
-        self.0.lock().source.as_ref().and_then(look)
+    /// Applies `read` to the source, if there is one.
+    pub(super) fn with_source<T>(&self, read: impl FnOnce(&S) -> Option<T>) -> Option<T> {
+        self.0.lock().source.as_ref().and_then(read)
     }
 }
 

@@ -7,7 +7,7 @@ use rr_spi::{CancelHandle, Cause, Context, Shutdown};
 
 use super::state::ServerState;
 use super::subscribe::Subscriptions;
-use crate::connection::{Dialer, Link, LostLink, compare};
+use crate::connection::{Dialer, Link, Loss};
 use crate::wait::{First, first};
 
 /// Longest wait, at the end of a drain, for the NATS server to confirm that it received the last
@@ -28,12 +28,12 @@ impl ServerState {
             if !link.is_lost() {
                 break;
             }
-            let lost = self.lost(&link).await;
-            match shutdown.until_draining(self.again(&mut dialer)).await {
-                Some(again) => (link, subscriptions) = again,
+            let loss = self.record_loss(&link).await;
+            match shutdown.until_draining(self.reconnect(&mut dialer)).await {
+                Some(made) => (link, subscriptions) = made,
                 None => break,
             }
-            compare(Some(&lost), &link);
+            loss.compare(&link);
             self.connected(&link);
         }
         // No more requests arrive.
@@ -42,12 +42,12 @@ impl ServerState {
     }
 
     /// Connects and subscribes again, without a time limit.
-    async fn again(&self, dialer: &mut Dialer) -> (Arc<Link>, Subscriptions) {
+    async fn reconnect(&self, dialer: &mut Dialer) -> (Arc<Link>, Subscriptions) {
         loop {
             let link = self.dial(dialer).await;
             match Subscriptions::make(self, &link).await {
                 Ok(subscriptions) => return (link, subscriptions),
-                Err(error) => self.failed(error),
+                Err(error) => self.record_error(error),
             }
         }
     }
@@ -57,7 +57,7 @@ impl ServerState {
             dialer.pause().await;
             match dialer.dial(None).await {
                 Ok(link) => return Arc::new(link),
-                Err(error) => self.failed(error),
+                Err(error) => self.record_error(error),
             }
         }
     }
@@ -66,7 +66,7 @@ impl ServerState {
     /// the remaining replies, without subscribing.
     async fn last_replies(&self, dialer: &mut Dialer, mut link: Arc<Link>) {
         while link.alive().race(self.tasks.idle()).await.is_err() {
-            self.lost(&link).await;
+            self.record_loss(&link).await;
             let First::Other(next) = first(self.tasks.idle(), self.dial(dialer)).await else {
                 return;
             };
@@ -77,33 +77,24 @@ impl ServerState {
         let _ = confirm.race(link.round_trip()).await;
     }
 
-    async fn lost(&self, link: &Link) -> LostLink {
-        self.failed(LostLink::of(link).error());
-        let lost = LostLink::of(link).with_last_words(link).await;
-        self.failed(lost.error());
-        lost
+    async fn record_loss(&self, link: &Link) -> Loss {
+        Loss::record(link, |error| self.record_error(error)).await
     }
 }
 
 /// Cleanup at the end of the server. Dropping it closes the connection even if `NatsServerStats` is
 /// still held, cancels requests admitted after the last cancel, and ends waits for another
 /// connection.
-pub(super) struct Leave {
-    site: Arc<ServerState>,
-    life: CancelHandle,
+pub(super) struct Cleanup {
+    pub(super) state: Arc<ServerState>,
+    pub(super) life: CancelHandle,
 }
 
-impl Leave {
-    pub(super) fn new(site: &Arc<ServerState>, life: CancelHandle) -> Self {
-        Self { site: Arc::clone(site), life }
-    }
-}
-
-impl Drop for Leave {
+impl Drop for Cleanup {
     fn drop(&mut self) {
-        self.site.intake.refuse();
-        self.site.intake.cancel_all(Cause::Shutdown);
-        self.site.set(|status| status.link = None);
+        self.state.intake.refuse();
+        self.state.intake.cancel_all(Cause::Shutdown);
+        self.state.set(|status| status.link = None);
         self.life.cancel_with(Cause::Shutdown);
     }
 }

@@ -39,7 +39,7 @@ pub(super) struct ServerState {
     /// Budget for body bytes, one for all callers: the server cannot distinguish them.
     pub(super) account: Arc<BodyAccount>,
     /// Lets one subscription at a time be made again.
-    asking: Semaphore,
+    resubscribing: Semaphore,
     /// Ends with the server.
     pub(super) life: Context,
     status: Mutex<Status>,
@@ -103,7 +103,7 @@ impl ServerState {
             tasks: Tasks::default(),
             counts: Counts::default(),
             account: bodies,
-            asking: Semaphore::new(1),
+            resubscribing: Semaphore::new(1),
             life,
             status: Mutex::default(),
             changed: Notify::new(),
@@ -134,17 +134,17 @@ impl ServerState {
     ) -> (Subscriber, u64) {
         loop {
             link.denied(subject, denials).await;
-            self.failed(error::denied("subscribing to", &subject, Delivery::NotSent));
+            self.record_error(error::denied("subscribing to", &subject, Delivery::NotSent));
             tokio::time::sleep(DENIED_PAUSE).await;
             denials = link.denials(subject);
             // One at a time: the client library drops denials when many arrive together.
-            let _turn = self.asking.acquire().await;
+            let _turn = self.resubscribing.acquire().await;
             let subscribed = link.subscribe(subject.to_owned(), self.config.queue.clone()).await;
             let proved = link.round_trip().await;
             link.subscriptions_confirmed();
             match subscribed.and_then(|subscriber| proved.map(|()| subscriber)) {
                 Ok(subscriber) => return (subscriber, denials),
-                Err(error) => self.failed(error),
+                Err(error) => self.record_error(error),
             }
         }
     }
@@ -176,7 +176,7 @@ impl ServerState {
     }
 
     /// Records an error, which stays readable after a reconnect.
-    pub(super) fn failed(&self, error: Error) {
+    pub(super) fn record_error(&self, error: Error) {
         self.set(|status| status.last_error = Some(error));
     }
 
@@ -185,9 +185,9 @@ impl ServerState {
         self.changed.notify_waiters();
     }
 
-    /// Waits until `look` returns `Some` for the status.
-    async fn until<T>(&self, look: impl Fn(&Status) -> Option<T>) -> T {
-        until(&self.changed, || look(&self.status())).await
+    /// Waits until `check` returns `Some` for the status.
+    async fn until<T>(&self, check: impl Fn(&Status) -> Option<T>) -> T {
+        until(&self.changed, || check(&self.status())).await
     }
 
     fn status(&self) -> MutexGuard<'_, Status> {

@@ -14,8 +14,8 @@ use crate::connection::NatsState;
 pub struct NatsServerStats(Arc<ServerState>);
 
 impl NatsServerStats {
-    pub(super) fn of(site: &Arc<ServerState>) -> Self {
-        Self(Arc::clone(site))
+    pub(super) fn of(state: &Arc<ServerState>) -> Self {
+        Self(Arc::clone(state))
     }
 
     /// Returns the state of the server's connection.
