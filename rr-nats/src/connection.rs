@@ -19,7 +19,7 @@ mod runtimes;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rr_spi::{CancelHandle, Cause, Context, Error};
@@ -37,7 +37,7 @@ use reconnect::Reconnector;
 pub(crate) use runtimes::Connections;
 
 use crate::error;
-use crate::wait;
+use crate::sync::{self, lock};
 
 /// State of a requester's or a server's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -116,7 +116,7 @@ impl Connection {
         }
         let limit = Context::background().with_timeout(wait);
         let waited = limit.race(self.up()).await;
-        waited.unwrap_or_else(|_| Err(self.shared.lock().error()))
+        waited.unwrap_or_else(|_| Err(lock(&self.shared.status).error()))
     }
 
     /// Waits for a connection. Fails only on a refusal, which waiting does not resolve, or when the
@@ -133,14 +133,14 @@ impl Connection {
 
     /// Returns the error of the last failed attempt while there is no connection.
     pub(crate) fn failure(&self) -> Option<Error> {
-        match &*self.shared.lock() {
+        match &*lock(&self.shared.status) {
             Status::Down(error) => Some(error.clone()),
             _ => None,
         }
     }
 
     pub(crate) fn current(&self) -> Option<Arc<Link>> {
-        match &*self.shared.lock() {
+        match &*lock(&self.shared.status) {
             Status::Up(link) if link.is_usable() => Some(Arc::clone(link)),
             _ => None,
         }
@@ -148,16 +148,16 @@ impl Connection {
 
     /// Returns whether the runtime of the connection has ended.
     pub(crate) fn is_closed(&self) -> bool {
-        matches!(&*self.shared.lock(), Status::Closed)
+        matches!(&*lock(&self.shared.status), Status::Closed)
     }
 
     /// Returns the error of the last connection that was lost or not made.
     pub(crate) fn last_error(&self) -> Option<Error> {
-        self.shared.history().last_error.clone()
+        lock(&self.shared.history).last_error.clone()
     }
 
     pub(crate) fn state(&self) -> NatsState {
-        self.shared.lock().state()
+        lock(&self.shared.status).state()
     }
 
     /// Waits until the state differs from `known`, and returns it.
@@ -174,9 +174,9 @@ impl Connection {
     /// Returns how many calls hold a slot.
     pub(crate) fn in_flight(&self) -> usize {
         // Takes the locks in the order of `set`.
-        let status = self.shared.lock();
+        let status = lock(&self.shared.status);
         let leaving: usize =
-            self.shared.history().leaving.iter().map(|link| link.calls().len()).sum();
+            lock(&self.shared.history).leaving.iter().map(|link| link.calls().len()).sum();
         let present = if let Status::Up(link) = &*status { link.calls().len() } else { 0 };
         leaving + present
     }
@@ -184,8 +184,8 @@ impl Connection {
     /// Returns the numbers of late and of duplicate replies.
     pub(crate) fn stray_replies(&self) -> (u64, u64) {
         // Takes the locks in the order of `set`.
-        let status = self.shared.lock();
-        let history = self.shared.history();
+        let status = lock(&self.shared.status);
+        let history = lock(&self.shared.history);
         let present = if let Status::Up(link) = &*status { Some(link) } else { None };
         let counts = history.leaving.iter().chain(present).map(|link| link.calls().stray_replies());
         counts.fold(history.stray_replies, sum)
@@ -201,14 +201,14 @@ impl fmt::Debug for Connection {
 impl Shared {
     /// Waits until `check` returns `Some` for the status.
     async fn until<T>(&self, check: impl Fn(&Status) -> Option<T>) -> T {
-        wait::until(&self.changed, || check(&self.lock())).await
+        sync::until(&self.changed, || check(&lock(&self.status))).await
     }
 
     fn set(&self, status: Status) {
-        let mut now = self.lock();
+        let mut now = lock(&self.status);
         let old = std::mem::replace(&mut *now, status);
         if let Status::Up(link) = &old {
-            self.history().count(link);
+            lock(&self.history).count(link);
         }
         drop(now);
         self.changed.notify_waiters();
@@ -216,10 +216,10 @@ impl Shared {
 
     /// Replaces the connection by another, and returns the replaced one, whose calls continue.
     fn replace(&self, link: Arc<Link>) -> Option<Arc<Link>> {
-        let mut now = self.lock();
+        let mut now = lock(&self.status);
         let old = std::mem::replace(&mut *now, Status::Up(link));
         let old = if let Status::Up(old) = old { Some(old) } else { None };
-        self.history().leaving.extend(old.clone());
+        lock(&self.history).leaving.extend(old.clone());
         drop(now);
         self.changed.notify_waiters();
         old
@@ -227,19 +227,9 @@ impl Shared {
 
     /// Forgets a replaced connection whose calls have ended.
     fn forget(&self, link: &Arc<Link>) {
-        let mut history = self.history();
+        let mut history = lock(&self.history);
         history.leaving.retain(|known| !Arc::ptr_eq(known, link));
         history.count(link);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Status> {
-        // Values are replaced as a whole: a panic leaves one of them.
-        self.status.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn history(&self) -> MutexGuard<'_, History> {
-        // As above: a panic leaves complete values.
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

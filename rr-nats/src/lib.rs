@@ -56,7 +56,7 @@ mod error;
 pub mod fuzz;
 mod requester;
 mod server;
-mod wait;
+mod sync;
 mod wire;
 
 pub use config::{

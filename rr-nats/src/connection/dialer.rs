@@ -12,7 +12,7 @@ use super::link::Link;
 use super::members::{Host, Members};
 use super::options::LinkSetup;
 use crate::error;
-use crate::wait::{First, first};
+use crate::sync::{First, first};
 
 /// Lifetime from which a connection counts as working: after its loss the next attempt is
 /// immediate. After a shorter one, attempts pause as after a failure, so that a server that cuts

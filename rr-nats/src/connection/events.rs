@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_nats::{ClientError, Event, Message, ServerError};
@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use super::learned::Learned;
 use super::pending_calls::PendingCalls;
 use crate::error::{self, Complaint, Violation};
-use crate::wait;
+use crate::sync::{self, lock};
 use crate::wire::{CANCEL, Token};
 
 /// Number of denials since the last confirmation after which a connection is given up: permissions
@@ -43,7 +43,7 @@ pub(super) struct Events {
     refusing: AtomicBool,
     /// Denials since all subscriptions were confirmed; `None` before.
     denied: Mutex<Option<usize>>,
-    proof: Mutex<Proof>,
+    pub(super) proof: Mutex<Proof>,
     pub(super) proved: Notify,
     pub(super) cancel_denied: AtomicBool,
     pub(super) dropped: AtomicU64,
@@ -125,7 +125,7 @@ impl Events {
             Event::Disconnected
             | Event::Closed
             | Event::ClientError(ClientError::MaxReconnects) => {
-                self.proof().over = true;
+                lock(&self.proof).over = true;
                 self.mark_lost();
             }
             Event::ServerError(ServerError::Other(text)) => match Violation::parse(&text) {
@@ -144,12 +144,12 @@ impl Events {
         if Complaint::parse(&text) == Complaint::Payload {
             self.learned.payload.record_exceeded(self.longest.load(Ordering::Relaxed));
         }
-        self.proof().complaint = Some(text);
+        lock(&self.proof).complaint = Some(text);
     }
 
     /// Returns why the connection was lost: the server's error, or else the likely cause.
     pub(super) fn why_lost(&self) -> Option<Cow<'static, str>> {
-        let said = self.proof().complaint.clone();
+        let said = lock(&self.proof).complaint.clone();
         let said = said.map(|text| format!("the server said \"{text}\"").into());
         let suspected = self.suspected.load(Ordering::Relaxed);
         said.or_else(|| suspected.then_some(error::UNREADABLE.into()))
@@ -158,12 +158,12 @@ impl Events {
     /// Waits until the client library has reported why the connection was lost, for at most
     /// [`LAST_ERROR_MAX`]. Returns the server's error.
     pub(super) async fn last_server_error(&self) -> Option<String> {
-        let over = wait::until(&self.proved, || {
-            let proof = self.proof();
+        let over = sync::until(&self.proved, || {
+            let proof = lock(&self.proof);
             (proof.over || proof.complaint.is_some()).then_some(())
         });
         let _ = Context::background().with_timeout(LAST_ERROR_MAX).race(over).await;
-        self.proof().complaint.clone()
+        lock(&self.proof).complaint.clone()
     }
 
     fn on_violation(&self, violation: Violation<'_>) {
@@ -191,7 +191,7 @@ impl Events {
     }
 
     fn on_subscription_denied(&self, subject: &str) {
-        let mut proof = self.proof();
+        let mut proof = lock(&self.proof);
         if self.token_of(subject) == Some("*") {
             proof.inbox_denied = true;
         } else {
@@ -200,7 +200,7 @@ impl Events {
         }
         drop(proof);
         self.proved.notify_waiters();
-        if self.denied().as_mut().is_some_and(|denied| {
+        if lock(&self.denied).as_mut().is_some_and(|denied| {
             *denied += 1;
             *denied > DENIED_AT_ONCE_MAX
         }) {
@@ -210,11 +210,7 @@ impl Events {
 
     /// Records that all subscriptions were proved or denied: later denials are unsolicited.
     pub(super) fn subscriptions_confirmed(&self) {
-        *self.denied() = Some(0);
-    }
-
-    fn denied(&self) -> MutexGuard<'_, Option<usize>> {
-        self.denied.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.denied) = Some(0);
     }
 
     /// Handles a message that arrived in the inbox.
@@ -227,18 +223,13 @@ impl Events {
         self.calls.deliver(token, message);
     }
 
-    pub(super) fn proof(&self) -> MutexGuard<'_, Proof> {
-        // A panic cannot leave the value half-changed: no foreign code runs under the lock.
-        self.proof.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Returns the subject of a probe.
     pub(super) fn probe(&self, number: u64) -> String {
         format!("{}.p{number}", self.inbox)
     }
 
     fn prove(&self, number: u64) {
-        let mut proof = self.proof();
+        let mut proof = lock(&self.proof);
         proof.seen = proof.seen.max(number);
         drop(proof);
         self.proved.notify_waiters();

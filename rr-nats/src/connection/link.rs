@@ -23,7 +23,7 @@ use super::options::{LinkSetup, options, queued_max};
 use super::outbox::{Cancel, DirectSender, Outbox};
 use super::pending_calls::PendingCalls;
 use crate::error::{self, TooLong};
-use crate::wait;
+use crate::sync::{self, lock};
 use crate::wire::RR_CANCEL;
 
 /// Longest time for handed-over messages to reach the socket when a connection is closed.
@@ -189,12 +189,12 @@ impl Link {
     }
 
     pub(crate) fn is_inbox_denied(&self) -> bool {
-        self.events.proof().inbox_denied
+        lock(&self.events.proof).inbox_denied
     }
 
     /// Returns how often subscribing to a subject was denied.
     pub(crate) fn denials(&self, subject: &str) -> u64 {
-        self.events.proof().denials.get(subject).copied().unwrap_or(0)
+        lock(&self.events.proof).denials.get(subject).copied().unwrap_or(0)
     }
 
     /// Waits until subscribing to a subject has been denied more often than `known`.
@@ -206,7 +206,7 @@ impl Link {
 
     /// Waits until `check` returns `Some`; calls it again after each answer of the server.
     pub(crate) async fn until_proved<T>(&self, check: impl Fn() -> Option<T>) -> T {
-        wait::until(&self.events.proved, check).await
+        sync::until(&self.events.proved, check).await
     }
 
     /// Waits until the server denies the inbox.
@@ -247,7 +247,7 @@ impl Link {
 
     /// Returns the last error of the server that names no subject, such as too many subscriptions.
     pub(crate) fn complaint(&self) -> Option<String> {
-        self.events.proof().complaint.clone()
+        lock(&self.events.proof).complaint.clone()
     }
 
     pub(crate) fn replies_denied(&self) -> u64 {
@@ -357,7 +357,7 @@ impl Link {
             let mut proved = pin!(self.events.proved.notified());
             proved.as_mut().enable();
             let (seen, inbox_denied) = {
-                let proof = self.events.proof();
+                let proof = lock(&self.events.proof);
                 (proof.seen, proof.inbox_denied)
             };
             if seen >= number {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rr_spi::dial::Lookup;
@@ -12,6 +12,8 @@ use super::{backoff, info};
 use crate::endpoint;
 
 /// Maximum number of announced addresses kept.
+use crate::sync::lock;
+
 const ANNOUNCED_MAX: usize = 64;
 
 /// Divisor of the interval for the pause before the first question; further pauses double up to the
@@ -71,7 +73,7 @@ impl Members {
     /// Returns all hosts in the order of dialling: the one that worked last, those of the URL,
     /// those announced. The host `avoid` comes last.
     pub(super) fn in_order(&self, avoid: Option<&str>) -> Vec<Host> {
-        let known = self.lock();
+        let known = lock(&self.known);
         let mut hosts: Vec<Host> = known.of_url.iter().chain(&known.announced).cloned().collect();
         let rank = |host: &Host| match () {
             () if avoid == Some(host.address.as_str()) => 2,
@@ -84,7 +86,7 @@ impl Members {
 
     /// Records the address of a successful connection.
     pub(super) fn worked(&self, address: &str) {
-        self.lock().worked = Some(address.to_owned());
+        lock(&self.known).worked = Some(address.to_owned());
     }
 
     /// Adds the members that a server announced. Other members stay: a server that has just started
@@ -93,7 +95,7 @@ impl Members {
         if self.ignore_announced {
             return;
         }
-        let mut known = self.lock();
+        let mut known = lock(&self.known);
         let addresses = announced.iter().filter_map(|text| endpoint::address(text).ok());
         // Each is inserted in front, so iterate in reverse.
         let addresses: Vec<String> = addresses.take(ANNOUNCED_MAX).collect();
@@ -132,11 +134,6 @@ impl Members {
             }
         };
         let _ = alive.race(ask).await;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        // A panic leaves usable lists: at most one host is missing.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

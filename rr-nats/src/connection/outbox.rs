@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::task::{self, Poll, Waker};
 
 use async_nats::Client;
@@ -12,7 +12,7 @@ use rr_spi::Context;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::coop::unconstrained;
 
-use crate::wait::{First, first};
+use crate::sync::{First, first, lock};
 
 /// Number of queued messages that are handed over without waiting for more: larger batches save
 /// next to nothing.
@@ -212,7 +212,7 @@ impl DirectSender {
     #[allow(clippy::result_large_err, reason = "it is moved on at once; a box costs more")]
     pub(super) fn try_send(&self, message: OutboundMessage) -> Result<(), OutboundMessage> {
         // A panic cannot leave the client half-changed: at worst a place stays reserved.
-        let mut client = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut client = lock(&self.0);
         let mut cx = task::Context::from_waker(Waker::noop());
         let ready = pin!(unconstrained(poll_fn(|cx| Pin::new(&mut *client).poll_ready(cx))));
         match ready.poll(&mut cx) {

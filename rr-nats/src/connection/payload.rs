@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rr_spi::{Context, Entropy};
@@ -15,6 +15,8 @@ use crate::config::NatsConnectionConfig;
 
 /// Time for which a limit is believed without confirmation by the server. Without an end, longer
 /// messages would be refused forever after the limit was raised: none would be sent to test it.
+use crate::sync::lock;
+
 const BELIEVED: Duration = Duration::from_secs(5 * 60);
 
 /// Longest pause between two questions for the limit: a server does not announce changes.
@@ -87,7 +89,7 @@ impl Payload {
         server_id: &str,
         config: &NatsConnectionConfig,
     ) {
-        if !self.lock().asks(server_id) {
+        if !lock(&self.known).asks(server_id) {
             return;
         }
         if let Some(limits) = info::message_bytes_max(server, server_id, config).await {
@@ -104,7 +106,7 @@ impl Payload {
         alive: Context,
         entropy: Arc<dyn Entropy>,
     ) {
-        if self.lock().asks != Asks::Always {
+        if lock(&self.known).asks != Asks::Always {
             return;
         }
         let pause = match config.members_interval {
@@ -122,16 +124,11 @@ impl Payload {
     }
 
     fn change(&self, change: impl FnOnce(&mut Known)) -> usize {
-        let mut known = self.lock();
+        let mut known = lock(&self.known);
         change(&mut known);
         let bytes_max = known.limit.map_or(usize::MAX, |(bytes_max, _)| bytes_max);
         self.bytes_max.store(bytes_max, Ordering::Relaxed);
         bytes_max
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        // Values are replaced as a whole: a panic leaves one of them.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -241,7 +238,7 @@ mod tests {
         assert_eq!(payload.limit_if_exceeded(8193), Some(8192));
         tokio::time::sleep(Duration::from_millis(1)).await;
         assert_eq!(payload.limit_if_exceeded(8193), None);
-        assert!(payload.lock().asks("any"), "the next connection asks");
+        assert!(lock(&payload.known).asks("any"), "the next connection asks");
         // A forgotten limit has no effect.
         payload.record_exceeded(500_000);
         assert_eq!(payload.limit_if_exceeded(500_000), Some(499_999));

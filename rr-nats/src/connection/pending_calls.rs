@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ use crate::wire::{Token, subject_of, target_of};
 
 /// Maximum number of targets whose subject is kept; calls of further targets build the subject each
 /// time.
+use crate::sync::lock;
+
 const TARGETS_MAX: usize = 1024;
 
 /// Bytes allocated together for reply subjects: some eighty subjects.
@@ -111,7 +113,7 @@ impl PendingCalls {
 
     /// Takes a slot for a call.
     pub(crate) fn take_slot(&self, target: &Target, secret: u64) -> Result<Slot, Error> {
-        let mut table = self.lock();
+        let mut table = lock(&self.table);
         if table.lost {
             return Err(error::not_connected());
         }
@@ -147,7 +149,7 @@ impl PendingCalls {
 
     /// Polls a slot for its outcome, which is handed out once.
     pub(crate) fn poll(&self, token: Token, waker: &Waker) -> Poll<Outcome> {
-        let mut table = self.lock();
+        let mut table = lock(&self.table);
         let Some(entry) = table.entries.get_mut(token.slot) else { return Poll::Pending };
         match &mut entry.state {
             State::Waiting(Some(known)) => {
@@ -172,7 +174,7 @@ impl PendingCalls {
 
     /// Frees a slot.
     pub(crate) fn release_slot(&self, token: Token) {
-        let mut table = self.lock();
+        let mut table = lock(&self.table);
         let Some(entry) = table.entries.try_remove(token.slot) else { return };
         if entry.state.is_answered() {
             table.answered.push(token, entry.target);
@@ -182,7 +184,7 @@ impl PendingCalls {
     /// Hands a message to the slot that its token names.
     pub(super) fn deliver(&self, token: Option<Token>, message: Message) {
         let Some(token) = token else { return self.count_late() };
-        let mut table = self.lock();
+        let mut table = lock(&self.table);
         let Table { entries, answered, .. } = &mut *table;
         let entry = entries.get_mut(token.slot).filter(|entry| entry.secret == token.secret);
         let waker = match entry {
@@ -224,7 +226,7 @@ impl PendingCalls {
     pub(super) fn deny(&self, subject: &str) -> bool {
         let Some(target) = target_of(&self.prefix, subject) else { return false };
         let Ok(target) = Target::parse(target) else { return false };
-        let mut table = self.lock();
+        let mut table = lock(&self.table);
         let mut delivery = Delivery::Unknown;
         if let Some(traffic) = table.traffic.get_mut(&target) {
             traffic.denied += 1;
@@ -242,7 +244,7 @@ impl PendingCalls {
     /// Ends the call whose reply subject the server denied: its request was not passed on.
     pub(super) fn deny_reply(&self, token: &str) {
         let Some(token) = Token::parse(token) else { return };
-        let mut table = self.lock();
+        let mut table = lock(&self.table);
         let waker = table.entries.get_mut(token.slot).and_then(|entry| {
             let ours = entry.secret == token.secret;
             ours.then(|| entry.complete(Outcome::Denied(Delivery::NotSent))).flatten()
@@ -253,7 +255,7 @@ impl PendingCalls {
 
     /// Ends every call, now and later: the connection is lost.
     pub(super) fn mark_lost(&self) {
-        let mut table = self.lock();
+        let mut table = lock(&self.table);
         table.lost = true;
         let wakers = table.complete(|_| Some(Outcome::Lost));
         drop(table);
@@ -262,17 +264,12 @@ impl PendingCalls {
 
     /// Returns how many calls hold a slot.
     pub(crate) fn len(&self) -> usize {
-        self.lock().entries.len()
+        lock(&self.table).entries.len()
     }
 
     /// Returns the numbers of late and of duplicate replies.
     pub(crate) fn stray_replies(&self) -> (u64, u64) {
         (self.late.load(Ordering::Relaxed), self.duplicate.load(Ordering::Relaxed))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Table> {
-        // A panic cannot leave the table half-changed: no foreign code runs under the lock.
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

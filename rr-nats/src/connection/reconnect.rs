@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::doubt::{PROBE_MAX, Resolution, resolve};
 use super::{Dialer, Link, Loss, Shared, Status};
 use crate::error;
-use crate::wait::{First, first};
+use crate::sync::{First, first, lock};
 
 /// Interval at which a replaced connection is checked for calls that have not ended. No call waits
 /// for this check, and the server ends the connection after seconds in any case.
@@ -105,15 +105,15 @@ impl Reconnector {
 
     fn down(&self, status: Status) {
         if let Status::Down(error) | Status::Refused(error) = &status {
-            self.shared.history().last_error = Some(error.clone());
+            lock(&self.shared.history).last_error = Some(error.clone());
         }
         self.shared.set(status);
     }
 
     /// Flushes the cancel messages of calls that were just dropped, and closes.
     pub(super) async fn close(self) {
-        let mut links = self.shared.history().leaving.clone();
-        if let Status::Up(link) = &*self.shared.lock() {
+        let mut links = lock(&self.shared.history).leaving.clone();
+        if let Status::Up(link) = &*lock(&self.shared.status) {
             links.push(Arc::clone(link));
         }
         for link in links {
@@ -126,8 +126,8 @@ impl Drop for Reconnector {
     fn drop(&mut self) {
         // Runs also when the runtime ends: calls that wait for a connection must fail then.
         self.shared.set(Status::Closed);
-        let leaving = std::mem::take(&mut self.shared.history().leaving);
-        leaving.iter().for_each(|link| self.shared.history().count(link));
+        let leaving = std::mem::take(&mut lock(&self.shared.history).leaving);
+        leaving.iter().for_each(|link| lock(&self.shared.history).count(link));
     }
 }
 

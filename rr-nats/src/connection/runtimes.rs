@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rr_spi::{Entropy, Error};
@@ -18,6 +18,8 @@ use crate::error;
 /// machine has today. rr-http has the same limit. Above it, the connection whose last call began
 /// longest ago is closed, among those without calls. If all connections have calls, one more is
 /// made: then there are at most as many connections as calls in flight.
+use crate::sync::lock;
+
 const RUNTIMES_MAX: usize = 1024;
 
 /// The connections of a requester, one for each runtime that makes calls.
@@ -60,7 +62,7 @@ impl Connections {
     /// Returns the connection of the current runtime; starts one if there is none.
     pub(crate) fn current(&self) -> Result<Arc<Connection>, Error> {
         let runtime = Handle::try_current().map_err(|_| error::no_runtime())?.id();
-        let mut known = self.lock();
+        let mut known = lock(&self.known);
         if let Some(connection) = known.used(runtime) {
             return Ok(connection);
         }
@@ -99,32 +101,27 @@ impl Connections {
 
     /// Returns the number of connections made.
     pub(crate) fn connects(&self) -> u64 {
-        let known = self.lock();
+        let known = lock(&self.known);
         known.connects + known.all().map(Connection::connects).sum::<u64>()
     }
 
     /// Returns how many calls hold a slot.
     pub(crate) fn in_flight(&self) -> usize {
-        self.lock().all().map(Connection::in_flight).sum()
+        lock(&self.known).all().map(Connection::in_flight).sum()
     }
 
     /// Returns the numbers of late and of duplicate replies.
     pub(crate) fn stray_replies(&self) -> (u64, u64) {
-        let known = self.lock();
+        let known = lock(&self.known);
         known.all().map(Connection::stray_replies).fold(known.stray_replies, super::sum)
     }
 
     fn current_or_newest(&self) -> Option<Arc<Connection>> {
         let runtime = Handle::try_current().ok().map(|handle| handle.id());
-        let known = self.lock();
+        let known = lock(&self.known);
         let here = runtime.and_then(|id| known.connections.get(&id));
         let shown = here.or_else(|| known.connections.values().max_by_key(|entry| entry.made));
         shown.map(|entry| Arc::clone(&entry.connection))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        // Values are replaced as a whole: a panic leaves a valid list.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -219,7 +216,7 @@ mod tests {
             link(on);
         }
         link(&new);
-        assert_eq!(connections.lock().connections.len(), 3);
+        assert_eq!(lock(&connections.known).connections.len(), 3);
         for on in [&busy, &used, &new] {
             link(on);
         }
@@ -235,9 +232,9 @@ mod tests {
         let runtimes: Vec<Runtime> = (0..4).map(|_| runtime()).collect();
         let here = |on: &Runtime| on.block_on(async { connections.current() }).unwrap();
         let held: Vec<_> = runtimes.iter().map(here).collect();
-        assert_eq!(connections.lock().connections.len(), 4);
+        assert_eq!(lock(&connections.known).connections.len(), 4);
         drop(held);
         here(&runtime());
-        assert_eq!(connections.lock().connections.len(), 2);
+        assert_eq!(lock(&connections.known).connections.len(), 2);
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::hash_map::{Entry, RandomState};
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher as _;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rr_spi::{CancelHandle, Cause};
@@ -13,6 +13,8 @@ use tokio::time::Instant;
 /// Maximum number of early cancels remembered: the default of `waiting_max`, since a caller may
 /// cancel all waiting requests together. In a queue group most of their requests go to other
 /// members, so that the oldest cancels are forgotten first.
+use crate::sync::lock;
+
 const EARLY_MAX: usize = 16 * 1024;
 
 /// Time for which an early cancel is remembered: a cancel overtakes its request by one trip through
@@ -54,7 +56,7 @@ impl Cancels {
         if self.early.load(Ordering::Acquire) == 0 {
             return false;
         }
-        let is_early = self.remove_early_from(&mut self.lock(), key);
+        let is_early = self.remove_early_from(&mut lock(&self.table), key);
         self.cancelled.fetch_add(u64::from(is_early), Ordering::Relaxed);
         is_early
     }
@@ -70,7 +72,7 @@ impl Cancels {
     /// call has the same reply subject, as foreign peers may send: the end of one call must not end
     /// the other.
     pub(super) fn register(&self, key: u64, handle: CancelHandle) -> Result<u64, CancelHandle> {
-        let mut table = self.lock();
+        let mut table = lock(&self.table);
         if self.remove_early_from(&mut table, key) {
             drop(table);
             self.cancel_call(&handle);
@@ -89,7 +91,7 @@ impl Cancels {
 
     /// Forgets a finished call, unless a later call has taken its key.
     pub(super) fn deregister(&self, key: u64, own: u64) {
-        let mut table = self.lock();
+        let mut table = lock(&self.table);
         let call = match table.calls.entry(key) {
             Entry::Occupied(entry) if entry.get().0 == own => Some(entry.remove()),
             _ => None,
@@ -102,7 +104,7 @@ impl Cancels {
 
     /// Cancels a call, or remembers the cancel until its request is read.
     pub(super) fn cancel(&self, key: u64) {
-        let mut table = self.lock();
+        let mut table = lock(&self.table);
         let handle = table.calls.remove(&key);
         if handle.is_none() {
             table.remember(key, Instant::now());
@@ -122,11 +124,6 @@ impl Cancels {
     fn cancel_call(&self, handle: &CancelHandle) {
         self.cancelled.fetch_add(1, Ordering::Relaxed);
         handle.cancel();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Table> {
-        // A panic cannot leave the table half-changed: no foreign code runs under the lock.
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -201,7 +198,7 @@ mod tests {
             cancels.cancel(key);
             assert!(cancels.remove_early(key) && !cancels.remove_early(key));
         }
-        let table = cancels.lock();
+        let table = lock(&cancels.table);
         assert!(table.early.is_empty() && table.order.len() <= 1);
         drop(table);
         assert_eq!(cancels.cancelled(), 100_000);
@@ -213,7 +210,7 @@ mod tests {
         for key in 0..20_000 {
             cancels.cancel(key);
         }
-        let mut table = cancels.lock();
+        let mut table = lock(&cancels.table);
         assert_eq!((table.early.len(), table.order.len()), (EARLY_MAX, EARLY_MAX));
         let late = Instant::now() + EARLY_LIFE * 2;
         assert!(table.remove_early(19_999, Instant::now()) && !table.remove_early(19_998, late));

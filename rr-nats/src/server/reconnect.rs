@@ -8,7 +8,7 @@ use rr_spi::{CancelHandle, Cause, Context, Shutdown};
 use super::state::ServerState;
 use super::subscribe::Subscriptions;
 use crate::connection::{Dialer, Link, Loss};
-use crate::wait::{First, first};
+use crate::sync::{First, first};
 
 /// Longest wait, at the end of a drain, for the NATS server to confirm that it received the last
 /// replies.

@@ -1,7 +1,7 @@
 //! State shared by the parts of one server.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_nats::Subscriber;
@@ -15,7 +15,7 @@ use super::tasks::Tasks;
 use crate::config::{NatsServerConfig, QUEUE};
 use crate::connection::{Link, NatsState};
 use crate::error;
-use crate::wait::until;
+use crate::sync::{lock, until};
 use crate::wire::SubscriptionSet;
 
 /// Pause before a denied subscription is made again: permissions return only when an operator
@@ -155,11 +155,11 @@ impl ServerState {
     }
 
     pub(super) fn current(&self) -> Option<Arc<Link>> {
-        self.status().link.clone()
+        lock(&self.status).link.clone()
     }
 
     pub(super) fn state(&self) -> NatsState {
-        self.status().state()
+        lock(&self.status).state()
     }
 
     pub(super) async fn changed(&self, known: NatsState) -> NatsState {
@@ -167,7 +167,7 @@ impl ServerState {
     }
 
     pub(super) fn last_error(&self) -> Option<Error> {
-        self.status().last_error.clone()
+        lock(&self.status).last_error.clone()
     }
 
     pub(super) fn connected(&self, link: &Arc<Link>) {
@@ -181,18 +181,13 @@ impl ServerState {
     }
 
     pub(super) fn set(&self, change: impl FnOnce(&mut Status)) {
-        change(&mut self.status());
+        change(&mut lock(&self.status));
         self.changed.notify_waiters();
     }
 
     /// Waits until `check` returns `Some` for the status.
     async fn until<T>(&self, check: impl Fn(&Status) -> Option<T>) -> T {
-        until(&self.changed, || check(&self.status())).await
-    }
-
-    fn status(&self) -> MutexGuard<'_, Status> {
-        // Values are replaced as a whole: a panic leaves one of them.
-        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+        until(&self.changed, || check(&lock(&self.status))).await
     }
 }
 

@@ -19,7 +19,7 @@ use super::request::{IncomingRequest, KnownTarget};
 use super::state::ServerState;
 use crate::config::NatsDispatch;
 use crate::connection::Link;
-use crate::wait::{First, first};
+use crate::sync::{First, first};
 
 /// Maximum number of tasks for refusals whose reply has to wait, in addition to those of requests
 /// in flight. Above it no request is answered until replies can leave.

@@ -9,7 +9,7 @@ use rr_spi::Context;
 use super::subscription::Subscription;
 use crate::connection::Link;
 use crate::error;
-use crate::wait::{First, first};
+use crate::sync::{First, first};
 
 /// Minimum number of requests still accepted when a subscription ends by count: more than are in
 /// transit if hardly any arrived during a round trip.

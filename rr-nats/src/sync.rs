@@ -1,10 +1,19 @@
-//! Waits for the first of two futures, or for a change of shared state.
+//! Locks, and waits for the first of two futures or for a change of shared state.
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
 use tokio::sync::Notify;
+
+/// Locks a mutex, even after a panic under its lock.
+///
+/// No foreign code runs under the locks of this crate, and their values are valid between any two
+/// statements: a panic loses one entry at most.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Output of the future that completed first.
 pub(crate) enum First<A, B> {
