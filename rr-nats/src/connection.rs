@@ -16,9 +16,8 @@ mod pending_calls;
 mod reconnect;
 mod reliance;
 mod runtimes;
+mod stats;
 
-use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -35,6 +34,7 @@ pub(crate) use outbox::SendPermit;
 pub(crate) use pending_calls::{Outcome, Slot};
 use reconnect::Reconnector;
 pub(crate) use runtimes::Connections;
+pub use stats::NatsStats;
 
 use crate::error;
 use crate::sync::{self, lock};
@@ -64,7 +64,6 @@ pub(crate) struct Connection {
 struct Shared {
     status: Mutex<Status>,
     changed: Notify,
-    connects: AtomicU64,
     history: Mutex<History>,
 }
 
@@ -73,8 +72,8 @@ struct Shared {
 struct History {
     /// Replaced connections that still have calls in flight.
     leaving: Vec<Arc<Link>>,
-    /// Numbers of late and of duplicate replies on closed connections.
-    stray_replies: (u64, u64),
+    /// Counters of closed connections.
+    closed: NatsStats,
     /// The error of the last connection that was lost or not made.
     last_error: Option<Error>,
 }
@@ -94,7 +93,6 @@ impl Connection {
         let shared = Arc::new(Shared {
             status: Mutex::new(Status::First),
             changed: Notify::new(),
-            connects: AtomicU64::new(0),
             history: Mutex::default(),
         });
         let mut reconnector = Reconnector::new(Arc::clone(&shared));
@@ -140,10 +138,7 @@ impl Connection {
     }
 
     pub(crate) fn current(&self) -> Option<Arc<Link>> {
-        match &*lock(&self.shared.status) {
-            Status::Up(link) if link.is_usable() => Some(Arc::clone(link)),
-            _ => None,
-        }
+        lock(&self.shared.status).link().filter(|link| link.is_usable()).cloned()
     }
 
     /// Returns whether the runtime of the connection has ended.
@@ -166,35 +161,13 @@ impl Connection {
         self.shared.until(other).await
     }
 
-    /// Returns the number of connections made.
-    pub(crate) fn connects(&self) -> u64 {
-        self.shared.connects.load(Ordering::Relaxed)
-    }
-
-    /// Returns how many calls hold a slot.
-    pub(crate) fn in_flight(&self) -> usize {
-        // Takes the locks in the order of `set`.
-        let status = lock(&self.shared.status);
-        let leaving: usize =
-            lock(&self.shared.history).leaving.iter().map(|link| link.calls().len()).sum();
-        let present = if let Status::Up(link) = &*status { link.calls().len() } else { 0 };
-        leaving + present
-    }
-
-    /// Returns the numbers of late and of duplicate replies.
-    pub(crate) fn stray_replies(&self) -> (u64, u64) {
+    /// Returns the counters of this connection and the earlier ones.
+    pub(crate) fn stats(&self) -> NatsStats {
         // Takes the locks in the order of `set`.
         let status = lock(&self.shared.status);
         let history = lock(&self.shared.history);
-        let present = if let Status::Up(link) = &*status { Some(link) } else { None };
-        let counts = history.leaving.iter().chain(present).map(|link| link.calls().stray_replies());
-        counts.fold(history.stray_replies, sum)
-    }
-}
-
-impl fmt::Debug for Connection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("state", &self.state()).finish_non_exhaustive()
+        let links = history.leaving.iter().chain(status.link());
+        links.map(|link| link.calls().stats()).fold(history.closed, NatsStats::plus)
     }
 }
 
@@ -207,7 +180,7 @@ impl Shared {
     fn set(&self, status: Status) {
         let mut now = lock(&self.status);
         let old = std::mem::replace(&mut *now, status);
-        if let Status::Up(link) = &old {
+        if let Some(link) = old.link() {
             lock(&self.history).count(link);
         }
         drop(now);
@@ -218,7 +191,7 @@ impl Shared {
     fn replace(&self, link: Arc<Link>) -> Option<Arc<Link>> {
         let mut now = lock(&self.status);
         let old = std::mem::replace(&mut *now, Status::Up(link));
-        let old = if let Status::Up(old) = old { Some(old) } else { None };
+        let old = old.link().cloned();
         lock(&self.history).leaving.extend(old.clone());
         drop(now);
         self.changed.notify_waiters();
@@ -228,23 +201,26 @@ impl Shared {
     /// Forgets a replaced connection whose calls have ended.
     fn forget(&self, link: &Arc<Link>) {
         let mut history = lock(&self.history);
-        history.leaving.retain(|known| !Arc::ptr_eq(known, link));
-        history.count(link);
+        if let Some(at) = history.leaving.iter().position(|known| Arc::ptr_eq(known, link)) {
+            history.leaving.remove(at);
+            history.count(link);
+        }
     }
 }
 
 impl History {
     /// Adds the counters of a closed connection.
     fn count(&mut self, link: &Link) {
-        self.stray_replies = sum(self.stray_replies, link.calls().stray_replies());
+        self.closed = self.closed.plus(link.calls().stats().closed());
     }
 }
 
-fn sum(one: (u64, u64), two: (u64, u64)) -> (u64, u64) {
-    (one.0 + two.0, one.1 + two.1)
-}
-
 impl Status {
+    /// Returns the present connection, which may be lost or in doubt.
+    fn link(&self) -> Option<&Arc<Link>> {
+        if let Self::Up(link) = self { Some(link) } else { None }
+    }
+
     fn state(&self) -> NatsState {
         match self {
             Self::First => NatsState::Connecting,

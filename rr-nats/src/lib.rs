@@ -62,6 +62,6 @@ mod wire;
 pub use config::{
     NatsConfig, NatsConnectionConfig, NatsCredentials, NatsDispatch, NatsServerConfig,
 };
-pub use connection::NatsState;
-pub use requester::{NatsRequester, NatsStats};
+pub use connection::{NatsState, NatsStats};
+pub use requester::NatsRequester;
 pub use server::{NatsServerStats, serve, serve_with, serve_with_stats};

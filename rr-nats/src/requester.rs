@@ -15,8 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::clock;
 use crate::config::{NatsConfig, NatsServerConfig};
 use crate::connection::{
-    Connections, Learned, Link, LinkSetup, Members, NatsState, Outcome, SendPermit, Slot,
-    is_at_deadline, message,
+    Connections, Learned, Link, LinkSetup, Members, NatsState, NatsStats, Outcome, SendPermit,
+    Slot, is_at_deadline, message,
 };
 use crate::endpoint;
 use crate::error;
@@ -61,20 +61,6 @@ struct Inner {
     permits: Arc<Semaphore>,
     entropy: Arc<dyn Entropy>,
     learned: Arc<Learned>,
-}
-
-/// Counters of a requester.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct NatsStats {
-    /// Calls that currently hold a slot on a connection.
-    pub in_flight: usize,
-    /// Replies to calls that had already ended.
-    pub late_replies: u64,
-    /// Second replies to a call that already had one.
-    pub duplicate_replies: u64,
-    /// Connections made.
-    pub connects: u64,
 }
 
 impl NatsRequester {
@@ -183,14 +169,7 @@ impl NatsRequester {
     /// Returns the counters since the requester was created.
     #[must_use]
     pub fn stats(&self) -> NatsStats {
-        let connections = &self.0.connections;
-        let (late_replies, duplicate_replies) = connections.stray_replies();
-        NatsStats {
-            in_flight: connections.in_flight(),
-            late_replies,
-            duplicate_replies,
-            connects: connections.connects(),
-        }
+        self.0.connections.stats()
     }
 }
 
@@ -379,12 +358,10 @@ impl PendingCall<'_> {
         match outcome {
             Outcome::Reply(message) => Ok(message),
             Outcome::Lost => Err(error::lost(attempt.delivery(), self.link.why_lost().as_deref())),
-            Outcome::Denied(delivery) => Err(self.denied(delivery)),
+            Outcome::Denied(delivery) => {
+                Err(error::denied("publishing to", &self.target, delivery))
+            }
         }
-    }
-
-    fn denied(&self, delivery: Delivery) -> Error {
-        error::denied("publishing to", &self.target, delivery)
     }
 }
 

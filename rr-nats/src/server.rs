@@ -119,7 +119,7 @@ pub async fn serve_with_stats(
     let subscriptions = Subscriptions::make(&state, &link).await?;
     subscriptions.check(&link).await?;
     state.connected(&link);
-    let stats = NatsServerStats::of(&state);
+    let stats = NatsServerStats(Arc::clone(&state));
     let server = Server::spawn(url.to_owned(), intake, |shutdown| async move {
         let _cleanup = Cleanup { state: Arc::clone(&state), life };
         let life = Box::pin(state.run(dialer, link, subscriptions, &shutdown));

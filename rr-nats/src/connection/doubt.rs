@@ -1,11 +1,10 @@
 //! Resolves the doubt about a connection: pure, over futures.
 
-use std::future::poll_fn;
-use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::sleep;
+
+use crate::sync::{First, first};
 
 /// Longest wait for the answer to a probe; a connection without one counts as lost.
 pub(super) const PROBE_MAX: Duration = Duration::from_secs(5);
@@ -31,21 +30,15 @@ pub(super) async fn resolve<L>(
     probe: impl Future<Output = bool>,
     dial: impl Future<Output = L>,
 ) -> Resolution<L> {
-    let (mut probe, mut limit) = (pin!(probe), pin!(sleep(PROBE_MAX)));
-    let mut dial = pin!(async {
+    let dial = async {
         sleep(DIAL_AFTER).await;
         dial.await
-    });
-    poll_fn(|cx| {
-        if let Poll::Ready(answered) = probe.as_mut().poll(cx) {
-            return Poll::Ready(if answered { Resolution::Proven } else { Resolution::Lost });
-        }
-        if let Poll::Ready(link) = dial.as_mut().poll(cx) {
-            return Poll::Ready(Resolution::Elsewhere(link));
-        }
-        limit.as_mut().poll(cx).map(|()| Resolution::Lost)
-    })
-    .await
+    };
+    match first(first(probe, dial), sleep(PROBE_MAX)).await {
+        First::One(First::One(true)) => Resolution::Proven,
+        First::One(First::Other(link)) => Resolution::Elsewhere(link),
+        First::One(First::One(false)) | First::Other(()) => Resolution::Lost,
+    }
 }
 
 #[cfg(test)]

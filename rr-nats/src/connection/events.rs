@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -241,11 +240,5 @@ impl Events {
 
     fn token_of<'a>(&self, subject: &'a str) -> Option<&'a str> {
         subject.strip_prefix(&self.inbox)?.strip_prefix('.')
-    }
-}
-
-impl fmt::Debug for Events {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Events").field("inbox", &self.inbox).finish_non_exhaustive()
     }
 }

@@ -1,7 +1,6 @@
 //! Single connection to a NATS server; it never reconnects.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -387,12 +386,6 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         self.events.mark_lost();
-    }
-}
-
-impl fmt::Debug for Link {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").field("inbox", &self.inbox()).finish_non_exhaustive()
     }
 }
 

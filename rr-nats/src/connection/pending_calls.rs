@@ -13,6 +13,7 @@ use slab::Slab;
 use tokio::time::Instant;
 
 use super::learned::{Answered, Learned};
+use super::stats::NatsStats;
 use crate::error;
 use crate::wire::{Token, subject_of, target_of};
 
@@ -262,14 +263,13 @@ impl PendingCalls {
         wake(wakers);
     }
 
-    /// Returns how many calls hold a slot.
-    pub(crate) fn len(&self) -> usize {
-        lock(&self.table).entries.len()
-    }
-
-    /// Returns the numbers of late and of duplicate replies.
-    pub(crate) fn stray_replies(&self) -> (u64, u64) {
-        (self.late.load(Ordering::Relaxed), self.duplicate.load(Ordering::Relaxed))
+    pub(crate) fn stats(&self) -> NatsStats {
+        NatsStats {
+            in_flight: lock(&self.table).entries.len(),
+            late_replies: self.late.load(Ordering::Relaxed),
+            duplicate_replies: self.duplicate.load(Ordering::Relaxed),
+            connects: 1,
+        }
     }
 }
 
@@ -353,9 +353,10 @@ mod tests {
         calls.deliver(Some(second), message());
         calls.deliver(Some(second), message());
         assert!(matches!(calls.poll(second, Waker::noop()), Poll::Ready(Outcome::Reply(_))));
-        assert_eq!(calls.stray_replies(), (1, 1));
+        let stats = calls.stats();
+        assert_eq!((stats.late_replies, stats.duplicate_replies), (1, 1));
         calls.release_slot(second);
-        assert_eq!(calls.len(), 0);
+        assert_eq!(calls.stats().in_flight, 0);
     }
 
     #[test]
@@ -374,7 +375,8 @@ mod tests {
         // A reply whose call gave up before it arrived is late, not a second one.
         calls.release_slot(late);
         reply(late);
-        assert_eq!(calls.stray_replies(), (1, 2));
+        let stats = calls.stats();
+        assert_eq!((stats.late_replies, stats.duplicate_replies), (1, 2));
         let marked = |name| calls.learned.is_repeated(&target(name));
         assert!(marked("a.waiting") && marked("a.ended"));
         assert!(!marked("a.late") && !marked("a.other"));

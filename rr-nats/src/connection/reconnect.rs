@@ -1,7 +1,6 @@
 //! Task that keeps a requester connected.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rr_spi::Context;
@@ -58,7 +57,6 @@ impl Reconnector {
     /// Stays connected until a connection is lost: moves to the next server if a server announces
     /// its end or has gone silent. Returns the record of the loss.
     async fn stay_connected(&mut self, mut link: Arc<Link>, dialer: &mut Dialer) -> Loss {
-        self.shared.connects.fetch_add(1, Ordering::Relaxed);
         self.shared.set(Status::Up(Arc::clone(&link)));
         loop {
             let mut event = event(&link).await;
@@ -92,7 +90,6 @@ impl Reconnector {
             }
             let Some(next) = next else { break };
             link = Arc::new(next);
-            self.shared.connects.fetch_add(1, Ordering::Relaxed);
             if let Some(old) = self.shared.replace(Arc::clone(&link)) {
                 while self.leaving.try_join_next().is_some() {}
                 let is_doubted = matches!(event, Event::Doubted);
@@ -113,9 +110,7 @@ impl Reconnector {
     /// Flushes the cancel messages of calls that were just dropped, and closes.
     pub(super) async fn close(self) {
         let mut links = lock(&self.shared.history).leaving.clone();
-        if let Status::Up(link) = &*lock(&self.shared.status) {
-            links.push(Arc::clone(link));
-        }
+        links.extend(lock(&self.shared.status).link().cloned());
         for link in links {
             link.flush().await;
         }

@@ -1,7 +1,6 @@
 //! One connection per runtime: a connection is used only by the runtime that drives it.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use tokio::runtime::{Handle, Id};
 use super::link::Link;
 use super::members::Members;
 use super::options::LinkSetup;
-use super::{Connection, Dialer, NatsState};
+use super::{Connection, Dialer, NatsState, NatsStats};
 use crate::error;
 
 /// Maximum number of runtimes whose connection is kept: with one runtime per core, more than any
@@ -35,17 +34,15 @@ pub(crate) struct Connections {
     known: Mutex<Known>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Known {
     connections: HashMap<Id, Entry>,
     /// Number of uses so far; orders the connections by time of use.
     uses: u64,
     /// Counters of connections that are no longer kept.
-    connects: u64,
-    stray_replies: (u64, u64),
+    closed: NatsStats,
 }
 
-#[derive(Debug)]
 struct Entry {
     connection: Arc<Connection>,
     /// The numbers of the first and of the last use.
@@ -99,21 +96,11 @@ impl Connections {
         self.current_or_newest()?.last_error()
     }
 
-    /// Returns the number of connections made.
-    pub(crate) fn connects(&self) -> u64 {
+    /// Returns the counters of all connections.
+    pub(crate) fn stats(&self) -> NatsStats {
         let known = lock(&self.known);
-        known.connects + known.all().map(Connection::connects).sum::<u64>()
-    }
-
-    /// Returns how many calls hold a slot.
-    pub(crate) fn in_flight(&self) -> usize {
-        lock(&self.known).all().map(Connection::in_flight).sum()
-    }
-
-    /// Returns the numbers of late and of duplicate replies.
-    pub(crate) fn stray_replies(&self) -> (u64, u64) {
-        let known = lock(&self.known);
-        known.all().map(Connection::stray_replies).fold(known.stray_replies, super::sum)
+        let connections = known.connections.values();
+        connections.map(|entry| entry.connection.stats()).fold(known.closed, NatsStats::plus)
     }
 
     fn current_or_newest(&self) -> Option<Arc<Connection>> {
@@ -125,17 +112,7 @@ impl Connections {
     }
 }
 
-impl fmt::Debug for Connections {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connections").finish_non_exhaustive()
-    }
-}
-
 impl Known {
-    fn all(&self) -> impl Iterator<Item = &Connection> {
-        self.connections.values().map(|entry| &*entry.connection)
-    }
-
     /// Records a use, and returns the connection of a runtime if it has an open one.
     fn used(&mut self, runtime: Id) -> Option<Arc<Connection>> {
         self.uses += 1;
@@ -162,8 +139,7 @@ impl Known {
     /// Removes a connection and keeps its counters.
     fn forget(&mut self, runtime: Id) -> Option<Arc<Connection>> {
         let connection = self.connections.remove(&runtime)?.connection;
-        self.connects += connection.connects();
-        self.stray_replies = super::sum(self.stray_replies, connection.stray_replies());
+        self.closed = self.closed.plus(connection.stats().closed());
         Some(connection)
     }
 }
@@ -171,7 +147,7 @@ impl Known {
 impl Entry {
     /// Returns whether no call waits for the connection or is in flight on it.
     fn is_idle(&self) -> bool {
-        Arc::strong_count(&self.connection) == 1 && self.connection.in_flight() == 0
+        Arc::strong_count(&self.connection) == 1 && self.connection.stats().in_flight == 0
     }
 }
 
@@ -220,9 +196,9 @@ mod tests {
         for on in [&busy, &used, &new] {
             link(on);
         }
-        assert_eq!(connections.connects(), 4, "one in use was closed");
+        assert_eq!(connections.stats().connects, 4, "one in use was closed");
         link(&old);
-        assert_eq!(connections.connects(), 5);
+        assert_eq!(connections.stats().connects, 5);
         in_call.calls().release_slot(taken.token);
     }
 
