@@ -21,7 +21,7 @@ const START_MAX: Duration = Duration::from_secs(10);
 const STOP_MAX: Duration = Duration::from_secs(10);
 
 /// Polling interval while a server starts or stops.
-const LOOK: Duration = Duration::from_millis(2);
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Real nats-server process on a random loopback port. Dropping the value kills the process.
 ///
@@ -244,11 +244,11 @@ impl NatsServer {
     /// Can be called again.
     pub async fn pause(&self) -> io::Result<()> {
         self.signal("-STOP")?;
-        for _ in 0..STOP_MAX.as_millis() / LOOK.as_millis() {
+        for _ in 0..STOP_MAX.as_millis() / POLL_INTERVAL.as_millis() {
             if self.is_stopped()? {
                 return Ok(());
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         Err(io::Error::new(io::ErrorKind::TimedOut, "nats-server does not stop"))
     }
@@ -298,7 +298,7 @@ impl NatsServer {
 
     /// Waits for the ports file that the server writes, and reads it.
     async fn announced_ports(&mut self) -> io::Result<Ports> {
-        for _ in 0..START_MAX.as_millis() / LOOK.as_millis() {
+        for _ in 0..START_MAX.as_millis() / POLL_INTERVAL.as_millis() {
             self.still_runs()?;
             for entry in fs::read_dir(&self.directory)? {
                 let path = entry?.path();
@@ -308,18 +308,18 @@ impl NatsServer {
                     }
                 }
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         Err(io::Error::new(io::ErrorKind::TimedOut, "nats-server announced no port"))
     }
 
     async fn listening(&mut self) -> io::Result<()> {
-        for _ in 0..START_MAX.as_millis() / LOOK.as_millis() {
+        for _ in 0..START_MAX.as_millis() / POLL_INTERVAL.as_millis() {
             self.still_runs()?;
             if TcpStream::connect(self.address()).await.is_ok() {
                 return Ok(());
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         Err(io::Error::new(io::ErrorKind::TimedOut, "nats-server does not listen"))
     }

@@ -3,13 +3,14 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
 use super::stage::Stage;
 use super::{Case, Harness, Outcome, Plan, Report, Row, Timing, cases};
+use crate::sync::lock;
 
 /// Timeout of a case on the real clock. The longest case takes a few seconds in a debug build.
 const REAL_TIME_MAX: Duration = Duration::from_secs(60);
@@ -142,7 +143,7 @@ fn outcome(harness: &Arc<dyn Harness>, plan: &Plan, case: &'static Case) -> Outc
 /// Runs a case on a separate thread. The thread of a stuck case is leaked.
 fn execute(harness: &Arc<dyn Harness>, case: &'static Case) -> Result<(), String> {
     let real = matches!(harness.timing(), Timing::Real { .. });
-    let _alone = real.then(|| REAL_TIME.lock().unwrap_or_else(PoisonError::into_inner));
+    let _alone = real.then(|| lock(&REAL_TIME));
     execute_within(THREAD_TIME_MAX, harness, case)
 }
 
@@ -156,7 +157,7 @@ fn execute_within(
     let playing = Arc::clone(&stage);
     let thread = std::thread::Builder::new().name(case.name()).spawn(move || {
         // Sending fails when the watchdog has timed out.
-        let _ = done.send(on_a_runtime(&playing, case));
+        let _ = done.send(run_on_runtime(&playing, case));
     });
     let Ok(thread) = thread else { return Err("no thread could be started".into()) };
     match result.recv_timeout(limit) {
@@ -166,7 +167,7 @@ fn execute_within(
             outcome
         }
         Err(RecvTimeoutError::Timeout) => {
-            Err(format!("stuck for {limit:?}\n{}", timeline_of_a_stuck(stage)))
+            Err(format!("stuck for {limit:?}\n{}", timeline_of_stuck_case(stage)))
         }
         Err(RecvTimeoutError::Disconnected) => Err("its thread ended without a result".into()),
     }
@@ -174,7 +175,7 @@ fn execute_within(
 
 /// Returns the timeline of a stuck case. Reads it on another thread, which may block on a lock that
 /// the case holds.
-fn timeline_of_a_stuck(stage: Arc<Stage>) -> String {
+fn timeline_of_stuck_case(stage: Arc<Stage>) -> String {
     let (told, tells) = sync_channel(1);
     let asking = std::thread::Builder::new().spawn(move || {
         let _ = told.send(stage.timeline());
@@ -185,7 +186,7 @@ fn timeline_of_a_stuck(stage: Arc<Stage>) -> String {
     told.unwrap_or_else(|| "  nothing can be told: what it saw is locked".to_owned())
 }
 
-fn on_a_runtime(stage: &Stage, case: &'static Case) -> Result<(), String> {
+fn run_on_runtime(stage: &Stage, case: &'static Case) -> Result<(), String> {
     let timing = stage.timing();
     let runtime = runtime(timing)?;
     let limit = match timing {
@@ -204,7 +205,7 @@ fn on_a_runtime(stage: &Stage, case: &'static Case) -> Result<(), String> {
     };
     // Rigs are dropped inside their runtime, as in an application.
     let _inside = runtime.enter();
-    stage.end();
+    stage.drop_rigs();
     outcome
 }
 

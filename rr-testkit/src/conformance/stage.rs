@@ -1,7 +1,7 @@
 //! The stage of a case: its rigs, each with a lab and a ledger of every call.
 
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rr_spi::{Code, Context, Error, Requester, Response, Routes};
@@ -12,6 +12,7 @@ use super::lab::{Ask, Lab, Run};
 use super::ledger::Ledger;
 pub(super) use super::stopwatch::Stopwatch;
 use super::{Capabilities, Harness, Live, Raw, Rig, StartOptions, Timing, Typed};
+use crate::sync::lock;
 
 /// Longest time that a call may outlive its deadline and a handler may outlive its cancellation.
 ///
@@ -147,7 +148,7 @@ impl Stage {
     /// Ends a rig before the case is over and checks its ledger.
     pub(super) async fn close(&self, scene: Arc<Scene>) {
         self.check_ledger(&scene).await;
-        lock(&self.scenes).retain(|kept| !Arc::ptr_eq(kept, &scene));
+        lock(&self.scenes).retain(|open| !Arc::ptr_eq(open, &scene));
         assert_eq!(Arc::strong_count(&scene), 1, "somebody else still holds the rig");
     }
 
@@ -172,8 +173,8 @@ impl Stage {
         scene.ledger.check(&scene.lab);
     }
 
-    /// Ends every rig.
-    pub(super) fn end(&self) {
+    /// Drops every rig.
+    pub(super) fn drop_rigs(&self) {
         let scenes = std::mem::take(&mut *lock(&self.scenes));
         drop(scenes);
     }
@@ -242,9 +243,9 @@ impl Scene {
         ctx: &Context,
         ask: &Ask,
     ) -> Result<Response, Error> {
-        self.ledger.begun(ask);
+        self.ledger.record_start(ask);
         let outcome = client.request(ctx, ask.request()).await;
-        self.ledger.ended(ask, &outcome);
+        self.ledger.record_outcome(ask, &outcome);
         outcome
     }
 
@@ -374,10 +375,4 @@ fn patience(timing: Timing) -> Duration {
         Timing::Virtual => timing.unit() * PATIENCE_UNITS_VIRTUAL,
         Timing::Real { .. } => margin(timing),
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A poisoned lock is safe to use: no foreign code runs under it, so that a panic cannot leave
-    // the value half-changed.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

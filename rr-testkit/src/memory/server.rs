@@ -44,12 +44,12 @@ pub(crate) fn serve_at(
     url: &str,
     intake: Intake,
 ) -> Result<Server, Error> {
-    let place = registry.enter(intake.clone())?;
+    let registration = registry.enter(intake.clone())?;
     Ok(Server::spawn(url.to_owned(), intake.clone(), |shutdown| async move {
         shutdown.draining().await;
         // Stays registered until the last request has ended, so that new calls are refused with
         // `draining` until then.
         intake.idle().await;
-        drop(place);
+        drop(registration);
     }))
 }

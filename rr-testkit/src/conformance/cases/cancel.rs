@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{MAY_HAVE_RUN, assert_error, error_of};
 use crate::conformance::StartOptions;
-use crate::conformance::lab::{Ask, How};
+use crate::conformance::lab::{Ask, RunEnd};
 use crate::conformance::stage::{Scene, Stage};
 
 /// Causes that the peer may see after the caller has gone.
@@ -120,10 +120,10 @@ pub(crate) async fn after_completion_noop(stage: &Stage) {
     drop(handle);
     sleep(stage.units(2)).await;
     assert_eq!(response.body, "done");
-    assert_eq!(scene.run(&ask).how(), Some(How::Finished));
+    assert_eq!(scene.run(&ask).end(), Some(RunEnd::Finished));
     scene.lab.open_gate("beside");
     call.await.expect("the task ends").expect("an answer");
-    assert_eq!(scene.run(&beside).how(), Some(How::Finished));
+    assert_eq!(scene.run(&beside).end(), Some(RunEnd::Finished));
 }
 
 pub(crate) async fn one_of_many(stage: &Stage) {
@@ -151,7 +151,7 @@ pub(crate) async fn one_of_many(stage: &Stage) {
             assert_error(&error_of(outcome), Code::Canceled, MAY_HAVE_RUN, None);
         } else {
             assert_eq!(outcome.expect("an answer").body, ask.request().body);
-            assert_eq!(scene.ended(&ask).await[0].how(), Some(How::Finished));
+            assert_eq!(scene.ended(&ask).await[0].end(), Some(RunEnd::Finished));
         }
     }
 }
@@ -189,7 +189,7 @@ pub(crate) async fn many_together(stage: &Stage) {
     let running = told.clone().filter(|(_, ask)| !ended(ask)).count();
     assert!(in_time, "{running} handlers of {many} did not hear that their callers had gone");
     for (_, ask) in told {
-        assert!(scene.run(ask).was_dropped(), "{:?}", scene.run(ask).how());
+        assert!(scene.run(ask).was_dropped(), "{:?}", scene.run(ask).end());
     }
     for (call, _) in cancelled {
         assert_error(&error_of(call.await.expect("it ends")), Code::Canceled, MAY_HAVE_RUN, None);
@@ -211,7 +211,7 @@ pub(crate) async fn crosses_two_hops(stage: &Stage) {
     watch.assert_at_once();
     assert_eq!(runs.len(), 3);
     for run in runs {
-        assert!(run.was_dropped(), "{:?}", run.how());
+        assert!(run.was_dropped(), "{:?}", run.end());
     }
     scene.idle().await;
 }
@@ -231,7 +231,7 @@ pub(crate) async fn cause_is_visible(stage: &Stage) {
         let watched = runs[0].watched.expect("it was waited for");
         assert!(GONE.contains(&watched), "a shielded section saw {watched:?}");
         let run = scene.ended(&ask).await.remove(0);
-        let Some(How::Dropped(Some(cause))) = run.how() else { panic!("{:?}", run.how()) };
+        let Some(RunEnd::Dropped(Some(cause))) = run.end() else { panic!("{:?}", run.end()) };
         assert!(GONE.contains(&cause), "the handler saw {cause:?}");
     }
     // After an answered call, work that outlives the handler sees the end of the context.

@@ -9,7 +9,7 @@ use rr_spi::{
 use tokio::time::{Instant, sleep};
 
 use super::{MAY_HAVE_RUN, assert_error, error_of};
-use crate::conformance::lab::{How, pattern};
+use crate::conformance::lab::{RunEnd, pattern};
 use crate::conformance::stage::Stage;
 use crate::conformance::{RawReply, StartOptions, Timing};
 
@@ -76,7 +76,7 @@ pub(crate) async fn long_calls_are_answered(stage: &Stage) {
         let watch = scene.watch();
         assert_eq!(scene.call(&ctx, &ask).await.expect("an answer").body, "long");
         watch.assert_about(time);
-        assert_eq!(scene.run(&ask).how(), Some(How::Finished));
+        assert_eq!(scene.run(&ask).end(), Some(RunEnd::Finished));
     }
 }
 
@@ -168,7 +168,7 @@ pub(crate) async fn default_applies(stage: &Stage) {
     let error = error_of(scene.call(&unbounded, &ask).await);
     watch.assert_about(server);
     assert_error(&error, Code::DeadlineExceeded, &[Delivery::Processed], None);
-    assert_eq!(scene.run(&ask).how(), Some(How::Dropped(Some(Cause::DeadlineExceeded))));
+    assert_eq!(scene.run(&ask).end(), Some(RunEnd::Dropped(Some(Cause::DeadlineExceeded))));
 }
 
 pub(crate) async fn far_future_no_overflow(stage: &Stage) {
@@ -272,7 +272,9 @@ pub(crate) async fn handler_dropped_after(stage: &Stage) {
         scene.ended(&ask).await.remove(0)
     };
     watch.assert_about(time);
-    let Some(How::Dropped(Some(cause))) = run.how() else { panic!("it ended by {:?}", run.how()) };
+    let Some(RunEnd::Dropped(Some(cause))) = run.end() else {
+        panic!("it ended by {:?}", run.end())
+    };
     assert!(AT_THE_DEADLINE.contains(&cause), "{cause:?}");
     assert_error(
         &error_of(call.await.expect("the task ends")),

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{MAY_HAVE_RUN, error_of};
 use crate::conformance::Timing;
-use crate::conformance::lab::How;
+use crate::conformance::lab::RunEnd;
 use crate::conformance::stage::{Scene, Stage};
 
 /// Stops the rig from a separate task.
@@ -102,7 +102,7 @@ pub(crate) async fn grace_exceeded_cancels(stage: &Stage) {
     watch.assert_about(grace);
     assert_eq!((report.completed, report.aborted), (0, 1), "{report:?}");
     let run = scene.ended(&ask).await.remove(0);
-    assert_eq!(run.how(), Some(How::Dropped(Some(Cause::Shutdown))));
+    assert_eq!(run.end(), Some(RunEnd::Dropped(Some(Cause::Shutdown))));
     let error = error_of(call.await.expect("the task ends"));
     assert_eq!(error.code(), Code::Unavailable, "{error:?}");
     assert!(MAY_HAVE_RUN.contains(&error.delivery()), "{error:?}");

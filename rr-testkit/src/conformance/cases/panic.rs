@@ -3,7 +3,7 @@
 use rr_spi::{Code, Context, Delivery, Reason};
 
 use super::{assert_error, error_of, shown};
-use crate::conformance::lab::{Ask, How};
+use crate::conformance::lab::{Ask, RunEnd};
 use crate::conformance::stage::{Scene, Stage};
 
 /// Returns a request whose handler panics before its first await, and one that panics after it.
@@ -18,7 +18,7 @@ pub(crate) async fn becomes_internal(stage: &Stage) {
         let error = scene.err(&ask).await;
         watch.assert_at_once();
         assert_error(&error, Code::Internal, &[Delivery::Processed], Some(&Reason::PANIC));
-        assert_eq!(scene.run(&ask).how(), Some(How::Panicked));
+        assert_eq!(scene.run(&ask).end(), Some(RunEnd::Panicked));
     }
 }
 

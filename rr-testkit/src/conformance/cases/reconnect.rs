@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::{assert_lost, assert_unreached, error_of};
 use crate::conformance::Timing;
-use crate::conformance::lab::{Ask, How};
+use crate::conformance::lab::{Ask, RunEnd};
 use crate::conformance::stage::{Scene, Stage};
 
 type Call = JoinHandle<Result<Response, Error>>;
@@ -117,8 +117,8 @@ pub(crate) async fn server_restart_same_address(stage: &Stage) {
         scene.rig.restart().await.expect("the server comes up again");
         for (ask, _) in &calls {
             // A handler does not survive its process.
-            let Some(how) = scene.run(ask).how() else { panic!("{} still runs", ask.key()) };
-            let by_its_time = How::Dropped(Some(Cause::DeadlineExceeded));
+            let Some(how) = scene.run(ask).end() else { panic!("{} still runs", ask.key()) };
+            let by_its_time = RunEnd::Dropped(Some(Cause::DeadlineExceeded));
             assert!(how != by_its_time, "{} was ended by its deadline", ask.key());
         }
         // The calls were lost with the server: some transports report that, on others the deadline
