@@ -1,11 +1,11 @@
 //! A foreign peer that reads and writes the transport's wire format directly.
 
 use std::any::Any;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use rr_spi::wire::{RR_CODE, RR_DELIVERY, RR_REASON};
 use rr_spi::{Bytes, Code, Delivery, Error, Requester, async_trait};
+use serde::Serialize;
 use tokio::io::AsyncRead;
 
 /// Foreign peer that reads and writes the transport's wire format directly, so that it can send
@@ -287,15 +287,10 @@ impl RawReply {
         let Some(code) = self.code.as_ref().filter(|_| self.body.is_empty()) else {
             return self.body.clone();
         };
-        let mut document = format!(r#"{{"code":"{}","message":"raw""#, escaped(code));
-        for (member, text) in [("reason", &self.reason), ("delivery", &self.delivery)] {
-            if let Some(text) = text {
-                // Writing to a string cannot fail.
-                let _ = write!(document, r#","{member}":"{}""#, escaped(text));
-            }
-        }
-        document.push('}');
-        document.into()
+        let (reason, delivery) = (&self.reason, &self.delivery);
+        let document = Document { code, message: "raw", reason, delivery };
+        // Strings always serialize.
+        serde_json::to_vec(&document).unwrap_or_default().into()
     }
 
     /// Makes a reply from the headers and the body that were read.
@@ -315,20 +310,15 @@ impl RawReply {
     }
 }
 
-/// Escapes text for a JSON string.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => out.extend(['\\', character]),
-            control if u32::from(control) < 0x20 => {
-                // Writing to a string cannot fail.
-                let _ = write!(out, "\\u{:04x}", u32::from(control));
-            }
-            plain => out.push(plain),
-        }
-    }
-    out
+/// Error document of a foreign responder, whose values need not be known ones.
+#[derive(Serialize)]
+struct Document<'a> {
+    code: &'a str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: &'a Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivery: &'a Option<String>,
 }
 
 #[cfg(test)]

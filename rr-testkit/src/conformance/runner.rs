@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
 use super::stage::Stage;
-use super::{Case, Harness, Outcome, Plan, Report, Row, Timing, cases};
+use super::{Case, Harness, Outcome, Plan, Report, Timing, cases};
 use crate::sync::lock;
 
 /// Timeout of a case on the real clock. The longest case takes a few seconds in a debug build.
@@ -36,21 +36,8 @@ static REAL_TIME: Mutex<()> = Mutex::new(());
 ///
 /// When the plan names a case that does not exist, or lists a case without a reason.
 pub fn run(harness: impl Harness, plan: &Plan) -> Report {
-    assert_sound(plan);
     let harness: Arc<dyn Harness> = Arc::new(harness);
-    let planned = cases().iter().filter(|case| plan.includes(&case.name()));
-    let rows = planned.map(|case| Row {
-        name: case.name(),
-        level: case.level(),
-        outcome: outcome(&harness, plan, case),
-    });
-    Report {
-        transport: harness.name().to_owned(),
-        edition: plan.edition(),
-        capabilities: harness.capabilities(),
-        rows: rows.collect(),
-        binding: plan.binding(),
-    }
+    Report::new(&*harness, plan, |case| outcome(&harness, plan, case))
 }
 
 /// Runs one case by its name, without a plan, and returns its outcome.
@@ -76,7 +63,7 @@ pub fn run_case(harness: impl Harness, name: &str) -> Outcome {
 /// [`Level::Preview`]: super::Level::Preview
 /// [`Level::Should`]: super::Level::Should
 pub fn check(harness: impl Harness, plan: &Plan, name: &str) {
-    assert_sound(plan);
+    plan.assert_sound();
     let case = named(name);
     if !plan.includes(&case.name()) {
         println!("{}: not in the plan", case.name());
@@ -92,12 +79,6 @@ pub fn check(harness: impl Harness, plan: &Plan, name: &str) {
         }
         Outcome::Failed(text) => panic!("{} over {}: {text}", case.name(), harness.name()),
     }
-}
-
-/// Asserts that every pattern of the plan matches a case and every entry has a reason.
-pub(super) fn assert_sound(plan: &Plan) {
-    assert_eq!(plan.stale(), None, "the plan names a case that does not exist");
-    assert_eq!(plan.unreasoned(), None, "the plan leaves out a case without a reason");
 }
 
 /// Checks that a plan runs at least one case, since a suite of skips proves nothing.
