@@ -4,13 +4,11 @@ use std::env;
 use std::fmt::{self, Write as _};
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-
-use tokio::net::TcpStream;
 
 mod monitor;
 
@@ -244,7 +242,7 @@ impl NatsServer {
     /// Can be called again.
     pub async fn pause(&self) -> io::Result<()> {
         self.signal("-STOP")?;
-        let stopped = async || Ok(self.is_stopped()?.then_some(()));
+        let stopped = || Ok(self.is_stopped()?.then_some(()));
         poll(STOP_MAX, "nats-server does not stop", stopped).await
     }
 
@@ -293,7 +291,7 @@ impl NatsServer {
 
     /// Waits for the ports file that the server writes, and reads it.
     async fn announced_ports(&mut self) -> io::Result<Ports> {
-        let announced = async || {
+        let announced = || {
             self.still_runs()?;
             for entry in fs::read_dir(&self.directory)? {
                 let path = entry?.path();
@@ -309,9 +307,10 @@ impl NatsServer {
     }
 
     async fn listening(&mut self) -> io::Result<()> {
-        let listening = async || {
+        let listening = || {
             self.still_runs()?;
-            Ok(TcpStream::connect(self.address()).await.is_ok().then_some(()))
+            // On loopback the answer comes immediately.
+            Ok(TcpStream::connect(self.address()).is_ok().then_some(()))
         };
         poll(START_MAX, "nats-server does not listen", listening).await
     }
@@ -343,10 +342,10 @@ impl fmt::Debug for NatsServer {
 async fn poll<T>(
     limit: Duration,
     text: &str,
-    mut check: impl AsyncFnMut() -> io::Result<Option<T>>,
+    mut check: impl FnMut() -> io::Result<Option<T>>,
 ) -> io::Result<T> {
     for _ in 0..limit.as_millis() / POLL_INTERVAL.as_millis() {
-        if let Some(value) = check().await? {
+        if let Some(value) = check()? {
             return Ok(value);
         }
         tokio::time::sleep(POLL_INTERVAL).await;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rr_spi::{Code, Context, Error, Requester, Response, Routes};
+use rr_spi::{Bytes, Code, Context, Error, IntakeConfig, Requester, Response, Routes};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -101,6 +101,11 @@ impl Stage {
     /// Opens a rig that serves a new lab, with the defaults of every transport.
     pub(super) async fn open(&self) -> Arc<Scene> {
         self.open_with(StartOptions::default()).await
+    }
+
+    /// Opens a rig that serves a new lab, with these limits of the server.
+    pub(super) async fn open_server(&self, server: IntakeConfig) -> Arc<Scene> {
+        self.open_with(StartOptions::default().with_server(server)).await
     }
 
     /// Opens a rig that serves a new lab.
@@ -208,6 +213,17 @@ fn line(scene: &Scene, key: &str, run: &Run) -> String {
     format!("{:?} {key} {target}, {remaining:?} left: {end}", since(run.entered_at))
 }
 
+/// Task of a call.
+pub(super) type CallTask = JoinHandle<Result<Response, Error>>;
+
+/// Asserts that every call is answered with the body of its request.
+pub(super) async fn assert_echoed(calls: Vec<CallTask>, asks: &[Ask]) {
+    for (call, ask) in calls.into_iter().zip(asks) {
+        let answer = call.await.expect("the task ends").expect("an answer");
+        assert!(answer.body == ask.request().body, "{} got another body", ask.key());
+    }
+}
+
 /// Rig with the lab that it serves.
 pub(super) struct Scene {
     pub(super) rig: Box<dyn Rig>,
@@ -256,13 +272,34 @@ impl Scene {
     }
 
     /// Calls from a separate task.
-    pub(super) fn spawn(
-        self: &Arc<Self>,
-        ctx: &Context,
-        ask: &Ask,
-    ) -> JoinHandle<Result<Response, Error>> {
+    pub(super) fn spawn(self: &Arc<Self>, ctx: &Context, ask: &Ask) -> CallTask {
         let (scene, ctx, ask) = (Arc::clone(self), ctx.clone(), ask.clone());
         tokio::spawn(async move { scene.call(&ctx, &ask).await })
+    }
+
+    /// Calls from a separate task per request, and waits until every handler was entered.
+    pub(super) async fn start(self: &Arc<Self>, ctx: &Context, asks: &[Ask]) -> Vec<CallTask> {
+        let calls = asks.iter().map(|ask| self.spawn(ctx, ask)).collect();
+        for ask in asks {
+            self.entered(ask).await;
+        }
+        calls
+    }
+
+    /// Calls through a requester, waits until the handler was entered, and drops the call.
+    pub(super) async fn call_and_drop(&self, client: &dyn Requester, ctx: &Context, ask: &Ask) {
+        let mut call = Box::pin(self.call_by(client, ctx, ask));
+        tokio::select! {
+            biased;
+            outcome = &mut call => panic!("it was to wait, not to end: {outcome:?}"),
+            () = self.entered(ask) => {}
+        }
+    }
+
+    /// Calls with a body and asserts that it comes back.
+    pub(super) async fn echo(&self, body: impl Into<Bytes>) {
+        let ask = self.ask().body(body);
+        assert_eq!(self.ok(&ask).await.body, ask.request().body);
     }
 
     /// Calls and expects an answer.
@@ -286,6 +323,21 @@ impl Scene {
                 Ok(response) => panic!("{caller}: expected an error, not {response:?}"),
                 Err(error) => error,
             }
+        }
+    }
+
+    /// Calls and expects an error immediately.
+    #[track_caller]
+    pub(super) fn err_at_once<'a>(
+        &'a self,
+        ask: &'a Ask,
+    ) -> impl Future<Output = Error> + Send + 'a {
+        let error = self.err(ask);
+        async move {
+            let watch = self.watch();
+            let error = error.await;
+            watch.assert_at_once();
+            error
         }
     }
 

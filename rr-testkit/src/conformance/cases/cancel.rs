@@ -6,7 +6,6 @@ use rr_spi::{Cause, Code, Context, Delivery, IntakeConfig};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{MAY_HAVE_RUN, assert_error, error_of};
-use crate::conformance::StartOptions;
 use crate::conformance::lab::{Ask, RunEnd};
 use crate::conformance::stage::{Scene, Stage};
 
@@ -25,18 +24,12 @@ const MUCH_LATER: Duration = Duration::from_secs(200);
 
 /// Calls, waits until the handler runs, and drops the call.
 async fn call_and_drop(scene: &Scene, ask: &Ask) {
-    let ctx = Context::background();
-    let mut call = Box::pin(scene.call(&ctx, ask));
-    tokio::select! {
-        biased;
-        outcome = &mut call => panic!("it was to wait, not to end: {outcome:?}"),
-        () = scene.entered(ask) => {}
-    }
+    scene.call_and_drop(&*scene.client, &Context::background(), ask).await;
 }
 
 pub(crate) async fn drop_frees_slot(stage: &Stage) {
     let config = IntakeConfig::default().with_in_flight_max(1);
-    let scene = stage.open_with(StartOptions::default().with_server(config)).await;
+    let scene = stage.open_server(config).await;
     for _ in 0..5 {
         let ask = scene.ask().hang();
         call_and_drop(&scene, &ask).await;
@@ -158,7 +151,7 @@ pub(crate) async fn one_of_many(stage: &Stage) {
 
 pub(crate) async fn many_together(stage: &Stage) {
     let config = IntakeConfig::default().with_in_flight_max(MANY);
-    let scene = stage.open_with(StartOptions::default().with_server(config)).await;
+    let scene = stage.open_server(config).await;
     let before = scene.lab.total();
     let many = stage.capabilities().parallel_max.min(MANY);
     let (ctx, handle) = Context::background().with_timeout(MUCH_LATER).child();

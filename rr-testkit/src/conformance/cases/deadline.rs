@@ -211,7 +211,7 @@ pub(crate) async fn sub_millisecond_rounds_up(stage: &Stage) {
     // such a request runs, however late it arrives. A request with a remaining time of 0 never
     // runs.
     let server = IntakeConfig::default().with_timeout_min(stage.units(1000));
-    let scene = stage.open_with(StartOptions::default().with_server(server)).await;
+    let scene = stage.open_server(server).await;
     let before = scene.lab.total();
     for at in 0.. {
         assert!(at < HASTY_CALLS_MAX, "what has less than a millisecond left arrives with none");
@@ -267,21 +267,15 @@ pub(crate) async fn handler_dropped_after(stage: &Stage) {
     let ask = scene.ask().hang();
     let watch = scene.watch();
     let call = scene.spawn(&Context::background().with_timeout(time), &ask);
-    let run = {
-        scene.entered(&ask).await;
-        scene.ended(&ask).await.remove(0)
-    };
+    scene.entered(&ask).await;
+    let run = scene.ended(&ask).await.remove(0);
     watch.assert_about(time);
     let Some(RunEnd::Dropped(Some(cause))) = run.end() else {
         panic!("it ended by {:?}", run.end())
     };
     assert!(AT_THE_DEADLINE.contains(&cause), "{cause:?}");
-    assert_error(
-        &error_of(call.await.expect("the task ends")),
-        Code::DeadlineExceeded,
-        MAY_HAVE_RUN,
-        None,
-    );
+    let error = error_of(call.await.expect("the task ends"));
+    assert_error(&error, Code::DeadlineExceeded, MAY_HAVE_RUN, None);
     scene.idle().await;
 }
 
@@ -320,7 +314,7 @@ pub(crate) async fn _1000_simultaneous_leak_nothing(stage: &Stage) {
 pub(crate) async fn server_clamp(stage: &Stage) {
     let longest = stage.units(5);
     let config = IntakeConfig::default().with_timeout_max(longest);
-    let scene = stage.open_with(StartOptions::default().with_server(config)).await;
+    let scene = stage.open_server(config).await;
     let ask = scene.ask().hang();
     let watch = scene.watch();
     let ctx = Context::background().with_timeout(stage.units(1000));
@@ -332,7 +326,7 @@ pub(crate) async fn server_clamp(stage: &Stage) {
     // A minimum timeout gives the handler more time; the caller still ends at its deadline.
     let (shortest, asked) = (stage.units(1000), stage.units(5));
     let config = IntakeConfig::default().with_timeout_min(shortest);
-    let scene = stage.open_with(StartOptions::default().with_server(config)).await;
+    let scene = stage.open_server(config).await;
     let ask = scene.ask().hang();
     let watch = scene.watch();
     let error = error_of(scene.call(&Context::background().with_timeout(asked), &ask).await);

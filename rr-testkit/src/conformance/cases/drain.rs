@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use super::{MAY_HAVE_RUN, error_of};
 use crate::conformance::Timing;
 use crate::conformance::lab::RunEnd;
-use crate::conformance::stage::{Scene, Stage};
+use crate::conformance::stage::{Scene, Stage, assert_echoed};
 
 /// Stops the rig from a separate task.
 fn stop(scene: &Arc<Scene>, grace: Duration) -> JoinHandle<DrainReport> {
@@ -43,18 +43,12 @@ fn assert_too_late(error: &Error) {
 pub(crate) async fn in_flight_finish(stage: &Stage) {
     let scene = stage.open().await;
     let asks: Vec<_> = (0..5).map(|at| scene.ask().gate("g").body(format!("{at}"))).collect();
-    let calls: Vec<_> = asks.iter().map(|ask| scene.spawn(&Context::background(), ask)).collect();
-    for ask in &asks {
-        scene.entered(ask).await;
-    }
+    let calls = scene.start(&Context::background(), &asks).await;
     let stopping = stop(&scene, stage.units(1000));
     refused(stage, &scene, &*scene.client).await;
     assert!(!stopping.is_finished(), "the drain did not wait");
     scene.lab.open_gate("g");
-    for (call, ask) in calls.into_iter().zip(&asks) {
-        let answer = call.await.expect("the task ends").expect("an answer");
-        assert_eq!(answer.body, ask.request().body);
-    }
+    assert_echoed(calls, &asks).await;
     let watch = scene.watch();
     let report = stopping.await.expect("the task ends");
     watch.assert_at_once();
@@ -258,15 +252,7 @@ pub(crate) async fn client_first(stage: &Stage) {
     let scene = stage.open().await;
     let client = scene.rig.connect_again().await.expect("a second client");
     let ask = scene.ask().hang();
-    {
-        let ctx = Context::background();
-        let mut call = Box::pin(scene.call_by(&*client, &ctx, &ask));
-        tokio::select! {
-            biased;
-            outcome = &mut call => panic!("it was to wait, not to end: {outcome:?}"),
-            () = scene.entered(&ask) => {}
-        }
-    }
+    scene.call_and_drop(&*client, &Context::background(), &ask).await;
     drop(client);
     if stage.capabilities().cancel {
         scene.ended(&ask).await;
