@@ -5,12 +5,12 @@ use std::fmt;
 /// Declares each capability once: as a variant of [`Capability`], and as a field of
 /// [`Capabilities`] with a setter.
 macro_rules! capabilities {
-    ($($Capability:ident $field:ident, $with:ident, $name:literal, $default:literal: $doc:literal;)*) => {
+    ($($(#[$doc:meta])* $Capability:ident $field:ident, $with:ident, $name:literal, $default:literal;)*) => {
         /// Optional ability of a transport that some cases need.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[non_exhaustive]
         pub enum Capability {
-            $(#[doc = concat!($doc, ".")] $Capability,)*
+            $($(#[$doc])* $Capability,)*
         }
 
         impl Capability {
@@ -40,7 +40,11 @@ macro_rules! capabilities {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Capabilities {
-            $(#[doc = concat!($doc, ". Default ", $default, ".")] pub $field: bool,)*
+            $(
+                $(#[$doc])*
+                #[doc = concat!("\n\nDefault ", $default, ".")]
+                pub $field: bool,
+            )*
             /// Maximum number of concurrent calls, for example limited by the number of sockets.
             /// Default 1500; at least 64.
             pub parallel_max: usize,
@@ -74,28 +78,30 @@ macro_rules! capabilities {
 }
 
 capabilities! {
-    Cancel cancel, with_cancel, "cancel", true:
-        "A cancelled or dropped call reaches the handler before its deadline";
-    ClientConfig client_config, with_client_config, "client config", true:
-        "The requester's timeout and limits are configured separately from the server's";
-    Cut cut, with_cut, "cut", true:
-        "The link between requesters and server can be cut in the middle of a message \
-         ([`Rig::cut_after`](super::Rig::cut_after))";
-    Dedup dedup, with_dedup, "dedup", false:
-        "The harness provides a middleware that suppresses duplicates \
-         ([`Harness::dedup`](super::Harness::dedup))";
-    Drain drain, with_drain, "drain", true: "The server can be drained";
-    Link link, with_link, "link", true:
-        "The link between requesters and server can be cut \
-         ([`Rig::kill_link`](super::Rig::kill_link), [`Rig::restore_link`](super::Rig::restore_link))";
-    Raw raw, with_raw, "raw", true:
-        "A foreign peer can read and write the wire format directly \
-         ([`Rig::raw`](super::Rig::raw))";
-    Restart restart, with_restart, "restart", true:
-        "The server can be killed and started again at the same address \
-         ([`Rig::restart`](super::Rig::restart))";
-    Typed typed, with_typed, "typed", false:
-        "The harness provides typed calls ([`Harness::typed`](super::Harness::typed))";
+    /// A cancelled or dropped call reaches the handler before its deadline.
+    Cancel cancel, with_cancel, "cancel", true;
+    /// The requester's timeout and limits are configured separately from the server's.
+    ClientConfig client_config, with_client_config, "client config", true;
+    /// The link between requesters and server can be cut in the middle of a message:
+    /// [`Rig::cut_after`](super::Rig::cut_after) is implemented.
+    Cut cut, with_cut, "cut", true;
+    /// The harness provides a middleware that suppresses duplicates:
+    /// [`Harness::dedup`](super::Harness::dedup) is implemented.
+    Dedup dedup, with_dedup, "dedup", false;
+    /// The server can be drained.
+    Drain drain, with_drain, "drain", true;
+    /// The link between requesters and server can be cut:
+    /// [`Rig::kill_link`](super::Rig::kill_link) and
+    /// [`Rig::restore_link`](super::Rig::restore_link) are implemented.
+    Link link, with_link, "link", true;
+    /// A foreign peer can read and write the wire format directly: [`Rig::raw`](super::Rig::raw) is
+    /// implemented.
+    Raw raw, with_raw, "raw", true;
+    /// The server can be killed and started again at the same address:
+    /// [`Rig::restart`](super::Rig::restart) is implemented.
+    Restart restart, with_restart, "restart", true;
+    /// The harness provides typed calls: [`Harness::typed`](super::Harness::typed) is implemented.
+    Typed typed, with_typed, "typed", false;
 }
 
 impl Capabilities {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rr_spi::{Code, Delivery, DrainReport, Error, Requester, async_trait};
 
 use super::Raw;
-use crate::Direction;
+use crate::stream_link::Direction;
 
 /// Running server and requesters connected to it. Dropping the rig ends both.
 ///

@@ -28,6 +28,51 @@ const TIMELINE_TIME_MAX: Duration = Duration::from_secs(1);
 /// Serializes real-time cases within one process, since they disturb each other's timing.
 static REAL_TIME: Mutex<()> = Mutex::new(());
 
+/// Runs the conformance suite: expands to one `#[test]` per case, in a module per group.
+///
+/// Takes an expression for a [`Harness`](crate::conformance::Harness), evaluated once per case, and
+/// optionally an expression for a [`Plan`](crate::conformance::Plan). Several harnesses in one file
+/// need a module each, since the groups expand to modules. See the
+/// [module](mod@crate::conformance) for an example.
+#[macro_export]
+macro_rules! conformance {
+    ($harness:expr $(,)?) => {
+        $crate::conformance!($harness, $crate::conformance::Plan::v1());
+    };
+    ($harness:expr, $plan:expr $(,)?) => {
+        $crate::__conformance_list! { __conformance_tests ($harness) ($plan) }
+    };
+}
+
+/// Expands the list to one test per case; see [`conformance!`](crate::conformance!).
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_tests {
+    (
+        { ($harness:expr) ($plan:expr) }
+        $($group:ident { $($level:ident $case:ident $(: $needs:ident)?;)* })*
+    ) => {
+        #[test]
+        fn the_plan_runs_something() {
+            $crate::conformance::check_plan(&$harness, &$plan);
+        }
+
+        $(
+        mod $group {
+            #[allow(unused_imports)]
+            use super::*;
+
+            $(
+                #[test]
+                fn $case() {
+                    let name = concat!(stringify!($group), "/", stringify!($case));
+                    $crate::conformance::check($harness, &$plan, name);
+                }
+            )*
+        }
+    )*};
+}
+
 /// Runs every case of a plan, without stopping at the first failure, and returns the report.
 ///
 /// Blocks the calling thread. Each case runs on a separate thread and runtime.

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{MemoryFaults, Registry};
+use super::faults::MemoryFaults;
+use super::registry::Registry;
 
 /// Link between the requesters and the server of one name. Cut it to simulate an outage.
 ///

@@ -11,8 +11,10 @@ use rr_spi::{
 use tokio::task::coop::consume_budget;
 
 use super::dispatch::{Entered, Handling, Outcome, enter, handling};
+use super::faults::MemoryFault;
+use super::link::MemoryLink;
+use super::registry::Registry;
 use super::wire::{Connected, lost};
-use super::{MemoryFault, MemoryLink, Registry};
 
 /// Requester that passes requests by value to the server of the same name in this process.
 ///
@@ -62,7 +64,11 @@ impl MemoryRequester {
     /// Can be dropped and called again at any time.
     pub async fn ready(&self, ctx: &Context) -> Result<(), Error> {
         let attempt = Attempt::start(ctx, self.config.timeout)?;
-        attempt.run(async { Ok(self.registry.served().await) }).await
+        let served = async {
+            self.registry.served().await;
+            Ok(())
+        };
+        attempt.run(served).await
     }
 }
 

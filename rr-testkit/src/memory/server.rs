@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rr_spi::{CallConfig, Error, Intake, IntakeConfig, Location, Routes, Server};
 
-use super::Registry;
+use super::registry::Registry;
 
 /// Serves routes at `memory://name` with the default limits.
 ///

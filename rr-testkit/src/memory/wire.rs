@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 use rr_spi::{Code, Delivery, Error, Reason};
 use slab::Slab;
 
-use super::{MemoryFault, MemoryFaults};
+use super::faults::{MemoryFault, MemoryFaults};
 use crate::sync::lock;
 
 /// State of a link.

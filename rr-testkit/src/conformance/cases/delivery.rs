@@ -6,12 +6,12 @@ use rr_spi::{Code, Context, Delivery, Idempotency, IntakeConfig, Reason};
 use tokio::time::sleep;
 
 use super::{assert_error, assert_lost, assert_unreached, error_of};
-use crate::Direction;
 use crate::conformance::Timing;
 use crate::conformance::chaos::{self, Chance};
 use crate::conformance::cuts;
 use crate::conformance::lab::Ask;
 use crate::conformance::stage::{Scene, Stage};
+use crate::stream_link::Direction;
 
 /// Reasons of errors when no server can be reached.
 const NOBODY: [Reason; 6] = [
