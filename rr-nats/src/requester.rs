@@ -232,24 +232,23 @@ impl Inner {
             let mut pending = PendingCall {
                 link: &link,
                 token: slot.token,
-                target: &request.target,
-                ctx: attempt.context(),
+                attempt,
+                request,
                 cancel: self.config.cancel.then_some(self.prefix.as_str()),
                 clocks_agree: self.config.clocks_agree,
                 permit: &mut permit,
                 waits: false,
                 received: 0,
             };
-            if let Some(message) = pending.send(attempt, request, body, slot)? {
+            if let Some(message) = pending.send(body, slot)? {
                 // Boxed because it is rare: inline, its state would enlarge the future of every
                 // call.
-                let sent = Box::pin(pending.send_later(attempt, request, message)).await?;
-                if let Some(back) = sent {
+                if let Some(back) = Box::pin(pending.send_later(message)).await? {
                     body = back;
                     continue;
                 }
             }
-            return pending.outcome(attempt).await;
+            return pending.outcome().await;
         }
     }
 }
@@ -259,8 +258,9 @@ impl Inner {
 struct PendingCall<'a> {
     link: &'a Link,
     token: Token,
-    target: &'a Target,
-    ctx: &'a Context,
+    attempt: &'a Attempt,
+    /// The request, whose body is passed separately.
+    request: &'a Request,
     /// The prefix of the URL if cancel messages are sent; `None` otherwise.
     cancel: Option<&'a str>,
     /// Whether the request carries its send time.
@@ -275,19 +275,12 @@ struct PendingCall<'a> {
 
 impl PendingCall<'_> {
     /// Hands the request over. Returns it if the queue is full or the connection is lost.
-    fn send(
-        &mut self,
-        attempt: &Attempt,
-        request: &Request,
-        body: Bytes,
-        slot: Slot,
-    ) -> Result<Option<OutboundMessage>, Error> {
+    fn send(&mut self, body: Bytes, slot: Slot) -> Result<Option<OutboundMessage>, Error> {
         let mut message = message(slot.subject, Some(slot.reply), None, body);
         if slot.alone {
-            message = self.written(attempt, request, message)?;
-            match self.link.try_send(message) {
+            match self.link.try_send(self.written(message)?) {
                 Ok(()) => {
-                    self.handed_over(attempt);
+                    self.handed_over();
                     return Ok(None);
                 }
                 Err(back) => message = back,
@@ -295,49 +288,34 @@ impl PendingCall<'_> {
         }
         let permit = if self.link.is_lost() { None } else { self.link.outbox().try_reserve() };
         let Some(permit) = permit else { return Ok(Some(message)) };
-        self.send_with(permit, attempt, request, message)?;
+        self.send_with(permit, message)?;
         Ok(None)
     }
 
     /// Waits for a place in the queue and hands the request over. Returns the body if the
     /// connection is lost before that: the request was never handed over.
-    async fn send_later(
-        &mut self,
-        attempt: &Attempt,
-        request: &Request,
-        message: OutboundMessage,
-    ) -> Result<Option<Bytes>, Error> {
+    async fn send_later(&mut self, message: OutboundMessage) -> Result<Option<Bytes>, Error> {
         let Ok(Some(permit)) = self.link.alive().race(self.link.outbox().reserve()).await else {
             return Ok(Some(message.payload));
         };
         // The headers are written only now: the remaining time has shrunk during the wait.
-        self.send_with(permit, attempt, request, message)?;
+        self.send_with(permit, message)?;
         Ok(None)
     }
 
-    fn send_with(
-        &mut self,
-        permit: SendPermit<'_>,
-        attempt: &Attempt,
-        request: &Request,
-        message: OutboundMessage,
-    ) -> Result<(), Error> {
-        permit.send(self.written(attempt, request, message)?);
-        self.handed_over(attempt);
+    fn send_with(&mut self, permit: SendPermit<'_>, message: OutboundMessage) -> Result<(), Error> {
+        permit.send(self.written(message)?);
+        self.handed_over();
         Ok(())
     }
 
     /// Writes the header block of a request that is about to be handed over.
-    fn written(
-        &self,
-        attempt: &Attempt,
-        request: &Request,
-        mut message: OutboundMessage,
-    ) -> Result<OutboundMessage, Error> {
-        let timeout_millis = attempt.timeout_millis();
+    fn written(&self, mut message: OutboundMessage) -> Result<OutboundMessage, Error> {
+        let timeout_millis = self.attempt.timeout_millis();
         // Read after the timeout: time between the two reads does not count as time in queues.
         let sent_at_millis = self.clocks_agree.then(clock::unix_millis);
-        message.headers = encode_request(self.ctx, request, timeout_millis, sent_at_millis);
+        let ctx = self.attempt.context();
+        message.headers = encode_request(ctx, self.request, timeout_millis, sent_at_millis);
         // async-nats would drop a longer message without reporting it to the call.
         let bytes = message.headers.as_ref().map_or(0, block_len) + message.payload.len();
         self.link.check(bytes).map_err(|limit| error::longer_than(limit, bytes))?;
@@ -346,20 +324,22 @@ impl PendingCall<'_> {
 
     /// Records that the request may have been sent. Called in the poll that hands it over, so that
     /// the call cannot expire in between.
-    fn handed_over(&mut self, attempt: &Attempt) {
-        attempt.sent();
+    fn handed_over(&mut self) {
+        self.attempt.sent();
         self.received = self.link.received_so_far();
         self.waits = true;
     }
 
-    async fn outcome(&mut self, attempt: &Attempt) -> Result<Message, Error> {
+    async fn outcome(&mut self) -> Result<Message, Error> {
         let outcome = poll_fn(|cx| self.link.calls().poll(self.token, cx.waker())).await;
         self.waits = false;
         match outcome {
             Outcome::Reply(message) => Ok(message),
-            Outcome::Lost => Err(error::lost(attempt.delivery(), self.link.why_lost().as_deref())),
+            Outcome::Lost => {
+                Err(error::lost(self.attempt.delivery(), self.link.why_lost().as_deref()))
+            }
             Outcome::Denied(delivery) => {
-                Err(error::denied("publishing to", &self.target, delivery))
+                Err(error::denied("publishing to", &self.request.target, delivery))
             }
         }
     }
@@ -371,12 +351,12 @@ impl Drop for PendingCall<'_> {
         if !self.waits {
             return;
         }
-        if is_at_deadline(self.ctx) {
+        if is_at_deadline(self.attempt.context()) {
             // The handler's own deadline ends it.
             return self.link.expired(self.received);
         }
         let (Some(prefix), Some(permit)) = (self.cancel, self.permit.take()) else { return };
-        let subject = cancel_subject(prefix, self.target.service());
+        let subject = cancel_subject(prefix, self.request.target.service());
         self.link.cancel(subject, &self.token.subject(self.link.inbox()), permit);
     }
 }

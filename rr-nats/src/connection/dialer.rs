@@ -73,7 +73,7 @@ impl Dialer {
         }
         let limit = Context::background().with_timeout(timeout);
         // An IP address needs no look-up, so that it resolves within any timeout.
-        let found = match first(host.socket_addresses(), limit.cancelled()).await {
+        let found = match first(host.lookup.addresses(), limit.cancelled()).await {
             First::One(found) => found,
             First::Other(_) => return Err(error::resolves_slowly(&host.address, timeout)),
         };

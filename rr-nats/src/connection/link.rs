@@ -303,8 +303,8 @@ impl Link {
         self.client.publish_message(message).await
     }
 
-    /// Hands a message over if that is possible immediately, bypassing the queue of [`Link::outbox`];
-    /// returns it otherwise. For single messages, or many in a row from one task.
+    /// Hands a message over if that is possible immediately, bypassing [`Link::outbox`]; returns it
+    /// otherwise. For single messages, or many in a row from one task.
     #[allow(clippy::result_large_err, reason = "it is moved on at once; a box costs more")]
     pub(crate) fn try_send(&self, message: OutboundMessage) -> Result<(), OutboundMessage> {
         self.direct.try_send(message)

@@ -1,6 +1,5 @@
 //! Servers to connect to: those of the URL, and those that servers announce.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -24,7 +23,7 @@ const FIRST_PART: u32 = 12;
 #[derive(Clone, Debug)]
 pub(super) struct Host {
     pub(super) address: String,
-    lookup: Lookup,
+    pub(super) lookup: Lookup,
 }
 
 /// Server addresses that a requester or a server knows; shared by its connections.
@@ -55,10 +54,6 @@ impl Host {
     #[cfg(test)]
     pub(super) fn with_lookup(address: &str, lookup: Lookup) -> Self {
         Self { address: address.to_owned(), lookup }
-    }
-
-    pub(super) async fn socket_addresses(&self) -> io::Result<Vec<SocketAddr>> {
-        self.lookup.addresses().await
     }
 }
 
@@ -187,6 +182,6 @@ mod tests {
     #[tokio::test]
     async fn a_host_in_brackets_is_an_ip_address() {
         let host = Host::new("[::1]:2".to_owned());
-        assert_eq!(host.socket_addresses().await.unwrap(), ["[::1]:2".parse().unwrap()]);
+        assert_eq!(host.lookup.addresses().await.unwrap(), ["[::1]:2".parse().unwrap()]);
     }
 }

@@ -109,8 +109,10 @@ impl IncomingRequest {
                 Ok((request, share)) => state.intake.handle(&ctx, request).charged(share).await,
                 Err(error) => Err(error),
             };
+            // Otherwise another responder may have run the handler.
             let only = state.is_only_receiver(&reply);
-            let outcome = outcome.map_err(|error| if only { error } else { unproven(error) });
+            let outcome = outcome
+                .map_err(|error| if only { error } else { error.raised_to(Delivery::Unknown) });
             let took = start.elapsed();
             if let Some(counters) = counters {
                 counters.count(took, &outcome);
@@ -121,11 +123,6 @@ impl IncomingRequest {
         };
         (answer, handle, key)
     }
-}
-
-/// Raises the delivery of a refusal to `Unknown`: another responder may have run the handler.
-fn unproven(error: Error) -> Error {
-    error.raised_to(Delivery::Unknown)
 }
 
 fn target(prefix: &str, subject: &str) -> Result<Target, Error> {

@@ -5,7 +5,10 @@ use std::fmt;
 /// Declares each capability once: as a variant of [`Capability`], and as a field of
 /// [`Capabilities`] with a setter.
 macro_rules! capabilities {
-    ($($(#[$doc:meta])* $Capability:ident $field:ident, $with:ident, $name:literal, $default:literal;)*) => {
+    ($(
+        $(#[$doc:meta])*
+        $Capability:ident $field:ident, $with:ident, $name:literal, $default:literal;
+    )*) => {
         /// Optional ability of a transport that some cases need.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[non_exhaustive]
@@ -57,14 +60,14 @@ macro_rules! capabilities {
         }
 
         impl Capabilities {
-            $(
-                #[doc = concat!("Replaces [`Self::", stringify!($field), "`].")]
-                #[must_use]
-                pub fn $with(mut self, supported: bool) -> Self {
-                    self.$field = supported;
-                    self
-                }
-            )*
+            setters! {
+                $(
+                    #[doc = concat!("Replaces [`Self::", stringify!($field), "`].")]
+                    $with(supported: bool) sets $field = supported;
+                )*
+                /// Replaces [`Self::parallel_max`].
+                with_parallel_max(calls: usize) sets parallel_max = calls;
+            }
 
             /// Returns whether the transport has a capability.
             #[must_use]
@@ -102,13 +105,4 @@ capabilities! {
     Restart restart, with_restart, "restart", true;
     /// The harness provides typed calls: [`Harness::typed`](super::Harness::typed) is implemented.
     Typed typed, with_typed, "typed", false;
-}
-
-impl Capabilities {
-    /// Replaces [`Self::parallel_max`].
-    #[must_use]
-    pub fn with_parallel_max(mut self, calls: usize) -> Self {
-        self.parallel_max = calls;
-        self
-    }
 }

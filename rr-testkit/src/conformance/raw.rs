@@ -166,24 +166,17 @@ impl RawRequest {
         Self { target: target.into(), ..Self::default() }
     }
 
-    /// Sets the text of the timeout field.
-    #[must_use]
-    pub fn with_timeout(mut self, text: impl Into<String>) -> Self {
-        self.timeout = Some(text.into());
-        self
+    setters! {
+        /// Sets the text of the timeout field.
+        with_timeout(text: impl Into<String>) sets timeout = Some(text.into());
+        /// Sets the body.
+        with_body(body: impl Into<Bytes>) sets body = body.into();
     }
 
     /// Adds a header.
     #[must_use]
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<Bytes>) -> Self {
         self.headers.push((name.into(), value.into()));
-        self
-    }
-
-    /// Sets the body.
-    #[must_use]
-    pub fn with_body(mut self, body: impl Into<Bytes>) -> Self {
-        self.body = body.into();
         self
     }
 }
@@ -234,38 +227,21 @@ impl RawReply {
         Self { code: Some(code.into()), ..Self::default() }
     }
 
-    /// Sets the text of the delivery.
-    #[must_use]
-    pub fn with_delivery(mut self, text: impl Into<String>) -> Self {
-        self.delivery = Some(text.into());
-        self
-    }
-
-    /// Sets the text of the reason.
-    #[must_use]
-    pub fn with_reason(mut self, text: impl Into<String>) -> Self {
-        self.reason = Some(text.into());
-        self
-    }
-
-    /// Sets the carrier's mark, as it was read.
-    #[must_use]
-    pub fn with_mark(mut self, text: impl Into<String>) -> Self {
-        self.mark = Some(text.into());
-        self
+    setters! {
+        /// Sets the text of the delivery.
+        with_delivery(text: impl Into<String>) sets delivery = Some(text.into());
+        /// Sets the text of the reason.
+        with_reason(text: impl Into<String>) sets reason = Some(text.into());
+        /// Sets the carrier's mark, as it was read.
+        with_mark(text: impl Into<String>) sets mark = Some(text.into());
+        /// Sets the body.
+        with_body(body: impl Into<Bytes>) sets body = body.into();
     }
 
     /// Adds a header.
     #[must_use]
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<Bytes>) -> Self {
         self.headers.push((name.into(), value.into()));
-        self
-    }
-
-    /// Sets the body.
-    #[must_use]
-    pub fn with_body(mut self, body: impl Into<Bytes>) -> Self {
-        self.body = body.into();
         self
     }
 

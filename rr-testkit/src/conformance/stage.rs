@@ -88,16 +88,6 @@ impl Stage {
         assert!(judged <= PROMPT, "{what} {judged:?} late, which is more than {PROMPT:?}");
     }
 
-    /// Returns the tolerance for the lateness of a single event.
-    pub(super) fn margin(&self) -> Duration {
-        margin(self.timing())
-    }
-
-    /// Returns the time that a case waits for an event without a bound.
-    pub(super) fn patience(&self) -> Duration {
-        patience(self.timing())
-    }
-
     /// Opens a rig that serves a new lab, with the defaults of every transport.
     pub(super) async fn open(&self) -> Arc<Scene> {
         self.open_with(StartOptions::default()).await
@@ -353,7 +343,7 @@ impl Scene {
     pub(super) async fn entered(&self, ask: &Ask) {
         let runs = ask.runs();
         let entered = self.lab.until(|lab| lab.count(ask.key()) >= runs);
-        let entered = timeout(patience(self.timing), entered).await;
+        let entered = timeout(self.timing.patience(), entered).await;
         assert!(entered.is_ok(), "{} did not reach the handler", ask.key());
     }
 
@@ -373,7 +363,7 @@ impl Scene {
             let runs = lab.runs(ask.key());
             runs.len() >= ask.runs() && runs.iter().all(&holds)
         });
-        let reached = timeout(patience(self.timing), reached).await;
+        let reached = timeout(self.timing.patience(), reached).await;
         assert!(reached.is_ok(), "{} did not {what}", ask.key());
         self.lab.runs(ask.key())
     }
@@ -382,13 +372,13 @@ impl Scene {
     pub(super) async fn idle(&self) {
         self.alive(|live| live.is_idle()).await;
         let running = |lab: &Lab| lab.timeline().iter().any(|(_, run)| run.ended.is_none());
-        let rest = timeout(patience(self.timing), self.lab.until(|lab| !running(lab))).await;
+        let rest = timeout(self.timing.patience(), self.lab.until(|lab| !running(lab))).await;
         assert!(rest.is_ok(), "handlers still run");
     }
 
     /// Waits until a condition on the live resources holds.
     pub(super) async fn alive(&self, holds: impl Fn(Live) -> bool) {
-        let end = Instant::now() + patience(self.timing);
+        let end = Instant::now() + self.timing.patience();
         while !holds(self.rig.live()) {
             assert!(Instant::now() < end, "still alive: {:?}", self.rig.live());
             sleep(self.timing.unit() / 10).await;
@@ -411,20 +401,24 @@ impl Scene {
 
     /// Starts a stopwatch.
     pub(super) fn watch(&self) -> Stopwatch {
-        Stopwatch::start(margin(self.timing))
+        Stopwatch::start(self.timing.margin())
     }
 }
 
-fn margin(timing: Timing) -> Duration {
-    match timing {
-        Timing::Virtual => PROMPT,
-        Timing::Real { unit } => unit * MARGIN_UNITS_REAL,
+impl Timing {
+    /// Returns the tolerance for the lateness of a single event.
+    pub(super) fn margin(self) -> Duration {
+        match self {
+            Self::Virtual => PROMPT,
+            Self::Real { unit } => unit * MARGIN_UNITS_REAL,
+        }
     }
-}
 
-fn patience(timing: Timing) -> Duration {
-    match timing {
-        Timing::Virtual => timing.unit() * PATIENCE_UNITS_VIRTUAL,
-        Timing::Real { .. } => margin(timing),
+    /// Returns the time that a case waits for an event without a bound.
+    pub(super) fn patience(self) -> Duration {
+        match self {
+            Self::Virtual => self.unit() * PATIENCE_UNITS_VIRTUAL,
+            Self::Real { .. } => self.margin(),
+        }
     }
 }

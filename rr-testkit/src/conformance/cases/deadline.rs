@@ -103,7 +103,7 @@ pub(crate) async fn visible_to_handler(stage: &Stage) {
     scene.call(&Context::background().with_timeout(time), &ask).await.expect("an answer");
     let seen = scene.run(&ask).remaining.expect("the handler has a deadline");
     assert!(seen <= time, "{seen:?} of {time:?}");
-    assert!(seen > time - stage.margin(), "{seen:?} of {time:?}");
+    assert!(seen > time - stage.timing().margin(), "{seen:?} of {time:?}");
 }
 
 pub(crate) async fn shrinks_over_three_hops(stage: &Stage) {
@@ -117,7 +117,7 @@ pub(crate) async fn shrinks_over_three_hops(stage: &Stage) {
     assert!(seen[0] <= time && seen[2] > Duration::ZERO, "{seen:?}");
     for hop in seen.windows(2) {
         assert!(hop[1] + step <= hop[0] + ROUNDING, "{seen:?}");
-        assert!(hop[0] - hop[1] < step + stage.margin(), "{seen:?}");
+        assert!(hop[0] - hop[1] < step + stage.timing().margin(), "{seen:?}");
     }
 }
 
@@ -185,7 +185,7 @@ pub(crate) async fn far_future_no_overflow(stage: &Stage) {
         // A timeout of more than 10 digits is not sent: then the server's default applies.
         let travels = time <= ten_digits;
         let granted = if travels { defaults::SERVER_TIMEOUT_MAX } else { defaults::SERVER_TIMEOUT };
-        assert!(seen > granted - stage.margin(), "{seen:?} of {time:?}");
+        assert!(seen > granted - stage.timing().margin(), "{seen:?} of {time:?}");
     }
 }
 
@@ -332,5 +332,5 @@ pub(crate) async fn server_clamp(stage: &Stage) {
     let error = error_of(scene.call(&Context::background().with_timeout(asked), &ask).await);
     watch.assert_about(asked);
     assert_error(&error, Code::DeadlineExceeded, MAY_HAVE_RUN, None);
-    assert!(scene.run(&ask).remaining.is_some_and(|seen| seen > asked + stage.margin()));
+    assert!(scene.run(&ask).remaining.is_some_and(|seen| seen > asked + stage.timing().margin()));
 }

@@ -20,7 +20,7 @@ fn stop(scene: &Arc<Scene>, grace: Duration) -> JoinHandle<DrainReport> {
 
 /// Calls until the drain has begun and a call is refused; returns the refusal.
 async fn refused(stage: &Stage, scene: &Scene, client: &dyn Requester) -> Error {
-    let end = Instant::now() + stage.patience();
+    let end = Instant::now() + stage.timing().patience();
     loop {
         let ask = scene.ask();
         match scene.call_by(client, &Context::background(), &ask).await {
@@ -229,7 +229,7 @@ pub(crate) async fn under_load_loses_nothing(stage: &Stage) {
     for _ in 0..ROUNDS {
         let scene = stage.open().await;
         let before = scene.lab.total();
-        let end = Instant::now() + stage.units(100) + stage.patience();
+        let end = Instant::now() + stage.units(100) + stage.timing().patience();
         let works = (0..CALLERS).map(|at| step * u32::try_from(at % 4).unwrap_or(0).max(least));
         let callers: Vec<_> = works
             .map(|work| tokio::spawn(call_until_refused(Arc::clone(&scene), work, end)))

@@ -26,7 +26,7 @@ fn tasks() -> usize {
 
 /// Waits until at most `most` tasks are left.
 async fn tasks_at_most(stage: &Stage, most: usize, whose: &str) {
-    let end = Instant::now() + stage.patience();
+    let end = Instant::now() + stage.timing().patience();
     while tasks() > most {
         assert!(Instant::now() < end, "{} tasks, not {most}: {whose} leaves some", tasks());
         sleep(stage.timing().unit() / 10).await;
@@ -126,7 +126,7 @@ async fn come_and_go(stage: &Stage, scene: &Arc<Scene>) {
     }
     let ask = scene.ask().hang();
     // Without the capability `cancel`, the deadline ends the handler.
-    let ctx = ctx.with_timeout(stage.patience() / 2);
+    let ctx = ctx.with_timeout(stage.timing().patience() / 2);
     scene.call_and_drop(&*client, &ctx, &ask).await;
 }
 

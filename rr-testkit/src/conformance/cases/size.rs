@@ -261,7 +261,7 @@ pub(crate) async fn replies_not_taken_are_bounded(stage: &Stage) {
         assert_served(&scene, &*newcomer).await;
         sleep(stage.units(1)).await;
     }
-    let (taken, _) = take(&mut peer, stage.patience()).await;
+    let (taken, _) = take(&mut peer, stage.timing().patience()).await;
     // Replies of handlers that ran only after the peer began to read were not held.
     let held = taken.saturating_sub((ran() - before) * UNREAD_BYTES);
     let most = HELD_BYTES_MAX + BETWEEN_BYTES_MAX;
@@ -282,7 +282,7 @@ pub(crate) async fn peers_that_take_nothing_are_ended(stage: &Stage) {
     match (stage.timing(), before) {
         // An intermediary may keep the peer's connection open for the bytes that it still holds.
         (Timing::Virtual, _) => sleep(stage.late()).await,
-        (Timing::Real { .. }, None) => sleep(write_timeout * 2 + stage.margin()).await,
+        (Timing::Real { .. }, None) => sleep(write_timeout * 2 + stage.timing().margin()).await,
         (Timing::Real { .. }, Some(_)) => {
             let end = Instant::now() + ENDS_WITHIN;
             while connections() > before {
