@@ -53,7 +53,7 @@ impl Dialer {
             Ok(link) => {
                 self.opened = Some(Instant::now());
                 self.refused = false;
-                self.made(&link);
+                self.learn_from(&link);
                 Ok(link)
             }
             Err(errors) => {
@@ -90,7 +90,7 @@ impl Dialer {
     }
 
     /// Learns addresses and the message limit from a connection, now and until it ends.
-    fn made(&self, link: &Link) {
+    fn learn_from(&self, link: &Link) {
         self.members.worked(link.address());
         self.members.learn(&link.announced());
         let (alive, interval) = (link.alive().clone(), self.setup.config.members_interval);

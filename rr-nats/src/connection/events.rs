@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use super::learned::Learned;
 use super::pending_calls::PendingCalls;
-use crate::error::{self, Complaint, Violation};
+use crate::error::{self, ServerErrorKind, Violation};
 use crate::sync::{self, lock};
 use crate::wire::{CANCEL, Token};
 
@@ -63,7 +63,7 @@ pub(super) struct Proof {
     /// Number of denied subscriptions by subject.
     pub(super) denials: BTreeMap<String, u64>,
     /// The last server error that is not a permission violation.
-    pub(super) complaint: Option<String>,
+    pub(super) server_error: Option<String>,
     /// Whether the client library has reported the end of the connection.
     over: bool,
 }
@@ -129,7 +129,7 @@ impl Events {
             }
             Event::ServerError(ServerError::Other(text)) => match Violation::parse(&text) {
                 Some(violation) => self.on_violation(violation),
-                None => self.on_complaint(text),
+                None => self.on_server_error(text),
             },
             Event::LameDuckMode => self.stay.cancel_with(Cause::Shutdown),
             Event::SlowConsumer(_) => {
@@ -139,16 +139,16 @@ impl Events {
         }
     }
 
-    fn on_complaint(&self, text: String) {
-        if Complaint::parse(&text) == Complaint::Payload {
+    fn on_server_error(&self, text: String) {
+        if ServerErrorKind::parse(&text) == ServerErrorKind::Payload {
             self.learned.payload.record_exceeded(self.longest.load(Ordering::Relaxed));
         }
-        lock(&self.proof).complaint = Some(text);
+        lock(&self.proof).server_error = Some(text);
     }
 
     /// Returns why the connection was lost: the server's error, or else the likely cause.
     pub(super) fn why_lost(&self) -> Option<Cow<'static, str>> {
-        let said = lock(&self.proof).complaint.clone();
+        let said = lock(&self.proof).server_error.clone();
         let said = said.map(|text| format!("the server said \"{text}\"").into());
         let suspected = self.suspected.load(Ordering::Relaxed);
         said.or_else(|| suspected.then_some(error::UNREADABLE.into()))
@@ -156,13 +156,13 @@ impl Events {
 
     /// Waits until the client library has reported why the connection was lost, for at most
     /// [`LAST_ERROR_MAX`]. Returns the server's error.
-    pub(super) async fn last_server_error(&self) -> Option<String> {
+    pub(super) async fn awaited_server_error(&self) -> Option<String> {
         let over = sync::until(&self.proved, || {
             let proof = lock(&self.proof);
-            (proof.over || proof.complaint.is_some()).then_some(())
+            (proof.over || proof.server_error.is_some()).then_some(())
         });
         let _ = Context::background().with_timeout(LAST_ERROR_MAX).race(over).await;
-        lock(&self.proof).complaint.clone()
+        lock(&self.proof).server_error.clone()
     }
 
     fn on_violation(&self, violation: Violation<'_>) {

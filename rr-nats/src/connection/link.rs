@@ -84,7 +84,7 @@ impl Link {
         match link.prove(setup.needs_inbox).await {
             Ok(()) => Ok(link),
             Err(error) if error::is_refusal(&error) => Err(error),
-            Err(error) => match link.events.last_server_error().await {
+            Err(error) => match link.events.awaited_server_error().await {
                 Some(said) => Err(error::refused_by(&link.address, &said)),
                 None => Err(error),
             },
@@ -153,8 +153,8 @@ impl Link {
     }
 
     /// Waits for the server's last error after the connection is lost.
-    pub(crate) async fn last_server_error(&self) -> Option<String> {
-        self.events.last_server_error().await
+    pub(crate) async fn awaited_server_error(&self) -> Option<String> {
+        self.events.awaited_server_error().await
     }
 
     /// Records that the previous connection probably read a message that it could not parse, which
@@ -245,8 +245,8 @@ impl Link {
     }
 
     /// Returns the last error of the server that names no subject, such as too many subscriptions.
-    pub(crate) fn complaint(&self) -> Option<String> {
-        lock(&self.events.proof).complaint.clone()
+    pub(crate) fn server_error(&self) -> Option<String> {
+        lock(&self.events.proof).server_error.clone()
     }
 
     pub(crate) fn replies_denied(&self) -> u64 {

@@ -21,7 +21,7 @@ impl Loss {
     pub(crate) async fn record(link: &Link, report: impl Fn(Error)) -> Self {
         let mut loss = Self::of(link);
         report(loss.error());
-        match link.last_server_error().await {
+        match link.awaited_server_error().await {
             Some(_) => loss = Self::of(link),
             None => link.suspect_limit(),
         }
@@ -35,7 +35,7 @@ impl Loss {
         Self {
             address: link.address().to_owned(),
             server_id: link.server_id(),
-            said: link.complaint(),
+            said: link.server_error(),
             why: link.why_lost().map(Into::into),
         }
     }

@@ -41,8 +41,8 @@ impl Subscriptions {
         });
         let made = made.await.unwrap_or_else(|_| Err(error::not_connected()))?;
         link.subscriptions_confirmed();
-        match link.complaint() {
-            Some(complaint) => Err(error::refused(&complaint)),
+        match link.server_error() {
+            Some(server_error) => Err(error::refused(&server_error)),
             None => Ok(made),
         }
     }

@@ -157,11 +157,11 @@ pub(crate) async fn many_together(stage: &Stage) {
     let (ctx, handle) = Context::background().with_timeout(MUCH_LATER).child();
     let apart = Context::background().with_timeout(MUCH_LATER);
     // Some calls are kept, some are cancelled by one handle, and the others are dropped.
-    let (mut kept, mut cancelled, mut dropped) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut untouched, mut cancelled, mut dropped) = (Vec::new(), Vec::new(), Vec::new());
     for at in 0..many {
         let ask = scene.ask().gate("all").body(format!("{at}"));
         let (ctx, calls) = match at % 100 {
-            0 => (&apart, &mut kept),
+            0 => (&apart, &mut untouched),
             odd if odd % 2 == 1 => (&ctx, &mut cancelled),
             _ => (&apart, &mut dropped),
         };
@@ -187,9 +187,9 @@ pub(crate) async fn many_together(stage: &Stage) {
     for (call, _) in cancelled {
         assert_error(&error_of(call.await.expect("it ends")), Code::Canceled, MAY_HAVE_RUN, None);
     }
-    assert!(!kept.iter().any(|(_, ask)| ended(ask)), "another call was cancelled as well");
+    assert!(!untouched.iter().any(|(_, ask)| ended(ask)), "another call was cancelled as well");
     scene.lab.open_gate("all");
-    for (call, ask) in kept {
+    for (call, ask) in untouched {
         assert_eq!(call.await.expect("it ends").expect("an answer").body, ask.request().body);
     }
     scene.idle().await;

@@ -232,7 +232,7 @@ async fn assert_served(scene: &Scene, client: &dyn Requester) {
 
 /// Reads the connections of a foreign peer until each ends or is silent for `quiet`. Returns the
 /// number of bytes read and whether all connections ended.
-async fn take(peer: &mut [RawUnread], quiet: Duration) -> (usize, bool) {
+async fn read_until_quiet(peer: &mut [RawUnread], quiet: Duration) -> (usize, bool) {
     let (mut taken, mut ended) = (0, true);
     let mut buffer = vec![0; 64 * 1024];
     for connection in peer {
@@ -261,7 +261,7 @@ pub(crate) async fn replies_not_taken_are_bounded(stage: &Stage) {
         assert_served(&scene, &*newcomer).await;
         sleep(stage.units(1)).await;
     }
-    let (taken, _) = take(&mut peer, stage.timing().patience()).await;
+    let (taken, _) = read_until_quiet(&mut peer, stage.timing().patience()).await;
     // Replies of handlers that ran only after the peer began to read were not held.
     let held = taken.saturating_sub((ran() - before) * UNREAD_BYTES);
     let most = HELD_BYTES_MAX + BETWEEN_BYTES_MAX;
@@ -293,7 +293,7 @@ pub(crate) async fn peers_that_take_nothing_are_ended(stage: &Stage) {
         }
     }
     // The peer is not served again when it starts to read.
-    let (taken, ended) = take(&mut peer, ENDS_WITHIN).await;
+    let (taken, ended) = read_until_quiet(&mut peer, ENDS_WITHIN).await;
     assert!(ended, "its connection is still open after {taken} bytes");
     // With a connection per request, a reply may be in the system's buffers, where neither end can
     // drop it. On one connection, most replies must be lost.
