@@ -101,9 +101,11 @@ impl Headers {
     /// Receives a header in its wire form: the value of a `-bin` name is base64, and a proxy may
     /// have joined several values with commas (RFC 9110 §5.2).
     pub(crate) fn receive_encoded(&mut self, name: &str, value: &[u8]) -> Received {
-        let name = &*folded(name);
         if rules::is_reserved(name) {
             return Received::Reserved;
+        }
+        if has_upper_case(name) {
+            return self.receive_encoded(&name.to_ascii_lowercase(), value);
         }
         let is_binary = rules::is_binary(name);
         if !rules::is_name(name) || !(is_binary || rules::is_text(value)) {
@@ -250,10 +252,14 @@ impl Headers {
 
 /// Returns a name in lower case; copies the name only if it has upper-case letters.
 pub(crate) fn folded(name: &str) -> Cow<'_, str> {
-    match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+    match has_upper_case(name) {
         true => Cow::Owned(name.to_ascii_lowercase()),
         false => Cow::Borrowed(name),
     }
+}
+
+pub(crate) fn has_upper_case(name: &str) -> bool {
+    name.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
 impl PartialEq for Headers {

@@ -1,32 +1,5 @@
 //! Grammar of headers, and the names that applications cannot use (docs/src/wire.md#headers).
 
-/// Names that belong to the protocol, to hop-by-hop framing, or to Context and Idempotency.
-const RESERVED: &[&str] = &[
-    "rr",
-    "connection",
-    "keep-alive",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "host",
-    "content-length",
-    "expect",
-    "date",
-    "content-encoding",
-    "accept-encoding",
-    "retry-after",
-    "allow",
-    "traceparent",
-    "tracestate",
-    "baggage",
-    "x-request-id",
-    "idempotency-key",
-];
-
-/// Prefixes of names that belong to the protocols that rr speaks.
-const RESERVED_PREFIXES: &[&str] = &["rr-", "nats-", "connect-", "grpc-", "proxy-"];
-
 /// Connect's trailing metadata (unary protocol, "Response"): headers of replies only.
 const REPLY_PREFIX: &str = "trailer-";
 
@@ -71,13 +44,37 @@ pub(crate) fn is_binary(name: &str) -> bool {
     name.ends_with("-bin")
 }
 
+/// Returns whether applications may neither set nor see this lower-case name: it belongs to the
+/// protocols that rr speaks, to hop-by-hop framing, or to Context and Idempotency.
+pub(crate) fn is_reserved(name: &str) -> bool {
+    // A `match` compares lengths first. Most headers of an HTTP request are reserved.
+    let is_exact = matches!(
+        name,
+        "rr" | "connection"
+            | "keep-alive"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "host"
+            | "content-length"
+            | "expect"
+            | "date"
+            | "content-encoding"
+            | "accept-encoding"
+            | "retry-after"
+            | "allow"
+            | "traceparent"
+            | "tracestate"
+            | "baggage"
+            | "x-request-id"
+            | "idempotency-key"
+    );
+    let prefixes = ["rr-", "nats-", "connect-", "grpc-", "proxy-"];
+    is_exact || prefixes.iter().any(|prefix| name.starts_with(prefix))
+}
+
 /// Returns whether only replies may carry this lower-case name.
 pub(super) fn is_of_replies(name: &str) -> bool {
     name.starts_with(REPLY_PREFIX)
-}
-
-/// Returns whether this lower-case name is not among the application's: it may not set the name,
-/// and does not see it when a peer sends it.
-pub(crate) fn is_reserved(name: &str) -> bool {
-    RESERVED.contains(&name) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::context::Context;
 use crate::error::{Delivery, Error};
-use crate::headers::{Headers, Received, folded};
+use crate::headers::{Headers, Received, has_upper_case, rules};
 use crate::idempotency::Idempotency;
 use crate::inbound::Inbound;
 use crate::request::Request;
@@ -143,7 +143,6 @@ impl<'a> RequestHead<'a> {
     /// is repeated; `ResourceExhausted`, `request-too-large`, when there are more than 64 headers
     /// or 16 KiB.
     pub fn receive(&mut self, name: &str, value: &'a [u8]) -> Result<(), Error> {
-        let name = &*folded(name);
         match name {
             RR => self.read_call(value)?,
             IDEMPOTENCY_KEY => self.read_key(value)?,
@@ -151,6 +150,8 @@ impl<'a> RequestHead<'a> {
             TRACEPARENT => self.traceparent = self.traceparent.or_else(|| text(value)),
             TRACESTATE => self.tracestate.append(value),
             BAGGAGE => self.baggage.append(value),
+            _ if rules::is_reserved(name) => {}
+            _ if has_upper_case(name) => self.receive(&name.to_ascii_lowercase(), value)?,
             CONTENT_TYPE if self.headers.contains(CONTENT_TYPE) => {
                 return Err(refused("repeated", CONTENT_TYPE));
             }
