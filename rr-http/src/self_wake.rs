@@ -1,14 +1,37 @@
 //! Intercepts wake-ups that a future triggers while it is being polled, so that it is polled again
 //! in place instead of rescheduled.
+//!
+//! The states of a connection, and what changes them:
+//!
+//! ```text
+//!               begin_poll                   end_poll
+//!   QUIET ----------------------> POLLED ----------------> QUIET
+//!     |                            ^   |
+//!     | wake:                      |   | wake: wakes no task
+//!     | wakes the task             |   v
+//!     v         begin_poll         |  POLLED + WOKEN
+//!   WOKEN -------------------------+   |
+//!                                  |   | end_poll returns false
+//!                                  +---+
+//!                 polled again in place, at most 4 times; after that the task is woken
+//! ```
+//!
+//! A wake in `WOKEN` or `POLLED + WOKEN` wakes no task, since another poll is due in any case. A wake
+//! by an event from outside the poll also sets `NEWS`: then the connection is polled, and not only
+//! the call on it. `model.rs` checks that no order of polls, wakes and hand-overs loses a wake.
+
+#[cfg(test)]
+mod model;
+mod wake_flag;
 
 use std::cell::Cell;
 use std::fmt;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, atomic};
 use std::task::{Context, Poll, Wake, Waker};
 
 use tokio::task::coop::has_budget_remaining;
 
+use self::wake_flag::WakeFlag;
 use crate::sync::lock;
 
 /// Maximum number of consecutive polls before the task yields. A call needs no more: one to write,
@@ -28,15 +51,15 @@ pub(crate) struct SelfWake {
     waker: Waker,
     /// Identity of the task that `signal` wakes. Most polls come from that task, and need no lock.
     task: Option<Identity>,
-    /// Whether the connection has to be polled for an event; see [`NEWS`].
+    /// Whether the connection has to be polled for an event from outside its last poll.
     news: bool,
 }
 
 struct Signal {
-    state: AtomicU8,
+    flag: WakeFlag,
     task: Mutex<Option<Waker>>,
     /// Whether wakes within a poll count as news too.
-    own_are_news: bool,
+    own_wakes_are_news: bool,
 }
 
 /// Identity of a task's waker: the addresses of its data and of its vtable. Unique while the waker
@@ -46,16 +69,6 @@ type Identity = (usize, usize);
 fn identity(waker: &Waker) -> Identity {
     (waker.data().addr(), std::ptr::from_ref(waker.vtable()).addr())
 }
-
-/// Nothing has happened since the last poll.
-const QUIET: u8 = 0;
-/// A poll is in progress, or about to start.
-const POLLED: u8 = 1;
-/// Another poll is needed. If none is in progress, the task has been woken.
-const WOKEN: u8 = 2;
-/// The poll is needed because of an event outside the poll in progress, such as one of the socket.
-/// A poll of the call alone neither handles nor clears it.
-const NEWS: u8 = 4;
 
 thread_local! {
     /// Connection that is being polled on this thread.
@@ -133,9 +146,9 @@ impl SelfWake {
         Self::with(true)
     }
 
-    fn with(own_are_news: bool) -> Self {
-        let (state, task) = (AtomicU8::new(QUIET), Mutex::new(None));
-        let signal = Arc::new(Signal { state, task, own_are_news });
+    fn with(own_wakes_are_news: bool) -> Self {
+        let (flag, task) = (WakeFlag::new(), Mutex::new(None));
+        let signal = Arc::new(Signal { flag, task, own_wakes_are_news });
         Self { waker: Waker::from(Arc::clone(&signal)), signal, task: None, news: false }
     }
 
@@ -147,14 +160,14 @@ impl SelfWake {
     /// Returns whether the connection has to be polled. If not, nothing has happened since the last
     /// poll.
     pub(crate) fn is_woken(&self) -> bool {
-        self.news || self.signal.state.load(Ordering::Acquire) & WOKEN != 0
+        self.news || self.signal.flag.is_woken()
     }
 
     /// Sets the task that is woken from now on; wakes it immediately if a poll is already needed.
     /// Returns the waker of the previous task. The waker may own a task and must not be dropped
     /// under a lock.
     pub(crate) fn hand_to(&mut self, task: &Waker) -> Option<Waker> {
-        let before = self.name(task);
+        let before = self.set_task(task);
         if self.is_woken() {
             task.wake_by_ref();
         }
@@ -163,17 +176,15 @@ impl SelfWake {
 
     /// Suppresses wakes of the task until the next poll, which is about to start.
     pub(crate) fn expect(&mut self) {
-        // A swap, not a store, so that this poll sees everything that preceded a wake.
-        let before = self.signal.state.swap(POLLED, Ordering::AcqRel);
-        self.news |= before & NEWS != 0;
+        self.news |= self.signal.flag.begin_poll();
     }
 
-    fn name(&mut self, task: &Waker) -> Option<Waker> {
+    fn set_task(&mut self, task: &Waker) -> Option<Waker> {
         let this = Some(identity(task));
         if self.task == this {
             return None;
         }
-        let before = self.signal.replace(task.clone());
+        let before = lock(&self.signal.task).replace(task.clone());
         self.task = this;
         before
     }
@@ -185,13 +196,13 @@ impl SelfWake {
         cx: &mut Context<'_>,
         mut poll: impl FnMut(&mut Context<'_>, &mut bool) -> Poll<T>,
     ) -> Poll<T> {
-        drop(self.name(cx.waker()));
+        drop(self.set_task(cx.waker()));
         let signal = Arc::as_ptr(&self.signal).addr();
         let _before = Own { signal, holds: false, held: false }.enter();
         for _ in 0..POLLS_MAX {
             self.expect();
             let polled = poll(&mut Context::from_waker(&self.waker), &mut self.news);
-            let is_quiet = self.signal.end_poll();
+            let is_quiet = self.signal.flag.end_poll();
             if polled.is_ready() || is_quiet {
                 return polled;
             }
@@ -207,18 +218,6 @@ impl SelfWake {
     }
 }
 
-impl Signal {
-    fn replace(&self, task: Waker) -> Option<Waker> {
-        lock(&self.task).replace(task)
-    }
-
-    /// Ends a poll. Returns `false` when another is needed.
-    fn end_poll(&self) -> bool {
-        let (is, was) = (Ordering::AcqRel, Ordering::Acquire);
-        self.state.compare_exchange(POLLED, QUIET, is, was).is_ok()
-    }
-}
-
 impl Wake for Signal {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
@@ -231,11 +230,7 @@ impl Wake for Signal {
             OWN.set(Own { held: true, ..own });
             return;
         }
-        let says_nothing = is_own && !self.own_are_news;
-        let woken = if says_nothing { WOKEN } else { WOKEN | NEWS };
-        // During a poll, the connection is polled again in place. A task that was woken need not be
-        // woken again.
-        if self.state.fetch_or(woken, Ordering::AcqRel) != QUIET {
+        if !self.flag.wake(!is_own || self.own_wakes_are_news) {
             return;
         }
         // Outside of the lock: waking may run any code.
@@ -256,7 +251,7 @@ impl fmt::Debug for SelfWake {
 mod tests {
     use std::future::poll_fn;
     use std::pin::pin;
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
     use super::*;
@@ -279,10 +274,10 @@ mod tests {
 
     #[test]
     fn a_wake_within_a_poll_polls_again_and_wakes_no_task() {
-        let (mut rewaker, task) = (SelfWake::new(), Arc::new(Task::default()));
+        let (mut self_wake, task) = (SelfWake::new(), Arc::new(Task::default()));
         let waker = Waker::from(Arc::clone(&task));
         let mut polls = 0;
-        let polled = rewaker.poll(&mut Context::from_waker(&waker), |cx, _| {
+        let polled = self_wake.poll(&mut Context::from_waker(&waker), |cx, _| {
             polls += 1;
             if polls < POLLS_MAX {
                 cx.waker().wake_by_ref();
@@ -295,23 +290,23 @@ mod tests {
 
     #[test]
     fn a_wake_between_polls_wakes_the_task_once() {
-        let (mut rewaker, task) = (SelfWake::new(), Arc::new(Task::default()));
+        let (mut self_wake, task) = (SelfWake::new(), Arc::new(Task::default()));
         let waker = Waker::from(Arc::clone(&task));
         let mut cx = Context::from_waker(&waker);
         for round in 1..3 {
-            assert!(rewaker.poll(&mut cx, |_, _| Poll::<()>::Pending).is_pending());
-            rewaker.waker().wake_by_ref();
-            rewaker.waker().wake_by_ref();
-            assert!(rewaker.is_woken());
+            assert!(self_wake.poll(&mut cx, |_, _| Poll::<()>::Pending).is_pending());
+            self_wake.waker().wake_by_ref();
+            self_wake.waker().wake_by_ref();
+            assert!(self_wake.is_woken());
             assert_eq!(task.woken(), round);
         }
     }
 
     #[test]
     fn what_wakes_for_ever_gives_way_and_comes_again() {
-        let (mut rewaker, task) = (SelfWake::new(), Arc::new(Task::default()));
+        let (mut self_wake, task) = (SelfWake::new(), Arc::new(Task::default()));
         let waker = Waker::from(Arc::clone(&task));
-        let polled = rewaker.poll(&mut Context::from_waker(&waker), |cx, _| {
+        let polled = self_wake.poll(&mut Context::from_waker(&waker), |cx, _| {
             cx.waker().wake_by_ref();
             Poll::<()>::Pending
         });
@@ -321,29 +316,29 @@ mod tests {
 
     #[test]
     fn a_wake_is_handed_on_to_whoever_comes_next() {
-        let (mut rewaker, first, next) =
+        let (mut self_wake, first, next) =
             (SelfWake::new(), Arc::new(Task::default()), Arc::new(Task::default()));
         let waker = Waker::from(Arc::clone(&first));
         // Ready, but also woken: another poll is needed.
-        let polled = rewaker.poll(&mut Context::from_waker(&waker), |cx, _| {
+        let polled = self_wake.poll(&mut Context::from_waker(&waker), |cx, _| {
             cx.waker().wake_by_ref();
             Poll::Ready(())
         });
-        assert!(polled.is_ready() && rewaker.is_woken());
-        assert!(rewaker.hand_to(&Waker::from(Arc::clone(&next))).is_some());
+        assert!(polled.is_ready() && self_wake.is_woken());
+        assert!(self_wake.hand_to(&Waker::from(Arc::clone(&next))).is_some());
         assert_eq!((first.woken(), next.woken()), (0, 1));
-        let polled = rewaker.poll(&mut Context::from_waker(&waker), |_, _| Poll::<()>::Pending);
+        let polled = self_wake.poll(&mut Context::from_waker(&waker), |_, _| Poll::<()>::Pending);
         assert!(polled.is_pending());
-        assert!(!rewaker.is_woken());
+        assert!(!self_wake.is_woken());
     }
 
     #[test]
     fn a_part_wakes_its_connection_only_for_what_it_leaves_to_do() {
-        let (mut rewaker, task) = (SelfWake::new(), Arc::new(Task::default()));
+        let (mut self_wake, task) = (SelfWake::new(), Arc::new(Task::default()));
         let other = Waker::from(Arc::clone(&task));
-        let connection = rewaker.waker().clone();
+        let connection = self_wake.waker().clone();
         let mut polls = 0;
-        let polled = rewaker.poll(&mut Context::from_waker(&other), |cx, _| {
+        let polled = self_wake.poll(&mut Context::from_waker(&other), |cx, _| {
             polls += 1;
             let leaves = if polls == 1 { Leaves::Work } else { Leaves::Nothing };
             poll_part(cx, |_| {
@@ -353,31 +348,31 @@ mod tests {
                 (Poll::<()>::Pending, leaves)
             })
         });
-        assert!(polled.is_pending() && !rewaker.is_woken());
+        assert!(polled.is_pending() && !self_wake.is_woken());
         // Other wakers were not held back.
         assert_eq!((polls, task.woken()), (2, 2));
         connection.wake_by_ref();
-        assert!(rewaker.is_woken());
+        assert!(self_wake.is_woken());
     }
 
     #[test]
     fn a_part_polled_by_another_task_or_that_panics_holds_nothing_back() {
-        let (rewaker, task) = (SelfWake::new(), Arc::new(Task::default()));
+        let (self_wake, task) = (SelfWake::new(), Arc::new(Task::default()));
         let other = Waker::from(Arc::clone(&task));
         poll_part(&mut Context::from_waker(&other), |_| {
-            rewaker.waker().wake_by_ref();
+            self_wake.waker().wake_by_ref();
             ((), Leaves::Nothing)
         });
-        assert!(rewaker.is_woken());
-        let mut rewaker = SelfWake::new();
+        assert!(self_wake.is_woken());
+        let mut self_wake = SelfWake::new();
         let panics = std::panic::AssertUnwindSafe(|| {
             let mut cx = Context::from_waker(&other);
-            rewaker.poll(&mut cx, |cx, _| poll_part(cx, |_| panic!("within the poll")))
+            self_wake.poll(&mut cx, |cx, _| poll_part(cx, |_| panic!("within the poll")))
         });
         let panicked: std::thread::Result<Poll<()>> = std::panic::catch_unwind(panics);
         assert!(panicked.is_err());
-        rewaker.waker().wake_by_ref();
-        assert!(rewaker.is_woken());
+        self_wake.waker().wake_by_ref();
+        assert!(self_wake.is_woken());
         assert_eq!(OWN.get().signal, 0);
     }
 
@@ -387,27 +382,27 @@ mod tests {
         let mut cx = Context::from_waker(waker);
         let from_elsewhere = |waker: Waker| std::thread::spawn(|| waker.wake()).join().unwrap();
         let (mut ours, mut stream) = (SelfWake::new(), SelfWake::of_stream());
-        for rewaker in [&mut ours, &mut stream] {
+        for self_wake in [&mut ours, &mut stream] {
             // The call ends, and the connection has not handled the wake from the other thread.
-            let waker = rewaker.waker().clone();
-            let polled = rewaker.poll(&mut cx, |_, _| {
+            let waker = self_wake.waker().clone();
+            let polled = self_wake.poll(&mut cx, |_, _| {
                 from_elsewhere(waker.clone());
                 Poll::Ready(())
             });
-            assert!(polled.is_ready() && rewaker.is_woken());
-            assert!(rewaker.poll(&mut cx, |_, _| Poll::Ready(())).is_ready());
-            rewaker.expect();
-            assert!(rewaker.is_woken());
-            let polled = rewaker.poll(&mut cx, |_, news| {
+            assert!(polled.is_ready() && self_wake.is_woken());
+            assert!(self_wake.poll(&mut cx, |_, _| Poll::Ready(())).is_ready());
+            self_wake.expect();
+            assert!(self_wake.is_woken());
+            let polled = self_wake.poll(&mut cx, |_, news| {
                 *news = false;
                 Poll::<()>::Pending
             });
-            assert!(polled.is_pending() && !rewaker.is_woken());
+            assert!(polled.is_pending() && !self_wake.is_woken());
         }
         // A wake within the poll is for the call, unless the connection runs over a foreign stream.
-        let mut own = |rewaker: &mut SelfWake| {
+        let mut own = |self_wake: &mut SelfWake| {
             let mut rounds = 0;
-            let polled = rewaker.poll(&mut cx, |cx, news| {
+            let polled = self_wake.poll(&mut cx, |cx, news| {
                 rounds += 1;
                 if rounds == 2 {
                     return Poll::Ready(());
@@ -417,33 +412,33 @@ mod tests {
                 Poll::Pending
             });
             assert!(polled.is_ready());
-            rewaker.is_woken()
+            self_wake.is_woken()
         };
         assert!(!own(&mut ours) && own(&mut stream));
     }
 
     #[test]
     fn a_wake_before_an_expected_poll_wakes_no_task() {
-        let (mut rewaker, task) = (SelfWake::new(), Arc::new(Task::default()));
+        let (mut self_wake, task) = (SelfWake::new(), Arc::new(Task::default()));
         let waker = Waker::from(Arc::clone(&task));
-        assert!(rewaker.hand_to(&waker).is_none());
-        rewaker.expect();
-        rewaker.waker().wake_by_ref();
-        assert!(rewaker.is_woken());
+        assert!(self_wake.hand_to(&waker).is_none());
+        self_wake.expect();
+        self_wake.waker().wake_by_ref();
+        assert!(self_wake.is_woken());
         let mut cx = Context::from_waker(&waker);
-        assert!(rewaker.poll(&mut cx, |_, _| Poll::<()>::Pending).is_pending());
+        assert!(self_wake.poll(&mut cx, |_, _| Poll::<()>::Pending).is_pending());
         assert_eq!(task.woken(), 0);
-        rewaker.waker().wake_by_ref();
+        self_wake.waker().wake_by_ref();
         assert_eq!(task.woken(), 1);
     }
 
     #[test]
     fn what_was_not_done_for_want_of_budget_is_news() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let mut rewaker = SelfWake::new();
+        let mut self_wake = SelfWake::new();
         let mut rounds = 0;
         let once = poll_fn(|cx| {
-            let polled = rewaker.poll(cx, |cx, news| {
+            let polled = self_wake.poll(cx, |cx, news| {
                 rounds += 1;
                 *news = false;
                 let mut spend = pin!(async {
@@ -459,15 +454,15 @@ mod tests {
         });
         assert!(runtime.block_on(once));
         assert_eq!(rounds, 1);
-        rewaker.expect();
-        assert!(rewaker.news);
+        self_wake.expect();
+        assert!(self_wake.news);
     }
 
     #[test]
     fn a_future_without_budget_does_not_spin() {
         // Not on a worker, where a wake for lack of budget is deferred.
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        let mut rewaker = SelfWake::new();
+        let mut self_wake = SelfWake::new();
         let (to, mut from) = tokio::sync::mpsc::unbounded_channel();
         for value in 0..10_000 {
             to.send(value).unwrap();
@@ -483,7 +478,7 @@ mod tests {
         let mut all = pin!(all);
         let mut polls = 0;
         let polling = poll_fn(|cx| {
-            rewaker.poll(cx, |cx, _| {
+            self_wake.poll(cx, |cx, _| {
                 polls += 1;
                 all.as_mut().poll(cx)
             })
