@@ -69,23 +69,17 @@ impl Client {
 }
 
 impl Requester for Client {
-    #[allow(unused_variables, reason = "without transports there is no variant")]
-    fn request<'a, 'c, 'f>(
-        &'a self,
-        ctx: &'c Context,
-        request: Request,
-    ) -> BoxFuture<'f, Result<Response, Error>>
-    where
-        'a: 'f,
-        'c: 'f,
-    {
-        match self.0 {
-            #[cfg(feature = "http")]
-            Inner::Http(ref requester) => requester.request(ctx, request),
-            #[cfg(feature = "memory")]
-            Inner::Memory(ref requester) => requester.request(ctx, request),
-            #[cfg(feature = "nats")]
-            Inner::Nats(ref requester) => requester.request(ctx, request),
+    rr_spi::boxed! {
+        #[allow(unused_variables, reason = "without transports there is no variant")]
+        fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
+            match self.0 {
+                #[cfg(feature = "http")]
+                Inner::Http(ref requester) => requester.request(ctx, request),
+                #[cfg(feature = "memory")]
+                Inner::Memory(ref requester) => requester.request(ctx, request),
+                #[cfg(feature = "nats")]
+                Inner::Nats(ref requester) => requester.request(ctx, request),
+            }
         }
     }
 }

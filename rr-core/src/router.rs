@@ -172,18 +172,12 @@ impl From<Router> for Routes {
 }
 
 impl Responder for Router {
-    /// Answers as a single handler: a request that the middleware or the routes refuse counts as
-    /// run. To add the routes individually, use [`Router::merge`].
-    fn respond<'a, 'c, 'f>(
-        &'a self,
-        ctx: &'c Context,
-        request: Request,
-    ) -> BoxFuture<'f, Result<Response, Error>>
-    where
-        'a: 'f,
-        'c: 'f,
-    {
-        Next::for_responder(&self.middleware, &self.routes).run(ctx, request)
+    rr_spi::boxed! {
+        /// Answers as a single handler: a request that the middleware or the routes refuse counts as
+        /// run. To add the routes individually, use [`Router::merge`].
+        fn respond(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
+            Next::for_responder(&self.middleware, &self.routes).run(ctx, request)
+        }
     }
 }
 

@@ -70,37 +70,25 @@ impl<T> Stack<T> {
 }
 
 impl<T: Requester> Requester for Stack<T> {
-    fn request<'a, 'c, 'f>(
-        &'a self,
-        ctx: &'c Context,
-        request: Request,
-    ) -> BoxFuture<'f, Result<Response, Error>>
-    where
-        'a: 'f,
-        'c: 'f,
-    {
-        let next = Next::for_requester(&self.middleware, &self.inner);
-        if self.middleware.is_empty() || ctx.deadline().is_some() {
-            return next.run(ctx, request);
+    rr_spi::boxed! {
+        fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
+            let next = Next::for_requester(&self.middleware, &self.inner);
+            if self.middleware.is_empty() || ctx.deadline().is_some() {
+                return next.run(ctx, request);
+            }
+            Box::pin(async move {
+                let ctx = ctx.or_timeout(self.timeout_default);
+                next.run(&ctx, request).await
+            })
         }
-        Box::pin(async move {
-            let ctx = ctx.or_timeout(self.timeout_default);
-            next.run(&ctx, request).await
-        })
     }
 }
 
 impl<T: Responder> Responder for Stack<T> {
-    fn respond<'a, 'c, 'f>(
-        &'a self,
-        ctx: &'c Context,
-        request: Request,
-    ) -> BoxFuture<'f, Result<Response, Error>>
-    where
-        'a: 'f,
-        'c: 'f,
-    {
-        Next::for_responder(&self.middleware, &self.inner).run(ctx, request)
+    rr_spi::boxed! {
+        fn respond(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
+            Next::for_responder(&self.middleware, &self.inner).run(ctx, request)
+        }
     }
 }
 

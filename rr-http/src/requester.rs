@@ -238,28 +238,21 @@ impl fmt::Debug for HttpRequester {
 
 // Not `async_trait`: each protocol gets a box of its own size, which stores the request once.
 impl Requester for HttpRequester {
-    fn request<'a, 'c, 'f>(
-        &'a self,
-        ctx: &'c Context,
-        request: Request,
-    ) -> BoxFuture<'f, Result<Response, Error>>
-    where
-        'a: 'f,
-        'c: 'f,
-        Self: 'f,
-    {
-        let inner = &*self.0;
-        match &inner.pool {
-            Pool::H1(pools) => Box::pin(async move {
-                let (attempt, _counted) = inner.begin(ctx, &request)?;
-                let pool = pools.current()?;
-                attempt.run(inner.call_h1(&pool, &attempt, &request)).await
-            }),
-            Pool::H2(pools) => Box::pin(async move {
-                let (attempt, _counted) = inner.begin(ctx, &request)?;
-                let pool = pools.current()?;
-                attempt.run(inner.call_h2(&pool, &attempt, &request)).await
-            }),
+    rr_spi::boxed! {
+        fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
+            let inner = &*self.0;
+            match &inner.pool {
+                Pool::H1(pools) => Box::pin(async move {
+                    let (attempt, _counted) = inner.begin(ctx, &request)?;
+                    let pool = pools.current()?;
+                    attempt.run(inner.call_h1(&pool, &attempt, &request)).await
+                }),
+                Pool::H2(pools) => Box::pin(async move {
+                    let (attempt, _counted) = inner.begin(ctx, &request)?;
+                    let pool = pools.current()?;
+                    attempt.run(inner.call_h2(&pool, &attempt, &request)).await
+                }),
+            }
         }
     }
 }

@@ -175,27 +175,20 @@ impl NatsRequester {
 
 // Written without `async_trait`, whose future stores the request twice.
 impl Requester for NatsRequester {
-    fn request<'a, 'c, 'f>(
-        &'a self,
-        ctx: &'c Context,
-        mut request: Request,
-    ) -> BoxFuture<'f, Result<Response, Error>>
-    where
-        'a: 'f,
-        'c: 'f,
-        Self: 'f,
-    {
-        Box::pin(async move {
-            let inner = &*self.0;
-            let attempt = Attempt::start(ctx, inner.config.calls.timeout)?;
-            inner.limits.check_outgoing(&request)?;
-            let reply = attempt.run(inner.exchange(&attempt, &mut request)).await?;
-            let outcome = decode_reply(&request.target, reply);
-            let response =
-                outcome.map_err(|error| inner.believed(&request.target, error).into_failure())?;
-            inner.limits.check_incoming(&response)?;
-            Ok(response)
-        })
+    rr_spi::boxed! {
+        fn request(&self, ctx: &Context, mut request: Request) -> Result<Response, Error> {
+            Box::pin(async move {
+                let inner = &*self.0;
+                let attempt = Attempt::start(ctx, inner.config.calls.timeout)?;
+                inner.limits.check_outgoing(&request)?;
+                let reply = attempt.run(inner.exchange(&attempt, &mut request)).await?;
+                let outcome = decode_reply(&request.target, reply);
+                let response =
+                    outcome.map_err(|error| inner.believed(&request.target, error).into_failure())?;
+                inner.limits.check_incoming(&response)?;
+                Ok(response)
+            })
+        }
     }
 }
 

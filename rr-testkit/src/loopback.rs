@@ -90,15 +90,9 @@ impl Loopback {
 }
 
 impl Requester for Loopback {
-    fn request<'a, 'c, 'f>(
-        &'a self,
-        ctx: &'c Context,
-        request: Request,
-    ) -> BoxFuture<'f, Result<Response, Error>>
-    where
-        'a: 'f,
-        'c: 'f,
-    {
-        self.requester.request(ctx, request)
+    rr_spi::boxed! {
+        fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
+            self.requester.request(ctx, request)
+        }
     }
 }

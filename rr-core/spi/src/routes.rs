@@ -281,23 +281,17 @@ impl<'a> RouteMatch<'a> {
 }
 
 impl Responder for Routes {
-    /// Answers as one handler: an unknown target is this handler's own error.
-    fn respond<'a, 'c, 'f>(
-        &'a self,
-        ctx: &'c Context,
-        request: Request,
-    ) -> BoxFuture<'f, Result<Response, Error>>
-    where
-        'a: 'f,
-        'c: 'f,
-    {
-        match self.find(&request.target) {
-            Ok(RouteMatch(Entry { handler, middleware, .. })) => {
-                Next::for_route(middleware, handler, None).run(ctx, request)
-            }
-            Err(error) => {
-                let error = Error::new(error.code(), error.message().to_owned());
-                Box::pin(std::future::ready(Err(error.with_reason(Reason::NO_SUCH_TARGET))))
+    crate::boxed! {
+        /// Answers as one handler: an unknown target is this handler's own error.
+        fn respond(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
+            match self.find(&request.target) {
+                Ok(RouteMatch(Entry { handler, middleware, .. })) => {
+                    Next::for_route(middleware, handler, None).run(ctx, request)
+                }
+                Err(error) => {
+                    let error = Error::new(error.code(), error.message().to_owned());
+                    Box::pin(std::future::ready(Err(error.with_reason(Reason::NO_SUCH_TARGET))))
+                }
             }
         }
     }

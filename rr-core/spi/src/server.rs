@@ -321,16 +321,10 @@ mod tests {
     struct Hang;
 
     impl Responder for Hang {
-        fn respond<'a, 'c, 'f>(
-            &'a self,
-            _: &'c Context,
-            _: Request,
-        ) -> BoxFuture<'f, Result<Response, Error>>
-        where
-            'a: 'f,
-            'c: 'f,
-        {
-            Box::pin(pending())
+        crate::boxed! {
+            fn respond(&self, _ctx: &Context, _request: Request) -> Result<Response, Error> {
+                Box::pin(pending())
+            }
         }
     }
 

@@ -136,16 +136,10 @@ where
     R: Future<Output = Result<Response, E>> + Send + 'static,
     E: HandlerError + 'static,
 {
-    fn respond<'a, 'c, 'f>(
-        &'a self,
-        ctx: &'c Context,
-        request: Request,
-    ) -> BoxFuture<'f, Result<Response, Error>>
-    where
-        'a: 'f,
-        'c: 'f,
-    {
-        Box::pin(Answering { handler: (self.call)(ctx.clone(), request) })
+    rr_spi::boxed! {
+        fn respond(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
+            Box::pin(Answering { handler: (self.call)(ctx.clone(), request) })
+        }
     }
 }
 
@@ -228,31 +222,25 @@ mod typed {
         U: Serialize + Send + 'static,
         E: HandlerError + 'static,
     {
-        fn respond<'a, 'c, 'f>(
-            &'a self,
-            ctx: &'c Context,
-            request: Request,
-        ) -> BoxFuture<'f, Result<Response, Error>>
-        where
-            'a: 'f,
-            'c: 'f,
-        {
-            Box::pin(async move {
-                let value = decode_request::<Json, T>(&request.headers, &request.body)?;
-                let untyped = !request.headers.contains(wire::CONTENT_TYPE);
-                drop(request);
-                // Decoding succeeded. From here on, errors are the handler's.
-                ctx.mark_ran();
-                let outcome = (self.call)(ctx.clone(), value).await;
-                let value = outcome.map_err(|error| rescope(error.into_handler_error()))?;
-                let mut response = Response::new(Json::encode(&value).map_err(rescope)?);
-                if untyped {
-                    // A transport replies with the content type of the request, and this request
-                    // has none.
-                    response.headers.insert(wire::CONTENT_TYPE, Json::CONTENT_TYPE)?;
-                }
-                Ok(response)
-            })
+        rr_spi::boxed! {
+            fn respond(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
+                Box::pin(async move {
+                    let value = decode_request::<Json, T>(&request.headers, &request.body)?;
+                    let untyped = !request.headers.contains(wire::CONTENT_TYPE);
+                    drop(request);
+                    // Decoding succeeded. From here on, errors are the handler's.
+                    ctx.mark_ran();
+                    let outcome = (self.call)(ctx.clone(), value).await;
+                    let value = outcome.map_err(|error| rescope(error.into_handler_error()))?;
+                    let mut response = Response::new(Json::encode(&value).map_err(rescope)?);
+                    if untyped {
+                        // A transport replies with the content type of the request, and this request
+                        // has none.
+                        response.headers.insert(wire::CONTENT_TYPE, Json::CONTENT_TYPE)?;
+                    }
+                    Ok(response)
+                })
+            }
         }
     }
 }

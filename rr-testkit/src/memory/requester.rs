@@ -73,47 +73,41 @@ impl MemoryRequester {
 }
 
 impl Requester for MemoryRequester {
-    fn request<'a, 'c, 'f>(
-        &'a self,
-        ctx: &'c Context,
-        request: Request,
-    ) -> BoxFuture<'f, Result<Response, Error>>
-    where
-        'a: 'f,
-        'c: 'f,
-    {
-        // The request moves directly to its handler: every future that it passes through reserves
-        // memory for it until the call ends.
-        Box::pin(async move {
-            let attempt = Attempt::start(ctx, self.config.timeout)?;
-            self.config.limits.check_outgoing(&request)?;
-            let link = self.registry.wire().connected()?;
-            let Some(intake) = self.registry.server() else {
-                return Err(Error::failure(
-                    Code::Unavailable,
-                    Delivery::NotSent,
-                    Reason::NO_RESPONDER,
-                    format!("nobody serves `{}` under this name", request.target),
-                )
-                .into_failure());
-            };
-            // Calls that complete on their first poll never yield: without this, a loop of such
-            // calls would starve other tasks.
-            consume_budget().await;
-            let outcome = match self.registry.wire().fault() {
-                None => {
-                    let (handling, handle) = start_handling(&attempt, intake, request);
-                    exchange(&attempt, link, handling, handle).await?
-                }
-                // Boxed, so that calls without a fault have a smaller future.
-                Some(fault) => {
-                    Box::pin(inject_fault(fault, &attempt, link, intake, request)).await?
-                }
-            };
-            let response = outcome?;
-            self.config.limits.check_incoming(&response)?;
-            Ok(response)
-        })
+    rr_spi::boxed! {
+        fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
+            // The request moves directly to its handler: every future that it passes through reserves
+            // memory for it until the call ends.
+            Box::pin(async move {
+                let attempt = Attempt::start(ctx, self.config.timeout)?;
+                self.config.limits.check_outgoing(&request)?;
+                let link = self.registry.wire().connected()?;
+                let Some(intake) = self.registry.server() else {
+                    return Err(Error::failure(
+                        Code::Unavailable,
+                        Delivery::NotSent,
+                        Reason::NO_RESPONDER,
+                        format!("nobody serves `{}` under this name", request.target),
+                    )
+                    .into_failure());
+                };
+                // Calls that complete on their first poll never yield: without this, a loop of such
+                // calls would starve other tasks.
+                consume_budget().await;
+                let outcome = match self.registry.wire().fault() {
+                    None => {
+                        let (handling, handle) = start_handling(&attempt, intake, request);
+                        exchange(&attempt, link, handling, handle).await?
+                    }
+                    // Boxed, so that calls without a fault have a smaller future.
+                    Some(fault) => {
+                        Box::pin(inject_fault(fault, &attempt, link, intake, request)).await?
+                    }
+                };
+                let response = outcome?;
+                self.config.limits.check_incoming(&response)?;
+                Ok(response)
+            })
+        }
     }
 }
 

@@ -18,12 +18,10 @@ impl<F> Responder for Do<F>
 where
     F: Fn(Context) -> BoxFuture<'static, Outcome> + Send + Sync + 'static,
 {
-    fn respond<'a, 'c, 'f>(&'a self, ctx: &'c Context, _: Request) -> BoxFuture<'f, Outcome>
-    where
-        'a: 'f,
-        'c: 'f,
-    {
-        (self.0)(ctx.clone())
+    crate::boxed! {
+        fn respond(&self, ctx: &Context, _request: Request) -> Result<Response, Error> {
+            (self.0)(ctx.clone())
+        }
     }
 }
 
