@@ -13,6 +13,7 @@ mod options;
 mod ours;
 mod overhead;
 mod plan;
+mod process;
 mod report;
 mod results;
 mod run;
@@ -73,7 +74,7 @@ fn compare(options: &Options) -> Result<bool> {
     report::budgets(&verdicts);
     report::summary(&verdicts, &results);
     if let Some(path) = &options.json {
-        results::write(path, &results, &verdicts)?;
+        report::write(path, &results, &verdicts)?;
     }
     Ok(verdicts.iter().all(judge::Verdict::is_met))
 }
