@@ -48,11 +48,10 @@ usage: cargo xtask COMMAND
       check the dependency trees and the source rules
   features
       check every combination of rr-core's features
-  interop [--without go] [--without haproxy] [--without nats] [--without nginx]
-      run foreign clients and servers against the examples ping_http and ping_nats
+  interop [FILTER].. [--without go] [--without haproxy] [--without nats] [--without nginx]
+      run the tests of interop/ that have a FILTER in their names, or all of them: foreign clients
+      and servers against the examples ping_http and ping_nats
       (installs them into target/interop; needs curl, python3, node and npm)
-  interop proxies CALLS
-      only the calls through HAProxy and nginx, for longer than the 2000 of interop
   bench --budgets
       count allocations and what calls leave behind, and judge both by their budgets
   bench [--quick] [--only PATTERN] [--json FILE] | scale
@@ -99,14 +98,12 @@ fn command(arguments: &[&str]) -> Outcome<Run> {
         }
         ["guard"] => Box::new(guard::guard),
         ["features"] => Box::new(features::features),
-        ["interop", "proxies", calls, options @ ..] if !calls.starts_with('-') => {
-            let calls = calls.parse().map_err(|_| format!("xtask: no number: {calls}\n\n"))?;
-            let without = without(options, &["haproxy", "nginx"])?;
-            Box::new(move || interop::proxies(calls, &without))
-        }
         ["interop", options @ ..] => {
-            let without = without(options, &["go", "haproxy", "nats", "nginx"])?;
-            Box::new(move || interop::interop(&without))
+            let parts = ["go", "haproxy", "nats", "nginx"];
+            let filters = options.iter().take_while(|option| !option.starts_with('-'));
+            let filters: Vec<String> = filters.map(ToString::to_string).collect();
+            let without = without(&options[filters.len()..], &parts)?;
+            Box::new(move || interop::interop(&without, &filters))
         }
         ["bench", "--budgets"] => Box::new(bench::budgets),
         ["bench", options @ ..] => {

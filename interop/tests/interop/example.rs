@@ -1,77 +1,68 @@
-//! The examples under test: built once, then run as programs of their own.
+//! The examples under test, as programs of their own.
 
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::Duration;
 
-use serde_json::Value;
+use tokio::time::Instant;
 
-use super::ensure;
-use super::server::Server;
-use crate::command::{Outcome, cargo, command, output};
-use crate::steps::Stopwatch;
-use crate::test;
-use crate::workspace::Target;
+use crate::check::{Outcome, command, ensure};
+use crate::server::Server;
 
 /// What a client must say of a failure: its code, its delivery and its origin.
-pub(super) type Told = (&'static str, &'static str, &'static str);
+pub(crate) type Told = (&'static str, &'static str, &'static str);
 
-/// An example that was built.
-pub(super) struct Example {
-    name: String,
-    executable: PathBuf,
-}
+/// The example that serves and calls over HTTP.
+pub(crate) const PING_HTTP: Example = Example("ping_http");
+
+/// The example that serves and calls over NATS.
+pub(crate) const PING_NATS: Example = Example("ping_nats");
+
+/// An example, by its name.
+#[derive(Clone, Copy)]
+pub(crate) struct Example(&'static str);
 
 /// What a client printed.
-pub(super) struct Called {
-    pub(super) succeeded: bool,
-    pub(super) printed: String,
-    pub(super) complained: String,
-    pub(super) took: Duration,
+pub(crate) struct Called {
+    pub(crate) succeeded: bool,
+    pub(crate) printed: String,
+    pub(crate) complained: String,
+    pub(crate) took: Duration,
 }
 
 impl Example {
-    /// Builds an example and asks cargo where it is.
-    pub(super) fn build(target: &Target) -> Outcome<Self> {
-        let mut build = cargo(&["build", "--quiet", "--package", test::EXAMPLES]);
-        build.args(test::features(target)).args(["--example", &target.name]);
-        build.args(["--message-format", "json-render-diagnostics"]).stderr(Stdio::inherit());
-        let printed = output(&mut build)?;
-        let messages = printed.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let mut executables = messages
-            .filter(|message| message["target"]["name"] == target.name.as_str())
-            .filter_map(|message| message["executable"].as_str().map(PathBuf::from));
-        let executable = executables.next();
-        let executable = executable.ok_or_else(|| format!("cargo built no {}", target.name))?;
-        Ok(Self { name: target.name.clone(), executable })
+    /// Where cargo puts examples: next to the folder of tests.
+    fn executable(self) -> Outcome<PathBuf> {
+        let test = std::env::current_exe().map_err(|error| error.to_string())?;
+        let folder = test.ancestors().nth(2).ok_or("the test lies in no target folder")?;
+        Ok(folder.join("examples").join(self.0))
     }
 
     /// Starts it as a server; `url` may be left to its default.
-    pub(super) fn serve(&self, url: Option<&str>) -> Outcome<Server> {
-        let mut serve = command(&self.executable, ["serve"]);
-        Server::start(&self.name, serve.args(url))
+    pub(crate) fn serve(self, url: Option<&str>) -> Outcome<Server> {
+        Server::start(self.0, command(self.executable()?).arg("serve").args(url))
     }
 
     /// Calls `ping` at a URL.
-    pub(super) fn call(&self, url: &str) -> Outcome<Called> {
-        let watch = Stopwatch::start();
-        let output = command(&self.executable, ["call", url])
+    pub(crate) fn call(self, url: &str) -> Outcome<Called> {
+        let begin = Instant::now();
+        let output = command(self.executable()?)
+            .args(["call", url])
             .output()
-            .map_err(|error| format!("cannot start {}: {error}", self.name))?;
-        let took = watch.elapsed();
+            .map_err(|error| format!("cannot start {}: {error}", self.0))?;
+        let took = begin.elapsed();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (printed, complained) = (text(&output.stdout), text(&output.stderr));
         Ok(Called { succeeded: output.status.success(), printed, complained, took })
     }
 
     /// Fails unless a call prints this answer.
-    pub(super) fn is_answered(&self, url: &str, answer: &str) -> Outcome {
+    pub(crate) fn is_answered(self, url: &str, answer: &str) -> Outcome {
         let called = self.call(url)?;
         ensure(called.succeeded && called.printed.trim_end() == answer, || called.seen())
     }
 
     /// Fails unless a call fails and says so.
-    pub(super) fn fails(&self, url: &str, told: Told) -> Outcome<Called> {
+    pub(crate) fn fails(self, url: &str, told: Told) -> Outcome<Called> {
         let called = self.call(url)?;
         let (code, delivery, origin) = told;
         let told = format!("code: {code}, delivery: {delivery}, origin: {origin}");
@@ -82,7 +73,7 @@ impl Example {
 }
 
 impl Called {
-    pub(super) fn seen(&self) -> String {
+    pub(crate) fn seen(&self) -> String {
         let Self { succeeded, printed, complained, .. } = self;
         format!("succeeded: {succeeded}, printed {printed:?}, complained {complained:?}")
     }

@@ -1,42 +1,39 @@
-//! Our client against servers that never heard of us: Python's, a refused port, cut connections.
+//! rr's client over HTTP against foreign servers: Python's, a refused port, cut connections.
 
-use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 
-use super::Report;
-use super::example::{Example, Told};
-use crate::command::{Outcome, command};
+use crate::check::{Outcome, command};
+use crate::example::{PING_HTTP, Told};
+use crate::server::lines;
 
-/// Paths of the scripted server, and what the wire format makes of what it does.
-const SCRIPTS: [(&str, Told); 8] = [
-    ("400", ("Internal", "Unknown", "Intermediary")),
-    ("404", ("Unimplemented", "Unknown", "Intermediary")),
-    ("429", ("Unavailable", "Unknown", "Intermediary")),
-    ("431", ("Unknown", "Rejected", "Intermediary")),
-    ("500", ("Unknown", "Unknown", "Intermediary")),
-    ("503", ("Unavailable", "Unknown", "Intermediary")),
-    ("cut-before", ("Unavailable", "Unknown", "Local")),
-    ("cut-after", ("Unavailable", "Unknown", "Local")),
-];
+/// What the wire format makes of a status of an intermediary that states no delivery.
+const fn intermediary(code: &'static str) -> Told {
+    (code, "Unknown", "Intermediary")
+}
 
-/// Runs every check.
-pub(super) fn check(example: &Example, report: &mut Report) {
-    let servers = match Servers::start() {
-        Ok(servers) => servers,
-        Err(error) => return report.check("foreign servers start", Err(error)),
-    };
-    let scripted = |path: &str| format!("{}/{path}", servers.scripted);
-    report.check("our client: a foreign 200 is a success", {
-        example.is_answered(&scripted("200"), "pong from python")
-    });
-    let fails = |url: &str, told| example.fails(url, told).map(drop);
-    for (path, told) in SCRIPTS {
-        report.check(&format!("our client: {path} from python"), fails(&scripted(path), told));
-    }
-    let stock = fails(&servers.stock, ("Unknown", "Unknown", "Intermediary"));
-    report.check("our client: the stock http.server's 501", stock);
-    let refused = fails(&servers.refusing, ("Unavailable", "NotSent", "Local"));
-    report.check("our client: a refused port", refused);
+const CUT: Told = ("Unavailable", "Unknown", "Local");
+
+checks! {
+    a_foreign_200_is_a_success: answered();
+    status_400: fails(|servers| servers.scripted("400"), intermediary("Internal"));
+    status_404: fails(|servers| servers.scripted("404"), intermediary("Unimplemented"));
+    status_429: fails(|servers| servers.scripted("429"), intermediary("Unavailable"));
+    status_431: fails(|servers| servers.scripted("431"), ("Unknown", "Rejected", "Intermediary"));
+    status_500: fails(|servers| servers.scripted("500"), intermediary("Unknown"));
+    status_503: fails(|servers| servers.scripted("503"), intermediary("Unavailable"));
+    a_connection_cut_before_the_body: fails(|servers| servers.scripted("cut-before"), CUT);
+    a_connection_cut_after_the_request: fails(|servers| servers.scripted("cut-after"), CUT);
+    the_501_of_the_stock_http_server: fails(|servers| servers.stock.clone(), intermediary("Unknown"));
+    a_refused_port: fails(|servers| servers.refusing.clone(), ("Unavailable", "NotSent", "Local"));
+}
+
+fn answered() -> Outcome {
+    PING_HTTP.is_answered(&Servers::start()?.scripted("200"), "pong from python")
+}
+
+fn fails(url: fn(&Servers) -> String, told: Told) -> Outcome {
+    let servers = Servers::start()?;
+    PING_HTTP.fails(&url(&servers), told).map(drop)
 }
 
 /// Python's servers; ended when dropped.
@@ -49,24 +46,27 @@ struct Servers {
 
 impl Servers {
     fn start() -> Outcome<Self> {
-        let mut child = command("python3", ["xtask/interop/foreign_servers.py"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(|error| format!("cannot start python3: {error}"))?;
-        let stdout = child.stdout.take().map(BufReader::new);
+        let child =
+            command("python3").arg("peers/foreign_servers.py").stdout(Stdio::piped()).spawn();
+        let mut child = child.map_err(|error| format!("cannot start python3: {error}"))?;
+        let said = lines(&mut child);
         let (scripted, stock, refusing) = Default::default();
         let mut servers = Self { child, scripted, stock, refusing };
-        let mut lines = stdout.into_iter().flat_map(BufRead::lines).map_while(Result::ok);
         for (name, url) in [
             ("scripted ", &mut servers.scripted),
             ("stock ", &mut servers.stock),
             ("refusing ", &mut servers.refusing),
         ] {
-            let line = lines.next().ok_or("the foreign servers ended without serving")?;
+            let line = said.recv().map_err(|_| "the foreign servers ended without serving")?;
             let said = line.strip_prefix(name).ok_or_else(|| format!("unexpected: {line:?}"))?;
             said.clone_into(url);
         }
         Ok(servers)
+    }
+
+    /// The URL at which the scripted server plays a script.
+    fn scripted(&self, script: &str) -> String {
+        format!("{}/{script}", self.scripted)
     }
 }
 

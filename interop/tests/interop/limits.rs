@@ -2,64 +2,47 @@
 
 use std::time::Duration;
 
-use super::answers::pattern;
-use super::curl::{Curl, Expected, Reply};
-use super::lives::{Stats, dropped};
-use super::{Report, ensure};
-use crate::command::Outcome;
+use crate::answers::{H2, pattern};
+use crate::check::{Outcome, ensure};
+use crate::curl::{Curl, Expected};
+use crate::lives::{Stats, dropped};
 
 /// The default limit of a body: 1 MiB less 32 KiB.
 const BODY_BYTES_MAX: usize = 1_015_808;
 
-const H2: &str = "--http2-prior-knowledge";
+const OVER: usize = BODY_BYTES_MAX + 1;
 
-/// Keeps curl from waiting for 100 Continue, so that the body is on its way at once.
-const AT_ONCE: [&str; 2] = ["--header", "expect:"];
+/// Keeps curl from waiting for 100 Continue, so that it sends the body immediately.
+const IMMEDIATELY: [&str; 2] = ["--header", "expect:"];
 
 const CHUNKED: [&str; 2] = ["--header", "transfer-encoding: chunked"];
 
-/// Runs all checks of this file.
-pub(super) fn check(curl: &Curl, report: &mut Report) {
-    let over = BODY_BYTES_MAX + 1;
-    report.check("curl: a body of the limit", at_limit(curl, &AT_ONCE));
-    report.check("curl: a body of the limit, chunked", {
-        at_limit(curl, &[CHUNKED, AT_ONCE].concat())
-    });
-    report.check("curl: a body over the limit", too_large(curl, over, &AT_ONCE));
-    report.check("curl: a body over the limit, chunked", {
-        too_large(curl, over, &[CHUNKED, AT_ONCE].concat())
-    });
-    report.check("curl: a body over the limit, HTTP/2", too_large(curl, over, &[H2]));
-    report.check("curl: 8 MiB, refused instead of 100 Continue", refused_early(curl));
-    report.check("curl: 8 MiB, HTTP/2", too_large(curl, 8 << 20, &[H2]));
-    report.check("curl: malformed timeout", timeout(curl, "abc", 400, "invalid_argument"));
-    report.check("curl: negative timeout", timeout(curl, "-1", 400, "invalid_argument"));
-    report.check("curl: timeout of 11 digits", {
-        timeout(curl, "10000000000", 400, "invalid_argument")
-    });
-    report.check("curl: timeout 0 has expired", timeout(curl, "0", 504, "deadline_exceeded"));
-    for (name, option) in [("HTTP/1.1", "--http1.1"), ("HTTP/2", H2)] {
-        let name = format!("curl: timeout of 100 ms on a handler of 1 s, {name}");
-        report.check(&name, deadline(curl, option));
-    }
+checks! {
+    body_of_the_limit_is_echoed: at_limit(&IMMEDIATELY);
+    body_of_the_limit_is_echoed_chunked: at_limit(&[CHUNKED, IMMEDIATELY].concat());
+    body_over_the_limit_is_rejected: too_large(OVER, &IMMEDIATELY);
+    body_over_the_limit_is_rejected_chunked: too_large(OVER, &[CHUNKED, IMMEDIATELY].concat());
+    body_over_the_limit_is_rejected_over_http_2: too_large(OVER, &[H2]);
+    body_of_8_mib_is_refused_instead_of_100_continue:
+        too_large(8 << 20, &["--header", "expect: 100-continue"]);
+    body_of_8_mib_is_rejected_over_http_2: too_large(8 << 20, &[H2]);
+    malformed_timeout_is_rejected: timeout("abc", 400, "invalid_argument");
+    negative_timeout_is_rejected: timeout("-1", 400, "invalid_argument");
+    timeout_of_11_digits_is_rejected: timeout("10000000000", 400, "invalid_argument");
+    timeout_of_0_has_expired: timeout("0", 504, "deadline_exceeded");
+    timeout_of_100_ms_drops_a_handler_of_1_s: deadline("--http1.1");
+    timeout_of_100_ms_drops_a_handler_of_1_s_over_http_2: deadline(H2);
 }
 
-fn at_limit(curl: &Curl, options: &[&str]) -> Outcome {
+fn at_limit(options: &[&str]) -> Outcome {
+    let curl = Curl::start()?;
     let body = pattern(BODY_BYTES_MAX);
     curl.post("/echo", &body, options)?.is_ok(&body)
 }
 
-fn too_large(curl: &Curl, bytes: usize, options: &[&str]) -> Outcome {
-    is_too_large(&curl.post("/echo", &pattern(bytes), options)?)
-}
-
-fn refused_early(curl: &Curl) -> Outcome {
-    let reply = curl.post("/echo", &pattern(8 << 20), &["--header", "expect: 100-continue"])?;
-    is_too_large(&reply)
-}
-
-fn is_too_large(reply: &Reply) -> Outcome {
-    reply.is_error(&Expected {
+fn too_large(bytes: usize, options: &[&str]) -> Outcome {
+    let curl = Curl::start()?;
+    curl.post("/echo", &pattern(bytes), options)?.is_error(&Expected {
         status: 413,
         code: "resource_exhausted",
         reason: Some("request-too-large"),
@@ -68,17 +51,19 @@ fn is_too_large(reply: &Reply) -> Outcome {
 }
 
 /// Sends a timeout that must keep the handler from running.
-fn timeout(curl: &Curl, value: &str, status: u16, code: &str) -> Outcome {
-    let before = Stats::read(curl)?;
+fn timeout(value: &str, status: u16, code: &str) -> Outcome {
+    let curl = Curl::start()?;
+    let before = Stats::read(&curl)?;
     let header = format!("connect-timeout-ms: {value}");
     let reply = curl.json("/demo/Sleep", r#"{"millis":1}"#, &["--header", &header])?;
     reply.is_error(&Expected { status, code, reason: None, delivery: "rejected" })?;
-    let after = Stats::read(curl)?;
+    let after = Stats::read(&curl)?;
     ensure(after.started == before.started, || "the handler ran".to_owned())
 }
 
-fn deadline(curl: &Curl, version: &str) -> Outcome {
-    let before = Stats::read(curl)?;
+fn deadline(version: &str) -> Outcome {
+    let curl = Curl::start()?;
+    let before = Stats::read(&curl)?;
     let options = ["--header", "connect-timeout-ms: 100", version];
     let reply = curl.json("/demo/Sleep", r#"{"millis":1000}"#, &options)?;
     reply.is_error(&Expected {
@@ -89,5 +74,5 @@ fn deadline(curl: &Curl, version: &str) -> Outcome {
     })?;
     let quick = Duration::from_millis(90)..Duration::from_millis(800);
     ensure(quick.contains(&reply.took), || format!("answered after {:?}", reply.took))?;
-    dropped(curl, &before)
+    dropped(&curl, &before)
 }

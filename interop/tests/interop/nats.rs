@@ -1,105 +1,158 @@
-//! NATS: `ping_nats` and peers that never heard of us, over a real nats-server.
+//! NATS: `ping_nats` and foreign peers over a real nats-server.
 
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use super::broker::Broker;
-use super::example::{Example, Told};
-use super::server::Server;
-use super::{Report, ensure, go, peers};
-use crate::command::{Outcome, command};
+use rr_testkit::NatsServer;
+use tokio::runtime::Builder;
 
-/// The example that serves and calls over NATS.
-pub(super) const EXAMPLE: &str = "ping_nats";
+use crate::check::{Outcome, ensure, passed, printed};
+use crate::example::{PING_NATS, Told};
+use crate::go::{prints, program};
+use crate::scripts::{holds, node, python};
+use crate::server::Server;
 
 /// How long it may take to learn that nobody answers, besides starting and connecting.
 const NO_RESPONDERS_MAX: Duration = Duration::from_millis(50);
 
-/// Scripts of the foreign responders, and what the wire format makes of what they answer.
-const SCRIPTS: [(&str, Told); 7] = [
-    ("400", ("InvalidArgument", "Processed", "Peer")),
-    ("404", ("NotFound", "Processed", "Peer")),
-    ("409", ("Aborted", "Processed", "Peer")),
-    ("429", ("ResourceExhausted", "Processed", "Peer")),
-    ("500", ("Internal", "Processed", "Peer")),
-    ("503", ("Unavailable", "Processed", "Peer")),
-    ("silent", ("DeadlineExceeded", "Unknown", "Local")),
-];
+/// What the wire format makes of an error header of a foreign service.
+const fn processed(code: &'static str) -> Told {
+    (code, "Processed", "Peer")
+}
+
+const SILENT: Told = ("DeadlineExceeded", "Unknown", "Local");
 
 const NOBODY: Told = ("Unavailable", "NotSent", "Intermediary");
 
-/// Runs every check; those of Go when its programs are there.
-pub(super) fn check(folder: &Path, example: &Example, go: bool, report: &mut Report) -> Outcome {
-    let broker = Broker::start(folder)?;
+checks! {
+    go_requester_of_ping_nats: go_requester();
+    go_no_responders_once_ping_nats_has_ended: go_nobody();
+    go_responder_for_ping_nats: go_responder();
+
+    python_answer: answer(Peer::PYTHON, "pong from python");
+    python_400: fails(Peer::PYTHON, "400", processed("InvalidArgument"));
+    python_404: fails(Peer::PYTHON, "404", processed("NotFound"));
+    python_409: fails(Peer::PYTHON, "409", processed("Aborted"));
+    python_429: fails(Peer::PYTHON, "429", processed("ResourceExhausted"));
+    python_500: fails(Peer::PYTHON, "500", processed("Internal"));
+    python_503: fails(Peer::PYTHON, "503", processed("Unavailable"));
+    python_silent: fails(Peer::PYTHON, "silent", SILENT);
+    python_message_of_an_error: message(Peer::PYTHON);
+    python_other_subject_has_no_responder: nobody(Peer::PYTHON);
+
+    node_answer: answer(Peer::NODE, "pong from node");
+    node_400: fails(Peer::NODE, "400", processed("InvalidArgument"));
+    node_404: fails(Peer::NODE, "404", processed("NotFound"));
+    node_409: fails(Peer::NODE, "409", processed("Aborted"));
+    node_429: fails(Peer::NODE, "429", processed("ResourceExhausted"));
+    node_500: fails(Peer::NODE, "500", processed("Internal"));
+    node_503: fails(Peer::NODE, "503", processed("Unavailable"));
+    node_silent: fails(Peer::NODE, "silent", SILENT);
+    node_message_of_an_error: message(Peer::NODE);
+    node_other_subject_has_no_responder: nobody(Peer::NODE);
+}
+
+#[test]
+fn python_client() -> Outcome {
+    let (_broker, url, _server) = served()?;
+    holds(20, python("nats_client.py").arg(url))
+}
+
+#[test]
+fn node_client() -> Outcome {
+    let (_broker, url, _server) = served()?;
+    holds(13, node("nats_client.mjs").arg(url))
+}
+
+/// Two checks: the call in flight is answered, and then the server ends.
+#[test]
+fn python_call_in_flight_at_sigterm() -> Outcome {
+    let (_broker, url, mut server) = served()?;
+    holds(1, python("nats_drain.py").args([&url, &server.process().to_string()]))?;
+    server.ends()?;
+    passed("nats: SIGTERM: ping_nats ends")
+}
+
+/// Starts a nats-server, and `ping_nats` on it.
+fn served() -> Outcome<(NatsServer, String, Server)> {
+    let (broker, url) = broker()?;
+    let server = PING_NATS.serve(Some(&url))?;
+    Ok((broker, url, server))
+}
+
+fn broker() -> Outcome<(NatsServer, String)> {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| error.to_string())?;
+    let broker = runtime.block_on(NatsServer::start()).map_err(|error| error.to_string())?;
     let url = broker.url();
-    println!("nats-server at {url}");
-    let server = example.serve(Some(url))?;
-    if go {
-        go::check_requester(folder, url, report);
-    }
-    peers::python_script(folder, "nats_client.py", &[url], report);
-    peers::node(folder, "nats_client.mjs", url, report);
-    check_drain(folder, server, url, report);
-    if go {
-        go::check_nobody(folder, url, report);
-        go::check_responder(folder, example, url, report);
-    }
-    let mut python = command(peers::python(folder), [peers::scripts().join("nats_responder.py")]);
-    check_responder("nats-py", "pong from python", &mut python, example, url, report);
-    let mut node = command("node", [folder.join("node/nats_responder.mjs")]);
-    check_responder("nats.js", "pong from node", &mut node, example, url, report);
-    Ok(())
+    Ok((broker, url))
 }
 
-/// Ends the server as a process manager does: a call in flight is answered, and then it is gone.
-fn check_drain(folder: &Path, mut server: Server, url: &str, report: &mut Report) {
-    let process = server.process().to_string();
-    peers::python_script(folder, "nats_drain.py", &[url, &process], report);
-    report.check("SIGTERM: ping_nats ends", {
-        let status = server.wait(Duration::from_secs(10));
-        status.and_then(|status| ensure(status.success(), || format!("it ended with {status}")))
-    });
+fn go_requester() -> Outcome {
+    let (_broker, url, _server) = served()?;
+    prints(program("nats_requester").arg(url), "pong\n")
 }
 
-/// Our client and one foreign service with a script for each outcome.
-fn check_responder(
-    name: &str,
-    answer: &str,
-    responder: &mut Command,
-    example: &Example,
-    url: &str,
-    report: &mut Report,
-) {
-    let responder = match Server::start(name, responder.arg(url)) {
-        Ok(responder) => responder,
-        Err(error) => return report.check(&format!("{name}: a responder starts"), Err(error)),
-    };
-    let scripted = |script: &str| format!("{}/{script}", responder.url());
-    report.check(&format!("our client: an answer of {name}"), {
-        example.is_answered(&scripted("ok"), answer)
-    });
-    for (script, told) in SCRIPTS {
-        let check = format!("our client: {script} of {name}");
-        report.check(&check, example.fails(&scripted(script), told).map(drop));
+fn go_nobody() -> Outcome {
+    let (_broker, url, mut server) = served()?;
+    server.terminate()?;
+    server.ends()?;
+    match printed(program("nats_requester").arg(url)) {
+        Ok(printed) => Err(format!("it printed {printed:?}")),
+        Err(error) => ensure(error.contains("no responders available"), || error),
     }
-    report.check(&format!("our client: the message of {name}'s error"), {
-        example
-            .fails(&scripted("404"), SCRIPTS[1].1)
-            .and_then(|called| ensure(called.complained.contains("scripted 404"), || called.seen()))
-    });
-    report.check(&format!("our client: nobody beside {name}"), {
-        nobody(example, &scripted("ok"), &scripted("nobody"))
-    });
+}
+
+fn go_responder() -> Outcome {
+    let (_broker, url) = broker()?;
+    let server = Server::start("go-nats", program("nats_responder").arg(url))?;
+    PING_NATS.is_answered(server.url(), "pong")
+}
+
+/// A foreign service with a script for each outcome.
+#[derive(Clone, Copy)]
+struct Peer(fn(&str) -> Command, &'static str);
+
+impl Peer {
+    const PYTHON: Self = Self(python, "nats_responder.py");
+    const NODE: Self = Self(node, "nats_responder.mjs");
+
+    fn start(self) -> Outcome<(NatsServer, Server)> {
+        let (broker, url) = broker()?;
+        let Self(command, script) = self;
+        let server = Server::start(script, command(script).arg(url))?;
+        Ok((broker, server))
+    }
+}
+
+fn scripted(server: &Server, script: &str) -> String {
+    format!("{}/{script}", server.url())
+}
+
+fn answer(peer: Peer, answer: &str) -> Outcome {
+    let (_broker, server) = peer.start()?;
+    PING_NATS.is_answered(&scripted(&server, "ok"), answer)
+}
+
+fn fails(peer: Peer, script: &str, told: Told) -> Outcome {
+    let (_broker, server) = peer.start()?;
+    PING_NATS.fails(&scripted(&server, script), told).map(drop)
+}
+
+fn message(peer: Peer) -> Outcome {
+    let (_broker, server) = peer.start()?;
+    let called = PING_NATS.fails(&scripted(&server, "404"), processed("NotFound"))?;
+    ensure(called.complained.contains("scripted 404"), || called.seen())
 }
 
 /// Compares whole runs of the client, the fastest of five each: the difference is what it takes
 /// to learn that nobody answers, and this machine may be busy with other things.
-fn nobody(example: &Example, answered: &str, unanswered: &str) -> Outcome {
+fn nobody(peer: Peer) -> Outcome {
+    let (_broker, server) = peer.start()?;
     let (mut with, mut without) = (Duration::MAX, Duration::MAX);
     for _ in 0..5 {
-        with = with.min(example.call(answered)?.took);
-        let called = example.fails(unanswered, NOBODY)?;
+        with = with.min(PING_NATS.call(&scripted(&server, "ok"))?.took);
+        let called = PING_NATS.fails(&scripted(&server, "nobody"), NOBODY)?;
         ensure(called.complained.contains("no-responder"), || called.seen())?;
         without = without.min(called.took);
     }
