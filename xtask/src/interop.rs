@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::command::{Outcome, cargo, need, root, run, succeeds};
 use crate::steps::Steps;
 use crate::without::Without;
-use crate::{debian, nats_server, test};
+use crate::{debian, nats_server};
 
 /// Names the file to which each check that passes adds a line.
 const LIST: &str = "RR_INTEROP_LIST";
