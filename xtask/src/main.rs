@@ -9,7 +9,6 @@
 //! | `interop` | foreign peers and the examples `ping_http` and `ping_nats` | curl, Python, Node, npm |
 //! | `bench` | ours beside its peers, and the gates | a nats-server; Python and Debian for nats.go |
 //! | `book` | the pages of `docs/` as a site | mdbook, which it installs |
-//! | `plots` | the README's plots from the committed results | |
 //! | `compile-cost` | crates and seconds of each set of features | a Rust toolchain |
 //! | `fetch nats` | a nats-server for `test` and `interop` | Python, or Debian |
 //!
@@ -25,7 +24,6 @@ mod guard;
 mod interop;
 mod nats_server;
 mod nats_tests;
-mod plots;
 mod steps;
 mod test;
 mod without;
@@ -58,8 +56,6 @@ usage: cargo xtask COMMAND
       run ours beside its peers and judge the gates (builds all of them; compare --help)
   book
       build the site of docs/ into target/book (installs mdbook into target/mdbook when there is none)
-  plots
-      draw the plots of the README from benches/results
   compile-cost
       build rr-core with each set of features, and print crates and seconds
   fetch nats
@@ -111,7 +107,6 @@ fn command(arguments: &[&str]) -> Outcome<Run> {
             Box::new(move || bench::bench(&options))
         }
         ["book"] => Box::new(book::book),
-        ["plots"] => Box::new(plots::plots),
         ["compile-cost"] => Box::new(compile_cost::compile_cost),
         ["fetch", "nats"] => Box::new(|| nats_server::fetch().map(drop)),
         ["help" | "--help" | "-h"] => Box::new(|| {
