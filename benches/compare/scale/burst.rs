@@ -6,8 +6,8 @@ use rr_core::{Context, RequesterExt as _, connect, serve};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::ours::router;
 use crate::process::workers;
+use crate::rr::router;
 
 /// Bytes of a body.
 const BODY_BYTES: usize = 1024;

@@ -8,8 +8,8 @@ use rr_core::{Context, IntakeConfig, connect, serve_with};
 use serde::{Deserialize, Serialize};
 
 use crate::held::hold;
-use crate::ours::{Echo, router_with_hang};
 use crate::process::workers;
+use crate::rr::{Echo, router_with_hang};
 
 /// Calls in flight beside those that wait.
 const CONCURRENCY: usize = 64;
