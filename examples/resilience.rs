@@ -107,7 +107,7 @@ fn tell(outcome: Result<u32, CallError>) {
     match outcome {
         Ok(answer) => println!("  => {answer}\n"),
         Err(CallError::Rr(error)) => {
-            println!("  => {}\n  hint: {}\n", error.account(), error.hint());
+            println!("  => {}\n  hint: {}\n", error.report(), error.hint());
         }
         Err(error) => println!("  => {error}\n"),
     }

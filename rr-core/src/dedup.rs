@@ -9,9 +9,9 @@
 //! | suppress duplicates among several processes | [`Store`] |
 
 mod fingerprint;
-mod flights;
 mod memory;
 mod run;
+mod single_flight;
 mod store;
 
 use std::fmt;
@@ -25,8 +25,8 @@ use rr_spi::{
     Request, Response,
 };
 
-use flights::{Boarding, Flight, Flights, Twin};
 use run::DedupRun;
+use single_flight::{Follower, Leader, Role, SingleFlight};
 
 pub use fingerprint::Fingerprint;
 pub use memory::{MemoryStore, MemoryStoreConfig};
@@ -108,7 +108,7 @@ type ScopeOf = dyn Fn(&Context, &Request) -> Option<String> + Send + Sync;
 pub struct Deduplicate {
     store: Arc<dyn Store>,
     scope: Option<Arc<ScopeOf>>,
-    flights: Arc<Flights>,
+    in_flight: Arc<SingleFlight>,
 }
 
 impl Deduplicate {
@@ -120,7 +120,7 @@ impl Deduplicate {
 
     /// Suppresses duplicates among all processes that share a store.
     pub fn new(store: impl Store) -> Self {
-        Self { store: Arc::new(store), scope: None, flights: Arc::default() }
+        Self { store: Arc::new(store), scope: None, in_flight: Arc::default() }
     }
 
     /// Sets the function that returns the scope of a request's key, such as the caller's verified
@@ -147,48 +147,48 @@ impl Deduplicate {
     ) -> Outcome {
         let fingerprint = Fingerprint::of(&request);
         loop {
-            let twin = match self.flights.board(&key, fingerprint) {
-                Boarding::First(flight) => {
-                    return self.first(ctx, flight, fingerprint, request, next).await;
+            let follower = match self.in_flight.join(&key, fingerprint) {
+                Role::Leader(leader) => {
+                    return self.lead(ctx, leader, fingerprint, request, next).await;
                 }
-                Boarding::Twin(twin) => twin,
-                Boarding::Other => return announced(Err(reused()), Dedup::On),
+                Role::Follower(follower) => follower,
+                Role::KeyReused => return with_dedup(Err(key_reused()), Dedup::On),
             };
-            if let Some(answer) = join(ctx, twin).await {
+            if let Some(answer) = follow(ctx, follower).await {
                 return answer;
             }
         }
     }
 
     /// Runs the request unless the store knows the key.
-    async fn first(
+    async fn lead(
         &self,
         ctx: &Context,
-        flight: Flight,
+        leader: Leader,
         fingerprint: Fingerprint,
         request: Request,
         next: Next<'_>,
     ) -> Outcome {
-        let (outcome, dedup) = match self.claim(ctx, flight.key(), fingerprint).await {
+        let (outcome, dedup) = match self.claim(ctx, leader.key(), fingerprint).await {
             Ok(Claim::New(ticket)) => {
                 // Declared before the handler's future, and therefore dropped after it.
-                let run = DedupRun::new(ctx, Arc::clone(&self.store), ticket, flight);
+                let run = DedupRun::new(ctx, Arc::clone(&self.store), ticket, leader);
                 let outcome = next.run(ctx, request).await;
-                run.end(&outcome);
-                return announced(outcome, Dedup::On);
+                run.record(&outcome);
+                return with_dedup(outcome, Dedup::On);
             }
             Ok(Claim::Kept(outcome)) => {
                 // Every kept answer is that of a run, whatever delivery the store has kept.
                 (outcome.map_err(|error| error.raised_to(Delivery::Processed)), Dedup::Replayed)
             }
-            Ok(Claim::Running) => (Err(in_flight()), Dedup::On),
-            Ok(Claim::Reused) => (Err(reused()), Dedup::On),
-            Ok(Claim::Full) => (Err(full()), Dedup::On),
-            Ok(Claim::Lost) => (Err(lost()), Dedup::On),
-            Err(error) => (Err(unreachable(error)), Dedup::On),
+            Ok(Claim::Running) => (Err(in_flight_elsewhere()), Dedup::On),
+            Ok(Claim::Reused) => (Err(key_reused()), Dedup::On),
+            Ok(Claim::Full) => (Err(store_full()), Dedup::On),
+            Ok(Claim::Lost) => (Err(outcome_lost()), Dedup::On),
+            Err(error) => (Err(store_unreachable(error)), Dedup::On),
         };
-        let answer = announced(ctx.pass().resolve(outcome), dedup);
-        flight.end(Some(answer.clone()));
+        let answer = with_dedup(ctx.pass().resolve(outcome), dedup);
+        leader.publish(Some(answer.clone()));
         answer
     }
 
@@ -215,9 +215,9 @@ impl Deduplicate {
 }
 
 /// Waits for the run of another request; `None` if it never ran and the key is free again.
-async fn join(ctx: &Context, twin: Twin) -> Option<Outcome> {
+async fn follow(ctx: &Context, follower: Follower) -> Option<Outcome> {
     let passage = ctx.pass();
-    match ctx.race(twin.landed()).await {
+    match ctx.race(follower.outcome()).await {
         Ok(Some(outcome)) => Some(passage.resolve(outcome)),
         Ok(None) => {
             passage.not_run();
@@ -225,23 +225,18 @@ async fn join(ctx: &Context, twin: Twin) -> Option<Outcome> {
         }
         Err(cause) => {
             let error = Error::from_cause(cause, Delivery::Unknown);
-            Some(announced(Err(error), Dedup::On))
+            Some(with_dedup(Err(error), Dedup::On))
         }
     }
 }
 
 /// Adds the dedup status to an answer. A `Replayed` that an inner bridge has set stays.
-fn announced(outcome: Outcome, dedup: Dedup) -> Outcome {
-    let most = |said: Option<Dedup>| said.filter(|said| *said == Dedup::Replayed).unwrap_or(dedup);
+fn with_dedup(outcome: Outcome, dedup: Dedup) -> Outcome {
+    let stated = outcome.as_ref().map_or_else(Error::dedup, Response::dedup);
+    let dedup = stated.filter(|stated| *stated == Dedup::Replayed).unwrap_or(dedup);
     match outcome {
-        Ok(response) => {
-            let dedup = most(response.dedup());
-            Ok(response.with_dedup(dedup))
-        }
-        Err(error) => {
-            let dedup = most(error.dedup());
-            Err(error.with_dedup(dedup))
-        }
+        Ok(response) => Ok(response.with_dedup(dedup)),
+        Err(error) => Err(error.with_dedup(dedup)),
     }
 }
 
@@ -273,28 +268,28 @@ impl fmt::Debug for Deduplicate {
     }
 }
 
-fn reused() -> Error {
+fn key_reused() -> Error {
     let (code, reason) = (Code::InvalidArgument, Reason::IDEMPOTENCY_KEY_REUSE);
     let text = "the idempotency key was used with another target or body";
     Error::failure(code, Delivery::Rejected, reason, text)
 }
 
-fn in_flight() -> Error {
+fn in_flight_elsewhere() -> Error {
     let text = "a request with this idempotency key is being handled in another process";
     Error::failure(Code::Aborted, Delivery::Unknown, Reason::DUPLICATE_IN_FLIGHT, text)
 }
 
-fn lost() -> Error {
+fn outcome_lost() -> Error {
     let text = "a request with this idempotency key ran before, and its answer is not known";
     Error::failure(Code::Aborted, Delivery::Unknown, Reason::OUTCOME_LOST, text)
 }
 
-fn full() -> Error {
+fn store_full() -> Error {
     let text = "as many idempotency keys as there is room for are in use at this moment";
     Error::failure(Code::ResourceExhausted, Delivery::Rejected, Reason::OVERLOADED, text)
 }
 
-fn unreachable(error: Error) -> Error {
+fn store_unreachable(error: Error) -> Error {
     let text = "the store of idempotency keys cannot be reached";
     Error::failure(Code::Unavailable, Delivery::Unknown, None, text).with_source(error)
 }

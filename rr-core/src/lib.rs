@@ -87,8 +87,8 @@ pub mod transport {
     #[doc(inline)]
     pub use rr_spi::{
         Attempt, BodyAccount, BodyBudget, BodyShare, BoxFuture, Declared, Dedup, Doubt, Entropy,
-        Found, Handle, HostPort, Inbound, Intake, Location, Mark, Origin, OsEntropy, Passage, Race,
-        Received, Route, Routes, Run, SeededEntropy, ServerUrl, Shield, Shutdown, Terminal, dial,
+        Handle, HostPort, Inbound, Intake, Location, Mark, Origin, OsEntropy, Passage, Race,
+        Received, Route, RouteMatch, Routes, Run, SeededEntropy, ServerUrl, Shield, Shutdown, dial,
         duration, options, rescope, rescope_called, wire,
     };
 }

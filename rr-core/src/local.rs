@@ -69,7 +69,8 @@ impl Requester for Local {
         let (inner, handle) = self.intake.context(attempt.inbound());
         attempt.sent();
         if nesting::is_full() {
-            return Box::pin(apart(&attempt, self.intake.clone(), inner, handle, request)).await;
+            return Box::pin(handle_in_task(&attempt, self.intake.clone(), inner, handle, request))
+                .await;
         }
         let mut handling = pin!(self.intake.handle(&inner, request));
         // Declared after the handler and therefore dropped first, so that a dropped handler can
@@ -92,7 +93,7 @@ impl Requester for Local {
 }
 
 /// Runs a handler in a task and thus on a fresh stack; dropping the call still drops the handler.
-async fn apart(
+async fn handle_in_task(
     attempt: &Attempt,
     intake: Intake,
     inner: Context,

@@ -18,7 +18,7 @@ pub(crate) fn is_full() -> bool {
 
 /// Polls a handler and counts it as nested on this stack.
 pub(crate) fn within<T>(poll: impl FnOnce() -> T) -> T {
-    let _nesting = Nesting::begin();
+    let _nesting = Nesting::enter();
     poll()
 }
 
@@ -26,7 +26,7 @@ pub(crate) fn within<T>(poll: impl FnOnce() -> T) -> T {
 struct Nesting(());
 
 impl Nesting {
-    fn begin() -> Self {
+    fn enter() -> Self {
         NESTED.set(NESTED.get() + 1);
         Self(())
     }

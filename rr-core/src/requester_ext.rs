@@ -101,7 +101,7 @@ pub trait Reply: reply::Sealed + Send + 'static {
     type Output;
 
     #[doc(hidden)]
-    fn finish(outcome: Result<Response, Error>) -> Self::Output;
+    fn convert(outcome: Result<Response, Error>) -> Self::Output;
 }
 
 mod reply {
@@ -118,7 +118,7 @@ impl reply::Sealed for Raw {}
 impl Reply for Raw {
     type Output = Result<Response, Error>;
 
-    fn finish(outcome: Result<Response, Error>) -> Self::Output {
+    fn convert(outcome: Result<Response, Error>) -> Self::Output {
         outcome
     }
 }
@@ -139,7 +139,7 @@ where
 {
     type Output = Result<T, crate::CallError<E>>;
 
-    fn finish(outcome: Result<Response, Error>) -> Self::Output {
+    fn convert(outcome: Result<Response, Error>) -> Self::Output {
         let response = outcome.map_err(crate::CallError::sort)?;
         let decode = crate::codec::decode_response::<crate::Json, T>;
         Ok(decode(&response.headers, &response.body).map_err(Error::into_failure)?)
@@ -282,7 +282,7 @@ impl<K: Reply> Future for Calling<'_, K> {
             }
         };
         // Marks the error as the outcome of a call, whatever the requester and middleware returned.
-        Poll::Ready(K::finish(outcome.map_err(Error::into_failure)))
+        Poll::Ready(K::convert(outcome.map_err(Error::into_failure)))
     }
 }
 

@@ -4,9 +4,9 @@ mod backoff;
 mod budget;
 mod config;
 mod decide;
+mod dedup_targets;
 mod latencies;
 mod latency;
-mod learned;
 pub(crate) mod recommended;
 
 use std::fmt;
@@ -19,12 +19,12 @@ use rr_spi::{
 use tokio::time::{Instant, sleep};
 
 use decide::{Failure, Progress, Repeatable, Timer};
+use dedup_targets::DedupTargets;
 use latencies::Latencies;
-use learned::Learned;
 
 pub use budget::{RetryBudget, RetryBudgetConfig};
 pub use config::RetryConfig;
-pub use rr_spi::{AttemptRecord, RetryVerdict};
+pub use rr_spi::{AttemptRecord, RetryDecision};
 
 /// Middleware for requesters that retries failed calls where that is safe and worthwhile.
 ///
@@ -43,7 +43,7 @@ pub use rr_spi::{AttemptRecord, RetryVerdict};
 /// # Errors
 ///
 /// The error of the last attempt, with a record of each attempt ([`Error::attempts`], and
-/// [`Error::account`] for people to read). Its delivery is the worst of all attempts. A call that
+/// [`Error::report`] for people to read). Its delivery is the worst of all attempts. A call that
 /// is cancelled while it waits for the next attempt fails with `Canceled`.
 ///
 /// # Examples
@@ -61,7 +61,7 @@ pub struct Retry {
     config: RetryConfig,
     budget: RetryBudget,
     latencies: Latencies,
-    deduplicating: Learned,
+    deduplicating: DedupTargets,
     entropy: Box<dyn Entropy>,
 }
 
@@ -79,7 +79,7 @@ impl Retry {
             budget: RetryBudget::with_config(&config.budget),
             config,
             latencies: Latencies::default(),
-            deduplicating: Learned::default(),
+            deduplicating: DedupTargets::default(),
             entropy: Box::new(OsEntropy::new()),
         }
     }
@@ -109,7 +109,7 @@ impl Retry {
         let twice = match request.idempotency {
             Idempotency::Safe | Idempotency::Idempotent => true,
             Idempotency::Keyed(_) => {
-                self.config.deduplicates || self.deduplicating.knows(&request.target)
+                self.config.deduplicates || self.deduplicating.contains(&request.target)
             }
             _ => false,
         };
@@ -133,7 +133,7 @@ impl Retry {
     fn succeeded(&self, started: Instant, request: &Request, response: &Response) {
         let now = Instant::now();
         self.latencies.record(&request.target, now, now.duration_since(started));
-        self.deduplicating.hear(request, Ok(response));
+        self.deduplicating.record(request, Ok(response));
     }
 }
 
@@ -168,7 +168,7 @@ impl Middleware for Retry {
             attempts: Vec::new(),
         };
         // Boxed separately, so that a call that succeeds at first does not pay for its size.
-        Box::pin(call.go_on(started, timed, error)).await
+        Box::pin(call.run(started, timed, error)).await
     }
 }
 
@@ -183,19 +183,19 @@ struct RetryLoop<'a> {
 }
 
 impl RetryLoop<'_> {
-    /// Makes further attempts until one succeeds or the verdict is to stop.
-    async fn go_on(
+    /// Makes further attempts until one succeeds or no retry is due.
+    async fn run(
         mut self,
         mut started: Instant,
         mut timed: Option<Context>,
         mut error: Error,
     ) -> Result<Response, Error> {
         loop {
-            let verdict = self.decide(started, timed.as_ref(), &error);
-            if !verdict.goes_on() {
+            let decision = self.decide(started, timed.as_ref(), &error);
+            if !decision.is_retry() {
                 return Err(error.with_attempts(self.attempts));
             }
-            if let RetryVerdict::Again(pause) = verdict {
+            if let RetryDecision::Again(pause) = decision {
                 if let Err(cause) = self.ctx.race(sleep(pause)).await {
                     return Err(self.ended(cause, error));
                 }
@@ -216,9 +216,14 @@ impl RetryLoop<'_> {
     }
 
     /// Decides what follows a failure and records the attempt.
-    fn decide(&mut self, started: Instant, timed: Option<&Context>, error: &Error) -> RetryVerdict {
+    fn decide(
+        &mut self,
+        started: Instant,
+        timed: Option<&Context>,
+        error: &Error,
+    ) -> RetryDecision {
         let (retry, now) = (self.retry, Instant::now());
-        retry.deduplicating.hear(self.request, Err(error));
+        retry.deduplicating.record(self.request, Err(error));
         let failure = Failure {
             error,
             now,
@@ -227,21 +232,21 @@ impl RetryLoop<'_> {
             repeatable: retry.repeatable(self.request),
             timer: timer(self.ctx, timed),
         };
-        let mut verdict = self.progress.decide(&retry.config, &failure, &*retry.entropy);
-        if verdict.goes_on() && !retry.budget.withdraw_at(now) {
-            verdict = RetryVerdict::BudgetSpent;
+        let mut decision = self.progress.decide(&retry.config, &failure, &*retry.entropy);
+        if decision.is_retry() && !retry.budget.withdraw_at(now) {
+            decision = RetryDecision::BudgetSpent;
         }
-        self.record(error, now.duration_since(started), verdict);
-        verdict
+        self.record(error, now.duration_since(started), decision);
+        decision
     }
 
     /// Records an attempt. If an inner layer made several attempts of it, adds that layer's
     /// records.
-    fn record(&mut self, error: &Error, elapsed: Duration, verdict: RetryVerdict) {
+    fn record(&mut self, error: &Error, elapsed: Duration, decision: RetryDecision) {
         self.attempts.extend_from_slice(error.attempts());
         match self.attempts.last_mut() {
-            Some(last) if !error.attempts().is_empty() => last.verdict = Some(verdict),
-            _ => self.attempts.push(AttemptRecord::of(error, elapsed).with_verdict(verdict)),
+            Some(last) if !error.attempts().is_empty() => last.decision = Some(decision),
+            _ => self.attempts.push(AttemptRecord::of(error, elapsed).with_decision(decision)),
         }
     }
 
@@ -249,7 +254,7 @@ impl RetryLoop<'_> {
     /// this is the error of its context, with the error of the last attempt as the source.
     fn ended(mut self, cause: Cause, last: Error) -> Error {
         if let Some(record) = self.attempts.last_mut() {
-            record.verdict = Some(RetryVerdict::CallEnded);
+            record.decision = Some(RetryDecision::CallEnded);
         }
         let error = match Attempt::start(self.ctx, defaults::CLIENT_TIMEOUT) {
             Err(cancelled) if cause != Cause::DeadlineExceeded => cancelled.with_source(last),

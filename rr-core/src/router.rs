@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use rr_spi::{
     BoxFuture, Context, Error, Middleware, Next, Request, Responder, Response, Route, Routes,
-    Terminal,
 };
 
 pub use handler::{Handler, IntoHandler};
@@ -184,7 +183,7 @@ impl Responder for Router {
         'a: 'f,
         'c: 'f,
     {
-        Next::new(&self.middleware, Terminal::Responder(&self.routes)).run(ctx, request)
+        Next::for_responder(&self.middleware, &self.routes).run(ctx, request)
     }
 }
 

@@ -66,7 +66,8 @@ pub async fn serve_with(
     }
 }
 
-/// Serves a router at a URL until `signal` completes, then drains it within 25 s.
+/// Serves a router at a URL until `signal` completes, such as `shutdown_signal()`, then drains it
+/// within 25 s.
 ///
 /// # Errors
 ///
@@ -75,18 +76,6 @@ pub async fn serve_with(
 /// # Cancel safety
 ///
 /// Dropping the future stops the server immediately.
-///
-/// # Examples
-///
-#[cfg_attr(any(feature = "http", feature = "memory", feature = "nats"), doc = "```no_run")]
-#[cfg_attr(not(any(feature = "http", feature = "memory", feature = "nats")), doc = "```ignore")]
-/// # async fn example(router: rr_core::Router) -> Result<(), rr_core::Error> {
-/// use rr_core::{serve_until, shutdown_signal};
-///
-/// let report = serve_until("http://0.0.0.0:8080", router, shutdown_signal()).await?;
-/// println!("{report:?}");
-/// # Ok(()) }
-/// ```
 pub async fn serve_until(
     url: &str,
     router: impl Into<Router>,
@@ -112,6 +101,17 @@ pub async fn serve_until(
 /// # Cancel safety
 ///
 /// Can be dropped and called again at any time.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example(router: rr_core::Router) -> Result<(), rr_core::Error> {
+/// use rr_core::{serve_until, shutdown_signal};
+///
+/// let report = serve_until("http://0.0.0.0:8080", router, shutdown_signal()).await?;
+/// println!("{report:?}");
+/// # Ok(()) }
+/// ```
 #[cfg(any(feature = "http", feature = "memory", feature = "nats"))]
 pub async fn shutdown_signal() {
     let mut interrupt = Some(Box::pin(tokio::signal::ctrl_c()));

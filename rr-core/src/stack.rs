@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rr_spi::{
-    BoxFuture, Context, Error, Middleware, Next, Request, Requester, Responder, Response, Terminal,
-    defaults,
+    BoxFuture, Context, Error, Middleware, Next, Request, Requester, Responder, Response, defaults,
 };
 
 /// Requester or responder wrapped in middleware; implements the same trait.
@@ -80,7 +79,7 @@ impl<T: Requester> Requester for Stack<T> {
         'a: 'f,
         'c: 'f,
     {
-        let next = Next::new(&self.middleware, Terminal::Requester(&self.inner));
+        let next = Next::for_requester(&self.middleware, &self.inner);
         if self.middleware.is_empty() || ctx.deadline().is_some() {
             return next.run(ctx, request);
         }
@@ -101,7 +100,7 @@ impl<T: Responder> Responder for Stack<T> {
         'a: 'f,
         'c: 'f,
     {
-        Next::new(&self.middleware, Terminal::Responder(&self.inner)).run(ctx, request)
+        Next::for_responder(&self.middleware, &self.inner).run(ctx, request)
     }
 }
 

@@ -39,18 +39,18 @@
 
 mod body;
 mod config;
+mod connector;
 mod endpoint;
 mod error;
-mod foreign;
 #[cfg(feature = "_fuzz")]
 #[doc(hidden)]
 pub mod fuzz;
-mod gauge;
 mod pool;
 mod requester;
 mod self_wake;
 mod server;
 mod socket;
+mod sync;
 mod wire;
 mod write_batching;
 

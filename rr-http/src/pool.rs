@@ -6,7 +6,6 @@ mod h2;
 mod runtimes;
 mod tapped;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rr_spi::Deadline;
@@ -51,10 +50,4 @@ fn pause(idle_timeout: Duration) -> Duration {
 /// Returns the instant `time` from now, or one 30 years away.
 fn after(time: Duration) -> Instant {
     Deadline::after(time).instant()
-}
-
-/// Locks a mutex. No foreign code runs under the lock, so that a panic cannot leave a pool
-/// half-changed.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -21,11 +21,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::body::{self, BodyError};
 use crate::config::{HttpConfig, HttpServerConfig, HttpVersion};
+use crate::connector::Connector;
 use crate::endpoint::Endpoint;
 use crate::error::lost;
-use crate::foreign::Connector;
-use crate::gauge::{Gauge, GaugeGuardRef};
 use crate::pool::{Dialer, H1Pool, H2Pool, Pools};
+use crate::sync::{Gauge, GaugeGuardRef};
 use crate::wire::{check_body, decode_error, decode_response, encode_path};
 
 /// Requester over HTTP. Clones share its connections.

@@ -4,10 +4,12 @@
 use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
 use tokio::task::coop::has_budget_remaining;
+
+use crate::sync::lock;
 
 /// Maximum number of consecutive polls before the task yields. A call needs no more: one to write,
 /// and one each for the head, the body and the answer. A future that wakes itself in order to yield
@@ -206,12 +208,8 @@ impl SelfWake {
 }
 
 impl Signal {
-    fn task(&self) -> MutexGuard<'_, Option<Waker>> {
-        self.task.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn replace(&self, task: Waker) -> Option<Waker> {
-        self.task().replace(task)
+        lock(&self.task).replace(task)
     }
 
     /// Ends a poll. Returns `false` when another is needed.
@@ -241,7 +239,7 @@ impl Wake for Signal {
             return;
         }
         // Outside of the lock: waking may run any code.
-        let task = self.task().clone();
+        let task = lock(&self.task).clone();
         if let Some(task) = task {
             task.wake();
         }

@@ -6,6 +6,7 @@ mod drain_body;
 mod gzip;
 mod keep_alive;
 mod listener;
+mod peer;
 mod read_body;
 mod reply;
 mod request;
@@ -25,7 +26,7 @@ use tokio::sync::mpsc;
 
 use crate::config::{HttpConfig, HttpServerConfig};
 use crate::endpoint::Endpoint;
-use crate::gauge::Gauge;
+use crate::sync::Gauge;
 use crate::wire::encode_path;
 
 #[cfg(feature = "_fuzz")]
@@ -177,8 +178,8 @@ fn start(
 ) -> (Server, HttpServerStats) {
     let intake = Intake::new(routes, config.intake.clone());
     let stats = HttpServerStats::default();
-    let site = Arc::new(ServerState::new(prefix, intake.clone(), config, stats.clone()));
-    let server = Server::spawn(url, intake, |shutdown| accept::run(listener, site, shutdown));
+    let state = Arc::new(ServerState::new(prefix, intake.clone(), config, stats.clone()));
+    let server = Server::spawn(url, intake, |shutdown| accept::run(listener, state, shutdown));
     (server, stats)
 }
 

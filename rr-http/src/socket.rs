@@ -1,5 +1,7 @@
 //! Byte streams of connections: sockets of this crate, or streams of the application.
 
+mod foreign;
+
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,7 +11,7 @@ use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
 
-use crate::foreign::Foreign;
+pub(crate) use self::foreign::{Foreign, Stream, contained, panicked};
 
 /// Longest message, in bytes, that is joined into one buffer before it is written. A plain write
 /// costs less than a vectored one while there is little to copy.

@@ -10,11 +10,12 @@ mod headers;
 mod known_headers;
 mod path;
 mod query;
+mod refusal;
 mod replay;
 mod status;
 
 pub(crate) use content_encoding::{Coding, unsupported_coding};
-pub(crate) use decode_request::{Head, Refusal};
+pub(crate) use decode_request::Head;
 pub(crate) use decode_response::{check_body, decode_error, decode_response, granted};
 pub(crate) use encode_request::{encode_request, set_timeout, turn_into_get};
 pub(crate) use encode_response::{ReplyStyle, encode_error, encode_health, encode_response};
@@ -22,6 +23,7 @@ pub(crate) use framing::check_framing;
 pub(crate) use headers::{decimal, emptied};
 pub(crate) use known_headers::Lines;
 pub(crate) use path::{decode_path, encode_path};
+pub(crate) use refusal::Refusal;
 pub(crate) use replay::is_replayable;
 
 use http::HeaderName;

@@ -1,7 +1,6 @@
 //! Options of connections, requesters and servers.
 
 mod check;
-pub(crate) mod url;
 
 use std::fmt;
 use std::time::Duration;
@@ -113,8 +112,8 @@ rr_spi::options! {
     pub struct NatsConfig {
         /// Longest time that a call waits, within its deadline, while there is no connection.
         /// Default 1 s, in which another server of a cluster takes over; 0 fails immediately. Calls
-        /// always wait for the first connection, and for the verdict on a connection that has gone
-        /// silent.
+        /// always wait for the first connection, and while a connection that has gone silent is
+        /// being probed.
         #[serde(deserialize_with = "rr_spi::duration::deserialize")]
         pub connection_wait: Duration = Duration::from_secs(1), with_connection_wait(Duration);
         /// Maximum number of calls in flight; further calls wait within their deadline. A call that

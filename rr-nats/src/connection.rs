@@ -13,14 +13,12 @@ mod options;
 mod outbox;
 mod payload;
 mod pending_calls;
-mod permission_error;
 mod reconnect;
 mod reliance;
 mod runtimes;
+mod stats;
 
-use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rr_spi::{CancelHandle, Cause, Context, Error};
@@ -28,17 +26,18 @@ use tokio::sync::Notify;
 
 pub(crate) use dialer::Dialer;
 pub(crate) use learned::Learned;
-pub(crate) use link::{Link, LinkSetup, TooLong, message, next};
-pub(crate) use loss::{Lost as LostLink, compare};
+pub(crate) use link::{Link, message, next};
+pub(crate) use loss::Loss;
 pub(crate) use members::Members;
-pub(crate) use outbox::Room;
-pub(crate) use pending_calls::{Outcome, Taken};
-pub(crate) use permission_error::Complaint;
+pub(crate) use options::LinkSetup;
+pub(crate) use outbox::SendPermit;
+pub(crate) use pending_calls::{Outcome, Slot};
 use reconnect::Reconnector;
 pub(crate) use runtimes::Connections;
+pub use stats::NatsStats;
 
 use crate::error;
-use crate::wait;
+use crate::sync::{self, lock};
 
 /// State of a requester's or a server's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,17 +64,16 @@ pub(crate) struct Connection {
 struct Shared {
     status: Mutex<Status>,
     changed: Notify,
-    connects: AtomicU64,
-    past: Mutex<Past>,
+    history: Mutex<History>,
 }
 
 /// Earlier connections and the last error.
 #[derive(Default)]
-struct Past {
+struct History {
     /// Replaced connections that still have calls in flight.
     leaving: Vec<Arc<Link>>,
-    /// Numbers of late and of duplicate replies on closed connections.
-    strays: (u64, u64),
+    /// Counters of closed connections.
+    closed: NatsStats,
     /// The error of the last connection that was lost or not made.
     last_error: Option<Error>,
 }
@@ -95,18 +93,17 @@ impl Connection {
         let shared = Arc::new(Shared {
             status: Mutex::new(Status::First),
             changed: Notify::new(),
-            connects: AtomicU64::new(0),
-            past: Mutex::default(),
+            history: Mutex::default(),
         });
-        let mut keeper = Reconnector::new(Arc::clone(&shared));
+        let mut reconnector = Reconnector::new(Arc::clone(&shared));
         tokio::spawn(async move {
-            let _ = alive.race(keeper.run(dialer)).await;
-            keeper.close().await;
+            let _ = alive.race(reconnector.run(dialer)).await;
+            reconnector.close().await;
         });
         Self { shared, _life: life }
     }
 
-    /// Returns the connection. Waits for the first attempt or the verdict on a doubt, and then for
+    /// Returns the connection. Waits for the first attempt or the end of a doubt, and then for
     /// at most `wait`.
     pub(crate) async fn awaited(&self, wait: Duration) -> Result<Arc<Link>, Error> {
         // The `Reconnector` limits both waits and wakes the callers when they end.
@@ -117,7 +114,7 @@ impl Connection {
         }
         let limit = Context::background().with_timeout(wait);
         let waited = limit.race(self.up()).await;
-        waited.unwrap_or_else(|_| Err(self.shared.lock().error()))
+        waited.unwrap_or_else(|_| Err(lock(&self.shared.status).error()))
     }
 
     /// Waits for a connection. Fails only on a refusal, which waiting does not resolve, or when the
@@ -134,31 +131,28 @@ impl Connection {
 
     /// Returns the error of the last failed attempt while there is no connection.
     pub(crate) fn failure(&self) -> Option<Error> {
-        match &*self.shared.lock() {
+        match &*lock(&self.shared.status) {
             Status::Down(error) => Some(error.clone()),
             _ => None,
         }
     }
 
     pub(crate) fn current(&self) -> Option<Arc<Link>> {
-        match &*self.shared.lock() {
-            Status::Up(link) if link.is_usable() => Some(Arc::clone(link)),
-            _ => None,
-        }
+        lock(&self.shared.status).link().filter(|link| link.is_usable()).cloned()
     }
 
     /// Returns whether the runtime of the connection has ended.
     pub(crate) fn is_closed(&self) -> bool {
-        matches!(&*self.shared.lock(), Status::Closed)
+        matches!(&*lock(&self.shared.status), Status::Closed)
     }
 
     /// Returns the error of the last connection that was lost or not made.
     pub(crate) fn last_error(&self) -> Option<Error> {
-        self.shared.past().last_error.clone()
+        lock(&self.shared.history).last_error.clone()
     }
 
     pub(crate) fn state(&self) -> NatsState {
-        self.shared.lock().state()
+        lock(&self.shared.status).state()
     }
 
     /// Waits until the state differs from `known`, and returns it.
@@ -167,48 +161,27 @@ impl Connection {
         self.shared.until(other).await
     }
 
-    /// Returns the number of connections made.
-    pub(crate) fn connects(&self) -> u64 {
-        self.shared.connects.load(Ordering::Relaxed)
-    }
-
-    /// Returns how many calls hold a slot.
-    pub(crate) fn in_flight(&self) -> usize {
+    /// Returns the counters of this connection and the earlier ones.
+    pub(crate) fn stats(&self) -> NatsStats {
         // Takes the locks in the order of `set`.
-        let status = self.shared.lock();
-        let leaving: usize = self.shared.past().leaving.iter().map(|link| link.slots().len()).sum();
-        let present = if let Status::Up(link) = &*status { link.slots().len() } else { 0 };
-        leaving + present
-    }
-
-    /// Returns the numbers of late and of duplicate replies.
-    pub(crate) fn strays(&self) -> (u64, u64) {
-        // Takes the locks in the order of `set`.
-        let status = self.shared.lock();
-        let past = self.shared.past();
-        let present = if let Status::Up(link) = &*status { Some(link) } else { None };
-        let counts = past.leaving.iter().chain(present).map(|link| link.slots().strays());
-        counts.fold(past.strays, sum)
-    }
-}
-
-impl fmt::Debug for Connection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("state", &self.state()).finish_non_exhaustive()
+        let status = lock(&self.shared.status);
+        let history = lock(&self.shared.history);
+        let links = history.leaving.iter().chain(status.link());
+        links.map(|link| link.calls().stats()).fold(history.closed, NatsStats::plus)
     }
 }
 
 impl Shared {
-    /// Waits until `look` returns `Some` for the status.
-    async fn until<T>(&self, look: impl Fn(&Status) -> Option<T>) -> T {
-        wait::until(&self.changed, || look(&self.lock())).await
+    /// Waits until `check` returns `Some` for the status.
+    async fn until<T>(&self, check: impl Fn(&Status) -> Option<T>) -> T {
+        sync::until(&self.changed, || check(&lock(&self.status))).await
     }
 
     fn set(&self, status: Status) {
-        let mut now = self.lock();
+        let mut now = lock(&self.status);
         let old = std::mem::replace(&mut *now, status);
-        if let Status::Up(link) = &old {
-            self.past().count(link);
+        if let Some(link) = old.link() {
+            lock(&self.history).count(link);
         }
         drop(now);
         self.changed.notify_waiters();
@@ -216,10 +189,10 @@ impl Shared {
 
     /// Replaces the connection by another, and returns the replaced one, whose calls continue.
     fn replace(&self, link: Arc<Link>) -> Option<Arc<Link>> {
-        let mut now = self.lock();
+        let mut now = lock(&self.status);
         let old = std::mem::replace(&mut *now, Status::Up(link));
-        let old = if let Status::Up(old) = old { Some(old) } else { None };
-        self.past().leaving.extend(old.clone());
+        let old = old.link().cloned();
+        lock(&self.history).leaving.extend(old.clone());
         drop(now);
         self.changed.notify_waiters();
         old
@@ -227,34 +200,27 @@ impl Shared {
 
     /// Forgets a replaced connection whose calls have ended.
     fn forget(&self, link: &Arc<Link>) {
-        let mut past = self.past();
-        past.leaving.retain(|known| !Arc::ptr_eq(known, link));
-        past.count(link);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Status> {
-        // Values are replaced as a whole: a panic leaves one of them.
-        self.status.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn past(&self) -> MutexGuard<'_, Past> {
-        // As above: a panic leaves complete values.
-        self.past.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut history = lock(&self.history);
+        if let Some(at) = history.leaving.iter().position(|known| Arc::ptr_eq(known, link)) {
+            history.leaving.remove(at);
+            history.count(link);
+        }
     }
 }
 
-impl Past {
+impl History {
     /// Adds the counters of a closed connection.
     fn count(&mut self, link: &Link) {
-        self.strays = sum(self.strays, link.slots().strays());
+        self.closed = self.closed.plus(link.calls().stats().closed());
     }
-}
-
-fn sum(one: (u64, u64), two: (u64, u64)) -> (u64, u64) {
-    (one.0 + two.0, one.1 + two.1)
 }
 
 impl Status {
+    /// Returns the present connection, which may be lost or in doubt.
+    fn link(&self) -> Option<&Arc<Link>> {
+        if let Self::Up(link) = self { Some(link) } else { None }
+    }
+
     fn state(&self) -> NatsState {
         match self {
             Self::First => NatsState::Connecting,
@@ -264,7 +230,7 @@ impl Status {
         }
     }
 
-    /// Returns whether the first attempt, or the verdict on a doubt, is still pending.
+    /// Returns whether the first attempt or a doubt is still pending.
     fn is_undecided(&self) -> bool {
         match self {
             Self::First => true,

@@ -1,11 +1,11 @@
-//! Server addresses, subject prefix and credentials of a `nats://` URL.
+//! Server addresses, subject prefix, credentials and options of a `nats://` URL.
 
 use std::borrow::Cow;
 
 use rr_spi::wire::percent_decode;
 use rr_spi::{Code, Delivery, Error, HostPort, Location};
 
-use crate::config::NatsCredentials;
+use crate::config::{NatsConfig, NatsCredentials, NatsServerConfig};
 
 /// Port of a host for which a URL names none.
 const PORT_DEFAULT: u16 = 4222;
@@ -45,6 +45,24 @@ impl Endpoint {
         let credentials = user.map(credentials).transpose()?;
         Ok(Self { addresses, prefix: prefix(location.path())?, credentials })
     }
+}
+
+/// Parses a URL and applies it to the configurations of both ends, which it then validates.
+pub(crate) fn configure(
+    url: &str,
+    client: NatsConfig,
+    server: NatsServerConfig,
+) -> Result<(Endpoint, NatsConfig, NatsServerConfig), Error> {
+    let location = Location::parse(url)?;
+    let endpoint = Endpoint::of(&location)?;
+    let (mut client, mut server) = location.configure(client, server)?;
+    if let Some(credentials) = &endpoint.credentials {
+        client.connection.credentials = credentials.clone();
+        server.connection.credentials = credentials.clone();
+    }
+    client.connection.check()?;
+    server.check()?;
+    Ok((endpoint, client, server))
 }
 
 /// Parses `host` or `host:port`, and adds the default port if there is none.
@@ -100,9 +118,13 @@ fn with_hint(error: Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
+    use rr_spi::Limits;
 
     use super::*;
+    use crate::config::{NatsConnectionConfig, NatsDispatch};
 
     fn endpoint(url: &str) -> Result<Endpoint, Error> {
         Endpoint::of(&Location::parse(url)?)
@@ -143,6 +165,95 @@ mod tests {
         }
     }
 
+    fn requester(url: &str) -> Result<NatsConfig, Error> {
+        Ok(configure(url, NatsConfig::default(), NatsServerConfig::default())?.1)
+    }
+
+    fn server(url: &str, config: NatsServerConfig) -> Result<NatsServerConfig, Error> {
+        Ok(configure(url, NatsConfig::default(), config)?.2)
+    }
+
+    #[test]
+    fn one_url_does_for_both_ends() {
+        let url = "nats://t0ken@h?name=n&queue=blue&sole_group=true&inbox_prefix=_I.x&timeout=20ms\
+                   &version=1.2.3&clocks_agree=true&ignore_discovered=true&members_interval=1s\
+                   &dispatch=always&in_flight_max=7&request_bytes_max=100&response_bytes_max=200";
+        let config = requester(url).unwrap();
+        assert_eq!(config.connection.name, "n");
+        assert_eq!(config.connection.inbox_prefix, "_I.x");
+        assert_eq!(config.connection.credentials, NatsCredentials::Token("t0ken".to_owned()));
+        assert_eq!((config.calls.timeout, config.clocks_agree), (Duration::from_millis(20), true));
+        assert_eq!(config.in_flight_max, 7);
+        assert!(config.connection.ignore_discovered);
+        assert_eq!(config.connection.members_interval, Duration::from_secs(1));
+        let limits = Limits::default().with_request_bytes_max(100).with_response_bytes_max(200);
+        assert_eq!(config.calls.limits, limits);
+        let config = server(url, NatsServerConfig::default()).unwrap();
+        assert_eq!((config.queue.as_deref(), config.sole_group), (Some("blue"), true));
+        assert_eq!((config.version.as_str(), config.clocks_agree), ("1.2.3", true));
+        assert_eq!((config.dispatch, config.intake.in_flight_max), (NatsDispatch::Always, 7));
+        assert_eq!(config.intake.limits, limits);
+        assert!(!format!("{config:?}").contains("t0ken"));
+        assert_eq!(server("nats://h?queue=", config).unwrap().queue, None);
+    }
+
+    #[test]
+    fn mistakes_are_refused_by_name_and_the_hint_shows_the_good_form() {
+        let error = requester("nats://h?quue=x").unwrap_err();
+        assert!(error.hint().contains("queue"), "{}", error.hint());
+        for (bad, good) in [
+            ("inbox_prefix=a.*", "`_INBOX_orders`"),
+            ("inbox_prefix=a..b", "`_INBOX_orders`"),
+            ("inbox_prefix=", "`_INBOX_orders`"),
+            ("name=%0d%0a", "`orders-1`"),
+            ("name=a%20b", "`orders-1`"),
+            ("name=", "`orders-1`"),
+            ("queue=a.b", "`blue`"),
+            ("queue=a%20b", "`blue`"),
+            ("queue=%3e", "`blue`"),
+            ("sole_group=1", "`true`"),
+            ("dispatch=never", "`always`"),
+            ("version=1", "`1.2.3`"),
+            ("version=", "`1.2.3`"),
+            ("connect_timeout=5", "`1500ms`"),
+            ("clocks_agree=yes", "`true`"),
+            ("request_bytes_max=1MiB", "`64`"),
+            ("response_bytes_max=-1", "`64`"),
+        ] {
+            let error = server(&format!("nats://h?{bad}"), NatsServerConfig::default());
+            let error = error.expect_err(bad);
+            let told = (error.code(), error.delivery());
+            assert_eq!(told, (Code::InvalidArgument, Delivery::NotSent), "{bad}");
+            let key = bad.split('=').next().unwrap();
+            assert!(error.message().contains(&format!("`{key}`")), "{error}");
+            assert!(error.hint().contains(good), "{bad}: {}", error.hint());
+        }
+        for bad in [
+            "inbox_prefix=a.*",
+            "name=a%20b",
+            "timeout=5",
+            "in_flight_max=-1",
+            "request_bytes_max=",
+        ] {
+            assert!(requester(&format!("nats://h?{bad}")).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_no_url_said_is_checked_as_well() {
+        let good = NatsServerConfig::default();
+        assert!(server("nats://h", good.clone()).is_ok());
+        for bad in [
+            good.clone().with_version("v1.0.0"),
+            good.clone().with_queue(Some(String::new())),
+            good.clone().with_queue(Some("a b".to_owned())),
+            good.clone().with_connection(NatsConnectionConfig::default().with_name("a\r\nPUB")),
+            good.with_connection(NatsConnectionConfig::default().with_inbox_prefix("")),
+        ] {
+            assert!(server("nats://h", bad.clone()).is_err(), "{bad:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn nothing_panics(text in "nats://\\PC{0,40}") {
@@ -157,6 +268,19 @@ mod tests {
             if let Ok(read) = endpoint(&format!("nats://{hosts}{path}")) {
                 let whole = format!("nats://{}{path}", read.addresses.join(","));
                 prop_assert_eq!(endpoint(&whole).unwrap(), read);
+            }
+        }
+
+        #[test]
+        fn nothing_panics_and_nothing_that_could_split_a_line_passes(
+            key in prop::sample::select(["name", "queue", "inbox_prefix", "version"].as_slice()),
+            value in "\\PC{0,20}|[ \r\n\t.*>a]{0,6}",
+        ) {
+            let escaped: String = value.bytes().map(|byte| format!("%{byte:02x}")).collect();
+            let url = format!("nats://h?{key}={escaped}");
+            if server(&url, NatsServerConfig::default()).is_ok() {
+                let plain = |byte: u8| byte.is_ascii_graphic() && !b"*>".contains(&byte);
+                prop_assert!(value.bytes().all(plain), "{value:?}");
             }
         }
     }

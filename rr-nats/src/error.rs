@@ -1,5 +1,7 @@
 //! Errors of async-nats and of the NATS server, converted with their delivery.
 
+mod server_error;
+
 use std::error::Error as StdError;
 use std::fmt::Display;
 use std::io;
@@ -11,7 +13,7 @@ use async_nats::{
 };
 use rr_spi::{Code, Delivery, Error, Reason};
 
-use crate::connection::{Complaint, TooLong};
+pub(crate) use server_error::{ServerErrorKind, Violation};
 
 /// Likely cause of repeated connection losses while the server stays up: async-nats closes a
 /// connection when it reads a message that it cannot parse, and does not report that cause.
@@ -68,32 +70,32 @@ pub(crate) fn no_time(address: &str) -> Error {
 
 /// Makes the error for a server that refused or ended a connection with a reason: nothing was sent.
 pub(crate) fn refused_by(address: &str, said: &str) -> Error {
-    let (code, hint) = match Complaint::parse(said) {
-        Complaint::Credentials => (
+    let (code, hint) = match ServerErrorKind::parse(said) {
+        ServerErrorKind::Credentials => (
             Code::Unauthenticated,
             "the NATS server refused the credentials: put them right there, or in the URL, as in \
              `nats://user:password@host`",
         ),
-        Complaint::Headers => (
+        ServerErrorKind::Headers => (
             Code::FailedPrecondition,
             "rr-nats needs headers: remove `no_header_support` from the NATS server's configuration",
         ),
-        Complaint::Tls => (
+        ServerErrorKind::Tls => (
             Code::FailedPrecondition,
             "rr-nats does not speak TLS: let it reach the NATS server without, by an own listener \
              or a sidecar that adds TLS",
         ),
-        Complaint::ControlLine => (
+        ServerErrorKind::ControlLine => (
             Code::FailedPrecondition,
             "raise `max_control_line` of the NATS server, or shorten `name`, credentials, \
              `inbox_prefix` and prefix",
         ),
-        Complaint::Connections => (
+        ServerErrorKind::Connections => (
             Code::Unavailable,
             "the NATS server or account has as many connections as it takes: raise \
              `max_connections`, or use fewer clients",
         ),
-        Complaint::Payload | Complaint::Other => {
+        ServerErrorKind::Payload | ServerErrorKind::Other => {
             (Code::Unavailable, "the NATS server refused the connection")
         }
     };
@@ -184,6 +186,14 @@ pub(crate) fn publish(source: PublishError) -> Error {
     Error::failure(code, Delivery::NotSent, reason, message).with_source(source)
 }
 
+/// Limit that a message exceeds: the longest that the server accepts, in bytes with headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooLong {
+    pub(crate) bytes_max: usize,
+    /// Whether the server accepts less from this user or account than it announces.
+    pub(crate) is_learned: bool,
+}
+
 /// Makes the error for a request that is longer than the server accepts: it was not sent.
 pub(crate) fn longer_than(limit: TooLong, bytes: usize) -> Error {
     let TooLong { bytes_max, is_learned } = limit;
@@ -217,7 +227,7 @@ pub(crate) fn denied(what: &str, subject: &dyn Display, delivery: Delivery) -> E
 }
 
 /// Makes the error for subscriptions that the server refused without naming a subject.
-pub(crate) fn refused(complaint: &str) -> Error {
-    let message = format!("the NATS server refused the subscriptions: {complaint}");
+pub(crate) fn refused(said: &str) -> Error {
+    let message = format!("the NATS server refused the subscriptions: {said}");
     Error::failure(Code::Unavailable, Delivery::NotSent, Reason::CONNECT_FAILED, message)
 }

@@ -56,12 +56,12 @@ mod error;
 pub mod fuzz;
 mod requester;
 mod server;
-mod wait;
+mod sync;
 mod wire;
 
 pub use config::{
     NatsConfig, NatsConnectionConfig, NatsCredentials, NatsDispatch, NatsServerConfig,
 };
-pub use connection::NatsState;
-pub use requester::{NatsRequester, NatsStats};
+pub use connection::{NatsState, NatsStats};
+pub use requester::NatsRequester;
 pub use server::{NatsServerStats, serve, serve_with, serve_with_stats};

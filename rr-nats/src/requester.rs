@@ -7,23 +7,23 @@ use std::sync::Arc;
 use async_nats::Message;
 use async_nats::message::OutboundMessage;
 use rr_spi::{
-    Attempt, BoxFuture, Bytes, Code, Context, Delivery, Entropy, Error, Limits, Location,
-    OsEntropy, Request, Requester, Response, Target,
+    Attempt, BoxFuture, Bytes, Code, Context, Delivery, Entropy, Error, Limits, OsEntropy, Request,
+    Requester, Response, Target,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock;
-use crate::config::{NatsConfig, NatsServerConfig, url};
+use crate::config::{NatsConfig, NatsServerConfig};
 use crate::connection::{
-    Connections, Learned, Link, LinkSetup, Members, NatsState, Outcome, Room, Taken,
-    is_at_deadline, message,
+    Connections, Learned, Link, LinkSetup, Members, NatsState, NatsStats, Outcome, SendPermit,
+    Slot, is_at_deadline, message,
 };
-use crate::endpoint::Endpoint;
+use crate::endpoint;
 use crate::error;
 use crate::wire::{Token, block_len, cancel_subject, decode_reply, encode_request};
 
 /// Number of late replies that may be buffered, in addition to one reply for each call in flight.
-const STRAYS: usize = 1024;
+const STRAY_REPLIES_MAX: usize = 1024;
 
 /// Maximum number of buffered replies, whatever `in_flight_max` is: a channel's capacity is limited
 /// to an eighth of the address space, and a million replies are more than any server sends in one
@@ -63,20 +63,6 @@ struct Inner {
     learned: Arc<Learned>,
 }
 
-/// Counters of a requester.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct NatsStats {
-    /// Calls that currently hold a slot on a connection.
-    pub in_flight: usize,
-    /// Replies to calls that had already ended.
-    pub late_replies: u64,
-    /// Second replies to a call that already had one.
-    pub duplicate_replies: u64,
-    /// Connections made.
-    pub connects: u64,
-}
-
 impl NatsRequester {
     /// Creates a requester for a URL and starts connecting. No server has to be reachable yet.
     ///
@@ -102,14 +88,13 @@ impl NatsRequester {
     /// Dropping the future leaves nothing behind.
     #[allow(clippy::unused_async, reason = "it starts connecting on the runtime that awaits it")]
     pub async fn connect_with(url: &str, config: NatsConfig) -> Result<Self, Error> {
-        let location = Location::parse(url)?;
-        let endpoint = Endpoint::of(&location)?;
-        let config = url::configure(&location, &endpoint, config, NatsServerConfig::default())?.0;
+        let server = NatsServerConfig::default();
+        let (endpoint, config, _) = endpoint::configure(url, config, server)?;
         let learned = Arc::new(Learned::default());
         let setup = LinkSetup {
             config: config.connection.clone(),
             prefix: endpoint.prefix.clone(),
-            incoming_max: config.in_flight_max.saturating_add(STRAYS).min(INCOMING_MAX),
+            incoming_max: config.in_flight_max.saturating_add(STRAY_REPLIES_MAX).min(INCOMING_MAX),
             cancels_max: config.in_flight_max,
             learned: Arc::clone(&learned),
             needs_inbox: true,
@@ -118,7 +103,7 @@ impl NatsRequester {
         let members = Members::new(endpoint.addresses, config.connection.ignore_discovered);
         let connections = Connections::new(setup, members, Arc::clone(&entropy));
         // Outside of a runtime, the first call starts the connection.
-        let _ = connections.here();
+        let _ = connections.current();
         Ok(Self(Arc::new(Inner {
             connections,
             prefix: endpoint.prefix,
@@ -146,7 +131,7 @@ impl NatsRequester {
     /// Can be dropped and called again at any time.
     pub async fn ready(&self, ctx: &Context) -> Result<(), Error> {
         let attempt = Attempt::start(ctx, self.0.config.calls.timeout)?;
-        let connection = self.0.connections.here()?;
+        let connection = self.0.connections.current()?;
         let outcome = attempt.run(async { connection.up().await.map(drop) }).await;
         outcome.map_err(|ended| match ended.code() {
             Code::DeadlineExceeded => connection.failure().unwrap_or(ended),
@@ -174,7 +159,7 @@ impl NatsRequester {
     ///
     /// Can be dropped and called again at any time.
     pub async fn state_changed(&self, known: NatsState) -> NatsState {
-        match self.0.connections.here() {
+        match self.0.connections.current() {
             Ok(connection) => connection.changed(known).await,
             // Outside of a runtime there is no connection, and nothing changes.
             Err(_) => std::future::pending().await,
@@ -184,14 +169,7 @@ impl NatsRequester {
     /// Returns the counters since the requester was created.
     #[must_use]
     pub fn stats(&self) -> NatsStats {
-        let connections = &self.0.connections;
-        let (late_replies, duplicate_replies) = connections.strays();
-        NatsStats {
-            in_flight: connections.in_flight(),
-            late_replies,
-            duplicate_replies,
-            connects: connections.connects(),
-        }
+        self.0.connections.stats()
     }
 }
 
@@ -246,32 +224,31 @@ impl Inner {
         // One more round for each connection that is lost before it takes the request.
         loop {
             let link = self.connections.link(self.config.connection_wait).await?;
-            let taken = match link.slots().take(&request.target, self.entropy.next_u64()) {
-                Ok(taken) => taken,
+            let slot = match link.calls().take_slot(&request.target, self.entropy.next_u64()) {
+                Ok(slot) => slot,
                 Err(_) if link.is_lost() => continue,
                 Err(denied) => return Err(denied),
             };
             let mut pending = PendingCall {
                 link: &link,
-                token: taken.token,
-                target: &request.target,
-                ctx: attempt.context(),
+                token: slot.token,
+                attempt,
+                request,
                 cancel: self.config.cancel.then_some(self.prefix.as_str()),
                 clocks_agree: self.config.clocks_agree,
                 permit: &mut permit,
                 waits: false,
                 received: 0,
             };
-            if let Some(message) = pending.send(attempt, request, body, taken)? {
+            if let Some(message) = pending.send(body, slot)? {
                 // Boxed because it is rare: inline, its state would enlarge the future of every
                 // call.
-                let sent = Box::pin(pending.send_later(attempt, request, message)).await?;
-                if let Some(back) = sent {
+                if let Some(back) = Box::pin(pending.send_later(message)).await? {
                     body = back;
                     continue;
                 }
             }
-            return pending.outcome(attempt).await;
+            return pending.outcome().await;
         }
     }
 }
@@ -281,8 +258,9 @@ impl Inner {
 struct PendingCall<'a> {
     link: &'a Link,
     token: Token,
-    target: &'a Target,
-    ctx: &'a Context,
+    attempt: &'a Attempt,
+    /// The request, whose body is passed separately.
+    request: &'a Request,
     /// The prefix of the URL if cancel messages are sent; `None` otherwise.
     cancel: Option<&'a str>,
     /// Whether the request carries its send time.
@@ -297,69 +275,47 @@ struct PendingCall<'a> {
 
 impl PendingCall<'_> {
     /// Hands the request over. Returns it if the queue is full or the connection is lost.
-    fn send(
-        &mut self,
-        attempt: &Attempt,
-        request: &Request,
-        body: Bytes,
-        taken: Taken,
-    ) -> Result<Option<OutboundMessage>, Error> {
-        let mut message = message(taken.subject, Some(taken.reply), None, body);
-        if taken.alone {
-            message = self.written(attempt, request, message)?;
-            match self.link.put_now(message) {
+    fn send(&mut self, body: Bytes, slot: Slot) -> Result<Option<OutboundMessage>, Error> {
+        let mut message = message(slot.subject, Some(slot.reply), None, body);
+        if slot.alone {
+            match self.link.try_send(self.written(message)?) {
                 Ok(()) => {
-                    self.handed_over(attempt);
+                    self.handed_over();
                     return Ok(None);
                 }
                 Err(back) => message = back,
             }
         }
-        let room = if self.link.is_lost() { None } else { self.link.room_now() };
-        let Some(room) = room else { return Ok(Some(message)) };
-        self.put(room, attempt, request, message)?;
+        let permit = if self.link.is_lost() { None } else { self.link.outbox().try_reserve() };
+        let Some(permit) = permit else { return Ok(Some(message)) };
+        self.send_with(permit, message)?;
         Ok(None)
     }
 
     /// Waits for a place in the queue and hands the request over. Returns the body if the
     /// connection is lost before that: the request was never handed over.
-    async fn send_later(
-        &mut self,
-        attempt: &Attempt,
-        request: &Request,
-        message: OutboundMessage,
-    ) -> Result<Option<Bytes>, Error> {
-        let Ok(Ok(room)) = self.link.alive().race(self.link.room()).await else {
+    async fn send_later(&mut self, message: OutboundMessage) -> Result<Option<Bytes>, Error> {
+        let Ok(Some(permit)) = self.link.alive().race(self.link.outbox().reserve()).await else {
             return Ok(Some(message.payload));
         };
         // The headers are written only now: the remaining time has shrunk during the wait.
-        self.put(room, attempt, request, message)?;
+        self.send_with(permit, message)?;
         Ok(None)
     }
 
-    fn put(
-        &mut self,
-        room: Room<'_>,
-        attempt: &Attempt,
-        request: &Request,
-        message: OutboundMessage,
-    ) -> Result<(), Error> {
-        room.put(self.written(attempt, request, message)?);
-        self.handed_over(attempt);
+    fn send_with(&mut self, permit: SendPermit<'_>, message: OutboundMessage) -> Result<(), Error> {
+        permit.send(self.written(message)?);
+        self.handed_over();
         Ok(())
     }
 
     /// Writes the header block of a request that is about to be handed over.
-    fn written(
-        &self,
-        attempt: &Attempt,
-        request: &Request,
-        mut message: OutboundMessage,
-    ) -> Result<OutboundMessage, Error> {
-        let timeout_millis = attempt.timeout_millis();
+    fn written(&self, mut message: OutboundMessage) -> Result<OutboundMessage, Error> {
+        let timeout_millis = self.attempt.timeout_millis();
         // Read after the timeout: time between the two reads does not count as time in queues.
         let sent_at_millis = self.clocks_agree.then(clock::unix_millis);
-        message.headers = encode_request(self.ctx, request, timeout_millis, sent_at_millis);
+        let ctx = self.attempt.context();
+        message.headers = encode_request(ctx, self.request, timeout_millis, sent_at_millis);
         // async-nats would drop a longer message without reporting it to the call.
         let bytes = message.headers.as_ref().map_or(0, block_len) + message.payload.len();
         self.link.check(bytes).map_err(|limit| error::longer_than(limit, bytes))?;
@@ -368,39 +324,39 @@ impl PendingCall<'_> {
 
     /// Records that the request may have been sent. Called in the poll that hands it over, so that
     /// the call cannot expire in between.
-    fn handed_over(&mut self, attempt: &Attempt) {
-        attempt.sent();
+    fn handed_over(&mut self) {
+        self.attempt.sent();
         self.received = self.link.received_so_far();
         self.waits = true;
     }
 
-    async fn outcome(&mut self, attempt: &Attempt) -> Result<Message, Error> {
-        let outcome = poll_fn(|cx| self.link.slots().poll(self.token, cx.waker())).await;
+    async fn outcome(&mut self) -> Result<Message, Error> {
+        let outcome = poll_fn(|cx| self.link.calls().poll(self.token, cx.waker())).await;
         self.waits = false;
         match outcome {
             Outcome::Reply(message) => Ok(message),
-            Outcome::Lost => Err(error::lost(attempt.delivery(), self.link.why_lost().as_deref())),
-            Outcome::Denied(delivery) => Err(self.denied(delivery)),
+            Outcome::Lost => {
+                Err(error::lost(self.attempt.delivery(), self.link.why_lost().as_deref()))
+            }
+            Outcome::Denied(delivery) => {
+                Err(error::denied("publishing to", &self.request.target, delivery))
+            }
         }
-    }
-
-    fn denied(&self, delivery: Delivery) -> Error {
-        error::denied("publishing to", &self.target, delivery)
     }
 }
 
 impl Drop for PendingCall<'_> {
     fn drop(&mut self) {
-        self.link.slots().release(self.token);
+        self.link.calls().release_slot(self.token);
         if !self.waits {
             return;
         }
-        if is_at_deadline(self.ctx) {
+        if is_at_deadline(self.attempt.context()) {
             // The handler's own deadline ends it.
             return self.link.expired(self.received);
         }
         let (Some(prefix), Some(permit)) = (self.cancel, self.permit.take()) else { return };
-        let subject = cancel_subject(prefix, self.target.service());
+        let subject = cancel_subject(prefix, self.request.target.service());
         self.link.cancel(subject, &self.token.subject(self.link.inbox()), permit);
     }
 }

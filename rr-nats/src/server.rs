@@ -5,6 +5,7 @@ mod discovery;
 mod endpoint_stats;
 mod inbox;
 mod pace;
+mod reconnect;
 mod request;
 mod send_reply;
 mod state;
@@ -16,13 +17,14 @@ mod unsubscribe;
 
 use std::sync::Arc;
 
-use rr_spi::{Context, Entropy, Error, Intake, Location, OsEntropy, Routes, Server};
+use rr_spi::{Context, Entropy, Error, Intake, OsEntropy, Routes, Server};
 
-use crate::config::{NatsConfig, NatsServerConfig, url};
+use crate::config::{NatsConfig, NatsServerConfig};
 use crate::connection::{Dialer, LinkSetup, Members};
-use crate::endpoint::Endpoint;
+use crate::endpoint;
 
-use state::{Leave, ServerState};
+use reconnect::Cleanup;
+use state::ServerState;
 use subscribe::Subscriptions;
 
 pub use stats::NatsServerStats;
@@ -94,12 +96,10 @@ pub async fn serve_with_stats(
     routes: impl Into<Routes>,
     config: NatsServerConfig,
 ) -> Result<(Server, NatsServerStats), Error> {
-    let location = Location::parse(url)?;
-    let endpoint = Endpoint::of(&location)?;
-    let config = url::configure(&location, &endpoint, NatsConfig::default(), config)?.1;
+    let (endpoint, _, config) = endpoint::configure(url, NatsConfig::default(), config)?;
     let intake = Intake::new(routes, config.intake.clone());
     // The NATS server does not send a delivered request elsewhere, so a drain still answers it.
-    intake.linger();
+    intake.admit_while_draining();
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy::new());
     let (alive, life) = Context::background().child();
     let setup = LinkSetup {
@@ -114,15 +114,15 @@ pub async fn serve_with_stats(
     let members = Members::new(endpoint.addresses, config.connection.ignore_discovered);
     let mut dialer = Dialer::new(setup, Arc::new(members), Arc::clone(&entropy));
     let (prefix, id) = (endpoint.prefix, entropy.next_u64());
-    let site = Arc::new(ServerState::new(prefix, intake.clone(), config, id, alive)?);
+    let state = Arc::new(ServerState::new(prefix, intake.clone(), config, id, alive)?);
     let link = Arc::new(dialer.dial(None).await?);
-    let subscriptions = Subscriptions::make(&site, &link).await?;
+    let subscriptions = Subscriptions::make(&state, &link).await?;
     subscriptions.check(&link).await?;
-    site.connected(&link);
-    let stats = NatsServerStats::of(&site);
+    state.connected(&link);
+    let stats = NatsServerStats(Arc::clone(&state));
     let server = Server::spawn(url.to_owned(), intake, |shutdown| async move {
-        let _leave = Leave::new(&site, life);
-        let life = Box::pin(site.run(dialer, link, subscriptions, &shutdown));
+        let _cleanup = Cleanup { state: Arc::clone(&state), life };
+        let life = Box::pin(state.run(dialer, link, subscriptions, &shutdown));
         let _ = shutdown.until_closing(life).await;
     });
     Ok((server, stats))

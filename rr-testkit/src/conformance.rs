@@ -105,6 +105,18 @@
 //! |---|---|
 //! | rigs over TLS and over unix sockets | certificates and paths that a rig can create |
 
+/// Declares public setters that take and return `self`.
+macro_rules! setters {
+    ($($(#[$doc:meta])* $name:ident($arg:ident: $Given:ty) sets $field:ident = $value:expr;)*) => {$(
+        $(#[$doc])*
+        #[must_use]
+        pub fn $name(mut self, $arg: $Given) -> Self {
+            self.$field = $value;
+            self
+        }
+    )*};
+}
+
 mod capabilities;
 mod card;
 mod cases;

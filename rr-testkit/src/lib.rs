@@ -28,6 +28,7 @@ mod nats_server;
 mod proxy;
 #[cfg(feature = "proxy")]
 mod stream_link;
+mod sync;
 
 pub use loopback::{Loopback, loopback, loopback_with};
 pub use memory::{MemoryFault, MemoryFaults, MemoryLink, MemoryRequester, serve, serve_with};

@@ -6,6 +6,7 @@ mod link;
 mod registry;
 mod requester;
 mod server;
+mod wire;
 
 pub use faults::{MemoryFault, MemoryFaults};
 pub use link::MemoryLink;

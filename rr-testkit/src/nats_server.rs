@@ -4,13 +4,11 @@ use std::env;
 use std::fmt::{self, Write as _};
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-
-use tokio::net::TcpStream;
 
 mod monitor;
 
@@ -21,7 +19,7 @@ const START_MAX: Duration = Duration::from_secs(10);
 const STOP_MAX: Duration = Duration::from_secs(10);
 
 /// Polling interval while a server starts or stops.
-const LOOK: Duration = Duration::from_millis(2);
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Real nats-server process on a random loopback port. Dropping the value kills the process.
 ///
@@ -244,13 +242,8 @@ impl NatsServer {
     /// Can be called again.
     pub async fn pause(&self) -> io::Result<()> {
         self.signal("-STOP")?;
-        for _ in 0..STOP_MAX.as_millis() / LOOK.as_millis() {
-            if self.is_stopped()? {
-                return Ok(());
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-        Err(io::Error::new(io::ErrorKind::TimedOut, "nats-server does not stop"))
+        let stopped = || Ok(self.is_stopped()?.then_some(()));
+        poll(STOP_MAX, "nats-server does not stop", stopped).await
     }
 
     /// Resumes a paused process (SIGCONT).
@@ -298,30 +291,28 @@ impl NatsServer {
 
     /// Waits for the ports file that the server writes, and reads it.
     async fn announced_ports(&mut self) -> io::Result<Ports> {
-        for _ in 0..START_MAX.as_millis() / LOOK.as_millis() {
+        let announced = || {
             self.still_runs()?;
             for entry in fs::read_dir(&self.directory)? {
                 let path = entry?.path();
                 if path.extension().is_some_and(|extension| extension == "ports") {
                     if let Some(ports) = read_ports(&path) {
-                        return Ok(ports);
+                        return Ok(Some(ports));
                     }
                 }
             }
-            tokio::time::sleep(LOOK).await;
-        }
-        Err(io::Error::new(io::ErrorKind::TimedOut, "nats-server announced no port"))
+            Ok(None)
+        };
+        poll(START_MAX, "nats-server announced no port", announced).await
     }
 
     async fn listening(&mut self) -> io::Result<()> {
-        for _ in 0..START_MAX.as_millis() / LOOK.as_millis() {
+        let listening = || {
             self.still_runs()?;
-            if TcpStream::connect(self.address()).await.is_ok() {
-                return Ok(());
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-        Err(io::Error::new(io::ErrorKind::TimedOut, "nats-server does not listen"))
+            // On loopback the answer comes immediately.
+            Ok(TcpStream::connect(self.address()).is_ok().then_some(()))
+        };
+        poll(START_MAX, "nats-server does not listen", listening).await
     }
 
     fn still_runs(&mut self) -> io::Result<()> {
@@ -345,6 +336,21 @@ impl fmt::Debug for NatsServer {
         let pid = self.child.id();
         f.debug_struct("NatsServer").field("url", &self.url()).field("pid", &pid).finish()
     }
+}
+
+/// Calls `check` until it returns a value, for at most `limit`; then fails with `text`.
+async fn poll<T>(
+    limit: Duration,
+    text: &str,
+    mut check: impl FnMut() -> io::Result<Option<T>>,
+) -> io::Result<T> {
+    for _ in 0..limit.as_millis() / POLL_INTERVAL.as_millis() {
+        if let Some(value) = check()? {
+            return Ok(value);
+        }
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
+    Err(io::Error::new(io::ErrorKind::TimedOut, text))
 }
 
 fn spawn(directory: &Path, config: Option<&Path>, ports: Option<Ports>) -> io::Result<Child> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rr_spi::{CancelHandle, Cause, Context};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::{Direction, StreamLink};
+use crate::stream_link::{Direction, StreamLink};
 
 /// Pause after a failed accept.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(10);

@@ -3,10 +3,12 @@
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rr_spi::{CancelHandle, Cause, Context};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split};
+
+use crate::sync::lock;
 
 /// Size of one read: the default read size of hyper and async-nats.
 const CHUNK_BYTES: usize = 8 * 1024;
@@ -233,10 +235,4 @@ impl Drop for Span {
     fn drop(&mut self) {
         self.link.0.open.fetch_sub(1, Ordering::SeqCst);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A poisoned lock is safe to use: no foreign code runs under it, so that a panic cannot leave
-    // the value half-changed.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::context::{Context, Race};
 use crate::error::{Delivery, Error};
-use crate::intake::Inbound;
+use crate::inbound::Inbound;
 
 /// Attempt of a call. Tracks its deadline and whether its bytes have left.
 ///
@@ -49,7 +49,7 @@ impl Attempt {
     pub fn start(ctx: &Context, default: Duration) -> Result<Self, Error> {
         match ctx.cause() {
             None => Ok(Self { ctx: ctx.or_timeout(default), sent: AtomicBool::new(false) }),
-            Some(cause) => Err(Error::of_ended(cause, Delivery::NotSent).into_failure()),
+            Some(cause) => Err(Error::call_ended(cause, Delivery::NotSent).into_failure()),
         }
     }
 
@@ -65,7 +65,7 @@ impl Attempt {
     pub fn check(&self) -> Result<(), Error> {
         match self.ctx.cause() {
             None => Ok(()),
-            Some(cause) => Err(Error::of_ended(cause, self.delivery()).into_failure()),
+            Some(cause) => Err(Error::call_ended(cause, self.delivery()).into_failure()),
         }
     }
 
@@ -156,7 +156,7 @@ impl<T, F: Future<Output = Result<T, Error>>> Future for Run<'_, F> {
         let this = self.project();
         let outcome = match ready!(this.race.poll(cx)) {
             Ok(output) => output,
-            Err(cause) => Err(Error::of_ended(cause, this.attempt.delivery())),
+            Err(cause) => Err(Error::call_ended(cause, this.attempt.delivery())),
         };
         Poll::Ready(outcome.map_err(Error::into_failure))
     }

@@ -1,11 +1,14 @@
 //! Deadline, cancellation and metadata of a call: the explicit first argument of every call.
 
+mod cancel_handle;
+mod cause;
 mod deadline;
-mod inbound;
 mod metadata;
 mod node;
+mod passage;
 mod race;
 mod scope;
+mod server_state;
 mod shield;
 
 use std::any::Any;
@@ -16,18 +19,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::intake::InFlight;
+use crate::in_flight::InFlight;
 
-use node::Node;
+use node::{Node, Parent};
+use scope::Scope;
+use server_state::ServerState;
 
+pub use cancel_handle::CancelHandle;
+pub use cause::Cause;
 pub use deadline::Deadline;
-pub use inbound::{Mark, Passage};
 pub use metadata::Criticality;
+pub use passage::Passage;
 pub use race::Race;
-pub use scope::{CancelHandle, Cause};
+pub use server_state::Mark;
 pub use shield::Shield;
 
-pub(crate) use inbound::InboundState;
 pub(crate) use metadata::Metadata;
 
 /// Deadline, cancellation, trace context and baggage of a call.
@@ -56,7 +62,7 @@ pub(crate) use metadata::Metadata;
 #[derive(Clone)]
 pub struct Context {
     deadline: Option<Deadline>,
-    rest: Option<Arc<Node>>,
+    node: Option<Arc<Node>>,
     retries: u32,
     unbounded: bool,
 }
@@ -68,7 +74,7 @@ impl Context {
     /// [`Context::unbounded`] is used.
     #[must_use]
     pub const fn background() -> Self {
-        Self { deadline: None, rest: None, retries: 0, unbounded: false }
+        Self { deadline: None, node: None, retries: 0, unbounded: false }
     }
 
     /// Returns a context that ends after `timeout` at the latest, and no later than this one.
@@ -137,9 +143,9 @@ impl Context {
     /// Cancelling the child does not cancel this context. Dropping the handle cancels the child
     /// with [`Cause::CallerDropped`]. Allocates once.
     pub fn child(&self) -> (Self, CancelHandle) {
-        let node = Arc::new(Node::child_of(self.rest.as_ref()));
+        let node = Arc::new(Node::child_of(self.node.as_ref()));
         let handle = CancelHandle::new(Arc::clone(&node), self.deadline);
-        (Self { rest: Some(node), ..self.clone() }, handle)
+        (Self { node: Some(node), ..self.clone() }, handle)
     }
 
     /// Returns a context with the same trace, baggage and values, but no deadline or cancellation.
@@ -148,8 +154,8 @@ impl Context {
     #[must_use]
     pub fn detached(&self) -> Self {
         // The parent link stays, so that the server's state of the call is still found.
-        let rest = self.rest.as_ref().map(|node| Arc::new(Node::detached_from(node)));
-        Self { rest, ..Self::background() }
+        let node = self.node.as_ref().map(|node| Arc::new(Node::detached_child_of(node)));
+        Self { node, ..Self::background() }
     }
 
     /// Runs a future until it completes, the deadline passes or this context is cancelled.
@@ -224,7 +230,7 @@ impl Context {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        Shield::spawn(self.inbound().map(|inbound| Arc::clone(&inbound.in_flight)), future)
+        Shield::spawn(self.server_state().map(|server| Arc::clone(&server.in_flight)), future)
     }
 
     /// Returns the request id that a caller or a proxy has set.
@@ -312,39 +318,35 @@ impl Context {
         let mut data = self.data().cloned().unwrap_or_default();
         change(&mut data);
         let node = Node {
-            parent: node::Parent(self.rest.clone()),
+            parent: Parent(self.node.clone()),
             data: Some(Arc::new(data)),
             ..Node::default()
         };
-        Self { rest: Some(Arc::new(node)), ..self.clone() }
+        Self { node: Some(Arc::new(node)), ..self.clone() }
     }
 
-    fn data_arc(&self) -> Option<&Arc<Metadata>> {
-        self.rest.as_ref()?.data.as_ref()
-    }
-
-    pub(crate) fn data(&self) -> Option<&Metadata> {
-        self.data_arc().map(|data| &**data)
+    fn data(&self) -> Option<&Metadata> {
+        self.node.as_ref()?.data.as_deref()
     }
 
     /// Returns the cancellation scopes above this context, nearest first.
-    fn scopes(&self) -> impl Iterator<Item = &scope::Scope> {
-        let nodes = std::iter::successors(self.rest.as_deref(), |node| {
+    fn scopes(&self) -> impl Iterator<Item = &Scope> {
+        let nodes = std::iter::successors(self.node.as_deref(), |node| {
             if node.is_detached { None } else { node.parent.0.as_deref() }
         });
         nodes.filter_map(|node| node.scope.as_ref())
     }
 
     fn scope_cause(&self) -> Option<Cause> {
-        self.scopes().find_map(scope::Scope::cause)
+        self.scopes().find_map(Scope::cause)
     }
 
-    fn inbound(&self) -> Option<&InboundState> {
-        let nodes = std::iter::successors(self.rest.as_deref(), |node| node.parent.0.as_deref());
-        nodes.filter_map(|node| node.inbound.as_ref()).next()
+    fn server_state(&self) -> Option<&ServerState> {
+        let nodes = std::iter::successors(self.node.as_deref(), |node| node.parent.0.as_deref());
+        nodes.filter_map(|node| node.server.as_ref()).next()
     }
 
-    /// Makes the root context of a request that arrived, and the handle that its server keeps.
+    /// Makes the root context of a request that arrived, and its handle for the server.
     pub(crate) fn for_inbound(
         deadline: Deadline,
         retries: u32,
@@ -352,13 +354,13 @@ impl Context {
         in_flight: Arc<InFlight>,
     ) -> (Self, CancelHandle) {
         let node = Arc::new(Node {
-            scope: Some(scope::Scope::default()),
+            scope: Some(Scope::default()),
             data: data.map(Arc::new),
-            inbound: Some(InboundState::new(retries, in_flight)),
+            server: Some(ServerState::new(retries, in_flight)),
             ..Node::default()
         });
         let handle = CancelHandle::new(Arc::clone(&node), Some(deadline));
-        (Self { deadline: Some(deadline), rest: Some(node), ..Self::background() }, handle)
+        (Self { deadline: Some(deadline), node: Some(node), ..Self::background() }, handle)
     }
 
     /// Cancels the nearest scope of this context.

@@ -14,13 +14,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::context::Cause;
+use crate::dedup::Dedup;
 use crate::defaults;
-use crate::headers::Headers;
-use crate::idempotency::Dedup;
-use crate::wire::CONTENT_TYPE;
+use crate::headers::{CONTENT_TYPE, Headers};
 
-pub use attempts::{AttemptRecord, RetryVerdict};
+pub use attempts::{AttemptRecord, RetryDecision};
 pub use code::Code;
 pub use delivery::{Delivery, Origin, RetryHint};
 pub use detail::Detail;
@@ -120,45 +118,9 @@ impl Error {
         error
     }
 
-    /// Makes the failure of a call whose context has ended.
-    ///
-    /// `DeadlineExceeded`, or `Canceled` for every other cause: retrying such a call is useless.
-    pub(crate) fn of_ended(cause: Cause, delivery: Delivery) -> Self {
-        match cause {
-            Cause::Shutdown => {
-                let text = "the call was cancelled: its server is shutting down";
-                Self::failure(Code::Canceled, delivery, None, text)
-            }
-            cause => Self::from_cause(cause, delivery),
-        }
-    }
-
-    /// Makes the server's failure of a request whose context has ended.
-    #[must_use]
-    pub fn from_cause(cause: Cause, delivery: Delivery) -> Self {
-        match cause {
-            Cause::DeadlineExceeded => {
-                Self::failure(Code::DeadlineExceeded, delivery, None, "the deadline passed")
-            }
-            Cause::Shutdown => Self::failure(
-                Code::Unavailable,
-                delivery,
-                Reason::DRAINING,
-                "the server shut down before the call was done",
-            ),
-            Cause::CallerDropped => {
-                Self::failure(Code::Canceled, delivery, None, "the caller dropped the call")
-            }
-            Cause::PeerGone => {
-                Self::failure(Code::Canceled, delivery, None, "the peer closed the connection")
-            }
-            Cause::HedgeLost => {
-                Self::failure(Code::Canceled, delivery, None, "another attempt won")
-            }
-            Cause::Cancelled | Cause::Finished => {
-                Self::failure(Code::Canceled, delivery, None, "the call was cancelled")
-            }
-        }
+    /// Makes the error for a value that its user made and that does not fit: nothing was sent.
+    pub(crate) fn invalid_argument(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::failure(Code::InvalidArgument, Delivery::NotSent, None, message)
     }
 
     /// Sets the reason token, and [`RetryHint::Never`] if the reason makes a retry useless.

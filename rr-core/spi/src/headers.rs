@@ -1,6 +1,7 @@
 //! The application's headers: an ordered multimap with the same meaning on every transport.
 
-mod rules;
+mod binary;
+pub(crate) mod rules;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,8 +10,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::defaults;
-use crate::error::{Code, Delivery, Error, Reason};
-use crate::wire;
+
+pub use binary::{decode_binary, encode_binary};
+
+/// The type of a body.
+pub const CONTENT_TYPE: &str = "content-type";
 
 /// The application's headers: an ordered multimap with the same meaning on every transport.
 ///
@@ -71,74 +75,12 @@ impl Headers {
         Self(None)
     }
 
-    /// Sets a header, replacing all headers of that name.
-    ///
-    /// # Errors
-    ///
-    /// Not sent: `InvalidArgument` when the name or the value does not fit the grammar or the name
-    /// is reserved; `ResourceExhausted`, `request-too-large`, when the headers would exceed the
-    /// limits.
-    pub fn insert(
-        &mut self,
-        name: impl Into<Cow<'static, str>>,
-        value: impl Into<Cow<'static, str>>,
-    ) -> Result<(), Error> {
-        let name = checked_name(name.into())?;
-        let value = checked_text(&name, value.into())?;
-        if !self.contains(&name) {
-            return self.push(name, value);
-        }
-        // Works on a copy, so that the old value stays if the new value does not fit.
-        let mut replaced = self.clone();
-        replaced.remove(&name);
-        replaced.push(name, value)?;
-        *self = replaced;
-        Ok(())
-    }
-
-    /// Adds a header after those of the same name.
-    ///
-    /// # Errors
-    ///
-    /// As [`Headers::insert`]; also `InvalidArgument` for a second `content-type`.
-    pub fn append(
-        &mut self,
-        name: impl Into<Cow<'static, str>>,
-        value: impl Into<Cow<'static, str>>,
-    ) -> Result<(), Error> {
-        let name = checked_name(name.into())?;
-        let value = checked_text(&name, value.into())?;
-        if name == wire::CONTENT_TYPE && self.contains(&name) {
-            return Err(invalid("a message has one content-type only"));
-        }
-        self.push(name, value)
-    }
-
-    /// Adds a binary header; its name ends in `-bin`.
-    ///
-    /// # Errors
-    ///
-    /// As [`Headers::insert`]; also `InvalidArgument` when the name does not end in `-bin`.
-    pub fn append_bin(
-        &mut self,
-        name: impl Into<Cow<'static, str>>,
-        value: impl Into<Bytes>,
-    ) -> Result<(), Error> {
-        let name = checked_name(name.into())?;
-        if !rules::is_binary(&name) {
-            return Err(invalid(format!(
-                "header `{name}` carries bytes: its name must end in -bin"
-            )));
-        }
-        self.push(name, value.into())
-    }
-
     /// Receives a header from a peer: folds its name and adds it if the application may see it.
     ///
     /// For transports. The value of a `-bin` name is passed decoded.
     pub fn receive(&mut self, name: &str, value: Bytes) -> Received {
         let name = &*folded(name);
-        if !rules::may_be_received(name) {
+        if rules::is_reserved(name) {
             return Received::Reserved;
         }
         if !rules::is_name(name) || !(rules::is_binary(name) || rules::is_text(&value)) {
@@ -153,15 +95,17 @@ impl Headers {
             Some(known) => Cow::Borrowed(known),
             None => Cow::Owned(name.to_owned()),
         };
-        if self.push(name, value).is_err() { Received::OverLimit } else { Received::Kept }
+        if self.push(name, value) { Received::Kept } else { Received::OverLimit }
     }
 
     /// Receives a header in its wire form: the value of a `-bin` name is base64, and a proxy may
     /// have joined several values with commas (RFC 9110 §5.2).
     pub(crate) fn receive_encoded(&mut self, name: &str, value: &[u8]) -> Received {
-        let name = &*folded(name);
-        if !rules::may_be_received(name) {
+        if rules::is_reserved(name) {
             return Received::Reserved;
+        }
+        if has_upper_case(name) {
+            return self.receive_encoded(&name.to_ascii_lowercase(), value);
         }
         let is_binary = rules::is_binary(name);
         if !rules::is_name(name) || !(is_binary || rules::is_text(value)) {
@@ -176,7 +120,7 @@ impl Headers {
         }
         let values = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
         let received = values.map(|value| {
-            wire::decode_binary(value).map_or(Received::Dropped, |value| self.keep(name, value))
+            decode_binary(value).map_or(Received::Dropped, |value| self.keep(name, value))
         });
         received.max().unwrap_or(Received::Dropped)
     }
@@ -185,7 +129,7 @@ impl Headers {
     #[must_use]
     pub fn encoded(&self) -> impl ExactSizeIterator<Item = (&str, Bytes)> {
         self.iter().map(|(name, value)| match rules::is_binary(name) {
-            true => (name, Bytes::from(wire::encode_binary(value))),
+            true => (name, Bytes::from(encode_binary(value))),
             false => (name, value.clone()),
         })
     }
@@ -275,13 +219,6 @@ impl Headers {
         }
     }
 
-    /// Makes the error for a request that exceeds the limits of headers.
-    #[must_use]
-    pub fn too_many(delivery: Delivery) -> Error {
-        let (code, reason) = (Code::ResourceExhausted, Reason::REQUEST_TOO_LARGE);
-        Error::failure(code, delivery, reason, "more than 64 headers or 16 KiB of them")
-    }
-
     /// Copies every value out of its receive buffer.
     pub(crate) fn compacted(&self) -> Self {
         let copied = |entry: &Entry| Entry {
@@ -300,57 +237,29 @@ impl Headers {
         self.0.as_ref().map_or(&[], |entries| entries)
     }
 
-    fn push(&mut self, name: Cow<'static, str>, value: Bytes) -> Result<(), Error> {
+    /// Adds an entry and returns whether it fits the limits.
+    pub(crate) fn push(&mut self, name: Cow<'static, str>, value: Bytes) -> bool {
         let bytes: usize = self.entries().iter().map(|e| e.name.len() + e.value.len()).sum();
         let fits = self.len() < defaults::HEADER_ENTRIES_MAX
             && bytes + name.len() + value.len() <= defaults::HEADER_BYTES_MAX;
-        if !fits {
-            return Err(Self::too_many(Delivery::NotSent));
+        if fits {
+            let entries = self.0.get_or_insert_with(Default::default);
+            Arc::make_mut(entries).push(Entry { name, value });
         }
-        let entries = self.0.get_or_insert_with(Default::default);
-        Arc::make_mut(entries).push(Entry { name, value });
-        Ok(())
+        fits
     }
 }
 
-fn invalid(message: impl Into<Cow<'static, str>>) -> Error {
-    Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message)
-}
-
 /// Returns a name in lower case; copies the name only if it has upper-case letters.
-fn folded(name: &str) -> Cow<'_, str> {
-    match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+pub(crate) fn folded(name: &str) -> Cow<'_, str> {
+    match has_upper_case(name) {
         true => Cow::Owned(name.to_ascii_lowercase()),
         false => Cow::Borrowed(name),
     }
 }
 
-fn checked_name(name: Cow<'static, str>) -> Result<Cow<'static, str>, Error> {
-    let name = if let Cow::Owned(folded) = folded(&name) { Cow::Owned(folded) } else { name };
-    let shown = || name.chars().take(64).collect::<String>().escape_debug().to_string();
-    if !rules::is_name(&name) {
-        return Err(invalid(format!("header name `{}` is malformed", shown()))
-            .with_hint("use letters, digits, `-` and `.`, starting with a letter or digit"));
-    }
-    if rules::is_reserved(&name) {
-        return Err(invalid(format!("header name `{}` is reserved", shown()))
-            .with_hint("names of the protocol, and those that Context carries, cannot be set"));
-    }
-    Ok(name)
-}
-
-fn checked_text(name: &str, value: Cow<'static, str>) -> Result<Bytes, Error> {
-    if rules::is_binary(name) {
-        return Err(invalid(format!("header `{name}` carries bytes: use append_bin")));
-    }
-    if !rules::is_text(value.as_bytes()) {
-        return Err(invalid(format!("the value of header `{name}` is not printable ASCII"))
-            .with_hint("no control characters, no space at the edges; other text goes in `-bin`"));
-    }
-    Ok(match value {
-        Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
-        Cow::Owned(text) => Bytes::from(text),
-    })
+pub(crate) fn has_upper_case(name: &str) -> bool {
+    name.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
 impl PartialEq for Headers {

@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use crate::error::{Code, Delivery, Error};
+use crate::error::Error;
 
 /// Host and port of one server in a URL's authority (RFC 3986 §3.2.2, §3.2.3).
 ///
@@ -68,14 +68,14 @@ fn split_zone(inner: &str) -> Result<(&str, &str), Error> {
     };
     let is_named = !zone.is_empty() || !inner.contains('%');
     if !is_named || !zone.bytes().all(is_plain) || address.parse::<Ipv6Addr>().is_err() {
-        return Err(invalid("the URL's host is no IPv6 address"));
+        return Err(Error::invalid_argument("the URL's host is no IPv6 address"));
     }
     Ok((address, zone))
 }
 
 fn parse_port(text: &str) -> Result<u16, Error> {
     let port = text.parse().ok().filter(|_| !text.starts_with('+'));
-    port.ok_or_else(|| invalid("the URL's port is no port"))
+    port.ok_or_else(|| Error::invalid_argument("the URL's port is no port"))
 }
 
 fn is_plain(byte: u8) -> bool {
@@ -83,11 +83,7 @@ fn is_plain(byte: u8) -> bool {
 }
 
 fn bad_host() -> Error {
-    invalid("the URL's host is malformed")
-}
-
-fn invalid(message: &'static str) -> Error {
-    Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message)
+    Error::invalid_argument("the URL's host is malformed")
 }
 
 #[cfg(test)]
@@ -95,6 +91,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::error::Code;
 
     #[test]
     fn malformed_hosts_and_ports_are_refused() {

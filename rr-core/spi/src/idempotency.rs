@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::error::{Code, Delivery, Error};
+use crate::error::Error;
 
 /// Idempotency of a request. Retry, hedging, HTTP GET and duplicate suppression depend on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,29 +18,6 @@ pub enum Idempotency {
     Idempotent,
     /// A responder that deduplicates recognises a second request by its key.
     Keyed(IdempotencyKey),
-}
-
-/// Duplicate suppression, as stated on the reply to a keyed request.
-///
-/// It travels as `rr-dedup`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Dedup {
-    /// Duplicates are suppressed: a second request with this key does not run again.
-    On,
-    /// Duplicates are suppressed, and this is the reply to an earlier request with this key.
-    Replayed,
-}
-
-impl Dedup {
-    /// Returns the token of this value on the wire.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::On => "on",
-            Self::Replayed => "replayed",
-        }
-    }
 }
 
 /// Key that identifies repeated requests as the same one: 1 to 255 visible ASCII characters.
@@ -60,12 +37,8 @@ impl IdempotencyKey {
     pub fn new(text: &str) -> Result<Self, Error> {
         let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
         if text.is_empty() || text.len() > KEY_BYTES_MAX || !visible {
-            return Err(Error::failure(
-                Code::InvalidArgument,
-                Delivery::NotSent,
-                None,
-                "an idempotency key is 1 to 255 visible ASCII characters",
-            ));
+            let message = "an idempotency key is 1 to 255 visible ASCII characters";
+            return Err(Error::invalid_argument(message));
         }
         Ok(Self(text.into()))
     }
@@ -86,6 +59,7 @@ impl fmt::Debug for IdempotencyKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Code;
 
     #[test]
     fn keys_are_visible_ascii_of_bounded_length() {

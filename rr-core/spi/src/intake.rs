@@ -3,8 +3,7 @@
 mod budget;
 mod config;
 mod handle;
-mod in_flight;
-mod rescope;
+mod pending;
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,18 +12,17 @@ use tokio::time::Instant;
 
 use crate::context::{CancelHandle, Cause, Context, Deadline, Metadata};
 use crate::error::Error;
+use crate::in_flight::{DrainReport, InFlight};
+use crate::inbound::Inbound;
 use crate::request::Request;
-use crate::routes::{Found, Routes};
-use crate::server::DrainReport;
+use crate::routes::{RouteMatch, Routes};
 use crate::target::Target;
 
 pub use budget::{BodyAccount, BodyBudget, BodyShare};
-pub use config::{Inbound, IntakeConfig};
+pub use config::IntakeConfig;
 pub use handle::Handle;
-pub use rescope::{rescope, rescope_called};
 
-pub(crate) use in_flight::{InFlight, Shielded};
-pub(crate) use rescope::own;
+use pending::PendingRequests;
 
 /// Server-side handling of every request: routes, admission, deadlines, panics and drain.
 ///
@@ -37,6 +35,7 @@ struct Shared {
     routes: Routes,
     config: IntakeConfig,
     in_flight: Arc<InFlight>,
+    pending: PendingRequests,
     bodies: BodyBudget,
     /// Account of the requests that no transport has charged to a connection.
     account: Arc<BodyAccount>,
@@ -49,7 +48,8 @@ impl Intake {
         let bodies = BodyBudget::new(config.bodies_bytes_max);
         let account = bodies.whole();
         let (routes, in_flight) = (routes.into(), Arc::default());
-        Self(Arc::new(Shared { routes, config, in_flight, bodies, account }))
+        let pending = PendingRequests::default();
+        Self(Arc::new(Shared { routes, config, in_flight, pending, bodies, account }))
     }
 
     /// Returns the routes, for a transport that subscribes to them.
@@ -79,7 +79,7 @@ impl Intake {
     /// # Errors
     ///
     /// `Unimplemented`, rejected, `no-such-target`, when there is none.
-    pub fn find(&self, target: &Target) -> Result<Found<'_>, Error> {
+    pub fn find(&self, target: &Target) -> Result<RouteMatch<'_>, Error> {
         self.0.routes.find(target)
     }
 
@@ -127,18 +127,18 @@ impl Intake {
         self.0.in_flight.drain();
     }
 
-    /// Keeps admitting requests during a drain, until [`Intake::refuse`].
+    /// Keeps admitting requests during a drain, until [`Intake::stop_admitting`].
     ///
     /// For transports over a broker: requests that the broker routed here before it learned of the
     /// drain cannot go elsewhere, and refusing them would fail calls that another member could have
     /// answered.
-    pub fn linger(&self) {
-        self.0.in_flight.linger(true);
+    pub fn admit_while_draining(&self) {
+        self.0.in_flight.admit_while_draining(true);
     }
 
-    /// Ends [`Intake::linger`]: while draining, requests are refused again.
-    pub fn refuse(&self) {
-        self.0.in_flight.linger(false);
+    /// Ends [`Intake::admit_while_draining`]: while draining, requests are refused again.
+    pub fn stop_admitting(&self) {
+        self.0.in_flight.admit_while_draining(false);
     }
 
     /// Returns whether a drain has begun.
@@ -169,7 +169,7 @@ impl Intake {
 
     /// Cancels every request in flight, and every request that becomes pending later.
     pub fn cancel_all(&self, cause: Cause) {
-        self.0.in_flight.cancel_all(cause);
+        self.0.pending.cancel_all(cause);
     }
 
     /// Returns the counts of completed, aborted and refused requests since the drain began.

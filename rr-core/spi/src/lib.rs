@@ -23,8 +23,11 @@
 
 mod app_error;
 mod attempt;
+mod box_future;
 mod call_config;
+mod checked_headers;
 mod context;
+mod dedup;
 pub mod defaults;
 pub mod dial;
 mod doubt;
@@ -34,6 +37,8 @@ mod error;
 mod headers;
 mod host_port;
 mod idempotency;
+mod in_flight;
+mod inbound;
 mod intake;
 mod limits;
 mod location;
@@ -41,47 +46,45 @@ mod middleware;
 pub mod options;
 mod request;
 mod requester;
+mod rescope;
 mod responder;
 mod response;
+mod route_handler;
 mod routes;
 mod server;
 mod target;
 pub mod wire;
-
-use std::future::Future;
-use std::pin::Pin;
 
 pub use async_trait::async_trait;
 pub use bytes::Bytes;
 
 pub use app_error::{AppError, HandlerError};
 pub use attempt::{Attempt, Run};
+pub use box_future::BoxFuture;
 pub use call_config::CallConfig;
 pub use context::{
     CancelHandle, Cause, Context, Criticality, Deadline, Mark, Passage, Race, Shield,
 };
+pub use dedup::Dedup;
 pub use doubt::Doubt;
 pub use entropy::{Entropy, OsEntropy, SeededEntropy};
 pub use error::{
-    AttemptRecord, Code, Delivery, Detail, Error, Origin, Reason, RetryHint, RetryVerdict,
+    AttemptRecord, Code, Delivery, Detail, Error, Origin, Reason, RetryDecision, RetryHint,
 };
 pub use headers::{Headers, Received};
 pub use host_port::HostPort;
-pub use idempotency::{Dedup, Idempotency, IdempotencyKey};
-pub use intake::{
-    BodyAccount, BodyBudget, BodyShare, Handle, Inbound, Intake, IntakeConfig, rescope,
-    rescope_called,
-};
+pub use idempotency::{Idempotency, IdempotencyKey};
+pub use in_flight::DrainReport;
+pub use inbound::Inbound;
+pub use intake::{BodyAccount, BodyBudget, BodyShare, Handle, Intake, IntakeConfig};
 pub use limits::Limits;
 pub use location::Location;
-pub use middleware::{Middleware, Next, Terminal};
+pub use middleware::{Middleware, Next};
 pub use request::Request;
 pub use requester::Requester;
+pub use rescope::{rescope, rescope_called};
 pub use responder::Responder;
 pub use response::Response;
-pub use routes::{Declared, Found, Route, Routes};
-pub use server::{DrainReport, Server, ServerUrl, Shutdown};
+pub use routes::{Declared, Route, RouteMatch, Routes};
+pub use server::{Server, ServerUrl, Shutdown};
 pub use target::Target;
-
-/// Boxed future, as returned by the traits of this crate.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

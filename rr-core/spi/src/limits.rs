@@ -28,7 +28,7 @@ impl Limits {
     pub fn check_outgoing(&self, request: &Request) -> Result<(), Error> {
         if let Some(name) = request.headers.reply_only() {
             let message = format!("header name `{name}` is reserved for replies");
-            return Err(Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message));
+            return Err(Error::invalid_argument(message));
         }
         if request.body.len() <= self.request_bytes_max {
             return Ok(());

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::error::{Code, Delivery, Error};
+use crate::error::Error;
 use crate::wire::percent_decode;
 
 /// Parts of a transport's URL: `scheme://authority/path?key=value`.
@@ -88,7 +88,7 @@ impl Location {
 }
 
 fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
-    Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message)
+    Error::invalid_argument(message)
         .with_hint("a URL looks like `scheme://host:port/prefix?key=value`")
 }
 
@@ -142,6 +142,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::error::Code;
 
     #[test]
     fn parts_are_split_and_decoded() {

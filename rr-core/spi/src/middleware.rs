@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::BoxFuture;
+use crate::box_future::BoxFuture;
 use crate::context::{Context, Deadline};
 use crate::error::{Delivery, Error};
 use crate::request::Request;
 use crate::requester::Requester;
 use crate::responder::Responder;
 use crate::response::Response;
-use crate::routes::Found;
+use crate::route_handler::RouteHandler;
 
 /// Wrapper around a call, on the requester's side or the responder's.
 ///
@@ -57,24 +57,10 @@ pub trait Middleware: Send + Sync + 'static {
 
 /// End of a chain of middleware.
 #[derive(Clone, Copy)]
-#[non_exhaustive]
-pub enum Terminal<'a> {
-    /// A requester: the chain is on the client's side.
+enum Terminal<'a> {
     Requester(&'a dyn Requester),
-    /// A responder: the chain is on the server's side.
     Responder(&'a dyn Responder),
-    /// A route's responder; entering it marks the call as run.
-    Route(Found<'a>),
-}
-
-impl fmt::Debug for Terminal<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Requester(_) => "Terminal::Requester",
-            Self::Responder(_) => "Terminal::Responder",
-            Self::Route(_) => "Terminal::Route",
-        })
-    }
+    Route { handler: &'a RouteHandler, root: Option<&'a Context> },
 }
 
 /// Rest of a call: the inner middleware and the terminal.
@@ -86,22 +72,38 @@ pub struct Next<'a> {
     middleware: &'a [Arc<dyn Middleware>],
     terminal: Terminal<'a>,
     /// Deadline that an outer layer enforces; `None` if it enforces that of every context.
-    held: Option<Option<Deadline>>,
+    enforced: Option<Option<Deadline>>,
 }
 
 impl<'a> Next<'a> {
-    /// Makes a chain; the first middleware is the outermost.
+    /// Makes the chain of a requester; the first middleware is the outermost.
     #[must_use]
-    pub const fn new(middleware: &'a [Arc<dyn Middleware>], terminal: Terminal<'a>) -> Self {
-        let next = Self { middleware, terminal, held: None };
-        // Only the intake enforces the deadline itself, and it enters routes.
-        if matches!(terminal, Terminal::Responder(_)) { next.unheld() } else { next }
+    pub const fn for_requester(
+        middleware: &'a [Arc<dyn Middleware>],
+        requester: &'a dyn Requester,
+    ) -> Self {
+        Self { middleware, terminal: Terminal::Requester(requester), enforced: None }
     }
 
-    /// Makes this chain enforce the deadline of its context, because no outer layer does.
-    pub(crate) const fn unheld(mut self) -> Self {
-        self.held = Some(None);
-        self
+    /// Makes the chain of a responder; the first middleware is the outermost.
+    #[must_use]
+    pub const fn for_responder(
+        middleware: &'a [Arc<dyn Middleware>],
+        responder: &'a dyn Responder,
+    ) -> Self {
+        // No outer layer enforces the deadline: the caller may have shortened it.
+        Self { middleware, terminal: Terminal::Responder(responder), enforced: Some(None) }
+    }
+
+    /// Makes the chain of a route. With a `root`, the context that the server made, the server
+    /// enforces the deadline.
+    pub(crate) fn for_route(
+        middleware: &'a [Arc<dyn Middleware>],
+        handler: &'a RouteHandler,
+        root: Option<&'a Context>,
+    ) -> Self {
+        let enforced = if root.is_some() { None } else { Some(None) };
+        Self { middleware, terminal: Terminal::Route { handler, root }, enforced }
     }
 
     /// Runs the rest of the call.
@@ -127,16 +129,20 @@ impl<'a> Next<'a> {
     {
         // The requester's own attempt enforces the deadline, and knows whether bytes have left.
         if matches!(self.terminal, Terminal::Requester(_)) {
-            return self.go_on(ctx, request);
+            return self.run_next(ctx, request);
         }
         let deadline = ctx.deadline();
-        let is_held = self.held.is_none_or(|held| held == deadline);
-        let future = Self { held: Some(deadline), ..self }.go_on(ctx, request);
-        if is_held { future } else { Box::pin(bounded(ctx, future)) }
+        let is_enforced = self.enforced.is_none_or(|enforced| enforced == deadline);
+        let future = Self { enforced: Some(deadline), ..self }.run_next(ctx, request);
+        if is_enforced { future } else { Box::pin(bounded(ctx, future)) }
     }
 
     #[inline]
-    fn go_on<'f>(self, ctx: &'f Context, request: Request) -> BoxFuture<'f, Result<Response, Error>>
+    fn run_next<'f>(
+        self,
+        ctx: &'f Context,
+        request: Request,
+    ) -> BoxFuture<'f, Result<Response, Error>>
     where
         'a: 'f,
     {
@@ -146,7 +152,7 @@ impl<'a> Next<'a> {
             }
             (None, Terminal::Requester(requester)) => requester.request(ctx, request),
             (None, Terminal::Responder(responder)) => responder.respond(ctx, request),
-            (None, Terminal::Route(found)) => found.respond(ctx, request),
+            (None, Terminal::Route { handler, root }) => handler.respond(root, ctx, request),
         }
     }
 }
@@ -164,6 +170,6 @@ async fn bounded(
 
 impl fmt::Debug for Next<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Next({} middleware, {:?})", self.middleware.len(), self.terminal)
+        f.debug_struct("Next").field("middleware", &self.middleware.len()).finish_non_exhaustive()
     }
 }

@@ -3,7 +3,7 @@
 use serde::de::value::{Error as Unfit, MapDeserializer};
 use serde::de::{DeserializeOwned, Deserializer, Error as _, IntoDeserializer, Visitor};
 
-use crate::error::{Code, Delivery, Error};
+use crate::error::Error;
 use crate::location::Location;
 
 /// Configuration declared by [`options!`](crate::options!).
@@ -175,8 +175,7 @@ impl Location {
 fn unfit(name: &str, text: &str, error: &Unfit) -> Error {
     let shown: String = text.chars().take(64).collect();
     let message = format!("parameter `{name}` cannot be `{}`", shown.escape_debug());
-    Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message)
-        .with_hint(error.to_string())
+    Error::invalid_argument(message).with_hint(error.to_string())
 }
 
 fn unknown<C: Options, S: Options>(name: &str) -> Error {
@@ -189,8 +188,7 @@ fn unknown<C: Options, S: Options>(name: &str) -> Error {
     C::names(&mut add);
     S::names(&mut add);
     let message = format!("unknown parameter `{}`", name.escape_debug());
-    Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message)
-        .with_hint(format!("known parameters: {}", known.join(", ")))
+    Error::invalid_argument(message).with_hint(format!("known parameters: {}", known.join(", ")))
 }
 
 /// Value of a parameter, from which serde also reads numbers and booleans.
@@ -277,6 +275,7 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
+    use crate::error::{Code, Delivery};
     use crate::{CallConfig, IntakeConfig};
 
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::BoxFuture;
+use crate::box_future::forward_to_pointee;
 use crate::context::Context;
 use crate::error::Error;
 use crate::request::Request;
@@ -43,28 +43,4 @@ pub trait Responder: Send + Sync + 'static {
     async fn respond(&self, ctx: &Context, request: Request) -> Result<Response, Error>;
 }
 
-/// Implements the trait by returning the inner value's boxed future, without a second allocation.
-macro_rules! forward {
-    ($(impl<T> for $outer:ty;)*) => {$(
-        impl<T: Responder + ?Sized> Responder for $outer {
-            fn respond<'a, 'c, 'f>(
-                &'a self,
-                ctx: &'c Context,
-                request: Request,
-            ) -> BoxFuture<'f, Result<Response, Error>>
-            where
-                'a: 'f,
-                'c: 'f,
-                Self: 'f,
-            {
-                (**self).respond(ctx, request)
-            }
-        }
-    )*};
-}
-
-forward! {
-    impl<T> for std::sync::Arc<T>;
-    impl<T> for Box<T>;
-    impl<T> for &'static T;
-}
+forward_to_pointee!(Responder::respond for std::sync::Arc<T>, Box<T>, &'static T);

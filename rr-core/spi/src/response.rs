@@ -4,8 +4,8 @@ use std::any::TypeId;
 
 use bytes::Bytes;
 
+use crate::dedup::Dedup;
 use crate::headers::Headers;
-use crate::idempotency::Dedup;
 
 /// Response: headers and body.
 ///

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::BoxFuture;
+use crate::box_future::BoxFuture;
 use crate::context::Context;
 use crate::error::{Code, Delivery, Error, Reason};
-use crate::intake::own;
-use crate::middleware::{Middleware, Next, Terminal};
+use crate::middleware::{Middleware, Next};
 use crate::request::Request;
 use crate::responder::Responder;
 use crate::response::Response;
+use crate::route_handler::RouteHandler;
 use crate::target::Target;
 
 /// Targets that a responder answers.
@@ -61,13 +61,16 @@ enum Service {
 }
 
 #[derive(Clone)]
-pub(crate) struct Entry {
-    pub(crate) responder: Arc<dyn Responder>,
-    pub(crate) middleware: Arc<[Arc<dyn Middleware>]>,
-    pub(crate) declared: Declared,
-    /// Whether entering the responder counts as running the handler. Otherwise the responder sets
-    /// the mark.
-    pub(crate) marks: bool,
+struct Entry {
+    handler: RouteHandler,
+    middleware: Arc<[Arc<dyn Middleware>]>,
+    declared: Declared,
+}
+
+impl Entry {
+    fn new(handler: RouteHandler, declared: Declared) -> Self {
+        Self { handler, middleware: Arc::default(), declared }
+    }
 }
 
 impl fmt::Debug for Entry {
@@ -95,7 +98,7 @@ impl Routes {
         declared: Declared,
         responder: Arc<dyn Responder>,
     ) -> Result<(), Error> {
-        self.add(route, Entry { responder, middleware: Arc::default(), declared, marks: true })
+        self.add(route, Entry::new(RouteHandler { responder, marks: true }, declared))
     }
 
     /// Adds a responder that sets the mark itself, with [`Context::mark_ran`] or [`Context::pass`].
@@ -105,13 +108,13 @@ impl Routes {
     /// # Errors
     ///
     /// As [`Routes::insert`].
-    pub fn insert_unmarked(
+    pub fn insert_self_marking(
         &mut self,
         route: Route,
         declared: Declared,
         responder: Arc<dyn Responder>,
     ) -> Result<(), Error> {
-        self.add(route, Entry { responder, middleware: Arc::default(), declared, marks: false })
+        self.add(route, Entry::new(RouteHandler { responder, marks: false }, declared))
     }
 
     /// Declares that a service has no methods besides those routed by name.
@@ -165,7 +168,7 @@ impl Routes {
     /// # Errors
     ///
     /// `Unimplemented`, rejected, `no-such-target`, when there is none.
-    pub fn find(&self, target: &Target) -> Result<Found<'_>, Error> {
+    pub fn find(&self, target: &Target) -> Result<RouteMatch<'_>, Error> {
         let entry = match self.targets.get(target.as_str()) {
             Some(entry) => Some(entry),
             None => match self.services.get(target.service()) {
@@ -174,7 +177,7 @@ impl Routes {
                 None => self.fallback.as_ref(),
             },
         };
-        entry.map(|entry| Found { entry, root: None }).ok_or_else(|| {
+        entry.map(RouteMatch).ok_or_else(|| {
             Error::failure(
                 Code::Unimplemented,
                 Delivery::Rejected,
@@ -242,29 +245,25 @@ fn taken(route: &Route) -> Error {
     .with_hint("route each target, service and the fallback once")
 }
 
-/// Responder of a target; see [`Routes::find`].
+/// Route that answers a target; see [`Routes::find`].
 #[derive(Clone, Copy, Debug)]
-pub struct Found<'a> {
-    entry: &'a Entry,
-    /// The context that the server made, if middleware might pass on another one.
-    root: Option<&'a Context>,
-}
+pub struct RouteMatch<'a>(&'a Entry);
 
-impl<'a> Found<'a> {
+impl<'a> RouteMatch<'a> {
     /// Returns the declared idempotency of the method.
     #[must_use]
     pub fn declared(self) -> Declared {
-        self.entry.declared
+        self.0.declared
     }
 
     /// Returns whether the route has no middleware and its responder does not set the mark.
     pub(crate) fn is_direct(self) -> bool {
-        self.entry.marks && self.entry.middleware.is_empty()
+        self.0.handler.marks && self.0.middleware.is_empty()
     }
 
-    /// Enters the route: its middleware, then its responder. For a direct route, this method sets
-    /// the mark and the caller re-scopes the outcome.
-    pub(crate) fn enter<'f>(
+    /// Runs the route in the context that the server made: its middleware, then its responder. For
+    /// a direct route, this method sets the mark and the caller re-scopes the outcome.
+    pub(crate) fn run<'f>(
         self,
         ctx: &'f Context,
         request: Request,
@@ -272,34 +271,12 @@ impl<'a> Found<'a> {
     where
         'a: 'f,
     {
+        let Entry { handler, middleware, .. } = self.0;
         if self.is_direct() {
             ctx.mark_ran();
-            return self.entry.responder.respond(ctx, request);
+            return handler.responder.respond(ctx, request);
         }
-        let found = Found { entry: self.entry, root: Some(ctx) };
-        Next::new(&self.entry.middleware, Terminal::Route(found)).run(ctx, request)
-    }
-
-    /// Runs the responder at the end of its middleware.
-    pub(crate) fn respond<'f>(
-        self,
-        ctx: &'f Context,
-        request: Request,
-    ) -> BoxFuture<'f, Result<Response, Error>>
-    where
-        'a: 'f,
-    {
-        let Self { entry, root } = self;
-        if let Some(root) = root.filter(|root| entry.marks || !ctx.shares_mark_with(root)) {
-            // Also if middleware passed on a context that it made itself: the server does not see
-            // that mark, and the handler is about to run.
-            root.mark_ran();
-        }
-        if !entry.marks {
-            return entry.responder.respond(ctx, request);
-        }
-        ctx.mark_ran();
-        Box::pin(async move { own(entry.responder.respond(ctx, request).await) })
+        Next::for_route(middleware, handler, Some(ctx)).run(ctx, request)
     }
 }
 
@@ -315,10 +292,8 @@ impl Responder for Routes {
         'c: 'f,
     {
         match self.find(&request.target) {
-            Ok(found) => {
-                // The caller may have shortened the deadline.
-                let next = Next::new(&found.entry.middleware, Terminal::Route(found)).unheld();
-                next.run(ctx, request)
+            Ok(RouteMatch(Entry { handler, middleware, .. })) => {
+                Next::for_route(middleware, handler, None).run(ctx, request)
             }
             Err(error) => {
                 let error = Error::new(error.code(), error.message().to_owned());
@@ -356,7 +331,7 @@ mod tests {
     async fn ask(routes: &Routes, target: &str) -> Result<Response, Error> {
         let target = Target::parse(target)?;
         let found = routes.find(&target)?;
-        found.enter(&Context::background(), Request::new(target.clone(), "")).await
+        found.run(&Context::background(), Request::new(target.clone(), "")).await
     }
 
     #[tokio::test]

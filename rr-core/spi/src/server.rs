@@ -1,15 +1,14 @@
 //! The handle of a running server, and the drain that all transports share.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context as TaskContext, Poll, ready};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
-use pin_project_lite::pin_project;
-
 use crate::context::{CancelHandle, Cause, Context, Deadline};
+use crate::in_flight::DrainReport;
 use crate::intake::Intake;
 
 mod url;
@@ -23,18 +22,6 @@ const FLUSH: Duration = Duration::from_millis(500);
 /// Longest time for the server's task to notice the end of the grace, when another runtime awaits
 /// the drain. A busy runtime takes less; a runtime that is not driven never notices.
 const REACTION: Duration = Duration::from_millis(250);
-
-/// Counts of requests during a drain.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct DrainReport {
-    /// Requests in flight that completed, or whose callers went away.
-    pub completed: u64,
-    /// Requests that were cancelled when the grace was over.
-    pub aborted: u64,
-    /// Requests that arrived too late and were refused as `draining`.
-    pub refused: u64,
-}
 
 /// Handle of a running server, returned by every transport's `serve`.
 ///
@@ -247,7 +234,15 @@ struct Supervisor {
 
 impl Supervisor {
     async fn run(self, transport: impl Future<Output = ()>) {
-        let mut transport = pin!(Fuse { inner: transport, done: false });
+        let (mut transport, mut is_done) = (pin!(transport), false);
+        // May be awaited again after it has completed.
+        let mut transport = pin!(poll_fn(|cx| {
+            if !is_done {
+                ready!(transport.as_mut().poll(cx));
+                is_done = true;
+            }
+            Poll::Ready(())
+        }));
         if self.draining.race(transport.as_mut()).await.is_ok() {
             // The transport ended by itself: its socket is lost, and no request in flight can be
             // answered.
@@ -305,28 +300,6 @@ impl Drop for Supervisor {
     }
 }
 
-pin_project! {
-    /// Future that may be awaited again after it has completed.
-    struct Fuse<F> {
-        #[pin]
-        inner: F,
-        done: bool,
-    }
-}
-
-impl<F: Future<Output = ()>> Future for Fuse<F> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
-        let this = self.project();
-        if !*this.done {
-            ready!(this.inner.poll(cx));
-            *this.done = true;
-        }
-        Poll::Ready(())
-    }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Values are only copied under the lock, so a panic leaves a valid value.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -339,7 +312,8 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::intake::{Inbound, IntakeConfig};
+    use crate::inbound::Inbound;
+    use crate::intake::IntakeConfig;
     use crate::request::Request;
     use crate::routes::{Declared, Route, Routes};
     use crate::{BoxFuture, Error, Responder, Response, Target};

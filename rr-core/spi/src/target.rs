@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrayvec::ArrayString;
 
-use crate::error::{Code, Delivery, Error};
+use crate::error::Error;
 
 /// Longest target in bytes. NATS servers limit a protocol line to 4 KiB, and 256 bytes leave ample
 /// space for prefix and reply subject.
@@ -117,13 +117,9 @@ impl Target {
 fn check(text: &str) -> Result<u16, Error> {
     let refuse = |what: &str| {
         let shown: String = text.chars().take(64).collect();
-        Err(Error::failure(
-            Code::InvalidArgument,
-            Delivery::NotSent,
-            None,
-            format!("target `{}` {what}", shown.escape_debug()),
-        )
-        .with_hint("name it like `service.method`: dotted tokens of letters, digits, `_` and `-`"))
+        Err(Error::invalid_argument(format!("target `{}` {what}", shown.escape_debug())).with_hint(
+            "name it like `service.method`: dotted tokens of letters, digits, `_` and `-`",
+        ))
     };
     if text.len() > TARGET_BYTES_MAX {
         return refuse("is longer than 256 bytes");
@@ -225,6 +221,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::error::{Code, Delivery};
 
     #[test]
     fn method_is_the_last_token() {

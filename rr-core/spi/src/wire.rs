@@ -17,9 +17,7 @@ pub use request_headers::{RequestHead, RequestHeaders};
 pub use response_headers::{ErrorHeaders, ResponseHead};
 pub use status::status_of;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
-use bytes::Bytes;
+pub use crate::headers::{CONTENT_TYPE, decode_binary, encode_binary};
 
 /// The header of a request that carries timeout, time of sending, retries and idempotency.
 pub const RR: &str = "rr";
@@ -43,19 +41,3 @@ pub const TRACEPARENT: &str = "traceparent";
 pub const TRACESTATE: &str = "tracestate";
 /// W3C baggage.
 pub const BAGGAGE: &str = "baggage";
-/// The type of a body.
-pub const CONTENT_TYPE: &str = "content-type";
-
-/// Encodes the value of a `-bin` header: standard base64 without padding.
-#[must_use]
-pub fn encode_binary(value: &[u8]) -> String {
-    STANDARD_NO_PAD.encode(value)
-}
-
-/// Decodes the value of a `-bin` header, with or without padding.
-#[must_use]
-pub fn decode_binary(text: &[u8]) -> Option<Bytes> {
-    let padded = text.last() == Some(&b'=');
-    let decoded = if padded { STANDARD.decode(text) } else { STANDARD_NO_PAD.decode(text) };
-    decoded.ok().map(Bytes::from)
-}

@@ -7,29 +7,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rr_spi::{Error, Headers, async_trait};
-use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::{Claim, Fingerprint, Outcome, ScopedKey, Settlement, Store, Ticket};
-
-/// Capacity and retention of a [`MemoryStore`].
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-#[non_exhaustive]
-pub struct MemoryStoreConfig {
-    /// Time for which a key is kept after its run has ended. Default 5 min; 0 keeps nothing, so
-    /// that only duplicates in flight are found.
-    #[serde(deserialize_with = "rr_spi::duration::deserialize")]
-    pub ttl: Duration,
-    /// Maximum number of keys. When the store is full, a new key evicts the key that ended first,
-    /// and a duplicate of the evicted request would run. Default 65 536, which is 218 keyed
-    /// requests a second for 5 min; 0 refuses every keyed request.
-    pub entries_max: usize,
-    /// Maximum number of bytes of answers: bodies, headers, texts. Over the limit, the oldest
-    /// answers are dropped and their keys stay: a duplicate does not run and fails with
-    /// `outcome-lost`. Default 32 MiB; 0 keeps no answer.
-    pub bytes_max: usize,
-}
 
 /// The longest deadline that a server grants by default, counted from the end of the run.
 const TTL: Duration = Duration::from_secs(5 * 60);
@@ -40,32 +20,21 @@ const ENTRIES_MAX: usize = 65_536;
 /// Thirty answers of the greatest length, or 500 bytes for each key.
 const BYTES_MAX: usize = 32 * 1024 * 1024;
 
-impl Default for MemoryStoreConfig {
-    fn default() -> Self {
-        Self { ttl: TTL, entries_max: ENTRIES_MAX, bytes_max: BYTES_MAX }
-    }
-}
-
-impl MemoryStoreConfig {
-    /// Replaces the time for which a key is kept after its run has ended.
-    #[must_use]
-    pub fn with_ttl(mut self, ttl: Duration) -> Self {
-        self.ttl = ttl;
-        self
-    }
-
-    /// Replaces the most keys.
-    #[must_use]
-    pub fn with_entries_max(mut self, entries: usize) -> Self {
-        self.entries_max = entries;
-        self
-    }
-
-    /// Replaces the most bytes of answers.
-    #[must_use]
-    pub fn with_bytes_max(mut self, bytes: usize) -> Self {
-        self.bytes_max = bytes;
-        self
+rr_spi::options! {
+    /// Capacity and retention of a [`MemoryStore`].
+    pub struct MemoryStoreConfig {
+        /// Time for which a key is kept after its run has ended. Default 5 min; 0 keeps nothing, so
+        /// that only duplicates in flight are found.
+        #[serde(deserialize_with = "rr_spi::duration::deserialize")]
+        pub ttl: Duration = TTL, with_ttl(Duration);
+        /// Maximum number of keys. When the store is full, a new key evicts the key that ended
+        /// first, and a duplicate of the evicted request would run. Default 65 536, which is 218
+        /// keyed requests a second for 5 min; 0 refuses every keyed request.
+        pub entries_max: usize = ENTRIES_MAX, with_entries_max(usize);
+        /// Maximum number of bytes of answers: bodies, headers, texts. Over the limit, the oldest
+        /// answers are dropped and their keys stay: a duplicate does not run and fails with
+        /// `outcome-lost`. Default 32 MiB; 0 keeps no answer.
+        pub bytes_max: usize = BYTES_MAX, with_bytes_max(usize);
     }
 }
 
@@ -94,12 +63,12 @@ impl MemoryStore {
     /// Changes the table. Evicted answers are dropped outside of the lock, since they own foreign
     /// values.
     fn change<T>(&self, change: impl FnOnce(&mut Table) -> T) -> T {
-        let (result, fallen) = {
+        let (result, evicted) = {
             let mut table = self.lock();
             table.expire(Instant::now());
-            (change(&mut table), mem::take(&mut table.fallen))
+            (change(&mut table), mem::take(&mut table.evicted))
         };
-        drop(fallen);
+        drop(evicted);
         result
     }
 }
@@ -148,11 +117,11 @@ struct Table {
     /// Keys whose run has ended, oldest first, with the time of expiry; `None` never expires.
     ended: VecDeque<(ScopedKey, Option<Instant>)>,
     /// Keys in `ended` whose answer is kept, in the same order.
-    kept: VecDeque<ScopedKey>,
-    /// Total bytes of the kept answers.
+    answered: VecDeque<ScopedKey>,
+    /// Total bytes of the answers.
     bytes: usize,
     tickets: u64,
-    fallen: Vec<State>,
+    evicted: Vec<State>,
 }
 
 struct Slot {
@@ -214,11 +183,11 @@ impl Table {
             Settlement::Kept(outcome) => {
                 self.bytes += bytes_of(&outcome);
                 slot.state = State::Kept(outcome);
-                self.kept.push_back(key.clone());
+                self.answered.push_back(key.clone());
             }
         }
         self.ended.push_back((key.clone(), end));
-        while self.bytes > bytes_max && self.let_go_of_oldest() {}
+        while self.bytes > bytes_max && self.drop_oldest_answer() {}
     }
 
     /// Removes expired keys. All keys have the same lifetime, so the first to end expires first.
@@ -232,22 +201,22 @@ impl Table {
     /// Removes the key that ended first and returns whether there was one.
     fn forget_oldest(&mut self) -> bool {
         let Some((key, _)) = self.ended.pop_front() else { return false };
-        if self.kept.front() == Some(&key) {
-            self.let_go_of_oldest();
+        if self.answered.front() == Some(&key) {
+            self.drop_oldest_answer();
         }
         self.slots.remove(&key);
         true
     }
 
     /// Drops the oldest answer and returns whether there was one. Its key stays.
-    fn let_go_of_oldest(&mut self) -> bool {
-        let oldest = self.kept.pop_front();
+    fn drop_oldest_answer(&mut self) -> bool {
+        let oldest = self.answered.pop_front();
         let Some(slot) = oldest.and_then(|key| self.slots.get_mut(&key)) else { return false };
-        let fallen = mem::replace(&mut slot.state, State::Lost);
-        if let State::Kept(outcome) = &fallen {
+        let evicted = mem::replace(&mut slot.state, State::Lost);
+        if let State::Kept(outcome) = &evicted {
             self.bytes -= bytes_of(outcome);
         }
-        self.fallen.push(fallen);
+        self.evicted.push(evicted);
         true
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use rr_spi::{Context, Dedup, Delivery, Error, rescope_called};
 use tokio::runtime::Handle;
 
-use super::flights::Flight;
-use super::{Outcome, Settlement, Store, Ticket, announced, lost};
+use super::single_flight::Leader;
+use super::{Outcome, Settlement, Store, Ticket, outcome_lost, with_dedup};
 
 /// Longest time for a store to record the end of a run: the same as for establishing a connection.
 /// After that, the claim counts as never settled.
@@ -21,11 +21,11 @@ pub(super) struct DedupRun<'a> {
     pending: Option<UnsettledRun>,
 }
 
-/// Claim to settle, and the flight whose twins wait for it.
+/// Claim to settle, and the leader whose followers wait for it.
 struct UnsettledRun {
     store: Arc<dyn Store>,
     ticket: Ticket,
-    flight: Flight,
+    leader: Leader,
 }
 
 impl<'a> DedupRun<'a> {
@@ -33,18 +33,18 @@ impl<'a> DedupRun<'a> {
         ctx: &'a Context,
         store: Arc<dyn Store>,
         ticket: Ticket,
-        flight: Flight,
+        leader: Leader,
     ) -> Self {
-        Self { ctx, pending: Some(UnsettledRun { store, ticket, flight }) }
+        Self { ctx, pending: Some(UnsettledRun { store, ticket, leader }) }
     }
 
     /// Records the outcome of the run.
-    pub(super) fn end(mut self, outcome: &Outcome) {
+    pub(super) fn record(mut self, outcome: &Outcome) {
         // The mark decides: an inner middleware may state a wrong delivery, and later readers of
         // the answer do not have the mark of this run.
         let known = self.ctx.delivery();
-        // An inner middleware may have called another service, whose error must not reach a twin as
-        // it is.
+        // An inner middleware may have called another service, whose error must not reach a
+        // follower as it is.
         let truth =
             |error: Error| rescope_called(error).raised_to(known.unwrap_or(Delivery::NotSent));
         let outcome = outcome.clone().map_err(truth);
@@ -53,22 +53,22 @@ impl<'a> DedupRun<'a> {
             (Err(_), Some(Delivery::Unknown)) => Settlement::Lost,
             _ => Settlement::Kept(outcome.clone()),
         };
-        self.settle(settlement, announced(outcome, Dedup::Replayed));
+        self.settle(settlement, with_dedup(outcome, Dedup::Replayed));
     }
 
-    /// Records the settlement, and then gives the twins `outcome`, unless the handler did not run.
+    /// Records the settlement, and then gives the followers `outcome`, unless the handler did not run.
     fn settle(&mut self, settlement: Settlement, outcome: Outcome) {
-        let Some(UnsettledRun { store, ticket, flight }) = self.pending.take() else { return };
+        let Some(UnsettledRun { store, ticket, leader }) = self.pending.take() else { return };
         let outcome = Some(outcome).filter(|_| !matches!(settlement, Settlement::NotRun));
-        let key = flight.key().clone();
+        let key = leader.key().clone();
         let mut settling = Box::pin(async move {
             // If the store fails, its claim is never settled and the key stays taken. No caller is
             // left to receive the error.
             let _ = store.settle(&key, ticket, settlement).await;
         });
-        let mut unheard = TaskContext::from_waker(Waker::noop());
-        if settling.as_mut().poll(&mut unheard).is_ready() {
-            return flight.end(outcome);
+        let mut cx = TaskContext::from_waker(Waker::noop());
+        if settling.as_mut().poll(&mut cx).is_ready() {
+            return leader.publish(outcome);
         }
         // The call may be over, so settling continues in a task that the server counts. A runtime
         // that is shutting down drops it.
@@ -76,7 +76,7 @@ impl<'a> DedupRun<'a> {
             drop(self.ctx.shield(async move {
                 let bounded = Context::background().with_timeout(SETTLE_TIMEOUT);
                 let _ = bounded.race(settling).await;
-                flight.end(outcome);
+                leader.publish(outcome);
             }));
         }
     }
@@ -90,6 +90,6 @@ impl Drop for DedupRun<'_> {
             Some(delivery) if delivery.is_unexecuted() => Settlement::NotRun,
             _ => Settlement::Lost,
         };
-        self.settle(settlement, announced(Err(lost()), Dedup::On));
+        self.settle(settlement, with_dedup(Err(outcome_lost()), Dedup::On));
     }
 }

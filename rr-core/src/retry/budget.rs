@@ -4,8 +4,6 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rr_spi::duration;
-use serde::Deserialize;
 use tokio::time::Instant;
 
 /// Slices of the window; the oldest is dropped as a whole.
@@ -19,48 +17,18 @@ const COST: u64 = 100;
 const WINDOW_MIN: Duration = Duration::from_secs(1);
 const WINDOW_MAX: Duration = Duration::from_secs(60);
 
-/// Rates and window of a [`RetryBudget`].
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-#[non_exhaustive]
-pub struct RetryBudgetConfig {
-    /// Retries per 100 calls. Default 20; 0 leaves only the floor.
-    pub percent: u32,
-    /// Retries per second that are allowed regardless of the number of calls. Default 10; 0 leaves
-    /// only the percentage, and with both 0 nothing is retried.
-    pub floor_per_second: u32,
-    /// Time during which calls and retries count. Default 10 s; clamped to 1 s at least and 60 s at
-    /// most.
-    #[serde(deserialize_with = "duration::deserialize")]
-    pub window: Duration,
-}
-
-impl Default for RetryBudgetConfig {
-    fn default() -> Self {
-        Self { percent: 20, floor_per_second: 10, window: Duration::from_secs(10) }
-    }
-}
-
-impl RetryBudgetConfig {
-    /// Replaces the retries per 100 calls.
-    #[must_use]
-    pub fn with_percent(mut self, percent: u32) -> Self {
-        self.percent = percent;
-        self
-    }
-
-    /// Replaces the retries per second that are always allowed.
-    #[must_use]
-    pub fn with_floor_per_second(mut self, retries: u32) -> Self {
-        self.floor_per_second = retries;
-        self
-    }
-
-    /// Replaces the time during which calls and retries count.
-    #[must_use]
-    pub fn with_window(mut self, window: Duration) -> Self {
-        self.window = window;
-        self
+rr_spi::options! {
+    /// Rates and window of a [`RetryBudget`].
+    pub struct RetryBudgetConfig {
+        /// Retries per 100 calls. Default 20; 0 leaves only the floor.
+        pub percent: u32 = 20, with_percent(u32);
+        /// Retries per second that are allowed regardless of the number of calls. Default 10; 0
+        /// leaves only the percentage, and with both 0 nothing is retried.
+        pub floor_per_second: u32 = 10, with_floor_per_second(u32);
+        /// Time during which calls and retries count. Default 10 s; clamped to 1 s at least and 60
+        /// s at most.
+        #[serde(deserialize_with = "rr_spi::duration::deserialize")]
+        pub window: Duration = Duration::from_secs(10), with_window(Duration);
     }
 }
 
@@ -115,18 +83,18 @@ impl RetryBudget {
     /// Returns the number of retries left.
     #[must_use]
     pub fn balance(&self) -> u64 {
-        self.ledger().balance(Instant::now()) / COST
+        self.lock().balance(Instant::now()) / COST
     }
 
     pub(super) fn deposit_at(&self, now: Instant) {
-        self.ledger().deposit(now);
+        self.lock().deposit(now);
     }
 
     pub(super) fn withdraw_at(&self, now: Instant) -> bool {
-        self.ledger().withdraw(now)
+        self.lock().withdraw(now)
     }
 
-    fn ledger(&self) -> MutexGuard<'_, BudgetWindow> {
+    fn lock(&self) -> MutexGuard<'_, BudgetWindow> {
         // A panic cannot leave the counts half-changed: no foreign code runs under the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -140,10 +108,10 @@ impl Default for RetryBudget {
 
 impl fmt::Debug for RetryBudget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ledger = self.ledger();
+        let window = self.lock();
         f.debug_struct("RetryBudget")
-            .field("percent", &ledger.percent)
-            .field("reserve", &(ledger.reserve / COST))
+            .field("percent", &window.percent)
+            .field("reserve", &(window.reserve / COST))
             .finish_non_exhaustive()
     }
 }
@@ -239,14 +207,14 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    fn ledger(percent: u32, floor: u32, window: Duration) -> BudgetWindow {
+    fn window_of(percent: u32, floor: u32, window: Duration) -> BudgetWindow {
         let config = RetryBudgetConfig { percent, floor_per_second: floor, window };
         BudgetWindow::new(&config)
     }
 
-    fn withdrawn(ledger: &mut BudgetWindow, now: Instant) -> u32 {
+    fn withdrawn(budget: &mut BudgetWindow, now: Instant) -> u32 {
         let mut count = 0;
-        while ledger.withdraw(now) {
+        while budget.withdraw(now) {
             count += 1;
         }
         count
@@ -254,34 +222,34 @@ mod tests {
 
     #[test]
     fn retries_are_a_part_of_the_calls_and_no_more() {
-        let (mut ledger, now) = (ledger(20, 0, ms(10_000)), Instant::now());
+        let (mut budget, now) = (window_of(20, 0, ms(10_000)), Instant::now());
         for _ in 0..104 {
-            ledger.deposit(now);
+            budget.deposit(now);
         }
-        assert_eq!(withdrawn(&mut ledger, now), 20);
-        ledger.deposit(now);
-        assert_eq!(withdrawn(&mut ledger, now), 1);
+        assert_eq!(withdrawn(&mut budget, now), 20);
+        budget.deposit(now);
+        assert_eq!(withdrawn(&mut budget, now), 1);
     }
 
     #[test]
     fn what_left_the_window_pays_for_nothing() {
-        let (mut ledger, start) = (ledger(100, 0, ms(10_000)), Instant::now());
+        let (mut budget, start) = (window_of(100, 0, ms(10_000)), Instant::now());
         for second in 0..10 {
-            ledger.deposit(start + ms(second * 1000));
+            budget.deposit(start + ms(second * 1000));
         }
-        assert_eq!(ledger.balance(start + ms(9999)), 10 * COST);
-        assert_eq!(ledger.balance(start + ms(10_000)), 9 * COST);
-        assert_eq!(ledger.balance(start + ms(15_500)), 4 * COST);
-        assert_eq!(ledger.balance(start + ms(19_000)), 0);
-        assert_eq!(ledger.balance(start + ms(900_000)), 0);
+        assert_eq!(budget.balance(start + ms(9999)), 10 * COST);
+        assert_eq!(budget.balance(start + ms(10_000)), 9 * COST);
+        assert_eq!(budget.balance(start + ms(15_500)), 4 * COST);
+        assert_eq!(budget.balance(start + ms(19_000)), 0);
+        assert_eq!(budget.balance(start + ms(900_000)), 0);
     }
 
     #[test]
     fn the_floor_comes_back_as_its_retries_leave_the_window() {
-        let (mut ledger, start) = (ledger(0, 10, ms(1000)), Instant::now());
-        assert_eq!(withdrawn(&mut ledger, start), 10);
-        assert_eq!(withdrawn(&mut ledger, start + ms(999)), 0);
-        assert_eq!(withdrawn(&mut ledger, start + ms(1000)), 10);
+        let (mut budget, start) = (window_of(0, 10, ms(1000)), Instant::now());
+        assert_eq!(withdrawn(&mut budget, start), 10);
+        assert_eq!(withdrawn(&mut budget, start + ms(999)), 0);
+        assert_eq!(withdrawn(&mut budget, start + ms(1000)), 10);
     }
 
     /// Events of a schedule: milliseconds since the last event, and whether it is a call or a
@@ -298,19 +266,19 @@ mod tests {
             schedule in schedule(), percent in 0_u32..150, floor in 0_u32..5,
         ) {
             let window = ms(10_000);
-            let mut ledger = ledger(percent, floor, window);
+            let mut budget = window_of(percent, floor, window);
             let start = Instant::now();
             let (mut now, mut calls, mut retries) = (start, VecDeque::new(), VecDeque::new());
             let mut made = (0_u64, 0_u64);
             for (pause, is_call) in schedule {
                 now += ms(pause);
                 if is_call {
-                    ledger.deposit(now);
+                    budget.deposit(now);
                     calls.push_back(now);
                     made.0 += 1;
                     continue;
                 }
-                if !ledger.withdraw(now) {
+                if !budget.withdraw(now) {
                     continue;
                 }
                 retries.push_back(now);

@@ -2,133 +2,63 @@
 
 use std::time::Duration;
 
-use rr_spi::duration;
-use serde::Deserialize;
-
 use super::budget::RetryBudgetConfig;
 
 /// Ceiling of the attempts of one call in any configuration (gRFC A6 has the same ceiling).
 const ATTEMPTS_CEILING: u32 = 5;
 
-/// Attempts, pauses and budget of a retry layer.
-///
-/// # Examples
-///
-/// ```
-/// use std::time::Duration;
-/// use rr_core::retry::RetryConfig;
-///
-/// let config = RetryConfig::default()
-///     .with_attempts_max(4)
-///     .with_attempt_timeout(Duration::from_millis(300));
-/// assert_eq!(config.backoff_base, Duration::from_millis(50));
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-#[non_exhaustive]
-pub struct RetryConfig {
-    /// Maximum number of attempts of one call, the first included. Default 3; 0 counts as 1, more
-    /// than 5 as 5. The immediate resend of an attempt that provably did not run is not counted.
-    pub attempts_max: u32,
-    /// Timeout of one attempt of a call that may run twice; attempts of other calls have none.
-    /// Default 0: an attempt has all the time left of the call. A keyed run that takes longer is
-    /// cut off and not started again: set a timeout longer than the handler ever takes. A layer
-    /// inside of retry that waits must race the context that it is given.
-    #[serde(deserialize_with = "duration::deserialize")]
-    pub attempt_timeout: Duration,
-    /// Longest first pause; the bound doubles with each further pause. Default 50 ms; 0 never
-    /// pauses.
-    #[serde(deserialize_with = "duration::deserialize")]
-    pub backoff_base: Duration,
-    /// Longest first pause after `ResourceExhausted`. Default 1 s; 0 never pauses.
-    #[serde(deserialize_with = "duration::deserialize")]
-    pub backoff_base_throttled: Duration,
-    /// Longest pause, except for a pause that the peer asks for. Default 2 s; 0 never pauses.
-    #[serde(deserialize_with = "duration::deserialize")]
-    pub backoff_max: Duration,
-    /// Whether the destination is known to deduplicate keyed requests, which makes them idempotent.
-    /// Default false: the layer learns it for each target from replies that report it.
-    pub deduplicates: bool,
-    /// Whether `Internal`, `Unknown` and `DataLoss` are retried where the handler may have run and
-    /// the request is idempotent. Default false: these codes indicate bugs more often than
-    /// transient failures.
-    pub retries_internal: bool,
-    /// Limit on the retries of all calls together.
-    pub budget: RetryBudgetConfig,
-}
-
-impl Default for RetryConfig {
-    fn default() -> Self {
-        Self {
-            attempts_max: 3,
-            attempt_timeout: Duration::ZERO,
-            backoff_base: Duration::from_millis(50),
-            backoff_base_throttled: Duration::from_secs(1),
-            backoff_max: Duration::from_secs(2),
-            deduplicates: false,
-            retries_internal: false,
-            budget: RetryBudgetConfig::default(),
-        }
+rr_spi::options! {
+    /// Attempts, pauses and budget of a retry layer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use rr_core::retry::RetryConfig;
+    ///
+    /// let config = RetryConfig::default()
+    ///     .with_attempts_max(4)
+    ///     .with_attempt_timeout(Duration::from_millis(300));
+    /// assert_eq!(config.backoff_base, Duration::from_millis(50));
+    /// ```
+    pub struct RetryConfig {
+        /// Maximum number of attempts of one call, the first included. Default 3; 0 counts as 1,
+        /// more than 5 as 5. The immediate resend of an attempt that provably did not run is not
+        /// counted.
+        pub attempts_max: u32 = 3, with_attempts_max(u32);
+        /// Timeout of one attempt of a call that may run twice; attempts of other calls have none.
+        /// Default 0: an attempt has all the time left of the call. A keyed run that takes longer
+        /// is cut off and not started again: set a timeout longer than the handler ever takes. A
+        /// layer inside of retry that waits must race the context that it is given.
+        #[serde(deserialize_with = "rr_spi::duration::deserialize")]
+        pub attempt_timeout: Duration = Duration::ZERO, with_attempt_timeout(Duration);
+        /// Longest first pause; the bound doubles with each further pause. Default 50 ms; 0 never
+        /// pauses.
+        #[serde(deserialize_with = "rr_spi::duration::deserialize")]
+        pub backoff_base: Duration = Duration::from_millis(50), with_backoff_base(Duration);
+        /// Longest first pause after `ResourceExhausted`. Default 1 s; 0 never pauses.
+        #[serde(deserialize_with = "rr_spi::duration::deserialize")]
+        pub backoff_base_throttled: Duration =
+            Duration::from_secs(1), with_backoff_base_throttled(Duration);
+        /// Longest pause, except for a pause that the peer asks for. Default 2 s; 0 never pauses.
+        #[serde(deserialize_with = "rr_spi::duration::deserialize")]
+        pub backoff_max: Duration = Duration::from_secs(2), with_backoff_max(Duration);
+        /// Whether the destination is known to deduplicate keyed requests, which makes them
+        /// idempotent. Default false: the layer learns it for each target from replies that report
+        /// it.
+        pub deduplicates: bool = false, with_deduplicates(bool);
+        /// Whether `Internal`, `Unknown` and `DataLoss` are retried where the handler may have run
+        /// and the request is idempotent. Default false: these codes indicate bugs more often than
+        /// transient failures.
+        pub retries_internal: bool = false, with_retries_internal(bool);
+    }
+    parts {
+        /// Limit on the retries of all calls together.
+        pub budget: RetryBudgetConfig, with_budget;
     }
 }
 
 impl RetryConfig {
-    /// Replaces the most attempts of one call.
-    #[must_use]
-    pub fn with_attempts_max(mut self, attempts: u32) -> Self {
-        self.attempts_max = attempts;
-        self
-    }
-
-    /// Replaces the timeout of one attempt.
-    #[must_use]
-    pub fn with_attempt_timeout(mut self, timeout: Duration) -> Self {
-        self.attempt_timeout = timeout;
-        self
-    }
-
-    /// Replaces the longest first pause.
-    #[must_use]
-    pub fn with_backoff_base(mut self, pause: Duration) -> Self {
-        self.backoff_base = pause;
-        self
-    }
-
-    /// Replaces the longest first pause after `ResourceExhausted`.
-    #[must_use]
-    pub fn with_backoff_base_throttled(mut self, pause: Duration) -> Self {
-        self.backoff_base_throttled = pause;
-        self
-    }
-
-    /// Replaces the longest pause.
-    #[must_use]
-    pub fn with_backoff_max(mut self, pause: Duration) -> Self {
-        self.backoff_max = pause;
-        self
-    }
-
-    /// Replaces whether the destination is known to deduplicate keyed requests.
-    #[must_use]
-    pub fn with_deduplicates(mut self, deduplicates: bool) -> Self {
-        self.deduplicates = deduplicates;
-        self
-    }
-
-    /// Replaces whether `Internal`, `Unknown` and `DataLoss` are retried.
-    #[must_use]
-    pub fn with_retries_internal(mut self, retries_internal: bool) -> Self {
-        self.retries_internal = retries_internal;
-        self
-    }
-
-    /// Replaces the limit on the retries of all calls together.
-    #[must_use]
-    pub fn with_budget(mut self, budget: RetryBudgetConfig) -> Self {
-        self.budget = budget;
-        self
-    }
-
     /// Returns the most attempts of one call, clamped to 1 at least and the ceiling at most.
     pub(super) fn attempts(&self) -> u32 {
         self.attempts_max.clamp(1, ATTEMPTS_CEILING)

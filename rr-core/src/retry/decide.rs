@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rr_spi::{Code, Dedup, Delivery, Entropy, Error, Reason, RetryHint, RetryVerdict};
+use rr_spi::{Code, Dedup, Delivery, Entropy, Error, Reason, RetryDecision, RetryHint};
 use tokio::time::Instant;
 
 use super::backoff;
@@ -84,28 +84,28 @@ impl Progress {
         config: &RetryConfig,
         failure: &Failure<'_>,
         entropy: &dyn Entropy,
-    ) -> RetryVerdict {
+    ) -> RetryDecision {
         let is_first = self.failures == 0;
         self.failures = self.failures.saturating_add(1);
-        if let Some(verdict) = forbidden(config, failure) {
-            return verdict;
+        if let Some(decision) = forbidden(config, failure) {
+            return decision;
         }
         let error = failure.error;
-        let verdict = if is_first && may_be_sent_at_once(error) {
-            RetryVerdict::Resend
+        let decision = if is_first && may_be_resent(error) {
+            RetryDecision::Resend
         } else if self.attempts >= self.attempts_max {
-            return RetryVerdict::AttemptsSpent;
+            return RetryDecision::AttemptsSpent;
         } else {
-            RetryVerdict::Again(self.pause(config, error, entropy))
+            RetryDecision::Again(self.pause(config, error, entropy))
         };
-        let pause = if let RetryVerdict::Again(pause) = verdict { pause } else { Duration::ZERO };
-        if !fits(failure, pause) {
-            return RetryVerdict::NoTimeLeft;
+        let pause = if let RetryDecision::Again(pause) = decision { pause } else { Duration::ZERO };
+        if !has_time_after(pause, failure) {
+            return RetryDecision::NoTimeLeft;
         }
-        if let RetryVerdict::Again(_) = verdict {
+        if let RetryDecision::Again(_) = decision {
             self.attempts += 1;
         }
-        verdict
+        decision
     }
 
     /// Draws the pause before the next attempt.
@@ -125,27 +125,27 @@ impl Progress {
     }
 }
 
-/// Returns the verdict on a failure that is not retried, whatever attempts and time are left.
-fn forbidden(config: &RetryConfig, failure: &Failure<'_>) -> Option<RetryVerdict> {
+/// Returns the decision on a failure that is not retried, whatever attempts and time are left.
+fn forbidden(config: &RetryConfig, failure: &Failure<'_>) -> Option<RetryDecision> {
     let error = failure.error;
     if failure.timer == Timer::Call {
-        return Some(RetryVerdict::CallEnded);
+        return Some(RetryDecision::CallEnded);
     }
     if error.retry() == RetryHint::Never {
-        return Some(RetryVerdict::Never);
+        return Some(RetryDecision::Never);
     }
     // The same endpoint would fail again; a layer that knows another endpoint selects it itself.
     let is_breaker_open = error.reason() == Some(&Reason::BREAKER_OPEN);
     // A replayed answer stays the same while it is stored.
     if is_breaker_open || error.dedup() == Some(Dedup::Replayed) {
-        return Some(RetryVerdict::Final);
+        return Some(RetryDecision::Final);
     }
     match permit(config, error, failure.timer) {
         Permit::Any => None,
         Permit::OnlyRepeatable if failure.repeatable == Repeatable::Yes => None,
-        Permit::OnlyRepeatable => Some(RetryVerdict::NotIdempotent),
+        Permit::OnlyRepeatable => Some(RetryDecision::NotIdempotent),
         Permit::OnlyAfter if matches!(error.retry(), RetryHint::After(_)) => None,
-        Permit::OnlyAfter | Permit::Nothing => Some(RetryVerdict::Final),
+        Permit::OnlyAfter | Permit::Nothing => Some(RetryDecision::Final),
     }
 }
 
@@ -172,15 +172,15 @@ fn permit(config: &RetryConfig, error: &Error, timer: Timer) -> Permit {
 /// Returns whether a first failure is sent again without a pause: the handler provably did not run
 /// and the peer gave no hint. `ResourceExhausted` implies a pause by its code alone. If the error
 /// has records of attempts, an inner layer has already retried.
-fn may_be_sent_at_once(error: &Error) -> bool {
+fn may_be_resent(error: &Error) -> bool {
     error.delivery().is_unexecuted()
         && error.attempts().is_empty()
         && error.retry() == RetryHint::Unset
         && error.code() != Code::ResourceExhausted
 }
 
-/// Returns whether another attempt of typical duration would end before the deadline.
-fn fits(failure: &Failure<'_>, pause: Duration) -> bool {
+/// Returns whether an attempt of typical duration after the pause would end before the deadline.
+fn has_time_after(pause: Duration, failure: &Failure<'_>) -> bool {
     let Some(deadline) = failure.deadline else { return true };
     let left = deadline.saturating_duration_since(failure.now);
     let paused = if pause.is_zero() { pause } else { pause.saturating_add(TIMER_STEP) };

@@ -71,7 +71,7 @@ impl Handler {
 
     pub(super) fn add(self, routes: &mut Routes, route: Route) -> Result<(), Error> {
         if self.marks_itself {
-            return routes.insert_unmarked(route, self.declared, self.responder);
+            return routes.insert_self_marking(route, self.declared, self.responder);
         }
         routes.insert(route, self.declared, self.responder)
     }

@@ -10,11 +10,11 @@ use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
 
+use crate::connector::Connector;
 use crate::endpoint::{Address, Endpoint};
 use crate::error::{connect_failed, connect_timed_out};
-use crate::foreign::Connector;
-use crate::gauge::{Gauge, GaugeGuard};
 use crate::socket::Socket;
+use crate::sync::{Gauge, GaugeGuard};
 
 /// Dialer of one endpoint; counts its open connections.
 #[derive(Debug)]

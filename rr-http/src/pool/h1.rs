@@ -29,15 +29,16 @@ use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 
 use self::idle_reaper::IdleReaper;
-use self::silence::Silence;
+use self::silence::SilenceGuard;
 use self::waiting::{Told, Waiting};
 use super::tapped::{Tapped, UnreadCheck};
-use super::{Dialer, RuntimePool, after, lock};
+use super::{Dialer, RuntimePool, after};
 use crate::body::Whole;
 use crate::config::HttpConfig;
-use crate::gauge::GaugeGuard;
 use crate::self_wake::SelfWake;
 use crate::socket::Socket;
+use crate::sync::GaugeGuard;
+use crate::sync::lock;
 
 pub(crate) struct H1Pool {
     shared: Arc<H1Shared>,
@@ -58,7 +59,7 @@ struct H1Shared {
 #[derive(Default)]
 struct IdleConnections {
     connections: Vec<Idle>,
-    keeper: Option<IdleReaper>,
+    reaper: Option<IdleReaper>,
     /// Calls wait only while no connection is unused.
     waiting: Waiting,
     /// Number of times that a connection was kept after an answer on it.
@@ -80,12 +81,12 @@ pub(crate) struct H1Connection {
     pub(crate) last: Option<(Target, Uri)>,
     /// Value of [`IdleConnections::answers`] when the connection was kept; `None` from the next
     /// request to its answer.
-    kept: Option<u64>,
+    idle_since: Option<u64>,
     /// Emptied header map of the last reply, reused for the next request head.
     pub(crate) spare: HeaderMap,
     /// `None` once the connection has ended.
     connection: Option<Conversation>,
-    rewaker: SelfWake,
+    self_wake: SelfWake,
     unread: UnreadCheck,
     _open: GaugeGuard,
 }
@@ -129,7 +130,7 @@ impl H1Pool {
     pub(crate) async fn checkout(&self) -> Result<H1Lease<'_>, Error> {
         let place = self.place().await?;
         while let Some(mut link) = self.shared.pop() {
-            if link.is_clean() {
+            if link.is_reusable() {
                 return Ok(H1Lease { link, _place: place });
             }
         }
@@ -153,12 +154,12 @@ impl H1Pool {
 
     /// Starts the wait for the first answer to a request on a connection. If nothing arrives until
     /// the deadline of the attempt, unused connections that may be dead too are closed.
-    pub(crate) fn expect_answer<'a>(
+    pub(crate) fn guard_silence<'a>(
         &'a self,
         attempt: &'a Attempt,
         link: &mut H1Connection,
-    ) -> Silence<'a> {
-        Silence::new(&self.shared, attempt, link.kept.take())
+    ) -> SilenceGuard<'a> {
+        SilenceGuard::new(&self.shared, attempt, link.idle_since.take())
     }
 
     async fn place(&self) -> Result<SemaphorePermit<'_>, Error> {
@@ -186,8 +187,8 @@ impl H1Pool {
 
 impl RuntimePool for H1Pool {
     fn is_empty(&self) -> bool {
-        let kept = lock(&self.shared.idle);
-        kept.connections.is_empty() && kept.waiting.dials_nothing()
+        let locked = lock(&self.shared.idle);
+        locked.connections.is_empty() && locked.waiting.dials_nothing()
     }
 }
 
@@ -199,29 +200,30 @@ impl H1Connection {
     ) -> Option<impl Future<Output = Replied> + use<>> {
         // Hyper wakes the connection, which is about to be driven: the idle reaper need not be
         // woken.
-        self.rewaker.expect();
+        self.self_wake.expect();
         Some(self.sender.as_mut()?.try_send_request(message))
     }
 
     /// Drives the connection until `part` of a call on it completes.
     pub(crate) fn drive<F: Future>(&mut self, part: F) -> DriveFuture<'_, F> {
-        DriveFuture { part, connection: &mut self.connection, rewaker: &mut self.rewaker }
+        DriveFuture { part, connection: &mut self.connection, self_wake: &mut self.self_wake }
     }
 
     /// Handles events since the last call, and returns whether a request can be sent.
     fn is_usable(&mut self) -> bool {
-        if self.rewaker.is_woken() || !self.is_ready() {
-            self.look(&mut Context::from_waker(Waker::noop()));
+        if self.self_wake.is_woken() || !self.is_ready() {
+            self.poll_idle(&mut Context::from_waker(Waker::noop()));
         }
         self.connection.is_some() && self.is_ready()
     }
 
-    /// Returns whether a request can be sent and would get its own reply. An unsolicited reply that
-    /// has arrived meanwhile would be taken for it (RFC 9112 §9.2).
-    fn is_clean(&mut self) -> bool {
-        let unread = self.unread.clone();
-        unread.during(|| self.look(&mut Context::from_waker(Waker::noop())));
-        self.connection.is_some() && self.is_ready()
+    /// As [`H1Connection::is_usable`], for a connection that has served a call. The next request
+    /// comes back unwritten if the server meanwhile ends the connection or sends something unasked,
+    /// which would be taken for the reply (RFC 9112 §9.2).
+    fn is_reusable(&mut self) -> bool {
+        let is_usable = self.is_usable();
+        self.unread.arm();
+        is_usable
     }
 
     fn is_ready(&self) -> bool {
@@ -229,16 +231,16 @@ impl H1Connection {
     }
 
     /// Polls the connection while no call uses it.
-    fn look(&mut self, cx: &mut Context<'_>) {
-        let Self { connection, rewaker, .. } = self;
+    fn poll_idle(&mut self, cx: &mut Context<'_>) {
+        let Self { connection, self_wake, .. } = self;
         // Unconstrained: without task budget, a connection that has ended would seem alive.
-        let looking = unconstrained(poll_fn(|cx| {
-            rewaker.poll(cx, |cx, news| match poll_connection(connection, cx, news) {
+        let polling = unconstrained(poll_fn(|cx| {
+            self_wake.poll(cx, |cx, news| match poll_connection(connection, cx, news) {
                 true => Poll::Pending,
                 false => Poll::Ready(()),
             })
         }));
-        let _ = pin!(looking).poll(cx);
+        let _ = pin!(polling).poll(cx);
     }
 }
 
@@ -247,7 +249,7 @@ impl Drop for H1Connection {
         // Without a sender hyper shuts the connection down, as far as one poll allows. Over TLS
         // this notifies the peer.
         self.sender = None;
-        self.look(&mut Context::from_waker(Waker::noop()));
+        self.poll_idle(&mut Context::from_waker(Waker::noop()));
     }
 }
 
@@ -257,7 +259,7 @@ pin_project! {
         #[pin]
         part: F,
         connection: &'a mut Option<Conversation>,
-        rewaker: &'a mut SelfWake,
+        self_wake: &'a mut SelfWake,
     }
 }
 
@@ -266,7 +268,7 @@ impl<F: Future> Future for DriveFuture<'_, F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let mut this = self.project();
-        this.rewaker.poll(cx, |cx, news| {
+        this.self_wake.poll(cx, |cx, news| {
             if let Poll::Ready(output) = this.part.as_mut().poll(cx) {
                 return Poll::Ready(output);
             }
@@ -300,10 +302,10 @@ impl H1Shared {
     fn pop(&self) -> Option<Box<H1Connection>> {
         // Dropped after the lock is released: streams may belong to the application.
         let mut expired = Vec::new();
-        let mut kept = lock(&self.idle);
+        let mut locked = lock(&self.idle);
         let now = Instant::now();
         loop {
-            let idle = kept.connections.pop()?;
+            let idle = locked.connections.pop()?;
             if now < idle.expires {
                 return Some(idle.link);
             }
@@ -315,16 +317,16 @@ impl H1Shared {
     /// waits.
     fn give(self: &Arc<Self>, mut idle: Idle, mut first: Option<Told>) {
         loop {
-            let mut kept = lock(&self.idle);
-            let Some(call) = first.take().or_else(|| kept.waiting.next()) else {
-                let (left, started) = kept.keep(idle, self);
+            let mut locked = lock(&self.idle);
+            let Some(call) = first.take().or_else(|| locked.waiting.next()) else {
+                let (left, started) = locked.keep(idle, self);
                 // Wakers and streams may belong to the application: they are not dropped under the
                 // lock.
-                drop(kept);
+                drop(locked);
                 drop(left);
-                return self.start_keeper(started);
+                return self.start_reaper(started);
             };
-            drop(kept);
+            drop(locked);
             match call.send(Ok(idle)) {
                 Err(Ok(not_taken)) => idle = not_taken,
                 _ => return,
@@ -336,7 +338,7 @@ impl H1Shared {
 /// Makes a connection.
 async fn connect(dialer: &Dialer, host: &HeaderValue) -> Result<Box<H1Connection>, Error> {
     let (socket, open) = dialer.dial().await?;
-    let rewaker = match socket {
+    let self_wake = match socket {
         Socket::Stream(_) => SelfWake::of_stream(),
         Socket::Tcp(_) => SelfWake::new(),
         #[cfg(unix)]
@@ -355,10 +357,10 @@ async fn connect(dialer: &Dialer, host: &HeaderValue) -> Result<Box<H1Connection
         sender: Some(sender),
         host: own_host.unwrap_or_else(|_| host.clone()),
         last: None,
-        kept: None,
+        idle_since: None,
         spare: HeaderMap::new(),
         connection: Some(connection),
-        rewaker,
+        self_wake,
         unread,
         _open: open,
     }))

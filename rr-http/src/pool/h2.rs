@@ -17,10 +17,11 @@ use tokio::sync::{Notify, Semaphore};
 use self::state::{PoolState, Sent, Step, StreamPermit, WaitTicket};
 use self::task::{BEFORE_SETTINGS, ConnectionTask};
 use super::tapped::Tapped;
-use super::{Dialer, Owned, RuntimePool, lock, pause};
+use super::{Dialer, Owned, RuntimePool, pause};
 use crate::config::HttpConfig;
 use crate::error::handed_back;
-use crate::gauge::GaugeGuard;
+use crate::sync::GaugeGuard;
+use crate::sync::lock;
 use crate::wire::{FRAME_BYTES_MAX, HEADER_LIST_BYTES_MAX};
 
 /// Receive windows of a stream and of a connection: a body of the default limit arrives without a
@@ -43,7 +44,7 @@ pub(crate) struct H2Pool {
 #[derive(Debug)]
 struct H2Shared {
     dialer: Arc<Dialer>,
-    kept: Mutex<PoolState>,
+    state: Mutex<PoolState>,
     /// Notified when the first waiting call should check again.
     changed: Notify,
     connect_timeout: Duration,
@@ -62,7 +63,7 @@ pub(crate) struct H2Lease<'a> {
 impl H2Pool {
     pub(crate) fn new(dialer: Arc<Dialer>, config: &HttpConfig) -> Self {
         let shared = H2Shared {
-            kept: Mutex::new(PoolState::new(Arc::clone(&dialer), config)),
+            state: Mutex::new(PoolState::new(Arc::clone(&dialer), config)),
             dialer,
             changed: Notify::new(),
             connect_timeout: config.connect_timeout,
@@ -78,7 +79,7 @@ impl H2Pool {
     ///
     /// `Unavailable`, not sent, `connect-failed`, when there is no connection and none can be made.
     pub(crate) async fn checkout(&self) -> Result<H2Lease<'_>, Error> {
-        if let Some(place) = self.shared.look(PoolState::take_unless_others_wait) {
+        if let Some(place) = self.shared.with(PoolState::take_unless_others_wait) {
             return Ok(self.lease(place));
         }
         self.wait(false).await
@@ -95,11 +96,11 @@ impl H2Pool {
 
     async fn wait(&self, fresh: bool) -> Result<H2Lease<'_>, Error> {
         let shared = &*self.shared;
-        let waiting = Waiting { shared, ticket: shared.look(|kept| kept.wait(fresh)) };
+        let waiting = Waiting { shared, ticket: shared.with(|state| state.wait(fresh)) };
         // The semaphore is never closed.
         let _turn = self.turn.acquire().await.map_err(|_| handed_back())?;
         loop {
-            match shared.look(|kept| kept.step(waiting.ticket)) {
+            match shared.with(|state| state.step(waiting.ticket)) {
                 Step::Go(place) => return Ok(self.lease(place)),
                 Step::Fail(error) => return Err(error),
                 Step::Dial => self.dial(),
@@ -117,13 +118,13 @@ impl H2Pool {
     fn dial(&self) {
         let dial = dial(Arc::clone(&self.shared.dialer), Dial(Arc::downgrade(&self.shared)));
         let task = tokio::spawn(dial).abort_handle();
-        self.shared.look(|kept| kept.dial = Owned(Some(task)));
+        self.shared.with(|state| state.dial = Owned(Some(task)));
     }
 }
 
 impl RuntimePool for H2Pool {
     fn is_empty(&self) -> bool {
-        self.shared.look(|kept| kept.is_empty())
+        self.shared.with(|state| state.is_empty())
     }
 }
 
@@ -135,7 +136,7 @@ struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.shared.look(PoolState::wait_no_more);
+        self.shared.with(PoolState::wait_no_more);
     }
 }
 
@@ -148,13 +149,13 @@ impl H2Lease<'_> {
 
     /// Stops new calls on the connection; calls in flight continue.
     pub(crate) fn retire(&self) {
-        self.shared.change(|kept| kept.retire(self.id));
+        self.shared.change(|state| state.retire(self.id));
     }
 }
 
 impl Drop for H2Lease<'_> {
     fn drop(&mut self) {
-        let asks = self.shared.change(|kept| kept.release(self.id, self.sent));
+        let asks = self.shared.change(|state| state.release(self.id, self.sent));
         if let Some(task) = asks {
             task.wake();
         }
@@ -163,15 +164,15 @@ impl Drop for H2Lease<'_> {
 
 impl H2Shared {
     /// Accesses the state of the pool, and wakes no waiting call.
-    fn look<T>(&self, look: impl FnOnce(&mut PoolState) -> T) -> T {
-        look(&mut lock(&self.kept))
+    fn with<T>(&self, access: impl FnOnce(&mut PoolState) -> T) -> T {
+        access(&mut lock(&self.state))
     }
 
     /// Changes the state of the pool, and wakes the first waiting call.
     fn change<T>(&self, change: impl FnOnce(&mut PoolState) -> T) -> T {
-        let mut kept = lock(&self.kept);
-        let outcome = change(&mut kept);
-        if kept.someone_waits() {
+        let mut state = lock(&self.state);
+        let outcome = change(&mut state);
+        if state.someone_waits() {
             self.changed.notify_one();
         }
         outcome
@@ -181,12 +182,12 @@ impl H2Shared {
     fn keep(self: &Arc<Self>, dialed: Dialed) {
         let Dialed { sender, connection, doubt, open } = dialed;
         let id = {
-            let mut kept = lock(&self.kept);
-            if !kept.reaper.is_running() {
+            let mut state = lock(&self.state);
+            if !state.reaper.is_running() {
                 let reaping = reap(Arc::downgrade(self), pause(self.idle_timeout));
-                kept.reaper = Owned(Some(tokio::spawn(reaping).abort_handle()));
+                state.reaper = Owned(Some(tokio::spawn(reaping).abort_handle()));
             }
-            kept.add(sender, Arc::clone(&doubt))
+            state.add(sender, Arc::clone(&doubt))
         };
         // The task ends with its connection, which ends when no sender and no stream is left. The
         // task is not spawned under the lock: a runtime that is ending drops it immediately.
@@ -207,10 +208,10 @@ async fn reap(pool: Weak<H2Shared>, pause: Duration) {
     loop {
         tokio::time::sleep(pause).await;
         let Some(pool) = pool.upgrade() else { return };
-        let any = pool.change(|kept| {
-            let any = kept.expire();
+        let any = pool.change(|state| {
+            let any = state.expire();
             if !any {
-                kept.reaper = Owned::default();
+                state.reaper = Owned::default();
             }
             any
         });
@@ -240,7 +241,7 @@ impl Drop for Dial {
 impl Dial {
     fn end(&mut self, failure: Option<Error>) {
         if let Some(shared) = std::mem::take(&mut self.0).upgrade() {
-            shared.change(|kept| kept.dialed(failure));
+            shared.change(|state| state.dialed(failure));
         }
     }
 }

@@ -5,10 +5,9 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, OnceLock};
 
+use crate::sync::lock;
 use rr_spi::{Code, Delivery, Error};
 use tokio::runtime::{Handle, Id};
-
-use super::lock;
 
 /// Maximum number of runtimes that have a pool, besides the first one that made a call: with one
 /// runtime per core, more than any machine has today. A further runtime replaces the oldest of

@@ -36,19 +36,17 @@ impl<T: ReadTap> Tapped<T> {
     }
 }
 
-/// Detects bytes on an unused HTTP/1.1 connection before a call uses it (RFC 9112 §9.2). During a
-/// check, reads ask the kernel first: tokio reads only once its driver has seen an event, which may
-/// come later than the bytes.
+/// Detects bytes on an unused HTTP/1.1 connection before a request is written to it (RFC 9112 §9.2).
+/// The check asks the kernel: tokio reads only once its driver has seen an event, which may come
+/// later than the bytes.
 #[derive(Clone, Default)]
 pub(super) struct UnreadCheck(Arc<AtomicBool>);
 
 impl UnreadCheck {
-    /// Makes reads ask the kernel while `during` runs.
-    pub(super) fn during<T>(&self, during: impl FnOnce() -> T) -> T {
+    /// Makes the next read check. Hyper reads before it writes a request, and hands the request back
+    /// if that read fails.
+    pub(super) fn arm(&self) {
         self.0.store(true, Ordering::Relaxed);
-        let output = during();
-        self.0.store(false, Ordering::Relaxed);
-        output
     }
 }
 
@@ -59,7 +57,10 @@ impl ReadTap for UnreadCheck {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.0.load(Ordering::Relaxed) && has_unread(socket) {
+        // Only the task that drives the connection reads and writes the flag.
+        let is_armed = self.0.load(Ordering::Relaxed);
+        self.0.store(false, Ordering::Relaxed);
+        if is_armed && has_unread(socket) {
             let text = "the server ended the connection or sent something unasked";
             return Poll::Ready(Err(io::Error::other(text)));
         }

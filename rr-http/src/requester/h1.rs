@@ -34,9 +34,9 @@ impl Inner {
                         return Err(error);
                     }
                 };
-            let silence = pool.expect_answer(attempt, &mut lease.link);
+            let silence = pool.guard_silence(attempt, &mut lease.link);
             let reply = lease.link.drive(reply).await;
-            silence.end();
+            silence.disarm();
             let reply = match reply {
                 Ok(reply) => reply,
                 Err(mut failed) => match failed.take_message() {

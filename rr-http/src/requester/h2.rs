@@ -1,7 +1,6 @@
 //! A call over HTTP/2.
 
 use std::collections::HashMap;
-use std::sync::PoisonError;
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
@@ -13,6 +12,7 @@ use crate::body::StreamBody;
 use crate::config::HttpRefusals;
 use crate::error::{handed_back, is_spared, of_h2};
 use crate::pool::H2Pool;
+use crate::sync::lock;
 use crate::wire::{decimal, encode_request, is_replayable, set_timeout, turn_into_get};
 
 /// Maximum number of targets whose URI is remembered. The URIs of further targets are made for each
@@ -101,11 +101,11 @@ impl Inner {
     /// Returns the URI of a target, and remembers it.
     fn uri(&self, target: &Target) -> Result<Uri, Error> {
         let known = |uris: &HashMap<Target, Uri>| uris.get(target).cloned();
-        if let Some(uri) = known(&self.uris.lock().unwrap_or_else(PoisonError::into_inner)) {
+        if let Some(uri) = known(&lock(&self.uris)) {
             return Ok(uri);
         }
         let uri = self.make_uri(target)?;
-        let mut uris = self.uris.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut uris = lock(&self.uris);
         if uris.len() < URIS_MAX {
             uris.insert(target.clone(), uri.clone());
         }

@@ -24,11 +24,11 @@ const LAST_CALLS: Duration = Duration::from_millis(100);
 /// refuses new requests, and every reply closes its connection. A request that races with the start
 /// of the drain is therefore answered rather than lost. Then accepting stops, and connections end
 /// as soon as they have nothing to answer.
-pub(super) async fn run(listener: Listener, site: Arc<ServerState>, shutdown: Shutdown) {
-    let tasks = Tasks::new(site.stats.tasks.clone());
+pub(super) async fn run(listener: Listener, state: Arc<ServerState>, shutdown: Shutdown) {
+    let tasks = Tasks::new(state.stats.tasks.clone());
     // However this future ends, its tasks end with it.
     let owner = Owner(tasks.clone());
-    let _ = shutdown.until_closing(serve(listener, &site, &shutdown, &tasks)).await;
+    let _ = shutdown.until_closing(serve(listener, &state, &shutdown, &tasks)).await;
     drop(owner);
     tasks.none().await;
 }
@@ -43,32 +43,32 @@ impl Drop for Owner {
 
 async fn serve(
     mut listener: Listener,
-    site: &Arc<ServerState>,
+    state: &Arc<ServerState>,
     shutdown: &Shutdown,
     tasks: &Tasks,
 ) {
-    let linger = site.config.drain_linger;
+    let linger = state.config.drain_linger;
     let lame_duck = async {
         shutdown.draining().await;
         tokio::time::sleep(linger).await;
-        site.intake.idle().await;
+        state.intake.idle().await;
         // Lets the runtime poll the socket once more: when it closes, connections in the operating
         // system's queue are reset.
         tokio::task::yield_now().await;
     };
-    let most = site.config.connections_max.min(Semaphore::MAX_PERMITS);
+    let most = state.config.connections_max.min(Semaphore::MAX_PERMITS);
     let places = Arc::new(Semaphore::new(most));
-    until(accept(&mut listener, &places, site, tasks), lame_duck).await;
+    until(accept(&mut listener, &places, state, tasks), lame_duck).await;
     let left = listener.close();
     let last_calls = if left.is_empty() { linger.min(LAST_CALLS) } else { LAST_CALLS };
     for socket in left {
         // Unused connections may hold every permit, and do not release them. For a moment, as many
         // connections as the channel held may be open in addition: they only get refusals.
         let place = Arc::clone(&places).try_acquire_owned().ok();
-        begin(socket, place, site, tasks);
+        begin(socket, place, state, tasks);
     }
     let _ = Context::background().with_timeout(last_calls).race(tasks.none()).await;
-    site.stop.stop();
+    state.stop.stop();
     tasks.none().await;
 }
 
@@ -76,14 +76,14 @@ async fn serve(
 async fn accept(
     listener: &mut Listener,
     places: &Arc<Semaphore>,
-    site: &Arc<ServerState>,
+    state: &Arc<ServerState>,
     tasks: &Tasks,
 ) {
     loop {
         // The permit comes first: further connections wait in the operating system's queue. The
         // semaphore is never closed.
         let Ok(place) = Arc::clone(places).acquire_owned().await else { return };
-        begin(listener.accept().await, Some(place), site, tasks);
+        begin(listener.accept().await, Some(place), state, tasks);
     }
 }
 
@@ -91,11 +91,11 @@ async fn accept(
 fn begin(
     socket: Socket,
     place: Option<OwnedSemaphorePermit>,
-    site: &Arc<ServerState>,
+    state: &Arc<ServerState>,
     tasks: &Tasks,
 ) {
-    let counted = site.stats.connections.one();
-    let connection = serve_connection(socket, Arc::clone(site), tasks.clone());
+    let counted = state.stats.connections.one();
+    let connection = serve_connection(socket, Arc::clone(state), tasks.clone());
     tasks.spawn((place, counted), connection);
 }
 

@@ -18,9 +18,10 @@ use tokio::time::sleep;
 
 use super::ServerState;
 use super::keep_alive::{KeepAlive, promise};
+use super::peer::Peer;
 use super::request::answer;
 use super::tasks::{H2Executor, Tasks};
-use super::timeouts::{ActivityMonitor, Verdict};
+use super::timeouts::{ActivityMonitor, Check};
 use super::version_detect::{Sniffed, Version};
 use crate::self_wake::SelfWake;
 use crate::socket::Socket;
@@ -45,23 +46,15 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// a head has arrived would never end.
 const CLOSE: Duration = Duration::from_millis(100);
 
-/// State shared by the requests of one connection.
-#[derive(Clone)]
-pub(super) struct Peer {
-    pub(super) site: Arc<ServerState>,
-    pub(super) tasks: Tasks,
-    pub(super) watch: Arc<ActivityMonitor>,
-}
-
 /// Serves one connection until it ends, or until the server stops serving requests and the
 /// connection has sent its pending replies.
-pub(super) async fn serve_connection(socket: Socket, site: Arc<ServerState>, tasks: Tasks) {
-    let watch = ActivityMonitor::new(&site.config, site.intake.bodies());
-    let mut io = Sniffed::new(socket, Arc::clone(&watch));
-    let bound = Context::background().with_timeout(site.config.first_bytes_timeout);
+pub(super) async fn serve_connection(socket: Socket, state: Arc<ServerState>, tasks: Tasks) {
+    let activity = ActivityMonitor::new(&state.config, state.intake.bodies());
+    let mut io = Sniffed::new(socket, Arc::clone(&activity));
+    let bound = Context::background().with_timeout(state.config.first_bytes_timeout);
     let first = pin!(bound.race(future::poll_fn(|cx| io.poll_version(cx))));
-    let Some(Ok(Ok(version))) = site.stop.race(first).await else { return };
-    let peer = Peer { site, tasks, watch };
+    let Some(Ok(Ok(version))) = state.stop.race(first).await else { return };
+    let peer = Peer { state, tasks, activity };
     match version {
         Version::H1 => serve_h1(io, peer).await,
         Version::H2 => serve_h2(io, peer).await,
@@ -74,10 +67,10 @@ async fn serve_h1(io: Sniffed, peer: Peer) {
     // no timer for each.
     builder.header_read_timeout(None);
     builder.max_header_size(HEAD_BYTES_MAX);
-    let keep_alive = KeepAlive::new(peer.site.config.idle_timeout);
+    let keep_alive = KeepAlive::new(peer.state.config.idle_timeout);
     // Split here: an argument that is passed on is stored twice.
     let service = service_fn(|request: Request<Incoming>| {
-        let active = peer.watch.begin();
+        let active = peer.activity.start_request();
         let (mut parts, body) = request.into_parts();
         let peer = &peer;
         let hint = keep_alive.due(&parts);
@@ -93,10 +86,10 @@ async fn serve_h1(io: Sniffed, peer: Peer) {
 }
 
 async fn serve_h2(io: Sniffed, peer: Peer) {
-    let streams = H2Executor::new(peer.tasks.clone(), Arc::clone(&peer.watch));
+    let streams = H2Executor::new(peer.tasks.clone(), Arc::clone(&peer.activity));
     let mut builder = http2::Builder::new(streams);
     builder.timer(TokioTimer::new());
-    let streams_max = u32::try_from(peer.site.config.h2_streams_max).unwrap_or(u32::MAX);
+    let streams_max = u32::try_from(peer.state.config.h2_streams_max).unwrap_or(u32::MAX);
     builder.max_concurrent_streams(streams_max.max(1));
     builder.max_header_list_size(HEADER_LIST_BYTES_MAX);
     builder.max_frame_size(FRAME_BYTES_MAX);
@@ -120,8 +113,8 @@ async fn drive<C: Future>(
     peer: &Peer,
 ) {
     let end = {
-        let watched = pin!(watched(connection.as_mut(), &peer.watch));
-        peer.site.stop.race(watched).await
+        let watched = pin!(watched(connection.as_mut(), &peer.activity));
+        peer.state.stop.race(watched).await
     };
     match end {
         // The calls on a connection learn how it ended; nothing else can act on that.
@@ -131,7 +124,7 @@ async fn drive<C: Future>(
     loop {
         let bound = Context::background().with_timeout(CLOSE);
         let has_ended = bound.race(connection.as_mut()).await.is_ok();
-        if has_ended || peer.watch.is_done() || peer.watch.look() == Verdict::Stuck {
+        if has_ended || peer.activity.is_done() || peer.activity.check() == Check::Stuck {
             return;
         }
     }
@@ -146,27 +139,27 @@ enum End {
 
 /// Drives a connection until it ends, or until one of its timeouts passes. One timer serves all of
 /// its requests.
-async fn watched<C: Future>(mut connection: Pin<&mut C>, watch: &ActivityMonitor) -> End {
-    let mut timer = pin!(sleep(watch.pace()));
+async fn watched<C: Future>(mut connection: Pin<&mut C>, activity: &ActivityMonitor) -> End {
+    let mut timer = pin!(sleep(activity.pace()));
     // Whether the timer holds the task's waker: a connection stays with its task.
     let mut is_armed = false;
     // A handler runs within the connection, and wakes it by reading the body or by answering.
-    let mut rewaker = SelfWake::new();
+    let mut self_wake = SelfWake::new();
     let mut turn = YieldBeforeWrite::default();
     future::poll_fn(|cx| {
-        ready!(turn.poll(watch.active(), cx));
-        if rewaker.poll(cx, |cx, _| connection.as_mut().poll(cx)).is_ready() {
+        ready!(turn.poll(activity.active(), cx));
+        if self_wake.poll(cx, |cx, _| connection.as_mut().poll(cx)).is_ready() {
             return Poll::Ready(End::Closed);
         }
-        watch.flush_timestamps();
+        activity.flush_timestamps();
         if is_armed && !timer.is_elapsed() {
             return Poll::Pending;
         }
         while timer.as_mut().poll(cx).is_ready() {
-            match watch.look() {
-                Verdict::Fine(wait) => timer.as_mut().reset(Deadline::after(wait).instant()),
-                Verdict::Unused => return Poll::Ready(End::Unused),
-                Verdict::Stuck => return Poll::Ready(End::Stuck),
+            match activity.check() {
+                Check::Fine(wait) => timer.as_mut().reset(Deadline::after(wait).instant()),
+                Check::Unused => return Poll::Ready(End::Unused),
+                Check::Stuck => return Poll::Ready(End::Stuck),
             }
         }
         // Without budget the timer did not store the waker, and tokio polls the task again.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hyper::body::{Body as _, Incoming};
 use rr_spi::Context;
 
-use super::connection::Peer;
+use super::peer::Peer;
 use super::read_body::soon;
 use crate::body::frame;
 
@@ -24,7 +24,7 @@ pub(super) async fn is_drained(body: &mut Incoming) -> bool {
 /// Discards the rest of a body in a separate task, so that the reply leaves immediately. The
 /// connection stays in use meanwhile: bytes that arrive do not belong to another request yet.
 pub(super) fn discard(peer: &Peer, mut body: Incoming) {
-    let active = peer.watch.begin();
+    let active = peer.activity.start_request();
     peer.tasks.spawn(active, async move {
         let bound = Context::background().with_timeout(TIME_MAX);
         let _ = bound.race(drain(&mut body)).await;

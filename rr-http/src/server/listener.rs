@@ -12,8 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use crate::endpoint::{Address, Endpoint};
-use crate::foreign::{Foreign, Stream};
-use crate::socket::Socket;
+use crate::socket::{Foreign, Socket, Stream};
 
 /// Source of connections.
 pub(super) enum Listener {

@@ -20,14 +20,14 @@ const POLLS_AT_ONCE: u32 = 2;
 /// peer disconnects. Sets `unread` to `None` once the body was read to its end. The share grows to
 /// the length that the head declares, or without one to the bytes that have arrived.
 pub(super) async fn read_body(
-    site: &ServerState,
+    state: &ServerState,
     ctx: &Context,
     unread: &mut Option<Incoming>,
     coding: &Coding,
     share: &mut BodyShare,
 ) -> Result<Bytes, Refusal> {
     let Some(body) = unread else { return Ok(Bytes::new()) };
-    let max = site.config.intake.limits.request_bytes_max;
+    let max = state.intake.config().limits.request_bytes_max;
     let raw_max = match coding {
         Coding::Identity => max,
         // Incompressible data becomes slightly longer.
@@ -36,31 +36,31 @@ pub(super) async fn read_body(
     };
     let promised = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if promised > raw_max {
-        return Err(too_large(site, coding));
+        return Err(too_large(state, coding));
     }
     share.grow(promised)?;
     let mut body = Charged { body, read: 0, share };
-    let read = match read_within(site, ctx, &mut body, raw_max).await? {
+    let read = match read_within(state, ctx, &mut body, raw_max).await? {
         Ok(read) => read,
-        Err(BodyError::TooLarge) => return Err(too_large(site, coding)),
+        Err(BodyError::TooLarge) => return Err(too_large(state, coding)),
         Err(BodyError::Broken(Broken::OverBudget(error))) => return Err(error.into()),
         Err(BodyError::Broken(Broken::Transport(error))) => {
             return Err(invalid("the body is malformed or cut short", error));
         }
     };
     *unread = None;
-    decode(site, read, coding)
+    decode(state, read, coding)
 }
 
 /// Decodes a body. An empty body was never encoded, whatever its head declares.
-pub(super) fn decode(site: &ServerState, body: Bytes, coding: &Coding) -> Result<Bytes, Refusal> {
-    let max = site.config.intake.limits.request_bytes_max;
+pub(super) fn decode(state: &ServerState, body: Bytes, coding: &Coding) -> Result<Bytes, Refusal> {
+    let max = state.intake.config().limits.request_bytes_max;
     match coding {
         _ if body.is_empty() => Ok(body),
         Coding::Identity => Ok(body),
         Coding::Unsupported(shown) => Err(unsupported_coding(shown)),
         Coding::Gzip => decompress(&body, max).map_err(|error| match error {
-            GzipError::TooLarge => too_large(site, coding),
+            GzipError::TooLarge => too_large(state, coding),
             GzipError::Malformed(error) => invalid("the body is no gzip", error),
         }),
     }
@@ -68,7 +68,7 @@ pub(super) fn decode(site: &ServerState, body: Bytes, coding: &Coding) -> Result
 
 /// Reads a body until the context ends or the server stops serving requests.
 async fn read_within(
-    site: &ServerState,
+    state: &ServerState,
     ctx: &Context,
     body: &mut Charged<'_>,
     max: usize,
@@ -77,9 +77,9 @@ async fn read_within(
     if let Some(read) = soon(reading.as_mut()).await {
         return Ok(read);
     }
-    let bound = ctx.with_timeout(site.config.body_read_timeout);
+    let bound = ctx.with_timeout(state.config.body_read_timeout);
     // Boxed, so that it does not enlarge every request.
-    let read = Box::pin(async { site.stop.race(pin!(bound.race(reading))).await });
+    let read = Box::pin(async { state.stop.race(pin!(bound.race(reading))).await });
     let cause = match read.await {
         Some(Ok(read)) => return Ok(read),
         Some(Err(Cause::DeadlineExceeded)) if ctx.cause().is_none() => return Err(too_slow()),
@@ -146,11 +146,11 @@ impl Body for Charged<'_> {
     }
 }
 
-fn too_large(site: &ServerState, coding: &Coding) -> Refusal {
+fn too_large(state: &ServerState, coding: &Coding) -> Refusal {
     match coding {
         // No byte of such a body is accepted.
         Coding::Unsupported(shown) => unsupported_coding(shown),
-        _ => site.intake.config().limits.request_too_large(Delivery::Rejected).into(),
+        _ => state.intake.config().limits.request_too_large(Delivery::Rejected).into(),
     }
 }
 

@@ -3,8 +3,7 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -13,7 +12,8 @@ use http::Version;
 use http_body::{Body, Frame, SizeHint};
 use rr_spi::BodyShare;
 
-use super::timeouts::{ActivityMonitor, AtomicInstant, Kind, PROGRESS_BYTES_MIN, Passing};
+use super::timeouts::{ActivityMonitor, LeavingReply, PROGRESS_BYTES_MIN, WriteRule};
+use crate::sync::lock;
 
 /// Longest body that is handed to h2 together with the end of its stream: one frame of the default
 /// size. An ended stream cannot be reset while its window is exhausted. A longer body therefore
@@ -37,7 +37,7 @@ impl Reply {
     pub(super) fn new(
         bytes: Bytes,
         share: BodyShare,
-        watch: &Arc<ActivityMonitor>,
+        activity: &Arc<ActivityMonitor>,
         version: Version,
     ) -> Self {
         let is_h2 = version == Version::HTTP_2;
@@ -47,9 +47,9 @@ impl Reply {
         let waits = is_h2 && bytes.len() > ENDS_WITH_DATA_MAX;
         let progress = waits.then(|| Arc::new(Progress::default()));
         let way = match &progress {
-            Some(progress) => Way::Stream(Arc::clone(progress), Arc::clone(watch)),
-            None if is_h2 => Way::Connection(watch.pass(Kind::Timed)),
-            None => Way::Connection(watch.pass(Kind::Moving)),
+            Some(progress) => Way::Stream(Arc::clone(progress), Arc::clone(activity)),
+            None if is_h2 => Way::Connection(activity.start_reply(WriteRule::Whole)),
+            None => Way::Connection(activity.start_reply(WriteRule::Progress)),
         };
         Self { data: Some(Leaving { bytes, way, _share: share }), is_h2, progress }
     }
@@ -94,15 +94,15 @@ pub(super) struct Leaving {
 
 /// Receiver of the progress of a reply.
 enum Way {
-    Connection(Passing),
+    Connection(LeavingReply),
     Stream(Arc<Progress>, Arc<ActivityMonitor>),
 }
 
 impl Leaving {
-    fn stir(&self, taken: usize) {
+    fn record_progress(&self, taken: usize) {
         match &self.way {
-            Way::Connection(passing) => passing.stir(),
-            Way::Stream(progress, watch) => progress.take(taken, watch),
+            Way::Connection(reply) => reply.moved(),
+            Way::Stream(progress, activity) => progress.take(taken, activity),
         }
     }
 }
@@ -118,11 +118,11 @@ impl Buf for Leaving {
 
     fn advance(&mut self, taken: usize) {
         self.bytes.advance(taken);
-        self.stir(taken);
+        self.record_progress(taken);
     }
 
     fn copy_to_bytes(&mut self, taken: usize) -> Bytes {
-        self.stir(taken);
+        self.record_progress(taken);
         self.bytes.copy_to_bytes(taken)
     }
 }
@@ -137,51 +137,46 @@ impl Drop for Leaving {
 
 /// Progress of the reply of one stream.
 #[derive(Default)]
-struct Progress {
-    /// When [`PROGRESS_BYTES_MIN`] bytes had last left since the time before, and the number of
-    /// bytes that have left since.
-    moved: AtomicInstant,
-    taken: AtomicUsize,
-    state: Mutex<Departure>,
-}
+struct Progress(Mutex<Departure>);
 
 #[derive(Default)]
 struct Departure {
-    left: bool,
+    /// When [`PROGRESS_BYTES_MIN`] bytes had last left since the time before, as an age of the
+    /// connection, and the number of bytes that have left since.
+    moved_at: Option<Duration>,
+    taken: usize,
+    has_left: bool,
     waker: Option<Waker>,
 }
 
 impl Progress {
-    fn take(&self, taken: usize, watch: &ActivityMonitor) {
-        if self.taken.fetch_add(taken, Ordering::Relaxed) + taken >= PROGRESS_BYTES_MIN {
-            self.taken.store(0, Ordering::Relaxed);
-            self.moved.set(watch.age());
+    fn take(&self, taken: usize, activity: &ActivityMonitor) {
+        let mut state = lock(&self.0);
+        state.taken += taken;
+        if state.taken >= PROGRESS_BYTES_MIN {
+            state.taken = 0;
+            state.moved_at = Some(activity.age());
         }
     }
 
     fn leave(&self) {
-        let waker = self.with(|state| {
-            state.left = true;
-            state.waker.take()
-        });
-        // Outside of the lock: waking runs foreign code.
+        let mut state = lock(&self.0);
+        state.has_left = true;
+        let waker = state.waker.take();
+        // Waking runs foreign code, which must not run under the lock.
+        drop(state);
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 
     fn poll_left(&self, cx: &Context<'_>) -> Poll<()> {
-        self.with(|state| match state.left {
-            true => Poll::Ready(()),
-            false => {
-                state.waker = Some(cx.waker().clone());
-                Poll::Pending
-            }
-        })
-    }
-
-    fn with<T>(&self, change: impl FnOnce(&mut Departure) -> T) -> T {
-        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut state = lock(&self.0);
+        if state.has_left {
+            return Poll::Ready(());
+        }
+        state.waker = Some(cx.waker().clone());
+        Poll::Pending
     }
 }
 
@@ -198,6 +193,6 @@ impl Sending {
 
     /// Returns when enough bytes of the reply had last moved, as an age of the connection.
     pub(super) fn moved(&self) -> Option<Duration> {
-        self.progress.as_ref().and_then(|progress| progress.moved.get())
+        self.progress.as_ref().and_then(|progress| lock(&progress.0).moved_at)
     }
 }

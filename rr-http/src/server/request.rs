@@ -9,8 +9,8 @@ use hyper::body::{Body as _, Incoming};
 use rr_spi::{BodyShare, CancelHandle, Cause, Code, Delivery, Error, Reason, Response, Target};
 
 use super::ServerState;
-use super::connection::Peer;
 use super::drain_body::{discard, is_drained};
+use super::peer::Peer;
 use super::read_body::{decode, read_body};
 use super::reply::Reply;
 use crate::wire::{
@@ -23,7 +23,7 @@ const HEALTH: &str = "/.well-known/rr/health";
 
 /// Answers one request. Dropping the future cancels the handler: the peer is gone.
 pub(super) async fn answer(peer: &Peer, parts: &mut Parts, body: Incoming) -> HttpResponse<Reply> {
-    let site = &*peer.site;
+    let state = &*peer.state;
     let is_head = parts.method == Method::HEAD;
     let is_get = is_head || parts.method == Method::GET;
     let is_replayable = is_replayable(&parts.method, &parts.headers, body.size_hint().lower());
@@ -36,15 +36,15 @@ pub(super) async fn answer(peer: &Peer, parts: &mut Parts, body: Incoming) -> Ht
     let mut rest = unread.filter(|body| !body.is_end_stream());
     let is_h1 = parts.version < Version::HTTP_2;
     // Reading would request a body that waits for `100 Continue`.
-    let may_have_come = is_h1 && !parts.headers.contains_key(header::EXPECT);
-    if let Some(body) = rest.as_mut().filter(|_| may_have_come) {
+    let may_have_come = |_: &&mut Incoming| is_h1 && !parts.headers.contains_key(header::EXPECT);
+    if let Some(body) = rest.as_mut().filter(may_have_come) {
         // Most unread bodies have arrived together with their heads.
         rest = if is_drained(body).await { None } else { rest };
     }
     // A reply that leaves before its request has wholly arrived is the last on its connection.
     // Otherwise hyper would read the next head while the reply waits for the socket, and answer a
     // malformed head in the middle of the reply. Replies are whole and in order (RFC 9112 §9.3.2).
-    let closes = is_h1 && (site.intake.is_draining() || rest.is_some());
+    let closes = is_h1 && (state.intake.is_draining() || rest.is_some());
     let style = ReplyStyle { is_get, is_replayable, is_head, closes };
     if let Some(rest) = rest {
         discard(peer, rest);
@@ -56,13 +56,13 @@ pub(super) async fn answer(peer: &Peer, parts: &mut Parts, body: Incoming) -> Ht
             let map = emptied(std::mem::take(&mut parts.headers));
             encode_response(response, content_type.as_ref(), map, style)
         }
-        Ok(None) => encode_health(site.intake.is_draining(), style),
+        Ok(None) => encode_health(state.intake.is_draining(), style),
         Err(refusal) => encode_error(&refusal, style),
     };
     // Successes and errors alike hold their bytes until these have left.
-    let mut share = held.unwrap_or_else(|| peer.watch.account().open());
+    let mut share = held.unwrap_or_else(|| peer.activity.account().open());
     share.raise(reply.body().len());
-    reply.map(|body| Reply::new(body, share, &peer.watch, parts.version))
+    reply.map(|body| Reply::new(body, share, &peer.activity, parts.version))
 }
 
 type Answer = (Response, Option<HeaderValue>, BodyShare);
@@ -72,25 +72,25 @@ async fn exchange(
     parts: &Parts,
     unread: &mut Option<Incoming>,
 ) -> Result<Answer, Refusal> {
-    let site = &*peer.site;
-    let (target, head) = site.read_head(parts)?;
-    site.stats.drop_headers(head.common.dropped);
-    let (ctx, cancel) = site.intake.context(head.inbound());
-    let mut share = peer.watch.account().open();
+    let state = &*peer.state;
+    let (target, head) = state.read_head(parts)?;
+    state.stats.drop_headers(head.common.dropped);
+    let (ctx, cancel) = state.intake.context(head.inbound());
+    let mut share = peer.activity.account().open();
     let body = match head.message {
         // A request that would be refused anyway is refused before its body has arrived.
-        _ if site.intake.is_draining() => Bytes::new(),
-        Some(message) => decode(site, message, &head.coding)?,
-        None => read_body(site, &ctx, unread, &head.coding, &mut share).await?,
+        _ if state.intake.is_draining() => Bytes::new(),
+        Some(message) => decode(state, message, &head.coding)?,
+        None => read_body(state, &ctx, unread, &head.coding, &mut share).await?,
     };
     let request = head.common.into_request(target, body);
-    let mut handler = pin!(site.intake.handle(&ctx, request).charged(share));
+    let mut handler = pin!(state.intake.handle(&ctx, request).charged(share));
     // Declared after the handler, and so dropped before it: when the peer disconnects, destructors
     // in the handler find the context cancelled.
     let caller = Caller(cancel);
     let outcome = handler.as_mut().await;
     caller.0.cancel_with(Cause::Finished);
-    let (outcome, share) = peer.watch.account().reply(outcome);
+    let (outcome, share) = peer.activity.account().reply(outcome);
     Ok((outcome?, head.content_type, share))
 }
 

@@ -1,11 +1,13 @@
 //! One-time signal that many tasks wait for, such as the end of serving requests.
 
 use std::pin::{Pin, pin};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use slab::Slab;
+
+use crate::sync::lock;
 
 /// Signal to every connection that requests are no longer served, or to every task of a server to
 /// end.
@@ -21,7 +23,7 @@ pub(super) struct Stop {
 impl Stop {
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
-        let waiting = std::mem::take(&mut *self.lock());
+        let waiting = std::mem::take(&mut *lock(&self.waiting));
         for (_, waker) in waiting {
             waker.wake();
         }
@@ -52,7 +54,7 @@ impl Stop {
         if matches!(&waiting.0, Some((_, known)) if known.will_wake(waker)) {
             return true;
         }
-        let mut all = self.lock();
+        let mut all = lock(&self.waiting);
         // Checked under the lock, since the flag is set before the wakers are taken.
         if self.is_stopped() {
             return false;
@@ -69,14 +71,9 @@ impl Stop {
     /// Removes a task that waits no longer.
     pub(super) fn forget(&self, waiting: &mut Waiting) {
         if let Some((key, _)) = waiting.0.take() {
-            let removed = self.lock().try_remove(key);
+            let removed = lock(&self.waiting).try_remove(key);
             drop(removed);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Slab<Waker>> {
-        // A panic cannot leave the slab half-changed: wakers are woken outside of the lock.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -123,13 +120,13 @@ mod tests {
             let stop = Arc::clone(&stop);
             async move { stop.race(pin!(pending::<()>())).await }
         });
-        while stop.lock().is_empty() {
+        while lock(&stop.waiting).is_empty() {
             tokio::task::yield_now().await;
         }
-        assert_eq!(stop.lock().len(), 1);
+        assert_eq!(lock(&stop.waiting).len(), 1);
         stop.stop();
         assert_eq!(waiting.await.unwrap(), None);
         stop.wait().await;
-        assert!(stop.lock().is_empty());
+        assert!(lock(&stop.waiting).is_empty());
     }
 }

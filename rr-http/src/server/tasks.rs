@@ -12,8 +12,8 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::reply::Sending;
 use super::stop::{Stop, Waiting};
-use super::timeouts::{Active, ActivityMonitor, LOOK_MAX};
-use crate::gauge::{Gauge, GaugeGuard};
+use super::timeouts::{Active, ActivityMonitor, CHECK_MAX};
+use crate::sync::{Gauge, GaugeGuard};
 
 /// Tasks that a server owns. They are counted, and end with the server at the latest.
 ///
@@ -125,12 +125,12 @@ impl Drop for Ended {
 #[derive(Clone)]
 pub(super) struct H2Executor {
     tasks: Tasks,
-    watch: Arc<ActivityMonitor>,
+    activity: Arc<ActivityMonitor>,
 }
 
 impl H2Executor {
-    pub(super) fn new(tasks: Tasks, watch: Arc<ActivityMonitor>) -> Self {
-        Self { tasks, watch }
+    pub(super) fn new(tasks: Tasks, activity: Arc<ActivityMonitor>) -> Self {
+        Self { tasks, activity }
     }
 }
 
@@ -140,7 +140,8 @@ where
     F::Output: Send,
 {
     fn execute(&self, stream: F) {
-        let bounded = Bounded { stream, active: self.watch.begin(), sending: None, timer: None };
+        let bounded =
+            Bounded { stream, active: self.activity.start_request(), sending: None, timer: None };
         self.tasks.spawn((), bounded);
     }
 }
@@ -171,19 +172,19 @@ impl<F: Future> Future for Bounded<F> {
         if polled.is_ready() {
             return Poll::Ready(());
         }
-        let watch = this.active.watch();
+        let activity = this.active.monitor();
         if let Some(begun) = begun {
-            *this.sending = Some((begun, watch.age()));
+            *this.sending = Some((begun, activity.age()));
         }
         let Some((sending, since)) = this.sending else { return Poll::Pending };
         loop {
-            let now = watch.age();
+            let now = activity.age();
             let moved = sending.moved().map_or(*since, |moved| moved.max(*since));
-            let end = moved.saturating_add(watch.write_timeout());
+            let end = moved.saturating_add(activity.write_timeout());
             if now >= end {
                 return Poll::Ready(());
             }
-            let wait = (end - now).min(LOOK_MAX);
+            let wait = (end - now).min(CHECK_MAX);
             let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(wait)));
             if timer.is_elapsed() {
                 timer.as_mut().reset(Instant::now() + wait);

@@ -1,19 +1,19 @@
 //! Tracks connection activity; one timer per connection enforces the idle, header-read and write
 //! timeouts.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rr_spi::{BodyAccount, BodyBudget};
 use tokio::time::Instant;
 
 use crate::config::HttpServerConfig;
+use crate::sync::lock;
 
 /// Shortest and longest time between two checks of a connection, whatever its timeouts are: a check
 /// costs little, and a timer has a maximum.
-const LOOK_MIN: Duration = Duration::from_millis(5);
-pub(super) const LOOK_MAX: Duration = Duration::from_secs(60 * 60);
+const CHECK_MIN: Duration = Duration::from_millis(5);
+pub(super) const CHECK_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// Fewest bytes that must leave within a write timeout to restart it. Otherwise a peer that reads a
 /// byte now and then could hold its replies, and their part of `bodies_bytes_max`, indefinitely.
@@ -21,41 +21,43 @@ pub(super) const LOOK_MAX: Duration = Duration::from_secs(60 * 60);
 pub(super) const PROGRESS_BYTES_MIN: usize = 16 * 1024;
 
 /// Activity of a connection: recorded by its socket, its requests and its replies, and checked
-/// periodically. Recording sets no timer, so that a request needs none. The clock is read only for
-/// a state that still holds after the connection was polled.
+/// periodically. Recording sets no timer, so that a request needs none.
 pub(super) struct ActivityMonitor {
     born: Instant,
     timeouts: Timeouts,
-    /// Packed counter of what keeps the connection in use, in units of [`LEAVING`] and [`ACTIVE`]:
-    /// replies that have not wholly left; requests being answered, and unread bodies being
-    /// discarded.
-    busy: AtomicU64,
-    /// Start of the unused time.
-    idle: AtomicInstant,
-    /// Whether the head of an HTTP/1 request has begun to arrive, and when.
-    head_began: AtomicBool,
-    head: AtomicInstant,
-    /// Time since which the socket has accepted neither all bytes nor [`PROGRESS_BYTES_MIN`] of
-    /// them, and the number of bytes accepted since then.
-    blocked: AtomicInstant,
-    taken: AtomicUsize,
-    /// Whether bytes of a reply have moved since the last [`ActivityMonitor::flush_timestamps`].
-    stirred: AtomicBool,
-    /// When bytes of a reply last moved, or when a reply began to leave while no other did.
-    moved: AtomicInstant,
-    /// Replies of [`Kind::Timed`] that are leaving, by the round in which they began; a round lasts
-    /// a write timeout.
-    rounds: [AtomicUsize; 2],
-    round: AtomicUsize,
-    round_began: AtomicInstant,
+    state: Mutex<State>,
     /// Part of the server's body budget that the connection holds.
     account: Arc<BodyAccount>,
 }
 
-/// Increments in the packed counter: low half replies leaving, high half requests active. Either
-/// count stays far below 2³².
-const LEAVING: u64 = 1;
-const ACTIVE: u64 = 1 << 32;
+/// Times are ages of the connection. The clock is read only for a state that still holds after the
+/// connection was polled.
+#[derive(Default)]
+struct State {
+    /// Number of requests being answered, and of unread bodies being discarded.
+    active: usize,
+    /// Number of replies of [`WriteRule::Progress`] that have not wholly left.
+    leaving: usize,
+    /// Start of the unused time.
+    idle_since: Duration,
+    /// Whether the head of an HTTP/1 request has begun to arrive, and when.
+    head_began: bool,
+    head_since: Option<Duration>,
+    /// Time since which the socket has accepted neither all bytes nor [`PROGRESS_BYTES_MIN`] of
+    /// them, and the number of bytes accepted since then.
+    blocked_since: Option<Duration>,
+    accepted: usize,
+    /// Whether bytes of a reply have moved since [`State::flush_timestamps`].
+    has_moved: bool,
+    /// When bytes of a reply last moved, or when a reply began to leave while no other did.
+    moved_at: Option<Duration>,
+    /// Number of replies of [`WriteRule::Whole`] that are leaving: those that began in the current
+    /// round, and those that began in the round before. A round lasts a write timeout.
+    rounds: [usize; 2],
+    /// Index of the current round, and its start.
+    round: u8,
+    round_since: Duration,
+}
 
 /// Timeouts of a connection.
 #[derive(Clone, Copy)]
@@ -67,7 +69,7 @@ struct Timeouts {
 
 /// Result of a check of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Check {
     /// No timeout can pass before this time has elapsed.
     Fine(Duration),
     /// The connection has been unused for too long.
@@ -78,37 +80,42 @@ pub(super) enum Verdict {
 
 impl ActivityMonitor {
     pub(super) fn new(config: &HttpServerConfig, bodies: &BodyBudget) -> Arc<Self> {
-        let watch = Self {
+        Arc::new(Self {
             born: Instant::now(),
             timeouts: Timeouts {
                 write: config.write_timeout,
                 idle: config.idle_timeout,
                 head: config.header_read_timeout,
             },
-            busy: AtomicU64::new(0),
-            idle: AtomicInstant::default(),
-            head_began: AtomicBool::new(false),
-            head: AtomicInstant::default(),
-            blocked: AtomicInstant::default(),
-            taken: AtomicUsize::new(0),
-            stirred: AtomicBool::new(false),
-            moved: AtomicInstant::default(),
-            rounds: Default::default(),
-            round: AtomicUsize::new(0),
-            round_began: AtomicInstant::default(),
+            state: Mutex::default(),
             account: bodies.connection(),
-        };
-        watch.idle.set(Duration::ZERO);
-        watch.round_began.set(Duration::ZERO);
-        Arc::new(watch)
+        })
     }
 
     /// Records that a request has begun, or other work that keeps the connection in use.
-    pub(super) fn begin(self: &Arc<Self>) -> Active {
-        self.busy.fetch_add(ACTIVE, Ordering::SeqCst);
-        self.head_began.store(false, Ordering::SeqCst);
-        self.head.clear();
+    pub(super) fn start_request(self: &Arc<Self>) -> Active {
+        let mut state = lock(&self.state);
+        state.active += 1;
+        state.head_began = false;
+        state.head_since = None;
         Active(Arc::clone(self))
+    }
+
+    /// Records that a reply begins to leave.
+    pub(super) fn start_reply(self: &Arc<Self>, rule: WriteRule) -> LeavingReply {
+        let mut state = lock(&self.state);
+        let round = match rule {
+            WriteRule::Progress => {
+                state.leaving += 1;
+                None
+            }
+            WriteRule::Whole => {
+                let round = state.round;
+                state.rounds[usize::from(round)] += 1;
+                Some(round)
+            }
+        };
+        LeavingReply { activity: Arc::clone(self), round }
     }
 
     /// Returns the part of the server's body budget that the connection holds.
@@ -121,145 +128,68 @@ impl ActivityMonitor {
         self.timeouts.write
     }
 
-    /// Records that a reply begins to leave.
-    pub(super) fn pass(self: &Arc<Self>, kind: Kind) -> Passing {
-        let round = match kind {
-            Kind::Moving => {
-                self.busy.fetch_add(LEAVING, Ordering::SeqCst);
-                None
-            }
-            Kind::Timed => {
-                let round = self.round.load(Ordering::SeqCst) % 2;
-                self.rounds[round].fetch_add(1, Ordering::SeqCst);
-                Some(round)
-            }
-        };
-        Passing { watch: Arc::clone(self), round }
-    }
-
-    /// Starts the next round once the current one has lasted a write timeout. Returns `false` when
-    /// a reply that began in the round before the current one has not left.
-    fn turn(&self, now: Duration) -> bool {
-        let began = self.round_began.get().unwrap_or_default();
-        if now < began.saturating_add(self.timeouts.write) {
-            return true;
-        }
-        let next = self.round.load(Ordering::SeqCst).wrapping_add(1);
-        if self.rounds[next % 2].load(Ordering::SeqCst) > 0 {
-            return false;
-        }
-        self.round.store(next, Ordering::SeqCst);
-        self.round_began.set(now);
-        true
-    }
-
     /// Records that bytes of HTTP/1 have arrived. Outside of a request they belong to a head.
     pub(super) fn received(&self) {
-        if self.busy.load(Ordering::SeqCst) < ACTIVE {
-            self.head_began.store(true, Ordering::SeqCst);
+        let mut state = lock(&self.state);
+        state.head_began |= state.active == 0;
+    }
+
+    /// Records that the socket accepts no more bytes at present.
+    pub(super) fn blocked(&self) {
+        let mut state = lock(&self.state);
+        if state.blocked_since.is_none() {
+            state.accepted = 0;
+            state.blocked_since = Some(self.age());
         }
+    }
+
+    /// Records that the socket accepted this number of bytes.
+    pub(super) fn written(&self, bytes: usize) {
+        let mut state = lock(&self.state);
+        state.accepted = state.accepted.saturating_add(bytes);
+        if state.accepted >= PROGRESS_BYTES_MIN {
+            state.unblock(|| self.age());
+        }
+    }
+
+    /// Records that nothing is left to write.
+    pub(super) fn flushed(&self) {
+        lock(&self.state).unblock(|| self.age());
     }
 
     /// Stores the time of recorded states that still hold. To be called after each poll of the
     /// connection.
     pub(super) fn flush_timestamps(&self) {
-        if self.is_leaving() && (self.stirred.swap(false, Ordering::SeqCst) || self.moved.is_none())
-        {
-            self.moved.set(self.age());
-        }
-        if self.head_began.load(Ordering::SeqCst) && self.head.is_none() {
-            self.head.set(self.age());
-        }
-    }
-
-    /// Decrements the packed counter by one unit.
-    fn end(&self, one: u64) {
-        let mut busy = self.busy.load(Ordering::SeqCst);
-        loop {
-            // Before the decrement, so that a check never sees an outdated time for an unused
-            // connection.
-            if busy == one {
-                self.idle.set(self.age());
-            }
-            if one == LEAVING && busy % ACTIVE == LEAVING {
-                self.moved.clear();
-            }
-            let less = busy - one;
-            match self.busy.compare_exchange(busy, less, Ordering::SeqCst, Ordering::SeqCst) {
-                Ok(_) => return,
-                Err(now) => busy = now,
-            }
-        }
-    }
-
-    /// Records that the socket accepts no more bytes at present.
-    pub(super) fn blocked(&self) {
-        if self.blocked.is_none() {
-            self.taken.store(0, Ordering::SeqCst);
-            self.blocked.set(self.age());
-        }
-    }
-
-    /// Records that the socket accepted `taken` bytes.
-    pub(super) fn written(&self, taken: usize) {
-        if !self.blocked.is_none()
-            && self.taken.fetch_add(taken, Ordering::SeqCst) + taken >= PROGRESS_BYTES_MIN
-        {
-            self.flushed();
-        }
-    }
-
-    /// Records that nothing is left to write, or that enough bytes were accepted.
-    pub(super) fn flushed(&self) {
-        if !self.blocked.is_none() {
-            self.idle.set(self.age());
-            self.blocked.clear();
-        }
+        lock(&self.state).flush_timestamps(|| self.age());
     }
 
     /// Returns the number of requests being answered.
     pub(super) fn active(&self) -> usize {
-        usize::try_from(self.busy.load(Ordering::SeqCst) / ACTIVE).unwrap_or(usize::MAX)
+        lock(&self.state).active
     }
 
     /// Returns whether nothing is left to answer.
     pub(super) fn is_done(&self) -> bool {
-        let leaving = self.rounds.iter().any(|round| round.load(Ordering::SeqCst) > 0);
-        self.busy.load(Ordering::SeqCst) == 0 && !leaving && self.blocked.is_none()
-    }
-
-    fn is_leaving(&self) -> bool {
-        self.busy.load(Ordering::SeqCst) % ACTIVE >= LEAVING
+        lock(&self.state).is_done()
     }
 
     /// Checks the timeouts of the connection.
-    pub(super) fn look(&self) -> Verdict {
-        self.flush_timestamps();
+    pub(super) fn check(&self) -> Check {
+        let mut state = lock(&self.state);
         let now = self.age();
-        if self.turn(now) { self.look_at(now) } else { Verdict::Stuck }
-    }
-
-    fn look_at(&self, now: Duration) -> Verdict {
-        let Timeouts { write, idle, head } = self.timeouts;
-        let moved = self.moved.get().filter(|_| self.is_leaving());
-        let stalled = [self.blocked.get(), moved].into_iter().flatten().min();
-        let (end, verdict) = match (stalled, self.head.get()) {
-            (Some(since), _) => (since.saturating_add(write), Verdict::Stuck),
-            _ if !self.is_done() => (Duration::MAX, Verdict::Stuck),
-            (None, Some(since)) => (since.saturating_add(head), Verdict::Stuck),
-            (None, None) => {
-                let since = self.idle.get().unwrap_or_default();
-                (since.saturating_add(idle), Verdict::Unused)
-            }
-        };
-        if now >= end { verdict } else { Verdict::Fine((end - now).min(self.pace())) }
+        state.flush_timestamps(|| now);
+        if !state.turn_round(now, self.timeouts.write) {
+            return Check::Stuck;
+        }
+        let (end, passed) = state.next_end(&self.timeouts);
+        if now >= end { passed } else { Check::Fine((end - now).min(self.pace())) }
     }
 
     /// Returns the interval between checks: the shortest timeout, since nothing that begins after a
     /// check can time out sooner.
     pub(super) fn pace(&self) -> Duration {
         let Timeouts { write, idle, head } = self.timeouts;
-        write.min(idle).min(head).clamp(LOOK_MIN, LOOK_MAX)
+        write.min(idle).min(head).clamp(CHECK_MIN, CHECK_MAX)
     }
 
     pub(super) fn age(&self) -> Duration {
@@ -267,79 +197,118 @@ impl ActivityMonitor {
     }
 }
 
+impl State {
+    fn unblock(&mut self, age: impl FnOnce() -> Duration) {
+        if self.blocked_since.take().is_some() {
+            // The time during which the socket was blocked does not count as unused.
+            self.idle_since = age();
+        }
+    }
+
+    fn flush_timestamps(&mut self, age: impl Fn() -> Duration) {
+        if self.leaving > 0 && (self.has_moved || self.moved_at.is_none()) {
+            self.has_moved = false;
+            self.moved_at = Some(age());
+        }
+        if self.head_began && self.head_since.is_none() {
+            self.head_since = Some(age());
+        }
+    }
+
+    /// Starts the unused time if the last request or reply has ended.
+    fn end_use(&mut self, age: impl FnOnce() -> Duration) {
+        if self.active == 0 && self.leaving == 0 {
+            self.idle_since = age();
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.active == 0
+            && self.leaving == 0
+            && self.rounds == [0, 0]
+            && self.blocked_since.is_none()
+    }
+
+    /// Starts the next round once the current one has lasted a write timeout. Returns `false` when
+    /// a reply that began in the round before the current one has not left.
+    fn turn_round(&mut self, now: Duration, write_timeout: Duration) -> bool {
+        if now < self.round_since.saturating_add(write_timeout) {
+            return true;
+        }
+        let next = 1 - self.round;
+        if self.rounds[usize::from(next)] > 0 {
+            return false;
+        }
+        self.round = next;
+        self.round_since = now;
+        true
+    }
+
+    /// Returns when the next timeout passes, and what it means.
+    fn next_end(&self, timeouts: &Timeouts) -> (Duration, Check) {
+        let moved_at = self.moved_at.filter(|_| self.leaving > 0);
+        let stalled = [self.blocked_since, moved_at].into_iter().flatten().min();
+        match (stalled, self.head_since) {
+            (Some(since), _) => (since.saturating_add(timeouts.write), Check::Stuck),
+            _ if !self.is_done() => (Duration::MAX, Check::Stuck),
+            (None, Some(since)) => (since.saturating_add(timeouts.head), Check::Stuck),
+            (None, None) => (self.idle_since.saturating_add(timeouts.idle), Check::Unused),
+        }
+    }
+}
+
 /// Guard that keeps a connection in use.
 pub(super) struct Active(Arc<ActivityMonitor>);
 
 impl Active {
-    pub(super) fn watch(&self) -> &ActivityMonitor {
+    pub(super) fn monitor(&self) -> &ActivityMonitor {
         &self.0
     }
 }
 
 impl Drop for Active {
     fn drop(&mut self) {
-        self.0.end(ACTIVE);
+        let mut state = lock(&self.0.state);
+        state.active -= 1;
+        state.end_use(|| self.0.age());
     }
 }
 
 /// Timeout rule of a reply that is leaving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum WriteRule {
     /// Bytes of some reply of the connection must move within a write timeout: HTTP/1.
-    Moving,
+    Progress,
     /// The whole reply must leave within two write timeouts: HTTP/2, whose stream was ended with
     /// these bytes and cannot be reset apart from its connection.
-    Timed,
+    Whole,
 }
 
 /// Guard of a reply that is leaving; dropping it records that the reply has left.
-pub(super) struct Passing {
-    watch: Arc<ActivityMonitor>,
-    round: Option<usize>,
+pub(super) struct LeavingReply {
+    activity: Arc<ActivityMonitor>,
+    /// Round in which a reply of [`WriteRule::Whole`] began.
+    round: Option<u8>,
 }
 
-impl Passing {
+impl LeavingReply {
     /// Records that bytes of the reply have moved.
-    pub(super) fn stir(&self) {
-        self.watch.stirred.store(true, Ordering::SeqCst);
+    pub(super) fn moved(&self) {
+        lock(&self.activity.state).has_moved = true;
     }
 }
 
-impl Drop for Passing {
+impl Drop for LeavingReply {
     fn drop(&mut self) {
-        let watch = &self.watch;
+        let mut state = lock(&self.activity.state);
         match self.round {
-            None => watch.end(LEAVING),
-            Some(round) => {
-                if watch.busy.load(Ordering::SeqCst) == 0 {
-                    watch.idle.set(watch.age());
-                }
-                watch.rounds[round].fetch_sub(1, Ordering::SeqCst);
-            }
+            None => state.leaving -= 1,
+            Some(round) => state.rounds[usize::from(round)] -= 1,
         }
-    }
-}
-
-/// Optional time in the life of a connection: its age in microseconds plus one, or zero for none.
-#[derive(Default)]
-pub(super) struct AtomicInstant(AtomicU64);
-
-impl AtomicInstant {
-    pub(super) fn set(&self, age: Duration) {
-        let micros = u64::try_from(age.as_micros()).unwrap_or(u64::MAX - 1);
-        self.0.store(micros + 1, Ordering::SeqCst);
-    }
-
-    fn clear(&self) {
-        self.0.store(0, Ordering::SeqCst);
-    }
-
-    fn is_none(&self) -> bool {
-        self.0.load(Ordering::SeqCst) == 0
-    }
-
-    pub(super) fn get(&self) -> Option<Duration> {
-        self.0.load(Ordering::SeqCst).checked_sub(1).map(Duration::from_micros)
+        if state.leaving == 0 {
+            state.moved_at = None;
+        }
+        state.end_use(|| self.activity.age());
     }
 }
 
@@ -356,7 +325,7 @@ mod tests {
     }
 
     /// Timeouts of 300 ms for a write, 600 ms unused and 200 ms for a head.
-    fn watch() -> Arc<ActivityMonitor> {
+    fn monitor() -> Arc<ActivityMonitor> {
         let config = HttpServerConfig::default()
             .with_write_timeout(ms(300))
             .with_idle_timeout(ms(600))
@@ -366,102 +335,102 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_unused_connection_ends_and_a_request_puts_that_off() {
-        let watch = watch();
+        let monitor = monitor();
         pass(500).await;
-        assert_eq!(watch.look(), Verdict::Fine(ms(100)));
-        let request = watch.begin();
+        assert_eq!(monitor.check(), Check::Fine(ms(100)));
+        let request = monitor.start_request();
         pass(5_000).await;
         // Nothing times out while a handler runs; the next check comes after the shortest timeout.
-        assert_eq!(watch.look(), Verdict::Fine(ms(200)));
+        assert_eq!(monitor.check(), Check::Fine(ms(200)));
         drop(request);
         pass(599).await;
-        assert!(matches!(watch.look(), Verdict::Fine(_)));
+        assert!(matches!(monitor.check(), Check::Fine(_)));
         pass(1).await;
-        assert_eq!(watch.look(), Verdict::Unused);
+        assert_eq!(monitor.check(), Check::Unused);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_head_that_has_begun_must_end_however_many_bytes_come() {
-        let watch = watch();
+        let monitor = monitor();
         pass(400).await;
         for _ in 0..4 {
-            watch.received();
-            assert!(matches!(watch.look(), Verdict::Fine(_)));
+            monitor.received();
+            assert!(matches!(monitor.check(), Check::Fine(_)));
             pass(50).await;
         }
-        assert_eq!(watch.look(), Verdict::Stuck);
-        let request = watch.begin();
+        assert_eq!(monitor.check(), Check::Stuck);
+        let request = monitor.start_request();
         // Bytes of a body do not count as a head.
-        watch.received();
+        monitor.received();
         drop(request);
         pass(400).await;
-        assert!(matches!(watch.look(), Verdict::Fine(_)));
+        assert!(matches!(monitor.check(), Check::Fine(_)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_blocked_socket_is_stuck_unless_it_takes_all_or_enough() {
-        let watch = watch();
-        for take in
-            [ActivityMonitor::flushed, |watch: &ActivityMonitor| watch.written(PROGRESS_BYTES_MIN)]
-        {
-            watch.blocked();
+        let monitor = monitor();
+        for take in [ActivityMonitor::flushed, |monitor: &ActivityMonitor| {
+            monitor.written(PROGRESS_BYTES_MIN)
+        }] {
+            monitor.blocked();
             pass(250).await;
-            watch.written(PROGRESS_BYTES_MIN - 1);
-            watch.blocked();
-            assert_eq!(watch.look(), Verdict::Fine(ms(50)));
-            take(&watch);
+            monitor.written(PROGRESS_BYTES_MIN - 1);
+            monitor.blocked();
+            assert_eq!(monitor.check(), Check::Fine(ms(50)));
+            take(&monitor);
         }
-        watch.blocked();
-        assert!(!watch.is_done());
+        monitor.blocked();
+        assert!(!monitor.is_done());
         for _ in 0..10 {
-            watch.written(1);
+            monitor.written(1);
             pass(30).await;
         }
-        assert_eq!(watch.look(), Verdict::Stuck);
+        assert_eq!(monitor.check(), Check::Stuck);
         // The time during which the socket was blocked does not count as unused.
-        watch.flushed();
+        monitor.flushed();
         pass(500).await;
-        assert!(watch.is_done() && matches!(watch.look(), Verdict::Fine(_)));
+        assert!(monitor.is_done() && matches!(monitor.check(), Check::Fine(_)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_reply_that_does_not_move_on_is_stuck_wherever_it_waits() {
-        let watch = watch();
-        let first = watch.pass(Kind::Moving);
-        watch.flush_timestamps();
+        let monitor = monitor();
+        let first = monitor.start_reply(WriteRule::Progress);
+        monitor.flush_timestamps();
         pass(250).await;
-        first.stir();
-        watch.flush_timestamps();
+        first.moved();
+        monitor.flush_timestamps();
         pass(250).await;
-        assert_eq!(watch.look(), Verdict::Fine(ms(50)));
+        assert_eq!(monitor.check(), Check::Fine(ms(50)));
         // Further replies do not restart the timeout.
-        let second = watch.pass(Kind::Moving);
+        let second = monitor.start_reply(WriteRule::Progress);
         pass(50).await;
-        assert_eq!(watch.look(), Verdict::Stuck);
+        assert_eq!(monitor.check(), Check::Stuck);
         drop((first, second));
-        assert!(watch.is_done());
-        assert_eq!(watch.look(), Verdict::Fine(ms(200)));
+        assert!(monitor.is_done());
+        assert_eq!(monitor.check(), Check::Fine(ms(200)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_reply_that_ended_its_stream_leaves_within_two_write_timeouts() {
-        let watch = watch();
+        let monitor = monitor();
         for _ in 0..20 {
             // Each reply leaves in time, and together they keep the connection in use.
-            let reply = watch.pass(Kind::Timed);
+            let reply = monitor.start_reply(WriteRule::Whole);
             pass(150).await;
-            assert!(!watch.is_done() && matches!(watch.look(), Verdict::Fine(_)));
+            assert!(!monitor.is_done() && matches!(monitor.check(), Check::Fine(_)));
             drop(reply);
         }
-        let _stays = watch.pass(Kind::Timed);
-        let mut looks = 0;
-        while watch.look() != Verdict::Stuck {
+        let _stays = monitor.start_reply(WriteRule::Whole);
+        let mut checks = 0;
+        while monitor.check() != Check::Stuck {
             pass(50).await;
             // Other replies that leave do not restart the timeout.
-            drop(watch.pass(Kind::Timed));
-            looks += 1;
+            drop(monitor.start_reply(WriteRule::Whole));
+            checks += 1;
         }
-        assert!((6..=13).contains(&looks), "{looks}");
+        assert!((6..=13).contains(&checks), "{checks}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -470,15 +439,15 @@ mod tests {
             .with_write_timeout(Duration::MAX)
             .with_idle_timeout(Duration::MAX)
             .with_header_read_timeout(Duration::MAX);
-        let watch = ActivityMonitor::new(&config, &BodyBudget::new(0));
+        let monitor = ActivityMonitor::new(&config, &BodyBudget::new(0));
         pass(10).await;
-        watch.received();
-        watch.blocked();
-        assert_eq!(watch.look(), Verdict::Fine(LOOK_MAX));
+        monitor.received();
+        monitor.blocked();
+        assert_eq!(monitor.check(), Check::Fine(CHECK_MAX));
         let config = HttpServerConfig::default().with_idle_timeout(Duration::ZERO);
-        let watch = ActivityMonitor::new(&config, &BodyBudget::new(0));
-        assert_eq!(watch.look(), Verdict::Unused);
-        let _request = watch.begin();
-        assert_eq!(watch.look(), Verdict::Fine(LOOK_MIN));
+        let monitor = ActivityMonitor::new(&config, &BodyBudget::new(0));
+        assert_eq!(monitor.check(), Check::Unused);
+        let _request = monitor.start_request();
+        assert_eq!(monitor.check(), Check::Fine(CHECK_MIN));
     }
 }

@@ -28,13 +28,13 @@ pub(super) struct Sniffed {
     seen_len: usize,
     handed: usize,
     version: Version,
-    watch: Arc<ActivityMonitor>,
+    activity: Arc<ActivityMonitor>,
 }
 
 impl Sniffed {
-    pub(super) fn new(socket: Socket, watch: Arc<ActivityMonitor>) -> Self {
+    pub(super) fn new(socket: Socket, activity: Arc<ActivityMonitor>) -> Self {
         let seen = [0; PREFACE.len()];
-        Self { socket, seen, seen_len: 0, handed: 0, version: Version::H2, watch }
+        Self { socket, seen, seen_len: 0, handed: 0, version: Version::H2, activity }
     }
 
     /// Reads until the version is known. A peer that closes first is an error.
@@ -43,7 +43,7 @@ impl Sniffed {
             let seen = &self.seen[..self.seen_len];
             if *seen != PREFACE[..seen.len()] {
                 self.version = Version::H1;
-                self.watch.received();
+                self.activity.received();
                 return Poll::Ready(Ok(Version::H1));
             }
             if seen.len() == PREFACE.len() {
@@ -62,9 +62,9 @@ impl Sniffed {
     /// Reports to the monitor how much of a write the socket accepted.
     fn note(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &polled {
-            Poll::Ready(Ok(taken)) => self.watch.written(*taken),
-            Poll::Ready(Err(_)) => self.watch.flushed(),
-            Poll::Pending => self.watch.blocked(),
+            Poll::Ready(Ok(taken)) => self.activity.written(*taken),
+            Poll::Ready(Err(_)) => self.activity.flushed(),
+            Poll::Pending => self.activity.blocked(),
         }
         polled
     }
@@ -85,7 +85,7 @@ impl AsyncRead for Sniffed {
         let before = into.filled().len();
         let polled = Pin::new(&mut self.socket).poll_read(cx, into);
         if self.version == Version::H1 && into.filled().len() > before {
-            self.watch.received();
+            self.activity.received();
         }
         polled
     }
@@ -119,7 +119,7 @@ impl AsyncWrite for Sniffed {
         // streams therefore count their own progress.
         let polled = Pin::new(&mut self.socket).poll_flush(cx);
         if polled.is_ready() {
-            self.watch.flushed();
+            self.activity.flushed();
         }
         polled
     }

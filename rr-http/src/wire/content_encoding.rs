@@ -3,7 +3,7 @@
 use http::{HeaderMap, header};
 use rr_spi::{Code, Delivery, Error, Reason};
 
-use super::decode_request::Refusal;
+use super::refusal::Refusal;
 
 /// Maximum number of characters of an unsupported coding's name that an error shows.
 const SHOWN_CHARS_MAX: usize = 32;

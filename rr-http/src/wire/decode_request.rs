@@ -12,36 +12,7 @@ use super::content_encoding::Coding;
 use super::headers;
 use super::known_headers::{Line, Lines};
 use super::query::{Query, decode_query};
-
-/// Error with which a request is answered, and its HTTP details.
-#[derive(Debug)]
-pub(crate) struct Refusal {
-    pub(crate) error: Error,
-    /// Status that replaces that of the error's code, where it is more precise.
-    pub(crate) status: Option<StatusCode>,
-    /// Methods that the target accepts.
-    pub(crate) allow: Option<&'static str>,
-    /// Content encodings that the server accepts.
-    pub(crate) accept_encoding: Option<&'static str>,
-    /// Whether the HTTP/1 connection closes after the reply.
-    pub(crate) closes: bool,
-}
-
-impl From<Error> for Refusal {
-    fn from(error: Error) -> Self {
-        Self { error, status: None, allow: None, accept_encoding: None, closes: false }
-    }
-}
-
-impl Refusal {
-    pub(super) fn with_status(error: Error, status: StatusCode) -> Self {
-        Self { status: Some(status), ..Self::from(error) }
-    }
-
-    pub(super) fn closing(self) -> Self {
-        Self { closes: true, ..self }
-    }
-}
+use super::refusal::Refusal;
 
 /// The head of a request, without its target.
 #[derive(Debug)]
@@ -67,17 +38,16 @@ impl<'a> Head<'a> {
     ) -> Result<Self, Refusal> {
         check_method(&parts.method, declared)?;
         let map = &parts.headers;
-        let mut common = RequestHead::default();
-        for (name, value) in headers::visible(map) {
-            common.receive(name, value).map_err(refused)?;
-        }
         let mut head = Self {
-            common,
+            common: RequestHead::default(),
             timeout: timeout(lines)?,
             coding: lines.content_encoding.first.map_or(Coding::Identity, |_| Coding::of(map)),
             content_type: lines.content_type.first.cloned(),
             message: None,
         };
+        for (name, value) in headers::visible(map) {
+            head.common.receive(name, value).map_err(refused)?;
+        }
         let version = single("connect-protocol-version", lines.connect_protocol_version)?;
         if version.is_some_and(|version| version != "1") {
             return Err(invalid("connect-protocol-version is not 1").into());

@@ -30,7 +30,9 @@ pub(crate) fn decode_response(parts: &Parts) -> Result<Response, Error> {
 
 fn read(map: &HeaderMap) -> ResponseHead<'_> {
     let mut head = ResponseHead::default();
-    headers::visible(map).for_each(|(name, value)| head.receive(name, value));
+    for (name, value) in headers::visible(map) {
+        head.receive(name, value);
+    }
     head
 }
 

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response as HttpResponse, StatusC
 use rr_spi::wire::{CONTENT_TYPE, ErrorDocument, ErrorHeaders, RR_DEDUP, status_of};
 use rr_spi::{Code, Delivery, Error, Reason, Response, RetryHint};
 
-use super::decode_request::Refusal;
+use super::refusal::Refusal;
 use super::{JSON, OCTET_STREAM, headers};
 
 /// Content type of a refusal at the HTTP level.

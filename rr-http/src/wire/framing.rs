@@ -4,8 +4,8 @@ use http::uri::Authority;
 use http::{StatusCode, Uri, Version};
 use rr_spi::{Code, Delivery, Error, Reason};
 
-use super::decode_request::Refusal;
 use super::known_headers::{Line, Lines};
+use super::refusal::Refusal;
 
 /// Checks the framing and the address of a request. Nothing else depends on its `Host`.
 ///

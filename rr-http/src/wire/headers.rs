@@ -1,8 +1,7 @@
 //! The application's headers in a header map.
 
-use http::header::CONNECTION;
+use http::header::{CONNECTION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use rr_spi::wire::CONTENT_TYPE;
 use rr_spi::{Code, Delivery, Error, Headers};
 
 use super::OCTET_STREAM;
@@ -58,24 +57,35 @@ pub(crate) fn decimal(number: u64) -> HeaderValue {
 /// Returns the headers that apply beyond this hop: without those that `connection` names (RFC 9110
 /// §7.6.1), and without a content type of raw bytes.
 pub(super) fn visible(map: &HeaderMap) -> impl Iterator<Item = (&str, &[u8])> {
+    let bound = if map.contains_key(CONNECTION) { hop_by_hop(map) } else { Vec::new() };
+    let is_hidden = move |name: &HeaderName, value: &HeaderValue| {
+        (name == CONTENT_TYPE && is_octet_stream(value))
+            || bound.iter().any(|option| option.eq_ignore_ascii_case(name.as_str().as_bytes()))
+    };
+    let mut all = map.iter();
+    // `filter` is not inlined here, and would cost as much as the rest.
+    std::iter::from_fn(move || {
+        loop {
+            let (name, value) = all.next()?;
+            if !is_hidden(name, value) {
+                return Some((name.as_str(), value.as_bytes()));
+            }
+        }
+    })
+}
+
+/// Returns the names that `connection` lists, without the usual options, which name no header.
+fn hop_by_hop(map: &HeaderMap) -> Vec<&[u8]> {
     let lists = map.get_all(CONNECTION).iter().map(HeaderValue::as_bytes);
     let options = lists.flat_map(|list| list.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii);
-    // The usual options name no header.
     let usual: [&[u8]; 3] = [b"", b"keep-alive", b"close"];
-    let is_usual =
-        move |option: &[u8]| usual.iter().any(|usual| option.eq_ignore_ascii_case(usual));
-    let bound: Vec<&[u8]> = options.filter(|option| !is_usual(option)).collect();
-    let is_hidden = move |name: &HeaderName, value: &HeaderValue| {
-        bound.iter().any(|option| option.eq_ignore_ascii_case(name.as_str().as_bytes()))
-            || (name == CONTENT_TYPE && is_octet_stream(value))
-    };
-    let visible = map.iter().filter(move |(name, value)| !is_hidden(name, value));
-    visible.map(|(name, value)| (name.as_str(), value.as_bytes()))
+    let is_usual = |option: &&[u8]| usual.iter().any(|usual| option.eq_ignore_ascii_case(usual));
+    options.filter(|option| !is_usual(option)).collect()
 }
 
 /// Returns whether a content type declares raw bytes.
 pub(super) fn is_octet_stream(value: &HeaderValue) -> bool {
-    value.as_bytes().eq_ignore_ascii_case(OCTET_STREAM.as_bytes())
+    value == OCTET_STREAM || value.as_bytes().eq_ignore_ascii_case(OCTET_STREAM.as_bytes())
 }
 
 #[cfg(test)]

@@ -3,12 +3,31 @@
 use rr_spi::{Code, Delivery, Error};
 use semver::Version;
 
+use super::{NatsConnectionConfig, NatsServerConfig};
+
 /// Maximum length of a name, prefix or version in bytes: each is part of protocol lines or of
 /// discovery answers.
 const BYTES_MAX: usize = 128;
 
+impl NatsConnectionConfig {
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        tokens("name", &self.name)?;
+        tokens("inbox_prefix", &self.inbox_prefix)
+    }
+}
+
+impl NatsServerConfig {
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.connection.check()?;
+        if let Some(queue) = &self.queue {
+            token("queue", queue)?;
+        }
+        version("version", &self.version)
+    }
+}
+
 /// Checks one token of a subject, without wildcards (ADR-6).
-pub(super) fn token(key: &str, text: &str) -> Result<(), Error> {
+fn token(key: &str, text: &str) -> Result<(), Error> {
     if is_token(text) && text.len() <= BYTES_MAX {
         return Ok(());
     }
@@ -17,7 +36,7 @@ pub(super) fn token(key: &str, text: &str) -> Result<(), Error> {
 }
 
 /// Checks tokens separated by dots.
-pub(super) fn tokens(key: &str, text: &str) -> Result<(), Error> {
+fn tokens(key: &str, text: &str) -> Result<(), Error> {
     if text.len() <= BYTES_MAX && text.split('.').all(is_token) {
         return Ok(());
     }
@@ -29,7 +48,7 @@ pub(super) fn tokens(key: &str, text: &str) -> Result<(), Error> {
 }
 
 /// Checks a semantic version (semver.org 2.0.0; ADR-32 asks for one).
-pub(super) fn version(key: &str, text: &str) -> Result<(), Error> {
+fn version(key: &str, text: &str) -> Result<(), Error> {
     if text.len() <= BYTES_MAX && Version::parse(text).is_ok() {
         return Ok(());
     }
@@ -37,7 +56,7 @@ pub(super) fn version(key: &str, text: &str) -> Result<(), Error> {
 }
 
 /// Makes the error for an invalid value; the hint shows a valid one.
-pub(super) fn unfit(key: &str, text: &str, hint: &'static str) -> Error {
+fn unfit(key: &str, text: &str, hint: &'static str) -> Error {
     let shown: String = text.chars().take(64).collect();
     let message = format!("`{key}` cannot be `{}`", shown.escape_debug());
     Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message).with_hint(hint)

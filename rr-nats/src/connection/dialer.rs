@@ -8,11 +8,11 @@ use rr_spi::{Context, Entropy, Error};
 use tokio::time::Instant;
 
 use super::backoff;
-use super::link::{Link, LinkSetup};
+use super::link::Link;
 use super::members::{Host, Members};
-use super::payload;
+use super::options::LinkSetup;
 use crate::error;
-use crate::wait::{First, first};
+use crate::sync::{First, first};
 
 /// Lifetime from which a connection counts as working: after its loss the next attempt is
 /// immediate. After a shorter one, attempts pause as after a failure, so that a server that cuts
@@ -53,12 +53,12 @@ impl Dialer {
             Ok(link) => {
                 self.opened = Some(Instant::now());
                 self.refused = false;
-                self.made(&link);
+                self.learn_from(&link);
                 Ok(link)
             }
             Err(errors) => {
                 self.failures = self.failures.saturating_add(1);
-                let error = told(errors);
+                let error = error_of_round(errors);
                 self.refused = error::is_refusal(&error);
                 Err(error)
             }
@@ -73,7 +73,7 @@ impl Dialer {
         }
         let limit = Context::background().with_timeout(timeout);
         // An IP address needs no look-up, so that it resolves within any timeout.
-        let found = match first(host.socket_addresses(), limit.cancelled()).await {
+        let found = match first(host.lookup.addresses(), limit.cancelled()).await {
             First::One(found) => found,
             First::Other(_) => return Err(error::resolves_slowly(&host.address, timeout)),
         };
@@ -85,21 +85,22 @@ impl Dialer {
         let opened = staggered(interleaved(found), ATTEMPT_DELAY, attempt).await;
         opened.map_err(|errors| match errors.is_empty() {
             true => error::unresolved(&host.address, None),
-            false => told(errors),
+            false => error_of_round(errors),
         })
     }
 
     /// Learns addresses and the message limit from a connection, now and until it ends.
-    fn made(&self, link: &Link) {
+    fn learn_from(&self, link: &Link) {
         self.members.worked(link.address());
         self.members.learn(&link.announced());
         let (alive, interval) = (link.alive().clone(), self.setup.config.members_interval);
         let entropy = Arc::clone(&self.entropy);
         tokio::spawn(Arc::clone(&self.members).watch(link.socket(), alive, interval, entropy));
         let (alive, entropy) = (link.alive().clone(), Arc::clone(&self.entropy));
-        let (learned, config) = (Arc::clone(&self.setup.learned), self.setup.config.clone());
+        let (payload, config) =
+            (Arc::clone(&self.setup.learned.payload), self.setup.config.clone());
         let server = (link.socket(), link.server_id());
-        tokio::spawn(payload::watch(learned, server, config, alive, entropy));
+        tokio::spawn(payload.watch(server, config, alive, entropy));
     }
 
     /// Classifies the last connection by its lifetime, as a success or a failure.
@@ -135,7 +136,7 @@ impl Dialer {
 }
 
 /// Returns the error to report for a round: a refusal, or else the first error.
-fn told(mut errors: Vec<Error>) -> Error {
+fn error_of_round(mut errors: Vec<Error>) -> Error {
     match errors.iter().position(error::is_refusal) {
         Some(at) => errors.swap_remove(at),
         None => errors.into_iter().next().unwrap_or_else(error::not_connected),
@@ -212,9 +213,9 @@ mod tests {
     #[test]
     fn a_refusal_is_told_before_other_errors() {
         let denied = || error::denied("subscribing to", &"x", rr_spi::Delivery::NotSent);
-        let error = told(vec![error::not_connected(), denied(), error::not_connected()]);
+        let error = error_of_round(vec![error::not_connected(), denied(), error::not_connected()]);
         assert!(error::is_refusal(&error), "{error}");
-        assert!(!error::is_refusal(&told(vec![error::not_connected()])));
-        assert!(!error::is_refusal(&told(vec![])));
+        assert!(!error::is_refusal(&error_of_round(vec![error::not_connected()])));
+        assert!(!error::is_refusal(&error_of_round(vec![])));
     }
 }

@@ -1,11 +1,10 @@
-//! Verdict on a connection in doubt: pure, over futures.
+//! Resolves the doubt about a connection: pure, over futures.
 
-use std::future::poll_fn;
-use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::sleep;
+
+use crate::sync::{First, first};
 
 /// Longest wait for the answer to a probe; a connection without one counts as lost.
 pub(super) const PROBE_MAX: Duration = Duration::from_secs(5);
@@ -16,7 +15,7 @@ pub(super) const DIAL_AFTER: Duration = Duration::from_millis(50);
 
 /// Outcome for a connection in doubt.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict<L> {
+pub(super) enum Resolution<L> {
     /// The connection answered first.
     Proven,
     /// Another connection was made first.
@@ -27,25 +26,19 @@ pub(super) enum Verdict<L> {
 
 /// Waits for the answer to a probe (`false` if the connection was lost), and dials in parallel; the
 /// first proven connection wins.
-pub(super) async fn verdict<L>(
+pub(super) async fn resolve<L>(
     probe: impl Future<Output = bool>,
     dial: impl Future<Output = L>,
-) -> Verdict<L> {
-    let (mut probe, mut limit) = (pin!(probe), pin!(sleep(PROBE_MAX)));
-    let mut dial = pin!(async {
+) -> Resolution<L> {
+    let dial = async {
         sleep(DIAL_AFTER).await;
         dial.await
-    });
-    poll_fn(|cx| {
-        if let Poll::Ready(answered) = probe.as_mut().poll(cx) {
-            return Poll::Ready(if answered { Verdict::Proven } else { Verdict::Lost });
-        }
-        if let Poll::Ready(link) = dial.as_mut().poll(cx) {
-            return Poll::Ready(Verdict::Elsewhere(link));
-        }
-        limit.as_mut().poll(cx).map(|()| Verdict::Lost)
-    })
-    .await
+    };
+    match first(first(probe, dial), sleep(PROBE_MAX)).await {
+        First::One(First::One(true)) => Resolution::Proven,
+        First::One(First::Other(link)) => Resolution::Elsewhere(link),
+        First::One(First::One(false)) | First::Other(()) => Resolution::Lost,
+    }
 }
 
 #[cfg(test)]
@@ -64,23 +57,23 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_answers_stays_in_use_and_nothing_is_dialled() {
         let dial = async { panic!("the probe has an advance") };
-        assert_eq!(verdict::<()>(after(49, true), dial).await, Verdict::Proven);
+        assert_eq!(resolve::<()>(after(49, true), dial).await, Resolution::Proven);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_connection_is_replaced_by_the_first_that_is_made() {
         let begin = Instant::now();
-        assert_eq!(verdict(pending(), ready("b")).await, Verdict::Elsewhere("b"));
+        assert_eq!(resolve(pending(), ready("b")).await, Resolution::Elsewhere("b"));
         assert_eq!(begin.elapsed(), DIAL_AFTER);
-        assert_eq!(verdict(after(80, true), after(20, "b")).await, Verdict::Elsewhere("b"));
-        assert_eq!(verdict(after(60, true), after(20, "b")).await, Verdict::Proven);
+        assert_eq!(resolve(after(80, true), after(20, "b")).await, Resolution::Elsewhere("b"));
+        assert_eq!(resolve(after(60, true), after(20, "b")).await, Resolution::Proven);
     }
 
     #[tokio::test(start_paused = true)]
     async fn without_another_server_a_silent_connection_is_lost_after_a_named_time() {
         let begin = Instant::now();
-        assert_eq!(verdict(pending(), pending::<()>()).await, Verdict::Lost);
+        assert_eq!(resolve(pending(), pending::<()>()).await, Resolution::Lost);
         assert_eq!(begin.elapsed(), PROBE_MAX);
-        assert_eq!(verdict(ready(false), pending::<()>()).await, Verdict::Lost);
+        assert_eq!(resolve(ready(false), pending::<()>()).await, Resolution::Lost);
     }
 }

@@ -2,9 +2,8 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_nats::{ClientError, Event, Message, ServerError};
@@ -12,10 +11,9 @@ use rr_spi::{CancelHandle, Cause, Context, Doubt};
 use tokio::sync::Notify;
 
 use super::learned::Learned;
-use super::pending_calls::Slots;
-use super::permission_error::{Complaint, Violation};
-use crate::error;
-use crate::wait;
+use super::pending_calls::PendingCalls;
+use crate::error::{self, ServerErrorKind, Violation};
+use crate::sync::{self, lock};
 use crate::wire::{CANCEL, Token};
 
 /// Number of denials since the last confirmation after which a connection is given up: permissions
@@ -24,13 +22,13 @@ const DENIED_AT_ONCE_MAX: usize = 64;
 
 /// Longest wait for the server's last error before it ended the connection: the error arrives
 /// through a channel and a task of the client library.
-const LAST_WORDS_MAX: Duration = Duration::from_millis(20);
+const LAST_ERROR_MAX: Duration = Duration::from_millis(20);
 
 /// State of one connection, updated by callbacks of the client library.
-pub(super) struct Signals {
+pub(super) struct Events {
     /// The subject of the inbox without its last token.
     pub(super) inbox: String,
-    pub(super) slots: Slots,
+    pub(super) calls: PendingCalls,
     pub(super) learned: Arc<Learned>,
     /// Length of the longest message that may have been sent, in bytes with its headers.
     pub(super) longest: AtomicUsize,
@@ -44,7 +42,7 @@ pub(super) struct Signals {
     refusing: AtomicBool,
     /// Denials since all subscriptions were confirmed; `None` before.
     denied: Mutex<Option<usize>>,
-    proof: Mutex<Proof>,
+    pub(super) proof: Mutex<Proof>,
     pub(super) proved: Notify,
     pub(super) cancel_denied: AtomicBool,
     pub(super) dropped: AtomicU64,
@@ -65,17 +63,17 @@ pub(super) struct Proof {
     /// Number of denied subscriptions by subject.
     pub(super) denials: BTreeMap<String, u64>,
     /// The last server error that is not a permission violation.
-    pub(super) complaint: Option<String>,
+    pub(super) server_error: Option<String>,
     /// Whether the client library has reported the end of the connection.
     over: bool,
 }
 
-impl Signals {
+impl Events {
     pub(super) fn new(inbox: String, prefix: String, learned: Arc<Learned>) -> Self {
         let (alive, life) = Context::background().child();
         let (staying, stay) = alive.child();
         Self {
-            slots: Slots::new(inbox.clone(), prefix, Arc::clone(&learned)),
+            calls: PendingCalls::new(inbox.clone(), prefix, Arc::clone(&learned)),
             learned,
             longest: AtomicUsize::new(0),
             inbox,
@@ -103,7 +101,7 @@ impl Signals {
     pub(super) fn dialling(&self) {
         if self.dials.fetch_add(1, Ordering::SeqCst) > 0 {
             self.refusing.store(true, Ordering::SeqCst);
-            self.lose();
+            self.mark_lost();
         }
     }
 
@@ -113,11 +111,11 @@ impl Signals {
     }
 
     /// Ends every call on this connection.
-    pub(super) fn lose(&self) {
+    pub(super) fn mark_lost(&self) {
         // The context ends first: a call that ends here and is made again must not find this
         // connection.
         self.life.cancel_with(Cause::PeerGone);
-        self.slots.lose();
+        self.calls.mark_lost();
         self.proved.notify_waiters();
     }
 
@@ -126,12 +124,12 @@ impl Signals {
             Event::Disconnected
             | Event::Closed
             | Event::ClientError(ClientError::MaxReconnects) => {
-                self.proof().over = true;
-                self.lose();
+                lock(&self.proof).over = true;
+                self.mark_lost();
             }
             Event::ServerError(ServerError::Other(text)) => match Violation::parse(&text) {
                 Some(violation) => self.on_violation(violation),
-                None => self.on_complaint(text),
+                None => self.on_server_error(text),
             },
             Event::LameDuckMode => self.stay.cancel_with(Cause::Shutdown),
             Event::SlowConsumer(_) => {
@@ -141,30 +139,30 @@ impl Signals {
         }
     }
 
-    fn on_complaint(&self, text: String) {
-        if Complaint::parse(&text) == Complaint::Payload {
-            self.learned.payload.exceeded(self.longest.load(Ordering::Relaxed));
+    fn on_server_error(&self, text: String) {
+        if ServerErrorKind::parse(&text) == ServerErrorKind::Payload {
+            self.learned.payload.record_exceeded(self.longest.load(Ordering::Relaxed));
         }
-        self.proof().complaint = Some(text);
+        lock(&self.proof).server_error = Some(text);
     }
 
     /// Returns why the connection was lost: the server's error, or else the likely cause.
     pub(super) fn why_lost(&self) -> Option<Cow<'static, str>> {
-        let said = self.proof().complaint.clone();
+        let said = lock(&self.proof).server_error.clone();
         let said = said.map(|text| format!("the server said \"{text}\"").into());
         let suspected = self.suspected.load(Ordering::Relaxed);
         said.or_else(|| suspected.then_some(error::UNREADABLE.into()))
     }
 
     /// Waits until the client library has reported why the connection was lost, for at most
-    /// [`LAST_WORDS_MAX`]. Returns the server's error.
-    pub(super) async fn last_words(&self) -> Option<String> {
-        let over = wait::until(&self.proved, || {
-            let proof = self.proof();
-            (proof.over || proof.complaint.is_some()).then_some(())
+    /// [`LAST_ERROR_MAX`]. Returns the server's error.
+    pub(super) async fn awaited_server_error(&self) -> Option<String> {
+        let over = sync::until(&self.proved, || {
+            let proof = lock(&self.proof);
+            (proof.over || proof.server_error.is_some()).then_some(())
         });
-        let _ = Context::background().with_timeout(LAST_WORDS_MAX).race(over).await;
-        self.proof().complaint.clone()
+        let _ = Context::background().with_timeout(LAST_ERROR_MAX).race(over).await;
+        lock(&self.proof).server_error.clone()
     }
 
     fn on_violation(&self, violation: Violation<'_>) {
@@ -174,14 +172,14 @@ impl Signals {
                 None if subject.starts_with(CANCEL) => {
                     self.cancel_denied.store(true, Ordering::Relaxed);
                 }
-                None if !self.slots.deny(subject) => {
+                None if !self.calls.deny(subject) => {
                     self.replies_denied.fetch_add(1, Ordering::Relaxed);
                 }
                 None => {}
             },
             Violation::Reply(subject) => {
                 if let Some(token) = self.token_of(subject) {
-                    self.slots.deny_reply(token);
+                    self.calls.deny_reply(token);
                 }
             }
             Violation::Subscribe(subject) => match self.probe_number(subject) {
@@ -192,7 +190,7 @@ impl Signals {
     }
 
     fn on_subscription_denied(&self, subject: &str) {
-        let mut proof = self.proof();
+        let mut proof = lock(&self.proof);
         if self.token_of(subject) == Some("*") {
             proof.inbox_denied = true;
         } else {
@@ -201,21 +199,17 @@ impl Signals {
         }
         drop(proof);
         self.proved.notify_waiters();
-        if self.denied().as_mut().is_some_and(|denied| {
+        if lock(&self.denied).as_mut().is_some_and(|denied| {
             *denied += 1;
             *denied > DENIED_AT_ONCE_MAX
         }) {
-            self.lose();
+            self.mark_lost();
         }
     }
 
     /// Records that all subscriptions were proved or denied: later denials are unsolicited.
     pub(super) fn subscriptions_confirmed(&self) {
-        *self.denied() = Some(0);
-    }
-
-    fn denied(&self) -> MutexGuard<'_, Option<usize>> {
-        self.denied.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.denied) = Some(0);
     }
 
     /// Handles a message that arrived in the inbox.
@@ -225,12 +219,7 @@ impl Signals {
             return self.prove(number);
         }
         let token = self.token_of(&message.subject).and_then(Token::parse);
-        self.slots.deliver(token, message);
-    }
-
-    pub(super) fn proof(&self) -> MutexGuard<'_, Proof> {
-        // A panic cannot leave the value half-changed: no foreign code runs under the lock.
-        self.proof.lock().unwrap_or_else(PoisonError::into_inner)
+        self.calls.deliver(token, message);
     }
 
     /// Returns the subject of a probe.
@@ -239,7 +228,7 @@ impl Signals {
     }
 
     fn prove(&self, number: u64) {
-        let mut proof = self.proof();
+        let mut proof = lock(&self.proof);
         proof.seen = proof.seen.max(number);
         drop(proof);
         self.proved.notify_waiters();
@@ -251,11 +240,5 @@ impl Signals {
 
     fn token_of<'a>(&self, subject: &'a str) -> Option<&'a str> {
         subject.strip_prefix(&self.inbox)?.strip_prefix('.')
-    }
-}
-
-impl fmt::Debug for Signals {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Signals").field("inbox", &self.inbox).finish_non_exhaustive()
     }
 }

@@ -41,7 +41,7 @@ pub(super) async fn announced_by(server: SocketAddr) -> Option<Vec<String>> {
 
 /// Message length limits of a server, in bytes with headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct ServerLimits {
     /// Limit that the server announces to all users.
     pub(super) announced: usize,
     /// Limit for this user.
@@ -57,13 +57,13 @@ pub(super) async fn message_bytes_max(
     server: SocketAddr,
     server_id: &str,
     config: &NatsConnectionConfig,
-) -> Option<Told> {
+) -> Option<ServerLimits> {
     let asked = async {
         let mut asked = Asked::connect(server).await.ok()?;
         let info = asked.info().await.filter(|info| info.server_id == server_id)?;
         asked.write(&format!("CONNECT {}\r\nPING\r\nPING\r\n", introduction(config))).await.ok()?;
         let announced = info.max_payload?;
-        Some(Told { announced, bytes_max: asked.until_pongs(2, announced).await? })
+        Some(ServerLimits { announced, bytes_max: asked.until_pongs(2, announced).await? })
     };
     answered(asked).await
 }

@@ -1,7 +1,7 @@
 //! Facts learned on one connection that hold for later connections as well.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rr_spi::Target;
 
@@ -10,6 +10,8 @@ use crate::wire::Token;
 
 /// Maximum number of repeated targets remembered individually; beyond it every target counts as
 /// repeated.
+use crate::sync::lock;
+
 const REPEATED_MAX: usize = 1024;
 
 /// Number of answered calls remembered, to recognize a second reply. The groups of a target answer
@@ -19,7 +21,7 @@ const ANSWERED_MAX: usize = 1024;
 /// Facts learned on one connection that hold for later connections as well.
 #[derive(Debug, Default)]
 pub(crate) struct Learned {
-    pub(super) payload: Payload,
+    pub(super) payload: Arc<Payload>,
     repeated: Mutex<Repeated>,
 }
 
@@ -33,8 +35,8 @@ struct Repeated {
 
 impl Learned {
     /// Records that one call of a target had two replies: several responders received its request.
-    pub(super) fn repeated(&self, target: &Target) {
-        let mut repeated = self.lock();
+    pub(super) fn record_repeated(&self, target: &Target) {
+        let mut repeated = lock(&self.repeated);
         if repeated.every || repeated.targets.contains(target) {
             return;
         }
@@ -49,13 +51,8 @@ impl Learned {
     /// Returns whether a call of this target may reach several responders, so that a refusal by one
     /// of them proves nothing about the others.
     pub(crate) fn is_repeated(&self, target: &Target) -> bool {
-        let repeated = self.lock();
+        let repeated = lock(&self.repeated);
         repeated.every || repeated.targets.contains(target)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Repeated> {
-        // A panic cannot leave it half-changed: no foreign code runs under the lock.
-        self.repeated.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -90,15 +87,15 @@ mod tests {
     fn more_repeated_targets_than_are_remembered_make_every_target_one() {
         let learned = Learned::default();
         for number in 0..REPEATED_MAX {
-            learned.repeated(&target(number));
-            learned.repeated(&target(number));
+            learned.record_repeated(&target(number));
+            learned.record_repeated(&target(number));
         }
         assert!(learned.is_repeated(&target(0)) && !learned.is_repeated(&target(REPEATED_MAX)));
-        learned.repeated(&target(REPEATED_MAX));
+        learned.record_repeated(&target(REPEATED_MAX));
         for number in [0, REPEATED_MAX, REPEATED_MAX + 1] {
             assert!(learned.is_repeated(&target(number)));
         }
-        assert!(learned.lock().targets.is_empty());
+        assert!(lock(&learned.repeated).targets.is_empty());
     }
 
     #[test]

@@ -1,13 +1,11 @@
 //! Single connection to a NATS server; it never reconnects.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
 use async_nats::client::traits::Publisher as _;
@@ -19,14 +17,12 @@ use futures_core::Stream as _;
 use rr_spi::{Bytes, Context, Delivery, Error};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::events::Signals;
-use super::learned::Learned;
-use super::options::{options, queued_max};
-use super::outbox::{Cancel, Direct, Lost, Outgoing, Room};
-use super::pending_calls::Slots;
-use crate::config::NatsConnectionConfig;
-use crate::error;
-use crate::wait;
+use super::events::Events;
+use super::options::{LinkSetup, options, queued_max};
+use super::outbox::{Cancel, DirectSender, Outbox};
+use super::pending_calls::PendingCalls;
+use crate::error::{self, TooLong};
+use crate::sync::{self, lock};
 use crate::wire::RR_CANCEL;
 
 /// Longest time for handed-over messages to reach the socket when a connection is closed.
@@ -39,34 +35,10 @@ pub(crate) struct Link {
     address: String,
     socket: SocketAddr,
     client: Client,
-    direct: Direct,
-    outgoing: Outgoing,
-    signals: Arc<Signals>,
+    direct: DirectSender,
+    outbox: Outbox,
+    events: Arc<Events>,
     probes: AtomicU64,
-}
-
-/// Limit that a message exceeds: the longest that the server accepts, in bytes with headers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TooLong {
-    pub(crate) bytes_max: usize,
-    /// Whether the server accepts less from this user or account than it announces.
-    pub(crate) is_learned: bool,
-}
-
-/// Parameters of a connection besides its address.
-#[derive(Clone, Debug)]
-pub(crate) struct LinkSetup {
-    pub(crate) config: NatsConnectionConfig,
-    /// The prefix of the URL.
-    pub(crate) prefix: String,
-    /// Maximum number of messages that wait on one subscription.
-    pub(crate) incoming_max: usize,
-    /// Maximum number of calls in flight, and so of cancel messages that wait on one connection.
-    pub(crate) cancels_max: usize,
-    /// Facts learned from all connections.
-    pub(crate) learned: Arc<Learned>,
-    /// Whether a denied inbox makes the connection useless, as it does for a requester.
-    pub(crate) needs_inbox: bool,
 }
 
 impl Link {
@@ -80,12 +52,12 @@ impl Link {
     ) -> Result<Self, Error> {
         let inbox = format!("{}.{unique:016x}", setup.config.inbox_prefix);
         let learned = Arc::clone(&setup.learned);
-        let signals = Arc::new(Signals::new(inbox, setup.prefix.clone(), learned));
+        let events = Arc::new(Events::new(inbox, setup.prefix.clone(), learned));
         let deadline = Context::background().with_timeout(setup.config.connect_timeout);
-        let opened = deadline.race(Self::establish(setup, address, socket, &signals)).await;
+        let opened = deadline.race(Self::establish(setup, address, socket, &events)).await;
         let opened =
             opened.unwrap_or_else(|_| Err(error::unproven(address, setup.config.connect_timeout)));
-        let link = opened.inspect_err(|_| signals.lose())?;
+        let link = opened.inspect_err(|_| events.mark_lost())?;
         // Asked before the first message, which may be too long.
         let server_id = link.server_id();
         let ask = setup.learned.payload.ask(socket, &server_id, &setup.config);
@@ -97,22 +69,22 @@ impl Link {
         setup: &LinkSetup,
         address: &str,
         socket: SocketAddr,
-        signals: &Arc<Signals>,
+        events: &Arc<Events>,
     ) -> Result<Self, Error> {
-        let connecting = options(setup, signals).connect(format!("nats://{socket}"));
+        let connecting = options(setup, events).connect(format!("nats://{socket}"));
         let client = connecting.await.map_err(|source| error::connect(address, source))?;
         let probes = AtomicU64::new(0);
-        let signals = Arc::clone(signals);
-        let (outgoing, outlet) = Outgoing::new(queued_max(&setup.config), setup.cancels_max);
+        let events = Arc::clone(events);
+        let (outbox, outbox_task) = Outbox::new(queued_max(&setup.config), setup.cancels_max);
         // The task ends with the connection, or when the link is dropped.
-        tokio::spawn(outlet.run(client.clone(), signals.alive.clone()));
-        let direct = Direct::new(client.clone());
+        tokio::spawn(outbox_task.run(client.clone(), events.alive.clone()));
+        let direct = DirectSender::new(client.clone());
         let address = address.to_owned();
-        let link = Self { address, socket, client, direct, outgoing, signals, probes };
+        let link = Self { address, socket, client, direct, outbox, events, probes };
         match link.prove(setup.needs_inbox).await {
             Ok(()) => Ok(link),
             Err(error) if error::is_refusal(&error) => Err(error),
-            Err(error) => match link.signals.last_words().await {
+            Err(error) => match link.events.awaited_server_error().await {
                 Some(said) => Err(error::refused_by(&link.address, &said)),
                 None => Err(error),
             },
@@ -123,7 +95,7 @@ impl Link {
     async fn prove(&self, needs_inbox: bool) -> Result<(), Error> {
         let inbox = format!("{}.*", self.inbox());
         let subscriber = self.subscribe(inbox.clone(), None).await?;
-        tokio::spawn(receive(subscriber, Arc::clone(&self.signals)));
+        tokio::spawn(receive(subscriber, Arc::clone(&self.events)));
         self.round_trip().await?;
         if needs_inbox && self.is_inbox_denied() {
             return Err(error::denied("subscribing to", &inbox, Delivery::NotSent)
@@ -149,106 +121,106 @@ impl Link {
 
     /// Returns the receive count for [`Link::expired`].
     pub(crate) fn received_so_far(&self) -> u64 {
-        self.signals.doubt.received_so_far()
+        self.events.doubt.received_so_far()
     }
 
     /// Records that a call expired. `received_at_send` is the receive count when its request was
     /// handed over; the connection is in doubt if nothing has arrived since.
     pub(crate) fn expired(&self, received_at_send: u64) {
-        if self.signals.doubt.expired(received_at_send) {
-            self.signals.doubted.notify_one();
+        if self.events.doubt.expired(received_at_send) {
+            self.events.doubted.notify_one();
         }
     }
 
     /// Returns whether new calls may use the connection: it is neither lost nor in doubt.
     pub(crate) fn is_usable(&self) -> bool {
-        !self.is_lost() && !self.signals.doubt.is_doubted()
+        !self.is_lost() && !self.events.doubt.is_doubted()
     }
 
-    /// Returns whether the connection waits for the verdict on a doubt.
+    /// Returns whether the connection is in doubt.
     pub(crate) fn is_in_doubt(&self) -> bool {
-        !self.is_lost() && self.signals.doubt.is_doubted()
+        !self.is_lost() && self.events.doubt.is_doubted()
     }
 
     /// Waits until the connection is in doubt.
     pub(crate) async fn doubted(&self) {
-        self.signals.doubted.notified().await;
+        self.events.doubted.notified().await;
     }
 
     /// Returns why the connection was lost, if that is known.
     pub(crate) fn why_lost(&self) -> Option<Cow<'static, str>> {
-        self.signals.why_lost()
+        self.events.why_lost()
     }
 
     /// Waits for the server's last error after the connection is lost.
-    pub(crate) async fn last_words(&self) -> Option<String> {
-        self.signals.last_words().await
+    pub(crate) async fn awaited_server_error(&self) -> Option<String> {
+        self.events.awaited_server_error().await
     }
 
     /// Records that the previous connection probably read a message that it could not parse, which
     /// may end this connection as well.
     pub(crate) fn suspect(&self) {
-        self.signals.suspected.store(true, Ordering::Relaxed);
+        self.events.suspected.store(true, Ordering::Relaxed);
     }
 
     /// Returns the context that ends when the connection is lost.
     pub(crate) fn alive(&self) -> &Context {
-        &self.signals.alive
+        &self.events.alive
     }
 
     /// Returns the context that ends when the server announces its end (lame duck mode), and at the
     /// latest when the connection is lost.
     pub(crate) fn staying(&self) -> &Context {
-        &self.signals.staying
+        &self.events.staying
     }
 
     pub(crate) fn is_lost(&self) -> bool {
-        self.signals.alive.cause().is_some()
+        self.events.alive.cause().is_some()
     }
 
-    pub(crate) fn slots(&self) -> &Slots {
-        &self.signals.slots
+    pub(crate) fn calls(&self) -> &PendingCalls {
+        &self.events.calls
     }
 
     /// Returns the subject of the inbox without its last token.
     pub(crate) fn inbox(&self) -> &str {
-        &self.signals.inbox
+        &self.events.inbox
     }
 
     pub(crate) fn is_inbox_denied(&self) -> bool {
-        self.signals.proof().inbox_denied
+        lock(&self.events.proof).inbox_denied
     }
 
     /// Returns how often subscribing to a subject was denied.
     pub(crate) fn denials(&self, subject: &str) -> u64 {
-        self.signals.proof().denials.get(subject).copied().unwrap_or(0)
+        lock(&self.events.proof).denials.get(subject).copied().unwrap_or(0)
     }
 
     /// Waits until subscribing to a subject has been denied more often than `known`.
     ///
     /// The server may deny a subscription long after it was made, when a permission is taken away.
     pub(crate) async fn denied(&self, subject: &str, known: u64) {
-        self.until_proof(|| (self.denials(subject) > known).then_some(())).await;
+        self.until_proved(|| (self.denials(subject) > known).then_some(())).await;
     }
 
-    /// Waits until `look` returns `Some`; calls it again after each answer of the server.
-    pub(crate) async fn until_proof<T>(&self, look: impl Fn() -> Option<T>) -> T {
-        wait::until(&self.signals.proved, look).await
+    /// Waits until `check` returns `Some`; calls it again after each answer of the server.
+    pub(crate) async fn until_proved<T>(&self, check: impl Fn() -> Option<T>) -> T {
+        sync::until(&self.events.proved, check).await
     }
 
     /// Waits until the server denies the inbox.
     pub(crate) async fn inbox_denied(&self) {
-        self.until_proof(|| self.is_inbox_denied().then_some(())).await;
+        self.until_proved(|| self.is_inbox_denied().then_some(())).await;
     }
 
     /// Records that all subscriptions were proved or denied.
     pub(crate) fn subscriptions_confirmed(&self) {
-        self.signals.subscriptions_confirmed();
+        self.events.subscriptions_confirmed();
     }
 
     /// Gives the connection up: its owner makes another.
-    pub(crate) fn lose(&self) {
-        self.signals.lose();
+    pub(crate) fn mark_lost(&self) {
+        self.events.mark_lost();
     }
 
     /// Returns the subscription id used with the server; only `Debug` of a subscriber shows it.
@@ -266,23 +238,23 @@ impl Link {
     /// it contains the command, between two empty messages to this connection's inbox. A test
     /// proves that no message is lost. Fails if the library no longer accepts such a reply subject.
     pub(crate) async fn end_at_server(&self, sid: u64) -> Result<(), Error> {
-        let nowhere = self.signals.probe(0);
+        let nowhere = self.events.probe(0);
         let command = format!("{nowhere} 0\r\n\r\nUNSUB {sid}\r\nPUB {nowhere}");
         let published = message(nowhere.into(), Some(command.into()), None, Bytes::new());
         self.publish(published).await.map_err(error::publish)
     }
 
     /// Returns the last error of the server that names no subject, such as too many subscriptions.
-    pub(crate) fn complaint(&self) -> Option<String> {
-        self.signals.proof().complaint.clone()
+    pub(crate) fn server_error(&self) -> Option<String> {
+        lock(&self.events.proof).server_error.clone()
     }
 
     pub(crate) fn replies_denied(&self) -> u64 {
-        self.signals.replies_denied.load(Ordering::Relaxed)
+        self.events.replies_denied.load(Ordering::Relaxed)
     }
 
     pub(crate) fn dropped(&self) -> u64 {
-        self.signals.dropped.load(Ordering::Relaxed)
+        self.events.dropped.load(Ordering::Relaxed)
     }
 
     /// Checks that the server accepts a message of so many bytes, headers included. Records an
@@ -293,14 +265,20 @@ impl Link {
     /// The limit that the message exceeds.
     pub(crate) fn check(&self, bytes: usize) -> Result<(), TooLong> {
         let announced = self.client.max_payload();
-        match self.signals.learned.payload.exceeded_by(bytes).filter(|limit| *limit < announced) {
+        match self
+            .events
+            .learned
+            .payload
+            .limit_if_exceeded(bytes)
+            .filter(|limit| *limit < announced)
+        {
             Some(bytes_max) => return Err(TooLong { bytes_max, is_learned: true }),
             None if bytes > announced => {
                 return Err(TooLong { bytes_max: announced, is_learned: false });
             }
             None => {}
         }
-        let longest = &self.signals.longest;
+        let longest = &self.events.longest;
         if bytes > longest.load(Ordering::Relaxed) {
             longest.fetch_max(bytes, Ordering::Relaxed);
         }
@@ -310,7 +288,7 @@ impl Link {
     /// Records that the connection was lost without an error of the server, which may have been
     /// lost as well: the next connection asks the server for its limit.
     pub(crate) fn suspect_limit(&self) {
-        self.signals.learned.payload.suspect(self.server_id());
+        self.events.learned.payload.suspect(self.server_id());
     }
 
     /// Returns the other members of the cluster, as the server announced them.
@@ -325,37 +303,29 @@ impl Link {
         self.client.publish_message(message).await
     }
 
-    /// Hands a message over if that is possible immediately, bypassing the queue of [`Link::room`];
-    /// returns it otherwise. For single messages, or many in a row from one task.
+    /// Hands a message over if that is possible immediately, bypassing [`Link::outbox`]; returns it
+    /// otherwise. For single messages, or many in a row from one task.
     #[allow(clippy::result_large_err, reason = "it is moved on at once; a box costs more")]
-    pub(crate) fn put_now(&self, message: OutboundMessage) -> Result<(), OutboundMessage> {
-        self.direct.put(message)
+    pub(crate) fn try_send(&self, message: OutboundMessage) -> Result<(), OutboundMessage> {
+        self.direct.try_send(message)
     }
 
-    /// Waits for a place in the queue for a message, which leaves with those of other tasks.
-    ///
-    /// A message that was put there may have been sent; before that, it was not sent and will not
-    /// be.
-    pub(crate) async fn room(&self) -> Result<Room<'_>, Lost> {
-        self.outgoing.room().await
-    }
-
-    /// Returns a place in the queue for a message, if one is free.
-    pub(crate) fn room_now(&self) -> Option<Room<'_>> {
-        self.outgoing.room_now()
+    /// Returns the queue of messages, which leave together with those of other tasks.
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.outbox
     }
 
     /// Queues a cancel message to the servers behind a subject, without waiting. The message holds
     /// the call's permit until the client library has taken the message.
     pub(crate) fn cancel(&self, subject: String, reply: &str, permit: OwnedSemaphorePermit) {
-        if self.is_lost() || self.signals.cancel_denied.load(Ordering::Relaxed) {
+        if self.is_lost() || self.events.cancel_denied.load(Ordering::Relaxed) {
             return;
         }
         let mut headers = HeaderMap::new();
         let Ok(value) = reply.parse::<HeaderValue>() else { return };
         headers.insert(HeaderName::from_static(RR_CANCEL), value);
         let message = message(subject.into(), None, Some(headers), Bytes::new());
-        self.outgoing.cancel(Cancel { message, _permit: permit });
+        self.outbox.cancel(Cancel { message, _permit: permit });
     }
 
     pub(crate) async fn subscribe(
@@ -377,16 +347,16 @@ impl Link {
     /// Has no time limit; the caller sets one.
     pub(crate) async fn round_trip(&self) -> Result<(), Error> {
         let number = self.probes.fetch_add(1, Ordering::Relaxed) + 1;
-        let subject = self.signals.probe(number);
-        self.outgoing.passed().await;
+        let subject = self.events.probe(number);
+        self.outbox.flushed().await;
         let publish = self.publish(message(subject.clone().into(), None, None, Bytes::new()));
         publish.await.map_err(error::publish)?;
         let mut asked = false;
         loop {
-            let mut proved = pin!(self.signals.proved.notified());
+            let mut proved = pin!(self.events.proved.notified());
             proved.as_mut().enable();
             let (seen, inbox_denied) = {
-                let proof = self.signals.proof();
+                let proof = lock(&self.events.proof);
                 (proof.seen, proof.inbox_denied)
             };
             if seen >= number {
@@ -406,7 +376,7 @@ impl Link {
     pub(crate) async fn flush(&self) {
         let limit = self.alive().with_timeout(FLUSH_MAX);
         let flushed = async {
-            self.outgoing.passed().await;
+            self.outbox.flushed().await;
             self.client.flush().await
         };
         let _ = limit.race(flushed).await;
@@ -415,13 +385,7 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        self.signals.lose();
-    }
-}
-
-impl fmt::Debug for Link {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").field("inbox", &self.inbox()).finish_non_exhaustive()
+        self.events.mark_lost();
     }
 }
 
@@ -441,16 +405,12 @@ pub(crate) async fn next(subscriber: &mut Subscriber) -> Option<Message> {
 }
 
 /// Passes on the messages of the inbox until the connection ends.
-async fn receive(mut inbox: Subscriber, signals: Arc<Signals>) {
-    let pump = poll_fn(|cx| {
-        while let Poll::Ready(message) = Pin::new(&mut inbox).poll_next(cx) {
-            match message {
-                Some(message) => signals.on_message(message),
-                None => return Poll::Ready(()),
-            }
+async fn receive(mut inbox: Subscriber, events: Arc<Events>) {
+    let messages = async {
+        while let Some(message) = next(&mut inbox).await {
+            events.on_message(message);
         }
-        Poll::Pending
-    });
-    let _ = signals.alive.race(pump).await;
-    signals.lose();
+    };
+    let _ = events.alive.race(messages).await;
+    events.mark_lost();
 }

@@ -1,8 +1,7 @@
 //! Servers to connect to: those of the URL, and those that servers announce.
 
-use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rr_spi::dial::Lookup;
@@ -12,6 +11,8 @@ use super::{backoff, info};
 use crate::endpoint;
 
 /// Maximum number of announced addresses kept.
+use crate::sync::lock;
+
 const ANNOUNCED_MAX: usize = 64;
 
 /// Divisor of the interval for the pause before the first question; further pauses double up to the
@@ -22,7 +23,7 @@ const FIRST_PART: u32 = 12;
 #[derive(Clone, Debug)]
 pub(super) struct Host {
     pub(super) address: String,
-    lookup: Lookup,
+    pub(super) lookup: Lookup,
 }
 
 /// Server addresses that a requester or a server knows; shared by its connections.
@@ -54,10 +55,6 @@ impl Host {
     pub(super) fn with_lookup(address: &str, lookup: Lookup) -> Self {
         Self { address: address.to_owned(), lookup }
     }
-
-    pub(super) async fn socket_addresses(&self) -> io::Result<Vec<SocketAddr>> {
-        self.lookup.addresses().await
-    }
 }
 
 impl Members {
@@ -71,7 +68,7 @@ impl Members {
     /// Returns all hosts in the order of dialling: the one that worked last, those of the URL,
     /// those announced. The host `avoid` comes last.
     pub(super) fn in_order(&self, avoid: Option<&str>) -> Vec<Host> {
-        let known = self.lock();
+        let known = lock(&self.known);
         let mut hosts: Vec<Host> = known.of_url.iter().chain(&known.announced).cloned().collect();
         let rank = |host: &Host| match () {
             () if avoid == Some(host.address.as_str()) => 2,
@@ -84,7 +81,7 @@ impl Members {
 
     /// Records the address of a successful connection.
     pub(super) fn worked(&self, address: &str) {
-        self.lock().worked = Some(address.to_owned());
+        lock(&self.known).worked = Some(address.to_owned());
     }
 
     /// Adds the members that a server announced. Other members stay: a server that has just started
@@ -93,7 +90,7 @@ impl Members {
         if self.ignore_announced {
             return;
         }
-        let mut known = self.lock();
+        let mut known = lock(&self.known);
         let addresses = announced.iter().filter_map(|text| endpoint::address(text).ok());
         // Each is inserted in front, so iterate in reverse.
         let addresses: Vec<String> = addresses.take(ANNOUNCED_MAX).collect();
@@ -132,11 +129,6 @@ impl Members {
             }
         };
         let _ = alive.race(ask).await;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        // A panic leaves usable lists: at most one host is missing.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -190,6 +182,6 @@ mod tests {
     #[tokio::test]
     async fn a_host_in_brackets_is_an_ip_address() {
         let host = Host::new("[::1]:2".to_owned());
-        assert_eq!(host.socket_addresses().await.unwrap(), ["[::1]:2".parse().unwrap()]);
+        assert_eq!(host.lookup.addresses().await.unwrap(), ["[::1]:2".parse().unwrap()]);
     }
 }

@@ -1,17 +1,33 @@
-//! Options of the client library for one connection.
+//! Parameters of one connection, and the options of the client library made from them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{Auth, AuthError, ConnectOptions};
 
-use super::events::Signals;
-use super::link::LinkSetup;
+use super::events::Events;
+use super::learned::Learned;
 use crate::config::{NatsConnectionConfig, NatsCredentials};
 
 /// Maximum number of messages that wait to be sent, whatever is configured: a channel's capacity is
 /// limited to an eighth of the address space, and a million is more than any connection can use.
 const OUTGOING_MAX: usize = 1 << 20;
+
+/// Parameters of a connection besides its address.
+#[derive(Clone, Debug)]
+pub(crate) struct LinkSetup {
+    pub(crate) config: NatsConnectionConfig,
+    /// The prefix of the URL.
+    pub(crate) prefix: String,
+    /// Maximum number of messages that wait on one subscription.
+    pub(crate) incoming_max: usize,
+    /// Maximum number of calls in flight, and so of cancel messages that wait on one connection.
+    pub(crate) cancels_max: usize,
+    /// Facts learned from all connections.
+    pub(crate) learned: Arc<Learned>,
+    /// Whether a denied inbox makes the connection useless, as it does for a requester.
+    pub(crate) needs_inbox: bool,
+}
 
 fn outgoing_max(config: &NatsConnectionConfig) -> usize {
     config.outgoing_max.clamp(1, OUTGOING_MAX)
@@ -23,7 +39,7 @@ pub(super) fn queued_max(config: &NatsConnectionConfig) -> usize {
     outgoing_max(config).div_ceil(2)
 }
 
-pub(super) fn options(setup: &LinkSetup, signals: &Arc<Signals>) -> ConnectOptions {
+pub(super) fn options(setup: &LinkSetup, events: &Arc<Events>) -> ConnectOptions {
     let config = &setup.config;
     let mut auth = Auth::new();
     match &config.credentials {
@@ -34,8 +50,8 @@ pub(super) fn options(setup: &LinkSetup, signals: &Arc<Signals>) -> ConnectOptio
         }
         NatsCredentials::Token(token) => auth.token = Some(token.clone()),
     }
-    let (dialling, events) = (Arc::clone(signals), Arc::clone(signals));
-    let authenticating = Arc::clone(signals);
+    let (authenticating, dialling, events) =
+        (Arc::clone(events), Arc::clone(events), Arc::clone(events));
     ConnectOptions::with_auth_callback(move |_nonce| {
         let refused = authenticating.is_refusing();
         let answer = if refused { Err(AuthError::new("lost")) } else { Ok(auth.clone()) };

@@ -3,19 +3,20 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rr_spi::{Context, Entropy};
 use tokio::time::Instant;
 
-use super::info::Told;
-use super::learned::Learned;
+use super::info::ServerLimits;
 use super::{backoff, info};
 use crate::config::NatsConnectionConfig;
 
 /// Time for which a limit is believed without confirmation by the server. Without an end, longer
 /// messages would be refused forever after the limit was raised: none would be sent to test it.
+use crate::sync::lock;
+
 const BELIEVED: Duration = Duration::from_secs(5 * 60);
 
 /// Longest pause between two questions for the limit: a server does not announce changes.
@@ -63,7 +64,7 @@ impl Default for Payload {
 impl Payload {
     /// Returns the limit if a message of so many bytes exceeds it; `None` otherwise, or if no limit
     /// is known. Checks whether the limit is still believed only for a message above it.
-    pub(super) fn exceeded_by(&self, bytes: usize) -> Option<usize> {
+    pub(super) fn limit_if_exceeded(&self, bytes: usize) -> Option<usize> {
         if bytes <= self.bytes_max.load(Ordering::Relaxed) {
             return None;
         }
@@ -72,8 +73,8 @@ impl Payload {
 
     /// Records that a server ended a connection because a message was too long. `longest` is the
     /// length of the longest message that may have been sent on that connection.
-    pub(super) fn exceeded(&self, longest: usize) {
-        self.change(|known| known.exceeded(longest, Instant::now()));
+    pub(super) fn record_exceeded(&self, longest: usize) {
+        self.change(|known| known.record_exceeded(longest, Instant::now()));
     }
 
     /// Records that a connection was lost for no known reason.
@@ -88,58 +89,53 @@ impl Payload {
         server_id: &str,
         config: &NatsConnectionConfig,
     ) {
-        if !self.lock().asks(server_id) {
+        if !lock(&self.known).asks(server_id) {
             return;
         }
-        if let Some(told) = info::message_bytes_max(server, server_id, config).await {
-            self.change(|known| known.told(told, Instant::now()));
+        if let Some(limits) = info::message_bytes_max(server, server_id, config).await {
+            self.change(|known| known.update(limits, Instant::now()));
         }
     }
 
+    /// Asks the server of a connection for its limit periodically until the connection ends, if a
+    /// message was ever too long.
+    pub(super) async fn watch(
+        self: Arc<Self>,
+        (server, server_id): (SocketAddr, String),
+        config: NatsConnectionConfig,
+        alive: Context,
+        entropy: Arc<dyn Entropy>,
+    ) {
+        if lock(&self.known).asks != Asks::Always {
+            return;
+        }
+        let pause = match config.members_interval {
+            Duration::ZERO => ASK_AGAIN,
+            interval => interval.clamp(info::INTERVAL_MIN, ASK_AGAIN),
+        };
+        let ask = async {
+            loop {
+                // Half of the pause is random, so that clients do not ask simultaneously.
+                tokio::time::sleep(pause / 2 + backoff::spread(pause / 2, &*entropy)).await;
+                self.ask(server, &server_id, &config).await;
+            }
+        };
+        let _: Result<(), _> = alive.race(ask).await;
+    }
+
     fn change(&self, change: impl FnOnce(&mut Known)) -> usize {
-        let mut known = self.lock();
+        let mut known = lock(&self.known);
         change(&mut known);
         let bytes_max = known.limit.map_or(usize::MAX, |(bytes_max, _)| bytes_max);
         self.bytes_max.store(bytes_max, Ordering::Relaxed);
         bytes_max
     }
-
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        // Values are replaced as a whole: a panic leaves one of them.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Asks the server of a connection for its limit periodically until the connection ends, if a
-/// message was ever too long.
-pub(super) async fn watch(
-    learned: Arc<Learned>,
-    (server, server_id): (SocketAddr, String),
-    config: NatsConnectionConfig,
-    alive: Context,
-    entropy: Arc<dyn Entropy>,
-) {
-    if learned.payload.lock().asks != Asks::Always {
-        return;
-    }
-    let pause = match config.members_interval {
-        Duration::ZERO => ASK_AGAIN,
-        interval => interval.clamp(info::INTERVAL_MIN, ASK_AGAIN),
-    };
-    let ask = async {
-        loop {
-            // Half of the pause is random, so that clients do not ask simultaneously.
-            tokio::time::sleep(pause / 2 + backoff::spread(pause / 2, &*entropy)).await;
-            learned.payload.ask(server, &server_id, &config).await;
-        }
-    };
-    let _: Result<(), _> = alive.race(ask).await;
 }
 
 impl Known {
     /// Lowers the limit below `longest`. It is unknown which message was too long, but the longest
     /// was no shorter, and so is too long as well.
-    fn exceeded(&mut self, longest: usize, now: Instant) {
+    fn record_exceeded(&mut self, longest: usize, now: Instant) {
         self.expire(now);
         self.asks = Asks::Always;
         // An empty message is never too long: the length of the one that was is not recorded.
@@ -162,9 +158,9 @@ impl Known {
         }
     }
 
-    fn told(&mut self, told: Told, now: Instant) {
-        let is_less = told.bytes_max < told.announced;
-        self.limit = is_less.then(|| (told.bytes_max, now + BELIEVED));
+    fn update(&mut self, limits: ServerLimits, now: Instant) {
+        let is_less = limits.bytes_max < limits.announced;
+        self.limit = is_less.then(|| (limits.bytes_max, now + BELIEVED));
         if is_less {
             self.asks = Asks::Always;
         } else if self.asks != Asks::Always {
@@ -185,8 +181,8 @@ mod tests {
 
     const ANNOUNCED: usize = 1 << 20;
 
-    fn told(bytes_max: usize) -> Told {
-        Told { announced: ANNOUNCED, bytes_max }
+    fn limits(bytes_max: usize) -> ServerLimits {
+        ServerLimits { announced: ANNOUNCED, bytes_max }
     }
 
     fn limit(known: &Known) -> Option<usize> {
@@ -196,19 +192,19 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_ends_connections_lowers_the_limit_and_what_the_server_tells_replaces_it() {
         let (mut known, now) = (Known::default(), Instant::now());
-        known.exceeded(20_000, now);
+        known.record_exceeded(20_000, now);
         assert_eq!(limit(&known), Some(19_999));
-        known.exceeded(900_000, now);
+        known.record_exceeded(900_000, now);
         assert_eq!(limit(&known), Some(19_999), "a longer one teaches nothing new");
-        known.exceeded(10_000, now);
+        known.record_exceeded(10_000, now);
         assert_eq!(limit(&known), Some(9_999));
-        known.told(told(8192), now);
+        known.update(limits(8192), now);
         assert_eq!(limit(&known), Some(8192));
-        known.exceeded(0, now);
+        known.record_exceeded(0, now);
         assert_eq!(limit(&known), Some(8192));
-        known.told(told(65_536), now);
+        known.update(limits(65_536), now);
         assert_eq!(limit(&known), Some(65_536), "it was raised");
-        known.told(told(ANNOUNCED), now);
+        known.update(limits(ANNOUNCED), now);
         assert_eq!(limit(&known), None);
         assert!(known.asks("any"), "it may be lowered again");
     }
@@ -219,10 +215,10 @@ mod tests {
         assert!(!known.asks("a"));
         known.suspect("a".to_owned());
         assert!(known.asks("a") && !known.asks("b"));
-        known.told(told(ANNOUNCED), now);
+        known.update(limits(ANNOUNCED), now);
         assert_eq!((known.asks("a"), limit(&known)), (false, None));
         known.suspect("a".to_owned());
-        known.told(told(8192), now);
+        known.update(limits(8192), now);
         known.suspect("a".to_owned());
         assert!(known.asks("b"));
     }
@@ -230,22 +226,22 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_limit_that_no_server_confirms_is_forgotten_after_a_while() {
         let payload = Payload::default();
-        assert_eq!(payload.exceeded_by(usize::MAX - 1), None);
-        payload.exceeded(20_000);
+        assert_eq!(payload.limit_if_exceeded(usize::MAX - 1), None);
+        payload.record_exceeded(20_000);
         assert_eq!(
-            (payload.exceeded_by(19_999), payload.exceeded_by(20_000)),
+            (payload.limit_if_exceeded(19_999), payload.limit_if_exceeded(20_000)),
             (None, Some(19_999))
         );
         tokio::time::sleep(BELIEVED - ASK_AGAIN).await;
-        payload.change(|known| known.told(told(8192), Instant::now()));
+        payload.change(|known| known.update(limits(8192), Instant::now()));
         tokio::time::sleep(BELIEVED - Duration::from_millis(1)).await;
-        assert_eq!(payload.exceeded_by(8193), Some(8192));
+        assert_eq!(payload.limit_if_exceeded(8193), Some(8192));
         tokio::time::sleep(Duration::from_millis(1)).await;
-        assert_eq!(payload.exceeded_by(8193), None);
-        assert!(payload.lock().asks("any"), "the next connection asks");
+        assert_eq!(payload.limit_if_exceeded(8193), None);
+        assert!(lock(&payload.known).asks("any"), "the next connection asks");
         // A forgotten limit has no effect.
-        payload.exceeded(500_000);
-        assert_eq!(payload.exceeded_by(500_000), Some(499_999));
+        payload.record_exceeded(500_000);
+        assert_eq!(payload.limit_if_exceeded(500_000), Some(499_999));
     }
 
     proptest! {
@@ -268,7 +264,7 @@ mod tests {
                     }
                     longest = longest.max(bytes);
                     if bytes > limit {
-                        known.exceeded(longest, now);
+                        known.record_exceeded(longest, now);
                         losses.push(bytes);
                         break;
                     }

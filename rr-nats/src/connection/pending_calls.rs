@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -13,11 +13,14 @@ use slab::Slab;
 use tokio::time::Instant;
 
 use super::learned::{Answered, Learned};
+use super::stats::NatsStats;
 use crate::error;
 use crate::wire::{Token, subject_of, target_of};
 
 /// Maximum number of targets whose subject is kept; calls of further targets build the subject each
 /// time.
+use crate::sync::lock;
+
 const TARGETS_MAX: usize = 1024;
 
 /// Bytes allocated together for reply subjects: some eighty subjects.
@@ -29,7 +32,7 @@ const DENIED: Duration = Duration::from_secs(1);
 
 /// Calls that wait for a reply on one connection.
 #[derive(Debug)]
-pub(crate) struct Slots {
+pub(crate) struct PendingCalls {
     /// The subject of the inbox without its last token.
     inbox: String,
     prefix: String,
@@ -42,7 +45,7 @@ pub(crate) struct Slots {
 #[derive(Debug, Default)]
 struct Table {
     lost: bool,
-    slots: Slab<Slot>,
+    entries: Slab<Entry>,
     /// Answered calls that have released their slot.
     answered: Answered,
     traffic: HashMap<Target, Traffic>,
@@ -52,7 +55,7 @@ struct Table {
 }
 
 #[derive(Debug)]
-struct Slot {
+struct Entry {
     secret: u64,
     target: Target,
     state: State,
@@ -61,7 +64,7 @@ struct Slot {
 #[derive(Debug)]
 enum State {
     Waiting(Option<Waker>),
-    Over(Outcome),
+    Done(Outcome),
     /// A reply was handed out.
     Answered,
     /// Another outcome than a reply was handed out.
@@ -93,7 +96,7 @@ struct Traffic {
 
 /// Slot taken for a call.
 #[derive(Debug)]
-pub(crate) struct Taken {
+pub(crate) struct Slot {
     pub(crate) token: Token,
     /// The subject to publish to.
     pub(crate) subject: Subject,
@@ -103,15 +106,15 @@ pub(crate) struct Taken {
     pub(crate) alone: bool,
 }
 
-impl Slots {
+impl PendingCalls {
     pub(super) fn new(inbox: String, prefix: String, learned: Arc<Learned>) -> Self {
         let (late, duplicate) = (AtomicU64::new(0), AtomicU64::new(0));
         Self { inbox, prefix, learned, table: Mutex::default(), late, duplicate }
     }
 
     /// Takes a slot for a call.
-    pub(crate) fn take(&self, target: &Target, secret: u64) -> Result<Taken, Error> {
-        let mut table = self.lock();
+    pub(crate) fn take_slot(&self, target: &Target, secret: u64) -> Result<Slot, Error> {
+        let mut table = lock(&self.table);
         if table.lost {
             return Err(error::not_connected());
         }
@@ -139,17 +142,17 @@ impl Slots {
             }
         };
         let state = State::Waiting(None);
-        let slot = table.slots.insert(Slot { secret, target: target.clone(), state });
+        let slot = table.entries.insert(Entry { secret, target: target.clone(), state });
         let token = Token { slot, secret };
         let reply = table.reply_to(token, &self.inbox);
-        Ok(Taken { token, subject, reply, alone: table.slots.len() == 1 })
+        Ok(Slot { token, subject, reply, alone: table.entries.len() == 1 })
     }
 
     /// Polls a slot for its outcome, which is handed out once.
     pub(crate) fn poll(&self, token: Token, waker: &Waker) -> Poll<Outcome> {
-        let mut table = self.lock();
-        let Some(slot) = table.slots.get_mut(token.slot) else { return Poll::Pending };
-        match &mut slot.state {
+        let mut table = lock(&self.table);
+        let Some(entry) = table.entries.get_mut(token.slot) else { return Poll::Pending };
+        match &mut entry.state {
             State::Waiting(Some(known)) => {
                 known.clone_from(waker);
                 Poll::Pending
@@ -159,11 +162,11 @@ impl Slots {
                 Poll::Pending
             }
             State::Answered | State::Failed => Poll::Pending,
-            State::Over(outcome) => {
+            State::Done(outcome) => {
                 let is_reply = matches!(outcome, Outcome::Reply(_));
                 let next = if is_reply { State::Answered } else { State::Failed };
-                match std::mem::replace(&mut slot.state, next) {
-                    State::Over(outcome) => Poll::Ready(outcome),
+                match std::mem::replace(&mut entry.state, next) {
+                    State::Done(outcome) => Poll::Ready(outcome),
                     _ => Poll::Pending,
                 }
             }
@@ -171,32 +174,32 @@ impl Slots {
     }
 
     /// Frees a slot.
-    pub(crate) fn release(&self, token: Token) {
-        let mut table = self.lock();
-        let Some(slot) = table.slots.try_remove(token.slot) else { return };
-        if slot.state.is_answered() {
-            table.answered.push(token, slot.target);
+    pub(crate) fn release_slot(&self, token: Token) {
+        let mut table = lock(&self.table);
+        let Some(entry) = table.entries.try_remove(token.slot) else { return };
+        if entry.state.is_answered() {
+            table.answered.push(token, entry.target);
         }
     }
 
     /// Hands a message to the slot that its token names.
     pub(super) fn deliver(&self, token: Option<Token>, message: Message) {
         let Some(token) = token else { return self.count_late() };
-        let mut table = self.lock();
-        let Table { slots, answered, .. } = &mut *table;
-        let slot = slots.get_mut(token.slot).filter(|slot| slot.secret == token.secret);
-        let waker = match slot {
-            Some(slot) => match &mut slot.state {
+        let mut table = lock(&self.table);
+        let Table { entries, answered, .. } = &mut *table;
+        let entry = entries.get_mut(token.slot).filter(|entry| entry.secret == token.secret);
+        let waker = match entry {
+            Some(entry) => match &mut entry.state {
                 State::Waiting(waker) => {
                     let waker = waker.take();
-                    slot.state = State::Over(Outcome::Reply(message));
+                    entry.state = State::Done(Outcome::Reply(message));
                     waker
                 }
-                state if state.is_answered() => return self.repeated(&slot.target),
+                state if state.is_answered() => return self.record_repeated(&entry.target),
                 _ => return self.count_late(),
             },
             None => match answered.find(token) {
-                Some(target) => return self.repeated(target),
+                Some(target) => return self.record_repeated(target),
                 None => return self.count_late(),
             },
         };
@@ -208,9 +211,9 @@ impl Slots {
 
     /// Records a second reply to one call. Runs under the lock, so that a call that decodes its
     /// first reply later sees the record.
-    fn repeated(&self, target: &Target) {
+    fn record_repeated(&self, target: &Target) {
         self.duplicate.fetch_add(1, Ordering::Relaxed);
-        self.learned.repeated(target);
+        self.learned.record_repeated(target);
     }
 
     fn count_late(&self) {
@@ -224,7 +227,7 @@ impl Slots {
     pub(super) fn deny(&self, subject: &str) -> bool {
         let Some(target) = target_of(&self.prefix, subject) else { return false };
         let Ok(target) = Target::parse(target) else { return false };
-        let mut table = self.lock();
+        let mut table = lock(&self.table);
         let mut delivery = Delivery::Unknown;
         if let Some(traffic) = table.traffic.get_mut(&target) {
             traffic.denied += 1;
@@ -233,7 +236,8 @@ impl Slots {
                 delivery = Delivery::NotSent;
             }
         }
-        let wakers = table.end(|slot| (slot.target == target).then_some(Outcome::Denied(delivery)));
+        let wakers =
+            table.complete(|entry| (entry.target == target).then_some(Outcome::Denied(delivery)));
         drop(table);
         wake(wakers)
     }
@@ -241,37 +245,31 @@ impl Slots {
     /// Ends the call whose reply subject the server denied: its request was not passed on.
     pub(super) fn deny_reply(&self, token: &str) {
         let Some(token) = Token::parse(token) else { return };
-        let mut table = self.lock();
-        let waker = table.slots.get_mut(token.slot).and_then(|slot| {
-            let ours = slot.secret == token.secret;
-            ours.then(|| slot.end(Outcome::Denied(Delivery::NotSent))).flatten()
+        let mut table = lock(&self.table);
+        let waker = table.entries.get_mut(token.slot).and_then(|entry| {
+            let ours = entry.secret == token.secret;
+            ours.then(|| entry.complete(Outcome::Denied(Delivery::NotSent))).flatten()
         });
         drop(table);
         wake(waker.into_iter().collect());
     }
 
     /// Ends every call, now and later: the connection is lost.
-    pub(super) fn lose(&self) {
-        let mut table = self.lock();
+    pub(super) fn mark_lost(&self) {
+        let mut table = lock(&self.table);
         table.lost = true;
-        let wakers = table.end(|_| Some(Outcome::Lost));
+        let wakers = table.complete(|_| Some(Outcome::Lost));
         drop(table);
         wake(wakers);
     }
 
-    /// Returns how many calls hold a slot.
-    pub(crate) fn len(&self) -> usize {
-        self.lock().slots.len()
-    }
-
-    /// Returns the numbers of late and of duplicate replies.
-    pub(crate) fn strays(&self) -> (u64, u64) {
-        (self.late.load(Ordering::Relaxed), self.duplicate.load(Ordering::Relaxed))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Table> {
-        // A panic cannot leave the table half-changed: no foreign code runs under the lock.
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn stats(&self) -> NatsStats {
+        NatsStats {
+            in_flight: lock(&self.table).entries.len(),
+            late_replies: self.late.load(Ordering::Relaxed),
+            duplicate_replies: self.duplicate.load(Ordering::Relaxed),
+            connects: 1,
+        }
     }
 }
 
@@ -288,25 +286,26 @@ impl Table {
 
     /// Ends the waiting calls for which `outcome` returns one, in the order of their slots. Returns
     /// their wakers.
-    fn end(&mut self, outcome: impl Fn(&Slot) -> Option<Outcome>) -> Vec<Waker> {
-        let end = |(_, slot): (usize, &mut Slot)| outcome(slot).and_then(|over| slot.end(over));
-        self.slots.iter_mut().filter_map(end).collect()
+    fn complete(&mut self, outcome: impl Fn(&Entry) -> Option<Outcome>) -> Vec<Waker> {
+        let entries = self.entries.iter_mut();
+        let waiting = entries.map(|(_, entry)| outcome(entry).and_then(|it| entry.complete(it)));
+        waiting.flatten().collect()
     }
 }
 
 impl State {
     /// Returns whether the call had its reply.
     fn is_answered(&self) -> bool {
-        matches!(self, Self::Answered | Self::Over(Outcome::Reply(_)))
+        matches!(self, Self::Answered | Self::Done(Outcome::Reply(_)))
     }
 }
 
-impl Slot {
+impl Entry {
     /// Ends a call that still waits, and returns its waker.
-    fn end(&mut self, outcome: Outcome) -> Option<Waker> {
+    fn complete(&mut self, outcome: Outcome) -> Option<Waker> {
         let State::Waiting(waker) = &mut self.state else { return None };
         let waker = waker.take();
-        self.state = State::Over(outcome);
+        self.state = State::Done(outcome);
         waker
     }
 }
@@ -325,8 +324,8 @@ mod tests {
         Target::try_from(name).unwrap()
     }
 
-    fn slots(prefix: &str) -> Slots {
-        Slots::new("_INBOX.x".to_owned(), prefix.to_owned(), Arc::default())
+    fn calls(prefix: &str) -> PendingCalls {
+        PendingCalls::new("_INBOX.x".to_owned(), prefix.to_owned(), Arc::default())
     }
 
     fn message() -> Message {
@@ -343,75 +342,78 @@ mod tests {
 
     #[test]
     fn a_reused_slot_takes_no_reply_of_its_former_call() {
-        let slots = slots("");
-        let Taken { token: first, subject, .. } = slots.take(&target("a.b"), 1).unwrap();
+        let calls = calls("");
+        let Slot { token: first, subject, .. } = calls.take_slot(&target("a.b"), 1).unwrap();
         assert_eq!(subject.as_str(), "a.b");
-        slots.release(first);
-        let second = slots.take(&target("a.b"), 2).unwrap().token;
+        calls.release_slot(first);
+        let second = calls.take_slot(&target("a.b"), 2).unwrap().token;
         assert_eq!(second.slot, first.slot);
-        slots.deliver(Some(first), message());
-        assert!(slots.poll(second, Waker::noop()).is_pending());
-        slots.deliver(Some(second), message());
-        slots.deliver(Some(second), message());
-        assert!(matches!(slots.poll(second, Waker::noop()), Poll::Ready(Outcome::Reply(_))));
-        assert_eq!(slots.strays(), (1, 1));
-        slots.release(second);
-        assert_eq!(slots.len(), 0);
+        calls.deliver(Some(first), message());
+        assert!(calls.poll(second, Waker::noop()).is_pending());
+        calls.deliver(Some(second), message());
+        calls.deliver(Some(second), message());
+        assert!(matches!(calls.poll(second, Waker::noop()), Poll::Ready(Outcome::Reply(_))));
+        let stats = calls.stats();
+        assert_eq!((stats.late_replies, stats.duplicate_replies), (1, 1));
+        calls.release_slot(second);
+        assert_eq!(calls.stats().in_flight, 0);
     }
 
     #[test]
     fn a_second_reply_marks_its_target_whenever_it_comes() {
-        let slots = slots("");
-        let take = |name, secret| slots.take(&target(name), secret).unwrap().token;
-        let reply = |token| slots.deliver(Some(token), message());
+        let calls = calls("");
+        let take = |name, secret| calls.take_slot(&target(name), secret).unwrap().token;
+        let reply = |token| calls.deliver(Some(token), message());
         let (waiting, ended, late) = (take("a.waiting", 1), take("a.ended", 2), take("a.late", 3));
         reply(waiting);
         reply(waiting);
         reply(ended);
-        assert!(slots.poll(ended, Waker::noop()).is_ready());
-        slots.release(ended);
+        assert!(calls.poll(ended, Waker::noop()).is_ready());
+        calls.release_slot(ended);
         let _ = take("a.other", 4);
         reply(ended);
         // A reply whose call gave up before it arrived is late, not a second one.
-        slots.release(late);
+        calls.release_slot(late);
         reply(late);
-        assert_eq!(slots.strays(), (1, 2));
-        let marked = |name| slots.learned.is_repeated(&target(name));
+        let stats = calls.stats();
+        assert_eq!((stats.late_replies, stats.duplicate_replies), (1, 2));
+        let marked = |name| calls.learned.is_repeated(&target(name));
         assert!(marked("a.waiting") && marked("a.ended"));
         assert!(!marked("a.late") && !marked("a.other"));
     }
 
     #[test]
     fn a_denial_claims_not_sent_only_when_everything_was_denied() {
-        let slots = slots("team");
-        let Taken { token: one, subject, reply, alone } = slots.take(&target("a.b"), 1).unwrap();
+        let calls = calls("team");
+        let Slot { token: one, subject, reply, alone } =
+            calls.take_slot(&target("a.b"), 1).unwrap();
         assert_eq!(subject.as_str(), "team.a.b");
-        let other = slots.take(&target("a.c"), 1).unwrap();
+        let other = calls.take_slot(&target("a.c"), 1).unwrap();
         assert!(alone && !other.alone);
         assert_ne!(reply, other.reply);
         assert_eq!(reply.as_str(), one.subject("_INBOX.x"));
         let other = other.token;
-        slots.deny("team.a.b");
-        let outcome = slots.poll(one, Waker::noop());
+        calls.deny("team.a.b");
+        let outcome = calls.poll(one, Waker::noop());
         assert!(matches!(outcome, Poll::Ready(Outcome::Denied(Delivery::NotSent))));
-        assert!(slots.poll(other, Waker::noop()).is_pending());
-        let refused = slots.take(&target("a.b"), 2).unwrap_err();
+        assert!(calls.poll(other, Waker::noop()).is_pending());
+        let refused = calls.take_slot(&target("a.b"), 2).unwrap_err();
         assert_eq!(refused.delivery(), Delivery::NotSent);
 
-        let second = slots.take(&target("a.c"), 1).unwrap().token;
-        slots.deny("team.a.c");
+        let second = calls.take_slot(&target("a.c"), 1).unwrap().token;
+        calls.deny("team.a.c");
         for token in [other, second] {
-            let outcome = slots.poll(token, Waker::noop());
+            let outcome = calls.poll(token, Waker::noop());
             assert!(matches!(outcome, Poll::Ready(Outcome::Denied(Delivery::Unknown))));
         }
     }
 
     #[test]
     fn a_lost_connection_ends_every_call_and_takes_no_more() {
-        let slots = slots("");
-        let token = slots.take(&target("a"), 1).unwrap().token;
-        slots.lose();
-        assert!(matches!(slots.poll(token, Waker::noop()), Poll::Ready(Outcome::Lost)));
-        assert!(slots.take(&target("a"), 2).is_err());
+        let calls = calls("");
+        let token = calls.take_slot(&target("a"), 1).unwrap().token;
+        calls.mark_lost();
+        assert!(matches!(calls.poll(token, Waker::noop()), Poll::Ready(Outcome::Lost)));
+        assert!(calls.take_slot(&target("a"), 2).is_err());
     }
 }

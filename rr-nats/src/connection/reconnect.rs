@@ -1,20 +1,19 @@
 //! Task that keeps a requester connected.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rr_spi::{Context, Error};
+use rr_spi::Context;
 use tokio::task::JoinSet;
 
-use super::doubt::{PROBE_MAX, Verdict, verdict};
-use super::{Dialer, Link, Shared, Status, loss};
+use super::doubt::{PROBE_MAX, Resolution, resolve};
+use super::{Dialer, Link, Loss, Shared, Status};
 use crate::error;
-use crate::wait::{First, first};
+use crate::sync::{First, first, lock};
 
 /// Interval at which a replaced connection is checked for calls that have not ended. No call waits
 /// for this check, and the server ends the connection after seconds in any case.
-const LEAVE_LOOK: Duration = Duration::from_millis(50);
+const RETIRE_CHECK: Duration = Duration::from_millis(50);
 
 /// Connects and reconnects until the connection is no longer needed.
 pub(super) struct Reconnector {
@@ -39,12 +38,14 @@ impl Reconnector {
     }
 
     pub(super) async fn run(&mut self, mut dialer: Dialer) {
-        let mut lost = None;
+        let mut lost: Option<Loss> = None;
         loop {
             match dialer.dial(None).await {
                 Ok(link) => {
-                    loss::compare(lost.as_ref(), &link);
-                    lost = Some(self.live(Arc::new(link), &mut dialer).await);
+                    if let Some(lost) = &lost {
+                        lost.compare(&link);
+                    }
+                    lost = Some(self.stay_connected(Arc::new(link), &mut dialer).await);
                 }
                 Err(error) if error::is_refusal(&error) => self.down(Status::Refused(error)),
                 Err(error) => self.down(Status::Down(error)),
@@ -55,8 +56,7 @@ impl Reconnector {
 
     /// Stays connected until a connection is lost: moves to the next server if a server announces
     /// its end or has gone silent. Returns the record of the loss.
-    async fn live(&mut self, mut link: Arc<Link>, dialer: &mut Dialer) -> loss::Lost {
-        self.shared.connects.fetch_add(1, Ordering::Relaxed);
+    async fn stay_connected(&mut self, mut link: Arc<Link>, dialer: &mut Dialer) -> Loss {
         self.shared.set(Status::Up(Arc::clone(&link)));
         loop {
             let mut event = event(&link).await;
@@ -73,51 +73,44 @@ impl Reconnector {
             }
             match event {
                 // The next attempt asks for the inbox again and reports the refusal.
-                Event::InboxDenied => link.lose(),
+                Event::InboxDenied => link.mark_lost(),
                 Event::Leaving => {}
                 Event::Doubted => {
                     let probe = async { link.round_trip().await.is_ok() };
                     let dial = successor(dialer, Duration::ZERO, link.address());
-                    match verdict(probe, dial).await {
-                        Verdict::Proven => {
+                    match resolve(probe, dial).await {
+                        Resolution::Proven => {
                             self.shared.changed.notify_waiters();
                             continue;
                         }
-                        Verdict::Elsewhere(made) => next = Some(made),
-                        Verdict::Lost => link.lose(),
+                        Resolution::Elsewhere(made) => next = Some(made),
+                        Resolution::Lost => link.mark_lost(),
                     }
                 }
             }
             let Some(next) = next else { break };
             link = Arc::new(next);
-            self.shared.connects.fetch_add(1, Ordering::Relaxed);
             if let Some(old) = self.shared.replace(Arc::clone(&link)) {
                 while self.leaving.try_join_next().is_some() {}
                 let is_doubted = matches!(event, Event::Doubted);
-                self.leaving.spawn(leave(Arc::clone(&self.shared), old, is_doubted));
+                self.leaving.spawn(retire(Arc::clone(&self.shared), old, is_doubted));
             }
         }
-        let lost = loss::Lost::of(&link);
-        // Set immediately, since calls look for a connection in the status.
-        self.down(Status::Down(lost.error()));
-        let lost = lost.with_last_words(&link).await;
-        self.down(Status::Down(lost.error()));
-        lost
+        // Reported immediately, since calls look for a connection in the status.
+        Loss::record(&link, |error| self.down(Status::Down(error))).await
     }
 
     fn down(&self, status: Status) {
         if let Status::Down(error) | Status::Refused(error) = &status {
-            self.shared.note(error.clone());
+            lock(&self.shared.history).last_error = Some(error.clone());
         }
         self.shared.set(status);
     }
 
     /// Flushes the cancel messages of calls that were just dropped, and closes.
     pub(super) async fn close(self) {
-        let mut links = self.shared.past().leaving.clone();
-        if let Status::Up(link) = &*self.shared.lock() {
-            links.push(Arc::clone(link));
-        }
+        let mut links = lock(&self.shared.history).leaving.clone();
+        links.extend(lock(&self.shared.status).link().cloned());
         for link in links {
             link.flush().await;
         }
@@ -128,8 +121,8 @@ impl Drop for Reconnector {
     fn drop(&mut self) {
         // Runs also when the runtime ends: calls that wait for a connection must fail then.
         self.shared.set(Status::Closed);
-        let leaving = std::mem::take(&mut self.shared.past().leaving);
-        leaving.iter().for_each(|link| self.shared.past().count(link));
+        let leaving = std::mem::take(&mut lock(&self.shared.history).leaving);
+        leaving.iter().for_each(|link| lock(&self.shared.history).count(link));
     }
 }
 
@@ -155,13 +148,13 @@ async fn successor(dialer: &mut Dialer, pause: Duration, left: &str) -> Link {
 
 /// Keeps a replaced connection until its calls have ended, or the server ends it. A connection in
 /// doubt must also answer a probe.
-async fn leave(shared: Arc<Shared>, link: Arc<Link>, is_doubted: bool) {
+async fn retire(shared: Arc<Shared>, link: Arc<Link>, is_doubted: bool) {
     // Every call holds the connection, from before it takes a slot until after its cancel message
     // was handed over. The other two holders are this task and the list `leaving`.
-    const BESIDE_CALLS: usize = 2;
+    const OTHER_HOLDERS: usize = 2;
     let idle = async {
-        while Arc::strong_count(&link) > BESIDE_CALLS {
-            tokio::time::sleep(LEAVE_LOOK).await;
+        while Arc::strong_count(&link) > OTHER_HOLDERS {
+            tokio::time::sleep(RETIRE_CHECK).await;
         }
     };
     let silent = async {
@@ -171,16 +164,9 @@ async fn leave(shared: Arc<Shared>, link: Arc<Link>, is_doubted: bool) {
         }
     };
     if let Ok(First::Other(())) = link.alive().race(first(idle, silent)).await {
-        link.lose();
+        link.mark_lost();
     }
     // The cancel message of the last call may not have left yet.
     link.flush().await;
     shared.forget(&link);
-}
-
-/// Records errors, which stay readable after a reconnect.
-impl Shared {
-    fn note(&self, error: Error) {
-        self.past().last_error = Some(error);
-    }
 }

@@ -5,12 +5,12 @@
 //! |---|---|---|
 //! | `Debug` of a `Subscriber` shows `sid: N,` | `Link::sid` | `reliance::tests::debug_of_a_subscriber_shows_its_number` |
 //! | a reply subject is written to the socket unchecked, so that `UNSUB` can be sent in one | `Link::end_at_server` | `drain::a_drain_under_full_load_loses_nothing` |
-//! | the reconnect delay callback runs before each attempt, the first included | `Signals::dialling` | `failures::a_server_that_dies_under_calls_leaves_them_unknown_and_its_successor_serves_the_same_client` |
-//! | an auth callback that fails ends an attempt to connect, and nothing queued is sent | `Signals::is_refusing` | `failures::a_stalled_server_keeps_no_call_beyond_its_deadline_and_runs_none_after_its_death` |
-//! | a message that cannot be parsed ends the connection, with the event `Disconnected` alone | `loss::compare` | `connection::messages_that_cannot_be_parsed_cost_other_idempotent_calls_nothing_and_are_named` |
+//! | the reconnect delay callback runs before each attempt, the first included | `Events::dialling` | `failures::a_server_that_dies_under_calls_leaves_them_unknown_and_its_successor_serves_the_same_client` |
+//! | an auth callback that fails ends an attempt to connect, and nothing queued is sent | `Events::is_refusing` | `failures::a_stalled_server_keeps_no_call_beyond_its_deadline_and_runs_none_after_its_death` |
+//! | a message that cannot be parsed ends the connection, with the event `Disconnected` alone | `Loss::compare` | `connection::messages_that_cannot_be_parsed_cost_other_idempotent_calls_nothing_and_are_named` |
 //! | an error of the server in place of `INFO` is shown as `Error(Other("..."))` in the source | `error::said_by_server` | `connection::a_full_server_is_named_and_waited_for` |
 //! | a failed TLS handshake is an `io::Error` around a `rustls::Error` | `error::is_tls` | `connection::a_server_that_waiting_does_not_mend_is_told_immediately_in_its_own_words` |
-//! | `unsubscribe_after` counts delivered messages as the server does | `Feed::leave_by_count` | `drain::a_drain_by_count_loses_nothing` |
+//! | `unsubscribe_after` counts delivered messages as the server does | `Subscription::unsubscribe_by_count` | `drain::a_drain_by_count_loses_nothing` |
 
 #[cfg(test)]
 mod tests {

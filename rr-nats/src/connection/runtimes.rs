@@ -1,22 +1,24 @@
 //! One connection per runtime: a connection is used only by the runtime that drives it.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rr_spi::{Entropy, Error};
 use tokio::runtime::{Handle, Id};
 
-use super::link::{Link, LinkSetup};
+use super::link::Link;
 use super::members::Members;
-use super::{Connection, Dialer, NatsState};
+use super::options::LinkSetup;
+use super::{Connection, Dialer, NatsState, NatsStats};
 use crate::error;
 
 /// Maximum number of runtimes whose connection is kept: with one runtime per core, more than any
 /// machine has today. rr-http has the same limit. Above it, the connection whose last call began
 /// longest ago is closed, among those without calls. If all connections have calls, one more is
 /// made: then there are at most as many connections as calls in flight.
+use crate::sync::lock;
+
 const RUNTIMES_MAX: usize = 1024;
 
 /// The connections of a requester, one for each runtime that makes calls.
@@ -32,18 +34,16 @@ pub(crate) struct Connections {
     known: Mutex<Known>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Known {
-    connections: HashMap<Id, Kept>,
+    connections: HashMap<Id, Entry>,
     /// Number of uses so far; orders the connections by time of use.
     uses: u64,
     /// Counters of connections that are no longer kept.
-    connects: u64,
-    strays: (u64, u64),
+    closed: NatsStats,
 }
 
-#[derive(Debug)]
-struct Kept {
+struct Entry {
     connection: Arc<Connection>,
     /// The numbers of the first and of the last use.
     made: u64,
@@ -57,28 +57,28 @@ impl Connections {
     }
 
     /// Returns the connection of the current runtime; starts one if there is none.
-    pub(crate) fn here(&self) -> Result<Arc<Connection>, Error> {
+    pub(crate) fn current(&self) -> Result<Arc<Connection>, Error> {
         let runtime = Handle::try_current().map_err(|_| error::no_runtime())?.id();
-        let mut known = self.lock();
+        let mut known = lock(&self.known);
         if let Some(connection) = known.used(runtime) {
             return Ok(connection);
         }
-        let gone = known.make_room(self.runtimes_max);
+        let evicted = known.evict(self.runtimes_max);
         let members = Arc::clone(&self.members);
         let dialer = Dialer::new(self.setup.clone(), members, Arc::clone(&self.entropy));
         let connection = Arc::new(Connection::start(dialer));
         let (made, used) = (known.uses, known.uses);
-        let kept = Kept { connection: Arc::clone(&connection), made, used };
-        known.connections.insert(runtime, kept);
+        let entry = Entry { connection: Arc::clone(&connection), made, used };
+        known.connections.insert(runtime, entry);
         drop(known);
-        drop(gone);
+        drop(evicted);
         Ok(connection)
     }
 
     /// Returns the current runtime's connection to a server. Waits for the first attempt, and then
     /// for at most `wait`.
     pub(crate) async fn link(&self, wait: Duration) -> Result<Arc<Link>, Error> {
-        let connection = self.here()?;
+        let connection = self.current()?;
         match connection.current() {
             Some(link) => Ok(link),
             // Boxed: inline, its state would enlarge the future of every call.
@@ -88,92 +88,66 @@ impl Connections {
 
     /// Returns the state of the current runtime's connection, or else of the newest one.
     pub(crate) fn state(&self) -> NatsState {
-        self.shown().map_or(NatsState::Connecting, |connection| connection.state())
+        self.current_or_newest().map_or(NatsState::Connecting, |connection| connection.state())
     }
 
     /// Returns the last error of the current runtime's connection, or else of the newest one.
     pub(crate) fn last_error(&self) -> Option<Error> {
-        self.shown()?.last_error()
+        self.current_or_newest()?.last_error()
     }
 
-    /// Returns the number of connections made.
-    pub(crate) fn connects(&self) -> u64 {
-        let known = self.lock();
-        known.connects + known.all().map(Connection::connects).sum::<u64>()
+    /// Returns the counters of all connections.
+    pub(crate) fn stats(&self) -> NatsStats {
+        let known = lock(&self.known);
+        let connections = known.connections.values();
+        connections.map(|entry| entry.connection.stats()).fold(known.closed, NatsStats::plus)
     }
 
-    /// Returns how many calls hold a slot.
-    pub(crate) fn in_flight(&self) -> usize {
-        self.lock().all().map(Connection::in_flight).sum()
-    }
-
-    /// Returns the numbers of late and of duplicate replies.
-    pub(crate) fn strays(&self) -> (u64, u64) {
-        let known = self.lock();
-        known.all().map(Connection::strays).fold(known.strays, super::sum)
-    }
-
-    fn shown(&self) -> Option<Arc<Connection>> {
+    fn current_or_newest(&self) -> Option<Arc<Connection>> {
         let runtime = Handle::try_current().ok().map(|handle| handle.id());
-        let known = self.lock();
+        let known = lock(&self.known);
         let here = runtime.and_then(|id| known.connections.get(&id));
-        let shown = here.or_else(|| known.connections.values().max_by_key(|kept| kept.made));
-        shown.map(|kept| Arc::clone(&kept.connection))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        // Values are replaced as a whole: a panic leaves a valid list.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl fmt::Debug for Connections {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connections").finish_non_exhaustive()
+        let shown = here.or_else(|| known.connections.values().max_by_key(|entry| entry.made));
+        shown.map(|entry| Arc::clone(&entry.connection))
     }
 }
 
 impl Known {
-    fn all(&self) -> impl Iterator<Item = &Connection> {
-        self.connections.values().map(|kept| &*kept.connection)
-    }
-
     /// Records a use, and returns the connection of a runtime if it has an open one.
     fn used(&mut self, runtime: Id) -> Option<Arc<Connection>> {
         self.uses += 1;
-        let kept = self.connections.get_mut(&runtime)?;
-        kept.used = self.uses;
-        Some(Arc::clone(&kept.connection)).filter(|connection| !connection.is_closed())
+        let entry = self.connections.get_mut(&runtime)?;
+        entry.used = self.uses;
+        Some(Arc::clone(&entry.connection)).filter(|connection| !connection.is_closed())
     }
 
     /// Removes the connections of runtimes that have ended, and then the least recently used
     /// connections without calls, until one more fits. Returns the removed connections.
-    fn make_room(&mut self, runtimes_max: usize) -> Vec<Arc<Connection>> {
-        let closed = |(id, kept): (&Id, &Kept)| kept.connection.is_closed().then_some(*id);
+    fn evict(&mut self, runtimes_max: usize) -> Vec<Arc<Connection>> {
+        let closed = |(id, entry): (&Id, &Entry)| entry.connection.is_closed().then_some(*id);
         let closed: Vec<Id> = self.connections.iter().filter_map(closed).collect();
-        let mut gone: Vec<_> = closed.into_iter().filter_map(|id| self.forget(id)).collect();
+        let mut evicted: Vec<_> = closed.into_iter().filter_map(|id| self.forget(id)).collect();
         while self.connections.len() >= runtimes_max {
-            let idle = self.connections.iter().filter(|(_, kept)| kept.is_idle());
-            let oldest = idle.min_by_key(|(_, kept)| kept.used).map(|(id, _)| *id);
+            let idle = self.connections.iter().filter(|(_, entry)| entry.is_idle());
+            let oldest = idle.min_by_key(|(_, entry)| entry.used).map(|(id, _)| *id);
             let Some(connection) = oldest.and_then(|id| self.forget(id)) else { break };
-            gone.push(connection);
+            evicted.push(connection);
         }
-        gone
+        evicted
     }
 
     /// Removes a connection and keeps its counters.
     fn forget(&mut self, runtime: Id) -> Option<Arc<Connection>> {
         let connection = self.connections.remove(&runtime)?.connection;
-        self.connects += connection.connects();
-        self.strays = super::sum(self.strays, connection.strays());
+        self.closed = self.closed.plus(connection.stats().closed());
         Some(connection)
     }
 }
 
-impl Kept {
+impl Entry {
     /// Returns whether no call waits for the connection or is in flight on it.
     fn is_idle(&self) -> bool {
-        Arc::strong_count(&self.connection) == 1 && self.connection.in_flight() == 0
+        Arc::strong_count(&self.connection) == 1 && self.connection.stats().in_flight == 0
     }
 }
 
@@ -213,30 +187,30 @@ mod tests {
         let link = |on: &Runtime| on.block_on(connections.link(Duration::from_secs(10))).unwrap();
         let in_call = link(&busy);
         let target = Target::try_from("svc.busy").unwrap();
-        let taken = in_call.slots().take(&target, 1).unwrap();
+        let taken = in_call.calls().take_slot(&target, 1).unwrap();
         for on in [&used, &old, &used] {
             link(on);
         }
         link(&new);
-        assert_eq!(connections.lock().connections.len(), 3);
+        assert_eq!(lock(&connections.known).connections.len(), 3);
         for on in [&busy, &used, &new] {
             link(on);
         }
-        assert_eq!(connections.connects(), 4, "one in use was closed");
+        assert_eq!(connections.stats().connects, 4, "one in use was closed");
         link(&old);
-        assert_eq!(connections.connects(), 5);
-        in_call.slots().release(taken.token);
+        assert_eq!(connections.stats().connects, 5);
+        in_call.calls().release_slot(taken.token);
     }
 
     #[test]
     fn connections_that_all_have_calls_are_kept_beyond_the_limit() {
         let connections = connections("127.0.0.1:1".to_owned(), 2);
         let runtimes: Vec<Runtime> = (0..4).map(|_| runtime()).collect();
-        let here = |on: &Runtime| on.block_on(async { connections.here() }).unwrap();
+        let here = |on: &Runtime| on.block_on(async { connections.current() }).unwrap();
         let held: Vec<_> = runtimes.iter().map(here).collect();
-        assert_eq!(connections.lock().connections.len(), 4);
+        assert_eq!(lock(&connections.known).connections.len(), 4);
         drop(held);
         here(&runtime());
-        assert_eq!(connections.lock().connections.len(), 2);
+        assert_eq!(lock(&connections.known).connections.len(), 2);
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::hash_map::{Entry, RandomState};
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher as _;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rr_spi::{CancelHandle, Cause};
@@ -13,6 +13,8 @@ use tokio::time::Instant;
 /// Maximum number of early cancels remembered: the default of `waiting_max`, since a caller may
 /// cancel all waiting requests together. In a queue group most of their requests go to other
 /// members, so that the oldest cancels are forgotten first.
+use crate::sync::lock;
+
 const EARLY_MAX: usize = 16 * 1024;
 
 /// Time for which an early cancel is remembered: a cancel overtakes its request by one trip through
@@ -50,17 +52,17 @@ impl Cancels {
 
     /// Returns whether a call was cancelled before its request was read, and forgets its early
     /// cancel.
-    pub(super) fn take_early(&self, key: u64) -> bool {
+    pub(super) fn remove_early(&self, key: u64) -> bool {
         if self.early.load(Ordering::Acquire) == 0 {
             return false;
         }
-        let is_early = self.take_from(&mut self.lock(), key);
+        let is_early = self.remove_early_from(&mut lock(&self.table), key);
         self.cancelled.fetch_add(u64::from(is_early), Ordering::Relaxed);
         is_early
     }
 
-    fn take_from(&self, table: &mut Table, key: u64) -> bool {
-        let is_early = table.take_early(key, Instant::now());
+    fn remove_early_from(&self, table: &mut Table, key: u64) -> bool {
+        let is_early = table.remove_early(key, Instant::now());
         self.early.store(table.early.len(), Ordering::Release);
         is_early
     }
@@ -70,10 +72,10 @@ impl Cancels {
     /// call has the same reply subject, as foreign peers may send: the end of one call must not end
     /// the other.
     pub(super) fn register(&self, key: u64, handle: CancelHandle) -> Result<u64, CancelHandle> {
-        let mut table = self.lock();
-        if self.take_from(&mut table, key) {
+        let mut table = lock(&self.table);
+        if self.remove_early_from(&mut table, key) {
             drop(table);
-            self.end(&handle);
+            self.cancel_call(&handle);
             return Err(handle);
         }
         table.entries += 1;
@@ -88,8 +90,8 @@ impl Cancels {
     }
 
     /// Forgets a finished call, unless a later call has taken its key.
-    pub(super) fn finish(&self, key: u64, own: u64) {
-        let mut table = self.lock();
+    pub(super) fn deregister(&self, key: u64, own: u64) {
+        let mut table = lock(&self.table);
         let call = match table.calls.entry(key) {
             Entry::Occupied(entry) if entry.get().0 == own => Some(entry.remove()),
             _ => None,
@@ -102,7 +104,7 @@ impl Cancels {
 
     /// Cancels a call, or remembers the cancel until its request is read.
     pub(super) fn cancel(&self, key: u64) {
-        let mut table = self.lock();
+        let mut table = lock(&self.table);
         let handle = table.calls.remove(&key);
         if handle.is_none() {
             table.remember(key, Instant::now());
@@ -110,7 +112,7 @@ impl Cancels {
         }
         drop(table);
         if let Some((_, handle)) = handle {
-            self.end(&handle);
+            self.cancel_call(&handle);
         }
     }
 
@@ -119,19 +121,14 @@ impl Cancels {
         self.cancelled.load(Ordering::Relaxed)
     }
 
-    fn end(&self, handle: &CancelHandle) {
+    fn cancel_call(&self, handle: &CancelHandle) {
         self.cancelled.fetch_add(1, Ordering::Relaxed);
         handle.cancel();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Table> {
-        // A panic cannot leave the table half-changed: no foreign code runs under the lock.
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Table {
-    fn take_early(&mut self, key: u64, now: Instant) -> bool {
+    fn remove_early(&mut self, key: u64, now: Instant) -> bool {
         let came = self.early.remove(&key);
         came.is_some_and(|came| now.saturating_duration_since(came) <= EARLY_LIFE)
     }
@@ -139,13 +136,13 @@ impl Table {
     fn remember(&mut self, key: u64, now: Instant) {
         while let Some(&(came, oldest)) = self.order.front() {
             // False if the cancel was taken, or arrived again.
-            let is_kept = self.early.get(&oldest) == Some(&came);
+            let is_current = self.early.get(&oldest) == Some(&came);
             let is_over = now.saturating_duration_since(came) > EARLY_LIFE;
-            if is_kept && !is_over && self.order.len() < EARLY_MAX {
+            if is_current && !is_over && self.order.len() < EARLY_MAX {
                 break;
             }
             self.order.pop_front();
-            if is_kept {
+            if is_current {
                 self.early.remove(&oldest);
             }
         }
@@ -185,12 +182,12 @@ mod tests {
         assert_eq!((first.cause(), second.cause()), (None, None));
         drop(handle);
         assert_eq!(first.cause(), None);
-        cancels.finish(1, own);
+        cancels.deregister(1, own);
         assert_eq!(first.cause(), Some(Cause::Finished));
         // A cancelled call has given up its key: its end must not end the next call.
         let (third, handle) = Context::background().child();
         let _ = cancels.register(1, handle).unwrap();
-        cancels.finish(1, own);
+        cancels.deregister(1, own);
         assert_eq!(third.cause(), None);
     }
 
@@ -199,9 +196,9 @@ mod tests {
         let cancels = Cancels::default();
         for key in 0..100_000 {
             cancels.cancel(key);
-            assert!(cancels.take_early(key) && !cancels.take_early(key));
+            assert!(cancels.remove_early(key) && !cancels.remove_early(key));
         }
-        let table = cancels.lock();
+        let table = lock(&cancels.table);
         assert!(table.early.is_empty() && table.order.len() <= 1);
         drop(table);
         assert_eq!(cancels.cancelled(), 100_000);
@@ -213,10 +210,10 @@ mod tests {
         for key in 0..20_000 {
             cancels.cancel(key);
         }
-        let mut table = cancels.lock();
+        let mut table = lock(&cancels.table);
         assert_eq!((table.early.len(), table.order.len()), (EARLY_MAX, EARLY_MAX));
         let late = Instant::now() + EARLY_LIFE * 2;
-        assert!(table.take_early(19_999, Instant::now()) && !table.take_early(19_998, late));
+        assert!(table.remove_early(19_999, Instant::now()) && !table.remove_early(19_998, late));
         table.remember(30_000, late);
         assert_eq!((table.early.len(), table.order.len()), (1, 1));
     }

@@ -50,7 +50,7 @@ struct MicroEndpoint {
 }
 
 /// Subscription to one verb, for all services or for one.
-pub(super) struct Question {
+pub(super) struct VerbSubscription {
     subscriber: Subscriber,
     verb: Verb,
     service: Option<usize>,
@@ -91,33 +91,40 @@ impl Discovery {
     }
 
     /// Subscribes to every verb, for all services and for each one.
-    pub(super) async fn subscribe(&self, link: &Link) -> Result<Vec<Question>, Error> {
-        let mut questions = Vec::new();
+    pub(super) async fn subscribe_to_verbs(
+        &self,
+        link: &Link,
+    ) -> Result<Vec<VerbSubscription>, Error> {
+        let mut subscriptions = Vec::new();
         for verb in VERBS {
             let all = verb.subject();
             let subscriber = link.subscribe(all.clone(), None).await?;
-            questions.push(Question { subscriber, verb, service: None });
+            subscriptions.push(VerbSubscription { subscriber, verb, service: None });
             for (at, service) in self.services.iter().enumerate() {
                 let one = format!("{all}.{}", service.name);
                 for subject in [format!("{one}.{}", service.id), one] {
                     let subscriber = link.subscribe(subject, None).await?;
-                    questions.push(Question { subscriber, verb, service: Some(at) });
+                    subscriptions.push(VerbSubscription { subscriber, verb, service: Some(at) });
                 }
             }
         }
-        Ok(questions)
+        Ok(subscriptions)
     }
 
     /// Answers the questions of one subscription until the connection ends.
-    pub(super) async fn answer(self: Arc<Self>, link: Arc<Link>, mut question: Question) {
-        while let Some(asked) = next(&mut question.subscriber).await {
+    pub(super) async fn answer(
+        self: Arc<Self>,
+        link: Arc<Link>,
+        mut subscription: VerbSubscription,
+    ) {
+        while let Some(asked) = next(&mut subscription.subscriber).await {
             let Some(reply) = asked.reply else { continue };
-            let asked_of = match question.service {
+            let asked_of = match subscription.service {
                 Some(at) => &self.services[at..=at],
                 None => &self.services[..],
             };
             for service in asked_of {
-                let body = Bytes::from(self.describe(service, question.verb).to_string());
+                let body = Bytes::from(self.describe(service, subscription.verb).to_string());
                 // A longer answer would end the connection. It is omitted: discovery has no error
                 // reply.
                 if link.check(body.len()).is_err() {

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rr_spi::{Error, Response, Route, Routes, Target};
 
 /// Maximum length of a kept error text, in bytes.
+use crate::sync::lock;
+
 const ERROR_BYTES_MAX: usize = 256;
 
 /// Counters of one endpoint.
@@ -27,13 +29,13 @@ impl Counters {
         if let Err(error) = outcome {
             self.errors.fetch_add(1, Ordering::Relaxed);
             let text = error.to_string().chars().take(ERROR_BYTES_MAX / 4).collect();
-            *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = text;
+            *lock(&self.last_error) = text;
         }
     }
 
     /// Returns requests, errors, nanoseconds and the last error.
     pub(super) fn read(&self) -> (u64, u64, u64, String) {
-        let last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let last = lock(&self.last_error).clone();
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         (read(&self.requests), read(&self.errors), read(&self.nanos), last)
     }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, TryLockError};
 use std::task::{Context, Poll, Wake, Waker};
 
 use async_nats::{Message, Subscriber};
@@ -13,6 +13,8 @@ use rr_spi::{BodyAccount, BodyShare, Bytes, Error};
 use tokio::task::coop::unconstrained;
 
 /// Message with its share of the server's byte budget.
+use crate::sync::lock;
+
 pub(super) struct Received {
     pub(super) message: Message,
     /// The share, or the refusal if the bytes exceed the budget; the message is then emptied.
@@ -61,7 +63,7 @@ impl<S: Stream<Item = Message> + Unpin + Send + 'static> Inbox<S> {
 
     /// Returns the next message; `None` when there are no more.
     pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Received>> {
-        let mut state = self.0.lock();
+        let mut state = lock(&self.0.state);
         let next = match state.backlog.pop_front() {
             Some(next) => Poll::Ready(Some(next)),
             None => match &mut state.source {
@@ -95,17 +97,17 @@ impl<S: Stream<Item = Message> + Unpin + Send + 'static> Inbox<S> {
     }
 
     /// Takes the source out, to end it. Until it is put back there are no more messages.
-    pub(super) fn take(&self) -> Option<S> {
-        self.0.lock().source.take()
+    pub(super) fn take_source(&self) -> Option<S> {
+        lock(&self.0.state).source.take()
     }
 
-    pub(super) fn put_back(&self, source: S) {
-        self.0.lock().source = Some(source);
+    pub(super) fn put_source_back(&self, source: S) {
+        lock(&self.0.state).source = Some(source);
     }
 
-    /// Applies `look` to the source, if there is one.
-    pub(super) fn look<T>(&self, look: impl FnOnce(&S) -> Option<T>) -> Option<T> {
-        self.0.lock().source.as_ref().and_then(look)
+    /// Applies `read` to the source, if there is one.
+    pub(super) fn with_source<T>(&self, read: impl FnOnce(&S) -> Option<T>) -> Option<T> {
+        lock(&self.0.state).source.as_ref().and_then(read)
     }
 }
 
@@ -160,11 +162,6 @@ impl<S: Stream<Item = Message> + Unpin + Send + 'static> Shared<S> {
                 Poll::Ready(Some(message)) => state.backlog.push_back(self.charge(message)),
             }
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State<S>> {
-        // A panic loses one message at most.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,13 +1,15 @@
 //! Decides whether requests are polled first in the loop of their subscription, or in tasks.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 /// Duration from which a first poll counts as slow. Shorter polls delay the requests behind them
 /// little, and a busy machine preempts the thread for some milliseconds now and then.
+use crate::sync::lock;
+
 const SLOW: Duration = Duration::from_millis(10);
 
 /// Time for which requests get tasks after a slow poll. A task costs a quarter of the throughput of
@@ -57,7 +59,7 @@ impl Pace {
 
     fn slow(&self, began: Instant, now: Instant) {
         // Values are replaced as a whole: a panic leaves one of them.
-        let mut hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hold = lock(&self.hold);
         let next = match hold.until {
             // Slow polls that began within the hold count as one.
             Some(until) if began < until => hold.length,

@@ -40,15 +40,15 @@ pub(super) struct KnownTarget {
 const REPLY_BYTES_MAX: usize = 1024;
 
 impl KnownTarget {
-    pub(super) fn of(site: &ServerState, target: Target) -> Self {
-        Self { counters: site.endpoints.of(&target), target }
+    pub(super) fn of(state: &ServerState, target: Target) -> Self {
+        Self { counters: state.endpoints.of(&target), target }
     }
 }
 
 impl IncomingRequest {
     /// Reads a message; `None` if it has no usable reply subject.
     pub(super) fn read(
-        site: &ServerState,
+        state: &ServerState,
         known: Option<&KnownTarget>,
         received: Received,
     ) -> Option<Self> {
@@ -56,25 +56,25 @@ impl IncomingRequest {
         // A reply to a longer subject would exceed the server's line limit, and the server would
         // close the connection: such a message counts as one without a reply subject.
         let Some(reply) = message.reply.filter(|reply| reply.len() <= REPLY_BYTES_MAX) else {
-            site.counts.without_reply();
+            state.counts.without_reply();
             return None;
         };
         let head =
             message.headers.as_ref().map_or_else(|| Ok(RequestHead::default()), decode_request);
-        let now = site.config.clocks_agree.then(clock::unix_millis);
+        let now = state.config.clocks_agree.then(clock::unix_millis);
         let inbound = head.as_ref().map_or_else(|_| Inbound::default(), |head| inbound(head, now));
-        let (ctx, handle) = site.intake.context(inbound);
-        let key = site.cancels.key(&reply);
+        let (ctx, handle) = state.intake.context(inbound);
+        let key = state.cancels.key(&reply);
         let (target, counters) = match known {
             Some(known) => (Ok(known.target.clone()), known.counters.clone()),
             None => {
-                let target = target(&site.prefix, &message.subject);
-                let counters = target.as_ref().ok().and_then(|target| site.endpoints.of(target));
+                let target = target(&state.prefix, &message.subject);
+                let counters = target.as_ref().ok().and_then(|target| state.endpoints.of(target));
                 (target, counters)
             }
         };
         let request = head.and_then(|head| {
-            site.counts.headers_dropped(head.dropped);
+            state.counts.headers_dropped(head.dropped);
             let request = Request::new(target?, message.payload)
                 .with_headers(head.headers)
                 .with_idempotency(head.idempotency);
@@ -99,33 +99,30 @@ impl IncomingRequest {
     /// future returns the time from `start` until the handler ended.
     pub(super) fn split(
         self,
-        site: Arc<ServerState>,
+        state: Arc<ServerState>,
         link: Arc<Link>,
         start: Instant,
     ) -> (impl Future<Output = Duration> + Send + 'static, CancelHandle, u64) {
         let Self { ctx, handle, reply, key, request, counters } = self;
         let answer = async move {
             let outcome = match request {
-                Ok((request, share)) => site.intake.handle(&ctx, request).charged(share).await,
+                Ok((request, share)) => state.intake.handle(&ctx, request).charged(share).await,
                 Err(error) => Err(error),
             };
-            let only = site.is_only_receiver(&reply);
-            let outcome = outcome.map_err(|error| if only { error } else { unproven(error) });
+            // Otherwise another responder may have run the handler.
+            let only = state.is_only_receiver(&reply);
+            let outcome = outcome
+                .map_err(|error| if only { error } else { error.raised_to(Delivery::Unknown) });
             let took = start.elapsed();
             if let Some(counters) = counters {
                 counters.count(took, &outcome);
             }
-            let reply = EncodedReply::new(&link, reply, site.account.reply(outcome));
-            deliver(&site, &ctx, link, reply).await;
+            let reply = EncodedReply::new(&link, reply, state.account.reply(outcome));
+            deliver(&state, &ctx, link, reply).await;
             took
         };
         (answer, handle, key)
     }
-}
-
-/// Raises the delivery of a refusal to `Unknown`: another responder may have run the handler.
-fn unproven(error: Error) -> Error {
-    error.raised_to(Delivery::Unknown)
 }
 
 fn target(prefix: &str, subject: &str) -> Result<Target, Error> {

@@ -9,7 +9,8 @@ use async_nats::{HeaderMap, Subject};
 use rr_spi::{BodyShare, Bytes, Code, Context, Delivery, Error, Reason, Response};
 
 use super::state::ServerState;
-use crate::connection::{Link, Room, TooLong, message};
+use crate::connection::{Link, SendPermit, message};
+use crate::error::TooLong;
 use crate::wire::{block_len, encode_reply, minimal};
 
 /// Length in bytes from which a body holds its share until it has been written.
@@ -19,32 +20,32 @@ const LONG: usize = 16 * 1024;
 /// be reachable through another NATS server: the reply then waits for the next connection until the
 /// call or this server ends.
 pub(super) async fn deliver(
-    site: &ServerState,
+    state: &ServerState,
     ctx: &Context,
     mut link: Arc<Link>,
     EncodedReply { message: mut reply, failed, _share }: EncodedReply,
 ) {
     // The subscription's loop sends many replies in a row, and a single reply has no others to
     // leave with.
-    let directly = is_in_loop().await || site.tasks.now() <= 1;
+    let directly = is_in_loop().await || state.tasks.now() <= 1;
     loop {
         if !link.is_lost() {
             if directly {
-                match link.put_now(reply) {
+                match link.try_send(reply) {
                     Ok(()) => return,
                     Err(back) => reply = back,
                 }
             }
-            if let Some(room) = room(site, &link).await {
-                return room.put(reply);
+            if let Some(permit) = reserve(state, &link).await {
+                return permit.send(reply);
             }
             if !link.is_lost() {
                 // The server has ended: the reply still leaves if the library takes it immediately.
-                drop(link.put_now(reply));
+                drop(link.try_send(reply));
                 return;
             }
         }
-        match site.life.race(ctx.race(site.next_link())).await {
+        match state.life.race(ctx.race(state.next_link())).await {
             Ok(Ok(next)) => link = next,
             // The caller waits until its deadline and reports `Unknown`.
             _ => return,
@@ -106,12 +107,12 @@ async fn is_in_loop() -> bool {
 
 /// Waits for a place in the queue of a connection; `None` if the connection is lost or the server
 /// has ended.
-async fn room<'a>(site: &ServerState, link: &'a Link) -> Option<Room<'a>> {
+async fn reserve<'a>(state: &ServerState, link: &'a Link) -> Option<SendPermit<'a>> {
     // Checked first: a free place is used even if the server has just ended.
-    if let Some(room) = link.room_now() {
-        return Some(room);
+    if let Some(permit) = link.outbox().try_reserve() {
+        return Some(permit);
     }
-    site.life.race(link.alive().race(link.room())).await.ok()?.ok()?.ok()
+    state.life.race(link.alive().race(link.outbox().reserve())).await.ok()?.ok()?
 }
 
 /// Header block and body of a reply.

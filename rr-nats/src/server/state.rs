@@ -1,27 +1,22 @@
-//! State shared by the parts of one server, and its loop over successive connections.
+//! State shared by the parts of one server.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_nats::Subscriber;
-use rr_spi::{BodyAccount, CancelHandle, Cause, Context, Delivery, Error, Intake, Shutdown};
+use rr_spi::{BodyAccount, Context, Delivery, Error, Intake};
 use tokio::sync::{Notify, Semaphore};
 
 use super::cancels::Cancels;
 use super::discovery::Discovery;
 use super::endpoint_stats::Endpoints;
-use super::subscribe::Subscriptions;
 use super::tasks::Tasks;
 use crate::config::{NatsServerConfig, QUEUE};
-use crate::connection::{Dialer, Link, LostLink, NatsState, compare};
+use crate::connection::{Link, NatsState};
 use crate::error;
-use crate::wait::{First, first, until};
+use crate::sync::{lock, until};
 use crate::wire::SubscriptionSet;
-
-/// Longest wait, at the end of a drain, for the NATS server to confirm that it received the last
-/// replies.
-const CONFIRM_MAX: Duration = Duration::from_millis(500);
 
 /// Pause before a denied subscription is made again: permissions return only when an operator
 /// grants them or the NATS server reloads.
@@ -44,7 +39,7 @@ pub(super) struct ServerState {
     /// Budget for body bytes, one for all callers: the server cannot distinguish them.
     pub(super) account: Arc<BodyAccount>,
     /// Lets one subscription at a time be made again.
-    asking: Semaphore,
+    resubscribing: Semaphore,
     /// Ends with the server.
     pub(super) life: Context,
     status: Mutex<Status>,
@@ -52,8 +47,8 @@ pub(super) struct ServerState {
 }
 
 #[derive(Default)]
-struct Status {
-    link: Option<Arc<Link>>,
+pub(super) struct Status {
+    pub(super) link: Option<Arc<Link>>,
     last_error: Option<Error>,
 }
 
@@ -108,7 +103,7 @@ impl ServerState {
             tasks: Tasks::default(),
             counts: Counts::default(),
             account: bodies,
-            asking: Semaphore::new(1),
+            resubscribing: Semaphore::new(1),
             life,
             status: Mutex::default(),
             changed: Notify::new(),
@@ -129,68 +124,6 @@ impl ServerState {
         }
     }
 
-    /// Serves on successive connections until a drain is done.
-    pub(super) async fn run(
-        self: Arc<Self>,
-        mut dialer: Dialer,
-        mut link: Arc<Link>,
-        mut subscriptions: Subscriptions,
-        shutdown: &Shutdown,
-    ) {
-        loop {
-            subscriptions.serve(&self, &link, shutdown).await;
-            if !link.is_lost() {
-                break;
-            }
-            let lost = self.lost(&link).await;
-            match shutdown.until_draining(self.again(&mut dialer)).await {
-                Some(again) => (link, subscriptions) = again,
-                None => break,
-            }
-            compare(Some(&lost), &link);
-            self.connected(&link);
-        }
-        // No more requests arrive.
-        self.intake.refuse();
-        self.last_replies(&mut dialer, link).await;
-    }
-
-    /// Connects and subscribes again, without a time limit.
-    async fn again(&self, dialer: &mut Dialer) -> (Arc<Link>, Subscriptions) {
-        loop {
-            let link = self.dial(dialer).await;
-            match Subscriptions::make(self, &link).await {
-                Ok(subscriptions) => return (link, subscriptions),
-                Err(error) => self.failed(error),
-            }
-        }
-    }
-
-    async fn dial(&self, dialer: &mut Dialer) -> Arc<Link> {
-        loop {
-            dialer.pause().await;
-            match dialer.dial(None).await {
-                Ok(link) => return Arc::new(link),
-                Err(error) => self.failed(error),
-            }
-        }
-    }
-
-    /// Waits until every reply has left. If the connection is lost meanwhile, connects again for
-    /// the remaining replies, without subscribing.
-    async fn last_replies(&self, dialer: &mut Dialer, mut link: Arc<Link>) {
-        while link.alive().race(self.tasks.idle()).await.is_err() {
-            self.lost(&link).await;
-            let First::Other(next) = first(self.tasks.idle(), self.dial(dialer)).await else {
-                return;
-            };
-            self.connected(&next);
-            link = next;
-        }
-        let confirm = Context::background().with_timeout(CONFIRM_MAX);
-        let _ = confirm.race(link.round_trip()).await;
-    }
-
     /// Waits until a subscription is denied, and makes it again after [`DENIED_PAUSE`]. Returns the
     /// new subscription and the number of denials before it.
     pub(super) async fn resubscribe(
@@ -201,17 +134,17 @@ impl ServerState {
     ) -> (Subscriber, u64) {
         loop {
             link.denied(subject, denials).await;
-            self.failed(error::denied("subscribing to", &subject, Delivery::NotSent));
+            self.record_error(error::denied("subscribing to", &subject, Delivery::NotSent));
             tokio::time::sleep(DENIED_PAUSE).await;
             denials = link.denials(subject);
             // One at a time: the client library drops denials when many arrive together.
-            let _turn = self.asking.acquire().await;
+            let _turn = self.resubscribing.acquire().await;
             let subscribed = link.subscribe(subject.to_owned(), self.config.queue.clone()).await;
             let proved = link.round_trip().await;
             link.subscriptions_confirmed();
             match subscribed.and_then(|subscriber| proved.map(|()| subscriber)) {
                 Ok(subscriber) => return (subscriber, denials),
-                Err(error) => self.failed(error),
+                Err(error) => self.record_error(error),
             }
         }
     }
@@ -222,11 +155,11 @@ impl ServerState {
     }
 
     pub(super) fn current(&self) -> Option<Arc<Link>> {
-        self.status().link.clone()
+        lock(&self.status).link.clone()
     }
 
     pub(super) fn state(&self) -> NatsState {
-        self.status().state()
+        lock(&self.status).state()
     }
 
     pub(super) async fn changed(&self, known: NatsState) -> NatsState {
@@ -234,7 +167,7 @@ impl ServerState {
     }
 
     pub(super) fn last_error(&self) -> Option<Error> {
-        self.status().last_error.clone()
+        lock(&self.status).last_error.clone()
     }
 
     pub(super) fn connected(&self, link: &Arc<Link>) {
@@ -242,30 +175,19 @@ impl ServerState {
         self.set(|status| status.link = Some(Arc::clone(link)));
     }
 
-    async fn lost(&self, link: &Link) -> LostLink {
-        self.failed(LostLink::of(link).error());
-        let lost = LostLink::of(link).with_last_words(link).await;
-        self.failed(lost.error());
-        lost
-    }
-
-    fn failed(&self, error: Error) {
+    /// Records an error, which stays readable after a reconnect.
+    pub(super) fn record_error(&self, error: Error) {
         self.set(|status| status.last_error = Some(error));
     }
 
-    fn set(&self, change: impl FnOnce(&mut Status)) {
-        change(&mut self.status());
+    pub(super) fn set(&self, change: impl FnOnce(&mut Status)) {
+        change(&mut lock(&self.status));
         self.changed.notify_waiters();
     }
 
-    /// Waits until `look` returns `Some` for the status.
-    async fn until<T>(&self, look: impl Fn(&Status) -> Option<T>) -> T {
-        until(&self.changed, || look(&self.status())).await
-    }
-
-    fn status(&self) -> MutexGuard<'_, Status> {
-        // Values are replaced as a whole: a panic leaves one of them.
-        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Waits until `check` returns `Some` for the status.
+    async fn until<T>(&self, check: impl Fn(&Status) -> Option<T>) -> T {
+        until(&self.changed, || check(&lock(&self.status))).await
     }
 }
 
@@ -277,28 +199,5 @@ impl Status {
             _ if self.last_error.as_ref().is_some_and(refused) => NatsState::Refused,
             _ => NatsState::Disconnected,
         }
-    }
-}
-
-/// Cleanup at the end of the server. Dropping it closes the connection even if `NatsServerStats` is
-/// still held, cancels requests admitted after the last cancel, and ends waits for another
-/// connection.
-pub(super) struct Leave {
-    site: Arc<ServerState>,
-    life: CancelHandle,
-}
-
-impl Leave {
-    pub(super) fn new(site: &Arc<ServerState>, life: CancelHandle) -> Self {
-        Self { site: Arc::clone(site), life }
-    }
-}
-
-impl Drop for Leave {
-    fn drop(&mut self) {
-        self.site.intake.refuse();
-        self.site.intake.cancel_all(Cause::Shutdown);
-        self.site.set(|status| status.link = None);
-        self.life.cancel_with(Cause::Shutdown);
     }
 }

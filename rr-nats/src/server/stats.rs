@@ -11,13 +11,9 @@ use crate::connection::NatsState;
 
 /// Counters and connection state of a server; clones share them.
 #[derive(Clone)]
-pub struct NatsServerStats(Arc<ServerState>);
+pub struct NatsServerStats(pub(super) Arc<ServerState>);
 
 impl NatsServerStats {
-    pub(super) fn of(site: &Arc<ServerState>) -> Self {
-        Self(Arc::clone(site))
-    }
-
     /// Returns the state of the server's connection.
     #[must_use]
     pub fn state(&self) -> NatsState {

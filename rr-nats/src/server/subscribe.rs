@@ -7,9 +7,9 @@ use async_nats::Subscriber;
 use rr_spi::{Context, Delivery, Error, Shutdown, Target};
 use tokio::task::JoinSet;
 
-use super::discovery::Question;
+use super::discovery::VerbSubscription;
 use super::state::ServerState;
-use super::subscription::consume;
+use super::subscription::{Subscribed, consume};
 use crate::connection::{Link, next};
 use crate::error;
 use crate::wire::{RR_CANCEL, target_of};
@@ -27,30 +27,22 @@ const AT_ONCE: usize = 64;
 pub(super) struct Subscriptions {
     requests: Vec<Subscribed>,
     cancels: Vec<Subscriber>,
-    questions: Vec<Question>,
-}
-
-/// One subscription to requests.
-pub(super) struct Subscribed {
-    pub(super) subject: String,
-    pub(super) subscriber: Subscriber,
-    /// The single target of the subject; `None` for a wildcard.
-    pub(super) target: Option<Target>,
+    verbs: Vec<VerbSubscription>,
 }
 
 impl Subscriptions {
     /// Subscribes, and proves the subscriptions by a round trip.
-    pub(super) async fn make(site: &ServerState, link: &Link) -> Result<Self, Error> {
-        let limit = Context::background().with_timeout(site.config.connection.connect_timeout);
+    pub(super) async fn make(state: &ServerState, link: &Link) -> Result<Self, Error> {
+        let limit = Context::background().with_timeout(state.config.connection.connect_timeout);
         let made = limit.race(async {
-            let subscriptions = Self::subscribe(site, link).await?;
+            let subscriptions = Self::subscribe(state, link).await?;
             link.round_trip().await?;
             Ok(subscriptions)
         });
         let made = made.await.unwrap_or_else(|_| Err(error::not_connected()))?;
         link.subscriptions_confirmed();
-        match link.complaint() {
-            Some(complaint) => Err(error::refused(&complaint)),
+        match link.server_error() {
+            Some(server_error) => Err(error::refused(&server_error)),
             None => Ok(made),
         }
     }
@@ -60,59 +52,60 @@ impl Subscriptions {
     pub(super) async fn check(&self, link: &Link) -> Result<(), Error> {
         let denied = || self.requests.iter().find(|one| link.denials(&one.subject) > 0);
         let limit = link.alive().with_timeout(DENIED_WITHIN);
-        let _ = limit.race(link.until_proof(|| denied().map(drop))).await;
+        let _ = limit.race(link.until_proved(|| denied().map(drop))).await;
         match denied() {
             None => Ok(()),
             Some(one) => Err(error::denied("subscribing to", &one.subject, Delivery::NotSent)),
         }
     }
 
-    async fn subscribe(site: &ServerState, link: &Link) -> Result<Self, Error> {
+    async fn subscribe(state: &ServerState, link: &Link) -> Result<Self, Error> {
         // Cancels come first, so that a cancel finds its subscription wherever its request does.
         let mut cancels = Vec::new();
-        let wanted = site.plan.cancels.iter().filter(|_| site.config.cancel);
+        let wanted = state.plan.cancels.iter().filter(|_| state.config.cancel);
         for subject in wanted {
             cancels.push(link.subscribe(subject.clone(), None).await?);
         }
         let mut requests = Vec::new();
-        for (at, subject) in site.plan.requests.iter().enumerate() {
+        for (at, subject) in state.plan.requests.iter().enumerate() {
             if at % AT_ONCE == 0 {
                 link.round_trip().await?;
             }
-            let target = target_of(&site.prefix, subject).and_then(|name| Target::parse(name).ok());
-            let queue = site.config.queue.clone();
+            let target =
+                target_of(&state.prefix, subject).and_then(|name| Target::parse(name).ok());
+            let queue = state.config.queue.clone();
             let subscriber = link.subscribe(subject.clone(), queue).await?;
             requests.push(Subscribed { subject: subject.clone(), subscriber, target });
         }
         link.round_trip().await?;
-        let questions = match &site.discovery {
-            Some(discovery) => discovery.subscribe(link).await?,
+        let verbs = match &state.discovery {
+            Some(discovery) => discovery.subscribe_to_verbs(link).await?,
             None => Vec::new(),
         };
-        Ok(Self { requests, cancels, questions })
+        Ok(Self { requests, cancels, verbs })
     }
 
     /// Serves until the connection is lost, or until a drain has ended every subscription.
     pub(super) async fn serve(
         self,
-        site: &Arc<ServerState>,
+        state: &Arc<ServerState>,
         link: &Arc<Link>,
         shutdown: &Shutdown,
     ) {
         // Aborted when this function ends: discovery and cancelling last as long as requests do.
         let mut beside = JoinSet::new();
         for subscriber in self.cancels {
-            beside.spawn(cancel(Arc::clone(site), subscriber));
+            beside.spawn(cancel(Arc::clone(state), subscriber));
         }
-        if let Some(discovery) = &site.discovery {
-            for question in self.questions {
-                beside.spawn(Arc::clone(discovery).answer(Arc::clone(link), question));
+        if let Some(discovery) = &state.discovery {
+            for subscription in self.verbs {
+                beside.spawn(Arc::clone(discovery).answer(Arc::clone(link), subscription));
             }
         }
         let mut requests = JoinSet::new();
         for subscribed in self.requests {
-            let (site, link) = (Arc::clone(site), Arc::clone(link));
-            requests.spawn(consume(site, link, subscribed, shutdown.clone()));
+            let (state, link) = (Arc::clone(state), Arc::clone(link));
+            requests.spawn(consume(state, link, subscribed, shutdown.clone()));
         }
         if requests.is_empty() {
             // A server without routes receives no requests, but discovery still shows it.
@@ -121,16 +114,16 @@ impl Subscriptions {
         while let Some(ended) = requests.join_next().await {
             if !ended.unwrap_or(false) {
                 // The task may have panicked, and no other task receives its requests.
-                link.lose();
+                link.mark_lost();
             }
         }
         // Handlers that are still running can be cancelled until they end.
-        let _ = link.alive().race(site.tasks.idle()).await;
+        let _ = link.alive().race(state.tasks.idle()).await;
     }
 }
 
 /// Cancels the calls that cancel messages name.
-async fn cancel(site: Arc<ServerState>, mut subscriber: Subscriber) {
+async fn cancel(state: Arc<ServerState>, mut subscriber: Subscriber) {
     while let Some(message) = next(&mut subscriber).await {
         let headers = message.headers.as_ref();
         let mut headers = headers.into_iter().flat_map(|headers| headers.iter());
@@ -138,7 +131,7 @@ async fn cancel(site: Arc<ServerState>, mut subscriber: Subscriber) {
         let named =
             headers.find(|(name, _)| AsRef::<str>::as_ref(*name).eq_ignore_ascii_case(RR_CANCEL));
         if let Some(reply) = named.and_then(|(_, values)| values.first()) {
-            site.cancels.cancel(site.cancels.key(reply.as_str()));
+            state.cancels.cancel(state.cancels.key(reply.as_str()));
         }
     }
 }

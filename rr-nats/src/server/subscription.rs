@@ -8,7 +8,7 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use async_nats::Subscriber;
-use rr_spi::{CancelHandle, Cause, Shutdown};
+use rr_spi::{CancelHandle, Cause, Shutdown, Target};
 use tokio::task::coop::{consume_budget, unconstrained};
 use tokio::time::Instant;
 
@@ -17,21 +17,28 @@ use super::inbox::{Inbox, Received};
 use super::pace::Pace;
 use super::request::{IncomingRequest, KnownTarget};
 use super::state::ServerState;
-use super::subscribe::Subscribed;
 use crate::config::NatsDispatch;
 use crate::connection::Link;
-use crate::wait::{First, first};
+use crate::sync::{First, first};
 
 /// Maximum number of tasks for refusals whose reply has to wait, in addition to those of requests
 /// in flight. Above it no request is answered until replies can leave.
 const REFUSALS_MAX: usize = 256;
 
+/// One subscription to requests.
+pub(super) struct Subscribed {
+    pub(super) subject: String,
+    pub(super) subscriber: Subscriber,
+    /// The single target of the subject; `None` for a wildcard.
+    pub(super) target: Option<Target>,
+}
+
 /// Splits a request into the future that answers it, its cancel handle and its key.
 type Split<F> = fn(IncomingRequest, Arc<ServerState>, Arc<Link>, Instant) -> (F, CancelHandle, u64);
 
 /// Subscription of a server on one connection; `F` is the future that answers a request.
-pub(super) struct Feed<F> {
-    pub(super) site: Arc<ServerState>,
+pub(super) struct Subscription<F> {
+    pub(super) state: Arc<ServerState>,
     pub(super) link: Arc<Link>,
     subject: String,
     pub(super) inbox: Inbox,
@@ -55,16 +62,16 @@ pub(super) struct Feed<F> {
 /// Answers the requests of a subscription until its connection is lost or a drain is done. Returns
 /// whether a drain ended the subscription.
 pub(super) async fn consume(
-    site: Arc<ServerState>,
+    state: Arc<ServerState>,
     link: Arc<Link>,
     subscribed: Subscribed,
     shutdown: Shutdown,
 ) -> bool {
     let Subscribed { subject, subscriber, target } = subscribed;
-    let known = target.map(|target| KnownTarget::of(&site, target));
-    let inbox = inbox(&site, subscriber);
-    let mut feed = Feed {
-        site,
+    let known = target.map(|target| KnownTarget::of(&state, target));
+    let inbox = inbox(&state, subscriber);
+    let mut subscription = Subscription {
+        state,
         link,
         subject,
         inbox,
@@ -77,23 +84,23 @@ pub(super) async fn consume(
         ended: false,
         spare: None,
     };
-    feed.run(&shutdown).await
+    subscription.run(&shutdown).await
 }
 
-fn inbox(site: &ServerState, subscriber: Subscriber) -> Inbox {
-    Inbox::new(subscriber, Arc::clone(&site.account), INCOMING_MAX)
+fn inbox(state: &ServerState, subscriber: Subscriber) -> Inbox {
+    Inbox::new(subscriber, Arc::clone(&state.account), INCOMING_MAX)
 }
 
-impl<F: Future<Output = Duration> + Send + 'static> Feed<F> {
+impl<F: Future<Output = Duration> + Send + 'static> Subscription<F> {
     async fn run(&mut self, shutdown: &Shutdown) -> bool {
         let alive = self.link.alive().clone();
         // The client library notices a lost connection much later than `alive`.
         let served = shutdown.until_draining(alive.race(self.serve())).await;
         let is_draining = served.is_none();
         if is_draining {
-            let _ = alive.race(self.leave()).await;
+            let _ = alive.race(self.unsubscribe()).await;
         }
-        self.finish();
+        self.start_remaining();
         is_draining
     }
 
@@ -103,13 +110,13 @@ impl<F: Future<Output = Duration> + Send + 'static> Feed<F> {
         let mut denials = 0;
         loop {
             let (link, subject) = (Arc::clone(&self.link), self.subject.clone());
-            let site = Arc::clone(&self.site);
-            let again = site.resubscribe(&link, &subject, denials);
+            let state = Arc::clone(&self.state);
+            let again = state.resubscribe(&link, &subject, denials);
             let First::One((subscriber, known)) = first(again, self.answer_all()).await else {
                 return;
             };
             self.collect_ready();
-            (self.inbox, self.received, self.ended) = (inbox(&site, subscriber), 0, false);
+            (self.inbox, self.received, self.ended) = (inbox(&state, subscriber), 0, false);
             denials = known;
         }
     }
@@ -127,16 +134,16 @@ impl<F: Future<Output = Duration> + Send + 'static> Feed<F> {
 
     /// Waits for the next request that can be answered now; `None` when there are no more.
     pub(super) async fn next(&mut self) -> Option<IncomingRequest> {
-        let tasks = self.site.tasks.clone();
+        let tasks = self.state.tasks.clone();
         let tasks_max = self.tasks_max();
-        let mut room = pin!(tasks.below(tasks_max));
+        let mut below_max = pin!(tasks.below(tasks_max));
         poll_fn(|cx| {
             // Collects all arrived messages in each poll, however many wait: their deadlines run.
             let _ = self.collect(cx);
             if self.waiting.is_empty() {
                 return if self.ended { Poll::Ready(None) } else { Poll::Pending };
             }
-            ready!(room.as_mut().poll(cx));
+            ready!(below_max.as_mut().poll(cx));
             Poll::Ready(self.pop())
         })
         .await
@@ -163,20 +170,20 @@ impl<F: Future<Output = Duration> + Send + 'static> Feed<F> {
     }
 
     fn receive(&mut self, received: Received) {
-        let arrived = IncomingRequest::read(&self.site, self.known.as_ref(), received);
+        let arrived = IncomingRequest::read(&self.state, self.known.as_ref(), received);
         let Some(mut arrived) = arrived else { return };
-        let config = &self.site.config;
+        let config = &self.state.config;
         let bytes = self.waiting_bytes.saturating_add(arrived.len());
         let fits = self.waiting.len() < config.waiting_max && bytes <= config.waiting_bytes_max;
         // The next request in turn is always accepted, however large it is.
         if fits || self.waiting.is_empty() {
             self.waiting_bytes = bytes;
             self.waiting.push_back(arrived);
-        } else if self.site.tasks.now() < self.tasks_max() {
+        } else if self.state.tasks.now() < self.tasks_max() {
             arrived.refuse();
             self.start(arrived);
         } else {
-            self.site.counts.given_up(1);
+            self.state.counts.given_up(1);
         }
     }
 
@@ -195,12 +202,12 @@ impl<F: Future<Output = Duration> + Send + 'static> Feed<F> {
     }
 
     fn start(&mut self, arrived: IncomingRequest) {
-        if self.site.cancels.take_early(arrived.key) {
+        if self.state.cancels.remove_early(arrived.key) {
             arrived.handle.cancel_with(Cause::Cancelled);
         }
         let start = Instant::now();
         let (future, handle, key) =
-            (self.answer)(arrived, Arc::clone(&self.site), Arc::clone(&self.link), start);
+            (self.answer)(arrived, Arc::clone(&self.state), Arc::clone(&self.link), start);
         let mut answer = match self.spare.take() {
             Some(mut spare) => {
                 spare.as_mut().set(Some(future));
@@ -208,7 +215,7 @@ impl<F: Future<Output = Duration> + Send + 'static> Feed<F> {
             }
             None => Box::pin(Some(future)),
         };
-        let may_wait = self.site.config.dispatch == NatsDispatch::WhenPending;
+        let may_wait = self.state.config.dispatch == NatsDispatch::WhenPending;
         let here = may_wait && !self.pace.is_slow(start);
         if here {
             // The task that takes over registers its own waker in its first poll.
@@ -218,7 +225,7 @@ impl<F: Future<Output = Duration> + Send + 'static> Feed<F> {
             drop(guard);
             let given_up = self.inbox.given_up();
             if given_up > 0 {
-                self.site.counts.given_up(given_up);
+                self.state.counts.given_up(given_up);
             }
             if let Poll::Ready(took) = polled {
                 self.pace.polled(start, took);
@@ -229,13 +236,13 @@ impl<F: Future<Output = Duration> + Send + 'static> Feed<F> {
             }
             self.pace.polled(start, start.elapsed());
         }
-        let running = self.site.tasks.enter();
-        let site = Arc::clone(&self.site);
+        let running = self.state.tasks.enter();
+        let state = Arc::clone(&self.state);
         // While requests get tasks, the first polls in those tasks show whether handlers are still
         // slow.
         let mut pace = (may_wait && !here).then(|| Arc::clone(&self.pace));
         tokio::spawn(async move {
-            let own = site.cancels.register(key, handle);
+            let own = state.cancels.register(key, handle);
             poll_fn(|cx| {
                 let Some(pace) = pace.take() else { return poll(&mut answer, cx) };
                 let start = Instant::now();
@@ -246,7 +253,7 @@ impl<F: Future<Output = Duration> + Send + 'static> Feed<F> {
             .await;
             match own {
                 Err(handle) => handle.cancel_with(Cause::Finished),
-                Ok(entry) => site.cancels.finish(key, entry),
+                Ok(entry) => state.cancels.deregister(key, entry),
             }
             drop(answer);
             drop(running);
@@ -255,11 +262,11 @@ impl<F: Future<Output = Duration> + Send + 'static> Feed<F> {
 
     /// Starts answering the remaining requests without waiting. Requests above the limit of tasks
     /// are given up: the connection to their callers is lost as well.
-    fn finish(&mut self) {
+    fn start_remaining(&mut self) {
         self.collect_ready();
         while let Some(arrived) = self.pop() {
-            if self.site.tasks.now() >= self.tasks_max() {
-                self.site.counts.given_up(1 + self.waiting.len());
+            if self.state.tasks.now() >= self.tasks_max() {
+                self.state.counts.given_up(1 + self.waiting.len());
                 return;
             }
             self.start(arrived);
@@ -267,7 +274,7 @@ impl<F: Future<Output = Duration> + Send + 'static> Feed<F> {
     }
 
     fn tasks_max(&self) -> usize {
-        self.site.config.intake.in_flight_max.saturating_add(REFUSALS_MAX)
+        self.state.config.intake.in_flight_max.saturating_add(REFUSALS_MAX)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-use crate::wait::until;
+use crate::sync::until;
 
 /// Counter of the requests that are being answered. A request counts until its reply is handed
 /// over.

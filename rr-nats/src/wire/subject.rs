@@ -10,15 +10,11 @@ pub(crate) const CANCEL: &str = "_RR.cancel";
 
 /// Returns the subject of a target under a prefix.
 pub(crate) fn subject_of(prefix: &str, target: &Target) -> String {
-    let target = target.as_str();
-    if prefix.is_empty() {
-        return target.to_owned();
-    }
-    let mut out = String::with_capacity(prefix.len() + 1 + target.len());
-    out.push_str(prefix);
-    out.push('.');
-    out.push_str(target);
-    out
+    under(prefix, target.as_str())
+}
+
+fn under(prefix: &str, rest: &str) -> String {
+    if prefix.is_empty() { rest.to_owned() } else { [prefix, ".", rest].concat() }
 }
 
 /// Returns the target that a subject names under a prefix.
@@ -97,10 +93,6 @@ pub(crate) struct SubscriptionSet {
 impl SubscriptionSet {
     /// Makes the subscriptions for these routes under a prefix.
     pub(crate) fn of(prefix: &str, routes: &Routes) -> Result<Self, Error> {
-        let under = |rest: &str| match prefix {
-            "" => rest.to_owned(),
-            prefix => format!("{prefix}.{rest}"),
-        };
         if routes.iter().any(|(route, _)| route == Route::Fallback) {
             if prefix.is_empty() {
                 let text = "a fallback takes everything under the URL's prefix, and there is none";
@@ -109,7 +101,7 @@ impl SubscriptionSet {
             }
             let cancel = cancel_subject(prefix, "");
             let cancels = vec![cancel.clone(), format!("{cancel}.>")];
-            return Ok(Self { requests: vec![under(">")], cancels });
+            return Ok(Self { requests: vec![under(prefix, ">")], cancels });
         }
         let mut services: BTreeSet<String> = routes.closed_services().map(str::to_owned).collect();
         let mut targets = Vec::new();
@@ -122,10 +114,11 @@ impl SubscriptionSet {
         }
         let mut cancels: BTreeSet<String> =
             services.iter().map(|service| cancel_subject(prefix, service)).collect();
-        let mut requests: Vec<_> = services.iter().map(|s| under(&format!("{s}.*"))).collect();
+        let mut requests: Vec<_> =
+            services.iter().map(|s| under(prefix, &format!("{s}.*"))).collect();
         for target in targets.iter().filter(|target| !services.contains(target.service())) {
             cancels.insert(cancel_subject(prefix, target.service()));
-            requests.push(under(target.as_str()));
+            requests.push(subject_of(prefix, target));
         }
         Ok(Self { requests, cancels: cancels.into_iter().collect() })
     }

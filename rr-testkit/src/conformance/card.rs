@@ -4,8 +4,8 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
-use super::runner::{assert_sound, left_out};
-use super::{Harness, Outcome, Plan, Report, Row, cases};
+use super::runner::left_out;
+use super::{Harness, Outcome, Plan, Report};
 
 /// The environment variable that makes [`check_cards`] write instead of compare.
 const UPDATE: &str = "RR_UPDATE_CARDS";
@@ -28,22 +28,13 @@ impl Card {
     /// When the plan names a case that does not exist, or lists a case without a reason.
     #[must_use]
     pub fn of(harness: &dyn Harness, plan: &Plan) -> Self {
-        assert_sound(plan);
-        let planned = cases().iter().filter(|case| plan.includes(&case.name()));
-        let rows = planned.map(|case| {
-            let name = case.name();
-            let known = || plan.expected_failure(&name).map(str::to_owned);
-            let held = || known().map_or(Outcome::Passed, Outcome::FailedAsKnown);
-            let outcome = left_out(harness, plan, case).unwrap_or_else(held);
-            Row { level: case.level(), outcome, name }
-        });
-        Self(Report {
-            transport: harness.name().to_owned(),
-            edition: plan.edition(),
-            capabilities: harness.capabilities(),
-            rows: rows.collect(),
-            binding: plan.binding(),
-        })
+        Self(Report::new(harness, plan, |case| {
+            let expected = || match plan.expected_failure(&case.name()) {
+                Some(reason) => Outcome::FailedAsKnown(reason.to_owned()),
+                None => Outcome::Passed,
+            };
+            left_out(harness, plan, case).unwrap_or_else(expected)
+        }))
     }
 }
 

@@ -11,12 +11,12 @@ use rr_spi::{
 };
 use tokio::time::{sleep, timeout};
 
+use super::Timing;
 use super::lab::{Ask, pattern};
 use super::stage::{Scene, Stage};
-use super::{StartOptions, Timing};
 
 /// Environment variable that repeats a seed.
-pub(super) const SEED_VARIABLE: &str = "RR_CONFORMANCE_SEED";
+const SEED_VARIABLE: &str = "RR_CONFORMANCE_SEED";
 
 /// Concurrent callers: more than the server admits, so that it refuses some calls.
 const CALLERS: u64 = 10;
@@ -28,12 +28,15 @@ const CALLS: usize = 20;
 /// Timeout in units for all calls of a caller: several times the sum of their deadlines.
 const PATIENCE_UNITS: u32 = 400;
 
-/// Returns the seed of this run: the value of [`SEED_VARIABLE`] or a fresh seed.
-pub(super) fn seed() -> u64 {
+/// Returns the seed of this run, the value of [`SEED_VARIABLE`] or a fresh seed, and notes it in the
+/// timeline.
+pub(super) fn seed(stage: &Stage) -> u64 {
     let asked = env::var(SEED_VARIABLE).ok();
     // Short enough to type.
     let fresh = || OsEntropy::new().next_u64() % 1_000_000;
-    asked.and_then(|text| text.parse().ok()).unwrap_or_else(fresh)
+    let seed = asked.and_then(|text| text.parse().ok()).unwrap_or_else(fresh);
+    stage.note(format!("the seed is {seed}; {SEED_VARIABLE}={seed} repeats it"));
+    seed
 }
 
 /// Returns the number of rounds, by their cost on the clock.
@@ -111,7 +114,7 @@ impl AddAssign for Outcomes {
 /// reports `NotSent` or `Rejected` for a request that ran.
 pub(super) async fn round(stage: &Stage, chance: &Chance) -> Outcomes {
     let server = IntakeConfig::default().with_in_flight_max(IN_FLIGHT_MAX);
-    let scene = stage.open_with(StartOptions::default().with_server(server)).await;
+    let scene = stage.open_server(server).await;
     let unit = stage.timing().unit();
     let callers: Vec<_> = (0..CALLERS)
         .map(|_| tokio::spawn(calls(Arc::clone(&scene), chance.fork(), unit)))

@@ -5,7 +5,7 @@ use rr_spi::{Code, Context, Delivery, Error, Reason};
 use super::Timing;
 use super::lab::{Ask, pattern};
 use super::stage::{Scene, Stage};
-use crate::Direction;
+use crate::stream_link::Direction;
 
 /// Size of the request body and of the reply body.
 const BODY_BYTES: usize = 500;

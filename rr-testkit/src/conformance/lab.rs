@@ -8,18 +8,20 @@ mod steering;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use rr_spi::{Cause, Context, Declared, Error, Request, Requester, Route, Routes};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::sync::{lock, until};
+
 use responder::LabResponder;
-use run::Visit;
+use run::RunGuard;
 
 pub(super) use ask::Ask;
 pub(super) use content::{fill, pattern, unicode};
-pub(super) use run::{How, Run};
+pub(super) use run::{Run, RunEnd};
 
 /// Responder of the suite. Request headers select its behaviour, so that no transport needs a
 /// server per case.
@@ -143,15 +145,7 @@ impl Lab {
 
     /// Waits until a condition on the lab holds.
     pub(super) async fn until(&self, mut holds: impl FnMut(&Self) -> bool) {
-        loop {
-            let changed = self.0.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if holds(self) {
-                return;
-            }
-            changed.await;
-        }
+        until(&self.0.changed, || holds(self)).await;
     }
 
     fn gate_is_open(&self, name: &str) -> bool {
@@ -166,7 +160,7 @@ impl Lab {
     }
 
     /// Records the start of a run. The returned guard records its end.
-    fn enter(&self, route: &'static str, ctx: &Context, request: &Request) -> Visit {
+    fn enter(&self, route: &'static str, ctx: &Context, request: &Request) -> RunGuard {
         let key = request.headers.get(steering::KEY).unwrap_or("").to_owned();
         let at = {
             let mut state = self.state();
@@ -175,7 +169,7 @@ impl Lab {
             runs.len() - 1
         };
         self.0.changed.notify_waiters();
-        Visit::new(self.clone(), key, at, ctx.clone())
+        RunGuard::new(self.clone(), key, at, ctx.clone())
     }
 
     fn change(&self, key: &str, at: usize, change: impl FnOnce(&mut Run)) {
@@ -185,22 +179,20 @@ impl Lab {
         self.0.changed.notify_waiters();
     }
 
-    fn end(&self, key: &str, at: usize, how: How) {
-        self.change(key, at, |run| run.ended = Some((Instant::now(), how)));
+    fn record_end(&self, key: &str, at: usize, end: RunEnd) {
+        self.change(key, at, |run| run.ended = Some((Instant::now(), end)));
     }
 
-    fn watched(&self, key: &str, at: usize, cause: Cause) {
+    fn record_cause(&self, key: &str, at: usize, cause: Cause) {
         self.change(key, at, |run| run.watched = Some(cause));
     }
 
-    fn shielded(&self, key: &str, at: usize) {
+    fn record_shielded(&self, key: &str, at: usize) {
         self.change(key, at, |run| run.shielded = true);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A poisoned lock is safe to use: no foreign code runs under it, so that a panic cannot
-        // leave the state half-changed.
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.state)
     }
 }
 

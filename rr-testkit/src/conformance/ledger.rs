@@ -1,11 +1,12 @@
 //! The ledger: call outcomes per request, compared with the runs that the lab recorded.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use rr_spi::{Delivery, Error, Response};
 
 use super::lab::{Ask, Lab};
+use crate::sync::lock;
 
 /// Call outcomes per request, to be compared with the runs that the lab recorded.
 #[derive(Default)]
@@ -24,7 +25,7 @@ struct Tally {
     /// Whether the calls share an idempotency key, so that at most one of them runs.
     once: bool,
     /// Calls that were started.
-    begun: usize,
+    started: usize,
     /// Calls that ended with an answer or an error with delivery `Processed`.
     ran: usize,
     /// Calls that ended with an error with delivery `NotSent` or `Rejected`.
@@ -38,15 +39,15 @@ impl Ledger {
         format!("k{}", books.keys)
     }
 
-    pub(super) fn begun(&self, ask: &Ask) {
+    pub(super) fn record_start(&self, ask: &Ask) {
         let mut books = lock(&self.0);
         let tally = books.calls.entry(ask.key().to_owned()).or_default();
         tally.runs = ask.runs();
         tally.once = ask.is_keyed();
-        tally.begun += 1;
+        tally.started += 1;
     }
 
-    pub(super) fn ended(&self, ask: &Ask, outcome: &Result<Response, Error>) {
+    pub(super) fn record_outcome(&self, ask: &Ask, outcome: &Result<Response, Error>) {
         let mut books = lock(&self.0);
         let tally = books.calls.entry(ask.key().to_owned()).or_default();
         match outcome.as_ref().map_err(Error::delivery) {
@@ -65,7 +66,7 @@ impl Ledger {
         for (key, tally) in &lock(&self.0).calls {
             let runs = lab.count(key);
             let most = if tally.once { 1 } else { usize::MAX };
-            let allowed = (tally.begun - tally.unexecuted).min(most) * tally.runs;
+            let allowed = (tally.started - tally.unexecuted).min(most) * tally.runs;
             assert!(
                 runs <= allowed,
                 "{key} ran {runs} times where {allowed} were possible: a call ran twice, or an \
@@ -77,10 +78,4 @@ impl Ledger {
             );
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A poisoned lock is safe to use: no foreign code runs under it, so that a panic cannot leave
-    // the value half-changed.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! The list of cases, and the macros that expand it to a table and to tests.
+//! The list of cases, and the macro that expands it to a table.
 
 use std::fmt;
 use std::future::Future;
@@ -69,29 +69,13 @@ pub fn cases() -> &'static [Case] {
     CASES
 }
 
-/// Runs the conformance suite: expands to one `#[test]` per case, in a module per group.
-///
-/// Takes an expression for a [`Harness`](crate::conformance::Harness), evaluated once per case, and
-/// optionally an expression for a [`Plan`](crate::conformance::Plan). Several harnesses in one file
-/// need a module each, since the groups expand to modules. See the
-/// [module](mod@crate::conformance) for an example.
-#[macro_export]
-macro_rules! conformance {
-    ($harness:expr $(,)?) => {
-        $crate::conformance!($harness, $crate::conformance::Plan::v1());
-    };
-    ($harness:expr, $plan:expr $(,)?) => {
-        $crate::__conformance_list! { tests ($harness) ($plan) }
-    };
-}
-
-/// The list of cases: `level case` or `level case: capability`. A leading `_` is not part of the
-/// name.
+/// The list of cases, expanded by the macro that the first word names: `level case` or `level case:
+/// capability`. A leading `_` is not part of the name.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __conformance_list {
-    ($($then:tt)*) => {
-        $crate::__conformance_expand! {
+    ($expand:ident $($then:tt)*) => {
+        $crate::$expand! {
             { $($then)* }
             round_trip {
                 Must echo_bytes;
@@ -254,46 +238,24 @@ macro_rules! __conformance_list {
     };
 }
 
+/// Expands the list to a table; see [`cases`].
 #[doc(hidden)]
 #[macro_export]
-macro_rules! __conformance_expand {
+macro_rules! __conformance_table {
     (
-        { table }
+        {}
         $($group:ident { $($level:ident $case:ident $(: $needs:ident)?;)* })*
     ) => {
         const CASES: &[Case] = &[$($(Case {
             group: stringify!($group),
             function: stringify!($case),
             level: Level::$level,
-            needs: $crate::__conformance_expand!(@needs $($needs)?),
+            needs: $crate::__conformance_table!(@needs $($needs)?),
             run: |stage| Box::pin(super::cases::$group::$case(stage)),
         }),*),*];
     };
-    (
-        { tests ($harness:expr) ($plan:expr) }
-        $($group:ident { $($level:ident $case:ident $(: $needs:ident)?;)* })*
-    ) => {
-        #[test]
-        fn the_plan_runs_something() {
-            $crate::conformance::check_plan(&$harness, &$plan);
-        }
-
-        $(
-        mod $group {
-            #[allow(unused_imports)]
-            use super::*;
-
-            $(
-                #[test]
-                fn $case() {
-                    let name = concat!(stringify!($group), "/", stringify!($case));
-                    $crate::conformance::check($harness, &$plan, name);
-                }
-            )*
-        }
-    )*};
     (@needs) => { None };
     (@needs $needs:ident) => { Some(Capability::$needs) };
 }
 
-crate::__conformance_list! { table }
+crate::__conformance_list! { __conformance_table }

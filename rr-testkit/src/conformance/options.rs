@@ -31,24 +31,12 @@ impl Default for StartOptions {
 }
 
 impl StartOptions {
-    /// Sets the limits of the server.
-    #[must_use]
-    pub fn with_server(mut self, server: IntakeConfig) -> Self {
-        self.server = server;
-        self
-    }
-
-    /// Sets the time after which the server closes the connection of a peer that does not read.
-    #[must_use]
-    pub fn with_write_timeout(mut self, timeout: Duration) -> Self {
-        self.write_timeout = timeout;
-        self
-    }
-
-    /// Sets the limits of each call at the requester.
-    #[must_use]
-    pub fn with_calls(mut self, calls: CallConfig) -> Self {
-        self.calls = calls;
-        self
+    setters! {
+        /// Sets the limits of the server.
+        with_server(server: IntakeConfig) sets server = server;
+        /// Sets the time after which the server closes the connection of a peer that does not read.
+        with_write_timeout(timeout: Duration) sets write_timeout = timeout;
+        /// Sets the limits of each call at the requester.
+        with_calls(calls: CallConfig) sets calls = calls;
     }
 }

@@ -86,15 +86,21 @@ impl Plan {
         reason(&self.known_failing, name)
     }
 
+    /// Asserts that every pattern matches a case and every entry has a reason.
+    pub(super) fn assert_sound(&self) {
+        assert_eq!(self.stale(), None, "the plan names a case that does not exist");
+        assert_eq!(self.unreasoned(), None, "the plan leaves out a case without a reason");
+    }
+
     /// Returns the first pattern with a blank reason.
-    pub(super) fn unreasoned(&self) -> Option<&str> {
+    fn unreasoned(&self) -> Option<&str> {
         let mut reasoned = self.skips.iter().chain(&self.known_failing);
         let bare = reasoned.find(|(_, reason)| reason.trim().is_empty());
         bare.map(|(pattern, _)| pattern.as_str())
     }
 
     /// Returns the first pattern that matches no case, such as a misspelt name.
-    pub(super) fn stale(&self) -> Option<&str> {
+    fn stale(&self) -> Option<&str> {
         let reasoned = self.skips.iter().chain(&self.known_failing).map(|(pattern, _)| pattern);
         let mut patterns = self.only.iter().chain(reasoned);
         let known = |pattern: &str| super::cases().iter().any(|c| matches(pattern, &c.name()));

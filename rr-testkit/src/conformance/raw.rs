@@ -1,11 +1,11 @@
 //! A foreign peer that reads and writes the transport's wire format directly.
 
 use std::any::Any;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use rr_spi::wire::{RR_CODE, RR_DELIVERY, RR_REASON};
 use rr_spi::{Bytes, Code, Delivery, Error, Requester, async_trait};
+use serde::Serialize;
 use tokio::io::AsyncRead;
 
 /// Foreign peer that reads and writes the transport's wire format directly, so that it can send
@@ -166,24 +166,17 @@ impl RawRequest {
         Self { target: target.into(), ..Self::default() }
     }
 
-    /// Sets the text of the timeout field.
-    #[must_use]
-    pub fn with_timeout(mut self, text: impl Into<String>) -> Self {
-        self.timeout = Some(text.into());
-        self
+    setters! {
+        /// Sets the text of the timeout field.
+        with_timeout(text: impl Into<String>) sets timeout = Some(text.into());
+        /// Sets the body.
+        with_body(body: impl Into<Bytes>) sets body = body.into();
     }
 
     /// Adds a header.
     #[must_use]
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<Bytes>) -> Self {
         self.headers.push((name.into(), value.into()));
-        self
-    }
-
-    /// Sets the body.
-    #[must_use]
-    pub fn with_body(mut self, body: impl Into<Bytes>) -> Self {
-        self.body = body.into();
         self
     }
 }
@@ -234,38 +227,21 @@ impl RawReply {
         Self { code: Some(code.into()), ..Self::default() }
     }
 
-    /// Sets the text of the delivery.
-    #[must_use]
-    pub fn with_delivery(mut self, text: impl Into<String>) -> Self {
-        self.delivery = Some(text.into());
-        self
-    }
-
-    /// Sets the text of the reason.
-    #[must_use]
-    pub fn with_reason(mut self, text: impl Into<String>) -> Self {
-        self.reason = Some(text.into());
-        self
-    }
-
-    /// Sets the carrier's mark, as it was read.
-    #[must_use]
-    pub fn with_mark(mut self, text: impl Into<String>) -> Self {
-        self.mark = Some(text.into());
-        self
+    setters! {
+        /// Sets the text of the delivery.
+        with_delivery(text: impl Into<String>) sets delivery = Some(text.into());
+        /// Sets the text of the reason.
+        with_reason(text: impl Into<String>) sets reason = Some(text.into());
+        /// Sets the carrier's mark, as it was read.
+        with_mark(text: impl Into<String>) sets mark = Some(text.into());
+        /// Sets the body.
+        with_body(body: impl Into<Bytes>) sets body = body.into();
     }
 
     /// Adds a header.
     #[must_use]
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<Bytes>) -> Self {
         self.headers.push((name.into(), value.into()));
-        self
-    }
-
-    /// Sets the body.
-    #[must_use]
-    pub fn with_body(mut self, body: impl Into<Bytes>) -> Self {
-        self.body = body.into();
         self
     }
 
@@ -287,15 +263,10 @@ impl RawReply {
         let Some(code) = self.code.as_ref().filter(|_| self.body.is_empty()) else {
             return self.body.clone();
         };
-        let mut document = format!(r#"{{"code":"{}","message":"raw""#, escaped(code));
-        for (member, text) in [("reason", &self.reason), ("delivery", &self.delivery)] {
-            if let Some(text) = text {
-                // Writing to a string cannot fail.
-                let _ = write!(document, r#","{member}":"{}""#, escaped(text));
-            }
-        }
-        document.push('}');
-        document.into()
+        let (reason, delivery) = (&self.reason, &self.delivery);
+        let document = Document { code, message: "raw", reason, delivery };
+        // Strings always serialize.
+        serde_json::to_vec(&document).unwrap_or_default().into()
     }
 
     /// Makes a reply from the headers and the body that were read.
@@ -315,20 +286,15 @@ impl RawReply {
     }
 }
 
-/// Escapes text for a JSON string.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => out.extend(['\\', character]),
-            control if u32::from(control) < 0x20 => {
-                // Writing to a string cannot fail.
-                let _ = write!(out, "\\u{:04x}", u32::from(control));
-            }
-            plain => out.push(plain),
-        }
-    }
-    out
+/// Error document of a foreign responder, whose values need not be known ones.
+#[derive(Serialize)]
+struct Document<'a> {
+    code: &'a str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: &'a Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivery: &'a Option<String>,
 }
 
 #[cfg(test)]

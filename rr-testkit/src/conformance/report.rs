@@ -6,7 +6,7 @@ mod markdown;
 use std::fmt;
 
 use super::plan::Binding;
-use super::{Capabilities, Level};
+use super::{Capabilities, Case, Harness, Level, Plan, cases};
 
 /// Outcome of one case.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +65,29 @@ pub struct Report {
 }
 
 impl Report {
+    /// Makes a report of the cases of a plan from their outcomes.
+    ///
+    /// # Panics
+    ///
+    /// When the plan names a case that does not exist, or lists a case without a reason.
+    pub(super) fn new(
+        harness: &dyn Harness,
+        plan: &Plan,
+        outcome: impl Fn(&'static Case) -> Outcome,
+    ) -> Self {
+        plan.assert_sound();
+        let planned = cases().iter().filter(|case| plan.includes(&case.name()));
+        let row =
+            |case| Row { name: Case::name(case), level: case.level(), outcome: outcome(case) };
+        Self {
+            transport: harness.name().to_owned(),
+            edition: plan.edition(),
+            capabilities: harness.capabilities(),
+            rows: planned.map(row).collect(),
+            binding: plan.binding(),
+        }
+    }
+
     /// Returns the rows that fail the run: failed [`Level::Must`] cases and, unless the plan was
     /// [lenient](super::Plan::lenient), failed [`Level::Should`] cases.
     pub fn failures(&self) -> impl Iterator<Item = &Row> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rr_spi::{Code, Delivery, DrainReport, Error, Requester, async_trait};
 
 use super::Raw;
-use crate::Direction;
+use crate::stream_link::Direction;
 
 /// Running server and requesters connected to it. Dropping the rig ends both.
 ///
@@ -146,32 +146,15 @@ pub struct Live {
 }
 
 impl Live {
-    /// Sets the number of requests that the server handles.
-    #[must_use]
-    pub fn with_in_flight(mut self, requests: usize) -> Self {
-        self.in_flight = Some(requests);
-        self
-    }
-
-    /// Sets the number of calls that the requesters wait for.
-    #[must_use]
-    pub fn with_pending(mut self, calls: usize) -> Self {
-        self.pending = Some(calls);
-        self
-    }
-
-    /// Sets the number of open connections.
-    #[must_use]
-    pub fn with_connections(mut self, connections: usize) -> Self {
-        self.connections = Some(connections);
-        self
-    }
-
-    /// Sets the number of subscriptions that the server holds at a broker.
-    #[must_use]
-    pub fn with_subscriptions(mut self, subscriptions: usize) -> Self {
-        self.subscriptions = Some(subscriptions);
-        self
+    setters! {
+        /// Sets the number of requests that the server handles.
+        with_in_flight(requests: usize) sets in_flight = Some(requests);
+        /// Sets the number of calls that the requesters wait for.
+        with_pending(calls: usize) sets pending = Some(calls);
+        /// Sets the number of open connections.
+        with_connections(connections: usize) sets connections = Some(connections);
+        /// Sets the number of subscriptions that the server holds at a broker.
+        with_subscriptions(subscriptions: usize) sets subscriptions = Some(subscriptions);
     }
 
     /// Returns whether no request is known to be in flight and no call is known to be pending.

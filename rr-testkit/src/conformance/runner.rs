@@ -3,13 +3,14 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
 use super::stage::Stage;
-use super::{Case, Harness, Outcome, Plan, Report, Row, Timing, cases};
+use super::{Case, Harness, Outcome, Plan, Report, Timing, cases};
+use crate::sync::lock;
 
 /// Timeout of a case on the real clock. The longest case takes a few seconds in a debug build.
 const REAL_TIME_MAX: Duration = Duration::from_secs(60);
@@ -27,6 +28,51 @@ const TIMELINE_TIME_MAX: Duration = Duration::from_secs(1);
 /// Serializes real-time cases within one process, since they disturb each other's timing.
 static REAL_TIME: Mutex<()> = Mutex::new(());
 
+/// Runs the conformance suite: expands to one `#[test]` per case, in a module per group.
+///
+/// Takes an expression for a [`Harness`](crate::conformance::Harness), evaluated once per case, and
+/// optionally an expression for a [`Plan`](crate::conformance::Plan). Several harnesses in one file
+/// need a module each, since the groups expand to modules. See the
+/// [module](mod@crate::conformance) for an example.
+#[macro_export]
+macro_rules! conformance {
+    ($harness:expr $(,)?) => {
+        $crate::conformance!($harness, $crate::conformance::Plan::v1());
+    };
+    ($harness:expr, $plan:expr $(,)?) => {
+        $crate::__conformance_list! { __conformance_tests ($harness) ($plan) }
+    };
+}
+
+/// Expands the list to one test per case; see [`conformance!`](crate::conformance!).
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_tests {
+    (
+        { ($harness:expr) ($plan:expr) }
+        $($group:ident { $($level:ident $case:ident $(: $needs:ident)?;)* })*
+    ) => {
+        #[test]
+        fn the_plan_runs_something() {
+            $crate::conformance::check_plan(&$harness, &$plan);
+        }
+
+        $(
+        mod $group {
+            #[allow(unused_imports)]
+            use super::*;
+
+            $(
+                #[test]
+                fn $case() {
+                    let name = concat!(stringify!($group), "/", stringify!($case));
+                    $crate::conformance::check($harness, &$plan, name);
+                }
+            )*
+        }
+    )*};
+}
+
 /// Runs every case of a plan, without stopping at the first failure, and returns the report.
 ///
 /// Blocks the calling thread. Each case runs on a separate thread and runtime.
@@ -35,21 +81,8 @@ static REAL_TIME: Mutex<()> = Mutex::new(());
 ///
 /// When the plan names a case that does not exist, or lists a case without a reason.
 pub fn run(harness: impl Harness, plan: &Plan) -> Report {
-    assert_sound(plan);
     let harness: Arc<dyn Harness> = Arc::new(harness);
-    let planned = cases().iter().filter(|case| plan.includes(&case.name()));
-    let rows = planned.map(|case| Row {
-        name: case.name(),
-        level: case.level(),
-        outcome: outcome(&harness, plan, case),
-    });
-    Report {
-        transport: harness.name().to_owned(),
-        edition: plan.edition(),
-        capabilities: harness.capabilities(),
-        rows: rows.collect(),
-        binding: plan.binding(),
-    }
+    Report::new(&*harness, plan, |case| outcome(&harness, plan, case))
 }
 
 /// Runs one case by its name, without a plan, and returns its outcome.
@@ -75,7 +108,7 @@ pub fn run_case(harness: impl Harness, name: &str) -> Outcome {
 /// [`Level::Preview`]: super::Level::Preview
 /// [`Level::Should`]: super::Level::Should
 pub fn check(harness: impl Harness, plan: &Plan, name: &str) {
-    assert_sound(plan);
+    plan.assert_sound();
     let case = named(name);
     if !plan.includes(&case.name()) {
         println!("{}: not in the plan", case.name());
@@ -91,12 +124,6 @@ pub fn check(harness: impl Harness, plan: &Plan, name: &str) {
         }
         Outcome::Failed(text) => panic!("{} over {}: {text}", case.name(), harness.name()),
     }
-}
-
-/// Asserts that every pattern of the plan matches a case and every entry has a reason.
-pub(super) fn assert_sound(plan: &Plan) {
-    assert_eq!(plan.stale(), None, "the plan names a case that does not exist");
-    assert_eq!(plan.unreasoned(), None, "the plan leaves out a case without a reason");
 }
 
 /// Checks that a plan runs at least one case, since a suite of skips proves nothing.
@@ -142,7 +169,7 @@ fn outcome(harness: &Arc<dyn Harness>, plan: &Plan, case: &'static Case) -> Outc
 /// Runs a case on a separate thread. The thread of a stuck case is leaked.
 fn execute(harness: &Arc<dyn Harness>, case: &'static Case) -> Result<(), String> {
     let real = matches!(harness.timing(), Timing::Real { .. });
-    let _alone = real.then(|| REAL_TIME.lock().unwrap_or_else(PoisonError::into_inner));
+    let _alone = real.then(|| lock(&REAL_TIME));
     execute_within(THREAD_TIME_MAX, harness, case)
 }
 
@@ -156,7 +183,7 @@ fn execute_within(
     let playing = Arc::clone(&stage);
     let thread = std::thread::Builder::new().name(case.name()).spawn(move || {
         // Sending fails when the watchdog has timed out.
-        let _ = done.send(on_a_runtime(&playing, case));
+        let _ = done.send(run_on_runtime(&playing, case));
     });
     let Ok(thread) = thread else { return Err("no thread could be started".into()) };
     match result.recv_timeout(limit) {
@@ -166,7 +193,7 @@ fn execute_within(
             outcome
         }
         Err(RecvTimeoutError::Timeout) => {
-            Err(format!("stuck for {limit:?}\n{}", timeline_of_a_stuck(stage)))
+            Err(format!("stuck for {limit:?}\n{}", timeline_of_stuck_case(stage)))
         }
         Err(RecvTimeoutError::Disconnected) => Err("its thread ended without a result".into()),
     }
@@ -174,7 +201,7 @@ fn execute_within(
 
 /// Returns the timeline of a stuck case. Reads it on another thread, which may block on a lock that
 /// the case holds.
-fn timeline_of_a_stuck(stage: Arc<Stage>) -> String {
+fn timeline_of_stuck_case(stage: Arc<Stage>) -> String {
     let (told, tells) = sync_channel(1);
     let asking = std::thread::Builder::new().spawn(move || {
         let _ = told.send(stage.timeline());
@@ -185,7 +212,7 @@ fn timeline_of_a_stuck(stage: Arc<Stage>) -> String {
     told.unwrap_or_else(|| "  nothing can be told: what it saw is locked".to_owned())
 }
 
-fn on_a_runtime(stage: &Stage, case: &'static Case) -> Result<(), String> {
+fn run_on_runtime(stage: &Stage, case: &'static Case) -> Result<(), String> {
     let timing = stage.timing();
     let runtime = runtime(timing)?;
     let limit = match timing {
@@ -204,7 +231,7 @@ fn on_a_runtime(stage: &Stage, case: &'static Case) -> Result<(), String> {
     };
     // Rigs are dropped inside their runtime, as in an application.
     let _inside = runtime.enter();
-    stage.end();
+    stage.drop_rigs();
     outcome
 }
 

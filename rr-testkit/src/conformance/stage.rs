@@ -1,10 +1,10 @@
 //! The stage of a case: its rigs, each with a lab and a ledger of every call.
 
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rr_spi::{Code, Context, Error, Requester, Response, Routes};
+use rr_spi::{Bytes, Code, Context, Error, IntakeConfig, Requester, Response, Routes};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -12,6 +12,7 @@ use super::lab::{Ask, Lab, Run};
 use super::ledger::Ledger;
 pub(super) use super::stopwatch::Stopwatch;
 use super::{Capabilities, Harness, Live, Raw, Rig, StartOptions, Timing, Typed};
+use crate::sync::lock;
 
 /// Longest time that a call may outlive its deadline and a handler may outlive its cancellation.
 ///
@@ -87,19 +88,14 @@ impl Stage {
         assert!(judged <= PROMPT, "{what} {judged:?} late, which is more than {PROMPT:?}");
     }
 
-    /// Returns the tolerance for the lateness of a single event.
-    pub(super) fn margin(&self) -> Duration {
-        margin(self.timing())
-    }
-
-    /// Returns the time that a case waits for an event without a bound.
-    pub(super) fn patience(&self) -> Duration {
-        patience(self.timing())
-    }
-
     /// Opens a rig that serves a new lab, with the defaults of every transport.
     pub(super) async fn open(&self) -> Arc<Scene> {
         self.open_with(StartOptions::default()).await
+    }
+
+    /// Opens a rig that serves a new lab, with these limits of the server.
+    pub(super) async fn open_server(&self, server: IntakeConfig) -> Arc<Scene> {
+        self.open_with(StartOptions::default().with_server(server)).await
     }
 
     /// Opens a rig that serves a new lab.
@@ -147,7 +143,7 @@ impl Stage {
     /// Ends a rig before the case is over and checks its ledger.
     pub(super) async fn close(&self, scene: Arc<Scene>) {
         self.check_ledger(&scene).await;
-        lock(&self.scenes).retain(|kept| !Arc::ptr_eq(kept, &scene));
+        lock(&self.scenes).retain(|open| !Arc::ptr_eq(open, &scene));
         assert_eq!(Arc::strong_count(&scene), 1, "somebody else still holds the rig");
     }
 
@@ -172,8 +168,8 @@ impl Stage {
         scene.ledger.check(&scene.lab);
     }
 
-    /// Ends every rig.
-    pub(super) fn end(&self) {
+    /// Drops every rig.
+    pub(super) fn drop_rigs(&self) {
         let scenes = std::mem::take(&mut *lock(&self.scenes));
         drop(scenes);
     }
@@ -205,6 +201,17 @@ fn line(scene: &Scene, key: &str, run: &Run) -> String {
     };
     let Run { target, remaining, .. } = run;
     format!("{:?} {key} {target}, {remaining:?} left: {end}", since(run.entered_at))
+}
+
+/// Task of a call.
+pub(super) type CallTask = JoinHandle<Result<Response, Error>>;
+
+/// Asserts that every call is answered with the body of its request.
+pub(super) async fn assert_echoed(calls: Vec<CallTask>, asks: &[Ask]) {
+    for (call, ask) in calls.into_iter().zip(asks) {
+        let answer = call.await.expect("the task ends").expect("an answer");
+        assert!(answer.body == ask.request().body, "{} got another body", ask.key());
+    }
 }
 
 /// Rig with the lab that it serves.
@@ -242,9 +249,9 @@ impl Scene {
         ctx: &Context,
         ask: &Ask,
     ) -> Result<Response, Error> {
-        self.ledger.begun(ask);
+        self.ledger.record_start(ask);
         let outcome = client.request(ctx, ask.request()).await;
-        self.ledger.ended(ask, &outcome);
+        self.ledger.record_outcome(ask, &outcome);
         outcome
     }
 
@@ -255,13 +262,34 @@ impl Scene {
     }
 
     /// Calls from a separate task.
-    pub(super) fn spawn(
-        self: &Arc<Self>,
-        ctx: &Context,
-        ask: &Ask,
-    ) -> JoinHandle<Result<Response, Error>> {
+    pub(super) fn spawn(self: &Arc<Self>, ctx: &Context, ask: &Ask) -> CallTask {
         let (scene, ctx, ask) = (Arc::clone(self), ctx.clone(), ask.clone());
         tokio::spawn(async move { scene.call(&ctx, &ask).await })
+    }
+
+    /// Calls from a separate task per request, and waits until every handler was entered.
+    pub(super) async fn start(self: &Arc<Self>, ctx: &Context, asks: &[Ask]) -> Vec<CallTask> {
+        let calls = asks.iter().map(|ask| self.spawn(ctx, ask)).collect();
+        for ask in asks {
+            self.entered(ask).await;
+        }
+        calls
+    }
+
+    /// Calls through a requester, waits until the handler was entered, and drops the call.
+    pub(super) async fn call_and_drop(&self, client: &dyn Requester, ctx: &Context, ask: &Ask) {
+        let mut call = Box::pin(self.call_by(client, ctx, ask));
+        tokio::select! {
+            biased;
+            outcome = &mut call => panic!("it was to wait, not to end: {outcome:?}"),
+            () = self.entered(ask) => {}
+        }
+    }
+
+    /// Calls with a body and asserts that it comes back.
+    pub(super) async fn echo(&self, body: impl Into<Bytes>) {
+        let ask = self.ask().body(body);
+        assert_eq!(self.ok(&ask).await.body, ask.request().body);
     }
 
     /// Calls and expects an answer.
@@ -288,6 +316,21 @@ impl Scene {
         }
     }
 
+    /// Calls and expects an error immediately.
+    #[track_caller]
+    pub(super) fn err_at_once<'a>(
+        &'a self,
+        ask: &'a Ask,
+    ) -> impl Future<Output = Error> + Send + 'a {
+        let error = self.err(ask);
+        async move {
+            let watch = self.watch();
+            let error = error.await;
+            watch.assert_at_once();
+            error
+        }
+    }
+
     /// Returns the only run of a request.
     #[track_caller]
     pub(super) fn run(&self, ask: &Ask) -> Run {
@@ -300,7 +343,7 @@ impl Scene {
     pub(super) async fn entered(&self, ask: &Ask) {
         let runs = ask.runs();
         let entered = self.lab.until(|lab| lab.count(ask.key()) >= runs);
-        let entered = timeout(patience(self.timing), entered).await;
+        let entered = timeout(self.timing.patience(), entered).await;
         assert!(entered.is_ok(), "{} did not reach the handler", ask.key());
     }
 
@@ -320,7 +363,7 @@ impl Scene {
             let runs = lab.runs(ask.key());
             runs.len() >= ask.runs() && runs.iter().all(&holds)
         });
-        let reached = timeout(patience(self.timing), reached).await;
+        let reached = timeout(self.timing.patience(), reached).await;
         assert!(reached.is_ok(), "{} did not {what}", ask.key());
         self.lab.runs(ask.key())
     }
@@ -329,13 +372,13 @@ impl Scene {
     pub(super) async fn idle(&self) {
         self.alive(|live| live.is_idle()).await;
         let running = |lab: &Lab| lab.timeline().iter().any(|(_, run)| run.ended.is_none());
-        let rest = timeout(patience(self.timing), self.lab.until(|lab| !running(lab))).await;
+        let rest = timeout(self.timing.patience(), self.lab.until(|lab| !running(lab))).await;
         assert!(rest.is_ok(), "handlers still run");
     }
 
     /// Waits until a condition on the live resources holds.
     pub(super) async fn alive(&self, holds: impl Fn(Live) -> bool) {
-        let end = Instant::now() + patience(self.timing);
+        let end = Instant::now() + self.timing.patience();
         while !holds(self.rig.live()) {
             assert!(Instant::now() < end, "still alive: {:?}", self.rig.live());
             sleep(self.timing.unit() / 10).await;
@@ -358,26 +401,24 @@ impl Scene {
 
     /// Starts a stopwatch.
     pub(super) fn watch(&self) -> Stopwatch {
-        Stopwatch::start(margin(self.timing))
+        Stopwatch::start(self.timing.margin())
     }
 }
 
-fn margin(timing: Timing) -> Duration {
-    match timing {
-        Timing::Virtual => PROMPT,
-        Timing::Real { unit } => unit * MARGIN_UNITS_REAL,
+impl Timing {
+    /// Returns the tolerance for the lateness of a single event.
+    pub(super) fn margin(self) -> Duration {
+        match self {
+            Self::Virtual => PROMPT,
+            Self::Real { unit } => unit * MARGIN_UNITS_REAL,
+        }
     }
-}
 
-fn patience(timing: Timing) -> Duration {
-    match timing {
-        Timing::Virtual => timing.unit() * PATIENCE_UNITS_VIRTUAL,
-        Timing::Real { .. } => margin(timing),
+    /// Returns the time that a case waits for an event without a bound.
+    pub(super) fn patience(self) -> Duration {
+        match self {
+            Self::Virtual => self.unit() * PATIENCE_UNITS_VIRTUAL,
+            Self::Real { .. } => self.margin(),
+        }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A poisoned lock is safe to use: no foreign code runs under it, so that a panic cannot leave
-    // the value half-changed.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -45,7 +45,7 @@ pub(super) fn handling(intake: Intake, ctx: Context, request: Request) -> Handli
 /// Most handlers complete on the first poll. A task for each of them would cost more than the rest
 /// of the call.
 pub(super) async fn enter(mut handling: Handling) -> Entered {
-    if let Some(_nesting) = Nesting::begin() {
+    if let Some(_nesting) = Nesting::enter() {
         // This await completes immediately, so the call cannot be dropped between the first poll
         // and the spawn.
         let first = poll_fn(|cx| Poll::Ready(handling.as_mut().poll(cx))).await;
@@ -66,7 +66,7 @@ struct Nesting(());
 
 impl Nesting {
     /// Enters one more level; `None` when [`NESTED_MAX`] levels are on this stack.
-    fn begin() -> Option<Self> {
+    fn enter() -> Option<Self> {
         let nested = NESTED.get();
         (nested < NESTED_MAX).then(|| {
             NESTED.set(nested + 1);

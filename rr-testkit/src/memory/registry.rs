@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard, Weak};
 use rr_spi::{Code, Delivery, Error, Intake, Location};
 use tokio::sync::Notify;
 
-use super::link::Wire;
+use super::wire::Wire;
+use crate::sync::{lock, until};
 
 /// All names in use in this process. The entries are weak: a name is removed after its last
 /// requester and server are dropped.
@@ -36,7 +37,7 @@ impl Registry {
             return Err(Error::failure(Code::InvalidArgument, Delivery::NotSent, None, text)
                 .with_hint("use `memory://` and a name of 1 to 128 characters, nothing after it"));
         }
-        let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut names = lock(&NAMES);
         names.retain(|_, registry| registry.strong_count() > 0);
         if let Some(registry) = names.get(name).and_then(Weak::upgrade) {
             return Ok(registry);
@@ -49,10 +50,10 @@ impl Registry {
     /// Returns the intake of the registered server, if any.
     pub(super) fn server(&self) -> Option<Intake> {
         let server = self.server.read().unwrap_or_else(PoisonError::into_inner);
-        server.as_ref().map(|occupant| occupant.intake.clone())
+        server.as_ref().map(|served| served.intake.clone())
     }
 
-    fn occupied(&self) -> RwLockWriteGuard<'_, Option<Served>> {
+    fn server_mut(&self) -> RwLockWriteGuard<'_, Option<Served>> {
         // A poisoned lock is safe to use: no foreign code runs under it, so that a panic cannot
         // leave the value half-changed.
         self.server.write().unwrap_or_else(PoisonError::into_inner)
@@ -70,23 +71,16 @@ impl Registry {
 
     /// Waits until a server is registered and the link is not cut.
     pub(super) async fn served(&self) {
-        loop {
-            let arrived = self.arrived.notified();
-            tokio::pin!(arrived);
-            arrived.as_mut().enable();
-            if self.server().is_some() && self.wire.connected().is_ok() {
-                return;
-            }
-            arrived.await;
-        }
+        let is_served = || self.server().is_some() && self.wire.connected().is_ok();
+        until(&self.arrived, is_served).await;
     }
 
     /// Registers the server until the returned guard is dropped. Fails while another server holds
     /// the name, unless that server has drained.
     pub(super) fn enter(self: &Arc<Self>, intake: Intake) -> Result<Registration, Error> {
-        let mut server = self.occupied();
+        let mut server = self.server_mut();
         let gone = |intake: &Intake| intake.is_draining() && intake.in_flight() == 0;
-        if server.as_ref().is_some_and(|occupant| !gone(&occupant.intake)) {
+        if server.as_ref().is_some_and(|served| !gone(&served.intake)) {
             let text = "the name is served already in this process";
             return Err(Error::failure(Code::AlreadyExists, Delivery::NotSent, None, text)
                 .with_hint("await the other server's shutdown first, or use another name"));
@@ -118,9 +112,9 @@ pub(super) struct Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let mut server = self.registry.occupied();
+        let mut server = self.registry.server_mut();
         // A successor may have registered once this server had drained.
-        let is_own = |occupant: &mut Served| Arc::ptr_eq(&occupant.token, &self.token);
+        let is_own = |served: &mut Served| Arc::ptr_eq(&served.token, &self.token);
         let own = server.take_if(is_own);
         drop(server);
         // Outside of the lock: this may be the last reference to the handlers, whose drop runs

@@ -11,8 +11,10 @@ use rr_spi::{
 use tokio::task::coop::consume_budget;
 
 use super::dispatch::{Entered, Handling, Outcome, enter, handling};
-use super::link::{Connected, lost};
-use super::{MemoryFault, MemoryLink, Registry};
+use super::faults::MemoryFault;
+use super::link::MemoryLink;
+use super::registry::Registry;
+use super::wire::{Connected, lost};
 
 /// Requester that passes requests by value to the server of the same name in this process.
 ///
@@ -62,12 +64,11 @@ impl MemoryRequester {
     /// Can be dropped and called again at any time.
     pub async fn ready(&self, ctx: &Context) -> Result<(), Error> {
         let attempt = Attempt::start(ctx, self.config.timeout)?;
-        attempt
-            .run(async {
-                self.registry.served().await;
-                Ok(())
-            })
-            .await
+        let served = async {
+            self.registry.served().await;
+            Ok(())
+        };
+        attempt.run(served).await
     }
 }
 
@@ -101,7 +102,7 @@ impl Requester for MemoryRequester {
             consume_budget().await;
             let outcome = match self.registry.wire().fault() {
                 None => {
-                    let (handling, handle) = begin(&attempt, intake, request);
+                    let (handling, handle) = start_handling(&attempt, intake, request);
                     exchange(&attempt, link, handling, handle).await?
                 }
                 // Boxed, so that calls without a fault have a smaller future.
@@ -117,7 +118,7 @@ impl Requester for MemoryRequester {
 }
 
 /// Makes the server-side future of the request and the handle that cancels its context.
-fn begin(attempt: &Attempt, intake: Intake, request: Request) -> (Handling, CancelHandle) {
+fn start_handling(attempt: &Attempt, intake: Intake, request: Request) -> (Handling, CancelHandle) {
     let (ctx, handle) = intake.context(attempt.inbound());
     attempt.sent();
     (handling(intake, ctx, request), handle)
@@ -176,7 +177,7 @@ async fn inject_fault(
         }
         MemoryFault::DropRequest => attempt.sent(),
         MemoryFault::DropReply | MemoryFault::FailAfter => {
-            let (handling, handle) = begin(attempt, intake, request);
+            let (handling, handle) = start_handling(attempt, intake, request);
             drop(exchange(attempt, link, handling, handle).await?);
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rr_spi::{CallConfig, Error, Intake, IntakeConfig, Location, Routes, Server};
 
-use super::Registry;
+use super::registry::Registry;
 
 /// Serves routes at `memory://name` with the default limits.
 ///
@@ -44,12 +44,12 @@ pub(crate) fn serve_at(
     url: &str,
     intake: Intake,
 ) -> Result<Server, Error> {
-    let place = registry.enter(intake.clone())?;
+    let registration = registry.enter(intake.clone())?;
     Ok(Server::spawn(url.to_owned(), intake.clone(), |shutdown| async move {
         shutdown.draining().await;
         // Stays registered until the last request has ended, so that new calls are refused with
         // `draining` until then.
         intake.idle().await;
-        drop(place);
+        drop(registration);
     }))
 }

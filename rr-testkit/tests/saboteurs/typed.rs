@@ -35,7 +35,7 @@ async fn call(client: &dyn Requester, ctx: &Context, parcel: &Parcel) -> Result<
 fn routes() -> Routes {
     let mut routes = Routes::new();
     let route = Route::Target(Typed::TARGET.to_owned());
-    let added = routes.insert_unmarked(route, Declared::Unspecified, Arc::new(Turns));
+    let added = routes.insert_self_marking(route, Declared::Unspecified, Arc::new(Turns));
     added.expect("the name fits");
     routes
 }

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use crate::error::{Code, Delivery, Error};
+use crate::error::Error;
 
 /// Longest request id in bytes; proxies write 32 to 64.
 pub(super) const REQUEST_ID_BYTES_MAX: usize = 256;
@@ -75,10 +75,6 @@ pub(super) fn checked(what: &str, value: &str, limit: usize) -> Result<Arc<str>,
     if fits(value, limit) {
         return Ok(value.into());
     }
-    Err(Error::failure(
-        Code::InvalidArgument,
-        Delivery::NotSent,
-        None,
-        format!("a {what} is 1 to {limit} printable ASCII characters"),
-    ))
+    let message = format!("a {what} is 1 to {limit} printable ASCII characters");
+    Err(Error::invalid_argument(message))
 }

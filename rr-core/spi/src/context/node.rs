@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::inbound::InboundState;
+use super::cause::Cause;
 use super::metadata::Metadata;
 use super::scope::Scope;
+use super::server_state::ServerState;
 
 /// Shared part of a context: a link in the chain of scopes, and the metadata in force.
 #[derive(Default)]
@@ -12,7 +13,7 @@ pub(crate) struct Node {
     pub(super) parent: Parent,
     pub(super) scope: Option<Scope>,
     pub(super) data: Option<Arc<Metadata>>,
-    pub(super) inbound: Option<InboundState>,
+    pub(super) server: Option<ServerState>,
     /// Whether the scopes above do not apply to this node.
     pub(super) is_detached: bool,
 }
@@ -27,7 +28,7 @@ impl Node {
         }
     }
 
-    pub(super) fn detached_from(parent: &Arc<Self>) -> Self {
+    pub(super) fn detached_child_of(parent: &Arc<Self>) -> Self {
         Self {
             parent: Parent(Some(Arc::clone(parent))),
             data: parent.data.clone(),
@@ -36,13 +37,13 @@ impl Node {
         }
     }
 
-    /// Returns whether the scope of this node has ended.
-    pub(super) fn has_ended(&self) -> bool {
-        self.scope.as_ref().and_then(Scope::cause).is_some()
+    /// Returns the cause of the end of this node's scope.
+    pub(super) fn cause(&self) -> Option<Cause> {
+        self.scope.as_ref().and_then(Scope::cause)
     }
 
     /// Cancels the scope of this node.
-    pub(crate) fn cancel(&self, cause: super::Cause) {
+    pub(super) fn cancel(&self, cause: Cause) {
         if let Some(scope) = &self.scope {
             scope.cancel(cause);
         }

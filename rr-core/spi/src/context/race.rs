@@ -10,8 +10,9 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Context;
+use super::cause::Cause;
 use super::deadline::Deadline;
-use super::scope::{Cause, Scope};
+use super::scope::Scope;
 
 /// Longest time for which a timer is armed. Tokio's timer wheel ends near two years; a later
 /// deadline is reached in several steps.

@@ -1,52 +1,13 @@
 //! Cancellation scope: its cause once it has ended, and the wakers that wait for its end.
 
-use std::fmt;
 use std::mem;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
-use std::time::Duration;
 
 use slab::Slab;
 
-use super::deadline::Deadline;
-use super::node::Node;
-
-/// Cause of a context's end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-#[repr(u8)]
-pub enum Cause {
-    /// The caller dropped the future of the call.
-    CallerDropped = 1,
-    /// The context was cancelled explicitly.
-    Cancelled = 2,
-    /// The deadline passed.
-    DeadlineExceeded = 3,
-    /// The connection to the peer broke.
-    PeerGone = 4,
-    /// Another attempt of the same call won.
-    HedgeLost = 5,
-    /// The server is shutting down and its grace is over.
-    Shutdown = 6,
-    /// The call is done; work that still holds its context can stop.
-    Finished = 7,
-}
-
-impl Cause {
-    fn from_u8(value: u8) -> Option<Self> {
-        Some(match value {
-            1 => Self::CallerDropped,
-            2 => Self::Cancelled,
-            3 => Self::DeadlineExceeded,
-            4 => Self::PeerGone,
-            5 => Self::HedgeLost,
-            6 => Self::Shutdown,
-            7 => Self::Finished,
-            _ => return None,
-        })
-    }
-}
+use super::cause::Cause;
 
 /// Cancellation scope. Child contexts refer to it, but it does not refer to them, so that making
 /// and dropping a child touches no shared state.
@@ -143,55 +104,5 @@ impl Waiters {
         for waker in self.first.into_iter().chain(self.more.into_iter().map(|(_, waker)| waker)) {
             waker.wake();
         }
-    }
-}
-
-/// A cancellation this close to the deadline counts as its expiry. The timers of both ends of a
-/// connection fire at nearly the same time, and the end that first sees the other hang up must not
-/// report a cancellation.
-const DEADLINE_MARGIN: Duration = Duration::from_millis(5);
-
-/// Handle that cancels a context. Dropping the handle cancels with [`Cause::CallerDropped`].
-#[must_use = "dropping the handle cancels the context"]
-pub struct CancelHandle {
-    node: Arc<Node>,
-    deadline: Option<Deadline>,
-}
-
-impl CancelHandle {
-    pub(super) fn new(node: Arc<Node>, deadline: Option<Deadline>) -> Self {
-        Self { node, deadline }
-    }
-
-    /// Cancels the context. The first cause stays; later calls have no effect.
-    pub fn cancel(&self) {
-        self.cancel_with(Cause::Cancelled);
-    }
-
-    /// Cancels the context with this cause.
-    ///
-    /// Within 5 ms of the deadline, any cause but [`Cause::Finished`] becomes
-    /// [`Cause::DeadlineExceeded`].
-    pub fn cancel_with(&self, cause: Cause) {
-        // Most handles are dropped after the scope has ended; that case need not read the clock.
-        if self.node.has_ended() {
-            return;
-        }
-        let close = |deadline: Deadline| deadline.remaining() <= DEADLINE_MARGIN;
-        let at_deadline = cause != Cause::Finished && self.deadline.is_some_and(close);
-        self.node.cancel(if at_deadline { Cause::DeadlineExceeded } else { cause });
-    }
-}
-
-impl Drop for CancelHandle {
-    fn drop(&mut self) {
-        self.cancel_with(Cause::CallerDropped);
-    }
-}
-
-impl fmt::Debug for CancelHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let cause = self.node.scope.as_ref().and_then(Scope::cause);
-        f.debug_struct("CancelHandle").field("cause", &cause).finish_non_exhaustive()
     }
 }

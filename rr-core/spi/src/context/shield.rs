@@ -9,7 +9,7 @@ use std::task::{Context as TaskContext, Poll, ready};
 
 use tokio::task::JoinHandle;
 
-use crate::intake::{InFlight, Shielded};
+use crate::in_flight::{InFlight, Shielded};
 
 /// Future of the result of shielded work; see [`Context::shield`](super::Context::shield).
 pub struct Shield<T>(JoinHandle<T>);

@@ -8,7 +8,7 @@ use super::{Code, Delivery, Error, Reason};
 /// Decision of a retry layer after a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum RetryVerdict {
+pub enum RetryDecision {
     /// Sent again immediately as the same attempt, since the handler provably did not run.
     Resend,
     /// Tried again after this delay.
@@ -29,15 +29,15 @@ pub enum RetryVerdict {
     CallEnded,
 }
 
-impl RetryVerdict {
+impl RetryDecision {
     /// Returns whether the request was sent again.
     #[must_use]
-    pub const fn goes_on(self) -> bool {
+    pub const fn is_retry(self) -> bool {
         matches!(self, Self::Resend | Self::Again(_))
     }
 }
 
-impl fmt::Display for RetryVerdict {
+impl fmt::Display for RetryDecision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Resend => "sent again at once",
@@ -68,7 +68,7 @@ pub struct AttemptRecord {
     /// The duration of the attempt.
     pub elapsed: Duration,
     /// The decision after the attempt; `None` without a retry layer.
-    pub verdict: Option<RetryVerdict>,
+    pub decision: Option<RetryDecision>,
 }
 
 impl AttemptRecord {
@@ -80,14 +80,14 @@ impl AttemptRecord {
             delivery: error.delivery(),
             reason: error.reason().cloned(),
             elapsed,
-            verdict: None,
+            decision: None,
         }
     }
 
     /// Sets the decision after the attempt.
     #[must_use]
-    pub fn with_verdict(mut self, verdict: RetryVerdict) -> Self {
-        self.verdict = Some(verdict);
+    pub fn with_decision(mut self, decision: RetryDecision) -> Self {
+        self.decision = Some(decision);
         self
     }
 }
@@ -99,8 +99,8 @@ impl fmt::Display for AttemptRecord {
             write!(f, "/{reason}")?;
         }
         write!(f, " ({}) in {:.1?}", self.delivery.as_str(), self.elapsed)?;
-        match self.verdict {
-            Some(verdict) => write!(f, "; {verdict}"),
+        match self.decision {
+            Some(decision) => write!(f, "; {decision}"),
             None => Ok(()),
         }
     }
@@ -126,28 +126,28 @@ impl Error {
     /// # mod rr_core { pub use rr_spi::*; pub mod retry { pub use rr_spi::*; } }
     /// use std::time::Duration;
     /// use rr_core::{Code, Delivery, Error, Reason};
-    /// use rr_core::retry::{AttemptRecord, RetryVerdict};
+    /// use rr_core::retry::{AttemptRecord, RetryDecision};
     ///
     /// let reason = Reason::OVERLOADED;
     /// let error = Error::failure(Code::ResourceExhausted, Delivery::Rejected, reason, "full");
     /// let first = AttemptRecord::of(&error, Duration::from_millis(2))
-    ///     .with_verdict(RetryVerdict::Again(Duration::from_millis(640)));
+    ///     .with_decision(RetryDecision::Again(Duration::from_millis(640)));
     /// let second = AttemptRecord::of(&error, Duration::from_millis(3))
-    ///     .with_verdict(RetryVerdict::BudgetSpent);
+    ///     .with_decision(RetryDecision::BudgetSpent);
     /// assert_eq!(
-    ///     error.with_attempts(vec![first, second]).account().to_string(),
+    ///     error.with_attempts(vec![first, second]).report().to_string(),
     ///     "resource_exhausted/overloaded (rejected): full\n  \
     ///      attempt 1: resource_exhausted/overloaded (rejected) in 2.0ms; tried again after 640.0ms\n  \
     ///      attempt 2: resource_exhausted/overloaded (rejected) in 3.0ms; given up: the retry budget is spent",
     /// );
     /// ```
     #[must_use]
-    pub fn account(&self) -> impl fmt::Display {
+    pub fn report(&self) -> impl fmt::Display {
         Account(self)
     }
 }
 
-/// An error with its attempts; see [`Error::account`].
+/// An error with its attempts; see [`Error::report`].
 struct Account<'a>(&'a Error);
 
 impl fmt::Display for Account<'_> {
@@ -157,7 +157,7 @@ impl fmt::Display for Account<'_> {
         for attempt in self.0.attempts() {
             write!(f, "\n  attempt {number}{again}: {attempt}")?;
             // An immediate resend belongs to the same attempt.
-            again = if attempt.verdict == Some(RetryVerdict::Resend) { " again" } else { "" };
+            again = if attempt.decision == Some(RetryDecision::Resend) { " again" } else { "" };
             number += u32::from(again.is_empty());
         }
         Ok(())
@@ -185,19 +185,19 @@ mod tests {
 
     #[test]
     fn what_is_sent_again_at_once_keeps_its_number() {
-        let record = |verdict| {
+        let record = |decision| {
             AttemptRecord::of(&failed(Delivery::NotSent), Duration::from_micros(1500))
-                .with_verdict(verdict)
+                .with_decision(decision)
         };
         let attempts = vec![
-            record(RetryVerdict::Resend),
-            record(RetryVerdict::Again(Duration::from_millis(20))),
-            record(RetryVerdict::AttemptsSpent),
+            record(RetryDecision::Resend),
+            record(RetryDecision::Again(Duration::from_millis(20))),
+            record(RetryDecision::AttemptsSpent),
         ];
-        let account = failed(Delivery::NotSent).with_attempts(attempts).account().to_string();
+        let report = failed(Delivery::NotSent).with_attempts(attempts).report().to_string();
         let numbers: Vec<_> =
-            account.lines().skip(1).filter_map(|line| line.split_once(':')).map(|l| l.0).collect();
-        assert_eq!(numbers, ["  attempt 1", "  attempt 1 again", "  attempt 2"], "{account}");
-        assert!(account.contains("unavailable (not_sent) in 1.5ms; sent again at once"));
+            report.lines().skip(1).filter_map(|line| line.split_once(':')).map(|l| l.0).collect();
+        assert_eq!(numbers, ["  attempt 1", "  attempt 1 again", "  attempt 2"], "{report}");
+        assert!(report.contains("unavailable (not_sent) in 1.5ms; sent again at once"));
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::error::{Code, Delivery, Error, Reason};
 
 #[test]
 fn headers_are_one_pointer_and_empty_ones_are_null() {

@@ -1,10 +1,7 @@
-//! Configuration of a server's request handling, and the head of a request.
+//! Configuration of a server's request handling.
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
-use crate::context::Context;
 use crate::defaults;
 use crate::limits::Limits;
 
@@ -41,48 +38,6 @@ impl IntakeConfig {
     pub(super) fn grant(&self, asked: Option<Duration>) -> Duration {
         let asked = asked.unwrap_or(self.timeout_default);
         if asked.is_zero() { asked } else { asked.max(self.timeout_min).min(self.timeout_max) }
-    }
-}
-
-/// Head of a request, as far as it becomes the request's [`Context`].
-#[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
-pub struct Inbound<'a> {
-    /// The time that the caller grants; `None` if it states none, zero if no time is left.
-    pub timeout: Option<Duration>,
-    /// The number of earlier attempts of the call.
-    pub retries: u32,
-    /// The request id.
-    pub request_id: Option<&'a str>,
-    /// W3C `traceparent`.
-    pub traceparent: Option<&'a str>,
-    /// W3C `tracestate`.
-    pub tracestate: Option<&'a str>,
-    /// W3C `baggage`.
-    pub baggage: Option<&'a str>,
-    /// The arrival time, if the clock has just been read.
-    pub(crate) arrived: Option<Instant>,
-}
-
-impl<'a> Inbound<'a> {
-    /// Makes the head of a request with this timeout and no other values.
-    #[must_use]
-    pub fn new(timeout: Option<Duration>) -> Self {
-        Self { timeout, ..Self::default() }
-    }
-
-    /// Makes the head of a request that arrives at `now`, from its caller's context.
-    pub(crate) fn of(ctx: &'a Context, now: Instant) -> Self {
-        let millis = ctx.deadline().and_then(|deadline| deadline.wire_millis_at(now));
-        Self {
-            timeout: millis.map(Duration::from_millis),
-            retries: ctx.retries(),
-            request_id: ctx.request_id(),
-            traceparent: ctx.traceparent(),
-            tracestate: ctx.tracestate(),
-            baggage: ctx.baggage(),
-            arrived: Some(now),
-        }
     }
 }
 

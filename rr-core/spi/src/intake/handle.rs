@@ -10,14 +10,15 @@ use std::task::{Context as TaskContext, Poll};
 
 use pin_project_lite::pin_project;
 
-use super::in_flight::InFlightPermit;
-use super::{BodyShare, Shared, own, rescope};
-use crate::BoxFuture;
+use super::{BodyShare, Shared};
+use crate::box_future::BoxFuture;
 use crate::context::{Cause, Context, Mark, Race};
 use crate::error::{Code, Delivery, Error, Reason};
+use crate::in_flight::InFlightPermit;
 use crate::request::Request;
+use crate::rescope::{rescope, rescope_outcome};
 use crate::response::Response;
-use crate::routes::Found;
+use crate::routes::RouteMatch;
 
 type Outcome = Result<Response, Error>;
 
@@ -116,7 +117,7 @@ impl Future for Handle<'_> {
                     request.headers.remove_reply_only();
                     // Without middleware in between, mark and re-scoping need no separate future.
                     *this.rescopes = found.is_direct();
-                    contained(|| found.enter(this.ctx, request))
+                    contained(|| found.run(this.ctx, request))
                 }
                 Some(Err(error)) => {
                     this.state.set(State::Done);
@@ -128,7 +129,7 @@ impl Future for Handle<'_> {
                 Ok(future) => {
                     this.state.set(State::Running { race: Race::checked(this.ctx, future) })
                 }
-                Err(Panicked) => return Poll::Ready(finish(this, Err(Interrupt::Panicked))),
+                Err(Panicked) => return Poll::Ready(release(this, Err(Interrupt::Panicked))),
             }
         }
         let StateProjection::Running { race } = this.state.as_mut().project() else {
@@ -136,15 +137,15 @@ impl Future for Handle<'_> {
         };
         let outcome = match contained(|| race.poll(cx)) {
             Ok(Poll::Pending) => {
-                let (in_flight, ctx) = (&this.shared.in_flight, *this.ctx);
-                this.registered.get_or_insert_with(|| in_flight.remember(ctx));
+                let (pending, ctx) = (&this.shared.pending, *this.ctx);
+                this.registered.get_or_insert_with(|| pending.insert(ctx));
                 return Poll::Pending;
             }
             Ok(Poll::Ready(Ok(outcome))) => Ok(outcome),
             Ok(Poll::Ready(Err(cause))) => Err(Interrupt::Ended(cause)),
             Err(Panicked) => Err(Interrupt::Panicked),
         };
-        Poll::Ready(finish(this, outcome))
+        Poll::Ready(release(this, outcome))
     }
 }
 
@@ -153,7 +154,7 @@ fn admit<'a>(
     shared: &'a Shared,
     ctx: &Context,
     request: &Request,
-) -> Result<(Found<'a>, InFlightPermit<'a>), Error> {
+) -> Result<(RouteMatch<'a>, InFlightPermit<'a>), Error> {
     if let Some(cause) = ctx.cause() {
         let error = Error::from_cause(cause, Delivery::Rejected);
         return Err(match cause {
@@ -177,8 +178,8 @@ fn charge(shared: &Shared, share: &mut Option<BodyShare>, bytes: usize) -> Resul
     }
 }
 
-/// Drops the handler, releases its permit and bytes, and returns the outcome.
-fn finish(mut this: HandleProjection<'_, '_>, outcome: Result<Outcome, Interrupt>) -> Outcome {
+/// Drops the handler, releases its permit and bytes, and returns the outcome for the caller.
+fn release(mut this: HandleProjection<'_, '_>, outcome: Result<Outcome, Interrupt>) -> Outcome {
     // The handler's locals are dropped before its permit, so that no drain ends before they are.
     let dropped = contained(|| this.state.set(State::Done));
     let outcome = if dropped.is_ok() { outcome } else { Err(Interrupt::Panicked) };
@@ -187,20 +188,21 @@ fn finish(mut this: HandleProjection<'_, '_>, outcome: Result<Outcome, Interrupt
     *this.permit = None;
     *this.share = None;
     this.shared.account.put_back(mem::take(this.bytes));
-    match outcome.map(|returned| if *this.rescopes { own(returned) } else { returned }) {
-        Ok(Ok(response)) => checked(this.shared, response),
-        Ok(Err(error)) => Err(sealed(this.shared, this.ctx, error)),
-        Err(interrupt) => Err(interrupted(this.shared, this.ctx, &interrupt)),
+    match outcome.map(|returned| if *this.rescopes { rescope_outcome(returned) } else { returned })
+    {
+        Ok(Ok(response)) => within_limit(this.shared, response),
+        Ok(Err(error)) => Err(with_known_delivery(this.shared, this.ctx, error)),
+        Err(interrupt) => Err(interruption(this.shared, this.ctx, &interrupt)),
     }
 }
 
 fn unregister(shared: &Shared, registered: &mut Option<usize>) {
     if let Some(key) = registered.take() {
-        shared.in_flight.forget(key);
+        shared.pending.remove(key);
     }
 }
 
-fn checked(shared: &Shared, response: Response) -> Outcome {
+fn within_limit(shared: &Shared, response: Response) -> Outcome {
     let limits = shared.config.limits;
     if response.body.len() > limits.response_bytes_max {
         return Err(limits.response_too_large().with_dedup(response.dedup()));
@@ -216,15 +218,12 @@ fn mark(shared: &Shared, ctx: &Context) -> Mark {
 
 /// Returns the delivery that the mark proves.
 fn known(mark: Mark, ctx: &Context) -> Delivery {
-    match mark {
-        Mark::NotRun => Delivery::Rejected,
-        Mark::Passed => ctx.passed().max(Delivery::Rejected),
-        Mark::Ran => Delivery::Processed,
-    }
+    let of_context = ctx.delivery().filter(|_| mark != Mark::Ran);
+    of_context.unwrap_or(Delivery::Processed)
 }
 
 /// Sets the delivery of an error to what this server knows of the handler.
-fn sealed(shared: &Shared, ctx: &Context, error: Error) -> Error {
+fn with_known_delivery(shared: &Shared, ctx: &Context, error: Error) -> Error {
     let mark = mark(shared, ctx);
     if error.is_called() {
         // A middleware called another service: the error text is not meant for this caller, and the
@@ -232,22 +231,17 @@ fn sealed(shared: &Shared, ctx: &Context, error: Error) -> Error {
         return rescope(error).with_delivery(known(mark, ctx)).with_dedup(ctx.dedup());
     }
     match mark {
-        Mark::NotRun => error.with_delivery(Delivery::Rejected),
-        Mark::Passed => {
-            // A received reply passes unchanged. An error that was made afterwards, or by another
-            // run, cannot undo the worst of the runs.
-            error.raised_to(ctx.passed())
-        }
-        Mark::Ran => error.with_delivery(Delivery::Processed),
+        // A received reply passes unchanged. An error that was made afterwards, or by another run,
+        // cannot undo the worst of the runs.
+        Mark::Passed => error.raised_to(ctx.passed()),
+        _ => error.with_delivery(known(mark, ctx)),
     }
 }
 
-fn interrupted(shared: &Shared, ctx: &Context, interrupt: &Interrupt) -> Error {
-    let delivery = match mark(shared, ctx) {
-        Mark::NotRun => Delivery::Rejected,
-        Mark::Passed => Delivery::Unknown.max(ctx.passed()),
-        Mark::Ran => Delivery::Processed,
-    };
+fn interruption(shared: &Shared, ctx: &Context, interrupt: &Interrupt) -> Error {
+    let mark = mark(shared, ctx);
+    let least = if mark == Mark::Passed { Delivery::Unknown } else { Delivery::NotSent };
+    let delivery = known(mark, ctx).max(least);
     let error = match interrupt {
         Interrupt::Ended(cause) => Error::from_cause(*cause, delivery),
         Interrupt::Panicked => {

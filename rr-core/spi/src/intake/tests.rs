@@ -208,7 +208,7 @@ async fn an_earlier_deadline_that_middleware_sets_holds_for_the_handler() {
             std::future::pending().await
         })
     });
-    routes.insert_unmarked(Route::Fallback, Declared::Unspecified, Arc::new(waits)).unwrap();
+    routes.insert_self_marking(Route::Fallback, Declared::Unspecified, Arc::new(waits)).unwrap();
     let intake = Intake::new(routes.wrap(&hurry()), IntakeConfig::default());
     let expected = (Code::DeadlineExceeded, Delivery::Unknown, None);
     assert_eq!(told(ask(&intake, Some(10_000)).await), expected);
@@ -227,7 +227,7 @@ async fn a_bridge_that_waits_says_unknown_for_itself_and_passes_answers_on() {
             passage.resolve(answer)
         })
     });
-    routes.insert_unmarked(Route::Fallback, Declared::Unspecified, Arc::new(bridge)).unwrap();
+    routes.insert_self_marking(Route::Fallback, Declared::Unspecified, Arc::new(bridge)).unwrap();
     let intake = Intake::new(routes, IntakeConfig::default());
     let outcome = ask(&intake, Some(20)).await;
     assert_eq!(told(outcome), (Code::DeadlineExceeded, Delivery::Unknown, None));
@@ -274,7 +274,7 @@ impl Responder for Bridge {
 fn behind(middleware: impl Middleware, marks: bool) -> Intake {
     let mut routes = Routes::new();
     let responder = Arc::new(Bridge);
-    let insert = if marks { Routes::insert } else { Routes::insert_unmarked };
+    let insert = if marks { Routes::insert } else { Routes::insert_self_marking };
     insert(&mut routes, Route::Target("t".into()), Declared::Unspecified, responder).unwrap();
     Intake::new(routes.wrap(&[Arc::new(middleware)]), IntakeConfig::default())
 }
@@ -348,16 +348,16 @@ async fn a_payload_that_panics_again_is_contained_too() {
 async fn a_kept_context_keeps_no_handler_alive() {
     let state = Arc::new(());
     let held = Arc::clone(&state);
-    let (keep, kept) = std::sync::mpsc::channel();
+    let (sender, contexts) = std::sync::mpsc::channel();
     let intake = intake(move |ctx| {
         let _state = Arc::clone(&held);
-        let _ = keep.send(ctx);
+        let _ = sender.send(ctx);
         async { Ok(Response::default()) }
     });
     ask(&intake, None).await.unwrap();
     drop(intake);
     assert_eq!(Arc::strong_count(&state), 1);
-    assert!(kept.recv().unwrap().cause().is_some());
+    assert!(contexts.recv().unwrap().cause().is_some());
 }
 
 #[tokio::test(start_paused = true)]
@@ -409,10 +409,10 @@ async fn cancelling_all_says_why_to_those_that_wait() {
 #[tokio::test(start_paused = true)]
 async fn a_lingering_drain_admits_until_it_refuses_and_counts_all_along() {
     let intake = intake(|_| async { Ok(Response::new("")) });
-    intake.linger();
+    intake.admit_while_draining();
     intake.drain();
     assert!(ask(&intake, None).await.is_ok());
-    intake.refuse();
+    intake.stop_admitting();
     let expected = (Code::Unavailable, Delivery::Rejected, Some(Reason::DRAINING));
     assert_eq!(told(ask(&intake, None).await), expected);
     let report = intake.report();

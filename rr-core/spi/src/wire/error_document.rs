@@ -8,8 +8,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::decode_binary;
 use crate::error::{Code, Delivery, Detail, Error, Reason, RetryHint};
+use crate::headers::decode_binary;
 
 /// Decoded error body. Every member may be missing or malformed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -13,9 +13,9 @@ use super::{
 };
 use crate::context::Context;
 use crate::error::{Delivery, Error};
-use crate::headers::{Headers, Received};
+use crate::headers::{Headers, Received, has_upper_case, rules};
 use crate::idempotency::Idempotency;
-use crate::intake::Inbound;
+use crate::inbound::Inbound;
 use crate::request::Request;
 use crate::target::Target;
 
@@ -143,21 +143,15 @@ impl<'a> RequestHead<'a> {
     /// is repeated; `ResourceExhausted`, `request-too-large`, when there are more than 64 headers
     /// or 16 KiB.
     pub fn receive(&mut self, name: &str, value: &'a [u8]) -> Result<(), Error> {
-        let folded;
-        let name = match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            true => {
-                folded = name.to_ascii_lowercase();
-                &*folded
-            }
-            false => name,
-        };
         match name {
             RR => self.read_call(value)?,
             IDEMPOTENCY_KEY => self.read_key(value)?,
             REQUEST_ID => self.request_id = self.request_id.or_else(|| text(value)),
             TRACEPARENT => self.traceparent = self.traceparent.or_else(|| text(value)),
-            TRACESTATE => self.tracestate.add(value),
-            BAGGAGE => self.baggage.add(value),
+            TRACESTATE => self.tracestate.append(value),
+            BAGGAGE => self.baggage.append(value),
+            _ if rules::is_reserved(name) => {}
+            _ if has_upper_case(name) => self.receive(&name.to_ascii_lowercase(), value)?,
             CONTENT_TYPE if self.headers.contains(CONTENT_TYPE) => {
                 return Err(refused("repeated", CONTENT_TYPE));
             }
@@ -232,7 +226,7 @@ enum List<'a> {
 }
 
 impl<'a> List<'a> {
-    fn add(&mut self, value: &'a [u8]) {
+    fn append(&mut self, value: &'a [u8]) {
         *self = match (std::mem::take(self), text(value)) {
             (Self::Absent, Some(value)) => Self::Text(Cow::Borrowed(value)),
             (Self::Text(list), Some(value)) if list.len() + value.len() <= JOINED_BYTES_MAX => {
@@ -336,10 +330,10 @@ mod tests {
     #[test]
     fn one_value_of_a_list_is_not_copied_and_an_endless_list_is_dropped() {
         let mut list = List::default();
-        list.add(b"a=1");
+        list.append(b"a=1");
         assert!(matches!(list, List::Text(Cow::Borrowed("a=1"))));
         let long = "v".repeat(JOINED_BYTES_MAX);
-        list.add(long.as_bytes());
+        list.append(long.as_bytes());
         assert_eq!(list.text(), None);
     }
 

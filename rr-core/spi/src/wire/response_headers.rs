@@ -6,9 +6,9 @@ use bytes::Bytes;
 use super::error_document::{ErrorDocument, decode_retry, encode_retry, wire_delivery};
 use super::field::Field;
 use super::{RR_CODE, RR_DEDUP, RR_DELIVERY, RR_REASON, RR_RETRY_AFTER_MS};
+use crate::dedup::Dedup;
 use crate::error::{Code, Delivery, Error, Origin, Reason, RetryHint};
 use crate::headers::{Headers, Received};
-use crate::idempotency::Dedup;
 use crate::response::Response;
 
 /// Headers that rr itself adds to an error reply.

@@ -24,7 +24,7 @@ async fn run(store: &MemoryStore, text: &str, settlement: Settlement) {
     store.settle(&key(text), ticket, settlement).await.unwrap();
 }
 
-fn kept(body: &'static str) -> Settlement {
+fn answer(body: &'static str) -> Settlement {
     Settlement::Kept(Ok(Response::new(body)))
 }
 
@@ -37,7 +37,7 @@ async fn one_claim_runs_and_the_others_hear_what_became_of_it() {
     let store = store(|config| config);
     assert!(is_new(&store, "a").await);
     assert!(matches!(claim(&store, "a").await, Claim::Running));
-    run(&store, "b", kept("x")).await;
+    run(&store, "b", answer("x")).await;
     assert!(matches!(claim(&store, "b").await, Claim::Kept(Ok(r)) if r.body == "x"));
     run(&store, "c", Settlement::Kept(Err(Error::new(Code::NotFound, "")))).await;
     assert!(matches!(claim(&store, "c").await, Claim::Kept(Err(e)) if e.code() == Code::NotFound));
@@ -50,7 +50,7 @@ async fn one_claim_runs_and_the_others_hear_what_became_of_it() {
 #[tokio::test(start_paused = true)]
 async fn another_body_is_reuse_and_another_scope_is_another_key() {
     let store = store(|config| config);
-    run(&store, "a", kept("x")).await;
+    run(&store, "a", answer("x")).await;
     let reused = store.claim(&key("a"), print("other")).await.unwrap();
     assert!(matches!(reused, Claim::Reused));
     let scoped = ScopedKey::new(Some("bob".into()), key("a").key);
@@ -62,9 +62,9 @@ async fn a_key_is_forgotten_its_ttl_after_its_end_and_never_while_it_runs() {
     let ttl = Duration::from_secs(10);
     let store = store(|config| config.with_ttl(ttl));
     assert!(is_new(&store, "running").await);
-    run(&store, "a", kept("x")).await;
+    run(&store, "a", answer("x")).await;
     tokio::time::sleep(ttl - Duration::from_millis(1)).await;
-    run(&store, "b", kept("x")).await;
+    run(&store, "b", answer("x")).await;
     assert!(matches!(claim(&store, "a").await, Claim::Kept(_)));
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert!(is_new(&store, "a").await);
@@ -77,7 +77,7 @@ async fn a_key_is_forgotten_its_ttl_after_its_end_and_never_while_it_runs() {
 #[tokio::test(start_paused = true)]
 async fn a_full_store_forgets_what_ended_first_and_refuses_when_all_run() {
     let store = store(|config| config.with_entries_max(2));
-    run(&store, "a", kept("x")).await;
+    run(&store, "a", answer("x")).await;
     run(&store, "b", Settlement::Lost).await;
     assert!(is_new(&store, "c").await);
     assert!(matches!(claim(&store, "b").await, Claim::Lost));
@@ -91,13 +91,13 @@ async fn a_full_store_forgets_what_ended_first_and_refuses_when_all_run() {
 #[tokio::test(start_paused = true)]
 async fn answers_over_the_bytes_are_let_go_and_their_keys_stay() {
     let store = store(|config| config.with_bytes_max(10));
-    run(&store, "a", kept("12345")).await;
-    run(&store, "b", kept("12345")).await;
+    run(&store, "a", answer("12345")).await;
+    run(&store, "b", answer("12345")).await;
     assert!(matches!(claim(&store, "a").await, Claim::Kept(_)));
-    run(&store, "c", kept("1")).await;
+    run(&store, "c", answer("1")).await;
     assert!(matches!(claim(&store, "a").await, Claim::Lost));
     assert!(matches!(claim(&store, "b").await, Claim::Kept(_)));
-    run(&store, "d", kept("12345678901")).await;
+    run(&store, "d", answer("12345678901")).await;
     for gone in ["a", "b", "c", "d"] {
         assert!(matches!(claim(&store, gone).await, Claim::Lost), "{gone}");
     }
@@ -136,10 +136,10 @@ async fn what_is_kept_holds_no_more_than_is_counted() {
         .with_detail(rr_spi::Detail::new("a", slice()))
         .with_source(buffer.clone());
     run(&store, "b", Settlement::Kept(Err(error.clone()))).await;
-    let Claim::Kept(Ok(kept)) = claim(&store, "a").await else { panic!("it is kept") };
-    assert_eq!(kept, response);
-    let Claim::Kept(Err(kept)) = claim(&store, "b").await else { panic!("it is kept") };
-    assert_eq!((kept.headers(), kept.details()), (error.headers(), error.details()));
+    let Claim::Kept(Ok(stored)) = claim(&store, "a").await else { panic!("it is kept") };
+    assert_eq!(stored, response);
+    let Claim::Kept(Err(stored)) = claim(&store, "b").await else { panic!("it is kept") };
+    assert_eq!((stored.headers(), stored.details()), (error.headers(), error.details()));
     drop((response, error));
     assert_eq!(std::sync::Arc::strong_count(&buffer.0), 1, "nothing holds the buffer");
 }
@@ -150,7 +150,7 @@ async fn a_ticket_of_an_earlier_claim_settles_nothing() {
     let Claim::New(old) = claim(&store, "a").await else { panic!("it is new") };
     store.settle(&key("a"), old, Settlement::NotRun).await.unwrap();
     assert!(is_new(&store, "a").await);
-    store.settle(&key("a"), old, kept("x")).await.unwrap();
+    store.settle(&key("a"), old, answer("x")).await.unwrap();
     assert!(matches!(claim(&store, "a").await, Claim::Running));
 }
 

@@ -49,7 +49,7 @@ fn error(code: Code, delivery: Delivery, hint: RetryHint) -> Error {
     Error::failure(code, delivery, None, "").with_retry(hint)
 }
 
-fn decide(config: &RetryConfig, failure: &Failure<'_>) -> RetryVerdict {
+fn decide(config: &RetryConfig, failure: &Failure<'_>) -> RetryDecision {
     Progress::new(config.attempts(), 0).decide(config, failure, &SeededEntropy::new(7))
 }
 
@@ -77,11 +77,11 @@ fn every_cell_of_the_table_holds() {
                             OptIn => idempotent && internal,
                             No => false,
                         };
-                    let verdict = decide(&config, &failure);
+                    let decision = decide(&config, &failure);
                     assert_eq!(
-                        verdict.goes_on(),
+                        decision.is_retry(),
                         expected,
-                        "{code} {delivery:?} {timer:?} {hint:?} {repeatable:?} {internal}: {verdict:?}"
+                        "{code} {delivery:?} {timer:?} {hint:?} {repeatable:?} {internal}: {decision:?}"
                     );
                     cells += 1;
                 }
@@ -115,7 +115,7 @@ fn reasons_that_make_another_attempt_useless_stop_it() {
             for delivery in DELIVERIES {
                 let error = Error::failure(code, delivery, reason.clone(), "");
                 let failure = Failure { repeatable: Repeatable::Yes, ..failure(&error) };
-                assert!(!decide(&RetryConfig::default(), &failure).goes_on(), "{error}");
+                assert!(!decide(&RetryConfig::default(), &failure).is_retry(), "{error}");
             }
         }
     }
@@ -129,28 +129,28 @@ fn only_a_first_failure_that_did_not_run_is_sent_again_at_once() {
         let error = unavailable(delivery);
         let mut progress = Progress::new(3, 0);
         let mut decide = || progress.decide(&config, &failure(&error), &entropy);
-        assert_eq!(decide(), RetryVerdict::Resend);
-        assert!(matches!(decide(), RetryVerdict::Again(_)));
-        assert!(matches!(decide(), RetryVerdict::Again(_)));
-        assert_eq!(decide(), RetryVerdict::AttemptsSpent);
+        assert_eq!(decide(), RetryDecision::Resend);
+        assert!(matches!(decide(), RetryDecision::Again(_)));
+        assert!(matches!(decide(), RetryDecision::Again(_)));
+        assert_eq!(decide(), RetryDecision::AttemptsSpent);
     }
     // An attempt that may have run rules out an immediate resend after it.
     let (first, second) = (unavailable(Delivery::Unknown), unavailable(Delivery::NotSent));
     let mut progress = Progress::new(3, 0);
     let first = Failure { repeatable: Repeatable::Yes, ..failure(&first) };
-    assert!(matches!(progress.decide(&config, &first, &entropy), RetryVerdict::Again(_)));
+    assert!(matches!(progress.decide(&config, &first, &entropy), RetryDecision::Again(_)));
     assert_eq!(progress.retries(), 1);
     let second = progress.decide(&config, &failure(&second), &entropy);
-    assert!(matches!(second, RetryVerdict::Again(_)));
+    assert!(matches!(second, RetryDecision::Again(_)));
 }
 
 #[test]
 fn what_is_exhausted_or_says_when_is_not_sent_again_at_once() {
     let config = RetryConfig::default();
     let exhausted = error(Code::ResourceExhausted, Delivery::Rejected, RetryHint::Unset);
-    assert!(matches!(decide(&config, &failure(&exhausted)), RetryVerdict::Again(_)));
+    assert!(matches!(decide(&config, &failure(&exhausted)), RetryDecision::Again(_)));
     let asked = error(Code::Unavailable, Delivery::Rejected, RetryHint::After(ms(100)));
-    let RetryVerdict::Again(pause) = decide(&config, &failure(&asked)) else {
+    let RetryDecision::Again(pause) = decide(&config, &failure(&asked)) else {
         panic!("it is tried again")
     };
     assert!(pause >= ms(100) && pause < ms(120), "{pause:?}");
@@ -165,17 +165,17 @@ fn no_attempt_is_made_that_would_not_be_done_in_time() {
         let deadline = Some(now + ms(left));
         decide(&config, &Failure { now, deadline, typical: ms(typical), ..failure(&error) })
     };
-    assert!(until(500, 0).goes_on());
-    assert_eq!(until(100, 0), RetryVerdict::NoTimeLeft, "the hint reaches to the deadline");
-    assert!(until(500, 370).goes_on());
-    assert_eq!(until(500, 401), RetryVerdict::NoTimeLeft);
+    assert!(until(500, 0).is_retry());
+    assert_eq!(until(100, 0), RetryDecision::NoTimeLeft, "the hint reaches to the deadline");
+    assert!(until(500, 370).is_retry());
+    assert_eq!(until(500, 401), RetryDecision::NoTimeLeft);
     let first = unavailable(Delivery::NotSent);
     let deadline = Some(now + ms(50));
     let at_once = |typical: u64| {
         decide(&config, &Failure { now, deadline, typical: ms(typical), ..failure(&first) })
     };
-    assert_eq!(at_once(50), RetryVerdict::Resend);
-    assert_eq!(at_once(51), RetryVerdict::NoTimeLeft);
+    assert_eq!(at_once(50), RetryDecision::Resend);
+    assert_eq!(at_once(51), RetryDecision::NoTimeLeft);
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn a_pause_of_more_than_five_minutes_is_never() {
     let config = RetryConfig::default();
     let error =
         error(Code::Unavailable, Delivery::Rejected, RetryHint::After(Duration::from_secs(301)));
-    assert_eq!(decide(&config, &failure(&error)), RetryVerdict::Never);
+    assert_eq!(decide(&config, &failure(&error)), RetryDecision::Never);
 }
 
 #[test]
@@ -203,6 +203,6 @@ fn an_asked_pause_lets_the_backoff_start_anew() {
         decide(&plain);
     }
     decide(&asked);
-    let RetryVerdict::Again(pause) = decide(&plain) else { panic!("it is tried again") };
+    let RetryDecision::Again(pause) = decide(&plain) else { panic!("it is tried again") };
     assert!(pause < ms(50), "{pause:?}");
 }

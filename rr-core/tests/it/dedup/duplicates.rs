@@ -47,26 +47,26 @@ async fn requests_without_a_key_run_each_time_and_nothing_is_announced() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_twin_waits_and_gets_the_same_answer() {
+async fn a_duplicate_waits_and_gets_the_same_answer() {
     let bench = Bench::default();
     let client = served(bench.router().with(Deduplicate::in_process()));
     let first = client.spawn(&long(), keyed("gated", "k", ""));
     bench.entered(1).await;
-    let twins = [(); 3].map(|()| client.spawn(&long(), keyed("gated", "k", "")));
+    let duplicates = [(); 3].map(|()| client.spawn(&long(), keyed("gated", "k", "")));
     client.in_flight(4).await;
     bench.open();
     assert_eq!(first.await.unwrap().unwrap().dedup(), Some(Dedup::On));
-    for twin in twins {
-        let answer = twin.await.unwrap().unwrap();
+    for duplicate in duplicates {
+        let answer = duplicate.await.unwrap().unwrap();
         assert_eq!((&*answer.body, answer.dedup()), (&b"1"[..], Some(Dedup::Replayed)));
     }
     assert_eq!(bench.runs(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_twin_waits_no_longer_than_its_own_deadline_and_then_says_unknown() {
+async fn a_duplicate_waits_no_longer_than_its_own_deadline_and_then_says_unknown() {
     let bench = Bench::default();
-    // By value and in one future: what the dispatch itself says of the twin is seen.
+    // By value and in one future: what the dispatch itself says of the duplicate is seen.
     let local = Local::new(bench.router().with(Deduplicate::in_process()));
     let calling = local.clone();
     let first =
@@ -81,7 +81,7 @@ async fn a_twin_waits_no_longer_than_its_own_deadline_and_then_says_unknown() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_twin_that_goes_leaves_the_others_and_the_run_alone() {
+async fn a_duplicate_that_goes_leaves_the_others_and_the_run_alone() {
     let bench = Bench::default();
     let client = served(bench.router().with(Deduplicate::in_process()));
     let first = client.spawn(&long(), keyed("gated", "k", ""));
@@ -104,12 +104,12 @@ async fn a_run_that_was_cut_off_is_not_repeated_and_those_that_wait_hear_so_at_o
     let (ctx, handle) = long().child();
     let first = client.spawn(&ctx, keyed("gated", "k", ""));
     bench.entered(1).await;
-    let twin = client.spawn(&long(), keyed("gated", "k", ""));
+    let duplicate = client.spawn(&long(), keyed("gated", "k", ""));
     client.in_flight(2).await;
     handle.cancel();
     assert_eq!(first.await.unwrap().unwrap_err().code(), Code::Canceled);
     let later = client.call(keyed("gated", "k", ""));
-    for error in [twin.await.unwrap().unwrap_err(), later.await.unwrap_err()] {
+    for error in [duplicate.await.unwrap().unwrap_err(), later.await.unwrap_err()] {
         assert_eq!((error.code(), error.delivery()), (Code::Aborted, Delivery::Unknown));
         assert_eq!(error.reason(), Some(&Reason::OUTCOME_LOST));
         assert_eq!(error.dedup(), Some(Dedup::On));
@@ -164,11 +164,11 @@ async fn a_run_that_is_denied_further_in_is_told_to_every_duplicate_as_processed
     let client = served(bench.router().with(Deduplicate::in_process()).with(Denies));
     let first = client.spawn(&long(), keyed("gated", "k", ""));
     bench.entered(1).await;
-    let twin = client.spawn(&long(), keyed("gated", "k", ""));
+    let duplicate = client.spawn(&long(), keyed("gated", "k", ""));
     client.in_flight(2).await;
     bench.open();
-    let (first, twin) = (first.await.unwrap(), twin.await.unwrap());
-    for outcome in [first, twin, client.call(keyed("gated", "k", "")).await] {
+    let (first, duplicate) = (first.await.unwrap(), duplicate.await.unwrap());
+    for outcome in [first, duplicate, client.call(keyed("gated", "k", "")).await] {
         assert_eq!(outcome.unwrap_err().delivery(), Delivery::Processed);
     }
     assert_eq!(bench.runs(), 1);
@@ -209,7 +209,7 @@ async fn a_body_that_cannot_be_decoded_is_not_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_the_first_goes_before_the_handler_a_twin_runs_in_its_place() {
+async fn when_the_first_goes_before_the_handler_a_duplicate_runs_in_its_place() {
     let bench = Bench::default();
     let gate = Gate::default();
     let router = bench.router().with(Deduplicate::in_process()).with(gate.clone());
@@ -217,12 +217,12 @@ async fn when_the_first_goes_before_the_handler_a_twin_runs_in_its_place() {
     let (ctx, handle) = long().child();
     let first = client.spawn(&ctx, keyed("count", "k", ""));
     client.in_flight(1).await;
-    let twins = [(); 2].map(|()| client.spawn(&long(), keyed("count", "k", "")));
+    let duplicates = [(); 2].map(|()| client.spawn(&long(), keyed("count", "k", "")));
     client.in_flight(3).await;
     handle.cancel();
     first.await.unwrap().unwrap_err();
     gate.open();
-    let [one, other] = twins;
+    let [one, other] = duplicates;
     let (one, other) = (one.await.unwrap().unwrap(), other.await.unwrap().unwrap());
     assert_eq!((&*one.body, one.dedup()), (&b"1"[..], Some(Dedup::On)));
     assert_eq!((&*other.body, other.dedup()), (&b"1"[..], Some(Dedup::Replayed)));
@@ -230,7 +230,7 @@ async fn when_the_first_goes_before_the_handler_a_twin_runs_in_its_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_twin_that_takes_over_and_is_refused_too_says_so() {
+async fn a_duplicate_that_takes_over_and_is_refused_too_says_so() {
     let bench = Bench::default();
     let (gate, text) = (Gate::default(), "not now");
     let refused = Error::failure(Code::Unavailable, Delivery::Rejected, None, text);
@@ -267,7 +267,7 @@ async fn what_a_bridge_does_not_know_is_lost_and_what_never_left_it_is_free() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn twins_that_take_over_and_go_too_leave_the_key_free() {
+async fn duplicates_that_take_over_and_go_too_leave_the_key_free() {
     let bench = Bench::default();
     let gate = Gate::default();
     let router = bench.router().with(Deduplicate::in_process()).with(gate.clone());
@@ -277,10 +277,10 @@ async fn twins_that_take_over_and_go_too_leave_the_key_free() {
         let first = client.spawn(&ctx, keyed("count", "k", ""));
         client.in_flight(1).await;
         let later = ctx.with_timeout(ms(40));
-        let twin = client.spawn(&later, keyed("count", "k", ""));
+        let duplicate = client.spawn(&later, keyed("count", "k", ""));
         client.in_flight(2).await;
         first.await.unwrap().unwrap_err();
-        twin.await.unwrap().unwrap_err();
+        duplicate.await.unwrap().unwrap_err();
         client.in_flight(0).await;
     }
     gate.open();
@@ -371,15 +371,15 @@ async fn an_answer_over_the_limit_still_says_that_duplicates_are_suppressed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_waits_for_twins_and_for_the_run_that_they_wait_on() {
+async fn a_drain_waits_for_duplicates_and_for_the_run_that_they_wait_on() {
     let bench = Bench::default();
     let client = served(bench.router().with(Deduplicate::in_process()));
     let first = client.spawn(&long(), keyed("gated", "k", ""));
     bench.entered(1).await;
-    let twin = client.spawn(&long(), keyed("gated", "k", ""));
+    let duplicate = client.spawn(&long(), keyed("gated", "k", ""));
     client.in_flight(2).await;
     let (report, ()) = tokio::join!(client.server.shutdown(ms(500)), async { bench.open() });
     assert_eq!((report.completed, report.aborted), (2, 0));
-    let (first, twin) = (first.await.unwrap().unwrap(), twin.await.unwrap().unwrap());
-    assert_eq!(first.body, twin.body);
+    let (first, duplicate) = (first.await.unwrap().unwrap(), duplicate.await.unwrap().unwrap());
+    assert_eq!(first.body, duplicate.body);
 }

@@ -1,7 +1,7 @@
 //! A retry layer in front of a responder that suppresses duplicates.
 
 use rr_core::dedup::Deduplicate;
-use rr_core::retry::{Retry, RetryConfig, RetryVerdict};
+use rr_core::retry::{Retry, RetryConfig, RetryDecision};
 use rr_core::transport::Dedup;
 use rr_core::{Code, Delivery, Reason, Requester as _, Stack};
 use rr_testkit::{MemoryFault, MemoryFaults};
@@ -18,7 +18,7 @@ async fn a_keyed_run_that_an_attempt_timeout_cuts_off_is_not_started_anew() {
     assert_eq!((error.reason(), bench.runs()), (Some(&Reason::OUTCOME_LOST), 1));
     let codes: Vec<_> = error.attempts().iter().map(|attempt| attempt.code).collect();
     assert_eq!(codes, [Code::DeadlineExceeded, Code::Aborted]);
-    assert_eq!(error.attempts()[1].verdict, Some(RetryVerdict::Never));
+    assert_eq!(error.attempts()[1].decision, Some(RetryDecision::Never));
     // One that was lost on its way runs in the second attempt.
     served.requester.link().set_faults(MemoryFaults::script([Some(MemoryFault::DropRequest)]));
     assert_eq!(client.request(&long(), keyed("count", "l", "")).await.unwrap().body, "2");

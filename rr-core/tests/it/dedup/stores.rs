@@ -149,8 +149,8 @@ async fn while_a_claim_waits_the_call_can_only_say_unknown() {
         let (ctx, _handle) = local.intake().context(Inbound::new(Some(ms(50))));
         local.intake().handle(&ctx, keyed("count", "k", "")).await.unwrap_err()
     };
-    let (first, twin) = tokio::join!(one(), one());
-    for error in [first, twin] {
+    let (first, duplicate) = tokio::join!(one(), one());
+    for error in [first, duplicate] {
         assert_eq!((error.code(), error.delivery()), (Code::DeadlineExceeded, Delivery::Unknown));
     }
     store.claims.open();
@@ -168,11 +168,11 @@ async fn what_became_of_a_run_is_recorded_though_its_call_is_over() {
     assert_eq!(cut.await.unwrap().unwrap_err().code(), Code::DeadlineExceeded);
     client.call(keyed("count", "answered", "")).await.unwrap();
     assert!(store.settled("answered").is_none(), "nobody waits for the store");
-    let twin = client.spawn(&long(), keyed("count", "answered", ""));
+    let duplicate = client.spawn(&long(), keyed("count", "answered", ""));
     store.settles.open();
     assert!(matches!(store.until_settled("cut").await, Settlement::Lost));
     assert!(matches!(store.until_settled("answered").await, Settlement::Kept(Ok(_))));
-    assert_eq!(twin.await.unwrap().unwrap().dedup(), Some(Dedup::Replayed));
+    assert_eq!(duplicate.await.unwrap().unwrap().dedup(), Some(Dedup::Replayed));
     client.in_flight(0).await;
 }
 

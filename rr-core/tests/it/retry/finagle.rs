@@ -1,6 +1,6 @@
 //! The cases of Finagle's `RetryBudgetTest` and `RequeueFilterTest`, by their names there.
 
-use rr_core::retry::{Retry, RetryBudget, RetryBudgetConfig, RetryConfig, RetryVerdict};
+use rr_core::retry::{Retry, RetryBudget, RetryBudgetConfig, RetryConfig, RetryDecision};
 use rr_core::{Code, Delivery, Error, Reason, Requester, Stack};
 use tokio::time::sleep;
 
@@ -141,7 +141,7 @@ async fn requeueable_only_if_the_service_is_available() {
     let script =
         Script::broken(Error::failure(Code::Unavailable, Delivery::NotSent, reason, "closed"));
     let error = client(&script).request(&within(9000), plain()).await.unwrap_err();
-    assert_eq!((script.seen().len(), verdicts(&error)), (1, vec![RetryVerdict::Never]));
+    assert_eq!((script.seen().len(), decisions(&error)), (1, vec![RetryDecision::Never]));
 }
 
 /// One budget for whatever sends more than the caller asked for, which Finagle advises strongly.

@@ -1,6 +1,6 @@
 //! The cases `retry_*` of gRPC core's end-to-end tests, by their names there.
 
-use rr_core::retry::{Retry, RetryConfig, RetryVerdict};
+use rr_core::retry::{Retry, RetryConfig, RetryDecision};
 use rr_core::{Code, Context, Delivery, Error, Reason, Requester, RetryHint, Stack};
 use tokio::time::{Instant, sleep};
 
@@ -20,7 +20,7 @@ async fn retry_disabled() {
     let script = Script::failing([lost()]);
     let client = client_with(&script, RetryConfig::default().with_attempts_max(1));
     let error = client.request(&within(5000), idempotent()).await.unwrap_err();
-    assert_eq!(verdicts(&error), [RetryVerdict::AttemptsSpent]);
+    assert_eq!(decisions(&error), [RetryDecision::AttemptsSpent]);
     assert_eq!(script.seen().len(), 1);
 }
 
@@ -30,7 +30,7 @@ async fn retry_too_many_attempts() {
     let error = client(&script).request(&within(5000), idempotent()).await.unwrap_err();
     assert_eq!((error.code(), error.reason()), (Code::Unavailable, Some(&Reason::CONNECTION_LOST)));
     assert_eq!(script.retries(), [0, 1, 2]);
-    assert_eq!(verdicts(&error).last(), Some(&RetryVerdict::AttemptsSpent));
+    assert_eq!(decisions(&error).last(), Some(&RetryDecision::AttemptsSpent));
 }
 
 #[tokio::test(start_paused = true)]
@@ -41,7 +41,7 @@ async fn retry_throttled() {
     let start = Instant::now();
     let error = client.request(&within(5000), idempotent()).await.unwrap_err();
     assert_eq!(error.reason(), Some(&Reason::CONNECTION_LOST), "the last real error");
-    assert_eq!(verdicts(&error), [RetryVerdict::BudgetSpent]);
+    assert_eq!(decisions(&error), [RetryDecision::BudgetSpent]);
     assert_eq!(start.elapsed(), ms(0), "it never waits for the budget");
 }
 
@@ -52,7 +52,7 @@ async fn retry_non_retriable_status() {
             Script::broken(Error::failure(code, Delivery::Rejected, None, "not to be tried again"));
         let error = client(&script).request(&within(5000), idempotent()).await.unwrap_err();
         assert_eq!((error.code(), script.seen().len()), (code, 1));
-        assert_eq!(verdicts(&error), [RetryVerdict::Final]);
+        assert_eq!(decisions(&error), [RetryDecision::Final]);
     }
 }
 
@@ -67,7 +67,7 @@ async fn retry_server_pushback_delay() {
 async fn retry_server_pushback_disabled() {
     let script = Script::broken(refused().with_retry(RetryHint::Never));
     let error = client(&script).request(&within(5000), idempotent()).await.unwrap_err();
-    assert_eq!((script.seen().len(), verdicts(&error)), (1, vec![RetryVerdict::Never]));
+    assert_eq!((script.seen().len(), decisions(&error)), (1, vec![RetryDecision::Never]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -86,7 +86,7 @@ async fn retry_per_attempt_recv_timeout_on_last_attempt() {
     let start = Instant::now();
     let error = client.request(&within(5000), idempotent()).await.unwrap_err();
     assert_eq!((error.code(), error.delivery()), (Code::DeadlineExceeded, Delivery::Unknown));
-    assert_eq!(verdicts(&error).last(), Some(&RetryVerdict::AttemptsSpent));
+    assert_eq!(decisions(&error).last(), Some(&RetryDecision::AttemptsSpent));
     assert_eq!(start.elapsed(), ms(3 * 300 + 25 + 50));
 }
 
@@ -100,7 +100,7 @@ async fn retry_cancellation() {
     handle.cancel();
     let error = call.await.unwrap().unwrap_err();
     assert_eq!((error.code(), script.seen().len()), (Code::Canceled, 1));
-    assert_eq!(verdicts(&error), [RetryVerdict::CallEnded]);
+    assert_eq!(decisions(&error), [RetryDecision::CallEnded]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -115,7 +115,7 @@ async fn retry_cancel_during_delay() {
     let error = call.await.unwrap().unwrap_err();
     assert_eq!(start.elapsed(), ms(0));
     assert_eq!((error.code(), error.delivery()), (Code::Canceled, Delivery::Unknown));
-    assert_eq!(verdicts(&error), [RetryVerdict::CallEnded]);
+    assert_eq!(decisions(&error), [RetryDecision::CallEnded]);
     assert_eq!(script.seen().len(), 1);
 }
 
@@ -147,7 +147,7 @@ async fn retry_lb_drop() {
     let dropped = Error::failure(Code::ResourceExhausted, Delivery::NotSent, reason, "held back");
     let script = Script::broken(dropped);
     let error = client(&script).request(&within(5000), idempotent()).await.unwrap_err();
-    assert_eq!((script.seen().len(), verdicts(&error)), (1, vec![RetryVerdict::Never]));
+    assert_eq!((script.seen().len(), decisions(&error)), (1, vec![RetryDecision::Never]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -173,7 +173,7 @@ async fn retry_send_op_fails() {
     assert_eq!(script.seen().len(), 2);
     let script = Script::broken(lost());
     let error = client(&script).request(&within(5000), plain()).await.unwrap_err();
-    assert_eq!((script.seen().len(), verdicts(&error)), (1, vec![RetryVerdict::NotIdempotent]));
+    assert_eq!((script.seen().len(), decisions(&error)), (1, vec![RetryDecision::NotIdempotent]));
 }
 
 /// What the peer has answered is final, also where it cannot be read.
@@ -187,7 +187,7 @@ async fn retry_recv_initial_metadata() {
     ));
     let config = RetryConfig::default().with_retries_internal(true);
     let error = client_with(&script, config).request(&within(5000), idempotent()).await;
-    assert_eq!(verdicts(&error.unwrap_err()), [RetryVerdict::Final]);
+    assert_eq!(decisions(&error.unwrap_err()), [RetryDecision::Final]);
     assert_eq!(script.seen().len(), 1);
 }
 

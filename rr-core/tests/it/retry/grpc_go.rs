@@ -1,7 +1,7 @@
 //! The cases on retry of grpc-go's tests, by their names there.
 #![allow(non_snake_case, reason = "the names are those of the suite they come from")]
 
-use rr_core::retry::{RetryConfig, RetryVerdict};
+use rr_core::retry::{RetryConfig, RetryDecision};
 use rr_core::{Code, Delivery, Error, Requester};
 
 use super::support::*;
@@ -60,7 +60,7 @@ async fn TestMaxCallAttempts() {
         let config = RetryConfig::default().with_attempts_max(set);
         let error = client_with(&script, config).request(&within(9000), idempotent()).await;
         assert_eq!(script.seen().len(), made);
-        assert_eq!(verdicts(&error.unwrap_err()).last(), Some(&RetryVerdict::AttemptsSpent));
+        assert_eq!(decisions(&error.unwrap_err()).last(), Some(&RetryDecision::AttemptsSpent));
     }
 }
 
@@ -69,7 +69,7 @@ async fn TestMaxCallAttempts() {
 async fn TestRetryTransparentWhenCommitted() {
     let script = Script::failing([lost()]);
     let error = client(&script).request(&within(9000), plain()).await.unwrap_err();
-    assert_eq!((script.seen().len(), verdicts(&error)), (1, vec![RetryVerdict::NotIdempotent]));
+    assert_eq!((script.seen().len(), decisions(&error)), (1, vec![RetryDecision::NotIdempotent]));
 }
 
 /// Without the layer nothing is tried again, not even what never left.

@@ -1,7 +1,7 @@
 //! The cases on retry of grpc-java's `RetriableStreamTest`, by their names there.
 #![allow(non_snake_case, reason = "the names are those of the suite they come from")]
 
-use rr_core::retry::{Retry, RetryBudget, RetryConfig, RetryVerdict};
+use rr_core::retry::{Retry, RetryBudget, RetryConfig, RetryDecision};
 use rr_core::{Code, Context, Delivery, Error, Requester, RetryHint, Stack};
 use tokio::time::{Instant, sleep};
 
@@ -20,7 +20,7 @@ async fn expBackoff_maxBackoff_maxRetryAttempts() {
         .with_backoff_max(ms(300));
     let error = client_with(&script, config).request(&within(9000), idempotent()).await;
     assert_eq!(script.gaps(), [50, 100, 150, 150].map(ms));
-    assert_eq!(verdicts(&error.unwrap_err()).last(), Some(&RetryVerdict::AttemptsSpent));
+    assert_eq!(decisions(&error.unwrap_err()).last(), Some(&RetryDecision::AttemptsSpent));
 }
 
 #[tokio::test(start_paused = true)]
@@ -42,7 +42,7 @@ async fn pushback() {
 async fn pushback_noRetry() {
     let script = Script::broken(lost().with_retry(RetryHint::Never));
     let error = client(&script).request(&within(9000), idempotent()).await.unwrap_err();
-    assert_eq!((script.seen().len(), verdicts(&error)), (1, vec![RetryVerdict::Never]));
+    assert_eq!((script.seen().len(), decisions(&error)), (1, vec![RetryDecision::Never]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -61,7 +61,7 @@ async fn throttle() {
 }
 
 /// A call that finds the budget empty, and what it left of a budget of one.
-async fn throttled(error: Error) -> (Vec<RetryVerdict>, usize, u64) {
+async fn throttled(error: Error) -> (Vec<RetryDecision>, usize, u64) {
     let script = Script::broken(error.clone());
     let client = Stack::new(script.clone()).with(Retry::new().with_budget(empty_budget()));
     let outcome = client.request(&within(9000), idempotent()).await.unwrap_err();
@@ -71,41 +71,41 @@ async fn throttled(error: Error) -> (Vec<RetryVerdict>, usize, u64) {
     let layer = Retry::new().with_budget(one.clone()).with_entropy(Least);
     let other = Stack::new(Script::failing([error])).with(layer);
     let _ = other.request(&within(9000), idempotent()).await;
-    (verdicts(&outcome), script.seen().len(), one.balance())
+    (decisions(&outcome), script.seen().len(), one.balance())
 }
 
 #[tokio::test(start_paused = true)]
 async fn throttledStream_FailWithRetriableStatusCode_WithoutPushback() {
-    assert_eq!(throttled(lost()).await, (vec![RetryVerdict::BudgetSpent], 1, 0));
+    assert_eq!(throttled(lost()).await, (vec![RetryDecision::BudgetSpent], 1, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn throttledStream_FailWithRetriableStatusCode_WithRetriablePushback() {
     let asked = after(lost(), 1);
-    assert_eq!(throttled(asked).await, (vec![RetryVerdict::BudgetSpent], 1, 0));
+    assert_eq!(throttled(asked).await, (vec![RetryDecision::BudgetSpent], 1, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn throttledStream_FailWithRetriableStatusCode_WithNonRetriablePushback() {
     let never = lost().with_retry(RetryHint::Never);
-    assert_eq!(throttled(never).await, (vec![RetryVerdict::Never], 1, 1));
+    assert_eq!(throttled(never).await, (vec![RetryDecision::Never], 1, 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn throttledStream_FailWithNonRetriableStatusCode_WithoutPushback() {
-    assert_eq!(throttled(invalid()).await, (vec![RetryVerdict::Final], 1, 1));
+    assert_eq!(throttled(invalid()).await, (vec![RetryDecision::Final], 1, 1));
 }
 
 /// There, a pushback makes any status retriable; here it only says when, and the code says whether.
 #[tokio::test(start_paused = true)]
 async fn throttledStream_FailWithNonRetriableStatusCode_WithRetriablePushback() {
-    assert_eq!(throttled(after(invalid(), 1)).await, (vec![RetryVerdict::Final], 1, 1));
+    assert_eq!(throttled(after(invalid(), 1)).await, (vec![RetryDecision::Final], 1, 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn throttledStream_FailWithNonRetriableStatusCode_WithNonRetriablePushback() {
     let never = invalid().with_retry(RetryHint::Never);
-    assert_eq!(throttled(never).await, (vec![RetryVerdict::Never], 1, 1));
+    assert_eq!(throttled(never).await, (vec![RetryDecision::Never], 1, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -125,7 +125,7 @@ async fn transparentRetry_onlyOnceOnRefused() {
     let script = Script::broken(refused());
     let error = client(&script).request(&within(9000), plain()).await.unwrap_err();
     assert_eq!(script.retries(), [0, 0, 1, 2]);
-    assert_eq!(verdicts(&error)[..2], [RetryVerdict::Resend, RetryVerdict::Again(ms(25))]);
+    assert_eq!(decisions(&error)[..2], [RetryDecision::Resend, RetryDecision::Again(ms(25))]);
 }
 
 /// There, without end until the deadline; here once, then as any other failure: a destination that
@@ -160,7 +160,7 @@ async fn droppedShouldNeverRetry() {
     let script =
         Script::broken(Error::failure(Code::Unavailable, Delivery::NotSent, reason, "open"));
     let error = client(&script).request(&within(9000), idempotent()).await.unwrap_err();
-    assert_eq!((script.seen().len(), verdicts(&error)), (1, vec![RetryVerdict::Final]));
+    assert_eq!((script.seen().len(), decisions(&error)), (1, vec![RetryDecision::Final]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -187,7 +187,7 @@ async fn cancelWhileDraining() {
     handle.cancel();
     let error = call.await.unwrap().unwrap_err();
     assert_eq!((error.code(), error.delivery()), (Code::Canceled, Delivery::Unknown));
-    assert_eq!(verdicts(&error).last(), Some(&RetryVerdict::CallEnded));
+    assert_eq!(decisions(&error).last(), Some(&RetryDecision::CallEnded));
 }
 
 #[tokio::test(start_paused = true)]
@@ -196,7 +196,7 @@ async fn transparentRetry_cancel_race() {
     let (ctx, handle) = Context::background().child();
     script.cancel_on_failure(handle);
     let error = client(&script).request(&ctx, plain()).await.unwrap_err();
-    assert_eq!((script.seen().len(), verdicts(&error)), (1, vec![RetryVerdict::CallEnded]));
+    assert_eq!((script.seen().len(), decisions(&error)), (1, vec![RetryDecision::CallEnded]));
 }
 
 /// There on the reply; here each request says how many preceded it, and the error lists them.

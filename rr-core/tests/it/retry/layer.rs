@@ -1,6 +1,6 @@
 //! The layer among others: deadlines, nested calls, keyed requests, what an error tells.
 
-use rr_core::retry::{RetryBudget, RetryConfig, RetryVerdict};
+use rr_core::retry::{RetryBudget, RetryConfig, RetryDecision};
 use rr_core::transport::Dedup;
 use rr_core::{
     Code, Context, Delivery, Error, Forward, Idempotency, IdempotencyKey, Local, Middleware, Next,
@@ -35,7 +35,7 @@ async fn a_refusal_leaves_the_second_attempt_what_the_first_did_not_use() {
     let error = client_with(&script, config).request(&ctx, idempotent()).await.unwrap_err();
     assert_eq!(script.seen()[1].deadline, ctx.deadline(), "40 ms are left of 120");
     assert_eq!((error.code(), error.delivery()), (Code::DeadlineExceeded, Delivery::Unknown));
-    assert_eq!(verdicts(&error), [RetryVerdict::Resend, RetryVerdict::CallEnded]);
+    assert_eq!(decisions(&error), [RetryDecision::Resend, RetryDecision::CallEnded]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -43,12 +43,12 @@ async fn the_deadline_of_the_call_is_told_apart_from_that_of_an_attempt() {
     let script = Script::new([Step::Hang]);
     let error = client(&script).request(&within(500), idempotent()).await.unwrap_err();
     assert_eq!((error.code(), script.seen().len()), (Code::DeadlineExceeded, 1));
-    assert_eq!(verdicts(&error), [RetryVerdict::CallEnded]);
+    assert_eq!(decisions(&error), [RetryDecision::CallEnded]);
     // What a peer calls a deadline is one of its own, and nothing is known of what it ran.
     let theirs = Error::failure(Code::DeadlineExceeded, Delivery::Processed, None, "slow");
     let script = Script::broken(theirs);
     let error = client(&script).request(&within(500), idempotent()).await.unwrap_err();
-    assert_eq!(verdicts(&error), [RetryVerdict::Final]);
+    assert_eq!(decisions(&error), [RetryDecision::Final]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -70,7 +70,7 @@ async fn no_attempt_is_made_when_less_is_left_than_calls_take() {
     let start = Instant::now();
     let error = client.request(&within(150), idempotent()).await.unwrap_err();
     assert_eq!((error.reason(), error.attempts().len()), (Some(&Reason::CONNECTION_LOST), 1));
-    assert_eq!(verdicts(&error), [RetryVerdict::NoTimeLeft]);
+    assert_eq!(decisions(&error), [RetryDecision::NoTimeLeft]);
     assert_eq!(start.elapsed(), ms(0), "there is nothing to wait for");
     let error = client.request(&within(1000), idempotent()).await.unwrap_err();
     assert_eq!(error.attempts().len(), 3);
@@ -97,7 +97,7 @@ async fn the_error_is_the_last_one_and_says_the_worst_of_all_attempts() {
     assert_eq!((error.reason(), error.message()), (Some(&Reason::DRAINING), "going"));
     assert_eq!(error.delivery(), Delivery::Unknown);
     assert_eq!(
-        error.account().to_string(),
+        error.report().to_string(),
         "unavailable/draining (unknown): going
   attempt 1: unavailable/connection-lost (unknown) in 3.0ms; tried again after 25.0ms
   attempt 2: unavailable (not_sent) in 3.0ms; tried again after 50.0ms
@@ -114,7 +114,7 @@ fn keyed() -> Request {
 async fn a_keyed_call_is_idempotent_only_where_duplicates_are_known_to_be_suppressed() {
     let script = Script::broken(lost());
     let error = client(&script).request(&within(5000), keyed()).await.unwrap_err();
-    assert_eq!(verdicts(&error), [RetryVerdict::NotIdempotent]);
+    assert_eq!(decisions(&error), [RetryDecision::NotIdempotent]);
     let script = Script::broken(lost());
     let config = RetryConfig::default().with_deduplicates(true);
     let error = client_with(&script, config).request(&within(5000), keyed()).await.unwrap_err();
@@ -133,7 +133,7 @@ async fn that_duplicates_are_suppressed_is_learned_from_an_answer_of_the_same_ta
     let mut other = keyed();
     other.target = "orders.refund".try_into().unwrap();
     let error = client.request(&within(5000), other).await.unwrap_err();
-    assert_eq!(verdicts(&error), [RetryVerdict::NotIdempotent]);
+    assert_eq!(decisions(&error), [RetryDecision::NotIdempotent]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -144,7 +144,7 @@ async fn an_error_may_announce_it_for_its_own_call() {
     assert_eq!(script.retries(), [0, 1]);
     let script = Script::broken(ran.with_dedup(Dedup::Replayed));
     let error = client(&script).request(&within(5000), keyed()).await.unwrap_err();
-    assert_eq!(verdicts(&error), [RetryVerdict::Final], "a stored answer does not change");
+    assert_eq!(decisions(&error), [RetryDecision::Final], "a stored answer does not change");
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use rr_core::retry::{Retry, RetryConfig, RetryVerdict};
+use rr_core::retry::{Retry, RetryConfig, RetryDecision};
 use rr_core::transport::SeededEntropy;
 use rr_core::{
     Code, Delivery, Error, Idempotency, IdempotencyKey, Reason, Request, Requester, Response,
@@ -211,15 +211,15 @@ proptest! {
             prop_assert_eq!((last.code, &last.reason.as_ref()), (error.code(), &error.reason()));
             let worst = attempts.iter().map(|attempt| attempt.delivery).max();
             prop_assert_eq!(Some(error.delivery()), worst);
-            prop_assert!(before.iter().all(|attempt| attempt.verdict.unwrap().goes_on()));
-            prop_assert!(!last.verdict.unwrap().goes_on());
-            if last.verdict == Some(RetryVerdict::CallEnded) {
+            prop_assert!(before.iter().all(|attempt| attempt.decision.unwrap().is_retry()));
+            prop_assert!(!last.decision.unwrap().is_retry());
+            if last.decision == Some(RetryDecision::CallEnded) {
                 // It ended within an attempt: no pause was begun that the deadline cut short.
                 let ended = seen.last().unwrap().at + last.elapsed;
                 prop_assert!(ended >= ms(case.timeout), "{ended:?}");
             }
-            let waited: Duration = before.iter().filter_map(|attempt| match attempt.verdict {
-                Some(RetryVerdict::Again(pause)) => Some(pause),
+            let waited: Duration = before.iter().filter_map(|attempt| match attempt.decision {
+                Some(RetryDecision::Again(pause)) => Some(pause),
                 _ => None,
             }).sum();
             let tried: Duration = attempts.iter().map(|attempt| attempt.elapsed).sum();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rr_core::retry::{Retry, RetryBudget, RetryConfig, RetryVerdict};
+use rr_core::retry::{Retry, RetryBudget, RetryConfig, RetryDecision};
 use rr_core::transport::Entropy;
 use rr_core::{Code, Delivery, Error, Requester, Stack};
 use tokio::time::Instant;
@@ -33,7 +33,7 @@ async fn no_more_attempts() {
     let script = Script::broken(lost());
     let error = client(&script).request(&within(9000), idempotent()).await.unwrap_err();
     assert_eq!(error.attempts().len(), 3);
-    assert_eq!(verdicts(&error)[2], RetryVerdict::AttemptsSpent);
+    assert_eq!(decisions(&error)[2], RetryDecision::AttemptsSpent);
 }
 
 #[tokio::test(start_paused = true)]
@@ -41,7 +41,7 @@ async fn no_quota() {
     let script = Script::broken(lost());
     let config = RetryConfig::default().with_budget(no_budget());
     let error = client_with(&script, config).request(&within(9000), idempotent()).await;
-    assert_eq!(verdicts(&error.unwrap_err()), [RetryVerdict::BudgetSpent]);
+    assert_eq!(decisions(&error.unwrap_err()), [RetryDecision::BudgetSpent]);
 }
 
 /// There, a success gives back what its retries took; here only calls pay, so that a destination
@@ -106,7 +106,7 @@ async fn v2_1_retry_after_bounded_between_t_i_and_t_i_plus_5s() {
     let script = Script::broken(after(exhausted(), 1500));
     let error = client(&script).request(&within(1500), plain()).await.unwrap_err();
     assert_eq!((error.code(), error.attempts().len()), (Code::ResourceExhausted, 1));
-    assert_eq!(verdicts(&error), [RetryVerdict::NoTimeLeft]);
+    assert_eq!(decisions(&error), [RetryDecision::NoTimeLeft]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,7 +120,7 @@ async fn v2_1_retry_after_below_t_i_uses_t_i() {
 async fn v2_1_retry_after_above_t_i_plus_5s_capped() {
     let script = Script::broken(after(exhausted(), 300_001));
     let error = client(&script).request(&within(900_000), plain()).await.unwrap_err();
-    assert_eq!(verdicts(&error), [RetryVerdict::Never]);
+    assert_eq!(decisions(&error), [RetryDecision::Never]);
     let script = Script::failing([after(exhausted(), 8000)]);
     client(&script).request(&within(900_000), plain()).await.unwrap();
     assert_eq!(script.gaps(), [ms(8800)]);
@@ -135,7 +135,7 @@ async fn retry_stops_after_retry_quota_exhaustion() {
     let error = client_with(&script, config).request(&within(9000), idempotent()).await;
     let error = error.unwrap_err();
     assert_eq!(script.seen().len(), 3);
-    assert_eq!(verdicts(&error)[2], RetryVerdict::BudgetSpent);
+    assert_eq!(decisions(&error)[2], RetryDecision::BudgetSpent);
 }
 
 #[tokio::test(start_paused = true)]
@@ -147,14 +147,14 @@ async fn retry_quota_recovery_after_successful_responses() {
     };
     let broken = calls(Script::broken(lost()));
     let error = broken.request(&within(9000), idempotent()).await.unwrap_err();
-    assert_eq!(verdicts(&error), [RetryVerdict::BudgetSpent]);
+    assert_eq!(decisions(&error), [RetryDecision::BudgetSpent]);
     let sound = calls(Script::failing([]));
     for _ in 0..2 {
         sound.request(&within(9000), idempotent()).await.unwrap();
     }
     let error = broken.request(&within(9000), idempotent()).await.unwrap_err();
-    let again = [25, 50].map(|pause| RetryVerdict::Again(ms(pause)));
-    assert_eq!(verdicts(&error)[..2], again, "four calls have paid for two retries");
+    let again = [25, 50].map(|pause| RetryDecision::Again(ms(pause)));
+    assert_eq!(decisions(&error)[..2], again, "four calls have paid for two retries");
 }
 
 #[tokio::test(start_paused = true)]
@@ -175,6 +175,6 @@ async fn long_polling_backs_off_when_token_bucket_empty() {
     let config = RetryConfig::default().with_budget(no_budget());
     let start = Instant::now();
     let error = client_with(&script, config).request(&within(9000), plain()).await.unwrap_err();
-    assert_eq!(verdicts(&error), [RetryVerdict::BudgetSpent]);
+    assert_eq!(decisions(&error), [RetryDecision::BudgetSpent]);
     assert_eq!(start.elapsed(), ms(2000));
 }

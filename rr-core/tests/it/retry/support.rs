@@ -5,7 +5,7 @@ use std::future::pending;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rr_core::retry::{Retry, RetryBudget, RetryBudgetConfig, RetryConfig, RetryVerdict};
+use rr_core::retry::{Retry, RetryBudget, RetryBudgetConfig, RetryConfig, RetryDecision};
 use rr_core::transport::{Attempt, Dedup, Entropy};
 use rr_core::{
     CancelHandle, Code, Context, Deadline, Delivery, Error, Idempotency, Reason, Request,
@@ -200,8 +200,8 @@ pub(crate) fn after(error: Error, millis: u64) -> Error {
 }
 
 /// What was decided after each attempt.
-pub(crate) fn verdicts(error: &Error) -> Vec<RetryVerdict> {
-    error.attempts().iter().filter_map(|attempt| attempt.verdict).collect()
+pub(crate) fn decisions(error: &Error) -> Vec<RetryDecision> {
+    error.attempts().iter().filter_map(|attempt| attempt.decision).collect()
 }
 
 /// A budget from which nothing can be taken.

@@ -10,7 +10,8 @@ use tokio::time::{Instant, timeout_at};
 use super::waiting::Begin;
 use super::{H1Connection, H1Shared, Idle, connect};
 use crate::error::handed_back;
-use crate::pool::{Dialer, after, lock};
+use crate::pool::{Dialer, after};
+use crate::sync::lock;
 
 /// Call that waits for a connection.
 struct WaitingCall<'a> {
@@ -35,19 +36,19 @@ impl H1Shared {
             };
             // A connection that was just dialled is used unchecked, so that a server that closes
             // each new connection fails the call.
-            if idle.link.last.is_none() || idle.link.is_clean() {
+            if idle.link.last.is_none() || idle.link.is_reusable() {
                 return Ok(idle.link);
             }
         }
     }
 
     fn join(self: &Arc<Self>) -> Joined<'_> {
-        let mut kept = lock(&self.idle);
-        if let Some(idle) = kept.connections.pop() {
+        let mut locked = lock(&self.idle);
+        if let Some(idle) = locked.connections.pop() {
             return Joined::Free(idle);
         }
         let (sender, told) = oneshot::channel();
-        Joined::Waits(WaitingCall { shared: self, id: kept.waiting.join(sender), told })
+        Joined::Waits(WaitingCall { shared: self, id: locked.waiting.join(sender), told })
     }
 
     /// Starts a dial for a waiting call if it needs one. Returns the time at which to try again, if

@@ -9,8 +9,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::{H1Shared, Idle, IdleConnections};
-use crate::pool::{Owned, lock, pause};
+use crate::pool::{Owned, pause};
 use crate::self_wake::SelfWake;
+use crate::sync::lock;
 
 /// Task that watches unused connections, on the runtime of the pool.
 pub(super) struct IdleReaper {
@@ -29,14 +30,14 @@ impl IdleConnections {
             return ((None, Some(idle)), None);
         }
         let mut started = None;
-        let keeper = self.keeper.get_or_insert_with(|| {
-            let rewaker = started.insert(SelfWake::new());
-            IdleReaper { task: Owned::default(), waker: rewaker.waker().clone() }
+        let reaper = self.reaper.get_or_insert_with(|| {
+            let self_wake = started.insert(SelfWake::new());
+            IdleReaper { task: Owned::default(), waker: self_wake.waker().clone() }
         });
-        let caller = idle.link.rewaker.hand_to(&keeper.waker);
-        if idle.link.kept.is_none() {
+        let caller = idle.link.self_wake.hand_to(&reaper.waker);
+        if idle.link.idle_since.is_none() {
             self.answers += 1;
-            idle.link.kept = Some(self.answers);
+            idle.link.idle_since = Some(self.answers);
         }
         self.connections.push(idle);
         ((caller, None), started)
@@ -46,31 +47,31 @@ impl IdleConnections {
 impl H1Shared {
     /// Starts a reaper. Not under the lock: a runtime that is ending drops the task, which takes
     /// the lock.
-    pub(super) fn start_keeper(self: &Arc<Self>, started: Option<SelfWake>) {
-        let Some(rewaker) = started else { return };
+    pub(super) fn start_reaper(self: &Arc<Self>, started: Option<SelfWake>) {
+        let Some(self_wake) = started else { return };
         let watched = Watched { pool: Arc::downgrade(self), ended: false };
-        let task = tokio::spawn(keep_watch(watched, pause(self.idle_timeout), rewaker));
-        let mut kept = lock(&self.idle);
-        if let Some(keeper) = kept.keeper.as_mut().filter(|keeper| keeper.task.0.is_none()) {
-            keeper.task = Owned(Some(task.abort_handle()));
+        let task = tokio::spawn(watch_idle(watched, pause(self.idle_timeout), self_wake));
+        let mut locked = lock(&self.idle);
+        if let Some(reaper) = locked.reaper.as_mut().filter(|reaper| reaper.task.0.is_none()) {
+            reaper.task = Owned(Some(task.abort_handle()));
         }
     }
 
     /// Polls the unused connections that were woken, and drops those that have ended.
-    fn look(self: &Arc<Self>, cx: &mut Context<'_>) {
+    fn poll_idle(self: &Arc<Self>, cx: &mut Context<'_>) {
         // Not under the lock: streams may belong to the application.
-        for mut idle in self.take(|idle| idle.link.rewaker.is_woken()) {
-            idle.link.look(cx);
+        for mut idle in self.take(|idle| idle.link.self_wake.is_woken()) {
+            idle.link.poll_idle(cx);
             if idle.link.connection.is_none() {
                 continue;
             }
-            let mut kept = lock(&self.idle);
-            if let Some(call) = kept.waiting.next() {
-                drop(kept);
+            let mut locked = lock(&self.idle);
+            if let Some(call) = locked.waiting.next() {
+                drop(locked);
                 self.give(idle, Some(call));
-            } else if kept.connections.len() < self.idle_max {
+            } else if locked.connections.len() < self.idle_max {
                 // As the oldest: connections put back meanwhile were used later.
-                kept.connections.insert(0, idle);
+                locked.connections.insert(0, idle);
             }
         }
     }
@@ -79,34 +80,34 @@ impl H1Shared {
     fn reap(&self) -> bool {
         let now = Instant::now();
         drop(self.take(|idle| now >= idle.expires));
-        let mut kept = lock(&self.idle);
-        if kept.connections.is_empty() {
+        let mut locked = lock(&self.idle);
+        if locked.connections.is_empty() {
             // The next connection that is kept starts another reaper.
-            kept.keeper = None;
+            locked.reaper = None;
             return false;
         }
         true
     }
 
     pub(super) fn take(&self, which: impl Fn(&Idle) -> bool) -> Vec<Idle> {
-        let mut kept = lock(&self.idle);
-        if !kept.connections.iter().any(&which) {
+        let mut locked = lock(&self.idle);
+        if !locked.connections.iter().any(&which) {
             return Vec::new();
         }
-        let connections = std::mem::take(&mut kept.connections);
+        let connections = std::mem::take(&mut locked.connections);
         let (taken, left) = connections.into_iter().partition(which);
-        kept.connections = left;
+        locked.connections = left;
         taken
     }
 }
 
 /// Watches the unused connections of a pool until there are none.
-async fn keep_watch(mut watched: Watched, pause: Duration, mut rewaker: SelfWake) {
+async fn watch_idle(mut watched: Watched, pause: Duration, mut self_wake: SelfWake) {
     let mut timer = pin!(sleep(pause));
     poll_fn(|cx| {
         let Some(pool) = watched.pool.upgrade() else { return Poll::Ready(()) };
-        rewaker.poll(cx, |cx, _| {
-            pool.look(cx);
+        self_wake.poll(cx, |cx, _| {
+            pool.poll_idle(cx);
             while timer.as_mut().poll(cx).is_ready() {
                 watched.ended = !pool.reap();
                 if watched.ended {
@@ -130,7 +131,7 @@ struct Watched {
 impl Drop for Watched {
     fn drop(&mut self) {
         if let Some(pool) = self.pool.upgrade().filter(|_| !self.ended) {
-            lock(&pool.idle).keeper = None;
+            lock(&pool.idle).reaper = None;
             drop(pool.take(|_| true));
         }
     }

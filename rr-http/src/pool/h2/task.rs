@@ -12,8 +12,8 @@ use rr_spi::Doubt;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::H2Shared;
-use crate::gauge::GaugeGuard;
 use crate::pool::tapped::Tapped;
+use crate::sync::GaugeGuard;
 use crate::write_batching::YieldBeforeWrite;
 
 /// Stream limit that h2 assumes until the server's SETTINGS arrive. The value exceeds 32 bits, so
@@ -69,7 +69,7 @@ impl ConnectionTask {
     /// Returns the number of calls on the connection.
     fn in_use(&self, cx: &TaskContext<'_>) -> usize {
         let Some(pool) = self.pool.upgrade() else { return 0 };
-        let (in_use, before) = pool.look(|kept| kept.in_use(self.id, cx.waker()));
+        let (in_use, before) = pool.with(|state| state.in_use(self.id, cx.waker()));
         drop(before);
         in_use
     }
@@ -101,7 +101,7 @@ impl Future for ConnectionTask {
         if allowed != Some(BEFORE_SETTINGS) && this.allowed != allowed {
             this.allowed = allowed;
             if let (Some(pool), Some(allowed)) = (this.pool.upgrade(), allowed) {
-                pool.change(|kept| kept.set_peer_limit(this.id, allowed));
+                pool.change(|state| state.set_peer_limit(this.id, allowed));
             }
         }
         let doubted = this.is_doubted();
@@ -116,7 +116,7 @@ impl Future for ConnectionTask {
 impl Drop for ConnectionTask {
     fn drop(&mut self) {
         if let Some(pool) = self.pool.upgrade() {
-            pool.change(|kept| kept.remove(self.id));
+            pool.change(|state| state.remove(self.id));
         }
     }
 }

@@ -6,8 +6,7 @@ use rr_spi::{Cause, Code, Context, Delivery, IntakeConfig};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{MAY_HAVE_RUN, assert_error, error_of};
-use crate::conformance::StartOptions;
-use crate::conformance::lab::{Ask, How};
+use crate::conformance::lab::{Ask, RunEnd};
 use crate::conformance::stage::{Scene, Stage};
 
 /// Causes that the peer may see after the caller has gone.
@@ -25,18 +24,12 @@ const MUCH_LATER: Duration = Duration::from_secs(200);
 
 /// Calls, waits until the handler runs, and drops the call.
 async fn call_and_drop(scene: &Scene, ask: &Ask) {
-    let ctx = Context::background();
-    let mut call = Box::pin(scene.call(&ctx, ask));
-    tokio::select! {
-        biased;
-        outcome = &mut call => panic!("it was to wait, not to end: {outcome:?}"),
-        () = scene.entered(ask) => {}
-    }
+    scene.call_and_drop(&*scene.client, &Context::background(), ask).await;
 }
 
 pub(crate) async fn drop_frees_slot(stage: &Stage) {
     let config = IntakeConfig::default().with_in_flight_max(1);
-    let scene = stage.open_with(StartOptions::default().with_server(config)).await;
+    let scene = stage.open_server(config).await;
     for _ in 0..5 {
         let ask = scene.ask().hang();
         call_and_drop(&scene, &ask).await;
@@ -120,10 +113,10 @@ pub(crate) async fn after_completion_noop(stage: &Stage) {
     drop(handle);
     sleep(stage.units(2)).await;
     assert_eq!(response.body, "done");
-    assert_eq!(scene.run(&ask).how(), Some(How::Finished));
+    assert_eq!(scene.run(&ask).end(), Some(RunEnd::Finished));
     scene.lab.open_gate("beside");
     call.await.expect("the task ends").expect("an answer");
-    assert_eq!(scene.run(&beside).how(), Some(How::Finished));
+    assert_eq!(scene.run(&beside).end(), Some(RunEnd::Finished));
 }
 
 pub(crate) async fn one_of_many(stage: &Stage) {
@@ -151,24 +144,24 @@ pub(crate) async fn one_of_many(stage: &Stage) {
             assert_error(&error_of(outcome), Code::Canceled, MAY_HAVE_RUN, None);
         } else {
             assert_eq!(outcome.expect("an answer").body, ask.request().body);
-            assert_eq!(scene.ended(&ask).await[0].how(), Some(How::Finished));
+            assert_eq!(scene.ended(&ask).await[0].end(), Some(RunEnd::Finished));
         }
     }
 }
 
 pub(crate) async fn many_together(stage: &Stage) {
     let config = IntakeConfig::default().with_in_flight_max(MANY);
-    let scene = stage.open_with(StartOptions::default().with_server(config)).await;
+    let scene = stage.open_server(config).await;
     let before = scene.lab.total();
     let many = stage.capabilities().parallel_max.min(MANY);
     let (ctx, handle) = Context::background().with_timeout(MUCH_LATER).child();
     let apart = Context::background().with_timeout(MUCH_LATER);
     // Some calls are kept, some are cancelled by one handle, and the others are dropped.
-    let (mut kept, mut cancelled, mut dropped) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut untouched, mut cancelled, mut dropped) = (Vec::new(), Vec::new(), Vec::new());
     for at in 0..many {
         let ask = scene.ask().gate("all").body(format!("{at}"));
         let (ctx, calls) = match at % 100 {
-            0 => (&apart, &mut kept),
+            0 => (&apart, &mut untouched),
             odd if odd % 2 == 1 => (&ctx, &mut cancelled),
             _ => (&apart, &mut dropped),
         };
@@ -189,14 +182,14 @@ pub(crate) async fn many_together(stage: &Stage) {
     let running = told.clone().filter(|(_, ask)| !ended(ask)).count();
     assert!(in_time, "{running} handlers of {many} did not hear that their callers had gone");
     for (_, ask) in told {
-        assert!(scene.run(ask).was_dropped(), "{:?}", scene.run(ask).how());
+        assert!(scene.run(ask).was_dropped(), "{:?}", scene.run(ask).end());
     }
     for (call, _) in cancelled {
         assert_error(&error_of(call.await.expect("it ends")), Code::Canceled, MAY_HAVE_RUN, None);
     }
-    assert!(!kept.iter().any(|(_, ask)| ended(ask)), "another call was cancelled as well");
+    assert!(!untouched.iter().any(|(_, ask)| ended(ask)), "another call was cancelled as well");
     scene.lab.open_gate("all");
-    for (call, ask) in kept {
+    for (call, ask) in untouched {
         assert_eq!(call.await.expect("it ends").expect("an answer").body, ask.request().body);
     }
     scene.idle().await;
@@ -211,7 +204,7 @@ pub(crate) async fn crosses_two_hops(stage: &Stage) {
     watch.assert_at_once();
     assert_eq!(runs.len(), 3);
     for run in runs {
-        assert!(run.was_dropped(), "{:?}", run.how());
+        assert!(run.was_dropped(), "{:?}", run.end());
     }
     scene.idle().await;
 }
@@ -231,7 +224,7 @@ pub(crate) async fn cause_is_visible(stage: &Stage) {
         let watched = runs[0].watched.expect("it was waited for");
         assert!(GONE.contains(&watched), "a shielded section saw {watched:?}");
         let run = scene.ended(&ask).await.remove(0);
-        let Some(How::Dropped(Some(cause))) = run.how() else { panic!("{:?}", run.how()) };
+        let Some(RunEnd::Dropped(Some(cause))) = run.end() else { panic!("{:?}", run.end()) };
         assert!(GONE.contains(&cause), "the handler saw {cause:?}");
     }
     // After an answered call, work that outlives the handler sees the end of the context.

@@ -7,23 +7,17 @@ use rr_spi::{Code, Context, Delivery, IntakeConfig, Reason};
 use tokio::time::timeout;
 
 use super::{assert_error, error_of};
-use crate::conformance::StartOptions;
 use crate::conformance::lab::Ask;
-use crate::conformance::stage::{Scene, Stage};
+use crate::conformance::stage::{Scene, Stage, assert_echoed};
 
 /// Time for many calls together on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Opens a rig whose server admits this many concurrent requests.
-async fn open_limited(stage: &Stage, in_flight_max: usize) -> Arc<Scene> {
-    let server = IntakeConfig::default().with_in_flight_max(in_flight_max);
-    stage.open_with(StartOptions::default().with_server(server)).await
-}
-
-pub(crate) async fn _1000_parallel_no_crosstalk(stage: &Stage) {
-    let scene = stage.open().await;
+/// Makes calls that are all in their handlers at the same time, and asserts that each is answered
+/// with its own body and header.
+async fn all_at_once(stage: &Stage, scene: &Arc<Scene>, calls_max: usize) {
     let before = scene.lab.total();
-    let many = stage.capabilities().parallel_max.min(1000);
+    let many = stage.capabilities().parallel_max.min(calls_max);
     let ctx = Context::background().with_timeout(PATIENCE);
     let ask = |at: usize| {
         let body = format!("{at} {}", "x".repeat(at % 97 * 13));
@@ -44,47 +38,30 @@ pub(crate) async fn _1000_parallel_no_crosstalk(stage: &Stage) {
     scene.idle().await;
 }
 
+pub(crate) async fn _1000_parallel_no_crosstalk(stage: &Stage) {
+    all_at_once(stage, &stage.open().await, 1000).await;
+}
+
 /// More than a table or queue of 1024 entries holds.
 const BEYOND_1024: usize = 1500;
 
 pub(crate) async fn more_than_1024_replies_at_once(stage: &Stage) {
-    let scene = open_limited(stage, BEYOND_1024).await;
-    let before = scene.lab.total();
-    let many = stage.capabilities().parallel_max.min(BEYOND_1024);
-    let ctx = Context::background().with_timeout(PATIENCE);
-    let asks: Vec<Ask> =
-        (0..many).map(|at| scene.ask().gate("all").body(format!("{at}"))).collect();
-    let calls: Vec<_> = asks.iter().map(|ask| scene.spawn(&ctx, ask)).collect();
-    let all = scene.lab.until(|lab| lab.total() - before >= many);
-    let all = timeout(PATIENCE, all).await;
-    assert!(all.is_ok(), "{} of {many} are there at once", scene.lab.total() - before);
-    scene.lab.open_gate("all");
-    for (call, ask) in calls.into_iter().zip(&asks) {
-        let answer = call.await.expect("the task ends").expect("an answer");
-        assert_eq!(answer.body, ask.request().body);
-    }
-    scene.idle().await;
+    let server = IntakeConfig::default().with_in_flight_max(BEYOND_1024);
+    all_at_once(stage, &stage.open_server(server).await, BEYOND_1024).await;
 }
 
 pub(crate) async fn slow_does_not_block_fast(stage: &Stage) {
     let scene = stage.open().await;
     let slow: Vec<Ask> = (0..8).map(|at| scene.ask().gate("slow").body(format!("{at}"))).collect();
-    let calls: Vec<_> = slow.iter().map(|ask| scene.spawn(&Context::background(), ask)).collect();
-    for ask in &slow {
-        scene.entered(ask).await;
-    }
+    let calls = scene.start(&Context::background(), &slow).await;
     let watch = scene.watch();
     for at in 0..20 {
-        let ask = scene.ask().body(format!("fast {at}"));
-        assert_eq!(scene.ok(&ask).await.body, ask.request().body);
+        scene.echo(format!("fast {at}")).await;
     }
     watch.assert_at_once();
     assert!(calls.iter().all(|call| !call.is_finished()));
     scene.lab.open_gate("slow");
-    for (call, ask) in calls.into_iter().zip(&slow) {
-        let answer = call.await.expect("the task ends").expect("an answer");
-        assert_eq!(answer.body, ask.request().body);
-    }
+    assert_echoed(calls, &slow).await;
 }
 
 pub(crate) async fn replies_out_of_order(stage: &Stage) {
@@ -92,11 +69,7 @@ pub(crate) async fn replies_out_of_order(stage: &Stage) {
     let gates: Vec<String> = (0..12).map(|at| format!("gate {at}")).collect();
     let asks: Vec<Ask> =
         gates.iter().map(|gate| scene.ask().gate(gate).body(gate.clone())).collect();
-    let mut calls: Vec<_> =
-        asks.iter().map(|ask| scene.spawn(&Context::background(), ask)).collect();
-    for ask in &asks {
-        scene.entered(ask).await;
-    }
+    let mut calls = scene.start(&Context::background(), &asks).await;
     // The last call is answered first, while the earlier calls keep waiting.
     for gate in gates.iter().rev() {
         scene.lab.open_gate(gate);
@@ -110,17 +83,12 @@ pub(crate) async fn replies_out_of_order(stage: &Stage) {
 }
 
 pub(crate) async fn limit_rejects_not_hangs(stage: &Stage) {
-    let scene = open_limited(stage, 3).await;
+    let scene = stage.open_server(IntakeConfig::default().with_in_flight_max(3)).await;
     let held: Vec<Ask> = (0..3).map(|_| scene.ask().gate("held")).collect();
-    let calls: Vec<_> = held.iter().map(|ask| scene.spawn(&Context::background(), ask)).collect();
-    for ask in &held {
-        scene.entered(ask).await;
-    }
+    let calls = scene.start(&Context::background(), &held).await;
     let overloaded = Some(&Reason::OVERLOADED);
     for _ in 0..5 {
-        let watch = scene.watch();
-        let error = scene.err(&scene.ask()).await;
-        watch.assert_at_once();
+        let error = scene.err_at_once(&scene.ask()).await;
         assert_error(&error, Code::ResourceExhausted, &[Delivery::Rejected], overloaded);
     }
     scene.lab.open_gate("held");
@@ -150,7 +118,7 @@ pub(crate) async fn responder_calls_back_no_deadlock(stage: &Stage) {
     watch.assert_about(step);
 
     // Handlers that fill the server and then call it are refused immediately.
-    let scene = open_limited(stage, 2).await;
+    let scene = stage.open_server(IntakeConfig::default().with_in_flight_max(2)).await;
     let asks: Vec<Ask> = (0..2).map(|_| scene.ask().sleep(step).onward(1)).collect();
     let calls: Vec<_> = asks.iter().map(|ask| scene.spawn(&ctx, ask)).collect();
     let watch = scene.watch();
@@ -166,7 +134,7 @@ pub(crate) async fn responder_calls_back_no_deadlock(stage: &Stage) {
 pub(crate) async fn late_reply_poisons_nothing(stage: &Stage) {
     // The server grants more time than the caller has, so that replies come too late.
     let server = IntakeConfig::default().with_timeout_min(stage.units(1000));
-    let scene = stage.open_with(StartOptions::default().with_server(server)).await;
+    let scene = stage.open_server(server).await;
     let mut late = 0;
     for at in 0..24_u32 {
         let time = stage.units(1);

@@ -9,7 +9,7 @@ use rr_spi::{
 use tokio::time::{Instant, sleep};
 
 use super::{MAY_HAVE_RUN, assert_error, error_of};
-use crate::conformance::lab::{How, pattern};
+use crate::conformance::lab::{RunEnd, pattern};
 use crate::conformance::stage::Stage;
 use crate::conformance::{RawReply, StartOptions, Timing};
 
@@ -76,7 +76,7 @@ pub(crate) async fn long_calls_are_answered(stage: &Stage) {
         let watch = scene.watch();
         assert_eq!(scene.call(&ctx, &ask).await.expect("an answer").body, "long");
         watch.assert_about(time);
-        assert_eq!(scene.run(&ask).how(), Some(How::Finished));
+        assert_eq!(scene.run(&ask).end(), Some(RunEnd::Finished));
     }
 }
 
@@ -103,7 +103,7 @@ pub(crate) async fn visible_to_handler(stage: &Stage) {
     scene.call(&Context::background().with_timeout(time), &ask).await.expect("an answer");
     let seen = scene.run(&ask).remaining.expect("the handler has a deadline");
     assert!(seen <= time, "{seen:?} of {time:?}");
-    assert!(seen > time - stage.margin(), "{seen:?} of {time:?}");
+    assert!(seen > time - stage.timing().margin(), "{seen:?} of {time:?}");
 }
 
 pub(crate) async fn shrinks_over_three_hops(stage: &Stage) {
@@ -117,7 +117,7 @@ pub(crate) async fn shrinks_over_three_hops(stage: &Stage) {
     assert!(seen[0] <= time && seen[2] > Duration::ZERO, "{seen:?}");
     for hop in seen.windows(2) {
         assert!(hop[1] + step <= hop[0] + ROUNDING, "{seen:?}");
-        assert!(hop[0] - hop[1] < step + stage.margin(), "{seen:?}");
+        assert!(hop[0] - hop[1] < step + stage.timing().margin(), "{seen:?}");
     }
 }
 
@@ -168,7 +168,7 @@ pub(crate) async fn default_applies(stage: &Stage) {
     let error = error_of(scene.call(&unbounded, &ask).await);
     watch.assert_about(server);
     assert_error(&error, Code::DeadlineExceeded, &[Delivery::Processed], None);
-    assert_eq!(scene.run(&ask).how(), Some(How::Dropped(Some(Cause::DeadlineExceeded))));
+    assert_eq!(scene.run(&ask).end(), Some(RunEnd::Dropped(Some(Cause::DeadlineExceeded))));
 }
 
 pub(crate) async fn far_future_no_overflow(stage: &Stage) {
@@ -185,7 +185,7 @@ pub(crate) async fn far_future_no_overflow(stage: &Stage) {
         // A timeout of more than 10 digits is not sent: then the server's default applies.
         let travels = time <= ten_digits;
         let granted = if travels { defaults::SERVER_TIMEOUT_MAX } else { defaults::SERVER_TIMEOUT };
-        assert!(seen > granted - stage.margin(), "{seen:?} of {time:?}");
+        assert!(seen > granted - stage.timing().margin(), "{seen:?} of {time:?}");
     }
 }
 
@@ -211,7 +211,7 @@ pub(crate) async fn sub_millisecond_rounds_up(stage: &Stage) {
     // such a request runs, however late it arrives. A request with a remaining time of 0 never
     // runs.
     let server = IntakeConfig::default().with_timeout_min(stage.units(1000));
-    let scene = stage.open_with(StartOptions::default().with_server(server)).await;
+    let scene = stage.open_server(server).await;
     let before = scene.lab.total();
     for at in 0.. {
         assert!(at < HASTY_CALLS_MAX, "what has less than a millisecond left arrives with none");
@@ -267,19 +267,15 @@ pub(crate) async fn handler_dropped_after(stage: &Stage) {
     let ask = scene.ask().hang();
     let watch = scene.watch();
     let call = scene.spawn(&Context::background().with_timeout(time), &ask);
-    let run = {
-        scene.entered(&ask).await;
-        scene.ended(&ask).await.remove(0)
-    };
+    scene.entered(&ask).await;
+    let run = scene.ended(&ask).await.remove(0);
     watch.assert_about(time);
-    let Some(How::Dropped(Some(cause))) = run.how() else { panic!("it ended by {:?}", run.how()) };
+    let Some(RunEnd::Dropped(Some(cause))) = run.end() else {
+        panic!("it ended by {:?}", run.end())
+    };
     assert!(AT_THE_DEADLINE.contains(&cause), "{cause:?}");
-    assert_error(
-        &error_of(call.await.expect("the task ends")),
-        Code::DeadlineExceeded,
-        MAY_HAVE_RUN,
-        None,
-    );
+    let error = error_of(call.await.expect("the task ends"));
+    assert_error(&error, Code::DeadlineExceeded, MAY_HAVE_RUN, None);
     scene.idle().await;
 }
 
@@ -318,7 +314,7 @@ pub(crate) async fn _1000_simultaneous_leak_nothing(stage: &Stage) {
 pub(crate) async fn server_clamp(stage: &Stage) {
     let longest = stage.units(5);
     let config = IntakeConfig::default().with_timeout_max(longest);
-    let scene = stage.open_with(StartOptions::default().with_server(config)).await;
+    let scene = stage.open_server(config).await;
     let ask = scene.ask().hang();
     let watch = scene.watch();
     let ctx = Context::background().with_timeout(stage.units(1000));
@@ -330,11 +326,11 @@ pub(crate) async fn server_clamp(stage: &Stage) {
     // A minimum timeout gives the handler more time; the caller still ends at its deadline.
     let (shortest, asked) = (stage.units(1000), stage.units(5));
     let config = IntakeConfig::default().with_timeout_min(shortest);
-    let scene = stage.open_with(StartOptions::default().with_server(config)).await;
+    let scene = stage.open_server(config).await;
     let ask = scene.ask().hang();
     let watch = scene.watch();
     let error = error_of(scene.call(&Context::background().with_timeout(asked), &ask).await);
     watch.assert_about(asked);
     assert_error(&error, Code::DeadlineExceeded, MAY_HAVE_RUN, None);
-    assert!(scene.run(&ask).remaining.is_some_and(|seen| seen > asked + stage.margin()));
+    assert!(scene.run(&ask).remaining.is_some_and(|seen| seen > asked + stage.timing().margin()));
 }

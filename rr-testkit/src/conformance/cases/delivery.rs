@@ -6,12 +6,12 @@ use rr_spi::{Code, Context, Delivery, Idempotency, IntakeConfig, Reason};
 use tokio::time::sleep;
 
 use super::{assert_error, assert_lost, assert_unreached, error_of};
-use crate::Direction;
+use crate::conformance::Timing;
 use crate::conformance::chaos::{self, Chance};
 use crate::conformance::cuts;
 use crate::conformance::lab::Ask;
 use crate::conformance::stage::{Scene, Stage};
-use crate::conformance::{StartOptions, Timing};
+use crate::stream_link::Direction;
 
 /// Reasons of errors when no server can be reached.
 const NOBODY: [Reason; 6] = [
@@ -72,10 +72,7 @@ pub(crate) async fn killed_after_accept_unknown(stage: &Stage) {
     for _ in 0..3 {
         let asks: Vec<_> = (0..5).map(|_| scene.ask().hang()).collect();
         let ctx = Context::background().with_timeout(stage.units(200));
-        let calls: Vec<_> = asks.iter().map(|ask| scene.spawn(&ctx, ask)).collect();
-        for ask in &asks {
-            scene.entered(ask).await;
-        }
+        let calls = scene.start(&ctx, &asks).await;
         let watch = scene.watch();
         scene.rig.kill_link().await;
         for call in calls {
@@ -104,7 +101,7 @@ pub(crate) async fn cut_within_a_reply(stage: &Stage) {
 
 pub(crate) async fn refused_by_limit_rejected(stage: &Stage) {
     let server = IntakeConfig::default().with_in_flight_max(2);
-    let scene = stage.open_with(StartOptions::default().with_server(server)).await;
+    let scene = stage.open_server(server).await;
     let (mut answered, mut refused) = (0, 0);
     for _ in 0..3 {
         let asks: Vec<_> = (0..20).map(|_| scene.ask().sleep(stage.units(2))).collect();
@@ -129,8 +126,7 @@ pub(crate) async fn refused_by_limit_rejected(stage: &Stage) {
 }
 
 pub(crate) async fn never_claims_unrun_when_counter_moved(stage: &Stage) {
-    let seed = chaos::seed();
-    stage.note(format!("the seed is {seed}; {}={seed} repeats it", chaos::SEED_VARIABLE));
+    let seed = chaos::seed(stage);
     let mut outcomes = chaos::Outcomes::default();
     for round in 0..chaos::rounds(stage.timing()) {
         let chance = Chance::new(seed.wrapping_add(round));
@@ -178,10 +174,7 @@ pub(crate) async fn handler_runs_at_most_once_per_call(stage: &Stage) {
             let kinds = kinds.map(|kind| scene.ask().idempotency(kind).hang());
             let keyed = scene.ask().keyed(&format!("lost-{round}")).hang();
             let lost: Vec<_> = kinds.into_iter().chain([keyed]).collect();
-            let calls: Vec<_> = lost.iter().map(|ask| scene.spawn(&ctx, ask)).collect();
-            for ask in &lost {
-                scene.entered(ask).await;
-            }
+            let calls = scene.start(&ctx, &lost).await;
             scene.rig.kill_link().await;
             scene.rig.restore_link().await;
             for call in calls {

@@ -9,8 +9,8 @@ use tokio::time::{Instant, sleep};
 
 use super::{MAY_HAVE_RUN, error_of};
 use crate::conformance::Timing;
-use crate::conformance::lab::How;
-use crate::conformance::stage::{Scene, Stage};
+use crate::conformance::lab::RunEnd;
+use crate::conformance::stage::{Scene, Stage, assert_echoed};
 
 /// Stops the rig from a separate task.
 fn stop(scene: &Arc<Scene>, grace: Duration) -> JoinHandle<DrainReport> {
@@ -20,7 +20,7 @@ fn stop(scene: &Arc<Scene>, grace: Duration) -> JoinHandle<DrainReport> {
 
 /// Calls until the drain has begun and a call is refused; returns the refusal.
 async fn refused(stage: &Stage, scene: &Scene, client: &dyn Requester) -> Error {
-    let end = Instant::now() + stage.patience();
+    let end = Instant::now() + stage.timing().patience();
     loop {
         let ask = scene.ask();
         match scene.call_by(client, &Context::background(), &ask).await {
@@ -43,18 +43,12 @@ fn assert_too_late(error: &Error) {
 pub(crate) async fn in_flight_finish(stage: &Stage) {
     let scene = stage.open().await;
     let asks: Vec<_> = (0..5).map(|at| scene.ask().gate("g").body(format!("{at}"))).collect();
-    let calls: Vec<_> = asks.iter().map(|ask| scene.spawn(&Context::background(), ask)).collect();
-    for ask in &asks {
-        scene.entered(ask).await;
-    }
+    let calls = scene.start(&Context::background(), &asks).await;
     let stopping = stop(&scene, stage.units(1000));
     refused(stage, &scene, &*scene.client).await;
     assert!(!stopping.is_finished(), "the drain did not wait");
     scene.lab.open_gate("g");
-    for (call, ask) in calls.into_iter().zip(&asks) {
-        let answer = call.await.expect("the task ends").expect("an answer");
-        assert_eq!(answer.body, ask.request().body);
-    }
+    assert_echoed(calls, &asks).await;
     let watch = scene.watch();
     let report = stopping.await.expect("the task ends");
     watch.assert_at_once();
@@ -102,7 +96,7 @@ pub(crate) async fn grace_exceeded_cancels(stage: &Stage) {
     watch.assert_about(grace);
     assert_eq!((report.completed, report.aborted), (0, 1), "{report:?}");
     let run = scene.ended(&ask).await.remove(0);
-    assert_eq!(run.how(), Some(How::Dropped(Some(Cause::Shutdown))));
+    assert_eq!(run.end(), Some(RunEnd::Dropped(Some(Cause::Shutdown))));
     let error = error_of(call.await.expect("the task ends"));
     assert_eq!(error.code(), Code::Unavailable, "{error:?}");
     assert!(MAY_HAVE_RUN.contains(&error.delivery()), "{error:?}");
@@ -235,7 +229,7 @@ pub(crate) async fn under_load_loses_nothing(stage: &Stage) {
     for _ in 0..ROUNDS {
         let scene = stage.open().await;
         let before = scene.lab.total();
-        let end = Instant::now() + stage.units(100) + stage.patience();
+        let end = Instant::now() + stage.units(100) + stage.timing().patience();
         let works = (0..CALLERS).map(|at| step * u32::try_from(at % 4).unwrap_or(0).max(least));
         let callers: Vec<_> = works
             .map(|work| tokio::spawn(call_until_refused(Arc::clone(&scene), work, end)))
@@ -258,15 +252,7 @@ pub(crate) async fn client_first(stage: &Stage) {
     let scene = stage.open().await;
     let client = scene.rig.connect_again().await.expect("a second client");
     let ask = scene.ask().hang();
-    {
-        let ctx = Context::background();
-        let mut call = Box::pin(scene.call_by(&*client, &ctx, &ask));
-        tokio::select! {
-            biased;
-            outcome = &mut call => panic!("it was to wait, not to end: {outcome:?}"),
-            () = scene.entered(&ask) => {}
-        }
-    }
+    scene.call_and_drop(&*client, &Context::background(), &ask).await;
     drop(client);
     if stage.capabilities().cancel {
         scene.ended(&ask).await;

@@ -26,7 +26,7 @@ fn tasks() -> usize {
 
 /// Waits until at most `most` tasks are left.
 async fn tasks_at_most(stage: &Stage, most: usize, whose: &str) {
-    let end = Instant::now() + stage.patience();
+    let end = Instant::now() + stage.timing().patience();
     while tasks() > most {
         assert!(Instant::now() < end, "{} tasks, not {most}: {whose} leaves some", tasks());
         sleep(stage.timing().unit() / 10).await;
@@ -126,13 +126,8 @@ async fn come_and_go(stage: &Stage, scene: &Arc<Scene>) {
     }
     let ask = scene.ask().hang();
     // Without the capability `cancel`, the deadline ends the handler.
-    let ctx = ctx.with_timeout(stage.patience() / 2);
-    let mut dropped = Box::pin(scene.call_by(&*client, &ctx, &ask));
-    tokio::select! {
-        biased;
-        outcome = &mut dropped => panic!("it was to wait, not to end: {outcome:?}"),
-        () = scene.entered(&ask) => {}
-    }
+    let ctx = ctx.with_timeout(stage.timing().patience() / 2);
+    scene.call_and_drop(&*client, &ctx, &ask).await;
 }
 
 pub(crate) async fn dropped_client_closes(stage: &Stage) {
@@ -158,9 +153,7 @@ pub(crate) async fn dropped_server_unsubscribes(stage: &Stage) {
     scene.idle().await;
     // A call that overtakes the end of its connection may report Unknown.
     sleep(stage.units(2)).await;
-    let watch = scene.watch();
-    let error = scene.err(&scene.ask()).await;
-    watch.assert_at_once();
+    let error = scene.err_at_once(&scene.ask()).await;
     assert!(error.delivery().is_unexecuted(), "{error:?}");
 }
 

@@ -3,8 +3,8 @@
 use rr_spi::{Code, Context, Delivery, Reason};
 
 use super::{assert_error, error_of, shown};
-use crate::conformance::lab::{Ask, How};
-use crate::conformance::stage::{Scene, Stage};
+use crate::conformance::lab::{Ask, RunEnd};
+use crate::conformance::stage::{Scene, Stage, assert_echoed};
 
 /// Returns a request whose handler panics before its first await, and one that panics after it.
 fn panics(scene: &Scene) -> [Ask; 2] {
@@ -14,11 +14,9 @@ fn panics(scene: &Scene) -> [Ask; 2] {
 pub(crate) async fn becomes_internal(stage: &Stage) {
     let scene = stage.open().await;
     for ask in panics(&scene) {
-        let watch = scene.watch();
-        let error = scene.err(&ask).await;
-        watch.assert_at_once();
+        let error = scene.err_at_once(&ask).await;
         assert_error(&error, Code::Internal, &[Delivery::Processed], Some(&Reason::PANIC));
-        assert_eq!(scene.run(&ask).how(), Some(How::Panicked));
+        assert_eq!(scene.run(&ask).end(), Some(RunEnd::Panicked));
     }
 }
 
@@ -30,8 +28,7 @@ pub(crate) async fn server_survives(stage: &Stage) {
         }
     }
     for at in 0..10 {
-        let ask = scene.ask().body(format!("after {at}"));
-        assert_eq!(scene.ok(&ask).await.body, ask.request().body);
+        scene.echo(format!("after {at}")).await;
     }
     scene.idle().await;
 }
@@ -39,15 +36,9 @@ pub(crate) async fn server_survives(stage: &Stage) {
 pub(crate) async fn others_unharmed(stage: &Stage) {
     let scene = stage.open().await;
     let ctx = Context::background();
-    let others: Vec<_> = (0..8)
-        .map(|at| {
-            let ask = scene.ask().gate("others").body(format!("other {at}"));
-            (scene.spawn(&ctx, &ask), ask)
-        })
-        .collect();
-    for (_, ask) in &others {
-        scene.entered(ask).await;
-    }
+    let other = |at| scene.ask().gate("others").body(format!("other {at}"));
+    let others: Vec<_> = (0..8).map(other).collect();
+    let calls = scene.start(&ctx, &others).await;
     let panicking: Vec<_> =
         (0..4).flat_map(|_| panics(&scene)).map(|ask| scene.spawn(&ctx, &ask)).collect();
     for call in panicking {
@@ -55,10 +46,7 @@ pub(crate) async fn others_unharmed(stage: &Stage) {
         assert_eq!(error.reason(), Some(&Reason::PANIC), "{error:?}");
     }
     scene.lab.open_gate("others");
-    for (call, ask) in others {
-        let answer = call.await.expect("the task ends").expect("an answer");
-        assert_eq!(answer.body, ask.request().body);
-    }
+    assert_echoed(calls, &others).await;
 }
 
 pub(crate) async fn text_redacted(stage: &Stage) {

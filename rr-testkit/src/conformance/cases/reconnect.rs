@@ -3,26 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rr_spi::{Cause, Code, Context, Delivery, Error, Response};
-use tokio::task::JoinHandle;
+use rr_spi::{Cause, Code, Context, Delivery};
 use tokio::time::sleep;
 
 use super::{assert_lost, assert_unreached, error_of};
 use crate::conformance::Timing;
-use crate::conformance::lab::{Ask, How};
-use crate::conformance::stage::{Scene, Stage};
-
-type Call = JoinHandle<Result<Response, Error>>;
+use crate::conformance::lab::{Ask, RunEnd};
+use crate::conformance::stage::{CallTask, Scene, Stage};
 
 /// Starts calls whose handlers hang, and waits until all handlers are entered.
-async fn hanging(scene: &Arc<Scene>, count: usize, time: Duration) -> Vec<(Ask, Call)> {
-    let ctx = Context::background().with_timeout(time);
-    let calls = (0..count).map(|_| scene.ask().hang());
-    let calls: Vec<_> = calls.map(|ask| (ask.clone(), scene.spawn(&ctx, &ask))).collect();
-    for (ask, _) in &calls {
-        scene.entered(ask).await;
-    }
-    calls
+async fn hanging(scene: &Arc<Scene>, count: usize, time: Duration) -> Vec<(Ask, CallTask)> {
+    let asks: Vec<_> = (0..count).map(|_| scene.ask().hang()).collect();
+    let calls = scene.start(&Context::background().with_timeout(time), &asks).await;
+    asks.into_iter().zip(calls).collect()
 }
 
 pub(crate) async fn outage_fails_within_deadline(stage: &Stage) {
@@ -62,8 +55,7 @@ pub(crate) async fn recovers_without_new_client(stage: &Stage) {
         scene.rig.restore_link().await;
         scene.recovers(&*scene.client).await;
         for at in 0..10 {
-            let ask = scene.ask().body(format!("{round} {at}"));
-            assert_eq!(scene.ok(&ask).await.body, ask.request().body);
+            scene.echo(format!("{round} {at}")).await;
         }
     }
 }
@@ -117,8 +109,8 @@ pub(crate) async fn server_restart_same_address(stage: &Stage) {
         scene.rig.restart().await.expect("the server comes up again");
         for (ask, _) in &calls {
             // A handler does not survive its process.
-            let Some(how) = scene.run(ask).how() else { panic!("{} still runs", ask.key()) };
-            let by_its_time = How::Dropped(Some(Cause::DeadlineExceeded));
+            let Some(how) = scene.run(ask).end() else { panic!("{} still runs", ask.key()) };
+            let by_its_time = RunEnd::Dropped(Some(Cause::DeadlineExceeded));
             assert!(how != by_its_time, "{} was ended by its deadline", ask.key());
         }
         // The calls were lost with the server: some transports report that, on others the deadline

@@ -136,15 +136,9 @@ pub(crate) async fn unknown_method_of_a_service_is_unimplemented(stage: &Stage) 
     let scene = stage.open().await;
     let before = scene.lab.total();
     for target in ["lab.closed.missing", "lab.closed.Known", "lab.closed.known-"] {
-        let watch = scene.watch();
-        let error = scene.err(&scene.ask().target(target)).await;
-        assert_error(
-            &error,
-            Code::Unimplemented,
-            &[Delivery::Rejected],
-            Some(&Reason::NO_SUCH_TARGET),
-        );
-        watch.assert_at_once();
+        let error = scene.err_at_once(&scene.ask().target(target)).await;
+        let reason = Some(&Reason::NO_SUCH_TARGET);
+        assert_error(&error, Code::Unimplemented, &[Delivery::Rejected], reason);
     }
     assert_eq!(scene.lab.total(), before);
     scene.ok(&scene.ask().target("lab.closed.known")).await;
@@ -154,8 +148,7 @@ pub(crate) async fn unknown_target_fails_fast_and_unrun(stage: &Stage) {
     let scene = stage.open().await;
     let before = scene.lab.total();
     for target in ["nobody.home", "nobody", "lab.run.deeper", "Ping", "lab.Run", "Lab.run"] {
-        let watch = scene.watch();
-        let error = scene.err(&scene.ask().target(target)).await;
+        let error = scene.err_at_once(&scene.ask().target(target)).await;
         // A server reports an unknown target; a broker reports that there is no subscriber.
         match error.code() {
             Code::Unavailable => assert_eq!(error.reason(), Some(&Reason::NO_RESPONDER)),
@@ -165,7 +158,6 @@ pub(crate) async fn unknown_target_fails_fast_and_unrun(stage: &Stage) {
             }
         }
         assert!(error.delivery().is_unexecuted(), "{target}: {error:?}");
-        watch.assert_at_once();
     }
     assert_eq!(scene.lab.total(), before);
 }
@@ -194,14 +186,7 @@ pub(crate) async fn two_clients_isolated(stage: &Stage) {
         assert_eq!(answer.body, ask.request().body);
     }
     let hanging = scene.ask().hang();
-    {
-        let mut dropped = Box::pin(scene.call_by(&*other, &ctx, &hanging));
-        tokio::select! {
-            biased;
-            _ = &mut dropped => panic!("nothing answers this"),
-            () = scene.entered(&hanging) => {}
-        }
-    }
+    scene.call_and_drop(&*other, &ctx, &hanging).await;
     drop(other);
     scene.lab.open_gate("two");
     assert_eq!(call.await.expect("the task ends").expect("an answer").body, "first");

@@ -1,6 +1,5 @@
 //! Bodies of every size up to the limit pass; one byte more is refused by the first end that knows.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use rr_spi::{
@@ -12,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::assert_error;
 use crate::conformance::lab::pattern;
-use crate::conformance::stage::{Scene, Stage};
+use crate::conformance::stage::{Scene, Stage, assert_echoed};
 use crate::conformance::{RawUnread, StartOptions, Timing};
 
 const MAX: usize = defaults::BODY_BYTES_MAX;
@@ -79,14 +78,10 @@ pub(crate) async fn large_bodies_in_parallel(stage: &Stage) {
     let asks: Vec<_> = (0..LARGE_CALLS)
         .map(|at| scene.ask().gate("all").body(pattern(MAX - at * 50_000)))
         .collect();
-    let calls: Vec<_> = asks.iter().map(|ask| scene.spawn(&Context::background(), ask)).collect();
-    for ask in &asks {
-        scene.entered(ask).await;
-    }
+    let calls = scene.start(&Context::background(), &asks).await;
     scene.lab.open_gate("all");
-    for (call, ask) in calls.into_iter().zip(&asks) {
-        let answer = call.await.expect("the task ends").expect("an answer");
-        assert!(answer.body == ask.request().body, "it did not come back as it was sent");
+    assert_echoed(calls, &asks).await;
+    for ask in &asks {
         assert!(scene.run(ask).body == ask.request().body, "it did not arrive as it was sent");
     }
 }
@@ -102,9 +97,7 @@ pub(crate) async fn exactly_max_request(stage: &Stage) {
 /// Asserts that a request body of a size is refused as too large, with the given delivery.
 async fn assert_request_too_large(scene: &Scene, bytes: usize, delivery: Delivery) {
     let ask = scene.ask().body(pattern(bytes)).reply_bytes(1);
-    let watch = scene.watch();
-    let error = scene.err(&ask).await;
-    watch.assert_at_once();
+    let error = scene.err_at_once(&ask).await;
     let reason = Some(&Reason::REQUEST_TOO_LARGE);
     assert_error(&error, Code::ResourceExhausted, &[delivery], reason);
     assert_eq!(error.retry(), RetryHint::Never);
@@ -118,8 +111,7 @@ pub(crate) async fn max_request_plus_one_not_sent(stage: &Stage) {
 
 pub(crate) async fn over_the_servers_limit_is_rejected(stage: &Stage) {
     let limits = Limits::default().with_request_bytes_max(10_000);
-    let server = IntakeConfig::default().with_limits(limits);
-    let scene = stage.open_with(StartOptions::default().with_server(server)).await;
+    let scene = stage.open_server(IntakeConfig::default().with_limits(limits)).await;
     assert_echo(&scene, 10_000).await;
     for bytes in [10_001, 300_000] {
         assert_request_too_large(&scene, bytes, Delivery::Rejected).await;
@@ -129,9 +121,8 @@ pub(crate) async fn over_the_servers_limit_is_rejected(stage: &Stage) {
 
 pub(crate) async fn over_the_clients_request_limit_not_sent(stage: &Stage) {
     let limits = Limits::default().with_request_bytes_max(10_000);
-    let scene = stage
-        .open_with(StartOptions::default().with_calls(CallConfig::default().with_limits(limits)))
-        .await;
+    let calls = CallConfig::default().with_limits(limits);
+    let scene = stage.open_with(StartOptions::default().with_calls(calls)).await;
     assert_echo(&scene, 10_000).await;
     for bytes in [10_001, 300_000] {
         assert_request_too_large(&scene, bytes, Delivery::NotSent).await;
@@ -152,15 +143,9 @@ pub(crate) async fn exactly_max_response(stage: &Stage) {
 /// Asserts that a response body of a size is refused as too large.
 async fn assert_response_too_large(scene: &Scene, bytes: usize) {
     let ask = scene.ask().reply_bytes(bytes);
-    let watch = scene.watch();
-    let error = scene.err(&ask).await;
-    watch.assert_at_once();
-    assert_error(
-        &error,
-        Code::ResourceExhausted,
-        &[Delivery::Processed],
-        Some(&Reason::RESPONSE_TOO_LARGE),
-    );
+    let error = scene.err_at_once(&ask).await;
+    let reason = Some(&Reason::RESPONSE_TOO_LARGE);
+    assert_error(&error, Code::ResourceExhausted, &[Delivery::Processed], reason);
     assert_eq!(error.retry(), RetryHint::Never);
     assert_eq!(scene.lab.count(ask.key()), 1);
 }
@@ -172,8 +157,7 @@ pub(crate) async fn max_response_plus_one_is_processed(stage: &Stage) {
 
 pub(crate) async fn over_the_servers_response_limit_is_processed(stage: &Stage) {
     let limits = Limits::default().with_response_bytes_max(10_000);
-    let server = IntakeConfig::default().with_limits(limits);
-    let scene = stage.open_with(StartOptions::default().with_server(server)).await;
+    let scene = stage.open_server(IntakeConfig::default().with_limits(limits)).await;
     assert!(scene.ok(&scene.ask().reply_bytes(10_000)).await.body == pattern(10_000));
     assert_response_too_large(&scene, 10_001).await;
     assert_response_too_large(&scene, 300_000).await;
@@ -184,18 +168,16 @@ pub(crate) async fn over_the_servers_response_limit_is_processed(stage: &Stage) 
 
 pub(crate) async fn over_the_clients_limit_is_processed(stage: &Stage) {
     let limits = Limits::default().with_response_bytes_max(10_000);
-    let scene = stage
-        .open_with(StartOptions::default().with_calls(CallConfig::default().with_limits(limits)))
-        .await;
+    let calls = CallConfig::default().with_limits(limits);
+    let scene = stage.open_with(StartOptions::default().with_calls(calls)).await;
     assert!(scene.ok(&scene.ask().reply_bytes(10_000)).await.body == pattern(10_000));
     assert_response_too_large(&scene, 10_001).await;
     assert_response_too_large(&scene, 300_000).await;
 }
 
 pub(crate) async fn client_usable_after(stage: &Stage) {
-    let server =
-        IntakeConfig::default().with_limits(Limits::default().with_request_bytes_max(1000));
-    let scene = stage.open_with(StartOptions::default().with_server(server)).await;
+    let limits = Limits::default().with_request_bytes_max(1000);
+    let scene = stage.open_server(IntakeConfig::default().with_limits(limits)).await;
     let ctx = Context::background();
     for _ in 0..5 {
         let too_large_here = scene.ask().body(pattern(MAX + 1));
@@ -207,7 +189,7 @@ pub(crate) async fn client_usable_after(stage: &Stage) {
             let call = scene.spawn(&ctx, &beside);
             scene.err(&ask).await;
             assert_eq!(call.await.expect("the task ends").expect("an answer").body.len(), 900);
-            assert_echo(&Arc::clone(&scene), 1000).await;
+            assert_echo(&scene, 1000).await;
         }
     }
     scene.idle().await;
@@ -250,7 +232,7 @@ async fn assert_served(scene: &Scene, client: &dyn Requester) {
 
 /// Reads the connections of a foreign peer until each ends or is silent for `quiet`. Returns the
 /// number of bytes read and whether all connections ended.
-async fn take(peer: &mut [RawUnread], quiet: Duration) -> (usize, bool) {
+async fn read_until_quiet(peer: &mut [RawUnread], quiet: Duration) -> (usize, bool) {
     let (mut taken, mut ended) = (0, true);
     let mut buffer = vec![0; 64 * 1024];
     for connection in peer {
@@ -279,7 +261,7 @@ pub(crate) async fn replies_not_taken_are_bounded(stage: &Stage) {
         assert_served(&scene, &*newcomer).await;
         sleep(stage.units(1)).await;
     }
-    let (taken, _) = take(&mut peer, stage.patience()).await;
+    let (taken, _) = read_until_quiet(&mut peer, stage.timing().patience()).await;
     // Replies of handlers that ran only after the peer began to read were not held.
     let held = taken.saturating_sub((ran() - before) * UNREAD_BYTES);
     let most = HELD_BYTES_MAX + BETWEEN_BYTES_MAX;
@@ -300,7 +282,7 @@ pub(crate) async fn peers_that_take_nothing_are_ended(stage: &Stage) {
     match (stage.timing(), before) {
         // An intermediary may keep the peer's connection open for the bytes that it still holds.
         (Timing::Virtual, _) => sleep(stage.late()).await,
-        (Timing::Real { .. }, None) => sleep(write_timeout * 2 + stage.margin()).await,
+        (Timing::Real { .. }, None) => sleep(write_timeout * 2 + stage.timing().margin()).await,
         (Timing::Real { .. }, Some(_)) => {
             let end = Instant::now() + ENDS_WITHIN;
             while connections() > before {
@@ -311,7 +293,7 @@ pub(crate) async fn peers_that_take_nothing_are_ended(stage: &Stage) {
         }
     }
     // The peer is not served again when it starts to read.
-    let (taken, ended) = take(&mut peer, ENDS_WITHIN).await;
+    let (taken, ended) = read_until_quiet(&mut peer, ENDS_WITHIN).await;
     assert!(ended, "its connection is still open after {taken} bytes");
     // With a connection per request, a reply may be in the system's buffers, where neither end can
     // drop it. On one connection, most replies must be lost.

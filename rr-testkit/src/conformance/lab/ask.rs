@@ -18,6 +18,19 @@ pub(in crate::conformance) struct Ask {
     hops: usize,
 }
 
+/// Declares the methods that add one control header to a request.
+macro_rules! directives {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident($($arg:ident: $Given:ty)?) sets $header:ident = $value:expr;
+    )*) => {$(
+        $(#[$doc])*
+        pub(in crate::conformance) fn $name(self $(, $arg: $Given)?) -> Self {
+            self.set(steering::$header, $value.to_string())
+        }
+    )*};
+}
+
 impl Ask {
     pub(in crate::conformance) fn new(key: String) -> Self {
         let target = Target::try_from("lab.run").expect("the name fits");
@@ -103,97 +116,42 @@ impl Ask {
         self
     }
 
-    pub(in crate::conformance) fn sleep(self, time: Duration) -> Self {
-        self.set(steering::SLEEP_MS, time.as_millis().to_string())
-    }
-
-    pub(in crate::conformance) fn hang(self) -> Self {
-        self.set(steering::HANG, "1")
-    }
-
-    pub(in crate::conformance) fn gate(self, name: &str) -> Self {
-        self.set(steering::GATE, name)
-    }
-
-    pub(in crate::conformance) fn shield(self, time: Duration) -> Self {
-        self.set(steering::SHIELD_MS, time.as_millis().to_string())
-    }
-
-    pub(in crate::conformance) fn watch(self) -> Self {
-        self.set(steering::WATCH, "1")
-    }
-
-    /// Panics before the first await.
-    pub(in crate::conformance) fn panic_now(self) -> Self {
-        self.set(steering::PANIC, "now")
-    }
-
-    /// Panics after an await.
-    pub(in crate::conformance) fn panic_later(self) -> Self {
-        self.set(steering::PANIC, "later")
-    }
-
-    pub(in crate::conformance) fn fail(self, code: Code) -> Self {
-        self.set(steering::FAIL, code.as_str())
-    }
-
-    pub(in crate::conformance) fn message(self, text: &str) -> Self {
-        self.set(steering::MESSAGE, text)
-    }
-
-    pub(in crate::conformance) fn message_bytes(self, bytes: usize) -> Self {
-        self.set(steering::MESSAGE_BYTES, bytes.to_string())
-    }
-
-    pub(in crate::conformance) fn reason(self, token: &str) -> Self {
-        self.set(steering::REASON, token)
-    }
-
-    pub(in crate::conformance) fn details(self, count: usize) -> Self {
-        self.set(steering::DETAILS, count.to_string())
+    directives! {
+        sleep(time: Duration) sets SLEEP_MS = time.as_millis();
+        hang() sets HANG = "1";
+        gate(name: &str) sets GATE = name;
+        shield(time: Duration) sets SHIELD_MS = time.as_millis();
+        watch() sets WATCH = "1";
+        /// Panics before the first await.
+        panic_now() sets PANIC = "now";
+        /// Panics after an await.
+        panic_later() sets PANIC = "later";
+        fail(code: Code) sets FAIL = code.as_str();
+        message(text: &str) sets MESSAGE = text;
+        message_bytes(bytes: usize) sets MESSAGE_BYTES = bytes;
+        reason(token: &str) sets REASON = token;
+        details(count: usize) sets DETAILS = count;
+        /// Requests a retry hint in milliseconds; a negative value requests `Never`.
+        retry_ms(millis: i64) sets RETRY_MS = millis;
+        /// Requests a retry hint in microseconds, which need not be whole milliseconds.
+        retry_us(micros: u64) sets RETRY_US = micros;
+        source(text: &str) sets SOURCE = text;
+        app_error(left: u32) sets APP = left;
+        reply_bytes(bytes: usize) sets REPLY_BYTES = bytes;
+        echo() sets ECHO = "1";
+        trailers() sets TRAILERS = "1";
+        report() sets REPORT = "1";
+        onward_timeout(timeout: Duration) sets ONWARD_TIMEOUT_MS = timeout.as_millis();
+        expose() sets EXPOSE = "1";
     }
 
     pub(in crate::conformance) fn details_of(self, count: usize, bytes: usize) -> Self {
         self.details(count).set(steering::DETAIL_BYTES, bytes.to_string())
     }
 
-    /// Requests a retry hint in milliseconds; a negative value requests `Never`.
-    pub(in crate::conformance) fn retry_ms(self, millis: i64) -> Self {
-        self.set(steering::RETRY_MS, millis.to_string())
-    }
-
-    /// Requests a retry hint in microseconds, which need not be whole milliseconds.
-    pub(in crate::conformance) fn retry_us(self, micros: u64) -> Self {
-        self.set(steering::RETRY_US, micros.to_string())
-    }
-
-    pub(in crate::conformance) fn source(self, text: &str) -> Self {
-        self.set(steering::SOURCE, text)
-    }
-
-    pub(in crate::conformance) fn app_error(self, left: u32) -> Self {
-        self.set(steering::APP, left.to_string())
-    }
-
-    pub(in crate::conformance) fn reply_bytes(self, bytes: usize) -> Self {
-        self.set(steering::REPLY_BYTES, bytes.to_string())
-    }
-
     pub(in crate::conformance) fn reply_headers(self, entries: usize, bytes: usize) -> Self {
         self.set(steering::REPLY_HEADERS, entries.to_string())
             .set(steering::REPLY_HEADER_BYTES, bytes.to_string())
-    }
-
-    pub(in crate::conformance) fn echo(self) -> Self {
-        self.set(steering::ECHO, "1")
-    }
-
-    pub(in crate::conformance) fn trailers(self) -> Self {
-        self.set(steering::TRAILERS, "1")
-    }
-
-    pub(in crate::conformance) fn report(self) -> Self {
-        self.set(steering::REPORT, "1")
     }
 
     pub(in crate::conformance) fn onward(mut self, hops: usize) -> Self {
@@ -204,14 +162,6 @@ impl Ask {
     /// Makes the lab call onward once, to a target that need not exist.
     pub(in crate::conformance) fn onward_to(self, target: &str) -> Self {
         self.onward(1).set(steering::ONWARD_TARGET, target)
-    }
-
-    pub(in crate::conformance) fn onward_timeout(self, timeout: Duration) -> Self {
-        self.set(steering::ONWARD_TIMEOUT_MS, timeout.as_millis().to_string())
-    }
-
-    pub(in crate::conformance) fn expose(self) -> Self {
-        self.set(steering::EXPOSE, "1")
     }
 
     fn set(mut self, name: &'static str, value: impl Into<String>) -> Self {

@@ -8,7 +8,7 @@ use rr_spi::{
 };
 
 use super::Lab;
-use super::run::Visit;
+use super::run::RunGuard;
 use super::steering::{self, Steering};
 use crate::conformance::typed::Refusal;
 
@@ -21,18 +21,23 @@ pub(super) struct LabResponder {
 #[async_trait]
 impl Responder for LabResponder {
     async fn respond(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
-        let visit = self.lab.enter(self.route, ctx, &request);
-        let outcome = self.act(ctx, request, &visit).await;
-        visit.finish();
+        let guard = self.lab.enter(self.route, ctx, &request);
+        let outcome = self.act(ctx, request, &guard).await;
+        guard.mark_returned();
         outcome
     }
 }
 
 impl LabResponder {
-    async fn act(&self, ctx: &Context, request: Request, visit: &Visit) -> Result<Response, Error> {
+    async fn act(
+        &self,
+        ctx: &Context,
+        request: Request,
+        guard: &RunGuard,
+    ) -> Result<Response, Error> {
         let asked = Steering(&request.headers);
         if asked.has(steering::WATCH) {
-            self.watch(ctx, visit);
+            self.watch(ctx, guard);
         }
         if asked.text(steering::PANIC) == Some("now") {
             panic!("{PANIC_TEXT}");
@@ -45,10 +50,10 @@ impl LabResponder {
             return self.onward(ctx, &request, hops).await;
         }
         if let Some(time) = asked.millis(steering::SHIELD_MS) {
-            let (lab, key, at) = (self.lab.clone(), visit.key.clone(), visit.at);
+            let (lab, key, at) = (self.lab.clone(), guard.key.clone(), guard.at);
             let section = async move {
                 tokio::time::sleep(time).await;
-                lab.shielded(&key, at);
+                lab.record_shielded(&key, at);
             };
             ctx.shield(section).await;
         }
@@ -66,11 +71,11 @@ impl LabResponder {
     }
 
     /// Records why the context ended, from a section that outlives the handler.
-    fn watch(&self, ctx: &Context, visit: &Visit) {
-        let (lab, key, at) = (self.lab.clone(), visit.key.clone(), visit.at);
+    fn watch(&self, ctx: &Context, guard: &RunGuard) {
+        let (lab, key, at) = (self.lab.clone(), guard.key.clone(), guard.at);
         let own = ctx.clone();
         // The section runs in the background; the case reads its record.
-        drop(ctx.shield(async move { lab.watched(&key, at, own.cancelled().await) }));
+        drop(ctx.shield(async move { lab.record_cause(&key, at, own.cancelled().await) }));
     }
 
     async fn onward(&self, ctx: &Context, request: &Request, hops: u32) -> Result<Response, Error> {

@@ -9,7 +9,7 @@ use super::Lab;
 
 /// End of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::conformance) enum How {
+pub(in crate::conformance) enum RunEnd {
     /// The handler returned.
     Finished,
     /// The handler panicked.
@@ -33,7 +33,7 @@ pub(in crate::conformance) struct Run {
     pub(in crate::conformance) tracestate: Option<String>,
     pub(in crate::conformance) baggage: Option<String>,
     pub(in crate::conformance) entered_at: Instant,
-    pub(in crate::conformance) ended: Option<(Instant, How)>,
+    pub(in crate::conformance) ended: Option<(Instant, RunEnd)>,
     /// Whether the shielded section completed.
     pub(in crate::conformance) shielded: bool,
     /// The cause for which the context ended, as seen from a shielded section.
@@ -63,42 +63,42 @@ impl Run {
     }
 
     /// Returns the end of the run; `None` while it is running.
-    pub(in crate::conformance) fn how(&self) -> Option<How> {
-        self.ended.map(|(_, how)| how)
+    pub(in crate::conformance) fn end(&self) -> Option<RunEnd> {
+        self.ended.map(|(_, end)| end)
     }
 
     /// Returns whether the handler was dropped before it returned.
     pub(in crate::conformance) fn was_dropped(&self) -> bool {
-        matches!(self.how(), Some(How::Dropped(_)))
+        matches!(self.end(), Some(RunEnd::Dropped(_)))
     }
 }
 
 /// Guard that records the end of a run when dropped.
-pub(super) struct Visit {
+pub(super) struct RunGuard {
     lab: Lab,
     pub(super) key: String,
     pub(super) at: usize,
     ctx: Context,
-    finished: bool,
+    returned: bool,
 }
 
-impl Visit {
+impl RunGuard {
     pub(super) fn new(lab: Lab, key: String, at: usize, ctx: Context) -> Self {
-        Self { lab, key, at, ctx, finished: false }
+        Self { lab, key, at, ctx, returned: false }
     }
 
-    pub(super) fn finish(mut self) {
-        self.finished = true;
+    pub(super) fn mark_returned(mut self) {
+        self.returned = true;
     }
 }
 
-impl Drop for Visit {
+impl Drop for RunGuard {
     fn drop(&mut self) {
-        let how = match (self.finished, std::thread::panicking()) {
-            (true, _) => How::Finished,
-            (false, true) => How::Panicked,
-            (false, false) => How::Dropped(self.ctx.cause()),
+        let end = match (self.returned, std::thread::panicking()) {
+            (true, _) => RunEnd::Finished,
+            (false, true) => RunEnd::Panicked,
+            (false, false) => RunEnd::Dropped(self.ctx.cause()),
         };
-        self.lab.end(&self.key, self.at, how);
+        self.lab.record_end(&self.key, self.at, end);
     }
 }

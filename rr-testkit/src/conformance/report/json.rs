@@ -38,7 +38,7 @@ struct Case<'a> {
 /// Writes a report.
 pub(super) fn write(report: &Report) -> String {
     let mut totals = Totals::default();
-    let cases = report.rows.iter().map(|row| case(report, row, &mut totals)).collect();
+    let cases = report.rows.iter().map(|row| count_case(report, row, &mut totals)).collect();
     let capability =
         |&known: &Capability| (known.to_string().replace(' ', "_"), report.capabilities.has(known));
     let document = Document {
@@ -53,7 +53,7 @@ pub(super) fn write(report: &Report) -> String {
     serde_json::to_string_pretty(&document).unwrap_or_default()
 }
 
-fn case<'a>(report: &Report, row: &'a Row, totals: &mut Totals) -> Case<'a> {
+fn count_case<'a>(report: &Report, row: &'a Row, totals: &mut Totals) -> Case<'a> {
     let (outcome, total) = match &row.outcome {
         Outcome::Passed => ("passed", &mut totals.passed),
         Outcome::Skipped(_) => ("skipped", &mut totals.skipped),

@@ -5,7 +5,7 @@
 
 /// Operation that the server denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Violation<'a> {
+pub(crate) enum Violation<'a> {
     /// Publishing to this subject.
     Publish(&'a str),
     /// Publishing anything with this reply subject.
@@ -16,7 +16,7 @@ pub(super) enum Violation<'a> {
 
 impl<'a> Violation<'a> {
     /// Parses the text of an error; `None` if it is not a permission violation.
-    pub(super) fn parse(text: &'a str) -> Option<Self> {
+    pub(crate) fn parse(text: &'a str) -> Option<Self> {
         let rest = text.trim().strip_prefix("Permissions Violation for ")?;
         let (operation, quoted) = rest.split_once('"')?;
         let (subject, _) = quoted.split_once('"')?;
@@ -31,7 +31,7 @@ impl<'a> Violation<'a> {
 
 /// Reason that a server gives, as text, for refusing or ending a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Complaint {
+pub(crate) enum ServerErrorKind {
     /// The credentials are wrong, missing, expired or revoked.
     Credentials,
     /// The server has headers disabled.
@@ -48,26 +48,21 @@ pub(crate) enum Complaint {
     Other,
 }
 
-impl Complaint {
+impl ServerErrorKind {
     /// Classifies the text of an error.
     pub(crate) fn parse(text: &str) -> Self {
+        const KINDS: [(&str, ServerErrorKind); 7] = [
+            ("authorization", ServerErrorKind::Credentials),
+            ("authentication", ServerErrorKind::Credentials),
+            ("headers support", ServerErrorKind::Headers),
+            ("tls", ServerErrorKind::Tls),
+            ("control line", ServerErrorKind::ControlLine),
+            ("connections exceeded", ServerErrorKind::Connections),
+            ("maximum payload", ServerErrorKind::Payload),
+        ];
         let text = text.to_ascii_lowercase();
-        let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
-        if has(&["authorization", "authentication"]) {
-            Self::Credentials
-        } else if has(&["headers support"]) {
-            Self::Headers
-        } else if has(&["tls"]) {
-            Self::Tls
-        } else if has(&["control line"]) {
-            Self::ControlLine
-        } else if has(&["connections exceeded"]) {
-            Self::Connections
-        } else if has(&["maximum payload"]) {
-            Self::Payload
-        } else {
-            Self::Other
-        }
+        let kind = KINDS.iter().find(|(words, _)| text.contains(words));
+        kind.map_or(Self::Other, |(_, kind)| *kind)
     }
 }
 
@@ -94,19 +89,19 @@ mod tests {
     }
 
     #[test]
-    fn complaints_of_the_server_are_told_apart() {
+    fn errors_of_the_server_are_told_apart() {
         for (text, expected) in [
-            ("Authorization Violation", Complaint::Credentials),
-            ("User Authentication Expired", Complaint::Credentials),
-            ("no responders requires headers support", Complaint::Headers),
-            ("Secure Connection - TLS Required", Complaint::Tls),
-            ("maximum control line exceeded", Complaint::ControlLine),
-            ("maximum connections exceeded", Complaint::Connections),
-            ("maximum account active connections exceeded", Complaint::Connections),
-            ("Maximum Payload Violation", Complaint::Payload),
-            ("Stale Connection", Complaint::Other),
+            ("Authorization Violation", ServerErrorKind::Credentials),
+            ("User Authentication Expired", ServerErrorKind::Credentials),
+            ("no responders requires headers support", ServerErrorKind::Headers),
+            ("Secure Connection - TLS Required", ServerErrorKind::Tls),
+            ("maximum control line exceeded", ServerErrorKind::ControlLine),
+            ("maximum connections exceeded", ServerErrorKind::Connections),
+            ("maximum account active connections exceeded", ServerErrorKind::Connections),
+            ("Maximum Payload Violation", ServerErrorKind::Payload),
+            ("Stale Connection", ServerErrorKind::Other),
         ] {
-            assert_eq!(Complaint::parse(text), expected, "{text}");
+            assert_eq!(ServerErrorKind::parse(text), expected, "{text}");
         }
     }
 
@@ -114,7 +109,7 @@ mod tests {
         #[test]
         fn nothing_panics(text in "(Permissions Violation for Publish to )?\\PC{0,30}") {
             let _ = Violation::parse(&text);
-            let _ = Complaint::parse(&text);
+            let _ = ServerErrorKind::parse(&text);
         }
     }
 }

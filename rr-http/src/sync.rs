@@ -1,7 +1,13 @@
-//! Counters of live objects.
+//! Locks, and counters of live objects.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Locks a mutex, including after a panic: no foreign code runs under a lock of this crate, so that
+/// a panic cannot leave a value half-changed.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Number of live objects of one kind.
 #[derive(Clone, Debug, Default)]

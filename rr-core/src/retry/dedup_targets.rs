@@ -11,15 +11,15 @@ const TARGETS_MAX: usize = 1024;
 
 /// Targets whose last answer to a keyed request reported that duplicates are suppressed.
 #[derive(Debug, Default)]
-pub(super) struct Learned(Mutex<BTreeSet<String>>);
+pub(super) struct DedupTargets(Mutex<BTreeSet<String>>);
 
-impl Learned {
-    pub(super) fn knows(&self, target: &Target) -> bool {
+impl DedupTargets {
+    pub(super) fn contains(&self, target: &Target) -> bool {
         self.lock().contains(target.as_str())
     }
 
-    /// Learns from an answer whether its target suppresses duplicates.
-    pub(super) fn hear(&self, request: &Request, answer: Result<&Response, &Error>) {
+    /// Records whether the target of an answered request suppresses duplicates.
+    pub(super) fn record(&self, request: &Request, answer: Result<&Response, &Error>) {
         if !matches!(request.idempotency, Idempotency::Keyed(_)) {
             return;
         }
@@ -60,32 +60,32 @@ mod tests {
 
     #[test]
     fn what_was_learned_is_bounded_and_by_target() {
-        let learned = Learned::default();
+        let targets = DedupTargets::default();
         let request = |n: usize| keyed(&format!("orders.place{n}"));
         let says = Response::new("").with_dedup(Dedup::On);
         for n in 0..=TARGETS_MAX {
-            learned.hear(&request(n), Ok(&says));
+            targets.record(&request(n), Ok(&says));
         }
-        let knows = |n| learned.knows(&request(n).target);
-        assert!(knows(0) && knows(TARGETS_MAX - 1) && !knows(TARGETS_MAX));
+        let contains = |n| targets.contains(&request(n).target);
+        assert!(contains(0) && contains(TARGETS_MAX - 1) && !contains(TARGETS_MAX));
     }
 
     #[test]
     fn an_answer_that_says_nothing_takes_it_back_and_a_failure_does_not() {
-        let learned = Learned::default();
+        let targets = DedupTargets::default();
         let request = keyed("orders.place");
-        let knows = || learned.knows(&request.target);
+        let contains = || targets.contains(&request.target);
         let answer = Error::failure(Code::Unavailable, Delivery::Processed, None, "")
             .with_origin(Origin::Peer);
-        learned.hear(&request, Err(&answer.clone().with_dedup(Dedup::Replayed)));
-        assert!(knows());
+        targets.record(&request, Err(&answer.clone().with_dedup(Dedup::Replayed)));
+        assert!(contains());
         let lost = Error::failure(Code::Unavailable, Delivery::Unknown, None, "");
-        learned.hear(&request, Err(&lost));
-        assert!(knows());
+        targets.record(&request, Err(&lost));
+        assert!(contains());
         let other = Request::new(request.target.clone(), "");
-        learned.hear(&other, Ok(&Response::new("")));
-        assert!(knows(), "only answers to keyed requests tell");
-        learned.hear(&request, Err(&answer));
-        assert!(!knows());
+        targets.record(&other, Ok(&Response::new("")));
+        assert!(contains(), "only answers to keyed requests tell");
+        targets.record(&request, Err(&answer));
+        assert!(!contains());
     }
 }

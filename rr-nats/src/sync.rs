@@ -1,10 +1,19 @@
-//! Waits for the first of two futures, or for a change of shared state.
+//! Locks, and waits for the first of two futures or for a change of shared state.
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
 use tokio::sync::Notify;
+
+/// Locks a mutex, even after a panic under its lock.
+///
+/// No foreign code runs under the locks of this crate, and their values are valid between any two
+/// statements: a panic loses one entry at most.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Output of the future that completed first.
 pub(crate) enum First<A, B> {
@@ -22,15 +31,15 @@ pub(crate) async fn first<A: Future, B: Future>(one: A, other: B) -> First<A::Ou
     .await
 }
 
-/// Waits until `look` returns `Some`. Calls it again at every notification.
+/// Waits until `check` returns `Some`. Calls it again at every notification.
 ///
 /// Changes between the call and the wait are not missed if each change is followed by
 /// `notify_waiters`.
-pub(crate) async fn until<T>(notice: &Notify, look: impl Fn() -> Option<T>) -> T {
+pub(crate) async fn until<T>(notice: &Notify, check: impl Fn() -> Option<T>) -> T {
     loop {
         let mut noticed = pin!(notice.notified());
         noticed.as_mut().enable();
-        if let Some(found) = look() {
+        if let Some(found) = check() {
             return found;
         }
         noticed.await;

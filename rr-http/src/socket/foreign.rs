@@ -1,16 +1,12 @@
-//! Streams and connectors of the application. Their panics are contained.
+//! Byte streams of the application. Their panics are contained.
 
-use std::fmt;
 use std::io;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use rr_spi::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-use crate::socket::Socket;
 
 /// Byte stream that an application can provide instead of a socket.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
@@ -96,61 +92,12 @@ impl AsyncWrite for Foreign {
     }
 }
 
-/// Connector of the application.
-pub(crate) struct Connector(Box<Connect>);
-
-type Connect = dyn Fn() -> BoxFuture<'static, io::Result<Socket>> + Send + Sync;
-
-impl Connector {
-    pub(crate) fn new<F, C, S>(connect: F) -> Self
-    where
-        F: Fn() -> C + Send + Sync + 'static,
-        C: Future<Output = io::Result<S>> + Send + 'static,
-        S: Stream,
-    {
-        Self(Box::new(move || {
-            let connecting = connect();
-            Box::pin(async move { Ok(Socket::Stream(Foreign::new(connecting.await?))) })
-        }))
-    }
-
-    pub(crate) async fn connect(&self) -> io::Result<Socket> {
-        let connecting = contained(|| (self.0)())?;
-        Connecting(Some(connecting)).await
-    }
-}
-
-impl fmt::Debug for Connector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Connector")
-    }
-}
-
-/// Future of the application that makes a stream.
-struct Connecting(Option<BoxFuture<'static, io::Result<Socket>>>);
-
-impl Future for Connecting {
-    type Output = io::Result<Socket>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<Socket>> {
-        let Some(connecting) = &mut self.0 else { return Poll::Ready(Err(panicked())) };
-        contained(|| connecting.as_mut().poll(cx)).unwrap_or_else(|error| Poll::Ready(Err(error)))
-    }
-}
-
-impl Drop for Connecting {
-    fn drop(&mut self) {
-        let connecting = self.0.take();
-        let _ = contained(|| drop(connecting));
-    }
-}
-
 /// Runs code of the application.
 ///
 /// # Errors
 ///
 /// When the code panics.
-fn contained<T>(run: impl FnOnce() -> T) -> io::Result<T> {
+pub(crate) fn contained<T>(run: impl FnOnce() -> T) -> io::Result<T> {
     // A stream or a future that has panicked is not polled again, only dropped.
     catch_unwind(AssertUnwindSafe(run)).map_err(|payload| {
         // Dropping the payload may panic too, and so may dropping the payload of that panic.
@@ -161,7 +108,7 @@ fn contained<T>(run: impl FnOnce() -> T) -> io::Result<T> {
     })
 }
 
-fn panicked() -> io::Error {
+pub(crate) fn panicked() -> io::Error {
     io::Error::other("the stream or its connector panicked")
 }
 
@@ -252,17 +199,5 @@ mod tests {
         }));
         assert!(unwinding.is_err());
         assert_eq!(panics.load(Ordering::SeqCst), 2);
-    }
-
-    async fn later() -> io::Result<Panics> {
-        panic!("later")
-    }
-
-    #[tokio::test]
-    async fn a_connector_that_panics_is_an_error() {
-        let now = Connector::new(|| -> std::future::Ready<io::Result<Panics>> { panic!("now") });
-        for connector in [now, Connector::new(later)] {
-            assert!(connector.connect().await.is_err());
-        }
     }
 }

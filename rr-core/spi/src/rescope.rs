@@ -5,7 +5,7 @@ use crate::response::Response;
 
 /// Converts the outcome of a handler into its own reply: errors are re-scoped, and the duplicate
 /// suppression of another responder is removed.
-pub(crate) fn own(outcome: Result<Response, Error>) -> Result<Response, Error> {
+pub(crate) fn rescope_outcome(outcome: Result<Response, Error>) -> Result<Response, Error> {
     match outcome {
         Ok(response) => Ok(response.with_dedup(None)),
         Err(error) => Err(rescope(error)),
@@ -25,10 +25,10 @@ pub fn rescope(error: Error) -> Error {
         return error.with_dedup(None);
     }
     let code = match error.code() {
-        kept @ (Code::DeadlineExceeded
+        code @ (Code::DeadlineExceeded
         | Code::Canceled
         | Code::ResourceExhausted
-        | Code::Unavailable) => kept,
+        | Code::Unavailable) => code,
         _ => Code::Internal,
     };
     let retry = match error.retry() {
@@ -64,9 +64,9 @@ fn generic(code: Code, error: &Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dedup::Dedup;
     use crate::error::{Delivery, Detail, Reason};
     use crate::headers::Headers;
-    use crate::idempotency::Dedup;
 
     fn downstream(code: Code, retry: RetryHint) -> Error {
         let mut headers = Headers::new();
@@ -100,9 +100,9 @@ mod tests {
     #[test]
     fn what_another_responder_said_of_duplicates_stays_behind() {
         let response = Response::new("").with_dedup(Dedup::On);
-        assert_eq!(own(Ok(response)).unwrap().dedup(), None);
+        assert_eq!(rescope_outcome(Ok(response)).unwrap().dedup(), None);
         for error in [Error::new(Code::Aborted, ""), downstream(Code::Aborted, RetryHint::Unset)] {
-            let error = own(Err(error.with_dedup(Dedup::Replayed))).unwrap_err();
+            let error = rescope_outcome(Err(error.with_dedup(Dedup::Replayed))).unwrap_err();
             assert_eq!(error.dedup(), None);
         }
     }

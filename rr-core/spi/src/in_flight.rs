@@ -1,14 +1,11 @@
 //! Requests that a server has in flight, and the counts of its drain.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
-use slab::Slab;
 use tokio::sync::Notify;
 
-use crate::context::{Cause, Context};
 use crate::error::{Code, Delivery, Error, Reason};
-use crate::server::DrainReport;
 
 /// Requests that a server has in flight, and the counts of its drain. Contexts hold a reference to
 /// this value, so it holds no routes: a stored context does not keep handlers alive.
@@ -21,49 +18,52 @@ pub(crate) struct InFlight {
     draining: AtomicBool,
     /// Whether a drain still admits requests, which a broker routed here and cannot route
     /// elsewhere.
-    lingering: AtomicBool,
+    admits_while_draining: AtomicBool,
     idle: Notify,
     /// Whether `idle` has ever been awaited. Until then, a server that becomes idle after each call
     /// need not check for waiters.
     awaited: AtomicBool,
-    pending: Mutex<PendingRequests>,
     completed: AtomicU64,
     aborted: AtomicU64,
     refused: AtomicU64,
 }
 
-/// Requests that have been pending, so that all of them can be cancelled together.
-#[derive(Default)]
-struct PendingRequests {
-    contexts: Slab<Context>,
-    /// Set when all were cancelled: requests that become pending later are cancelled too.
-    ended: Option<Cause>,
+/// Counts of requests during a drain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DrainReport {
+    /// Requests in flight that completed, or whose callers went away.
+    pub completed: u64,
+    /// Requests that were cancelled when the grace was over.
+    pub aborted: u64,
+    /// Requests that arrived too late and were refused as `draining`.
+    pub refused: u64,
 }
 
 impl InFlight {
-    pub(super) fn drain(&self) {
+    pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
     }
 
-    pub(super) fn linger(&self, lingering: bool) {
-        self.lingering.store(lingering, Ordering::SeqCst);
+    pub(crate) fn admit_while_draining(&self, admits: bool) {
+        self.admits_while_draining.store(admits, Ordering::SeqCst);
     }
 
-    pub(super) fn is_draining(&self) -> bool {
+    pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)
     }
 
-    pub(super) fn requests(&self) -> usize {
+    pub(crate) fn requests(&self) -> usize {
         self.requests.load(Ordering::SeqCst)
     }
 
-    pub(super) fn in_flight(&self) -> usize {
+    pub(crate) fn in_flight(&self) -> usize {
         self.requests() + self.shielded.load(Ordering::SeqCst)
     }
 
     /// Waits until `count` returns zero.
-    pub(super) async fn until_none(&self, count: impl Fn(&Self) -> usize) {
-        // Set before the count is read: `leave` reads the flag after it has changed the count.
+    pub(crate) async fn until_none(&self, count: impl Fn(&Self) -> usize) {
+        // Set before the count is read: `decrement` reads the flag after it has changed the count.
         self.awaited.store(true, Ordering::SeqCst);
         loop {
             let mut notified = std::pin::pin!(self.idle.notified());
@@ -75,7 +75,7 @@ impl InFlight {
         }
     }
 
-    pub(super) fn report(&self) -> DrainReport {
+    pub(crate) fn report(&self) -> DrainReport {
         DrainReport {
             completed: self.completed.load(Ordering::SeqCst),
             aborted: self.aborted.load(Ordering::SeqCst),
@@ -83,33 +83,8 @@ impl InFlight {
         }
     }
 
-    /// Records that a request is pending; returns the key for [`InFlight::forget`].
-    pub(super) fn remember(&self, ctx: &Context) -> usize {
-        let (key, ended) = self.with_pending(|p| (p.contexts.insert(ctx.clone()), p.ended));
-        // Outside of the lock: cancelling wakes the waiter that the request has just registered.
-        if let Some(cause) = ended {
-            ctx.cancel_own_scope(cause);
-        }
-        key
-    }
-
-    pub(super) fn forget(&self, key: usize) {
-        let forgotten = self.with_pending(|pending| pending.contexts.try_remove(key));
-        drop(forgotten);
-    }
-
-    pub(super) fn cancel_all(&self, cause: Cause) {
-        let contexts: Vec<Context> = self.with_pending(|pending| {
-            pending.ended = Some(cause);
-            pending.contexts.iter().map(|(_, ctx)| ctx.clone()).collect()
-        });
-        for ctx in contexts {
-            ctx.cancel_own_scope(cause);
-        }
-    }
-
     /// While draining, counts a request as aborted if the shutdown ended it, else as completed.
-    pub(super) fn count(&self, is_aborted: bool) {
+    pub(crate) fn count(&self, is_aborted: bool) {
         if self.is_draining() {
             let counter = if is_aborted { &self.aborted } else { &self.completed };
             counter.fetch_add(1, Ordering::SeqCst);
@@ -117,30 +92,25 @@ impl InFlight {
     }
 
     /// Decrements a count, and wakes the waiters when it reaches zero.
-    fn leave(&self, count: &AtomicUsize) {
+    fn decrement(&self, count: &AtomicUsize) {
         if count.fetch_sub(1, Ordering::SeqCst) == 1 && self.awaited.load(Ordering::SeqCst) {
             self.idle.notify_waiters();
         }
-    }
-
-    fn with_pending<T>(&self, change: impl FnOnce(&mut PendingRequests) -> T) -> T {
-        // No foreign code runs under the lock, so a panic cannot leave the slab half-changed.
-        change(&mut self.pending.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 /// In-flight permit of one request. It borrows the counters: with many concurrent calls, cloning
 /// the `Arc` would cost as much as the admission itself.
-pub(super) struct InFlightPermit<'a>(&'a InFlight);
+pub(crate) struct InFlightPermit<'a>(&'a InFlight);
 
 impl<'a> InFlightPermit<'a> {
     /// Returns a permit for a request, or the error that refuses it. Never waits.
-    pub(super) fn admit(in_flight: &'a InFlight, most: usize) -> Result<Self, Error> {
+    pub(crate) fn admit(in_flight: &'a InFlight, most: usize) -> Result<Self, Error> {
         // Counted before the drain is checked: a drain that sees no request in flight has stopped
         // admission.
         let before = in_flight.requests.fetch_add(1, Ordering::SeqCst);
         let permit = Self(in_flight);
-        if in_flight.is_draining() && !in_flight.lingering.load(Ordering::SeqCst) {
+        if in_flight.is_draining() && !in_flight.admits_while_draining.load(Ordering::SeqCst) {
             in_flight.refused.fetch_add(1, Ordering::SeqCst);
             let text = "the server is draining";
             return Err(Error::failure(
@@ -161,7 +131,7 @@ impl<'a> InFlightPermit<'a> {
 
 impl Drop for InFlightPermit<'_> {
     fn drop(&mut self) {
-        self.0.leave(&self.0.requests);
+        self.0.decrement(&self.0.requests);
     }
 }
 
@@ -178,6 +148,6 @@ impl Shielded {
 
 impl Drop for Shielded {
     fn drop(&mut self) {
-        self.0.leave(&self.0.shielded);
+        self.0.decrement(&self.0.shielded);
     }
 }
