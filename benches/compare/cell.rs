@@ -7,8 +7,6 @@ use rr_benches_peers::drive::Load;
 use rr_benches_peers::{Family, Peer};
 use serde::{Deserialize, Serialize};
 
-use crate::scale::Scale;
-
 /// What all peers of a group are put under.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub(crate) struct Place {
@@ -38,16 +36,14 @@ pub(crate) enum Task {
     Layers { calls: u64, rounds: usize },
     /// Calls that wait for their handler; answers with bytes held by each.
     Held { url: String, calls: usize },
-    /// What is about many connections or calls.
-    Scale(Scale),
+    /// Connections that do nothing; answers with `Idle`.
+    Idle { peer: String, broker: String, connections: usize },
+    /// Calls that wait, and what others cost meanwhile; answers with `Parked`.
+    Parked { url: String, calls: usize },
+    /// Calls that all start simultaneously; answers with `Burst`.
+    Burst { url: String, calls: usize },
     /// What the counting allocator adds while it does not count; answers with nanoseconds.
     AllocatorCost,
-}
-
-impl From<Scale> for Task {
-    fn from(scale: Scale) -> Self {
-        Self::Scale(scale)
-    }
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -1,35 +1,33 @@
 //! What this program does as a child of itself: one cell, or the server of one.
 
 use std::io::{Read as _, Write as _, stdin, stdout};
-use std::process::Stdio;
 
 use rr_benches_peers::drive::Driven;
 use rr_benches_peers::{Result, Runs};
-use rr_benches_peers::{counting, process};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
-use tokio::runtime::{Builder, Runtime};
+use rr_benches_peers::{counting, process::raise_file_limit};
 
 use crate::cell::{Cell, Task};
 use crate::contenders::find;
+use crate::process::{start_server, workers};
+use crate::scale::{burst, idle, parked};
 use crate::{held, layers, overhead};
 
 /// Does what it is told and prints the outcome as JSON.
 pub(crate) fn run(task: &str) -> Result<()> {
+    raise_file_limit()?;
     let outcome = match serde_json::from_str(task)? {
         Task::Load(cell) => serde_json::to_string(&load(&cell)?)?,
         Task::Layers { calls, rounds } => serde_json::to_string(&layers::measure(calls, rounds)?)?,
         Task::Held { url, calls } => serde_json::to_string(&held::measure(&url, calls)?)?,
-        Task::Scale(scale) => scale.run()?,
+        Task::Idle { peer, broker, connections } => {
+            serde_json::to_string(&idle::measure(&peer, &broker, connections)?)?
+        }
+        Task::Parked { url, calls } => serde_json::to_string(&parked::measure(&url, calls)?)?,
+        Task::Burst { url, calls } => serde_json::to_string(&burst::measure(&url, calls)?)?,
         Task::AllocatorCost => serde_json::to_string(&overhead::of_the_allocator())?,
     };
     println!("{outcome}");
     Ok(())
-}
-
-/// Client and server share two workers when they share the process.
-pub(crate) fn workers() -> Result<Runtime> {
-    Ok(Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
 }
 
 fn load(cell: &Cell) -> Result<Driven> {
@@ -53,23 +51,13 @@ fn load(cell: &Cell) -> Result<Driven> {
     })
 }
 
-/// Starts the server of a peer, which ends with this process, and waits for its address.
-pub(crate) async fn start_server(peer: &str, broker: &str) -> Result<(Child, String)> {
-    let mut command = Command::new("/proc/self/exe");
-    command.args(["serve", peer, broker]).kill_on_drop(true);
-    let mut server = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-    let said = server.stdout.take().ok_or("the server has no output")?;
-    let address = BufReader::new(said).lines().next_line().await?;
-    Ok((server, address.ok_or("the server ended before it served")?))
-}
-
 /// Serves until the standard input ends, which it does with the parent.
 pub(crate) fn serve(peer: &str, broker: &str) -> Result<()> {
     let peer = find(peer)?;
     let Runs::Apart(serve, _) = &peer.runs else {
         return Err("it has no server of its own".into());
     };
-    process::raise_file_limit()?;
+    raise_file_limit()?;
     let runtime = workers()?;
     let served = runtime.block_on(serve(broker.to_owned()))?;
     writeln!(stdout(), "{}", served.address)?;

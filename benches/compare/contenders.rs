@@ -3,23 +3,23 @@
 use rr_benches_peers::Family::{Http, Nats};
 use rr_benches_peers::{Peer, Result, Runs, foreign};
 
-use crate::{nats_go, ours};
+use crate::{nats_go, rr};
 
-/// Every contender, ours first.
+/// Every contender, rr first.
 pub(crate) fn all() -> Vec<Peer> {
     let mut all = vec![
-        Peer::apart("rr-http h1", Http, |_| ours::serve("http://127.0.0.1:0"), ours::connect),
+        Peer::apart("rr-http h1", Http, |_| rr::serve("http://127.0.0.1:0"), rr::connect),
         Peer::apart(
             "rr-http h2",
             Http,
-            |_| ours::serve("http://127.0.0.1:0?version=h2c"),
-            ours::connect,
+            |_| rr::serve("http://127.0.0.1:0?version=h2c"),
+            rr::connect,
         ),
-        Peer::apart("rr-nats deadline", Nats, ours::serve_nats, ours::connect),
-        Peer::apart("rr-nats unbounded", Nats, ours::serve_nats, ours::connect_unbounded),
-        Peer::together("rr memory", ours::memory),
-        Peer::together("rr Local, empty stack", ours::local),
-        Peer::together("rr Local, recommended", ours::local_recommended),
+        Peer::apart("rr-nats deadline", Nats, rr::serve_nats, rr::connect),
+        Peer::apart("rr-nats unbounded", Nats, rr::serve_nats, rr::connect_unbounded),
+        Peer::together("rr memory", rr::memory),
+        Peer::together("rr Local, empty stack", rr::local),
+        Peer::together("rr Local, recommended", rr::local_recommended),
     ];
     all.extend(foreign::all());
     all.push(Peer { name: nats_go::NAME, family: Nats, runs: Runs::Elsewhere });

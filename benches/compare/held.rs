@@ -8,8 +8,8 @@ use rr_core::{Client, Context, Error, RequesterExt as _, Response, Server, conne
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::child::workers;
-use crate::ours::router_with_hang;
+use crate::process::workers;
+use crate::rr::router_with_hang;
 
 /// Bytes of a body.
 const BODY_BYTES: usize = 1024;

@@ -1,4 +1,4 @@
-//! Ours beside what others would use instead, interleaved within one run; see `benches/README.md`.
+//! rr next to the alternatives to it, interleaved within one run; see `benches/README.md`.
 
 mod cell;
 mod child;
@@ -10,11 +10,12 @@ mod layers;
 mod machine;
 mod nats_go;
 mod options;
-mod ours;
 mod overhead;
 mod plan;
+mod process;
 mod report;
 mod results;
+mod rr;
 mod run;
 mod scale;
 
@@ -73,7 +74,7 @@ fn compare(options: &Options) -> Result<bool> {
     report::budgets(&verdicts);
     report::summary(&verdicts, &results);
     if let Some(path) = &options.json {
-        results::write(path, &results, &verdicts)?;
+        report::write(path, &results, &verdicts)?;
     }
     Ok(verdicts.iter().all(judge::Verdict::is_met))
 }

@@ -13,7 +13,7 @@ pub(crate) const NAME: &str = "nats.go";
 /// Names the program, before the place where it is built.
 const VARIABLE: &str = "RR_BENCH_NATS_GO";
 
-/// The program under the load of a cell; it answers as a child of ours does.
+/// The program under the load of a cell; it answers as a child of `compare` does.
 pub(crate) fn command(cell: &Cell) -> Result<Command> {
     let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/interop/go/programs/nats_bench");
     let program = env::var_os(VARIABLE).map_or_else(|| PathBuf::from(built), PathBuf::from);
@@ -27,7 +27,7 @@ pub(crate) fn command(cell: &Cell) -> Result<Command> {
         .args([if place.split { "split" } else { "same" }, url, &process.to_string()])
         .args([place.body_bytes.to_string(), place.concurrency.to_string()])
         .args([cell.warm_up, cell.span].map(|span| span.as_millis().to_string()))
-        // As many threads as ours has workers.
+        // As many threads as rr has workers.
         .env("GOMAXPROCS", "2");
     Ok(command)
 }

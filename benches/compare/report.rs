@@ -1,7 +1,12 @@
-//! Tables that fit 120 columns.
+//! Results and verdicts: tables that fit 120 columns, and JSON.
+
+use std::fs;
+use std::path::Path;
+
+use rr_benches_peers::Result;
 
 use crate::judge::{Outcome, Verdict};
-use crate::results::{Group, Results, Row};
+use crate::results::{Group, Results, Row, rate};
 
 /// What each peer took, one table for each load.
 pub(crate) fn tables(results: &Results) {
@@ -143,4 +148,44 @@ pub(crate) fn summary(verdicts: &[Verdict], results: &Results) {
     }
     let met = verdicts.iter().filter(|verdict| verdict.is_met()).count();
     println!("{met} of {} gates are met", verdicts.len());
+}
+
+/// Writes all of it as JSON.
+pub(crate) fn write(path: &Path, results: &Results, verdicts: &[Verdict]) -> Result<()> {
+    let cells: Vec<_> = results
+        .groups
+        .iter()
+        .flat_map(|group| group.rows.iter().map(move |row| (group, row)))
+        .map(|(group, row)| {
+            let rates: Vec<_> =
+                row.rounds.iter().map(|round| round.as_ref().map(|d| rate(d).round())).collect();
+            serde_json::json!({
+                "family": group.family,
+                "peer": row.peer,
+                "place": group.place,
+                "median": row.summary(),
+                "calls_per_second_by_round": rates,
+            })
+        })
+        .collect();
+    let held: Vec<_> = results
+        .held
+        .iter()
+        .map(|(url, bytes)| serde_json::json!({ "url": url, "bytes": bytes }))
+        .collect();
+    let document = serde_json::json!({
+        "machine": results.machine,
+        "seconds": results.seconds.round(),
+        "cells": cells,
+        "allocations": results.counts,
+        "layers": results.layers,
+        "held": held,
+        "allocator_nanos": results.allocator_nanos,
+        "gates": verdicts,
+        "not_measured": results.complaints,
+    });
+    let mut text = serde_json::to_string_pretty(&document)?;
+    text.push('\n');
+    fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    Ok(())
 }

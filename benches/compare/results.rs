@@ -1,15 +1,10 @@
-//! What was measured, and how it is written down.
+//! What was measured.
 
-use std::fs;
-use std::path::Path;
-
-use rr_benches_peers::Result;
 use rr_benches_peers::drive::Driven;
 use rr_benches_peers::statistics::median;
 use serde::Serialize;
 
 use crate::cell::Place;
-use crate::judge::Verdict;
 use crate::layers::Layers;
 use crate::machine::Machine;
 
@@ -90,44 +85,4 @@ pub(crate) fn rate(driven: &Driven) -> f64 {
 /// Seconds of CPU per million calls, client and server.
 pub(crate) fn cpu(driven: &Driven) -> f64 {
     driven.cpu as f64 / driven.calls as f64 / 1e3
-}
-
-/// Writes all of it as JSON.
-pub(crate) fn write(path: &Path, results: &Results, verdicts: &[Verdict]) -> Result<()> {
-    let cells: Vec<_> = results
-        .groups
-        .iter()
-        .flat_map(|group| group.rows.iter().map(move |row| (group, row)))
-        .map(|(group, row)| {
-            let rates: Vec<_> =
-                row.rounds.iter().map(|round| round.as_ref().map(|d| rate(d).round())).collect();
-            serde_json::json!({
-                "family": group.family,
-                "peer": row.peer,
-                "place": group.place,
-                "median": row.summary(),
-                "calls_per_second_by_round": rates,
-            })
-        })
-        .collect();
-    let held: Vec<_> = results
-        .held
-        .iter()
-        .map(|(url, bytes)| serde_json::json!({ "url": url, "bytes": bytes }))
-        .collect();
-    let document = serde_json::json!({
-        "machine": results.machine,
-        "seconds": results.seconds.round(),
-        "cells": cells,
-        "allocations": results.counts,
-        "layers": results.layers,
-        "held": held,
-        "allocator_nanos": results.allocator_nanos,
-        "gates": verdicts,
-        "not_measured": results.complaints,
-    });
-    let mut text = serde_json::to_string_pretty(&document)?;
-    text.push('\n');
-    fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-    Ok(())
 }

@@ -1,14 +1,11 @@
 //! Measuring, one child after another.
 
-use std::process::Stdio;
 use std::time::Duration;
 
 use rr_benches_peers::drive::Driven;
 use rr_benches_peers::{Family, Result, Runs};
 use rr_testkit::NatsServer;
-use serde::de::DeserializeOwned;
-use tokio::process::Command;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use crate::cell::{Cell, Place, Task};
 use crate::contenders::find;
@@ -17,10 +14,8 @@ use crate::machine::Machine;
 use crate::nats_go;
 use crate::options::{Extent, Options};
 use crate::plan::{Group, Plan};
+use crate::process::{answer, ask, own};
 use crate::results::{self, Count, Results, Row};
-
-/// What a child may take longer than it was told.
-const GRACE: Duration = Duration::from_secs(30);
 
 /// Measures all that the options leave.
 pub(crate) async fn all(options: &Options) -> Result<Results> {
@@ -175,31 +170,4 @@ fn broker_process() -> Result<u32> {
         }
     }
     Err("the nats-server has no process".into())
-}
-
-/// This program as its own child.
-fn own(task: &Task) -> Result<Command> {
-    let mut command = Command::new("/proc/self/exe");
-    command.args(["child", &serde_json::to_string(task)?]);
-    Ok(command)
-}
-
-pub(crate) async fn ask<T: DeserializeOwned>(task: &Task) -> Result<T> {
-    answer(own(task)?, GRACE).await
-}
-
-/// Runs a child and reads what it printed.
-async fn answer<T: DeserializeOwned>(mut command: Command, expected: Duration) -> Result<T> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    // What needs longer than that hangs.
-    let Ok(output) = timeout(expected + GRACE, command.spawn()?.wait_with_output()).await else {
-        return Err("it did not end in time".into());
-    };
-    let output = output?;
-    if !output.status.success() {
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        let complaint = complaint.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-        return Err(format!("{}: {}", output.status, complaint.trim()).into());
-    }
-    Ok(serde_json::from_slice(&output.stdout)?)
 }

@@ -1,50 +1,25 @@
 //! `compare scale`: what idle connections and calls in flight hold, and whether calls stay cheap
 //! while many wait.
 
-mod burst;
-mod idle;
-mod parked;
+pub(crate) mod burst;
+pub(crate) mod idle;
+pub(crate) mod parked;
 
-use rr_benches_peers::{Result, process};
+use rr_benches_peers::Result;
+use rr_benches_peers::process::raise_file_limit;
 use rr_testkit::NatsServer;
-use serde::{Deserialize, Serialize};
 
+use crate::cell::Task;
 use crate::machine::Machine;
-use crate::run::ask;
-
-pub(crate) use burst::Burst;
-pub(crate) use idle::Idle;
-pub(crate) use parked::Parked;
-
-/// What a child is told.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub(crate) enum Scale {
-    /// Connections that do nothing.
-    Idle { peer: String, broker: String, connections: usize },
-    /// Calls that wait, and what others cost meanwhile.
-    Parked { url: String, calls: usize },
-    /// Calls that all start at once.
-    Burst { url: String, calls: usize },
-}
-
-impl Scale {
-    /// Does it, and returns the outcome as JSON.
-    pub(crate) fn run(&self) -> Result<String> {
-        process::raise_file_limit()?;
-        Ok(match self {
-            Self::Idle { peer, broker, connections } => {
-                serde_json::to_string(&idle::measure(peer, broker, *connections)?)?
-            }
-            Self::Parked { url, calls } => serde_json::to_string(&parked::measure(url, *calls)?)?,
-            Self::Burst { url, calls } => serde_json::to_string(&burst::measure(url, *calls)?)?,
-        })
-    }
-}
+use crate::process::ask;
+use burst::Burst;
+use idle::Idle;
+use parked::Parked;
 
 /// Measures and prints all of it; tells whether every call of the bursts was answered.
 pub(crate) async fn all() -> Result<bool> {
     // Inherited by the broker.
-    let files = process::raise_file_limit()?;
+    let files = raise_file_limit()?;
     let broker = NatsServer::start().await?;
     println!("{}, at most {files} open files a process", Machine::here().line());
     connections(&broker.url()).await;
@@ -58,8 +33,8 @@ async fn connections(broker: &str) {
     for (peer, broker) in [("rr-http h1", ""), ("rr-http h2", ""), ("rr-nats deadline", broker)] {
         for connections in [1_000, if broker.is_empty() { 9_900 } else { 5_000 }] {
             let (peer, broker) = (peer.to_owned(), broker.to_owned());
-            let task = Scale::Idle { peer: peer.clone(), broker, connections };
-            match ask::<Idle>(&task.into()).await {
+            let task = Task::Idle { peer: peer.clone(), broker, connections };
+            match ask::<Idle>(&task).await {
                 Ok(idle) => {
                     println!(
                         "  {peer:<20}{connections:>10}{:>12.0}{:>12.0}",
@@ -82,7 +57,7 @@ async fn calls(broker: &str) {
     );
     for (name, url) in [("memory", "memory://parked"), ("rr-nats", broker)] {
         for calls in [0, 1_000, 10_000, 100_000] {
-            match ask::<Parked>(&Scale::Parked { url: url.to_owned(), calls }.into()).await {
+            match ask::<Parked>(&Task::Parked { url: url.to_owned(), calls }).await {
                 Ok(Parked { heap, resident, cpu_micros }) => {
                     let bytes = if calls == 0 {
                         format!("{:>12}{:>12}", "-", "-")
@@ -105,7 +80,7 @@ async fn bursts() -> Result<bool> {
         [("rr-http h2", "http://127.0.0.1:0?version=h2c"), ("rr-http h1", "http://127.0.0.1:0")]
     {
         for calls in [5_000, 10_000] {
-            let burst: Burst = ask(&Scale::Burst { url: url.to_owned(), calls }.into()).await?;
+            let burst: Burst = ask(&Task::Burst { url: url.to_owned(), calls }).await?;
             let (answered, seconds) = (burst.answered, burst.seconds);
             println!("  {name:<20}{calls:>10}{answered:>12}{seconds:>12.2}");
             if let Some(failure) = burst.failure {

@@ -9,7 +9,6 @@
 //! | `interop` | foreign peers and the examples `ping_http` and `ping_nats` | curl, Python, Node, npm |
 //! | `bench` | ours beside its peers, and the gates | a nats-server; Python and Debian for nats.go |
 //! | `book` | the pages of `docs/` as a site | mdbook, which it installs |
-//! | `plots` | the README's plots from the committed results | |
 //! | `compile-cost` | crates and seconds of each set of features | a Rust toolchain |
 //! | `fetch nats` | a nats-server for `test` and `interop` | Python, or Debian |
 //!
@@ -25,7 +24,6 @@ mod guard;
 mod interop;
 mod nats_server;
 mod nats_tests;
-mod plots;
 mod steps;
 mod test;
 mod without;
@@ -48,19 +46,16 @@ usage: cargo xtask COMMAND
       check the dependency trees and the source rules
   features
       check every combination of rr-core's features
-  interop [--without go] [--without haproxy] [--without nats] [--without nginx]
-      run foreign clients and servers against the examples ping_http and ping_nats
+  interop [FILTER].. [--without go] [--without haproxy] [--without nats] [--without nginx]
+      run the tests of interop/ that have a FILTER in their names, or all of them: foreign clients
+      and servers against the examples ping_http and ping_nats
       (installs them into target/interop; needs curl, python3, node and npm)
-  interop proxies CALLS
-      only the calls through HAProxy and nginx, for longer than the 2000 of interop
   bench --budgets
       count allocations and what calls leave behind, and judge both by their budgets
   bench [--quick] [--only PATTERN] [--json FILE] | scale
       run ours beside its peers and judge the gates (builds all of them; compare --help)
   book
       build the site of docs/ into target/book (installs mdbook into target/mdbook when there is none)
-  plots
-      draw the plots of the README from benches/results
   compile-cost
       build rr-core with each set of features, and print crates and seconds
   fetch nats
@@ -99,14 +94,12 @@ fn command(arguments: &[&str]) -> Outcome<Run> {
         }
         ["guard"] => Box::new(guard::guard),
         ["features"] => Box::new(features::features),
-        ["interop", "proxies", calls, options @ ..] if !calls.starts_with('-') => {
-            let calls = calls.parse().map_err(|_| format!("xtask: no number: {calls}\n\n"))?;
-            let without = without(options, &["haproxy", "nginx"])?;
-            Box::new(move || interop::proxies(calls, &without))
-        }
         ["interop", options @ ..] => {
-            let without = without(options, &["go", "haproxy", "nats", "nginx"])?;
-            Box::new(move || interop::interop(&without))
+            let parts = ["go", "haproxy", "nats", "nginx"];
+            let filters = options.iter().take_while(|option| !option.starts_with('-'));
+            let filters: Vec<String> = filters.map(ToString::to_string).collect();
+            let without = without(&options[filters.len()..], &parts)?;
+            Box::new(move || interop::interop(&without, &filters))
         }
         ["bench", "--budgets"] => Box::new(bench::budgets),
         ["bench", options @ ..] => {
@@ -114,7 +107,6 @@ fn command(arguments: &[&str]) -> Outcome<Run> {
             Box::new(move || bench::bench(&options))
         }
         ["book"] => Box::new(book::book),
-        ["plots"] => Box::new(plots::plots),
         ["compile-cost"] => Box::new(compile_cost::compile_cost),
         ["fetch", "nats"] => Box::new(|| nats_server::fetch().map(drop)),
         ["help" | "--help" | "-h"] => Box::new(|| {

@@ -7,6 +7,8 @@ use crate::command::{Outcome, cargo, output};
 /// One package of the workspace.
 pub(crate) struct Package {
     pub(crate) name: String,
+    /// Path of its `Cargo.toml`.
+    pub(crate) manifest: String,
     /// Whether it is meant for a registry.
     pub(crate) published: bool,
     /// Names of its features, as declared.
@@ -53,6 +55,7 @@ fn package(value: &Value) -> Package {
     let features = value["features"].as_object();
     Package {
         name: text(&value["name"]),
+        manifest: text(&value["manifest_path"]),
         // `publish = false` reads as an empty list of registries; the default is null.
         published: value["publish"].is_null(),
         features: features.map(|map| map.keys().cloned().collect()).unwrap_or_default(),

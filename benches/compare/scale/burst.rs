@@ -6,8 +6,8 @@ use rr_core::{Context, RequesterExt as _, connect, serve};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::child::workers;
-use crate::ours::router;
+use crate::process::workers;
+use crate::rr::router;
 
 /// Bytes of a body.
 const BODY_BYTES: usize = 1024;
@@ -19,7 +19,7 @@ pub(crate) struct Burst {
     pub(crate) failure: Option<String>,
 }
 
-pub(super) fn measure(url: &str, calls: usize) -> Result<Burst> {
+pub(crate) fn measure(url: &str, calls: usize) -> Result<Burst> {
     workers()?.block_on(async {
         let server = serve(url, router()).await?;
         let client = connect(server.url()).await?;

@@ -4,7 +4,7 @@ use rr_benches_peers::{Result, process};
 use rr_core::{Context, RequesterExt as _, connect};
 use serde::{Deserialize, Serialize};
 
-use crate::child::{start_server, workers};
+use crate::process::{start_server, workers};
 
 /// Bytes of memory of each connection.
 #[derive(Debug, Deserialize, Serialize)]
@@ -13,7 +13,7 @@ pub(crate) struct Idle {
     pub(crate) server: f64,
 }
 
-pub(super) fn measure(peer: &str, broker: &str, connections: usize) -> Result<Idle> {
+pub(crate) fn measure(peer: &str, broker: &str, connections: usize) -> Result<Idle> {
     workers()?.block_on(async {
         let (server, url) = start_server(peer, broker).await?;
         let server = server.id().ok_or("the server has ended")?;

@@ -7,9 +7,9 @@ use rr_benches_peers::{Result, process};
 use rr_core::{Context, IntakeConfig, connect, serve_with};
 use serde::{Deserialize, Serialize};
 
-use crate::child::workers;
 use crate::held::hold;
-use crate::ours::{Echo, router_with_hang};
+use crate::process::workers;
+use crate::rr::{Echo, router_with_hang};
 
 /// Calls in flight beside those that wait.
 const CONCURRENCY: usize = 64;
@@ -29,7 +29,7 @@ fn roomy(url: &str, calls: usize) -> String {
     if url.starts_with("nats") { format!("{url}?in_flight_max={calls}") } else { url.to_owned() }
 }
 
-pub(super) fn measure(url: &str, calls: usize) -> Result<Parked> {
+pub(crate) fn measure(url: &str, calls: usize) -> Result<Parked> {
     workers()?.block_on(async {
         let config = IntakeConfig::default().with_in_flight_max(calls + 2 * CONCURRENCY);
         let server = serve_with(url, router_with_hang(), config).await?;

@@ -1,12 +1,9 @@
-//! Go: programs over net/http and nats.go.
+//! Go: the toolchain, the libraries and the programs over net/http and nats.go.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::example::Example;
-use super::peers::{copy, python, same, scripts};
-use super::server::Server;
-use super::{Report, ensure};
+use super::peers::{copy, install_python, python, same, scripts};
 use crate::command::{Outcome, command, output, run};
 use crate::debian;
 
@@ -24,15 +21,10 @@ pub(super) const BENCH: &str = "nats_bench";
 const PROGRAMS: [&str; 5] =
     ["http_server", "http_client", "nats_responder", "nats_requester", BENCH];
 
-/// What is not checked when there is no Go.
-pub(super) const CHECKS: &str = "net/http client -> ping_http, ping_http -> net/http server, \
-                                 nats.go requester -> ping_nats, ping_nats -> nats.go responder";
-
-const HELLO: &str = "Hello from the server!";
-
 /// Gets the toolchain and the libraries, unless they are there in the pinned version, and builds
 /// the programs.
 pub(super) fn install(folder: &Path) -> Outcome {
+    install_python(folder)?;
     let pins = scripts().join("go/requirements.txt");
     let python = python(folder);
     let (folder, stamp) = (folder.join("go"), folder.join("go/requirements.txt"));
@@ -69,50 +61,4 @@ fn go(folder: &Path) -> Command {
 /// Where a program is built; `folder` is Go's own.
 pub(super) fn binary(folder: &Path, name: &str) -> PathBuf {
     folder.join("programs").join(name)
-}
-
-fn program(folder: &Path, name: &str) -> Command {
-    command(binary(&folder.join("go"), name), [""; 0])
-}
-
-/// net/http, both ways.
-pub(super) fn check_http(folder: &Path, example: &Example, url: &str, report: &mut Report) {
-    report.check("net/http: a client of ping_http", {
-        let client = output(program(folder, "http_client").arg(format!("{url}/ping")));
-        client.and_then(|printed| printed_all(&printed, &format!("{HELLO}\n")))
-    });
-    report.check("net/http: a server for ping_http", {
-        Server::start("go-http", &mut program(folder, "http_server"))
-            .and_then(|server| example.is_answered(server.url(), HELLO))
-    });
-}
-
-/// nats.go as the requester, of `service.ping` that is served.
-pub(super) fn check_requester(folder: &Path, url: &str, report: &mut Report) {
-    report.check("nats.go: a requester of ping_nats", {
-        let requester = output(program(folder, "nats_requester").arg(url));
-        requester.and_then(|printed| printed_all(&printed, "pong\n"))
-    });
-}
-
-/// nats.go as the requester, of `service.ping` that is not served any more.
-pub(super) fn check_nobody(folder: &Path, url: &str, report: &mut Report) {
-    report.check("nats.go: no responders once ping_nats has ended", {
-        match output(program(folder, "nats_requester").arg(url)) {
-            Ok(printed) => Err(format!("it printed {printed:?}")),
-            Err(error) => ensure(error.contains("no responders available"), || error),
-        }
-    });
-}
-
-/// nats.go as the responder.
-pub(super) fn check_responder(folder: &Path, example: &Example, url: &str, report: &mut Report) {
-    report.check("nats.go: a responder for ping_nats", {
-        Server::start("go-nats", program(folder, "nats_responder").arg(url))
-            .and_then(|server| example.is_answered(server.url(), "pong"))
-    });
-}
-
-fn printed_all(printed: &str, expected: &str) -> Outcome {
-    ensure(printed == expected, || format!("printed {printed:?}, not {expected:?}"))
 }

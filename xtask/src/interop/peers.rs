@@ -1,19 +1,9 @@
-//! The peers that are no part of a system: installed below `target/interop`, run as scripts.
+//! The peers of Python and Node, installed below `target/interop`.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
-use std::thread;
-use std::time::Duration;
 
-use super::Report;
 use crate::command::{Outcome, command, root, run};
-use crate::steps::Stopwatch;
-
-/// How long one script may take in all.
-const SCRIPT_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// What Node's scripts are made of.
 const NODE_FILES: [&str; 6] = [
@@ -61,68 +51,12 @@ pub(super) fn install_node(folder: &Path) -> Outcome {
     copy(&lock, &stamp)
 }
 
-/// Runs the checks of one of Python's scripts.
-pub(super) fn python_script(folder: &Path, name: &str, arguments: &[&str], report: &mut Report) {
-    let script = scripts().join(name);
-    script_checks(name, command(python(folder), [script]).args(arguments), report);
-}
-
-/// Runs the checks of one of Node's scripts.
-pub(super) fn node(folder: &Path, name: &str, url: &str, report: &mut Report) {
-    let script = folder.join("node").join(name);
-    script_checks(name, command("node", [script]).arg(url), report);
-}
-
-/// Runs a script that prints one line per check and `end` at its end, for a limited time.
-fn script_checks(name: &str, script: &mut Command, report: &mut Report) {
-    let end = read_checks(script, report);
-    // A script that reached its end adds no line of its own.
-    if let Err(seen) = end {
-        report.check(&format!("{name}: the script ran to its end"), Err(seen));
-    }
-}
-
-fn read_checks(script: &mut Command, report: &mut Report) -> Outcome {
-    let child = script.stdout(Stdio::piped()).spawn();
-    let mut child = child.map_err(|error| format!("cannot start it: {error}"))?;
-    let (said, saying) = mpsc::channel();
-    if let Some(stdout) = child.stdout.take() {
-        thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                let _ = said.send(line);
-            }
-        });
-    }
-    let watch = Stopwatch::start();
-    let mut ended = false;
-    // The scripts print their lines in the form of `Report::check`.
-    while let Ok(line) = saying.recv_timeout(SCRIPT_TIMEOUT.saturating_sub(watch.elapsed())) {
-        if line == "end" {
-            ended = true;
-            continue;
-        }
-        println!("{line}");
-        report.passed += usize::from(line.starts_with("ok "));
-        report.failed += usize::from(line.starts_with("FAILED "));
-    }
-    let in_time = watch.elapsed() < SCRIPT_TIMEOUT;
-    if !in_time {
-        let _ = child.kill();
-    }
-    let status = child.wait().map_err(|error| format!("cannot wait for it: {error}"))?;
-    match (in_time, ended && status.success()) {
-        (true, true) => Ok(()),
-        (true, false) => Err(format!("it stopped early, {status}")),
-        (false, _) => Err(format!("still running after {SCRIPT_TIMEOUT:?}")),
-    }
-}
-
 pub(super) fn python(folder: &Path) -> PathBuf {
     folder.join("venv/bin/python")
 }
 
 pub(super) fn scripts() -> PathBuf {
-    root().join("xtask/interop")
+    root().join("interop/peers")
 }
 
 pub(super) fn same(one: &Path, other: &Path) -> bool {

@@ -1,4 +1,4 @@
-//! Both ends of calls through a proxy, for `cargo xtask interop`.
+//! Both ends of calls through a proxy, for the checks in `tests/interop/proxies.rs`.
 //!
 //! `serve URL LOG` appends the id of each call whose handler runs to LOG, before it answers: a line that was
 //! written survives SIGKILL. `call URL CALLS KIND STACK LOG..` makes calls, reads the logs and prints what the
@@ -13,7 +13,7 @@ use std::process::ExitCode;
 const TARGET: &str = "proxied.run";
 
 const USAGE: &str =
-    "usage: rr-proxied serve URL LOG | call URL CALLS (unspecified|safe) (bare|recommended) LOG..";
+    "usage: proxied serve URL LOG | call URL CALLS (unspecified|safe) (bare|recommended) LOG..";
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> ExitCode {

@@ -1,80 +1,81 @@
 //! curl: what the server answers to single requests.
 
-use super::curl::{Curl, Expected, Reply};
-use super::{Report, ensure};
-use crate::command::Outcome;
+use crate::check::{Outcome, ensure};
+use crate::curl::{Curl, Expected};
 
 /// What `/ping` answers.
 const HELLO: &[u8] = b"Hello from the server!\n";
 
 /// Makes curl speak HTTP/2 without asking first.
-const H2: &str = "--http2-prior-knowledge";
+pub(crate) const H2: &str = "--http2-prior-knowledge";
 
-/// Runs all checks of this file.
-pub(super) fn check(curl: &Curl, report: &mut Report) {
-    report.check("curl: GET /ping", get_ping(curl));
-    report.check("curl: HEAD /ping", head_ping(curl, &[]));
-    report.check("curl: HEAD /ping, HTTP/2", head_ping(curl, &[H2]));
-    report.check("curl: POST /ping", post_ping(curl));
-    report.check("curl: GET /ping, HTTP/2", over(curl, &[H2], "2"));
-    report.check("curl: POST /ping, HTTP/2", over(curl, &[H2, "--request", "POST"], "2"));
-    report.check("curl: GET /ping, HTTP/1.0", over(curl, &["--http1.0"], "1"));
-    report.check("curl: POST /echo, HTTP/1.0", echo(curl, 5, &["--http1.0"]));
-    report.check("curl: upgrade to HTTP/2 is not needed", over(curl, &["--http2"], ""));
-    report.check("curl: POST /echo, empty", echo(curl, 0, &[]));
-    for (name, option) in [("HTTP/1.1", "--http1.1"), ("HTTP/2", H2)] {
-        let large = echo(curl, 900 * 1024, &[option]);
-        report.check(&format!("curl: POST /echo, 900 KiB each way, {name}"), large);
-    }
-    let chunked = ["--header", "transfer-encoding: chunked"];
-    report.check("curl: POST /echo, 900 KiB chunked", echo(curl, 900 * 1024, &chunked));
-    let expect = ["--header", "expect: 100-continue"];
-    report.check("curl: POST /echo, 100 Continue", echo(curl, 900 * 1024, &expect));
-    report.check("curl: POST Greet, typed", greet(curl, "content-type: application/json"));
-    let charset = "content-type: Application/JSON; Charset=UTF-8";
-    report.check("curl: POST Greet, content type with a parameter", greet(curl, charset));
-    report.check("curl: POST Greet, no content type", greet(curl, "content-type:"));
-    report.check("curl: POST Greet, application error", application_error(curl));
-    report.check("curl: POST Greet, malformed JSON", malformed_json(curl));
-    report.check("curl: POST Greet, other content type", other_content_type(curl));
-    report.check("curl: POST /echo, gRPC content type", grpc(curl));
-    report.check("curl: Connect GET of a safe method", connect_get(curl));
-    report.check("curl: unknown path", unknown(curl, "/nowhere"));
-    report.check("curl: unknown method of a service", unknown(curl, "/greeter.v1/Nothing"));
-    report.check("curl: a path in the wrong case", unknown(curl, "/Ping"));
-    report.check("curl: GET of a method not declared safe", wrong_verb(curl, &[], "unknown"));
-    report.check("curl: PUT", wrong_verb(curl, &["--request", "PUT"], "rejected"));
-    report.check("curl: unknown content encoding", unknown_encoding(curl));
-    report.check("curl: unknown protocol version", unknown_version(curl));
+/// Bytes of a body that takes many reads.
+const LARGE: usize = 900 * 1024;
+
+checks! {
+    get_ping_is_not_stored: get_ping();
+    head_ping_has_the_length_of_get: head_ping(&[]);
+    head_ping_has_the_length_of_get_over_http_2: head_ping(&[H2]);
+    post_ping_may_be_stored: post_ping();
+    get_ping_is_answered_over_http_2: over(&[H2], "2");
+    post_ping_is_answered_over_http_2: over(&[H2, "--request", "POST"], "2");
+    get_ping_is_answered_over_http_1_0: over(&["--http1.0"], "1");
+    echo_is_answered_over_http_1_0: echo(5, &["--http1.0"]);
+    upgrade_to_http_2_is_not_needed: over(&["--http2"], "");
+    nothing_is_echoed: echo(0, &[]);
+    echo_of_900_kib_each_way: echo(LARGE, &["--http1.1"]);
+    echo_of_900_kib_each_way_over_http_2: echo(LARGE, &[H2]);
+    echo_of_900_kib_chunked: echo(LARGE, &["--header", "transfer-encoding: chunked"]);
+    echo_of_900_kib_after_100_continue: echo(LARGE, &["--header", "expect: 100-continue"]);
+    typed_call_is_answered: greet("content-type: application/json");
+    content_type_may_have_a_parameter: greet("content-type: Application/JSON; Charset=UTF-8");
+    content_type_may_be_absent: greet("content-type:");
+    application_error_has_one_detail: application_error();
+    malformed_json_is_rejected: malformed_json();
+    other_content_type_is_unsupported: unsupported("/greeter.v1/Greet", "content-type: application/proto");
+    grpc_content_type_is_unsupported: unsupported("/echo", "content-type: application/grpc+proto");
+    connect_get_of_a_safe_method_is_answered: connect_get();
+    unknown_path_is_unimplemented: unknown("/nowhere");
+    unknown_method_of_a_service_is_unimplemented: unknown("/greeter.v1/Nothing");
+    path_in_the_wrong_case_is_unimplemented: unknown("/Ping");
+    get_of_a_method_not_declared_safe_is_refused: wrong_verb(&[], "unknown");
+    put_is_refused: wrong_verb(&["--request", "PUT"], "rejected");
+    unknown_content_encoding_names_gzip: unknown_encoding();
+    unknown_protocol_version_is_rejected: unknown_version();
 }
 
-fn get_ping(curl: &Curl) -> Outcome {
+fn get_ping() -> Outcome {
+    let curl = Curl::start()?;
     let reply = curl.call("/ping", &[])?;
     reply.is_ok(HELLO)?;
     reply.has_header("content-type", Some("text/plain; charset=utf-8"))?;
     reply.has_header("cache-control", Some("no-store"))
 }
 
-fn head_ping(curl: &Curl, options: &[&str]) -> Outcome {
+fn head_ping(options: &[&str]) -> Outcome {
+    let curl = Curl::start()?;
     let reply = curl.call("/ping", &[&["--head"], options].concat())?;
     reply.is_ok(b"")?;
     // What GET would have sent (RFC 9110 §9.3.2).
     reply.has_header("content-length", Some(&HELLO.len().to_string()))
 }
 
-fn post_ping(curl: &Curl) -> Outcome {
+fn post_ping() -> Outcome {
+    let curl = Curl::start()?;
     let reply = curl.call("/ping", &["--request", "POST"])?;
     reply.is_ok(HELLO)?;
     reply.has_header("cache-control", None)
 }
 
-fn over(curl: &Curl, options: &[&str], version: &str) -> Outcome {
+fn over(options: &[&str], version: &str) -> Outcome {
+    let curl = Curl::start()?;
     let reply = curl.call("/ping", options)?;
     reply.is_ok(HELLO)?;
     ensure(reply.version.starts_with(version), || reply.seen())
 }
 
-fn echo(curl: &Curl, bytes: usize, options: &[&str]) -> Outcome {
+fn echo(bytes: usize, options: &[&str]) -> Outcome {
+    let curl = Curl::start()?;
     let body = pattern(bytes);
     let reply = curl.post("/echo", &body, options)?;
     reply.is_ok(&body)?;
@@ -82,13 +83,14 @@ fn echo(curl: &Curl, bytes: usize, options: &[&str]) -> Outcome {
 }
 
 /// Bytes that do not repeat within a block of the transport.
-pub(super) fn pattern(bytes: usize) -> Vec<u8> {
+pub(crate) fn pattern(bytes: usize) -> Vec<u8> {
     let next = |state: &u32| Some(state.wrapping_mul(1_103_515_245).wrapping_add(12_345));
     let states = std::iter::successors(Some(1_u32), next);
     states.map(|state| state.to_be_bytes()[1]).take(bytes).collect()
 }
 
-fn greet(curl: &Curl, content_type: &str) -> Outcome {
+fn greet(content_type: &str) -> Outcome {
+    let curl = Curl::start()?;
     let options = ["--header", content_type, "--data-binary", r#"{"name":"curl"}"#];
     let reply = curl.call("/greeter.v1/Greet", &options)?;
     ensure(reply.status == 200, || reply.seen())?;
@@ -99,7 +101,8 @@ fn greet(curl: &Curl, content_type: &str) -> Outcome {
     ensure(reply.document() == serde_json::json!({ "greeting": "Hello, curl!" }), || reply.seen())
 }
 
-fn application_error(curl: &Curl) -> Outcome {
+fn application_error() -> Outcome {
+    let curl = Curl::start()?;
     let reply = curl.json("/greeter.v1/Greet", r#"{"name":""}"#, &[])?;
     reply.is_error(&Expected {
         status: 400,
@@ -117,7 +120,8 @@ fn application_error(curl: &Curl) -> Outcome {
     ensure(value.starts_with("eyJoaW50Ij") && !value.ends_with('='), || reply.seen())
 }
 
-fn malformed_json(curl: &Curl) -> Outcome {
+fn malformed_json() -> Outcome {
+    let curl = Curl::start()?;
     let reply = curl.json("/greeter.v1/Greet", r#"{"name":"#, &[])?;
     reply.is_error(&Expected {
         status: 400,
@@ -127,18 +131,8 @@ fn malformed_json(curl: &Curl) -> Outcome {
     })
 }
 
-fn other_content_type(curl: &Curl) -> Outcome {
-    let header = ["--header", "content-type: application/proto"];
-    let reply = curl.call("/greeter.v1/Greet", &[&header[..], &["--data", "x"]].concat())?;
-    unsupported(&reply)
-}
-
-fn grpc(curl: &Curl) -> Outcome {
-    let header = ["--header", "content-type: application/grpc+proto"];
-    unsupported(&curl.call("/echo", &[&header[..], &["--data", "x"]].concat())?)
-}
-
-fn unsupported(reply: &Reply) -> Outcome {
+fn unsupported(path: &str, header: &str) -> Outcome {
+    let reply = Curl::start()?.call(path, &["--header", header, "--data", "x"])?;
     reply.is_error(&Expected {
         status: 415,
         code: "unimplemented",
@@ -147,14 +141,16 @@ fn unsupported(reply: &Reply) -> Outcome {
     })
 }
 
-fn connect_get(curl: &Curl) -> Outcome {
+fn connect_get() -> Outcome {
+    let curl = Curl::start()?;
     let reply = curl.call("/demo/Stats?message=%7B%7D&encoding=json&connect=v1&other=1", &[])?;
     ensure(reply.status == 200 && reply.document()["started"].is_u64(), || reply.seen())?;
     reply.has_header("content-type", Some("application/json"))?;
     reply.has_header("cache-control", Some("no-store"))
 }
 
-fn unknown(curl: &Curl, path: &str) -> Outcome {
+fn unknown(path: &str) -> Outcome {
+    let curl = Curl::start()?;
     let reply = curl.call(path, &["--request", "POST"])?;
     reply.is_error(&Expected {
         status: 404,
@@ -165,7 +161,8 @@ fn unknown(curl: &Curl, path: &str) -> Outcome {
 }
 
 /// A proxy may have repeated a GET, so that its refusal claims nothing of the handler.
-fn wrong_verb(curl: &Curl, options: &[&str], delivery: &str) -> Outcome {
+fn wrong_verb(options: &[&str], delivery: &str) -> Outcome {
+    let curl = Curl::start()?;
     let reply = curl.call("/echo", options)?;
     ensure(reply.status == 405, || format!("expected 405: {}", reply.seen()))?;
     reply.has_header("allow", Some("POST"))?;
@@ -173,7 +170,8 @@ fn wrong_verb(curl: &Curl, options: &[&str], delivery: &str) -> Outcome {
     reply.is_text()
 }
 
-fn unknown_encoding(curl: &Curl) -> Outcome {
+fn unknown_encoding() -> Outcome {
+    let curl = Curl::start()?;
     let reply = curl.post("/echo", b"squeezed", &["--header", "content-encoding: br"])?;
     reply.has_header("rr-code", Some("unimplemented"))?;
     reply.has_header("rr-delivery", Some("rejected"))?;
@@ -181,7 +179,8 @@ fn unknown_encoding(curl: &Curl) -> Outcome {
     ensure(message.contains("gzip"), || format!("expected the message to list gzip: {message}"))
 }
 
-fn unknown_version(curl: &Curl) -> Outcome {
+fn unknown_version() -> Outcome {
+    let curl = Curl::start()?;
     let reply = curl.json("/demo/Stats", "{}", &["--header", "connect-protocol-version: 2"])?;
     reply.is_error(&Expected {
         status: 400,

@@ -1,4 +1,4 @@
-//! Ours, as an application uses it: `serve`, `connect` and the extension traits, nothing configured.
+//! rr, as an application uses it: `serve`, `connect` and the extension traits, nothing configured.
 
 use std::sync::Arc;
 

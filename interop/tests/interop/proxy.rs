@@ -7,16 +7,16 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use crate::command::{Outcome, command, succeeds};
-use crate::debian;
-use crate::steps::Stopwatch;
+use tokio::time::Instant;
+
+use crate::check::{Outcome, command, installed, printed};
 
 /// It listens after some milliseconds; a busy machine may need some seconds.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// One program between client and servers.
 #[derive(Clone, Copy)]
-pub(super) enum Program {
+pub(crate) enum Program {
     /// With what a person's configuration has at least; HTTP/2 or HTTP/1.1 on both sides.
     HaProxy { h2: bool },
     /// With its default of trying the next server, and HTTP/1.1 to them.
@@ -24,7 +24,7 @@ pub(super) enum Program {
 }
 
 impl Program {
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::HaProxy { .. } => "haproxy",
             Self::Nginx => "nginx",
@@ -62,7 +62,7 @@ impl Program {
     }
 
     fn command(self, binary: &Path, folder: &Path, configuration: &Path) -> Command {
-        let mut proxy = command(binary, [""; 0]);
+        let mut proxy = command(binary);
         match self {
             Self::HaProxy { .. } => proxy.args(["-db", "-f"]).arg(configuration),
             Self::Nginx => proxy
@@ -75,24 +75,13 @@ impl Program {
         };
         proxy
     }
-}
 
-/// Returns the program: the one that the system has, else Debian's, unpacked below `folder`.
-pub(super) fn install(program: Program, folder: &Path) -> Outcome<PathBuf> {
-    let name = program.name();
-    let version = |binary: &Path| succeeds(&mut with_libraries(command(binary, ["-v"]), binary));
-    let (installed, folder) = (Path::new("/usr/sbin").join(name), folder.join(name));
-    let unpacked = folder.join("usr/sbin").join(name);
-    for binary in [&installed, &unpacked] {
-        if version(binary) {
-            return Ok(binary.clone());
-        }
+    /// The program that the system has, else Debian's that `cargo xtask interop` has unpacked.
+    fn binary(self) -> PathBuf {
+        let system = Path::new("/usr/sbin").join(self.name());
+        let unpacked = || installed(self.name()).join("usr/sbin").join(self.name());
+        if system.is_file() { system } else { unpacked() }
     }
-    debian::unpack_whole(name, &folder)?;
-    if version(&unpacked) {
-        return Ok(unpacked);
-    }
-    Err(format!("{name} of Debian does not start"))
 }
 
 /// Debian's libraries that came with the program.
@@ -107,30 +96,29 @@ fn with_libraries(mut command: Command, binary: &Path) -> Command {
 }
 
 /// A running proxy; ended when dropped.
-pub(super) struct Proxy {
+pub(crate) struct Proxy {
     child: Child,
-    pub(super) port: u16,
+    pub(crate) port: u16,
 }
 
 impl Proxy {
-    pub(super) fn start(program: Program, binary: &Path, servers: [u16; 2]) -> Outcome<Self> {
+    pub(crate) fn start(program: Program, folder: &Path, servers: [u16; 2]) -> Outcome<Self> {
         let [port] = free_ports()?;
-        let folder = super::folder()?.join("proxied").join(program.name());
-        debian::empty(&folder)?;
+        let binary = program.binary();
         let configuration = folder.join("configuration");
-        fs::write(&configuration, program.configuration(&folder, port, servers))
+        fs::write(&configuration, program.configuration(folder, port, servers))
             .map_err(|error| format!("cannot write the configuration: {error}"))?;
         let log = fs::File::create(folder.join("log"))
             .map_err(|error| format!("cannot create the log: {error}"))?;
-        let proxy = program.command(binary, &folder, &configuration);
-        let child = with_libraries(proxy, binary)
+        let proxy = program.command(&binary, folder, &configuration);
+        let child = with_libraries(proxy, &binary)
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
             .map_err(|error| format!("cannot start {}: {error}", program.name()))?;
         let proxy = Self { child, port };
-        let watch = Stopwatch::start();
-        while watch.elapsed() < START_TIMEOUT {
+        let begin = Instant::now();
+        while begin.elapsed() < START_TIMEOUT {
             if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
                 return Ok(proxy);
             }
@@ -144,7 +132,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         // nginx has a second process, which ends when it is asked to.
-        let asked = command("kill", ["-TERM", &self.child.id().to_string()]).status();
+        let asked = printed(command("kill").args(["-TERM", &self.child.id().to_string()]));
         if asked.is_err() {
             let _ = self.child.kill();
         }
@@ -153,7 +141,7 @@ impl Drop for Proxy {
 }
 
 /// Ports that are free now.
-pub(super) fn free_ports<const COUNT: usize>() -> Outcome<[u16; COUNT]> {
+pub(crate) fn free_ports<const COUNT: usize>() -> Outcome<[u16; COUNT]> {
     let mut held = Vec::new();
     let mut ports = [0; COUNT];
     for port in &mut ports {

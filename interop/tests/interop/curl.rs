@@ -1,99 +1,94 @@
 //! curl as a client, and what it saw.
 
-use std::ffi::OsString;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::ensure;
-use crate::command::{Outcome, command};
+use crate::check::{Outcome, command, ensure};
+use crate::example::PING_HTTP;
+use crate::server::Server;
 
-/// What every error answer says beside its status.
-pub(super) struct Expected<'a> {
-    pub(super) status: u16,
-    pub(super) code: &'a str,
-    pub(super) reason: Option<&'a str>,
-    pub(super) delivery: &'a str,
+/// What every error answer states in addition to its status.
+pub(crate) struct Expected<'a> {
+    pub(crate) status: u16,
+    pub(crate) code: &'a str,
+    pub(crate) reason: Option<&'a str>,
+    pub(crate) delivery: &'a str,
 }
 
-/// Runs curl against one server; answers pass through files in one folder.
-pub(super) struct Curl {
-    url: String,
-    folder: PathBuf,
+/// curl, and the `ping_http` that it calls.
+pub(crate) struct Curl {
+    pub(crate) server: Server,
 }
+
+/// What curl tells about an answer, behind its head.
+const WRITE_OUT: &str = "%{stderr}%{http_code} %{http_version} %{time_total} %{size_download}";
 
 /// An answer.
-pub(super) struct Reply {
-    pub(super) status: u16,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
     /// As curl writes it: `1.0`, `1.1` or `2`.
-    pub(super) version: String,
+    pub(crate) version: String,
     /// Names in lower case, in the order they came.
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
-    pub(super) took: Duration,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) took: Duration,
 }
 
 impl Curl {
-    pub(super) fn new(url: &str, folder: &Path) -> Self {
-        Self { url: url.to_owned(), folder: folder.to_path_buf() }
+    /// Starts the server.
+    pub(crate) fn start() -> Outcome<Self> {
+        Ok(Self { server: PING_HTTP.serve(None)? })
     }
 
-    /// Builds the command for a path, for callers that run it beside others.
-    pub(super) fn command(&self, path: &str, options: &[&str]) -> Command {
-        let mut curl = command("curl", ["--silent", "--show-error", "--max-time", "30"]);
-        curl.args(options).arg(format!("{}{path}", self.url));
+    /// Builds the command for a path, for callers that do something else meanwhile.
+    pub(crate) fn command(&self, path: &str, options: &[&str]) -> Command {
+        let mut curl = command("curl");
+        curl.args(["--silent", "--show-error", "--max-time", "30"]);
+        curl.args(options).arg(format!("{}{path}", self.server.url()));
         curl
     }
 
     /// Makes one call.
-    pub(super) fn call(&self, path: &str, options: &[&str]) -> Outcome<Reply> {
-        let (head, body) = (self.folder.join("reply.head"), self.folder.join("reply.body"));
-        // curl creates no file for an answer without a body: an old one must not be taken for it.
-        for file in [&head, &body] {
-            fs::write(file, "").map_err(|error| format!("cannot write {file:?}: {error}"))?;
-        }
-        let output = self
-            .command(path, options)
-            .arg("--dump-header")
-            .arg(&head)
-            .arg("--output")
-            .arg(&body)
-            .args(["--write-out", "%{http_code} %{http_version} %{time_total} %{size_download}"])
-            .output()
-            .map_err(|error| format!("cannot start curl: {error}"))?;
-        if !output.status.success() {
-            let errors = String::from_utf8_lossy(&output.stderr);
-            return Err(format!("no answer: {}", errors.trim()));
-        }
-        let read = |file| fs::read(file).map_err(|error| format!("cannot read {file:?}: {error}"));
-        Reply::parse(
-            &String::from_utf8_lossy(&output.stdout),
-            &String::from_utf8_lossy(&read(&head)?),
-            read(&body)?,
-        )
+    pub(crate) fn call(&self, path: &str, options: &[&str]) -> Outcome<Reply> {
+        self.send(path, b"", options)
     }
 
     /// Posts a JSON document.
-    pub(super) fn json(&self, path: &str, document: &str, options: &[&str]) -> Outcome<Reply> {
-        let mut all = vec!["--header", "content-type: application/json", "--data-binary", document];
-        all.extend(options);
-        self.call(path, &all)
+    pub(crate) fn json(&self, path: &str, document: &str, options: &[&str]) -> Outcome<Reply> {
+        let json = ["--header", "content-type: application/json", "--data-binary", document];
+        self.call(path, &[&json, options].concat())
     }
 
-    /// Posts a body of its own; it travels through a file.
-    pub(super) fn post(&self, path: &str, body: &[u8], options: &[&str]) -> Outcome<Reply> {
-        let file = self.folder.join("request.body");
-        fs::write(&file, body).map_err(|error| format!("cannot write {file:?}: {error}"))?;
-        let mut data = OsString::from("@");
-        data.push(&file);
-        let mut all = vec!["--header", "content-type: application/x-blob"];
-        let data = data.to_string_lossy();
-        all.extend(["--data-binary", &data]);
-        all.extend(options);
-        self.call(path, &all)
+    /// Posts a body of its own.
+    pub(crate) fn post(&self, path: &str, body: &[u8], options: &[&str]) -> Outcome<Reply> {
+        let blob = ["--header", "content-type: application/x-blob", "--data-binary", "@-"];
+        self.send(path, body, &[&blob, options].concat())
+    }
+
+    /// Makes a call whose options may read `body` from the standard input.
+    fn send(&self, path: &str, body: &[u8], options: &[&str]) -> Outcome<Reply> {
+        let unstartable = |error| format!("cannot start curl: {error}");
+        let mut curl = self
+            .command(path, options)
+            // The body of the answer alone goes to the standard output.
+            .args(["--dump-header", "/dev/stderr", "--write-out", WRITE_OUT])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(unstartable)?;
+        // Without `@-` curl reads nothing and may end first.
+        let _ = curl.stdin.take().map(|mut stdin| stdin.write_all(body));
+        let output = curl.wait_with_output().map_err(unstartable)?;
+        let told = String::from_utf8_lossy(&output.stderr);
+        if !output.status.success() {
+            return Err(format!("no answer: {}", told.trim()));
+        }
+        let (head, line) = told.rsplit_once('\n').unwrap_or_default();
+        Reply::parse(line, head, output.stdout)
     }
 }
 
@@ -117,17 +112,17 @@ impl Reply {
         Ok(Self { status, version, headers: headers.collect(), body, took })
     }
 
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(seen, _)| seen == name).map(|(_, value)| value.as_str())
     }
 
     /// The body as JSON; null when it is none.
-    pub(super) fn document(&self) -> Value {
+    pub(crate) fn document(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or(Value::Null)
     }
 
     /// What came, in one line.
-    pub(super) fn seen(&self) -> String {
+    pub(crate) fn seen(&self) -> String {
         let headers = self.headers.iter().map(|(name, value)| format!("{name}: {value}"));
         let headers = headers.collect::<Vec<_>>().join(", ");
         let text = String::from_utf8_lossy(&self.body[..self.body.len().min(300)]);
@@ -136,7 +131,7 @@ impl Reply {
     }
 
     /// Fails unless this is exactly that successful answer.
-    pub(super) fn is_ok(&self, body: &[u8]) -> Outcome {
+    pub(crate) fn is_ok(&self, body: &[u8]) -> Outcome {
         ensure(self.status == 200, || self.seen())?;
         let ours = self.headers.iter().find(|(name, _)| name == "rr" || name.starts_with("rr-"));
         ensure(ours.is_none(), || format!("a header of ours on success: {}", self.seen()))?;
@@ -146,7 +141,7 @@ impl Reply {
     }
 
     /// Fails unless a header has this value, or is absent for `None`.
-    pub(super) fn has_header(&self, name: &str, value: Option<&str>) -> Outcome {
+    pub(crate) fn has_header(&self, name: &str, value: Option<&str>) -> Outcome {
         ensure(self.header(name) == value, || {
             format!("expected {name} to be {value:?}: {}", self.seen())
         })
@@ -154,7 +149,7 @@ impl Reply {
 
     /// Fails unless this is that error answer: all in its headers, and in its body what Connect has there. The body of
     /// 415 is a line of text, since Connect takes its code from the status.
-    pub(super) fn is_error(&self, expected: &Expected<'_>) -> Outcome {
+    pub(crate) fn is_error(&self, expected: &Expected<'_>) -> Outcome {
         let Expected { status, code, reason, delivery } = *expected;
         ensure(self.status == status, || format!("expected {status}: {}", self.seen()))?;
         self.has_header("rr-code", Some(code))?;
@@ -178,7 +173,7 @@ impl Reply {
     }
 
     /// Fails unless the body is a line of text.
-    pub(super) fn is_text(&self) -> Outcome {
+    pub(crate) fn is_text(&self) -> Outcome {
         self.has_header("content-type", Some("text/plain; charset=utf-8"))?;
         ensure(self.body.ends_with(b"\n"), || format!("no line of text: {}", self.seen()))
     }

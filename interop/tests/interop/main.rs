@@ -1,0 +1,21 @@
+//! Foreign clients against the examples `ping_http` and `ping_nats`, and both against foreign servers.
+//!
+//! Each test starts what it needs. `cargo xtask interop` installs the peers, builds the examples and runs the tests
+//! one at a time, since some of them measure. The name of a test tells which part of the installation it needs: the
+//! test is left out with that part.
+
+#[macro_use]
+mod check;
+
+mod answers;
+mod curl;
+mod example;
+mod foreign;
+mod go;
+mod limits;
+mod lives;
+mod nats;
+mod proxies;
+mod proxy;
+mod scripts;
+mod server;
