@@ -1,6 +1,6 @@
 //! Connecting by URL.
 
-use rr_spi::{BoxFuture, Code, Context, Delivery, Error, Request, Requester, Response};
+use rr_spi::{Code, Context, Delivery, Error, Requester};
 
 /// Requester for a URL. Clones share its connections.
 #[derive(Clone, Debug)]

@@ -5,9 +5,7 @@ mod handler;
 use std::fmt;
 use std::sync::Arc;
 
-use rr_spi::{
-    BoxFuture, Context, Error, Middleware, Next, Request, Responder, Response, Route, Routes,
-};
+use rr_spi::{Error, Middleware, Next, Responder, Route, Routes};
 
 pub use handler::{Handler, IntoHandler};
 

@@ -4,9 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rr_spi::{
-    BoxFuture, Context, Error, Middleware, Next, Request, Requester, Responder, Response, defaults,
-};
+use rr_spi::{Middleware, Next, Requester, Responder, defaults};
 
 /// Requester or responder wrapped in middleware; implements the same trait.
 ///

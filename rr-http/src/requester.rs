@@ -14,8 +14,8 @@ use http::response::Parts;
 use http::{HeaderValue, Uri};
 use http_body::Body;
 use rr_spi::{
-    Attempt, BoxFuture, Code, Context, Delivery, Error, Headers, Limits, Location, Request,
-    Requester, Response, Target,
+    Attempt, Code, Context, Delivery, Error, Headers, Limits, Location, Request, Requester,
+    Response, Target,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 

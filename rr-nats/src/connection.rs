@@ -21,7 +21,7 @@ mod stats;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rr_spi::{CancelHandle, Cause, Context, Error};
+use rr_spi::{CancelHandle, Context, Error};
 use tokio::sync::Notify;
 
 pub(crate) use dialer::Dialer;
@@ -246,11 +246,4 @@ impl Status {
             Self::First | Self::Up(_) => error::not_connected(),
         }
     }
-}
-
-/// Returns whether a call that is dropped now counts as expired: its deadline has passed or is
-/// within a margin (the same as in rr-spi). Such a call sends no cancel message.
-pub(crate) fn is_at_deadline(ctx: &Context) -> bool {
-    const MARGIN: Duration = Duration::from_millis(5);
-    ctx.cause() == Some(Cause::DeadlineExceeded) || ctx.remaining().is_some_and(|r| r <= MARGIN)
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use async_nats::Message;
 use async_nats::message::OutboundMessage;
 use rr_spi::{
-    Attempt, BoxFuture, Bytes, Code, Context, Delivery, Entropy, Error, Limits, OsEntropy, Request,
-    Requester, Response, Target,
+    Attempt, Bytes, Code, Context, Delivery, Entropy, Error, Limits, OsEntropy, Request, Requester,
+    Target,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -16,7 +16,7 @@ use crate::clock;
 use crate::config::{NatsConfig, NatsServerConfig};
 use crate::connection::{
     Connections, Learned, Link, LinkSetup, Members, NatsState, NatsStats, Outcome, SendPermit,
-    Slot, is_at_deadline, message,
+    Slot, message,
 };
 use crate::endpoint;
 use crate::error;
@@ -344,7 +344,7 @@ impl Drop for PendingCall<'_> {
         if !self.waits {
             return;
         }
-        if is_at_deadline(self.attempt.context()) {
+        if self.attempt.context().is_at_deadline() {
             // The handler's own deadline ends it.
             return self.link.expired(self.received);
         }

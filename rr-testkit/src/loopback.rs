@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use rr_spi::{
-    BoxFuture, CallConfig, Context, Error, Intake, IntakeConfig, Request, Requester, Response,
-    Routes, Server,
-};
+use rr_spi::{CallConfig, Intake, IntakeConfig, Requester, Routes, Server};
 
 use crate::memory::{MemoryLink, MemoryRequester, Registry, serve_at};
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::steps::Stopwatch;
+use crate::stopwatch::Stopwatch;
 
 /// What went wrong, in words for the person at the terminal.
 pub(crate) type Outcome<T = ()> = Result<T, String>;

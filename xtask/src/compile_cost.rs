@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::command::{Outcome, cargo, output, root};
 use crate::guard::{Selection, selections};
-use crate::steps::Stopwatch;
+use crate::stopwatch::Stopwatch;
 
 /// Where it is built, from nothing each time.
 const FOLDER: &str = "target/compile-cost";

@@ -25,6 +25,7 @@ mod interop;
 mod nats_server;
 mod nats_tests;
 mod steps;
+mod stopwatch;
 mod test;
 mod without;
 mod workspace;

@@ -1,27 +1,7 @@
 //! Named steps, their seconds and the summary at the end.
 
-use std::time::Duration;
-
 use crate::command::Outcome;
-
-/// Measures from its construction on.
-#[expect(clippy::disallowed_types, reason = "wall time of child processes; no runtime here")]
-pub(crate) struct Stopwatch(std::time::Instant);
-
-impl Stopwatch {
-    #[expect(
-        clippy::disallowed_methods,
-        clippy::disallowed_types,
-        reason = "wall time of child processes; no runtime here"
-    )]
-    pub(crate) fn start() -> Self {
-        Self(std::time::Instant::now())
-    }
-
-    pub(crate) fn elapsed(&self) -> Duration {
-        self.0.elapsed()
-    }
-}
+use crate::stopwatch::Stopwatch;
 
 /// The steps of one command. A failed step does not keep the others from running.
 pub(crate) struct Steps {

@@ -197,6 +197,14 @@ impl Context {
         self.scope_cause().or_else(|| expired().map(|_| Cause::DeadlineExceeded))
     }
 
+    /// Returns whether a call that is dropped now counts as expired: its deadline has passed, or
+    /// passes within 5 ms. A transport need not cancel such a call at the peer, whose timer ends it.
+    #[must_use]
+    pub fn is_at_deadline(&self) -> bool {
+        let is_expired = self.cause() == Some(Cause::DeadlineExceeded);
+        is_expired || self.deadline.is_some_and(cancel_handle::is_close)
+    }
+
     /// Spawns a future that runs to completion even if the handler is dropped.
     ///
     /// A drain of the server that handles this call waits for the future, within its grace. On a

@@ -64,7 +64,9 @@ pub enum Received {
     Reserved,
     /// The header does not fit the grammar; the application does not see it.
     Dropped,
-    /// The header would exceed the limit of entries or bytes; the request must be refused.
+    /// The header would exceed the limit of entries or bytes. A request is refused:
+    /// `ResourceExhausted`, `request-too-large`. A successful reply becomes `Internal`, processed,
+    /// `bad-response`. An error reply loses the header.
     OverLimit,
 }
 

@@ -316,7 +316,7 @@ mod tests {
     use crate::intake::IntakeConfig;
     use crate::request::Request;
     use crate::routes::{Declared, Route, Routes};
-    use crate::{BoxFuture, Error, Responder, Response, Target};
+    use crate::{Responder, Target};
 
     struct Hang;
 

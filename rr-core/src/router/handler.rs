@@ -9,8 +9,7 @@ use std::task::{Context as TaskContext, Poll};
 
 use pin_project_lite::pin_project;
 use rr_spi::{
-    BoxFuture, Context, Declared, Error, HandlerError, Request, Requester, Responder, Response,
-    Route, Routes,
+    Context, Declared, Error, HandlerError, Request, Requester, Responder, Response, Route, Routes,
 };
 
 use crate::forward::{Forward, Forwarder};

@@ -80,7 +80,9 @@ fn of_two_events_the_task_is_woken_for_what_no_poll_has_seen() {
             thread::spawn(move || connection.happen())
         });
         let has_seen = connection.poll();
-        happening.map(|thread| thread.join().unwrap());
+        for thread in happening {
+            thread.join().unwrap();
+        }
         assert!(has_seen || connection.is_woken(0));
         // A later poll sees it in any case.
         assert!(connection.poll());

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -12,7 +13,9 @@ use http::Version;
 use http_body::{Body, Frame, SizeHint};
 use rr_spi::BodyShare;
 
-use super::timeouts::{ActivityMonitor, LeavingReply, PROGRESS_BYTES_MIN, WriteRule};
+use super::timeouts::{
+    ActivityMonitor, AtomicInstant, LeavingReply, PROGRESS_BYTES_MIN, WriteRule,
+};
 use crate::sync::lock;
 
 /// Longest body that is handed to h2 together with the end of its stream: one frame of the default
@@ -137,46 +140,51 @@ impl Drop for Leaving {
 
 /// Progress of the reply of one stream.
 #[derive(Default)]
-struct Progress(Mutex<Departure>);
+struct Progress {
+    /// When [`PROGRESS_BYTES_MIN`] bytes had last left since the time before, and the number of
+    /// bytes that have left since.
+    moved_at: AtomicInstant,
+    taken: AtomicUsize,
+    state: Mutex<Departure>,
+}
 
 #[derive(Default)]
 struct Departure {
-    /// When [`PROGRESS_BYTES_MIN`] bytes had last left since the time before, as an age of the
-    /// connection, and the number of bytes that have left since.
-    moved_at: Option<Duration>,
-    taken: usize,
     has_left: bool,
     waker: Option<Waker>,
 }
 
 impl Progress {
     fn take(&self, taken: usize, activity: &ActivityMonitor) {
-        let mut state = lock(&self.0);
-        state.taken += taken;
-        if state.taken >= PROGRESS_BYTES_MIN {
-            state.taken = 0;
-            state.moved_at = Some(activity.age());
+        if self.taken.fetch_add(taken, Ordering::Relaxed) + taken >= PROGRESS_BYTES_MIN {
+            self.taken.store(0, Ordering::Relaxed);
+            self.moved_at.set(activity.age());
         }
     }
 
     fn leave(&self) {
-        let mut state = lock(&self.0);
-        state.has_left = true;
-        let waker = state.waker.take();
-        // Waking runs foreign code, which must not run under the lock.
-        drop(state);
+        let waker = self.with(|state| {
+            state.has_left = true;
+            state.waker.take()
+        });
+        // Outside of the lock: waking runs foreign code.
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 
     fn poll_left(&self, cx: &Context<'_>) -> Poll<()> {
-        let mut state = lock(&self.0);
-        if state.has_left {
-            return Poll::Ready(());
-        }
-        state.waker = Some(cx.waker().clone());
-        Poll::Pending
+        self.with(|state| match state.has_left {
+            true => Poll::Ready(()),
+            false => {
+                state.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        })
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut Departure) -> T) -> T {
+        change(&mut lock(&self.state))
     }
 }
 
@@ -193,6 +201,6 @@ impl Sending {
 
     /// Returns when enough bytes of the reply had last moved, as an age of the connection.
     pub(super) fn moved(&self) -> Option<Duration> {
-        self.progress.as_ref().and_then(|progress| lock(&progress.0).moved_at)
+        self.progress.as_ref().and_then(|progress| progress.moved_at.get())
     }
 }

@@ -1,14 +1,14 @@
 //! Tracks connection activity; one timer per connection enforces the idle, header-read and write
 //! timeouts.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rr_spi::{BodyAccount, BodyBudget};
 use tokio::time::Instant;
 
 use crate::config::HttpServerConfig;
-use crate::sync::lock;
 
 /// Shortest and longest time between two checks of a connection, whatever its timeouts are: a check
 /// costs little, and a timer has a maximum.
@@ -21,43 +21,41 @@ pub(super) const CHECK_MAX: Duration = Duration::from_secs(60 * 60);
 pub(super) const PROGRESS_BYTES_MIN: usize = 16 * 1024;
 
 /// Activity of a connection: recorded by its socket, its requests and its replies, and checked
-/// periodically. Recording sets no timer, so that a request needs none.
+/// periodically. Recording sets no timer, so that a request needs none. The clock is read only for
+/// a state that still holds after the connection was polled.
 pub(super) struct ActivityMonitor {
     born: Instant,
     timeouts: Timeouts,
-    state: Mutex<State>,
+    /// Packed counter of what keeps the connection in use, in units of [`LEAVING`] and [`ACTIVE`]:
+    /// replies that have not wholly left; requests being answered, and unread bodies being
+    /// discarded.
+    busy: AtomicU64,
+    /// Start of the unused time.
+    idle_since: AtomicInstant,
+    /// Whether the head of an HTTP/1 request has begun to arrive, and when.
+    head_began: AtomicBool,
+    head_since: AtomicInstant,
+    /// Time since which the socket has accepted neither all bytes nor [`PROGRESS_BYTES_MIN`] of
+    /// them, and the number of bytes accepted since then.
+    blocked_since: AtomicInstant,
+    taken: AtomicUsize,
+    /// Whether bytes of a reply have moved since the last [`ActivityMonitor::flush_timestamps`].
+    has_moved: AtomicBool,
+    /// When bytes of a reply last moved, or when a reply began to leave while no other did.
+    moved_at: AtomicInstant,
+    /// Replies of [`WriteRule::Whole`] that are leaving, by the round in which they began; a round
+    /// lasts a write timeout.
+    rounds: [AtomicUsize; 2],
+    round: AtomicUsize,
+    round_since: AtomicInstant,
     /// Part of the server's body budget that the connection holds.
     account: Arc<BodyAccount>,
 }
 
-/// Times are ages of the connection. The clock is read only for a state that still holds after the
-/// connection was polled.
-#[derive(Default)]
-struct State {
-    /// Number of requests being answered, and of unread bodies being discarded.
-    active: usize,
-    /// Number of replies of [`WriteRule::Progress`] that have not wholly left.
-    leaving: usize,
-    /// Start of the unused time.
-    idle_since: Duration,
-    /// Whether the head of an HTTP/1 request has begun to arrive, and when.
-    head_began: bool,
-    head_since: Option<Duration>,
-    /// Time since which the socket has accepted neither all bytes nor [`PROGRESS_BYTES_MIN`] of
-    /// them, and the number of bytes accepted since then.
-    blocked_since: Option<Duration>,
-    accepted: usize,
-    /// Whether bytes of a reply have moved since [`State::flush_timestamps`].
-    has_moved: bool,
-    /// When bytes of a reply last moved, or when a reply began to leave while no other did.
-    moved_at: Option<Duration>,
-    /// Number of replies of [`WriteRule::Whole`] that are leaving: those that began in the current
-    /// round, and those that began in the round before. A round lasts a write timeout.
-    rounds: [usize; 2],
-    /// Index of the current round, and its start.
-    round: u8,
-    round_since: Duration,
-}
+/// Increments in the packed counter: low half replies leaving, high half requests active. Either
+/// count stays far below 2³².
+const LEAVING: u64 = 1;
+const ACTIVE: u64 = 1 << 32;
 
 /// Timeouts of a connection.
 #[derive(Clone, Copy)]
@@ -80,42 +78,37 @@ pub(super) enum Check {
 
 impl ActivityMonitor {
     pub(super) fn new(config: &HttpServerConfig, bodies: &BodyBudget) -> Arc<Self> {
-        Arc::new(Self {
+        let monitor = Self {
             born: Instant::now(),
             timeouts: Timeouts {
                 write: config.write_timeout,
                 idle: config.idle_timeout,
                 head: config.header_read_timeout,
             },
-            state: Mutex::default(),
+            busy: AtomicU64::new(0),
+            idle_since: AtomicInstant::default(),
+            head_began: AtomicBool::new(false),
+            head_since: AtomicInstant::default(),
+            blocked_since: AtomicInstant::default(),
+            taken: AtomicUsize::new(0),
+            has_moved: AtomicBool::new(false),
+            moved_at: AtomicInstant::default(),
+            rounds: Default::default(),
+            round: AtomicUsize::new(0),
+            round_since: AtomicInstant::default(),
             account: bodies.connection(),
-        })
+        };
+        monitor.idle_since.set(Duration::ZERO);
+        monitor.round_since.set(Duration::ZERO);
+        Arc::new(monitor)
     }
 
     /// Records that a request has begun, or other work that keeps the connection in use.
     pub(super) fn start_request(self: &Arc<Self>) -> Active {
-        let mut state = lock(&self.state);
-        state.active += 1;
-        state.head_began = false;
-        state.head_since = None;
+        self.busy.fetch_add(ACTIVE, Ordering::SeqCst);
+        self.head_began.store(false, Ordering::SeqCst);
+        self.head_since.clear();
         Active(Arc::clone(self))
-    }
-
-    /// Records that a reply begins to leave.
-    pub(super) fn start_reply(self: &Arc<Self>, rule: WriteRule) -> LeavingReply {
-        let mut state = lock(&self.state);
-        let round = match rule {
-            WriteRule::Progress => {
-                state.leaving += 1;
-                None
-            }
-            WriteRule::Whole => {
-                let round = state.round;
-                state.rounds[usize::from(round)] += 1;
-                Some(round)
-            }
-        };
-        LeavingReply { activity: Arc::clone(self), round }
     }
 
     /// Returns the part of the server's body budget that the connection holds.
@@ -128,61 +121,139 @@ impl ActivityMonitor {
         self.timeouts.write
     }
 
+    /// Records that a reply begins to leave.
+    pub(super) fn start_reply(self: &Arc<Self>, rule: WriteRule) -> LeavingReply {
+        let round = match rule {
+            WriteRule::Progress => {
+                self.busy.fetch_add(LEAVING, Ordering::SeqCst);
+                None
+            }
+            WriteRule::Whole => {
+                let round = self.round.load(Ordering::SeqCst) % 2;
+                self.rounds[round].fetch_add(1, Ordering::SeqCst);
+                Some(round)
+            }
+        };
+        LeavingReply { activity: Arc::clone(self), round }
+    }
+
+    /// Starts the next round once the current one has lasted a write timeout. Returns `false` when
+    /// a reply that began in the round before the current one has not left.
+    fn turn_round(&self, now: Duration) -> bool {
+        let began = self.round_since.get().unwrap_or_default();
+        if now < began.saturating_add(self.timeouts.write) {
+            return true;
+        }
+        let next = self.round.load(Ordering::SeqCst).wrapping_add(1);
+        if self.rounds[next % 2].load(Ordering::SeqCst) > 0 {
+            return false;
+        }
+        self.round.store(next, Ordering::SeqCst);
+        self.round_since.set(now);
+        true
+    }
+
     /// Records that bytes of HTTP/1 have arrived. Outside of a request they belong to a head.
     pub(super) fn received(&self) {
-        let mut state = lock(&self.state);
-        state.head_began |= state.active == 0;
-    }
-
-    /// Records that the socket accepts no more bytes at present.
-    pub(super) fn blocked(&self) {
-        let mut state = lock(&self.state);
-        if state.blocked_since.is_none() {
-            state.accepted = 0;
-            state.blocked_since = Some(self.age());
+        if self.busy.load(Ordering::SeqCst) < ACTIVE {
+            self.head_began.store(true, Ordering::SeqCst);
         }
-    }
-
-    /// Records that the socket accepted this number of bytes.
-    pub(super) fn written(&self, bytes: usize) {
-        let mut state = lock(&self.state);
-        state.accepted = state.accepted.saturating_add(bytes);
-        if state.accepted >= PROGRESS_BYTES_MIN {
-            state.unblock(|| self.age());
-        }
-    }
-
-    /// Records that nothing is left to write.
-    pub(super) fn flushed(&self) {
-        lock(&self.state).unblock(|| self.age());
     }
 
     /// Stores the time of recorded states that still hold. To be called after each poll of the
     /// connection.
     pub(super) fn flush_timestamps(&self) {
-        lock(&self.state).flush_timestamps(|| self.age());
+        if self.is_leaving()
+            && (self.has_moved.swap(false, Ordering::SeqCst) || self.moved_at.is_none())
+        {
+            self.moved_at.set(self.age());
+        }
+        if self.head_began.load(Ordering::SeqCst) && self.head_since.is_none() {
+            self.head_since.set(self.age());
+        }
+    }
+
+    /// Decrements the packed counter by one unit.
+    fn release(&self, one: u64) {
+        let mut busy = self.busy.load(Ordering::SeqCst);
+        loop {
+            // Before the decrement, so that a check never sees an outdated time for an unused
+            // connection.
+            if busy == one {
+                self.idle_since.set(self.age());
+            }
+            if one == LEAVING && busy % ACTIVE == LEAVING {
+                self.moved_at.clear();
+            }
+            let less = busy - one;
+            match self.busy.compare_exchange(busy, less, Ordering::SeqCst, Ordering::SeqCst) {
+                Ok(_) => return,
+                Err(now) => busy = now,
+            }
+        }
+    }
+
+    /// Records that the socket accepts no more bytes at present.
+    pub(super) fn blocked(&self) {
+        if self.blocked_since.is_none() {
+            self.taken.store(0, Ordering::SeqCst);
+            self.blocked_since.set(self.age());
+        }
+    }
+
+    /// Records that the socket accepted `taken` bytes.
+    pub(super) fn written(&self, taken: usize) {
+        if !self.blocked_since.is_none()
+            && self.taken.fetch_add(taken, Ordering::SeqCst) + taken >= PROGRESS_BYTES_MIN
+        {
+            self.flushed();
+        }
+    }
+
+    /// Records that nothing is left to write, or that enough bytes were accepted.
+    pub(super) fn flushed(&self) {
+        if !self.blocked_since.is_none() {
+            self.idle_since.set(self.age());
+            self.blocked_since.clear();
+        }
     }
 
     /// Returns the number of requests being answered.
     pub(super) fn active(&self) -> usize {
-        lock(&self.state).active
+        usize::try_from(self.busy.load(Ordering::SeqCst) / ACTIVE).unwrap_or(usize::MAX)
     }
 
     /// Returns whether nothing is left to answer.
     pub(super) fn is_done(&self) -> bool {
-        lock(&self.state).is_done()
+        let leaving = self.rounds.iter().any(|round| round.load(Ordering::SeqCst) > 0);
+        self.busy.load(Ordering::SeqCst) == 0 && !leaving && self.blocked_since.is_none()
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.busy.load(Ordering::SeqCst) % ACTIVE >= LEAVING
     }
 
     /// Checks the timeouts of the connection.
     pub(super) fn check(&self) -> Check {
-        let mut state = lock(&self.state);
+        self.flush_timestamps();
         let now = self.age();
-        state.flush_timestamps(|| now);
-        if !state.turn_round(now, self.timeouts.write) {
-            return Check::Stuck;
-        }
-        let (end, passed) = state.next_end(&self.timeouts);
-        if now >= end { passed } else { Check::Fine((end - now).min(self.pace())) }
+        if self.turn_round(now) { self.check_at(now) } else { Check::Stuck }
+    }
+
+    fn check_at(&self, now: Duration) -> Check {
+        let Timeouts { write, idle, head } = self.timeouts;
+        let moved = self.moved_at.get().filter(|_| self.is_leaving());
+        let stalled = [self.blocked_since.get(), moved].into_iter().flatten().min();
+        let (end, verdict) = match (stalled, self.head_since.get()) {
+            (Some(since), _) => (since.saturating_add(write), Check::Stuck),
+            _ if !self.is_done() => (Duration::MAX, Check::Stuck),
+            (None, Some(since)) => (since.saturating_add(head), Check::Stuck),
+            (None, None) => {
+                let since = self.idle_since.get().unwrap_or_default();
+                (since.saturating_add(idle), Check::Unused)
+            }
+        };
+        if now >= end { verdict } else { Check::Fine((end - now).min(self.pace())) }
     }
 
     /// Returns the interval between checks: the shortest timeout, since nothing that begins after a
@@ -197,66 +268,6 @@ impl ActivityMonitor {
     }
 }
 
-impl State {
-    fn unblock(&mut self, age: impl FnOnce() -> Duration) {
-        if self.blocked_since.take().is_some() {
-            // The time during which the socket was blocked does not count as unused.
-            self.idle_since = age();
-        }
-    }
-
-    fn flush_timestamps(&mut self, age: impl Fn() -> Duration) {
-        if self.leaving > 0 && (self.has_moved || self.moved_at.is_none()) {
-            self.has_moved = false;
-            self.moved_at = Some(age());
-        }
-        if self.head_began && self.head_since.is_none() {
-            self.head_since = Some(age());
-        }
-    }
-
-    /// Starts the unused time if the last request or reply has ended.
-    fn end_use(&mut self, age: impl FnOnce() -> Duration) {
-        if self.active == 0 && self.leaving == 0 {
-            self.idle_since = age();
-        }
-    }
-
-    fn is_done(&self) -> bool {
-        self.active == 0
-            && self.leaving == 0
-            && self.rounds == [0, 0]
-            && self.blocked_since.is_none()
-    }
-
-    /// Starts the next round once the current one has lasted a write timeout. Returns `false` when
-    /// a reply that began in the round before the current one has not left.
-    fn turn_round(&mut self, now: Duration, write_timeout: Duration) -> bool {
-        if now < self.round_since.saturating_add(write_timeout) {
-            return true;
-        }
-        let next = 1 - self.round;
-        if self.rounds[usize::from(next)] > 0 {
-            return false;
-        }
-        self.round = next;
-        self.round_since = now;
-        true
-    }
-
-    /// Returns when the next timeout passes, and what it means.
-    fn next_end(&self, timeouts: &Timeouts) -> (Duration, Check) {
-        let moved_at = self.moved_at.filter(|_| self.leaving > 0);
-        let stalled = [self.blocked_since, moved_at].into_iter().flatten().min();
-        match (stalled, self.head_since) {
-            (Some(since), _) => (since.saturating_add(timeouts.write), Check::Stuck),
-            _ if !self.is_done() => (Duration::MAX, Check::Stuck),
-            (None, Some(since)) => (since.saturating_add(timeouts.head), Check::Stuck),
-            (None, None) => (self.idle_since.saturating_add(timeouts.idle), Check::Unused),
-        }
-    }
-}
-
 /// Guard that keeps a connection in use.
 pub(super) struct Active(Arc<ActivityMonitor>);
 
@@ -268,9 +279,7 @@ impl Active {
 
 impl Drop for Active {
     fn drop(&mut self) {
-        let mut state = lock(&self.0.state);
-        state.active -= 1;
-        state.end_use(|| self.0.age());
+        self.0.release(ACTIVE);
     }
 }
 
@@ -287,28 +296,51 @@ pub(super) enum WriteRule {
 /// Guard of a reply that is leaving; dropping it records that the reply has left.
 pub(super) struct LeavingReply {
     activity: Arc<ActivityMonitor>,
-    /// Round in which a reply of [`WriteRule::Whole`] began.
-    round: Option<u8>,
+    round: Option<usize>,
 }
 
 impl LeavingReply {
     /// Records that bytes of the reply have moved.
     pub(super) fn moved(&self) {
-        lock(&self.activity.state).has_moved = true;
+        self.activity.has_moved.store(true, Ordering::SeqCst);
     }
 }
 
 impl Drop for LeavingReply {
     fn drop(&mut self) {
-        let mut state = lock(&self.activity.state);
+        let activity = &self.activity;
         match self.round {
-            None => state.leaving -= 1,
-            Some(round) => state.rounds[usize::from(round)] -= 1,
+            None => activity.release(LEAVING),
+            Some(round) => {
+                if activity.busy.load(Ordering::SeqCst) == 0 {
+                    activity.idle_since.set(activity.age());
+                }
+                activity.rounds[round].fetch_sub(1, Ordering::SeqCst);
+            }
         }
-        if state.leaving == 0 {
-            state.moved_at = None;
-        }
-        state.end_use(|| self.activity.age());
+    }
+}
+
+/// Optional time in the life of a connection: its age in microseconds plus one, or zero for none.
+#[derive(Default)]
+pub(super) struct AtomicInstant(AtomicU64);
+
+impl AtomicInstant {
+    pub(super) fn set(&self, age: Duration) {
+        let micros = u64::try_from(age.as_micros()).unwrap_or(u64::MAX - 1);
+        self.0.store(micros + 1, Ordering::SeqCst);
+    }
+
+    fn clear(&self) {
+        self.0.store(0, Ordering::SeqCst);
+    }
+
+    fn is_none(&self) -> bool {
+        self.0.load(Ordering::SeqCst) == 0
+    }
+
+    pub(super) fn get(&self) -> Option<Duration> {
+        self.0.load(Ordering::SeqCst).checked_sub(1).map(Duration::from_micros)
     }
 }
 

@@ -16,6 +16,10 @@ const CONFIRM_MAX: Duration = Duration::from_millis(500);
 
 impl ServerState {
     /// Serves on successive connections until a drain is done.
+    ///
+    /// A drain first leaves each queue group: the NATS server forgets the subscription, and every
+    /// request that it sent before is still admitted and answered. Then admission stops, and the
+    /// connection stays until every reply has left.
     pub(super) async fn run(
         self: Arc<Self>,
         mut dialer: Dialer,

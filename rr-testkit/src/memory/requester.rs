@@ -5,8 +5,8 @@ use std::future::pending;
 use std::sync::Arc;
 
 use rr_spi::{
-    Attempt, BoxFuture, CallConfig, CancelHandle, Cause, Code, Context, Delivery, Error, Intake,
-    IntakeConfig, Location, Reason, Request, Requester, Response,
+    Attempt, CallConfig, CancelHandle, Cause, Code, Context, Delivery, Error, Intake, IntakeConfig,
+    Location, Reason, Request, Requester,
 };
 use tokio::task::coop::consume_budget;
 

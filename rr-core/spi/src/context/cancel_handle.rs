@@ -8,10 +8,13 @@ use super::cause::Cause;
 use super::deadline::Deadline;
 use super::node::Node;
 
-/// A cancellation this close to the deadline counts as its expiry. The timers of both ends of a
-/// connection fire at nearly the same time, and the end that first sees the other hang up must not
-/// report a cancellation.
-const DEADLINE_MARGIN: Duration = Duration::from_millis(5);
+/// Returns whether a cancellation now counts as the expiry of the deadline. The timers of both ends
+/// of a connection fire at nearly the same time, and the end that first sees the other hang up must
+/// not report a cancellation.
+pub(super) fn is_close(deadline: Deadline) -> bool {
+    const MARGIN: Duration = Duration::from_millis(5);
+    deadline.remaining() <= MARGIN
+}
 
 /// Handle that cancels a context. Dropping the handle cancels with [`Cause::CallerDropped`].
 #[must_use = "dropping the handle cancels the context"]
@@ -39,8 +42,7 @@ impl CancelHandle {
         if self.node.cause().is_some() {
             return;
         }
-        let close = |deadline: Deadline| deadline.remaining() <= DEADLINE_MARGIN;
-        let at_deadline = cause != Cause::Finished && self.deadline.is_some_and(close);
+        let at_deadline = cause != Cause::Finished && self.deadline.is_some_and(is_close);
         self.node.cancel(if at_deadline { Cause::DeadlineExceeded } else { cause });
     }
 }
