@@ -8,10 +8,10 @@ use rr_spi::Target;
 use super::payload::Payload;
 use crate::wire::Token;
 
-/// Maximum number of repeated targets remembered individually; beyond it every target counts as
-/// repeated.
 use crate::sync::lock;
 
+/// Maximum number of repeated targets remembered individually; beyond it every target counts as
+/// repeated.
 const REPEATED_MAX: usize = 1024;
 
 /// Number of answered calls remembered, to recognize a second reply. The groups of a target answer

@@ -10,9 +10,9 @@ use rr_spi::{Context, Entropy};
 use super::{backoff, info};
 use crate::endpoint;
 
-/// Maximum number of announced addresses kept.
 use crate::sync::lock;
 
+/// Maximum number of announced addresses kept.
 const ANNOUNCED_MAX: usize = 64;
 
 /// Divisor of the interval for the pause before the first question; further pauses double up to the

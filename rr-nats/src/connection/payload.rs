@@ -13,10 +13,10 @@ use super::info::ServerLimits;
 use super::{backoff, info};
 use crate::config::NatsConnectionConfig;
 
-/// Time for which a limit is believed without confirmation by the server. Without an end, longer
-/// messages would be refused forever after the limit was raised: none would be sent to test it.
 use crate::sync::lock;
 
+/// Time for which a limit is believed without confirmation by the server. Without an end, longer
+/// messages would be refused forever after the limit was raised: none would be sent to test it.
 const BELIEVED: Duration = Duration::from_secs(5 * 60);
 
 /// Longest pause between two questions for the limit: a server does not announce changes.

@@ -17,10 +17,10 @@ use super::stats::NatsStats;
 use crate::error;
 use crate::wire::{Token, subject_of, target_of};
 
-/// Maximum number of targets whose subject is kept; calls of further targets build the subject each
-/// time.
 use crate::sync::lock;
 
+/// Maximum number of targets whose subject is kept; calls of further targets build the subject each
+/// time.
 const TARGETS_MAX: usize = 1024;
 
 /// Bytes allocated together for reply subjects: some eighty subjects.

@@ -12,9 +12,9 @@ use futures_core::Stream;
 use rr_spi::{BodyAccount, BodyShare, Bytes, Error};
 use tokio::task::coop::unconstrained;
 
-/// Message with its share of the server's byte budget.
 use crate::sync::lock;
 
+/// Message with its share of the server's byte budget.
 pub(super) struct Received {
     pub(super) message: Message,
     /// The share, or the refusal if the bytes exceed the budget; the message is then emptied.

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Duration from which a first poll counts as slow. Shorter polls delay the requests behind them
-/// little, and a busy machine preempts the thread for some milliseconds now and then.
 use crate::sync::lock;
 
+/// Duration from which a first poll counts as slow. Shorter polls delay the requests behind them
+/// little, and a busy machine preempts the thread for some milliseconds now and then.
 const SLOW: Duration = Duration::from_millis(10);
 
 /// Time for which requests get tasks after a slow poll. A task costs a quarter of the throughput of
