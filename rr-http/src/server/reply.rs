@@ -141,15 +141,17 @@ struct Progress(Mutex<Departure>);
 
 #[derive(Default)]
 struct Departure {
-    /// When [`PROGRESS_BYTES_MIN`] bytes had last left since the time before, as an age of the
-    /// connection, and the number of bytes that have left since.
+    /// Age of the connection when [`PROGRESS_BYTES_MIN`] further bytes had last left.
     moved_at: Option<Duration>,
+    /// Number of bytes that have left since `moved_at`.
     taken: usize,
     has_left: bool,
     waker: Option<Waker>,
 }
 
 impl Progress {
+    /// Records that bytes have left. Restarts the write timeout of the stream after every
+    /// [`PROGRESS_BYTES_MIN`] bytes.
     fn take(&self, taken: usize, activity: &ActivityMonitor) {
         let mut state = lock(&self.0);
         state.taken += taken;
@@ -170,6 +172,7 @@ impl Progress {
         }
     }
 
+    /// Returns `Ready` once the reply has left; otherwise stores the waker.
     fn poll_left(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = lock(&self.0);
         if state.has_left {
@@ -191,7 +194,8 @@ impl Sending {
         SENDING.take()
     }
 
-    /// Returns when enough bytes of the reply had last moved, as an age of the connection.
+    /// Returns the age of the connection when [`PROGRESS_BYTES_MIN`] further bytes of the reply had
+    /// last left.
     pub(super) fn moved(&self) -> Option<Duration> {
         self.progress.as_ref().and_then(|progress| lock(&progress.0).moved_at)
     }

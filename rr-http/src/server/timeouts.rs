@@ -15,8 +15,8 @@ use crate::sync::lock;
 const CHECK_MIN: Duration = Duration::from_millis(5);
 pub(super) const CHECK_MAX: Duration = Duration::from_secs(60 * 60);
 
-/// Fewest bytes that must leave within a write timeout to restart it. Otherwise a peer that reads a
-/// byte now and then could hold its replies, and their part of `bodies_bytes_max`, indefinitely.
+/// Fewest bytes that must leave within a write timeout to restart it. Otherwise a peer that reads
+/// single bytes could hold its replies, and their part of `bodies_bytes_max`, indefinitely.
 /// The value is one HTTP/2 frame of the default size; at the default timeout half a KiB per second.
 pub(super) const PROGRESS_BYTES_MIN: usize = 16 * 1024;
 
@@ -51,8 +51,8 @@ struct State {
     has_moved: bool,
     /// When bytes of a reply last moved, or when a reply began to leave while no other did.
     moved_at: Option<Duration>,
-    /// Number of replies of [`WriteRule::Whole`] that are leaving: those that began in the current
-    /// round, and those that began in the round before. A round lasts a write timeout.
+    /// Number of replies of [`WriteRule::Whole`] that are leaving, by the round in which they
+    /// began: the current one, at index `round`, or the one before. A round lasts a write timeout.
     rounds: [usize; 2],
     /// Index of the current round, and its start.
     round: u8,
@@ -168,7 +168,7 @@ impl ActivityMonitor {
         lock(&self.state).active
     }
 
-    /// Returns whether nothing is left to answer.
+    /// Returns whether no request is active and all replies have left.
     pub(super) fn is_done(&self) -> bool {
         lock(&self.state).is_done()
     }
@@ -215,7 +215,8 @@ impl State {
         }
     }
 
-    /// Starts the unused time if the last request or reply has ended.
+    /// Restarts the idle time if no request is active and no reply of [`WriteRule::Progress`] is
+    /// leaving.
     fn end_use(&mut self, age: impl FnOnce() -> Duration) {
         if self.active == 0 && self.leaving == 0 {
             self.idle_since = age();
