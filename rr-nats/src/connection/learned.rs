@@ -43,7 +43,7 @@ impl Learned {
         if repeated.targets.len() < REPEATED_MAX {
             repeated.targets.insert(target.clone());
         } else {
-            // Forgetting a target would mean believing its refusals again.
+            // Refusals of a forgotten target would count as proof again.
             *repeated = Repeated { targets: HashSet::new(), every: true };
         }
     }

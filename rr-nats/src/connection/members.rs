@@ -65,8 +65,8 @@ impl Members {
         Self { known: Mutex::new(known), ignore_announced }
     }
 
-    /// Returns all hosts in the order of dialling: the one that worked last, those of the URL,
-    /// those announced. The host `avoid` comes last.
+    /// Returns all hosts in dialling order: the host of the last successful connection, the hosts
+    /// of the URL, the announced hosts. The host `avoid` is moved to the end.
     pub(super) fn in_order(&self, avoid: Option<&str>) -> Vec<Host> {
         let known = lock(&self.known);
         let mut hosts: Vec<Host> = known.of_url.iter().chain(&known.announced).cloned().collect();
