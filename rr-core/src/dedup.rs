@@ -40,8 +40,9 @@ type ScopeOf = dyn Fn(&Context, &Request) -> Option<String> + Send + Sync;
 /// answer.
 ///
 /// For routes: add it to a [`Router`](crate::Router) with [`Router::with`](crate::Router::with),
-/// outside of all middleware except that which refuses callers. Add it only once: inside of its own
-/// clone it waits on itself. Requests that are not [`Idempotency::Keyed`] pass through unchanged.
+/// outside of all middleware except middleware that refuses callers. Add it only once: inside of a
+/// clone of itself it would wait for itself. Requests that are not [`Idempotency::Keyed`] pass
+/// through unchanged.
 ///
 /// # Reach
 ///
@@ -50,11 +51,11 @@ type ScopeOf = dyn Fn(&Context, &Request) -> Option<String> + Send + Sync;
 /// there, and a restart forgets all keys. A [`Store`] that the processes share covers all of them.
 /// Keys that the store has forgotten, or never knew, are new.
 ///
-/// # What a duplicate is told
+/// # Replies to duplicates
 ///
 /// A duplicate is a request with the same key, target and body; headers do not count.
 ///
-/// | the first one | its duplicate |
+/// | the first request | its duplicate |
 /// |---|---|
 /// | answered, with a success or an error of the handler | gets the same answer, `rr-dedup: replayed` |
 /// | is still running here | waits, under its own deadline and cancellation, and gets the same answer |
@@ -72,7 +73,7 @@ type ScopeOf = dyn Fn(&Context, &Request) -> Option<String> + Send + Sync;
 /// A duplicate of a request whose handler ran never states that the handler did not run. While a
 /// duplicate waits for another run, its delivery is `Unknown`.
 ///
-/// # What a requester learns
+/// # Effect on requesters
 ///
 /// Every answer to a keyed request that reaches this middleware reports that duplicates are
 /// suppressed, including errors that the server makes for a panic or a deadline: see

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// A handler may return a `CallError`. Either variant then counts as the outcome of a call that the
 /// handler made and is re-scoped: a downstream's error is not the handler's, even if both have the
-/// same type. To return the application error as the handler's, use [`CallError::own`].
+/// same type. To return the application error as the handler's own, use [`CallError::own`].
 ///
 #[cfg_attr(feature = "json", doc = "```")]
 #[cfg_attr(not(feature = "json"), doc = "```ignore")]

@@ -93,8 +93,8 @@ impl Router {
     /// Declares that a service has no methods besides those routed by name. Calls to other methods
     /// fail with `Unimplemented` on every transport and never reach the fallback.
     ///
-    /// Without this declaration, an unrouted target has no responder on transports where another
-    /// process may route it, such as NATS.
+    /// Without this declaration, a call that no route matches fails as `Unavailable`,
+    /// `no-responder`, on transports where another process may serve it, such as NATS.
     ///
     /// # Panics
     ///

@@ -10,9 +10,9 @@
 //! |---|---|
 //! | send requests | [`HttpRequester`], [`HttpConfig`], [`HttpVersion`] |
 //! | answer requests | [`serve`], [`serve_with`], [`HttpServerConfig`] |
-//! | watch what is open | [`HttpRequester::connections`], [`serve_with_stats`], [`HttpServerStats`] |
-//! | bring connections of your own | [`HttpRequester::with_connector`], [`serve_streams`] |
-//! | see what a foreign server really said | [`RawReply`] |
+//! | count open connections | [`HttpRequester::connections`], [`serve_with_stats`], [`HttpServerStats`] |
+//! | use connections that the application makes | [`HttpRequester::with_connector`], [`serve_streams`] |
+//! | inspect the raw reply of a foreign server | [`RawReply`] |
 //!
 //! # URLs
 //!

@@ -236,7 +236,8 @@ impl fmt::Debug for HttpRequester {
     }
 }
 
-// Not `async_trait`: each protocol gets a box of its own size, which stores the request once.
+// Not `async_trait`: the future of each protocol gets a box of its size, with one copy of the
+// request.
 impl Requester for HttpRequester {
     rr_spi::boxed! {
         fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {

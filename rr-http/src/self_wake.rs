@@ -104,7 +104,7 @@ impl Drop for Before {
 pub(crate) enum Leaves {
     /// The connection has to be polled.
     Work,
-    /// None: the reason for the wake is done.
+    /// None: the event that caused the wake has been handled.
     Nothing,
 }
 
@@ -189,8 +189,8 @@ impl SelfWake {
         before
     }
 
-    /// Polls, and polls again when a wake has arrived meanwhile. The closure clears its flag, the
-    /// news, before it polls the connection.
+    /// Polls, and polls again if a wake arrived during the poll. The closure receives the `news`
+    /// flag, and clears it before it polls the connection.
     pub(crate) fn poll<T>(
         &mut self,
         cx: &mut Context<'_>,

@@ -141,7 +141,7 @@ impl Lookup {
         Self { literal, ..Self::with(resolve) }
     }
 
-    /// Makes a look-up with another resolver, which may block.
+    /// Makes a look-up that calls `resolve`, which may block, instead of the system's resolver.
     #[must_use]
     pub fn with(resolve: impl Fn() -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Self {
         Self { literal: None, resolve: Arc::new(resolve), running: Arc::default() }

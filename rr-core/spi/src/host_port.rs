@@ -23,7 +23,7 @@ pub struct HostPort<'a> {
     pub host: &'a str,
     /// Zone of an IPv6 address; empty without one.
     pub zone: &'a str,
-    /// Whether the host is an IPv6 address, which stands in brackets.
+    /// Whether the host is an IPv6 address, which is written in brackets.
     pub is_ipv6: bool,
     /// Port, if there is one.
     pub port: Option<u16>,

@@ -34,15 +34,15 @@ pub trait Options: Sized {
 /// use rr_spi::{CallConfig, IntakeConfig, Location};
 ///
 /// rr_spi::options! {
-///     /// What a client may use.
+///     /// Limits of a client.
 ///     pub struct ClientConfig {
-///         /// Most connections. Default 8.
+///         /// Maximum number of connections. Default 8.
 ///         pub connections_max: usize = 8, with_connections_max(usize);
 ///         /// The name that servers show. Default `rr`.
 ///         pub name: String = "rr".to_owned(), with_name(impl Into<String>);
 ///     }
 ///     parts {
-///         /// What each call is granted.
+///         /// Timeout and limits of each call.
 ///         pub calls: CallConfig, with_calls;
 ///     }
 /// }

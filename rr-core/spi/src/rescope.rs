@@ -48,6 +48,7 @@ pub fn rescope_called(error: Error) -> Error {
     if error.is_called() { rescope(error) } else { error }
 }
 
+/// Returns the text that replaces the message of a downstream error and quotes nothing of it.
 fn generic(code: Code, error: &Error) -> String {
     let text = match code {
         Code::DeadlineExceeded => "the deadline passed in a call further down",

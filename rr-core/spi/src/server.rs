@@ -166,8 +166,8 @@ impl Server {
     ///
     /// Refuses new requests, lets requests in flight finish, and cancels the remaining ones after
     /// `grace` with [`Cause::Shutdown`]. The replies of cancelled requests may then take half a
-    /// second to leave, and connections another half a second to close. Shielded work is awaited
-    /// within the grace only.
+    /// second to leave, and connections another half a second to close. The drain waits for
+    /// shielded work only within the grace.
     ///
     /// May be awaited on any runtime. If the server's own runtime is not driven, the call returns
     /// 250 ms after the grace: requests in flight are then cancelled, and end when that runtime is
@@ -258,7 +258,7 @@ impl Supervisor {
         }
         lock(&self.grace).is_over = true;
         self.intake.cancel_all(Cause::Shutdown);
-        // Nothing ends shielded work: it continues, but is no longer awaited.
+        // Shielded work cannot be cancelled: it continues, but the drain no longer waits for it.
         let flushed = async {
             transport.as_mut().await;
             self.intake.no_requests().await;

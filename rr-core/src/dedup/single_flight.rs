@@ -28,6 +28,7 @@ pub(super) enum Role {
 }
 
 impl SingleFlight {
+    /// Joins the run of the key that is in progress, or starts one with this request as its leader.
     pub(super) fn join(self: &Arc<Self>, key: &ScopedKey, fingerprint: Fingerprint) -> Role {
         let mut runs = self.lock();
         if let Some(run) = runs.get(key) {
@@ -64,7 +65,8 @@ impl Leader {
         &self.key
     }
 
-    /// Ends the run with the outcome for its followers, or with `None` if it never ran.
+    /// Ends the run by dropping `self`, and gives `outcome` to the followers; `None` if the handler
+    /// never ran.
     pub(super) fn publish(self, outcome: Option<Outcome>) {
         if let Some(outcome) = outcome {
             // Set only here, and only once, since `self` is consumed.

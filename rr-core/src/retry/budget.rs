@@ -48,7 +48,7 @@ rr_spi::options! {
 /// let budget = RetryBudget::with_config(&config);
 /// let shared = budget.clone();
 /// budget.deposit();
-/// assert!(!shared.withdraw(), "half of a retry is none");
+/// assert!(!shared.withdraw(), "half a retry is not enough");
 /// budget.deposit();
 /// assert!(shared.withdraw());
 /// ```

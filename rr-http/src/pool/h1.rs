@@ -172,12 +172,12 @@ impl H1Pool {
         place.map_err(|_| crate::error::handed_back())
     }
 
-    /// Keeps a connection whose reply was read to its end. `granted` is the time for which the peer
-    /// allows it to be unused.
+    /// Returns a connection to the pool after its reply was read to its end. `granted` is the idle
+    /// time that the server allows; the shorter of it and `idle_timeout` applies.
     pub(crate) fn put_back(&self, mut lease: H1Lease<'_>, granted: Option<Duration>) {
         let shared = &self.shared;
         let keep = granted.map_or(shared.idle_timeout, |granted| granted.min(shared.idle_timeout));
-        // Not usable is, for example, a connection whose request is still being written.
+        // A connection is not usable, for example, while its request is still being written.
         if keep.is_zero() || !lease.link.is_usable() {
             return;
         }

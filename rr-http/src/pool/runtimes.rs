@@ -16,7 +16,7 @@ const RUNTIMES_MAX: usize = 1024;
 
 /// A pool of one runtime.
 pub(crate) trait RuntimePool {
-    /// Returns whether the pool holds no connection and makes none.
+    /// Returns whether the pool holds no connection and has no dial in progress.
     fn is_empty(&self) -> bool;
 }
 

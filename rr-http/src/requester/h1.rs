@@ -66,8 +66,9 @@ impl Inner {
         Err(handed_back())
     }
 
-    /// Hands a request over to a connection: the one that came back, or a new one. Returns the
-    /// future of its reply, and whether a proxy may repeat the request.
+    /// Hands a request over to a connection: the message that another connection returned
+    /// unwritten, or a new one. Returns the future of the reply, and whether a proxy may repeat the
+    /// request.
     fn send_h1(
         &self,
         attempt: &Attempt,

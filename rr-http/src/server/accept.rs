@@ -18,7 +18,7 @@ use crate::socket::Socket;
 /// linger shortens this time, unless the channel still held streams.
 const LAST_CALLS: Duration = Duration::from_millis(100);
 
-/// Serves until it is told to end, and all connections have ended.
+/// Serves until a drain is done or the transport must end, and waits until all tasks have ended.
 ///
 /// A drain first keeps accepting, while requests are in flight and for a short linger: the intake
 /// refuses new requests, and every reply closes its connection. A request that races with the start
@@ -80,8 +80,8 @@ async fn accept(
     tasks: &Tasks,
 ) {
     loop {
-        // The permit comes first: further connections wait in the operating system's queue. The
-        // semaphore is never closed.
+        // Acquired before accepting, so that connections above the limit wait in the operating
+        // system's queue. The semaphore is never closed.
         let Ok(place) = Arc::clone(places).acquire_owned().await else { return };
         begin(listener.accept().await, Some(place), state, tasks);
     }

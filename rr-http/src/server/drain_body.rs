@@ -31,8 +31,8 @@ pub(super) fn discard(peer: &Peer, mut body: Incoming) {
     });
 }
 
-/// Reads a body to its end, or to the end of its connection. Never returns if the body is too long:
-/// the client has the rest of the time to read its reply.
+/// Reads a body to its end, or to the end of its connection. If the body is longer than
+/// [`BYTES_MAX`], stays pending until dropped, so that the client has time to read its reply.
 async fn drain(body: &mut Incoming) {
     let mut read = 0;
     while read < BYTES_MAX {

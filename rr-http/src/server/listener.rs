@@ -26,7 +26,7 @@ pub(super) enum Listener {
 
 /// Channel of streams of any type.
 pub(super) trait StreamSource: Send {
-    /// Returns the next stream, or `None` when no more can come.
+    /// Returns the next stream, or `None` once the channel is closed and empty.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Socket>>;
 
     /// Closes the channel, and returns the next stream that is already in it.
@@ -88,9 +88,8 @@ impl Listener {
         }
     }
 
-    /// Accepts nothing more, and returns the streams that are already in the channel. Connections
-    /// in the operating system's queue are reset, but the sender of a stream in the channel was
-    /// told that it was taken.
+    /// Stops accepting, and returns the streams that are already in the channel. Connections in the
+    /// operating system's queue are reset, but for a stream in the channel `send` has succeeded.
     pub(super) fn close(self) -> Vec<Socket> {
         match self {
             Self::Streams(mut streams) => std::iter::from_fn(|| streams.left()).collect(),
@@ -109,7 +108,7 @@ impl Listener {
             Self::Unix(bound) => Ok(Socket::Unix(bound.listener.accept().await?.0)),
             Self::Streams(streams) => match poll_fn(|cx| streams.poll_next(cx)).await {
                 Some(socket) => Ok(socket),
-                // No more streams can come. Those that are there are still served.
+                // The channel is closed and empty. Streams taken from it are still served.
                 None => pending().await,
             },
         }

@@ -12,7 +12,7 @@ use super::gzip::{GzipError, decompress};
 use crate::body::{self, BodyError};
 use crate::wire::{Coding, Refusal, unsupported_coding};
 
-/// Polls of a body before a timer is made for it: the bytes of a small body are there at the second
+/// Number of polls of a body before a timer is made for it: a small body has arrived by the second
 /// poll.
 const POLLS_AT_ONCE: u32 = 2;
 

@@ -155,6 +155,8 @@ struct Departure {
 }
 
 impl Progress {
+    /// Records that bytes have left. Restarts the write timeout of the stream after every
+    /// [`PROGRESS_BYTES_MIN`] bytes.
     fn take(&self, taken: usize, activity: &ActivityMonitor) {
         if self.taken.fetch_add(taken, Ordering::Relaxed) + taken >= PROGRESS_BYTES_MIN {
             self.taken.store(0, Ordering::Relaxed);
@@ -173,6 +175,7 @@ impl Progress {
         }
     }
 
+    /// Returns `Ready` once the reply has left; otherwise stores the waker.
     fn poll_left(&self, cx: &Context<'_>) -> Poll<()> {
         self.with(|state| match state.has_left {
             true => Poll::Ready(()),
@@ -199,7 +202,8 @@ impl Sending {
         SENDING.take()
     }
 
-    /// Returns when enough bytes of the reply had last moved, as an age of the connection.
+    /// Returns the age of the connection when [`PROGRESS_BYTES_MIN`] further bytes of the reply had
+    /// last left.
     pub(super) fn moved(&self) -> Option<Duration> {
         self.progress.as_ref().and_then(|progress| progress.moved_at.get())
     }

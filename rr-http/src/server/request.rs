@@ -21,7 +21,7 @@ use crate::wire::{
 /// Path at which a load balancer asks whether this server accepts requests.
 const HEALTH: &str = "/.well-known/rr/health";
 
-/// Answers one request. Dropping the future cancels the handler: the peer is gone.
+/// Answers one request. Dropping the future, as when the peer disconnects, cancels the handler.
 pub(super) async fn answer(peer: &Peer, parts: &mut Parts, body: Incoming) -> HttpResponse<Reply> {
     let state = &*peer.state;
     let is_head = parts.method == Method::HEAD;
@@ -94,7 +94,7 @@ async fn exchange(
     Ok((outcome?, head.content_type, share))
 }
 
-/// Guard that cancels a call when its peer is gone.
+/// Guard of the context of a request: cancels it if the peer disconnects before the outcome.
 struct Caller(CancelHandle);
 
 impl Drop for Caller {

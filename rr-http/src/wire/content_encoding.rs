@@ -38,6 +38,8 @@ impl Coding {
         tokens.filter(|token| !token.eq_ignore_ascii_case("identity")).fold(self, Self::and)
     }
 
+    /// Adds one coding. A single gzip is supported; all other combinations are
+    /// [`Coding::Unsupported`].
     fn and(self, token: &str) -> Self {
         let all = match self {
             // RFC 9110 §8.4.1.3: `x-gzip` is the same.

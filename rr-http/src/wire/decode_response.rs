@@ -40,8 +40,8 @@ fn read(map: &HeaderMap) -> ResponseHead<'_> {
 ///
 /// # Errors
 ///
-/// `Internal`, processed, `bad-response`, when a JSON call, as typed calls are, gets a success
-/// other than 200 without a body: its result is unknown.
+/// `Internal`, processed, `bad-response`, when a call whose content type is JSON, such as a typed
+/// call, gets a success other than 200 without a body: there is no result to decode.
 pub(crate) fn check_body(status: StatusCode, body: &Bytes, called: &Headers) -> Result<(), Error> {
     if status == StatusCode::OK || !body.is_empty() || !is_json(called.get(CONTENT_TYPE)) {
         return Ok(());

@@ -80,7 +80,8 @@ pub(crate) fn turn_into_get<B>(
     true
 }
 
-/// Returns the name of a Connect codec from its content type; `None` for bytes without one.
+/// Returns the Connect codec of a content type, such as `json` for `application/json`. `None` for
+/// `application/octet-stream`, and for a content type that names no codec or has parameters.
 fn codec_of(content_type: &HeaderValue) -> Option<&str> {
     let codec = content_type.to_str().ok()?.strip_prefix("application/")?;
     let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';

@@ -60,7 +60,7 @@ fn status(error: &Error) -> StatusCode {
 
 /// Makes the reply for a request that failed or was refused.
 pub(crate) fn encode_error(refusal: &Refusal, style: ReplyStyle) -> Reply {
-    // This server knows nothing of the other runs of a request that a proxy repeats.
+    // A proxy may have repeated the request, and another server may have run it.
     let error = match style.is_replayable {
         true => &refusal.error.clone().raised_to(Delivery::Unknown),
         false => &refusal.error,

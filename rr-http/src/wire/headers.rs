@@ -29,8 +29,8 @@ fn unfit(name: &str) -> Error {
 /// Largest capacity that an emptied map keeps, in headers; a longer head frees its memory.
 const ROOM_MAX: usize = 24;
 
-/// Empties a header map, so that its memory serves the next head on the connection. A new map for
-/// each head costs two allocations, and more while it grows.
+/// Empties a header map, so that the next head on the connection reuses its memory. A new map would
+/// cost each head two allocations, and more to grow.
 pub(crate) fn emptied(mut map: HeaderMap) -> HeaderMap {
     if map.capacity() > ROOM_MAX {
         return HeaderMap::new();

@@ -20,8 +20,8 @@ use crate::wire::{CANCEL, Token};
 /// were taken away, and the client library drops events when more than 128 arrive together.
 const DENIED_AT_ONCE_MAX: usize = 64;
 
-/// Longest wait for the server's last error before it ended the connection: the error arrives
-/// through a channel and a task of the client library.
+/// Longest wait, after the end of a connection, for the error with which the server ended it: the
+/// error arrives through a channel and a task of the client library.
 const LAST_ERROR_MAX: Duration = Duration::from_millis(20);
 
 /// State of one connection, updated by callbacks of the client library.
@@ -207,7 +207,8 @@ impl Events {
         }
     }
 
-    /// Records that all subscriptions were proved or denied: later denials are unsolicited.
+    /// Records that the server has accepted or denied all subscriptions. Later denials count
+    /// towards [`DENIED_AT_ONCE_MAX`].
     pub(super) fn subscriptions_confirmed(&self) {
         *lock(&self.denied) = Some(0);
     }
@@ -227,6 +228,7 @@ impl Events {
         format!("{}.p{number}", self.inbox)
     }
 
+    /// Records that the server has answered the probe of this number.
     fn prove(&self, number: u64) {
         let mut proof = lock(&self.proof);
         proof.seen = proof.seen.max(number);

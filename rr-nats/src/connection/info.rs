@@ -112,7 +112,8 @@ impl Asked {
         Info::parse(&self.line().await.ok()?)
     }
 
-    /// Reads until so many `PONG` have arrived, and returns the last limit read, initially `told`.
+    /// Reads until `pongs` lines `PONG` have arrived. Returns the limit of the last `INFO` line, or
+    /// `told` without one.
     async fn until_pongs(&mut self, mut pongs: u32, mut told: usize) -> Option<usize> {
         while pongs > 0 {
             let line = self.line().await.ok()?;

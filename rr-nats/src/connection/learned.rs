@@ -8,10 +8,10 @@ use rr_spi::Target;
 use super::payload::Payload;
 use crate::wire::Token;
 
-/// Maximum number of repeated targets remembered individually; beyond it every target counts as
-/// repeated.
 use crate::sync::lock;
 
+/// Maximum number of repeated targets remembered individually; beyond it every target counts as
+/// repeated.
 const REPEATED_MAX: usize = 1024;
 
 /// Number of answered calls remembered, to recognize a second reply. The groups of a target answer
@@ -43,7 +43,7 @@ impl Learned {
         if repeated.targets.len() < REPEATED_MAX {
             repeated.targets.insert(target.clone());
         } else {
-            // Forgetting a target would mean believing its refusals again.
+            // Refusals of a forgotten target would count as proof again.
             *repeated = Repeated { targets: HashSet::new(), every: true };
         }
     }

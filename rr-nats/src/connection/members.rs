@@ -10,9 +10,9 @@ use rr_spi::{Context, Entropy};
 use super::{backoff, info};
 use crate::endpoint;
 
-/// Maximum number of announced addresses kept.
 use crate::sync::lock;
 
+/// Maximum number of announced addresses kept.
 const ANNOUNCED_MAX: usize = 64;
 
 /// Divisor of the interval for the pause before the first question; further pauses double up to the
@@ -65,8 +65,8 @@ impl Members {
         Self { known: Mutex::new(known), ignore_announced }
     }
 
-    /// Returns all hosts in the order of dialling: the one that worked last, those of the URL,
-    /// those announced. The host `avoid` comes last.
+    /// Returns all hosts in dialling order: the host of the last successful connection, the hosts
+    /// of the URL, the announced hosts. The host `avoid` is moved to the end.
     pub(super) fn in_order(&self, avoid: Option<&str>) -> Vec<Host> {
         let known = lock(&self.known);
         let mut hosts: Vec<Host> = known.of_url.iter().chain(&known.announced).cloned().collect();

@@ -116,8 +116,8 @@ impl SendPermit<'_> {
 impl OutboxTask {
     /// Hands over queued messages until the connection ends.
     ///
-    /// Messages that wait then are dropped: their callers have been told, and no message may leave
-    /// late.
+    /// Messages still queued then are dropped: the loss of the connection has ended its calls, and
+    /// no message may leave late.
     pub(super) async fn run(mut self, mut client: Client, alive: Context) {
         let _ = alive.race(self.forward(&mut client)).await;
     }

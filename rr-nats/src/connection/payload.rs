@@ -13,10 +13,10 @@ use super::info::ServerLimits;
 use super::{backoff, info};
 use crate::config::NatsConnectionConfig;
 
-/// Time for which a limit is believed without confirmation by the server. Without an end, longer
-/// messages would be refused forever after the limit was raised: none would be sent to test it.
 use crate::sync::lock;
 
+/// Time after which a learned limit expires unless the server confirms it. Without expiry, longer
+/// messages would be refused forever after the limit was raised: none would be sent to test it.
 const BELIEVED: Duration = Duration::from_secs(5 * 60);
 
 /// Longest pause between two questions for the limit: a server does not announce changes.
@@ -37,7 +37,7 @@ pub(crate) struct Payload {
 /// State of the learned limit: pure.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Known {
-    /// The limit, and the time until which it is believed.
+    /// The limit, and the time at which it expires.
     limit: Option<(usize, Instant)>,
     asks: Asks,
 }
@@ -63,7 +63,7 @@ impl Default for Payload {
 
 impl Payload {
     /// Returns the limit if a message of so many bytes exceeds it; `None` otherwise, or if no limit
-    /// is known. Checks whether the limit is still believed only for a message above it.
+    /// is known. Checks whether the limit has expired only for a message above it.
     pub(super) fn limit_if_exceeded(&self, bytes: usize) -> Option<usize> {
         if bytes <= self.bytes_max.load(Ordering::Relaxed) {
             return None;

@@ -17,10 +17,10 @@ use super::stats::NatsStats;
 use crate::error;
 use crate::wire::{Token, subject_of, target_of};
 
-/// Maximum number of targets whose subject is kept; calls of further targets build the subject each
-/// time.
 use crate::sync::lock;
 
+/// Maximum number of targets whose subject is kept; calls of further targets build the subject each
+/// time.
 const TARGETS_MAX: usize = 1024;
 
 /// Bytes allocated together for reply subjects: some eighty subjects.
@@ -209,8 +209,8 @@ impl PendingCalls {
         }
     }
 
-    /// Records a second reply to one call. Runs under the lock, so that a call that decodes its
-    /// first reply later sees the record.
+    /// Records a reply to a call that already had one. Runs under the lock, so that a call that
+    /// decodes its first reply later sees the record.
     fn record_repeated(&self, target: &Target) {
         self.duplicate.fetch_add(1, Ordering::Relaxed);
         self.learned.record_repeated(target);
@@ -254,7 +254,7 @@ impl PendingCalls {
         wake(waker.into_iter().collect());
     }
 
-    /// Ends every call, now and later: the connection is lost.
+    /// Records that the connection is lost: ends all calls, and refuses later ones.
     pub(super) fn mark_lost(&self) {
         let mut table = lock(&self.table);
         table.lost = true;

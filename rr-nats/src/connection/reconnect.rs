@@ -22,7 +22,7 @@ pub(super) struct Reconnector {
     leaving: JoinSet<()>,
 }
 
-/// Reason to look for another connection while there is one.
+/// Reason to look for a replacement of the current connection.
 enum Event {
     /// The server denied the inbox: no reply can arrive any more.
     InboxDenied,

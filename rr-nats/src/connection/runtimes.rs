@@ -13,12 +13,12 @@ use super::options::LinkSetup;
 use super::{Connection, Dialer, NatsState, NatsStats};
 use crate::error;
 
+use crate::sync::lock;
+
 /// Maximum number of runtimes whose connection is kept: with one runtime per core, more than any
 /// machine has today. rr-http has the same limit. Above it, the connection whose last call began
 /// longest ago is closed, among those without calls. If all connections have calls, one more is
 /// made: then there are at most as many connections as calls in flight.
-use crate::sync::lock;
-
 const RUNTIMES_MAX: usize = 1024;
 
 /// The connections of a requester, one for each runtime that makes calls.

@@ -8,7 +8,7 @@ pub struct NatsStats {
     pub in_flight: usize,
     /// Replies to calls that had already ended.
     pub late_replies: u64,
-    /// Second replies to a call that already had one.
+    /// Replies to calls that had already received a reply.
     pub duplicate_replies: u64,
     /// Connections made.
     pub connects: u64,

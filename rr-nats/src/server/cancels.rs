@@ -10,11 +10,11 @@ use std::time::Duration;
 use rr_spi::{CancelHandle, Cause};
 use tokio::time::Instant;
 
+use crate::sync::lock;
+
 /// Maximum number of early cancels remembered: the default of `waiting_max`, since a caller may
 /// cancel all waiting requests together. In a queue group most of their requests go to other
 /// members, so that the oldest cancels are forgotten first.
-use crate::sync::lock;
-
 const EARLY_MAX: usize = 16 * 1024;
 
 /// Time for which an early cancel is remembered: a cancel overtakes its request by one trip through

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use rr_spi::{Error, Response, Route, Routes, Target};
 
-/// Maximum length of a kept error text, in bytes.
 use crate::sync::lock;
 
+/// Maximum length of a kept error text, in bytes.
 const ERROR_BYTES_MAX: usize = 256;
 
 /// Counters of one endpoint.

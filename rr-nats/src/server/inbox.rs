@@ -12,9 +12,9 @@ use futures_core::Stream;
 use rr_spi::{BodyAccount, BodyShare, Bytes, Error};
 use tokio::task::coop::unconstrained;
 
-/// Message with its share of the server's byte budget.
 use crate::sync::lock;
 
+/// Message with its share of the server's byte budget.
 pub(super) struct Received {
     pub(super) message: Message,
     /// The share, or the refusal if the bytes exceed the budget; the message is then emptied.
@@ -35,7 +35,7 @@ struct Shared<S> {
     state: Mutex<State<S>>,
     /// Whether the loop is blocked in a handler.
     guarding: AtomicBool,
-    /// Whether the waker was called while the state was locked.
+    /// Whether a call of the waker has not been handled yet.
     missed: AtomicBool,
     /// Messages dropped because the backlog was full.
     given_up: AtomicUsize,
@@ -129,8 +129,8 @@ impl<S: Stream<Item = Message> + Unpin + Send + 'static> Shared<S> {
         Received { message, share }
     }
 
-    /// Handles missed wake-ups. If another thread holds the state, that thread handles them after
-    /// it unlocks the state.
+    /// Handles calls of the waker: if the loop is blocked, moves the arrived messages to the
+    /// backlog. If another thread holds the state lock, that thread does so after it unlocks.
     fn run_missed_wakes(self: &Arc<Self>) {
         while self.missed.load(Ordering::SeqCst) {
             let mut state = match self.state.try_lock() {

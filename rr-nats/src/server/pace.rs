@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Duration from which a first poll counts as slow. Shorter polls delay the requests behind them
-/// little, and a busy machine preempts the thread for some milliseconds now and then.
 use crate::sync::lock;
 
+/// Duration from which a first poll counts as slow. Shorter polls delay the requests behind them
+/// little, and a busy machine sometimes preempts the thread for some milliseconds.
 const SLOW: Duration = Duration::from_millis(10);
 
-/// Time for which requests get tasks after a slow poll. A task costs a quarter of the throughput of
-/// handlers that answer without waiting.
+/// Time after a slow poll during which every request gets a task. Tasks cost a quarter of the
+/// throughput of handlers that answer without waiting.
 const HOLD_MIN: Duration = Duration::from_secs(1);
 
 /// Longest such time, after repeated slow polls.

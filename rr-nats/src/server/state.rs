@@ -162,6 +162,7 @@ impl ServerState {
         lock(&self.status).state()
     }
 
+    /// Waits until the state differs from `known`, and returns it.
     pub(super) async fn changed(&self, known: NatsState) -> NatsState {
         self.until(|status| Some(status.state()).filter(|state| *state != known)).await
     }

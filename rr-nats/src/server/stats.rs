@@ -24,8 +24,8 @@ impl NatsServerStats {
     ///
     /// # Cancel safety
     ///
-    /// Can be dropped and called again at any time; a state that came and went in between is not
-    /// seen.
+    /// Can be dropped and called again at any time. A state that began and ended between two calls
+    /// is not reported.
     pub async fn changed(&self, known: NatsState) -> NatsState {
         self.0.changed(known).await
     }

@@ -60,7 +60,7 @@ impl Subscriptions {
     }
 
     async fn subscribe(state: &ServerState, link: &Link) -> Result<Self, Error> {
-        // Cancels come first, so that a cancel finds its subscription wherever its request does.
+        // Cancels are subscribed to first, so that the cancel of every received request arrives.
         let mut cancels = Vec::new();
         let wanted = state.plan.cancels.iter().filter(|_| state.config.cancel);
         for subject in wanted {
@@ -92,7 +92,7 @@ impl Subscriptions {
         link: &Arc<Link>,
         shutdown: &Shutdown,
     ) {
-        // Aborted when this function ends: discovery and cancelling last as long as requests do.
+        // Aborted when this function ends: discovery and cancelling run while requests are served.
         let mut beside = JoinSet::new();
         for subscriber in self.cancels {
             beside.spawn(cancel(Arc::clone(state), subscriber));

@@ -169,6 +169,8 @@ impl<F: Future<Output = Duration> + Send + 'static> Subscription<F> {
         Poll::Ready(())
     }
 
+    /// Queues a request that arrived. If the queue is full, starts a refusal; at the limit of
+    /// tasks, drops the request and counts it as given up.
     fn receive(&mut self, received: Received) {
         let arrived = IncomingRequest::read(&self.state, self.known.as_ref(), received);
         let Some(mut arrived) = arrived else { return };

@@ -8,7 +8,7 @@ use rr_spi::{Context, Error, Inbound, Request, defaults};
 
 use super::headers::{put, put_all, put_plain, sorted};
 
-/// Longest believable time in queues: the longest timeout that a server grants by default. A
+/// Longest plausible time in queues: the longest timeout that a server grants by default. A
 /// request that seems older comes from a wrong clock.
 const AGE_MAX: Duration = defaults::SERVER_TIMEOUT_MAX;
 

@@ -21,7 +21,7 @@ use rr_spi::{Code, Delivery, Error, Headers, Reason, Response};
 /// Deliveries that an error may report for a request that reached its handler.
 const MAY_HAVE_RUN: &[Delivery] = &[Delivery::Unknown, Delivery::Processed];
 
-/// Returns the error of a call.
+/// Returns the error of a call that must have failed.
 #[track_caller]
 fn error_of(outcome: Result<Response, Error>) -> Error {
     outcome.expect_err("the call was to fail")

@@ -61,7 +61,7 @@ impl Ledger {
         lock(&self.0).calls.values().any(|tally| tally.unexecuted > 0)
     }
 
-    /// Asserts the rules that hold in every case.
+    /// Asserts that no request ran more often, or less often, than the outcomes of its calls allow.
     pub(super) fn check(&self, lab: &Lab) {
         for (key, tally) in &lock(&self.0).calls {
             let runs = lab.count(key);

@@ -189,8 +189,8 @@ pub enum RawAnswer {
     Reply(RawReply),
     /// Bytes that are not a reply; then the responder closes the connection, if there is one.
     ///
-    /// Where every message is a reply, as behind a broker that validates messages, such bytes do
-    /// not exist: the plan skips the case with that reason.
+    /// If a broker validates messages, every message is a reply and such bytes cannot be sent: the
+    /// plan then skips the case with that reason.
     Garbage(Bytes),
 }
 

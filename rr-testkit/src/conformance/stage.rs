@@ -27,7 +27,7 @@ const MARGIN_UNITS_REAL: u32 = 40;
 const PATIENCE_UNITS_VIRTUAL: u32 = 10;
 
 /// Time that the ledger check waits for late second runs. In virtual time, where waiting costs
-/// nothing, it is longer than any peer retransmits a message that it considers lost.
+/// nothing, it is longer than the time for which any peer retransmits a lost message.
 const LATE_VIRTUAL: Duration = Duration::from_secs(60);
 const LATE_UNITS_REAL: u32 = 3;
 

@@ -33,6 +33,7 @@ pub(super) enum Entered {
 /// Future that runs the handler of one request; not polled yet.
 pub(super) type Handling = BoxFuture<'static, Outcome>;
 
+/// Makes the future that runs the handler of one request.
 pub(super) fn handling(intake: Intake, ctx: Context, request: Request) -> Handling {
     Box::pin(async move {
         let outcome = intake.handle(&ctx, request).await;

@@ -64,7 +64,7 @@ impl Registry {
         &self.wire
     }
 
-    /// Wakes every task in [`Registry::served`].
+    /// Wakes every task that waits in [`Registry::served`].
     pub(super) fn announce(&self) {
         self.arrived.notify_waiters();
     }

@@ -55,8 +55,8 @@ impl fmt::Debug for Passage<'_> {
 impl Context {
     /// Records that the handler has been entered: from then on every error is `Processed`.
     ///
-    /// For responders that set the mark themselves ([`Routes::insert_self_marking`]). Has no effect on
-    /// a context that no server made.
+    /// For responders that set the mark themselves ([`Routes::insert_self_marking`]). Has no effect
+    /// on a context that no server made.
     ///
     /// [`Routes::insert_self_marking`]: crate::Routes::insert_self_marking
     pub fn mark_ran(&self) {
@@ -78,7 +78,7 @@ impl Context {
 
     /// Records that duplicates of the request are suppressed.
     ///
-    /// Errors that the server itself makes, such as that of a panic, then carry this too.
+    /// Errors that the server itself makes, such as for a panic, then report this as well.
     ///
     /// For middleware that suppresses duplicates. Has no effect on a context that no server made.
     pub fn mark_deduplicated(&self) {

@@ -297,6 +297,7 @@ impl PoolState {
         self.connections.iter().any(|link| link.sender.is_some())
     }
 
+    /// Records the failure of a dial or a connection. Calls that already wait may return it.
     fn fail(&mut self, failure: Error) {
         self.failures += 1;
         self.failure = Some(failure);

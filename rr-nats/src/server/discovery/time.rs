@@ -11,7 +11,7 @@ pub(super) fn now() -> String {
     rfc3339(SystemTime::now())
 }
 
-/// Formats a time. A time that RFC 3339 cannot express is the nearest that it can.
+/// Formats a time. A time before 1970 or after 9999 is replaced by the nearest time in between.
 fn rfc3339(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let since = since.min(Duration::from_secs(SECONDS_MAX));

@@ -34,7 +34,7 @@ pub(crate) async fn expires_when_handler_hangs(stage: &Stage) {
     }
 }
 
-/// Number of calls by which the lateness of errors is judged.
+/// Number of calls whose lateness is measured.
 const TIMED_CALLS: u32 = 24;
 
 pub(crate) async fn errors_come_on_time(stage: &Stage) {

@@ -346,7 +346,8 @@ pub(crate) async fn without_end_are_refused(stage: &Stage) {
     scene.ok(&scene.ask()).await;
 }
 
-/// Returns the headers with Connect's prefix for trailing metadata, without that prefix.
+/// Returns the headers that start with `trailer-`, Connect's prefix for trailing metadata, under
+/// their names without the prefix.
 fn trailers(headers: &Headers) -> Vec<(String, Vec<u8>)> {
     let trailers = headers.iter().filter_map(|(name, value)| {
         Some((name.strip_prefix("trailer-")?.to_owned(), value.to_vec()))

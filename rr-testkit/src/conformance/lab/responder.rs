@@ -191,6 +191,7 @@ fn report(
     Ok(())
 }
 
+/// Adds a header, as a binary header if its name ends in `-bin`, otherwise as text.
 fn append(headers: &mut Headers, name: &str, value: &rr_spi::Bytes) -> Result<(), Error> {
     if Headers::is_binary_name(name) {
         return headers.append_bin(name.to_owned(), value.clone());
