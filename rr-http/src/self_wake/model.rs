@@ -1,6 +1,6 @@
 //! Checks [`WakeFlag`] in every order in which threads can run it.
 
-use loom::model;
+use loom::model::Builder;
 use loom::sync::atomic::{self, AtomicBool, Ordering};
 use loom::sync::{Arc, Mutex};
 use loom::thread;
@@ -59,7 +59,7 @@ impl Connection {
 
 #[test]
 fn an_event_is_seen_by_a_poll_or_wakes_the_task() {
-    model(|| {
+    loom::model(|| {
         let connection = Connection::new();
         let happening = thread::spawn({
             let connection = Arc::clone(&connection);
@@ -73,7 +73,10 @@ fn an_event_is_seen_by_a_poll_or_wakes_the_task() {
 
 #[test]
 fn of_two_events_the_task_is_woken_for_what_no_poll_has_seen() {
-    model(|| {
+    // Without a bound, the orders of three threads take a minute.
+    let mut bounded = Builder::new();
+    bounded.preemption_bound = Some(3);
+    bounded.check(|| {
         let connection = Connection::new();
         let happening = [0, 1].map(|_| {
             let connection = Arc::clone(&connection);
@@ -91,7 +94,7 @@ fn of_two_events_the_task_is_woken_for_what_no_poll_has_seen() {
 
 #[test]
 fn a_wake_reaches_the_task_to_which_the_connection_is_handed() {
-    model(|| {
+    loom::model(|| {
         let connection = Connection::new();
         let happening = thread::spawn({
             let connection = Arc::clone(&connection);

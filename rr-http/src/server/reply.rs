@@ -18,10 +18,13 @@ use super::timeouts::{
 };
 use crate::sync::lock;
 
-/// Longest body that is handed to h2 together with the end of its stream: one frame of the default
-/// size. An ended stream cannot be reset while its window is exhausted. A longer body therefore
-/// ends its stream only when its last byte has left.
-const ENDS_WITH_DATA_MAX: usize = 16 * 1024;
+/// Longest body that is handed to h2 together with the end of its stream. An ended stream cannot be
+/// reset while its window is exhausted, so that a longer body ends its stream only when its last
+/// byte has left, which costs one more frame, one more write and one more read.
+///
+/// A stream begins with a window of 65,535 bytes unless the peer chose another one (RFC 9113
+/// §6.5.2): up to this length, a reply hardly ever waits for the window of its stream.
+const ENDS_WITH_DATA_MAX: usize = 64 * 1024;
 
 thread_local! {
     /// Reply that the stream being polled on this thread has begun to send.
