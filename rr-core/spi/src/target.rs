@@ -2,9 +2,8 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
-use arrayvec::ArrayString;
+use smol_str::SmolStr;
 
 use crate::error::Error;
 
@@ -16,7 +15,7 @@ const TARGET_BYTES_MAX: usize = 256;
 ///
 /// `ping` is the method `ping` without a service; `acme.orders.v1.Place` is the method `Place` of
 /// the service `acme.orders.v1`. Tokens are `[A-Za-z0-9_-]+`; a name has at most 256 bytes and is
-/// case-sensitive. A name of up to 32 bytes costs no allocation, and neither does a longer name
+/// case-sensitive. A name of up to 23 bytes costs no allocation, and neither does a longer name
 /// passed to [`Target::from_static`].
 ///
 /// # Examples
@@ -28,43 +27,19 @@ const TARGET_BYTES_MAX: usize = 256;
 /// assert_eq!(target.method(), "place");
 /// # Ok::<(), rr_core::Error>(())
 /// ```
-#[derive(Clone)]
-pub struct Target(Repr);
-
-#[derive(Clone)]
-enum Repr {
-    /// A short name, as most are: takes no allocation.
-    Inline {
-        text: ArrayString<INLINE_BYTES_MAX>,
-        method_at: u8,
-    },
-    Static {
-        text: &'static str,
-        method_at: u16,
-    },
-    Shared {
-        text: Arc<str>,
-        method_at: u16,
-    },
-}
-
-/// Longest name that is stored inline; a target then takes 40 bytes.
-const INLINE_BYTES_MAX: usize = 32;
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Target(SmolStr);
 
 impl Target {
-    /// Parses a name. A name of up to 32 bytes costs no allocation.
+    /// Parses a name. A name of up to 23 bytes costs no allocation.
     ///
     /// # Errors
     ///
     /// `InvalidArgument`, not sent, when the name is empty, longer than 256 bytes, has an empty
     /// token or a character outside `[A-Za-z0-9_-]`.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let method_at = check(text)?;
-        Ok(Self(match ArrayString::from(text) {
-            // The offset is at most the length of the text.
-            Ok(text) => Repr::Inline { text, method_at: method_at as u8 },
-            Err(_) => Repr::Shared { text: text.into(), method_at },
-        }))
+        check(text)?;
+        Ok(Self(SmolStr::new(text)))
     }
 
     /// Parses a name of any length without an allocation.
@@ -73,48 +48,36 @@ impl Target {
     ///
     /// As [`Target::parse`].
     pub fn from_static(text: &'static str) -> Result<Self, Error> {
-        let method_at = check(text)?;
-        Ok(Self(Repr::Static { text, method_at }))
+        check(text)?;
+        Ok(Self(SmolStr::new_static(text)))
     }
 
     /// Returns the whole name, `service.method` or `method`.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        match &self.0 {
-            Repr::Inline { text, .. } => text,
-            Repr::Static { text, .. } => text,
-            Repr::Shared { text, .. } => text,
-        }
+        &self.0
     }
 
     /// Returns the service, which is empty when the target is one token.
     #[must_use]
     pub fn service(&self) -> &str {
-        let at = self.method_at();
-        if at == 0 { "" } else { &self.as_str()[..at - 1] }
+        self.0.rsplit_once('.').map_or("", |(service, _)| service)
     }
 
     /// Returns the method, the last token.
     #[must_use]
     pub fn method(&self) -> &str {
-        &self.as_str()[self.method_at()..]
-    }
-
-    fn method_at(&self) -> usize {
-        match self.0 {
-            Repr::Inline { method_at, .. } => method_at.into(),
-            Repr::Static { method_at, .. } | Repr::Shared { method_at, .. } => method_at.into(),
-        }
+        self.0.rsplit_once('.').map_or(&self.0, |(_, method)| method)
     }
 
     /// Checks the dotted name of a service.
     pub(crate) fn check_service(service: &str) -> Result<(), Error> {
-        check(service).map(drop)
+        check(service)
     }
 }
 
-/// Returns the offset of the method, or an error if the name is malformed.
-fn check(text: &str) -> Result<u16, Error> {
+/// Checks a dotted name.
+fn check(text: &str) -> Result<(), Error> {
     let refuse = |what: &str| {
         let shown: String = text.chars().take(64).collect();
         Err(Error::invalid_argument(format!("target `{}` {what}", shown.escape_debug())).with_hint(
@@ -124,12 +87,11 @@ fn check(text: &str) -> Result<u16, Error> {
     if text.len() > TARGET_BYTES_MAX {
         return refuse("is longer than 256 bytes");
     }
-    let mut method_at = 0;
     let mut token = 0;
-    for (at, byte) in text.bytes().enumerate() {
+    for byte in text.bytes() {
         match byte {
             b'.' if token == 0 => return refuse("has an empty token"),
-            b'.' => (method_at, token) = (at + 1, 0),
+            b'.' => token = 0,
             _ if byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-' => token += 1,
             _ => return refuse("has a character outside [A-Za-z0-9_.-]"),
         }
@@ -137,7 +99,7 @@ fn check(text: &str) -> Result<u16, Error> {
     if token == 0 {
         return refuse("has an empty token");
     }
-    Ok(u16::try_from(method_at).unwrap_or(u16::MAX))
+    Ok(())
 }
 
 impl TryFrom<&str> for Target {
@@ -178,14 +140,6 @@ impl FromStr for Target {
     }
 }
 
-impl PartialEq for Target {
-    fn eq(&self, other: &Self) -> bool {
-        self.as_str() == other.as_str()
-    }
-}
-
-impl Eq for Target {}
-
 impl PartialEq<str> for Target {
     fn eq(&self, other: &str) -> bool {
         self.as_str() == other
@@ -195,12 +149,6 @@ impl PartialEq<str> for Target {
 impl PartialEq<&str> for Target {
     fn eq(&self, other: &&str) -> bool {
         self.as_str() == *other
-    }
-}
-
-impl std::hash::Hash for Target {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.as_str().hash(state);
     }
 }
 
@@ -233,8 +181,8 @@ mod tests {
 
     #[test]
     fn a_target_stays_small_and_names_of_any_length_are_kept() {
-        assert!(size_of::<Target>() <= 40, "{}", size_of::<Target>());
-        for len in [1, 31, 32, 33, 256] {
+        assert!(size_of::<Target>() <= 24, "{}", size_of::<Target>());
+        for len in [1, 22, 23, 24, 256] {
             let name = if len > 2 { format!("{}.x", "s".repeat(len - 2)) } else { "x".into() };
             let target = Target::parse(&name).unwrap();
             assert_eq!((target.as_str(), target.method()), (&*name, "x"));
