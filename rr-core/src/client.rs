@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_unknown_scheme_is_answered_with_what_there_is() {
+    async fn the_error_for_an_unknown_scheme_lists_the_known_ones() {
         let error = connect("gopher://x").await.unwrap_err();
         assert_eq!((error.code(), error.delivery()), (Code::InvalidArgument, Delivery::NotSent));
         assert!(error.hint().contains("memory"), "{}", error.hint());

@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_without_quoting_the_body() {
+    fn decode_errors_do_not_quote_the_body() {
         let error = Json::decode::<u8>(&"\"secret\"".into()).unwrap_err().to_string();
         assert!(!error.contains("secret") && error.contains("line 1"), "{error}");
     }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// A handler may return a `CallError`. Either variant then counts as the outcome of a call that the
 /// handler made and is re-scoped: a downstream's error is not the handler's, even if both have the
-/// same type. To return the application error as the handler's own, use [`CallError::own`].
+/// same type. To return the application error as the handler's own, use [`CallError::into_own`].
 ///
 #[cfg_attr(feature = "json", doc = "```")]
 #[cfg_attr(not(feature = "json"), doc = "```ignore")]
@@ -31,11 +31,11 @@ use serde::{Deserialize, Serialize};
 ///     order: u32,
 /// ) -> Result<u32, CallError<OutOfStock>> {
 ///     if order == 0 {
-///         return Err(CallError::App(OutOfStock).own());
+///         return Err(CallError::App(OutOfStock).into_own());
 ///     }
 ///     // By `?` alone, the caller would see an internal error.
 ///     let taken = stock.call(ctx, "stock.take", &order).app_error::<OutOfStock>().await;
-///     taken.map_err(CallError::own)
+///     taken.map_err(CallError::into_own)
 /// }
 /// ```
 #[derive(Clone, Debug, thiserror::Error)]
@@ -77,7 +77,7 @@ impl<E: AppError> CallError<E> {
     /// Otherwise, an application error that leaves a handler counts as the answer of a service that
     /// the handler called. [`CallError::Rr`] is unchanged: its error is re-scoped.
     #[must_use]
-    pub fn own(self) -> Self {
+    pub fn into_own(self) -> Self {
         match self {
             Self::App(app) => Self::Rr(app.into()),
             Self::Rr(error) => Self::Rr(error),
@@ -97,7 +97,7 @@ impl<E: AppError> From<CallError<E>> for Error {
 }
 
 /// The error of a call that a handler returns is a downstream's, unless the handler applied
-/// [`CallError::own`].
+/// [`CallError::into_own`].
 impl<E: AppError> HandlerError for CallError<E> {
     fn into_handler_error(self) -> Error {
         self.into()

@@ -136,8 +136,8 @@ rr_spi::options! {
         /// When it passes, an HTTP/1 connection is closed, and an HTTP/2 stream is reset. Progress
         /// is 16 KiB, or the rest if that is less: of the bytes that wait for a connection's
         /// socket, and of each reply over HTTP/2. A peer that takes less within this time counts as
-        /// stalled. A body of at most 16 KiB over HTTP/2 must leave within twice this time, or its
-        /// connection is closed. Default 30 s, and thus half a KiB per second; 0 closes or resets
+        /// stalled. A body of at most 64 KiB over HTTP/2 has twice this time for each 16 KiB; then
+        /// its connection is closed. Default 30 s, and thus half a KiB per second; 0 closes or resets
         /// as soon as anything has to wait.
         #[serde(deserialize_with = "rr_spi::duration::deserialize")]
         pub write_timeout: Duration = Duration::from_secs(30), with_write_timeout(Duration);

@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_refused() {
+    fn impossible_urls_are_refused() {
         for bad in [
             "https://a",
             "nats://a",

@@ -72,12 +72,12 @@ fn identity(waker: &Waker) -> Identity {
 
 thread_local! {
     /// Connection that is being polled on this thread.
-    static OWN: Cell<Own> = const { Cell::new(Own { signal: 0, holds: false, held: false }) };
+    static CURRENT: Cell<CurrentPoll> = const { Cell::new(CurrentPoll { signal: 0, holds: false, held: false }) };
 }
 
-/// See [`OWN`].
+/// See [`CURRENT`].
 #[derive(Clone, Copy)]
-struct Own {
+struct CurrentPoll {
     /// Address of the signal of the connection being polled; zero if there is none.
     signal: usize,
     /// Whether wakes of the connection are held back, and whether there was one.
@@ -85,18 +85,18 @@ struct Own {
     held: bool,
 }
 
-/// Guard that restores the previous value of [`OWN`], also if a poll panics.
-struct Before(Own);
+/// Guard that restores the previous value of [`CURRENT`], also if a poll panics.
+struct Before(CurrentPoll);
 
-impl Own {
+impl CurrentPoll {
     fn enter(self) -> Before {
-        Before(OWN.replace(self))
+        Before(CURRENT.replace(self))
     }
 }
 
 impl Drop for Before {
     fn drop(&mut self) {
-        OWN.set(self.0);
+        CURRENT.set(self.0);
     }
 }
 
@@ -118,13 +118,13 @@ pub(crate) fn poll_part<T>(
     cx: &mut Context<'_>,
     poll: impl FnOnce(&mut Context<'_>) -> (T, Leaves),
 ) -> T {
-    let own = OWN.get();
+    let own = CURRENT.get();
     if own.signal != cx.waker().data().addr() {
         return poll(cx).0;
     }
-    let before = Own { holds: true, held: false, ..own }.enter();
+    let before = CurrentPoll { holds: true, held: false, ..own }.enter();
     let (polled, leaves) = poll(cx);
-    let held = OWN.get().held;
+    let held = CURRENT.get().held;
     drop(before);
     if held && matches!(leaves, Leaves::Work) {
         cx.waker().wake_by_ref();
@@ -198,7 +198,7 @@ impl SelfWake {
     ) -> Poll<T> {
         drop(self.set_task(cx.waker()));
         let signal = Arc::as_ptr(&self.signal).addr();
-        let _before = Own { signal, holds: false, held: false }.enter();
+        let _before = CurrentPoll { signal, holds: false, held: false }.enter();
         for _ in 0..POLLS_MAX {
             self.expect();
             let polled = poll(&mut Context::from_waker(&self.waker), &mut self.news);
@@ -224,10 +224,10 @@ impl Wake for Signal {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let own = OWN.get();
+        let own = CURRENT.get();
         let is_own = own.signal == Arc::as_ptr(self).addr();
         if is_own && own.holds {
-            OWN.set(Own { held: true, ..own });
+            CURRENT.set(CurrentPoll { held: true, ..own });
             return;
         }
         if !self.flag.wake(!is_own || self.own_wakes_are_news) {
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn what_wakes_for_ever_gives_way_and_comes_again() {
+    fn a_future_that_always_wakes_itself_yields_and_is_polled_again() {
         let (mut self_wake, task) = (SelfWake::new(), Arc::new(Task::default()));
         let waker = Waker::from(Arc::clone(&task));
         let polled = self_wake.poll(&mut Context::from_waker(&waker), |cx, _| {
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wake_is_handed_on_to_whoever_comes_next() {
+    fn a_pending_wake_passes_to_the_next_task() {
         let (mut self_wake, first, next) =
             (SelfWake::new(), Arc::new(Task::default()), Arc::new(Task::default()));
         let waker = Waker::from(Arc::clone(&first));
@@ -373,7 +373,7 @@ mod tests {
         assert!(panicked.is_err());
         self_wake.waker().wake_by_ref();
         assert!(self_wake.is_woken());
-        assert_eq!(OWN.get().signal, 0);
+        assert_eq!(CURRENT.get().signal, 0);
     }
 
     #[test]
@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_done_for_want_of_budget_is_news() {
+    fn work_left_for_lack_of_budget_is_news() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let mut self_wake = SelfWake::new();
         let mut rounds = 0;

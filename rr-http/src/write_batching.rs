@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn whoever_is_ready_runs_before_a_crowded_connections_turn() {
+    async fn ready_callers_run_before_a_busy_connection_writes() {
         let ran = Arc::new(AtomicUsize::new(0));
         let seen = |calls| {
             let (mut turn, seen) = (YieldBeforeWrite::default(), Arc::clone(&ran));

@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_a_subject_or_a_host_is_refused() {
+    fn malformed_subjects_and_hosts_are_refused() {
         for bad in [
             "nats://",
             "nats://a,",
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_url_said_is_checked_as_well() {
+    fn options_set_in_code_are_checked_as_well() {
         let good = NatsServerConfig::default();
         assert!(server("nats://h", good.clone()).is_ok());
         for bad in [

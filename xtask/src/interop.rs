@@ -69,7 +69,10 @@ fn checks(list: &Path, filters: &[String], skipped: &[&str]) -> Outcome {
     let outcome = run(tests.args(filters).args(skipped).env(LIST, list));
     let passed = fs::read_to_string(list).unwrap_or_default();
     println!("{passed}{} checks passed", passed.lines().count());
-    outcome
+    match outcome {
+        Ok(()) if passed.is_empty() => Err("no check was run: the filters match none".to_owned()),
+        outcome => outcome,
+    }
 }
 
 /// Installs Go and nats.go, and builds the program that is measured beside ours.

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use crate::answers::H2;
 use crate::check::{Outcome, ensure};
 use crate::curl::{Curl, Expected};
+use crate::scripts::{node, python};
 
 /// How long the server's counters may take to show what happened.
 const SEEN_WITHIN: Duration = Duration::from_secs(3);
@@ -112,6 +113,15 @@ fn leave(curl: &Curl, version: &str) -> Outcome {
 
 fn drain() -> Outcome {
     let mut curl = Curl::start()?;
+    // The server has had clients of several kinds before, and their connections.
+    for mut client in [python("httpx_client.py"), node("node_fetch.mjs")] {
+        let client = client.arg(curl.server.url()).stdout(Stdio::null());
+        let status =
+            client.status().map_err(|error| format!("cannot start {client:?}: {error}"))?;
+        ensure(status.success(), || format!("{client:?}: {status}"))?;
+    }
+    let reply = curl.call("/ping", &[])?;
+    ensure(reply.status == 200, || reply.seen())?;
     let before = Stats::read(&curl)?;
     let options = ["--data", r#"{"millis":1500}"#, "--write-out", " %{http_code}"];
     let header = ["--header", "content-type: application/json"];

@@ -170,7 +170,7 @@ mod tests {
     use crate::error::Code;
 
     #[tokio::test(start_paused = true)]
-    async fn expiry_says_not_sent_before_and_unknown_after_the_bytes_left() {
+    async fn expiry_is_not_sent_before_the_bytes_leave_and_unknown_after() {
         let ctx = Context::background().with_timeout(Duration::from_millis(20));
         let attempt = Attempt::start(&ctx, Duration::MAX).unwrap();
         let error = attempt.run(pending::<Result<(), Error>>()).await.unwrap_err();

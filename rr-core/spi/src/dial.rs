@@ -138,12 +138,14 @@ impl Lookup {
         let host = host.into();
         let literal = host.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, port));
         let resolve = move || (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
-        Self { literal, ..Self::with(resolve) }
+        Self { literal, ..Self::with_resolver(resolve) }
     }
 
     /// Makes a look-up that calls `resolve`, which may block, instead of the system's resolver.
     #[must_use]
-    pub fn with(resolve: impl Fn() -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Self {
+    pub fn with_resolver(
+        resolve: impl Fn() -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
+    ) -> Self {
         Self { literal: None, resolve: Arc::new(resolve), running: Arc::default() }
     }
 
@@ -274,7 +276,7 @@ mod tests {
         let (answer, answers) = mpsc::channel::<()>();
         let (answers, asked) = (Mutex::new(answers), Arc::new(AtomicUsize::new(0)));
         let count = Arc::clone(&asked);
-        let lookup = Lookup::with(move || {
+        let lookup = Lookup::with_resolver(move || {
             count.fetch_add(1, Ordering::SeqCst);
             let _ = answers.lock().unwrap().recv();
             Ok(vec![SocketAddr::from(([127, 0, 0, 1], 1))])
@@ -294,7 +296,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_resolver_that_panics_is_an_error() {
-        let lookup = Lookup::with(|| panic!("on purpose"));
+        let lookup = Lookup::with_resolver(|| panic!("on purpose"));
         assert!(lookup.addresses().await.is_err());
     }
 

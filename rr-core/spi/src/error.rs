@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_error_says_of_the_handler_is_raised_and_never_lowered() {
+    fn a_delivery_is_raised_and_never_lowered() {
         let refused = Error::failure(Code::Unavailable, Delivery::Rejected, None, "");
         assert_eq!(refused.clone().raised_to(Delivery::Processed).delivery(), Delivery::Processed);
         assert_eq!(refused.raised_to(Delivery::NotSent).delivery(), Delivery::Rejected);

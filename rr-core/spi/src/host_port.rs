@@ -121,7 +121,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_accepted_parses_again_to_the_same(text in "\\[?[a-z0-9.:%_-]{1,12}\\]?(:[0-9]{1,5})?") {
+        fn an_accepted_host_parses_again_to_the_same(text in "\\[?[a-z0-9.:%_-]{1,12}\\]?(:[0-9]{1,5})?") {
             if let Ok(parsed) = HostPort::parse(&text) {
                 let zone = if parsed.zone.is_empty() { String::new() } else { format!("%{}", parsed.zone) };
                 let host = match parsed.is_ipv6 {

@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn files_name_what_urls_name() {
+    fn files_and_urls_name_the_same_options() {
         let text = r#"{"pause": "20ms", "small": 3, "calls": {"timeout": "5s"}}"#;
         let kinds: Kinds = serde_json::from_str(text).unwrap();
         assert_eq!((kinds.pause, kinds.small), (Duration::from_millis(20), 3));

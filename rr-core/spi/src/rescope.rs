@@ -36,7 +36,7 @@ pub fn rescope(error: Error) -> Error {
         _ => RetryHint::Unset,
     };
     let message =
-        if error.is_exposed() { error.message().to_owned() } else { generic(code, &error) };
+        if error.is_exposed() { error.message().to_owned() } else { generic_message(code, &error) };
     Error::new(code, message).with_retry(retry).with_source(error)
 }
 
@@ -49,7 +49,7 @@ pub fn rescope_called(error: Error) -> Error {
 }
 
 /// Returns the text that replaces the message of a downstream error and quotes nothing of it.
-fn generic(code: Code, error: &Error) -> String {
+fn generic_message(code: Code, error: &Error) -> String {
     let text = match code {
         Code::DeadlineExceeded => "the deadline passed in a call further down",
         Code::Canceled => "a call further down was cancelled",
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_a_downstream_leaks_and_nothing_says_unexecuted() {
+    fn no_downstream_content_leaks_and_no_delivery_is_unexecuted() {
         for code in Code::ALL {
             let error = rescope(downstream(code, RetryHint::Unset));
             assert_eq!(error.delivery(), Delivery::Processed);
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn only_never_goes_on_and_only_exposed_text_passes() {
+    fn only_the_hint_never_and_exposed_text_pass() {
         let error = rescope(downstream(Code::Unavailable, RetryHint::Never));
         assert_eq!((error.code(), error.retry()), (Code::Unavailable, RetryHint::Never));
         let after = RetryHint::After(std::time::Duration::from_secs(1));
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_responder_said_of_duplicates_stays_behind() {
+    fn dedup_of_another_responder_is_dropped() {
         let response = Response::new("").with_dedup(Dedup::On);
         assert_eq!(rescope_outcome(Ok(response)).unwrap().dedup(), None);
         for error in [Error::new(Code::Aborted, ""), downstream(Code::Aborted, RetryHint::Unset)] {

@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_dropped_shutdown_goes_on_and_a_second_one_reports_the_same() {
+    async fn a_dropped_shutdown_continues_and_a_second_one_reports_the_same() {
         let (server, intake) = server();
         hang(intake);
         tokio::task::yield_now().await;

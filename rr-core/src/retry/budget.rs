@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_left_the_window_pays_for_nothing() {
+    fn calls_outside_the_window_add_no_tokens() {
         let (mut budget, start) = (window_of(100, 0, ms(10_000)), Instant::now());
         for second in 0..10 {
             budget.deposit(start + ms(second * 1000));

@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_learned_is_bounded_and_by_target() {
+    fn targets_are_recorded_separately_and_bounded() {
         let targets = DedupTargets::default();
         let request = |n: usize| keyed(&format!("orders.place{n}"));
         let says = Response::new("").with_dedup(Dedup::On);

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn few_values_say_nothing_and_many_say_their_median() {
+    fn few_values_have_no_median_and_many_have_one() {
         let (mut window, now) = (LatencyWindow::default(), Instant::now());
         for _ in 0..9 {
             window.record(now, ms(100));
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_left_the_window_is_forgotten() {
+    fn values_outside_the_window_are_forgotten() {
         let (mut window, start) = (LatencyWindow::default(), Instant::now());
         for _ in 0..10 {
             window.record(start, ms(100));

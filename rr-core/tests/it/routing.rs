@@ -37,7 +37,7 @@ async fn app_error(left: u32) -> Result<(), OutOfStock> {
 }
 
 async fn call_error(left: u32) -> Result<(), CallError<OutOfStock>> {
-    Err(CallError::App(OutOfStock { left }).own())
+    Err(CallError::App(OutOfStock { left }).into_own())
 }
 
 struct Named(&'static str);
@@ -143,7 +143,7 @@ async fn a_downstreams_application_error_of_the_same_type_is_the_handlers_when_i
         ctx: Context,
     ) -> Result<(), CallError<OutOfStock>> {
         let outcome = client.call::<()>(&ctx, "app", &3).app_error::<OutOfStock>().await;
-        if own { outcome.map_err(CallError::own) } else { outcome }
+        if own { outcome.map_err(CallError::into_own) } else { outcome }
     }
     let inner = Arc::new(Local::new(router()));
     for own in [true, false] {

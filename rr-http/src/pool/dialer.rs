@@ -118,7 +118,7 @@ mod tests {
         resolve: impl Fn() -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
         timeout: Duration,
     ) -> Dialer {
-        let route = Route::Tcp(Lookup::with(resolve));
+        let route = Route::Tcp(Lookup::with_resolver(resolve));
         Dialer { authority: "name".to_owned(), route, timeout, open: Gauge::default() }
     }
 

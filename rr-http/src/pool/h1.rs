@@ -77,6 +77,8 @@ pub(crate) struct H1Connection {
     /// `None` only during the drop.
     sender: Option<SendRequest<Whole<Bytes>>>,
     pub(crate) host: HeaderValue,
+    /// Whether a request was handed over to the connection.
+    is_used: bool,
     /// The target of the last call, and its URI.
     pub(crate) last: Option<(Target, Uri)>,
     /// Value of [`IdleConnections::answers`] when the connection was kept; `None` from the next
@@ -104,7 +106,7 @@ type Conversation = Connection<TokioIo<Tapped<UnreadCheck>>, Whole<Bytes>>;
 /// be taken for the next reply.
 pub(crate) struct H1Lease<'a> {
     pub(crate) link: Box<H1Connection>,
-    _place: SemaphorePermit<'a>,
+    place: SemaphorePermit<'a>,
 }
 
 impl H1Pool {
@@ -131,25 +133,38 @@ impl H1Pool {
         let place = self.place().await?;
         while let Some(mut link) = self.shared.pop() {
             if link.is_reusable() {
-                return Ok(H1Lease { link, _place: place });
+                return Ok(H1Lease { link, place });
             }
         }
         // Boxed: this path is rare, and inline it would enlarge every call.
         let link = Box::pin(self.shared.wait()).await?;
-        Ok(H1Lease { link, _place: place })
+        Ok(H1Lease { link, place })
     }
 
-    /// Leases a new connection even if others are unused: for a call whose request they handed
-    /// back.
+    /// Leases another connection to a call whose request came back, without waiting for a place
+    /// again; a new connection if `is_fresh`, even if others are unused.
     ///
     /// # Errors
     ///
     /// As [`H1Pool::checkout`].
-    pub(crate) async fn checkout_fresh(&self) -> Result<H1Lease<'_>, Error> {
-        let place = self.place().await?;
+    pub(crate) async fn exchange<'a>(
+        &'a self,
+        lease: H1Lease<'a>,
+        is_fresh: bool,
+    ) -> Result<H1Lease<'a>, Error> {
+        let H1Lease { link, place } = lease;
+        drop(link);
         let shared = &self.shared;
-        let link = Box::pin(connect(&shared.dialer, &shared.host)).await?;
-        Ok(H1Lease { link, _place: place })
+        while let Some(mut link) = if is_fresh { None } else { shared.pop() } {
+            if link.is_reusable() {
+                return Ok(H1Lease { link, place });
+            }
+        }
+        let link = match is_fresh {
+            true => connect(&shared.dialer, &shared.host).await?,
+            false => shared.wait().await?,
+        };
+        Ok(H1Lease { link, place })
     }
 
     /// Starts the wait for the first answer to a request on a connection. If nothing arrives until
@@ -201,6 +216,7 @@ impl H1Connection {
         // Hyper wakes the connection, which is about to be driven: the idle reaper need not be
         // woken.
         self.self_wake.expect();
+        self.is_used = true;
         Some(self.sender.as_mut()?.try_send_request(message))
     }
 
@@ -356,6 +372,7 @@ async fn connect(dialer: &Dialer, host: &HeaderValue) -> Result<Box<H1Connection
     Ok(Box::new(H1Connection {
         sender: Some(sender),
         host: own_host.unwrap_or_else(|_| host.clone()),
+        is_used: false,
         last: None,
         idle_since: None,
         spare: HeaderMap::new(),

@@ -21,11 +21,8 @@ impl Inner {
     ) -> Result<Response, Error> {
         // Boxed: rarely used, and inline it would enlarge every call.
         let mut came_back: Option<Box<Message>> = None;
+        let mut lease = pool.checkout().await?;
         for round in 1..=ROUNDS {
-            let mut lease = match round {
-                ROUNDS => pool.checkout_fresh().await?,
-                _ => pool.checkout().await?,
-            };
             let (reply, is_replayable) =
                 match self.send_h1(attempt, request, came_back.take(), &mut lease.link) {
                     Ok(reply) => reply,
@@ -44,6 +41,11 @@ impl Inner {
                     Some(unwritten) => {
                         came_back = Some(Box::new(unwritten));
                         attempt.unsent();
+                        if round < ROUNDS {
+                            // Boxed, as the pool's own rare waits.
+                            let is_last = round + 1 == ROUNDS;
+                            lease = Box::pin(pool.exchange(lease, is_last)).await?;
+                        }
                         continue;
                     }
                     None => return Err(of_hyper(failed.into_error())),

@@ -5,6 +5,7 @@ use loom::sync::atomic::{self, AtomicBool, Ordering};
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 
+#[allow(clippy::duplicate_mod, reason = "once with the atomics of std, once with those of loom")]
 #[path = "wake_flag.rs"]
 mod wake_flag;
 

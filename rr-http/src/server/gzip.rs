@@ -149,7 +149,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_others_compress_comes_back(
+        fn gzip_of_other_encoders_is_decoded(
             members in prop::collection::vec(prop::collection::vec(0u8..4, 0..3000), 1..4),
         ) {
             let body: Vec<u8> = members.iter().flat_map(|member| compress(member)).collect();

@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn closing_returns_what_was_handed_over_and_takes_nothing_more() {
+    async fn closing_returns_queued_streams_and_accepts_no_more() {
         let (sender, incoming) = mpsc::channel(4);
         // A sender that holds a permit of the channel without using it is not awaited.
         let _place = sender.reserve().await.unwrap();

@@ -14,7 +14,7 @@ use crate::wire::{Coding, Refusal, unsupported_coding};
 
 /// Number of polls of a body before a timer is made for it: a small body has arrived by the second
 /// poll.
-const POLLS_AT_ONCE: u32 = 2;
+const POLLS_WITHOUT_TIMER: u32 = 2;
 
 /// Reads the body of a request before its handler runs, so that the connection can notice when the
 /// peer disconnects. Sets `unread` to `None` once the body was read to its end. The share grows to
@@ -89,14 +89,14 @@ async fn read_within(
     Err(Error::from_cause(cause, Delivery::Rejected))
 }
 
-/// Polls a future [`POLLS_AT_ONCE`] times, without a timer. Returns `None` if it is still pending.
+/// Polls a future [`POLLS_WITHOUT_TIMER`] times, without a timer. Returns `None` if it is still pending.
 pub(super) async fn soon<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     let mut polls = 0;
     std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
         Poll::Pending => {
             polls += 1;
-            if polls == POLLS_AT_ONCE {
+            if polls == POLLS_WITHOUT_TIMER {
                 return Poll::Ready(None);
             }
             cx.waker().wake_by_ref();

@@ -76,7 +76,7 @@ impl Body for Reply {
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
         match &self.progress {
-            Some(progress) => progress.poll_left(cx).map(|()| None),
+            Some(progress) => progress.poll_sent(cx).map(|()| None),
             None => Poll::Ready(None),
         }
     }
@@ -105,10 +105,10 @@ enum Way {
 }
 
 impl Leaving {
-    fn record_progress(&self, taken: usize) {
-        match &self.way {
-            Way::Connection(reply) => reply.moved(),
-            Way::Stream(progress, activity) => progress.take(taken, activity),
+    fn record_progress(&mut self, taken: usize) {
+        match &mut self.way {
+            Way::Connection(reply) => reply.record_moved(taken),
+            Way::Stream(progress, activity) => progress.record_sent(taken, activity),
         }
     }
 }
@@ -160,8 +160,8 @@ struct Departure {
 impl Progress {
     /// Records that bytes have left. Restarts the write timeout of the stream after every
     /// [`PROGRESS_BYTES_MIN`] bytes.
-    fn take(&self, taken: usize, activity: &ActivityMonitor) {
-        if self.taken.fetch_add(taken, Ordering::Relaxed) + taken >= PROGRESS_BYTES_MIN {
+    fn record_sent(&self, bytes: usize, activity: &ActivityMonitor) {
+        if self.taken.fetch_add(bytes, Ordering::Relaxed) + bytes >= PROGRESS_BYTES_MIN {
             self.taken.store(0, Ordering::Relaxed);
             self.moved_at.set(activity.age());
         }
@@ -179,7 +179,7 @@ impl Progress {
     }
 
     /// Returns `Ready` once the reply has left; otherwise stores the waker.
-    fn poll_left(&self, cx: &Context<'_>) -> Poll<()> {
+    fn poll_sent(&self, cx: &Context<'_>) -> Poll<()> {
         self.with(|state| match state.has_left {
             true => Poll::Ready(()),
             false => {
@@ -207,7 +207,7 @@ impl Sending {
 
     /// Returns the age of the connection when [`PROGRESS_BYTES_MIN`] further bytes of the reply had
     /// last left.
-    pub(super) fn moved(&self) -> Option<Duration> {
+    pub(super) fn moved_at(&self) -> Option<Duration> {
         self.progress.as_ref().and_then(|progress| progress.moved_at.get())
     }
 }

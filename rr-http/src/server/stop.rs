@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn whoever_waits_is_woken_and_whoever_left_is_forgotten() {
+    async fn stop_wakes_waiters_and_forgets_dropped_ones() {
         let stop = Arc::new(Stop::default());
         assert_eq!(stop.race(pin!(async { 7 })).await, Some(7));
         let waiting = tokio::spawn({

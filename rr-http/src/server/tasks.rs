@@ -179,7 +179,7 @@ impl<F: Future> Future for Bounded<F> {
         let Some((sending, since)) = this.sending else { return Poll::Pending };
         loop {
             let now = activity.age();
-            let moved = sending.moved().map_or(*since, |moved| moved.max(*since));
+            let moved = sending.moved_at().map_or(*since, |moved| moved.max(*since));
             let end = moved.saturating_add(activity.write_timeout());
             if now >= end {
                 return Poll::Ready(());

@@ -129,12 +129,17 @@ impl ActivityMonitor {
                 None
             }
             WriteRule::Whole => {
-                let round = self.round.load(Ordering::SeqCst) % 2;
-                self.rounds[round].fetch_add(1, Ordering::SeqCst);
+                let round = self.current_round();
+                self.rounds[usize::from(round)].fetch_add(1, Ordering::SeqCst);
                 Some(round)
             }
         };
-        LeavingReply { activity: Arc::clone(self), round }
+        LeavingReply { activity: Arc::clone(self), round, moved: 0 }
+    }
+
+    /// Returns the index of the current round.
+    fn current_round(&self) -> u8 {
+        (self.round.load(Ordering::SeqCst) % 2) as u8
     }
 
     /// Starts the next round once the current one has lasted a write timeout. Returns `false` when
@@ -288,21 +293,37 @@ impl Drop for Active {
 pub(super) enum WriteRule {
     /// Bytes of some reply of the connection must move within a write timeout: HTTP/1.
     Progress,
-    /// The whole reply must leave within two write timeouts: HTTP/2, whose stream was ended with
-    /// these bytes and cannot be reset apart from its connection.
+    /// Within two write timeouts, the reply must leave or move [`PROGRESS_BYTES_MIN`] bytes: HTTP/2,
+    /// whose stream was ended with these bytes and cannot be reset apart from its connection.
     Whole,
 }
 
 /// Guard of a reply that is leaving; dropping it records that the reply has left.
 pub(super) struct LeavingReply {
     activity: Arc<ActivityMonitor>,
-    round: Option<usize>,
+    /// For a reply of [`WriteRule::Whole`]: the round in which it began or last made progress.
+    round: Option<u8>,
+    /// Number of bytes that have left since then.
+    moved: u32,
 }
 
 impl LeavingReply {
-    /// Records that bytes of the reply have moved.
-    pub(super) fn moved(&self) {
-        self.activity.has_moved.store(true, Ordering::SeqCst);
+    /// Records that bytes of the reply have moved. [`PROGRESS_BYTES_MIN`] of them are progress.
+    pub(super) fn record_moved(&mut self, bytes: usize) {
+        let activity = &self.activity;
+        let Some(round) = &mut self.round else {
+            activity.has_moved.store(true, Ordering::SeqCst);
+            return;
+        };
+        self.moved = self.moved.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+        if self.moved as usize >= PROGRESS_BYTES_MIN {
+            self.moved = 0;
+            let current = activity.current_round();
+            // Counted in one round at all times.
+            activity.rounds[usize::from(current)].fetch_add(1, Ordering::SeqCst);
+            activity.rounds[usize::from(*round)].fetch_sub(1, Ordering::SeqCst);
+            *round = current;
+        }
     }
 }
 
@@ -315,7 +336,7 @@ impl Drop for LeavingReply {
                 if activity.busy.load(Ordering::SeqCst) == 0 {
                     activity.idle_since.set(activity.age());
                 }
-                activity.rounds[round].fetch_sub(1, Ordering::SeqCst);
+                activity.rounds[usize::from(round)].fetch_sub(1, Ordering::SeqCst);
             }
         }
     }
@@ -428,10 +449,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_reply_that_does_not_move_on_is_stuck_wherever_it_waits() {
         let monitor = monitor();
-        let first = monitor.start_reply(WriteRule::Progress);
+        let mut first = monitor.start_reply(WriteRule::Progress);
         monitor.flush_timestamps();
         pass(250).await;
-        first.moved();
+        first.record_moved(1);
         monitor.flush_timestamps();
         pass(250).await;
         assert_eq!(monitor.check(), Check::Fine(ms(50)));
@@ -463,6 +484,27 @@ mod tests {
             checks += 1;
         }
         assert!((6..=13).contains(&checks), "{checks}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reply_that_ended_its_stream_may_take_longer_while_it_makes_progress() {
+        let monitor = monitor();
+        let mut reply = monitor.start_reply(WriteRule::Whole);
+        for _ in 0..10 {
+            pass(250).await;
+            reply.record_moved(PROGRESS_BYTES_MIN);
+            assert!(matches!(monitor.check(), Check::Fine(_)));
+        }
+        let mut checks = 0;
+        while monitor.check() != Check::Stuck {
+            pass(50).await;
+            // Too little to count as progress.
+            reply.record_moved(1);
+            checks += 1;
+        }
+        assert!((6..=13).contains(&checks), "{checks}");
+        drop(reply);
+        assert!(monitor.is_done());
     }
 
     #[tokio::test(start_paused = true)]

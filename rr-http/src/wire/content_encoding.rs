@@ -35,12 +35,12 @@ impl Coding {
     fn and_list(self, list: &str) -> Self {
         let tokens = list.split(',').map(str::trim);
         let tokens = tokens.filter(|token| !token.is_empty());
-        tokens.filter(|token| !token.eq_ignore_ascii_case("identity")).fold(self, Self::and)
+        tokens.filter(|token| !token.eq_ignore_ascii_case("identity")).fold(self, Self::add_coding)
     }
 
     /// Adds one coding. A single gzip is supported; all other combinations are
     /// [`Coding::Unsupported`].
-    fn and(self, token: &str) -> Self {
+    fn add_coding(self, token: &str) -> Self {
         let all = match self {
             // RFC 9110 §8.4.1.3: `x-gzip` is the same.
             Self::Identity

@@ -40,7 +40,7 @@ impl<'a> Head<'a> {
         let map = &parts.headers;
         let mut head = Self {
             common: RequestHead::default(),
-            timeout: timeout(lines)?,
+            timeout: None,
             coding: lines.content_encoding.first.map_or(Coding::Identity, |_| Coding::of(map)),
             content_type: lines.content_type.first.cloned(),
             message: None,
@@ -48,6 +48,7 @@ impl<'a> Head<'a> {
         for (name, value) in headers::visible(map) {
             head.common.receive(name, value).map_err(refused)?;
         }
+        head.timeout = timeout(lines)?;
         let version = single("connect-protocol-version", lines.connect_protocol_version)?;
         if version.is_some_and(|version| version != "1") {
             return Err(invalid("connect-protocol-version is not 1").into());
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_on_several_lines_is_one_list() {
+    fn repeated_list_headers_are_joined() {
         let lines =
             [("tracestate", "a=1"), ("baggage", "k=v"), ("tracestate", "b=2"), ("baggage", "l=w")];
         let parts = parts(Method::POST, "/t", &lines);
@@ -305,7 +306,7 @@ mod tests {
         }
 
         #[test]
-        fn what_a_requester_writes_reads_back(retries in 0u32..100, kind in 0usize..4, millis in 1u64..9_999_999_999) {
+        fn a_written_request_reads_back(retries in 0u32..100, kind in 0usize..4, millis in 1u64..9_999_999_999) {
             let key = rr_spi::IdempotencyKey::new("order-17").unwrap();
             let idempotency = [
                 Idempotency::Unspecified,

@@ -27,12 +27,12 @@ fn unfit(name: &str) -> Error {
 }
 
 /// Largest capacity that an emptied map keeps, in headers; a longer head frees its memory.
-const ROOM_MAX: usize = 24;
+const CAPACITY_MAX: usize = 24;
 
 /// Empties a header map, so that the next head on the connection reuses its memory. A new map would
 /// cost each head two allocations, and more to grow.
 pub(crate) fn emptied(mut map: HeaderMap) -> HeaderMap {
-    if map.capacity() > ROOM_MAX {
+    if map.capacity() > CAPACITY_MAX {
         return HeaderMap::new();
     }
     map.clear();
@@ -152,11 +152,11 @@ mod tests {
         let room = map.capacity();
         let map = emptied(map);
         assert!(map.is_empty() && map.capacity() == room);
-        assert_eq!(emptied(HeaderMap::with_capacity(ROOM_MAX + 1)).capacity(), 0);
+        assert_eq!(emptied(HeaderMap::with_capacity(CAPACITY_MAX + 1)).capacity(), 0);
     }
 
     #[test]
-    fn what_connection_names_is_for_this_hop_alone() {
+    fn headers_named_by_connection_are_hop_by_hop() {
         let mut map = HeaderMap::new();
         for (name, value) in [
             ("connection", "keep-alive, X-Hop"),

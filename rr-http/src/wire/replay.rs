@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_replayable_is_a_get_or_has_a_key_and_no_body() {
+    fn a_get_or_a_key_without_a_body_is_replayable() {
         let no_key = HeaderMap::new();
         for method in [Method::GET, Method::HEAD] {
             assert!(is_replayable(&method, &no_key, 0) && is_replayable(&method, &no_key, 1));

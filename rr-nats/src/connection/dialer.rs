@@ -202,7 +202,8 @@ mod tests {
         let nats = rr_testkit::NatsServer::start().await.unwrap();
         let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let addresses = vec![silent.local_addr().unwrap(), nats.address()];
-        let host = Host::with_lookup("name:1", Lookup::with(move || Ok(addresses.clone())));
+        let host =
+            Host::with_lookup("name:1", Lookup::with_resolver(move || Ok(addresses.clone())));
         let mut dialer = dialer();
         dialer.setup.config.connect_timeout = Duration::from_secs(300);
         let limit = Context::background().with_timeout(Duration::from_secs(10));
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_before_other_errors() {
+    fn a_refusal_is_reported_before_other_errors() {
         let denied = || error::denied("subscribing to", &"x", rr_spi::Delivery::NotSent);
         let error = error_of_round(vec![error::not_connected(), denied(), error::not_connected()]);
         assert!(error::is_refusal(&error), "{error}");

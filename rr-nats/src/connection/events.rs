@@ -18,7 +18,7 @@ use crate::wire::{CANCEL, Token};
 
 /// Number of denials since the last confirmation after which a connection is given up: permissions
 /// were taken away, and the client library drops events when more than 128 arrive together.
-const DENIED_AT_ONCE_MAX: usize = 64;
+const DENIALS_MAX: usize = 64;
 
 /// Longest wait, after the end of a connection, for the error with which the server ended it: the
 /// error arrives through a channel and a task of the client library.
@@ -201,15 +201,15 @@ impl Events {
         self.proved.notify_waiters();
         if lock(&self.denied).as_mut().is_some_and(|denied| {
             *denied += 1;
-            *denied > DENIED_AT_ONCE_MAX
+            *denied > DENIALS_MAX
         }) {
             self.mark_lost();
         }
     }
 
     /// Records that the server has accepted or denied all subscriptions. Later denials count
-    /// towards [`DENIED_AT_ONCE_MAX`].
-    pub(super) fn subscriptions_confirmed(&self) {
+    /// towards [`DENIALS_MAX`].
+    pub(super) fn confirm_subscriptions(&self) {
         *lock(&self.denied) = Some(0);
     }
 

@@ -53,7 +53,7 @@ pub(super) struct ServerLimits {
 ///
 /// The server sends a second `INFO` line with the limits of user and account after the first
 /// `PING`; the answer to the second `PING` shows that no further line follows.
-pub(super) async fn message_bytes_max(
+pub(super) async fn server_limits(
     server: SocketAddr,
     server_id: &str,
     config: &NatsConnectionConfig,
@@ -143,8 +143,8 @@ mod tests {
 
     async fn told(nats: &NatsServer, config: &NatsConnectionConfig) -> Option<(usize, usize)> {
         let id = Asked::connect(nats.address()).await.unwrap().info().await.unwrap().server_id;
-        assert_eq!(message_bytes_max(nats.address(), "another", config).await, None);
-        let told = message_bytes_max(nats.address(), &id, config).await?;
+        assert_eq!(server_limits(nats.address(), "another", config).await, None);
+        let told = server_limits(nats.address(), &id, config).await?;
         Some((told.announced, told.bytes_max))
     }
 

@@ -214,8 +214,8 @@ impl Link {
     }
 
     /// Records that all subscriptions were proved or denied.
-    pub(crate) fn subscriptions_confirmed(&self) {
-        self.events.subscriptions_confirmed();
+    pub(crate) fn confirm_subscriptions(&self) {
+        self.events.confirm_subscriptions();
     }
 
     /// Gives the connection up: its owner makes another.

@@ -238,7 +238,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_queue_that_nobody_empties_any_more_says_lost_and_passes() {
+    async fn reserving_in_a_dead_queue_reports_the_loss() {
         let (outbox, task) = Outbox::new(1, 1);
         let permit = outbox.try_reserve().unwrap();
         assert!(outbox.try_reserve().is_none());

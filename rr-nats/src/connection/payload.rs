@@ -17,7 +17,7 @@ use crate::sync::lock;
 
 /// Time after which a learned limit expires unless the server confirms it. Without expiry, longer
 /// messages would be refused forever after the limit was raised: none would be sent to test it.
-const BELIEVED: Duration = Duration::from_secs(5 * 60);
+const LIMIT_TTL: Duration = Duration::from_secs(5 * 60);
 
 /// Longest pause between two questions for the limit: a server does not announce changes.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
@@ -92,7 +92,7 @@ impl Payload {
         if !lock(&self.known).asks(server_id) {
             return;
         }
-        if let Some(limits) = info::message_bytes_max(server, server_id, config).await {
+        if let Some(limits) = info::server_limits(server, server_id, config).await {
             self.change(|known| known.update(limits, Instant::now()));
         }
     }
@@ -141,7 +141,7 @@ impl Known {
         // An empty message is never too long: the length of the one that was is not recorded.
         let Some(fits) = longest.checked_sub(1) else { return };
         let known = self.limit.map_or(usize::MAX, |(bytes_max, _)| bytes_max);
-        self.limit = Some((fits.min(known), now + BELIEVED));
+        self.limit = Some((fits.min(known), now + LIMIT_TTL));
     }
 
     fn suspect(&mut self, server_id: String) {
@@ -160,7 +160,7 @@ impl Known {
 
     fn update(&mut self, limits: ServerLimits, now: Instant) {
         let is_less = limits.bytes_max < limits.announced;
-        self.limit = is_less.then(|| (limits.bytes_max, now + BELIEVED));
+        self.limit = is_less.then(|| (limits.bytes_max, now + LIMIT_TTL));
         if is_less {
             self.asks = Asks::Always;
         } else if self.asks != Asks::Always {
@@ -232,9 +232,9 @@ mod tests {
             (payload.limit_if_exceeded(19_999), payload.limit_if_exceeded(20_000)),
             (None, Some(19_999))
         );
-        tokio::time::sleep(BELIEVED - ASK_AGAIN).await;
+        tokio::time::sleep(LIMIT_TTL - ASK_AGAIN).await;
         payload.change(|known| known.update(limits(8192), Instant::now()));
-        tokio::time::sleep(BELIEVED - Duration::from_millis(1)).await;
+        tokio::time::sleep(LIMIT_TTL - Duration::from_millis(1)).await;
         assert_eq!(payload.limit_if_exceeded(8193), Some(8192));
         tokio::time::sleep(Duration::from_millis(1)).await;
         assert_eq!(payload.limit_if_exceeded(8193), None);

@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_of_the_server_are_told_apart() {
+    fn errors_of_the_server_are_classified() {
         for (text, expected) in [
             ("Authorization Violation", ServerErrorKind::Credentials),
             ("User Authentication Expired", ServerErrorKind::Credentials),

@@ -36,7 +36,7 @@ struct Shared<S> {
     /// Whether the loop is blocked in a handler.
     guarding: AtomicBool,
     /// Whether a call of the waker has not been handled yet.
-    missed: AtomicBool,
+    wake_pending: AtomicBool,
     /// Messages dropped because the backlog was full.
     given_up: AtomicUsize,
 }
@@ -56,7 +56,7 @@ impl<S: Stream<Item = Message> + Unpin + Send + 'static> Inbox<S> {
             backlog_max,
             state: Mutex::new(State { source: Some(source), backlog: VecDeque::new() }),
             guarding: AtomicBool::new(false),
-            missed: AtomicBool::new(false),
+            wake_pending: AtomicBool::new(false),
             given_up: AtomicUsize::new(0),
         }))
     }
@@ -83,13 +83,13 @@ impl<S: Stream<Item = Message> + Unpin + Send + 'static> Inbox<S> {
     pub(super) fn guard(&self) -> Guard<'_> {
         self.0.guarding.store(true, Ordering::SeqCst);
         // Same as a call of the waker, which registers itself.
-        self.0.missed.store(true, Ordering::SeqCst);
+        self.0.wake_pending.store(true, Ordering::SeqCst);
         self.0.run_missed_wakes();
         Guard(&self.0.guarding)
     }
 
     /// Returns how many messages were given up since the last call.
-    pub(super) fn given_up(&self) -> usize {
+    pub(super) fn take_given_up(&self) -> usize {
         match self.0.given_up.load(Ordering::SeqCst) {
             0 => 0,
             _ => self.0.given_up.swap(0, Ordering::SeqCst),
@@ -132,13 +132,13 @@ impl<S: Stream<Item = Message> + Unpin + Send + 'static> Shared<S> {
     /// Handles calls of the waker: if the loop is blocked, moves the arrived messages to the
     /// backlog. If another thread holds the state lock, that thread does so after it unlocks.
     fn run_missed_wakes(self: &Arc<Self>) {
-        while self.missed.load(Ordering::SeqCst) {
+        while self.wake_pending.load(Ordering::SeqCst) {
             let mut state = match self.state.try_lock() {
                 Ok(state) => state,
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
                 Err(TryLockError::WouldBlock) => return,
             };
-            self.missed.store(false, Ordering::SeqCst);
+            self.wake_pending.store(false, Ordering::SeqCst);
             // Without a guard the loop reads, or will read: its waker must not be replaced.
             if self.guarding.load(Ordering::SeqCst) {
                 self.drain(&mut state);
@@ -171,7 +171,7 @@ impl<S: Stream<Item = Message> + Unpin + Send + 'static> Wake for Shared<S> {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.missed.store(true, Ordering::SeqCst);
+        self.wake_pending.store(true, Ordering::SeqCst);
         self.run_missed_wakes();
     }
 }
@@ -260,7 +260,7 @@ mod tests {
             sender.send(message(1)).await.unwrap();
         }
         drop((guard, sender));
-        assert_eq!(inbox.given_up(), 3);
+        assert_eq!(inbox.take_given_up(), 3);
         assert!(next(&inbox).await.is_some() && next(&inbox).await.is_some());
         assert!(next(&inbox).await.is_none());
     }

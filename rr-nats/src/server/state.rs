@@ -141,7 +141,7 @@ impl ServerState {
             let _turn = self.resubscribing.acquire().await;
             let subscribed = link.subscribe(subject.to_owned(), self.config.queue.clone()).await;
             let proved = link.round_trip().await;
-            link.subscriptions_confirmed();
+            link.confirm_subscriptions();
             match subscribed.and_then(|subscriber| proved.map(|()| subscriber)) {
                 Ok(subscriber) => return (subscriber, denials),
                 Err(error) => self.record_error(error),

@@ -40,7 +40,7 @@ impl Subscriptions {
             Ok(subscriptions)
         });
         let made = made.await.unwrap_or_else(|_| Err(error::not_connected()))?;
-        link.subscriptions_confirmed();
+        link.confirm_subscriptions();
         match link.server_error() {
             Some(server_error) => Err(error::refused(&server_error)),
             None => Ok(made),

@@ -225,7 +225,7 @@ impl<F: Future<Output = Duration> + Send + 'static> Subscription<F> {
             let guard = self.inbox.guard();
             let polled = poll(&mut answer, &mut cx);
             drop(guard);
-            let given_up = self.inbox.given_up();
+            let given_up = self.inbox.take_given_up();
             if given_up > 0 {
                 self.state.counts.given_up(given_up);
             }

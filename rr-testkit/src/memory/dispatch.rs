@@ -34,7 +34,7 @@ pub(super) enum Entered {
 pub(super) type Handling = BoxFuture<'static, Outcome>;
 
 /// Makes the future that runs the handler of one request.
-pub(super) fn handling(intake: Intake, ctx: Context, request: Request) -> Handling {
+pub(super) fn handler_future(intake: Intake, ctx: Context, request: Request) -> Handling {
     Box::pin(async move {
         let outcome = intake.handle(&ctx, request).await;
         outcome.map_err(Error::into_received)

@@ -10,7 +10,7 @@ use rr_spi::{
 };
 use tokio::task::coop::consume_budget;
 
-use super::dispatch::{Entered, Handling, Outcome, enter, handling};
+use super::dispatch::{Entered, Handling, Outcome, enter, handler_future};
 use super::faults::MemoryFault;
 use super::link::MemoryLink;
 use super::registry::Registry;
@@ -115,7 +115,7 @@ impl Requester for MemoryRequester {
 fn start_handling(attempt: &Attempt, intake: Intake, request: Request) -> (Handling, CancelHandle) {
     let (ctx, handle) = intake.context(attempt.inbound());
     attempt.sent();
-    (handling(intake, ctx, request), handle)
+    (handler_future(intake, ctx, request), handle)
 }
 
 /// Runs the handler and waits for its outcome.

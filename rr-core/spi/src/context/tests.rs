@@ -130,7 +130,7 @@ fn a_very_long_chain_of_children_drops_without_recursion() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn shielded_work_goes_on_after_its_caller() {
+async fn shielded_work_continues_after_its_caller() {
     let (tx, rx) = tokio::sync::oneshot::channel();
     let ctx = Context::background().with_timeout(ms(10));
     let shielded = ctx.shield(async move {

@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_again_at_once_keeps_its_number() {
+    fn an_immediate_resend_keeps_its_attempt_number() {
         let record = |decision| {
             AttemptRecord::of(&failed(Delivery::NotSent), Duration::from_micros(1500))
                 .with_decision(decision)

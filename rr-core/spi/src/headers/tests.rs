@@ -45,7 +45,7 @@ fn a_message_has_one_content_type() {
 }
 
 #[test]
-fn what_could_split_a_message_is_refused() {
+fn values_that_could_split_a_message_are_refused() {
     let mut headers = Headers::new();
     for value in ["a\r\nb", "a\nb", "a\0", " a", "a ", "ü", "\t"] {
         let error = headers.insert("x", value).unwrap_err();

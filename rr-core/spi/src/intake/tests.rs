@@ -80,7 +80,7 @@ async fn a_panic_is_contained_and_its_text_stays_here() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_too_many_is_rejected_at_once() {
+async fn a_request_over_the_limit_is_rejected_immediately() {
     let intake = intake(|_| std::future::pending());
     let (ctx, _handle) = intake.context(Inbound::default());
     let mut first = Box::pin(intake.handle(&ctx, request()));
@@ -95,7 +95,7 @@ async fn one_too_many_is_rejected_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_handler_says_of_its_delivery_does_not_count() {
+async fn a_delivery_claimed_by_a_handler_is_ignored() {
     let intake = intake(|_| async {
         Err(Error::failure(Code::Unavailable, Delivery::NotSent, Reason::NO_RESPONDER, "x"))
     });
@@ -278,7 +278,7 @@ fn behind(middleware: impl Middleware, marks: bool) -> Intake {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_fails_after_a_run_cannot_say_that_nothing_ran() {
+async fn a_failure_after_a_run_is_never_unexecuted() {
     for marks in [true, false] {
         let (_, delivery, _) = told(ask(&behind(After(1), marks), None).await);
         assert_eq!(delivery, Delivery::Processed, "marked by the route: {marks}");
@@ -290,7 +290,7 @@ async fn what_fails_after_a_run_cannot_say_that_nothing_ran() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_context_of_somebody_elses_proves_nothing() {
+async fn a_foreign_context_proves_no_delivery() {
     let intake = intake(|_| async { Err(Error::new(Code::Internal, "after side effects")) });
     let outcome = intake.handle(&Context::background(), request()).await;
     assert_eq!(told(outcome).1, Delivery::Processed);
@@ -307,7 +307,7 @@ async fn nothing_happens_before_the_first_poll() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_becomes_pending_after_all_were_cancelled_is_cancelled_too() {
+async fn a_request_pending_after_cancel_all_is_cancelled() {
     let intake = intake(|_| std::future::pending());
     let (ctx, _handle) = intake.context(Inbound::default());
     let late = intake.handle(&ctx, request());
@@ -390,7 +390,7 @@ async fn a_drain_waits_for_shielded_work_and_refuses_newcomers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cancelling_all_says_why_to_those_that_wait() {
+async fn cancel_all_gives_its_cause_to_waiting_requests() {
     let intake = intake(|_| std::future::pending());
     let waiting = {
         let intake = intake.clone();

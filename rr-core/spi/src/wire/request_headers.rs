@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_with_nothing_to_say_has_no_headers() {
+    fn a_request_without_options_has_no_headers() {
         let (ctx, idempotency) = (Context::background(), Idempotency::Unspecified);
         assert_eq!(RequestHeaders::new(&ctx, &idempotency).iter().count(), 0);
     }

@@ -89,7 +89,7 @@ async fn a_full_store_forgets_what_ended_first_and_refuses_when_all_run() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn answers_over_the_bytes_are_let_go_and_their_keys_stay() {
+async fn answers_over_the_byte_limit_are_dropped_and_their_keys_kept() {
     let store = store(|config| config.with_bytes_max(10));
     run(&store, "a", answer("12345")).await;
     run(&store, "b", answer("12345")).await;

@@ -122,7 +122,7 @@ fn reasons_that_make_another_attempt_useless_stop_it() {
 }
 
 #[test]
-fn only_a_first_failure_that_did_not_run_is_sent_again_at_once() {
+fn only_a_first_failure_that_did_not_run_is_resent_immediately() {
     let config = RetryConfig::default();
     let entropy = SeededEntropy::new(7);
     for delivery in [Delivery::NotSent, Delivery::Rejected] {
@@ -145,7 +145,7 @@ fn only_a_first_failure_that_did_not_run_is_sent_again_at_once() {
 }
 
 #[test]
-fn what_is_exhausted_or_says_when_is_not_sent_again_at_once() {
+fn exhaustion_or_a_retry_hint_forbids_the_immediate_resend() {
     let config = RetryConfig::default();
     let exhausted = error(Code::ResourceExhausted, Delivery::Rejected, RetryHint::Unset);
     assert!(matches!(decide(&config, &failure(&exhausted)), RetryDecision::Again(_)));

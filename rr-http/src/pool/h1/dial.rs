@@ -36,7 +36,7 @@ impl H1Shared {
             };
             // A connection that was just dialled is used unchecked, so that a server that closes
             // each new connection fails the call.
-            if idle.link.last.is_none() || idle.link.is_reusable() {
+            if !idle.link.is_used || idle.link.is_reusable() {
                 return Ok(idle.link);
             }
         }

@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_call_goes_before_the_server_has_said_how_many_it_allows() {
+    async fn one_call_is_sent_before_the_servers_settings_arrive() {
         let mut state = state(2);
         let ticket = state.wait(false);
         assert_eq!(step(&mut state, ticket), "dial");
@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failure_is_told_to_those_who_waited_for_it_and_to_no_other() {
+    async fn a_failed_dial_fails_the_calls_that_waited_for_it_and_no_other() {
         let mut state = state(2);
         let (first, second) = (state.wait(false), state.wait(false));
         assert_eq!(step(&mut state, first), "dial");
