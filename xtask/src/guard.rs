@@ -1,7 +1,7 @@
 //! `cargo xtask guard`: what the build may contain, and what the sources may not.
 //!
 //! Rules that rustc or clippy can hold are lints in the manifests, with their limits in `clippy.toml`; licences, bans and
-//! sources of dependencies are in `deny.toml`. The steps here are the rules that no tool holds: numbers of crates and
+//! sources of dependencies are in `deny.toml`. The steps here are the rules that no tool holds, or not in all files: numbers of crates and
 //! their names in one set of features, `biased` in each `select!`, and the text, length and index of files.
 
 mod code;
@@ -24,7 +24,7 @@ pub(crate) fn guard() -> Outcome {
     steps.run("dependencies with transports", dependencies::with_transports);
     steps.run("dependencies of the examples", dependencies::of_the_examples);
     steps.run("no test-util in a normal build", || dependencies::no_test_util(&packages));
-    steps.run("no ignored tests", || sources::ignored_tests(&files));
+    steps.run("forbidden code", || sources::forbidden_code(&files));
     steps.run("every select! is biased", || sources::biased_select(&files));
     steps.run("plain sentences", || sources::plain_sentences(&files));
     steps.run("file lengths", || sources::lengths(&files));

@@ -7,7 +7,7 @@ mod peers;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::command::{Outcome, cargo, need, root, run, succeeds};
+use crate::command::{Outcome, cargo, command, need, root, run, succeeds};
 use crate::steps::Steps;
 use crate::without::Without;
 use crate::{debian, nats_server};
@@ -82,13 +82,14 @@ pub(crate) fn nats_bench() -> Outcome<PathBuf> {
     Ok(go::binary(&folder.join("go"), go::BENCH))
 }
 
-/// Unpacks a proxy of Debian's, unless the system has one.
+/// Unpacks a proxy of Debian's, unless the system's starts. The tests prefer what is unpacked.
 fn proxy(name: &str, folder: &Path) -> Outcome {
-    let (system, folder) = (Path::new("/usr/sbin").join(name), folder.join(name));
-    if system.is_file() || folder.join("usr/sbin").join(name).is_file() {
+    let unpacked = folder.join(name).join("usr/sbin").join(name);
+    let system = Path::new("/usr/sbin").join(name);
+    if unpacked.is_file() || succeeds(&mut command(system, ["-v"])) {
         return Ok(());
     }
-    debian::unpack_whole(name, &folder)
+    debian::unpack_whole(name, &folder.join(name))
 }
 
 /// The folder of the installed peers, created when it is not there.

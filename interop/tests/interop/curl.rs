@@ -62,7 +62,7 @@ impl Curl {
         self.call(path, &[&json, options].concat())
     }
 
-    /// Posts a body of its own.
+    /// Posts this body.
     pub(crate) fn post(&self, path: &str, body: &[u8], options: &[&str]) -> Outcome<Reply> {
         let blob = ["--header", "content-type: application/x-blob", "--data-binary", "@-"];
         self.send(path, body, &[&blob, options].concat())

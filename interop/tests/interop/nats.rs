@@ -12,7 +12,7 @@ use crate::go::{prints, program};
 use crate::scripts::{holds, node, python};
 use crate::server::Server;
 
-/// How long it may take to learn that nobody answers, besides starting and connecting.
+/// Longest time until a call learns that there is no responder, without the start and the connection.
 const NO_RESPONDERS_MAX: Duration = Duration::from_millis(50);
 
 /// What the wire format makes of an error header of a foreign service.
@@ -22,11 +22,11 @@ const fn processed(code: &'static str) -> Told {
 
 const SILENT: Told = ("DeadlineExceeded", "Unknown", "Local");
 
-const NOBODY: Told = ("Unavailable", "NotSent", "Intermediary");
+const NO_RESPONDER: Told = ("Unavailable", "NotSent", "Intermediary");
 
 checks! {
     go_requester_of_ping_nats: go_requester();
-    go_no_responders_once_ping_nats_has_ended: go_nobody();
+    go_no_responders_once_ping_nats_has_ended: go_no_responder();
     go_responder_for_ping_nats: go_responder();
 
     python_answer: answer(Peer::PYTHON, "pong from python");
@@ -38,7 +38,7 @@ checks! {
     python_503: fails(Peer::PYTHON, "503", processed("Unavailable"));
     python_silent: fails(Peer::PYTHON, "silent", SILENT);
     python_message_of_an_error: message(Peer::PYTHON);
-    python_other_subject_has_no_responder: nobody(Peer::PYTHON);
+    python_other_subject_has_no_responder: no_responder(Peer::PYTHON);
 
     node_answer: answer(Peer::NODE, "pong from node");
     node_400: fails(Peer::NODE, "400", processed("InvalidArgument"));
@@ -49,7 +49,7 @@ checks! {
     node_503: fails(Peer::NODE, "503", processed("Unavailable"));
     node_silent: fails(Peer::NODE, "silent", SILENT);
     node_message_of_an_error: message(Peer::NODE);
-    node_other_subject_has_no_responder: nobody(Peer::NODE);
+    node_other_subject_has_no_responder: no_responder(Peer::NODE);
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn go_requester() -> Outcome {
     prints(program("nats_requester").arg(url), "pong\n")
 }
 
-fn go_nobody() -> Outcome {
+fn go_no_responder() -> Outcome {
     let (_broker, url, mut server) = served()?;
     server.terminate()?;
     server.ends()?;
@@ -146,13 +146,13 @@ fn message(peer: Peer) -> Outcome {
 }
 
 /// Compares whole runs of the client, the fastest of five each: the difference is what it takes
-/// to learn that nobody answers, and this machine may be busy with other things.
-fn nobody(peer: Peer) -> Outcome {
+/// to learn that there is no responder, and this machine may be busy with other things.
+fn no_responder(peer: Peer) -> Outcome {
     let (_broker, server) = peer.start()?;
     let (mut with, mut without) = (Duration::MAX, Duration::MAX);
     for _ in 0..5 {
         with = with.min(PING_NATS.call(&scripted(&server, "ok"))?.took);
-        let called = PING_NATS.fails(&scripted(&server, "nobody"), NOBODY)?;
+        let called = PING_NATS.fails(&scripted(&server, "nobody"), NO_RESPONDER)?;
         ensure(called.complained.contains("no-responder"), || called.seen())?;
         without = without.min(called.took);
     }

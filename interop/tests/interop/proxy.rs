@@ -76,11 +76,10 @@ impl Program {
         proxy
     }
 
-    /// The program that the system has, else Debian's that `cargo xtask interop` has unpacked.
+    /// The program of Debian that `cargo xtask interop` unpacks if the system's does not start, else the system's.
     fn binary(self) -> PathBuf {
-        let system = Path::new("/usr/sbin").join(self.name());
-        let unpacked = || installed(self.name()).join("usr/sbin").join(self.name());
-        if system.is_file() { system } else { unpacked() }
+        let unpacked = installed(self.name()).join("usr/sbin").join(self.name());
+        if unpacked.is_file() { unpacked } else { Path::new("/usr/sbin").join(self.name()) }
     }
 }
 

@@ -13,6 +13,10 @@ const LINES_MAX: usize = 500;
 /// What is held to `LINES_MAX`.
 const CODE_SUFFIXES: [&str; 7] = [".rs", ".py", ".go", ".mjs", ".js", ".sh", ".ci/run"];
 
+/// Code that is never committed. Lints hold most of it too, but not in what clippy does not compile: features that are
+/// off, and the fuzz targets.
+const FORBIDDEN: [&str; 4] = ["todo!", "unimplemented!", "#[ignore", "thread::sleep"];
+
 /// Folders that exist on one machine only; they count where a path starts.
 const MACHINE_FOLDERS: [&str; 4] = ["home", "root", "work", "Users"];
 
@@ -57,12 +61,15 @@ pub(super) fn files() -> Outcome<Vec<File>> {
     Ok(files)
 }
 
-/// Finds tests that are ignored; clippy accepts those that give a reason.
-pub(super) fn ignored_tests(files: &[File]) -> Outcome {
+/// Finds code that is never committed.
+pub(super) fn forbidden_code(files: &[File]) -> Outcome {
     let mut complaints = Vec::new();
     for (file, code) in rust(files) {
-        let ignored = code.lines().enumerate().filter(|(_, line)| line.contains("#[ignore"));
-        complaints.extend(ignored.map(|(number, _)| format!("{}:{}", file.path, number + 1)));
+        for (number, line) in code.lines().enumerate() {
+            for forbidden in FORBIDDEN.iter().filter(|forbidden| has_word(line, forbidden)) {
+                complaints.push(format!("{}:{}: {forbidden}", file.path, number + 1));
+            }
+        }
     }
     verdict(rust(files).count(), "Rust files", &complaints)
 }
@@ -210,12 +217,14 @@ mod tests {
     }
 
     #[test]
-    fn ignored_tests_are_found_outside_comments_and_literals() {
-        for text in ["#[ignore]", "#[test]\n#[ignore = \"x\"]\nfn f() {}"] {
-            assert!(ignored_tests(&file(text)).is_err(), "{text}");
+    fn forbidden_code_is_found_outside_comments_and_literals() {
+        for text in
+            ["todo!()", "#[ignore]", "#[ignore = \"x\"]\nfn f() {}", "std::thread::sleep(x)"]
+        {
+            assert!(forbidden_code(&file(text)).is_err(), "{text}");
         }
-        for text in ["// #[ignore]", "\"#[ignore]\""] {
-            assert!(ignored_tests(&file(text)).is_ok(), "{text}");
+        for text in ["// todo!()", "\"todo!\"", "my_todo!()", "\"#[ignore]\""] {
+            assert!(forbidden_code(&file(text)).is_ok(), "{text}");
         }
     }
 
