@@ -131,40 +131,37 @@ impl H1Pool {
     /// `Unavailable`, not sent, `connect-failed`.
     pub(crate) async fn checkout(&self) -> Result<H1Lease<'_>, Error> {
         let place = self.place().await?;
-        while let Some(mut link) = self.shared.pop() {
-            if link.is_reusable() {
-                return Ok(H1Lease { link, place });
-            }
-        }
-        // Boxed: this path is rare, and inline it would enlarge every call.
-        let link = Box::pin(self.shared.wait()).await?;
-        Ok(H1Lease { link, place })
+        Ok(H1Lease { link: self.connection().await?, place })
     }
 
-    /// Leases another connection to a call whose request came back, without waiting for a place
-    /// again; a new connection if `is_fresh`, even if others are unused.
+    /// Replaces the connection of a call whose request came back; the call keeps its place.
     ///
     /// # Errors
     ///
     /// As [`H1Pool::checkout`].
-    pub(crate) async fn exchange<'a>(
+    pub(crate) async fn exchange<'a>(&'a self, lease: H1Lease<'a>) -> Result<H1Lease<'a>, Error> {
+        let place = lease.into_place();
+        Ok(H1Lease { link: self.connection().await?, place })
+    }
+
+    /// As [`H1Pool::exchange`], with a new connection even if others are unused.
+    pub(crate) async fn exchange_fresh<'a>(
         &'a self,
         lease: H1Lease<'a>,
-        is_fresh: bool,
     ) -> Result<H1Lease<'a>, Error> {
-        let H1Lease { link, place } = lease;
-        drop(link);
-        let shared = &self.shared;
-        while let Some(mut link) = if is_fresh { None } else { shared.pop() } {
+        let place = lease.into_place();
+        let link = connect(&self.shared.dialer, &self.shared.host).await?;
+        Ok(H1Lease { link, place })
+    }
+
+    async fn connection(&self) -> Result<Box<H1Connection>, Error> {
+        while let Some(mut link) = self.shared.pop() {
             if link.is_reusable() {
-                return Ok(H1Lease { link, place });
+                return Ok(link);
             }
         }
-        let link = match is_fresh {
-            true => connect(&shared.dialer, &shared.host).await?,
-            false => shared.wait().await?,
-        };
-        Ok(H1Lease { link, place })
+        // Boxed: this path is rare, and inline it would enlarge every call.
+        Box::pin(self.shared.wait()).await
     }
 
     /// Starts the wait for the first answer to a request on a connection. If nothing arrives until
@@ -197,6 +194,13 @@ impl H1Pool {
             return;
         }
         shared.give(Idle { link: lease.link, expires: after(keep) }, None);
+    }
+}
+
+impl<'a> H1Lease<'a> {
+    /// Closes the connection and keeps the place in the pool.
+    fn into_place(self) -> SemaphorePermit<'a> {
+        self.place
     }
 }
 

@@ -41,11 +41,12 @@ impl Inner {
                     Some(unwritten) => {
                         came_back = Some(Box::new(unwritten));
                         attempt.unsent();
-                        if round < ROUNDS {
-                            // Boxed, as the pool's own rare waits.
-                            let is_last = round + 1 == ROUNDS;
-                            lease = Box::pin(pool.exchange(lease, is_last)).await?;
-                        }
+                        // Boxed: this path is rare, and inline it would enlarge every call.
+                        lease = match ROUNDS - round {
+                            0 => break,
+                            1 => Box::pin(pool.exchange_fresh(lease)).await?,
+                            _ => Box::pin(pool.exchange(lease)).await?,
+                        };
                         continue;
                     }
                     None => return Err(of_hyper(failed.into_error())),

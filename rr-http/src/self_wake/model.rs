@@ -32,7 +32,7 @@ impl Connection {
         })
     }
 
-    /// Stores the event without an order of its own: only the flag orders it.
+    /// Stores the event with a relaxed order: only the flag orders it.
     fn happen(&self) {
         self.event.store(true, Ordering::Relaxed);
         if self.flag.wake(true) {

@@ -201,7 +201,7 @@ pub(super) struct Sending {
 
 impl Sending {
     /// Returns the reply that this thread has begun to send since the last call.
-    pub(super) fn take() -> Option<Self> {
+    pub(super) fn take_begun() -> Option<Self> {
         SENDING.take()
     }
 

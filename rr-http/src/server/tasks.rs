@@ -165,9 +165,9 @@ impl<F: Future> Future for Bounded<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
-        let before = Sending::take();
+        let before = Sending::take_begun();
         let polled = this.stream.poll(cx);
-        let begun = Sending::take();
+        let begun = Sending::take_begun();
         drop(before);
         if polled.is_ready() {
             return Poll::Ready(());

@@ -31,12 +31,14 @@ struct Rig {
     stats: HttpServerStats,
 }
 
-/// Serves the probe's `big` with so many bytes for bodies.
+/// Serves the probe's `big` and `medium` with so many bytes for bodies.
 fn rig(bodies_bytes_max: usize) -> Rig {
     let probe = Arc::new(Probe { seen: mpsc::unbounded_channel().0, runs: Arc::default() });
     let mut routes = Routes::new();
-    let big = Route::Target("big".into());
-    routes.insert(big, Declared::Unspecified, probe).unwrap();
+    for target in ["big", "medium"] {
+        let route = Route::Target(target.into());
+        routes.insert(route, Declared::Unspecified, Arc::clone(&probe) as Arc<_>).unwrap();
+    }
     let (sender, incoming) = mpsc::channel(1);
     let config = HttpServerConfig::default()
         .with_write_timeout(WRITE_TIMEOUT)
@@ -89,16 +91,16 @@ async fn trickle(mut near: DuplexStream, step: usize) -> usize {
 }
 
 /// Asks for a reply, and returns its body as it is yet to come.
-async fn ask_h2(mut send: SendRequest<Bytes>) -> h2::RecvStream {
-    let request = http::Request::post("http://h/big").body(()).unwrap();
+async fn ask_h2(mut send: SendRequest<Bytes>, target: &str) -> h2::RecvStream {
+    let request = http::Request::post(format!("http://h/{target}")).body(()).unwrap();
     let (reply, _) = send.send_request(request, true).unwrap();
     reply.await.unwrap().into_body()
 }
 
 /// Asks for a reply, reads a window every tenth of a write timeout, and returns how many bytes came,
 /// and with what the stream was reset.
-async fn trickle_h2(send: SendRequest<Bytes>) -> (usize, Option<h2::Reason>) {
-    let (mut body, mut all) = (ask_h2(send).await, 0);
+async fn trickle_h2(send: SendRequest<Bytes>, target: &str) -> (usize, Option<h2::Reason>) {
+    let (mut body, mut all) = (ask_h2(send, target).await, 0);
     loop {
         match body.data().await {
             None => return (all, None),
@@ -133,7 +135,7 @@ async fn over_http_2_a_byte_now_and_then_is_no_progress_and_a_slow_steady_reader
     let rig = rig(usize::MAX);
     let (send, _connection) = rig.connect_h2(64 * 1024, 1).await;
     let start = Instant::now();
-    let (came, reason) = trickle_h2(send.clone()).await;
+    let (came, reason) = trickle_h2(send.clone(), "big").await;
     assert_eq!(reason, Some(h2::Reason::CANCEL), "{came}");
     assert!(came <= 11, "{came}");
     assert!((WRITE_TIMEOUT..WRITE_TIMEOUT + 2 * TENTH).contains(&start.elapsed()));
@@ -141,16 +143,32 @@ async fn over_http_2_a_byte_now_and_then_is_no_progress_and_a_slow_steady_reader
 
     let (send, _connection) = rig.connect_h2(64 * 1024, STEADY).await;
     let start = Instant::now();
-    assert_eq!(trickle_h2(send).await, (LENGTH, None));
+    assert_eq!(trickle_h2(send, "big").await, (LENGTH, None));
     assert!(start.elapsed() > 4 * WRITE_TIMEOUT, "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_http_2_a_reply_of_at_most_64_kib_takes_its_time_or_ends_its_connection() {
+    let rig = rig(usize::MAX);
+    let (send, _connection) = rig.connect_h2(64 * 1024, 1800).await;
+    let start = Instant::now();
+    assert_eq!(trickle_h2(send, "medium").await, (40_000, None));
+    assert!(start.elapsed() > 2 * WRITE_TIMEOUT, "{:?}", start.elapsed());
+
+    let (send, connection) = rig.connect_h2(64 * 1024, 1).await;
+    let start = Instant::now();
+    let (came, reason) = trickle_h2(send, "medium").await;
+    assert!(came <= 22 && reason.is_none_or(|reason| reason != h2::Reason::CANCEL), "{came}");
+    connection.await.unwrap();
+    assert!((WRITE_TIMEOUT..2 * WRITE_TIMEOUT + 2 * TENTH).contains(&start.elapsed()));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_reply_that_moves_does_not_save_another_one_of_its_connection() {
     let rig = rig(usize::MAX);
     let (send, _connection) = rig.connect_h2(64 * 1024, STEADY).await;
-    let moving = tokio::spawn(trickle_h2(send.clone()));
-    let mut stuck = ask_h2(send).await;
+    let moving = tokio::spawn(trickle_h2(send.clone(), "big"));
+    let mut stuck = ask_h2(send, "big").await;
     let start = Instant::now();
     let error = loop {
         if let Err(error) = stuck.data().await.expect("the reply cannot end") {

@@ -72,6 +72,7 @@ impl Responder for Probe {
             "panic" => panic!("secret"),
             "fail" => Err(Error::new(Code::NotFound, "no order 17")),
             "big" => Ok(Response::new(vec![b'x'; 100_000])),
+            "medium" => Ok(Response::new(vec![b'x'; 40_000])),
             "hang" => {
                 let _watch = OnDrop(self.seen.clone(), ctx.clone());
                 let _ = self.seen.send(Seen::Began);

@@ -73,6 +73,31 @@ async fn a_connection_that_a_server_has_closed_just_before_costs_no_call() {
 }
 
 #[tokio::test]
+async fn a_call_whose_connection_was_closed_keeps_its_place_before_waiting_calls() {
+    let (script, url) = Script::bind().await;
+    let ctx = context();
+    for _ in 0..20 {
+        let config = HttpConfig::default().with_connections_max(1);
+        let client = HttpRequester::new(&url, config).unwrap();
+        let call = |body| within(client.request(&ctx, request("svc.m", body)));
+        let serve = async {
+            let mut bodies = Vec::new();
+            for _ in 0..3 {
+                let mut stream = script.accept().await;
+                let seen = read_request(&mut stream).await;
+                bodies.push(seen.rsplit("\r\n").next().unwrap().to_owned());
+                stream.write_all(RIGHT.as_bytes()).await.unwrap();
+            }
+            bodies
+        };
+        let (first, second, third, bodies) =
+            tokio::join!(call("first"), call("second"), call("third"), serve);
+        assert!(first.is_ok() && second.is_ok() && third.is_ok());
+        assert_eq!(bodies, ["first", "second", "third"]);
+    }
+}
+
+#[tokio::test]
 async fn a_connection_without_unread_bytes_is_used_again() {
     let (script, url) = Script::bind().await;
     let client = HttpRequester::new(&url, HttpConfig::default()).unwrap();

@@ -60,7 +60,7 @@ impl H1Shared {
     /// Polls the unused connections that were woken, and drops those that have ended.
     fn poll_idle(self: &Arc<Self>, cx: &mut Context<'_>) {
         // Not under the lock: streams may belong to the application.
-        for mut idle in self.take(|idle| idle.link.self_wake.is_woken()) {
+        for mut idle in self.remove_where(|idle| idle.link.self_wake.is_woken()) {
             idle.link.poll_idle(cx);
             if idle.link.connection.is_none() {
                 continue;
@@ -79,7 +79,7 @@ impl H1Shared {
     /// Closes connections that have been unused for too long. Returns `false` when none are left.
     fn reap(&self) -> bool {
         let now = Instant::now();
-        drop(self.take(|idle| now >= idle.expires));
+        drop(self.remove_where(|idle| now >= idle.expires));
         let mut locked = lock(&self.idle);
         if locked.connections.is_empty() {
             // The next connection that is kept starts another reaper.
@@ -89,7 +89,7 @@ impl H1Shared {
         true
     }
 
-    pub(super) fn take(&self, which: impl Fn(&Idle) -> bool) -> Vec<Idle> {
+    pub(super) fn remove_where(&self, which: impl Fn(&Idle) -> bool) -> Vec<Idle> {
         let mut locked = lock(&self.idle);
         if !locked.connections.iter().any(&which) {
             return Vec::new();
@@ -132,7 +132,7 @@ impl Drop for Watched {
     fn drop(&mut self) {
         if let Some(pool) = self.pool.upgrade().filter(|_| !self.ended) {
             lock(&pool.idle).reaper = None;
-            drop(pool.take(|_| true));
+            drop(pool.remove_where(|_| true));
         }
     }
 }

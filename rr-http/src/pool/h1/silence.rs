@@ -35,7 +35,7 @@ impl Drop for SilenceGuard<'_> {
             // The newest connection is used first: all older ones have been unused since before the
             // request was sent.
             let is_older = |since: u64| since < idle_since;
-            drop(self.shared.take(|idle| idle.link.idle_since.is_some_and(is_older)));
+            drop(self.shared.remove_where(|idle| idle.link.idle_since.is_some_and(is_older)));
         }
     }
 }

@@ -121,7 +121,7 @@ impl PoolState {
 
     /// Takes a permit immediately, unless none is free or other calls wait.
     pub(super) fn take_unless_others_wait(&mut self) -> Option<StreamPermit> {
-        if self.waiting > 0 { None } else { self.take(0) }
+        if self.waiting > 0 { None } else { self.take_permit(0) }
     }
 
     /// Registers a call that waits for a permit: on a connection made from now on if `fresh`,
@@ -141,7 +141,7 @@ impl PoolState {
 
     /// Returns the next step of the first waiting call.
     pub(super) fn step(&mut self, ticket: WaitTicket) -> Step {
-        if let Some(place) = self.take(ticket.since) {
+        if let Some(place) = self.take_permit(ticket.since) {
             return Step::Go(place);
         }
         let usable = self.usable().count();
@@ -159,12 +159,12 @@ impl PoolState {
             return Step::Dial;
         }
         let old_will_do = ticket.since > 0 && !self.dialing;
-        old_will_do.then(|| self.take(0)).flatten().map_or(Step::Wait, Step::Go)
+        old_will_do.then(|| self.take_permit(0)).flatten().map_or(Step::Wait, Step::Go)
     }
 
     /// Takes a permit on the oldest connection that has one free, so that connections made for a
     /// burst run empty and end.
-    fn take(&mut self, since: u64) -> Option<StreamPermit> {
+    fn take_permit(&mut self, since: u64) -> Option<StreamPermit> {
         self.expire();
         loop {
             let serves = self.usable().any(|link| link.streams_max.is_some());
@@ -386,7 +386,7 @@ mod tests {
         // One is a valid limit, and so is zero.
         for allowed in [1, 0] {
             state.set_peer_limit(0, allowed);
-            assert!(state.take(0).is_none(), "{allowed}");
+            assert!(state.take_permit(0).is_none(), "{allowed}");
         }
         assert_eq!(step(&mut state, ticket), "dial");
         // Another connection has to receive its server's SETTINGS first.
@@ -444,13 +444,13 @@ mod tests {
         let mut state = state(2);
         let _only = add(&mut state, Some(10)).await;
         let drop_one = |state: &mut PoolState| {
-            let place = state.take(0);
+            let place = state.take_permit(0);
             place.map(|place| state.release(place.id, place.sent)).is_some()
         };
         for _ in 0..UNHEARD_MAX - 1 {
             assert!(drop_one(&mut state));
         }
-        let place = state.take(0).unwrap();
+        let place = state.take_permit(0).unwrap();
         state.connections[0].doubt.received();
         state.release(0, place.sent);
         for _ in 0..UNHEARD_MAX {
