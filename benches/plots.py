@@ -21,7 +21,7 @@ ROOM = PANEL_WIDTH - NAME_WIDTH - VALUE_WIDTH
 BAR_HEIGHT, BAR_STEP = 15, 21
 TITLE_HEIGHT, PANEL_TITLE_HEIGHT, NOTE_HEIGHT = 36, 26, 26
 
-# Bodies and whether the server is a process of its own.
+# Bodies, and whether the server is a separate process.
 PANELS = [
     (16, False, "16 B, one process"),
     (16, True, "16 B, two processes"),

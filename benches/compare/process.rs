@@ -37,7 +37,7 @@ pub(crate) fn own(task: &Task) -> Result<Command> {
     Ok(command)
 }
 
-/// Runs a task in a child of its own.
+/// Runs a task in a separate child process.
 pub(crate) async fn ask<T: DeserializeOwned>(task: &Task) -> Result<T> {
     answer(own(task)?, GRACE).await
 }

@@ -13,7 +13,7 @@ use crate::config::{NatsConnectionConfig, NatsCredentials};
 /// limited to an eighth of the address space, and a million is more than any connection can use.
 const OUTGOING_MAX: usize = 1 << 20;
 
-/// Parameters of a connection besides its address.
+/// Parameters of a connection other than its address.
 #[derive(Clone, Debug)]
 pub(crate) struct LinkSetup {
     pub(crate) config: NatsConnectionConfig,

@@ -93,13 +93,13 @@ impl Subscriptions {
         shutdown: &Shutdown,
     ) {
         // Aborted when this function ends: discovery and cancelling run while requests are served.
-        let mut beside = JoinSet::new();
+        let mut helpers = JoinSet::new();
         for subscriber in self.cancels {
-            beside.spawn(cancel(Arc::clone(state), subscriber));
+            helpers.spawn(cancel(Arc::clone(state), subscriber));
         }
         if let Some(discovery) = &state.discovery {
             for subscription in self.verbs {
-                beside.spawn(Arc::clone(discovery).answer(Arc::clone(link), subscription));
+                helpers.spawn(Arc::clone(discovery).answer(Arc::clone(link), subscription));
             }
         }
         let mut requests = JoinSet::new();

@@ -66,7 +66,7 @@ async fn a_duplicate_waits_and_gets_the_same_answer() {
 #[tokio::test(start_paused = true)]
 async fn a_duplicate_waits_no_longer_than_its_own_deadline_and_then_says_unknown() {
     let bench = Bench::default();
-    // By value and in one future: what the dispatch itself says of the duplicate is seen.
+    // By value and in one future: the context shows the outcome of the duplicate itself.
     let local = Local::new(bench.router().with(Deduplicate::in_process()));
     let calling = local.clone();
     let first =
