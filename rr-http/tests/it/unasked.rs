@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, outside of any test function")]
 
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use crate::support::*;
@@ -76,25 +79,40 @@ async fn a_connection_that_a_server_has_closed_just_before_costs_no_call() {
 async fn a_call_whose_connection_was_closed_keeps_its_place_before_waiting_calls() {
     let (script, url) = Script::bind().await;
     let ctx = context();
-    for _ in 0..20 {
-        let config = HttpConfig::default().with_connections_max(1);
-        let client = HttpRequester::new(&url, config).unwrap();
-        let call = |body| within(client.request(&ctx, request("svc.m", body)));
-        let serve = async {
-            let mut bodies = Vec::new();
-            for _ in 0..3 {
-                let mut stream = script.accept().await;
-                let seen = read_request(&mut stream).await;
-                bodies.push(seen.rsplit("\r\n").next().unwrap().to_owned());
-                stream.write_all(RIGHT.as_bytes()).await.unwrap();
-            }
-            bodies
-        };
-        let (first, second, third, bodies) =
-            tokio::join!(call("first"), call("second"), call("third"), serve);
-        assert!(first.is_ok() && second.is_ok() && third.is_ok());
-        assert_eq!(bodies, ["first", "second", "third"]);
+    let config = HttpConfig::default().with_connections_max(1);
+    let client = HttpRequester::new(&url, config).unwrap();
+    let call = |body| Box::pin(within(client.request(&ctx, request("svc.m", body))));
+    let (mut first, mut second, mut third) = (call("first"), call("second"), call("third"));
+    for waits in [&mut first, &mut second, &mut third] {
+        assert!(poll_once(waits).await.is_pending());
     }
+    let serve = async {
+        let mut stream = script.accept().await;
+        answer(&mut stream, RIGHT).await;
+        stream
+    };
+    let (response, stream) = tokio::join!(first, serve);
+    assert_eq!(response.unwrap().body, "right");
+    // The second call takes the connection before tokio's driver has seen its end.
+    drop(stream);
+    assert!(poll_once(&mut second).await.is_pending());
+    let serve = async {
+        let mut stream = script.accept().await;
+        let mut bodies = Vec::new();
+        for _ in 0..2 {
+            let seen = read_request(&mut stream).await;
+            bodies.push(seen.rsplit("\r\n").next().unwrap().to_owned());
+            stream.write_all(RIGHT.as_bytes()).await.unwrap();
+        }
+        (bodies, stream)
+    };
+    let (second, third, (bodies, _stream)) = tokio::join!(second, third, serve);
+    assert!(second.is_ok() && third.is_ok());
+    assert_eq!(bodies, ["second", "third"]);
+}
+
+async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    poll_fn(|cx| Poll::Ready(Pin::new(&mut *future).poll(cx))).await
 }
 
 #[tokio::test]
