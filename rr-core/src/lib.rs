@@ -47,6 +47,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `json` (default) | typed calls and handlers with JSON bodies |
+//! | `macros` | [`#[service]`](macro@service): a trait becomes a typed client and a server |
 //! | `http` | `http://` and `http+unix://` URLs |
 //! | `memory` | `memory://` URLs, for one process and for tests |
 //! | `nats` | `nats://` URLs |
@@ -68,6 +69,8 @@ mod requester_ext;
 pub mod retry;
 mod router;
 mod serve;
+#[cfg(feature = "macros")]
+mod service_macro;
 mod stack;
 
 /// Types of calls and handlers that applications rarely name.
@@ -113,4 +116,14 @@ pub use router::{IntoHandler, Router};
 #[cfg(any(feature = "http", feature = "memory", feature = "nats"))]
 pub use serve::shutdown_signal;
 pub use serve::{serve, serve_until, serve_with};
+#[cfg(feature = "macros")]
+pub use service_macro::{CallOptions, MethodDescription, ReplyHeaders, ServiceDescription};
 pub use stack::Stack;
+
+#[cfg(feature = "macros")]
+#[doc = include_str!("service_macro/service.md")]
+pub use rr_macros::service;
+
+#[cfg(feature = "macros")]
+#[doc(hidden)]
+pub use service_macro::generated as __service;

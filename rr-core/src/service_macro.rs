@@ -1,0 +1,23 @@
+//! Items that the code of `#[service]` is made of: options of a client, descriptions, and what the
+//! generated code calls.
+
+mod call_options;
+mod client;
+mod description;
+mod errors;
+mod server;
+
+pub use call_options::{CallOptions, ReplyHeaders};
+pub use description::{MethodDescription, ServiceDescription};
+
+/// Items that the code of `#[service]` names. They may change in any release.
+pub mod generated {
+    pub use serde;
+
+    pub use super::client::{Client, Method, Outcome, call, prepare};
+    pub use super::description::{describe_method, describe_service};
+    pub use super::errors::{
+        Failed, FromAppError, FromCallError, FromError, IntoOwnError, LeaveHandler, Leaving,
+    };
+    pub use super::server::{Routing, run_to_end};
+}

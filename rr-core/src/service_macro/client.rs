@@ -1,0 +1,165 @@
+//! Calls of a generated client.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use rr_spi::{
+    Context, Declared, Entropy, Error, Headers, Idempotency, IdempotencyKey, OsEntropy, Request,
+    Requester, Response, Target, wire,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::call_options::CallOptions;
+use super::description::MethodDescription;
+use crate::codec::{Codec, Json, decode_response};
+
+/// Parts of the outcome of a method.
+#[diagnostic::on_unimplemented(
+    message = "a method of a service returns a `Result`",
+    label = "not a `Result`",
+    note = "any call may fail: return `Result<T, rr_core::Error>`, or an error type of yours"
+)]
+pub trait Outcome {
+    /// Value of a success.
+    type Value;
+    /// Error of a failure.
+    type Error;
+}
+
+impl<T, E> Outcome for Result<T, E> {
+    type Value = T;
+    type Error = E;
+}
+
+/// Method of a service, as calls and routes use it.
+#[derive(Debug)]
+pub struct Method {
+    pub(super) description: &'static MethodDescription,
+    /// Parsed at the first call.
+    target: OnceLock<Target>,
+}
+
+impl Method {
+    /// Makes a method.
+    #[must_use]
+    pub const fn new(description: &'static MethodDescription) -> Self {
+        Self { description, target: OnceLock::new() }
+    }
+
+    /// Returns the target; a clone of it costs no allocation.
+    fn target(&self) -> Result<Target, Error> {
+        if let Some(target) = self.target.get() {
+            return Ok(target.clone());
+        }
+        let target = Target::from_static(self.description.target)?;
+        Ok(self.target.get_or_init(|| target).clone())
+    }
+}
+
+/// Requester of a generated client, with the options of its calls.
+#[derive(Clone)]
+pub struct Client {
+    requester: Arc<dyn Requester>,
+    options: CallOptions,
+    /// Source of idempotency keys.
+    entropy: Arc<dyn Entropy>,
+}
+
+impl Client {
+    /// Makes a client without options.
+    pub fn new(requester: impl Requester) -> Self {
+        let (options, entropy) = (CallOptions::new(), Arc::new(OsEntropy::new()));
+        Self { requester: Arc::new(requester), options, entropy }
+    }
+
+    /// Returns a client with these options.
+    #[must_use]
+    pub fn with(&self, options: CallOptions) -> Self {
+        Self { options, ..self.clone() }
+    }
+
+    /// Returns the idempotency of one call.
+    fn idempotency(&self, declared: Declared) -> Result<Idempotency, Error> {
+        Ok(match (declared, &self.options.key) {
+            (Declared::Safe, _) => Idempotency::Safe,
+            (Declared::Idempotent, _) => Idempotency::Idempotent,
+            (_, Some(key)) => Idempotency::Keyed(key.clone()),
+            (Declared::Keyed, None) => Idempotency::Keyed(self.fresh_key()?),
+            _ => Idempotency::Unspecified,
+        })
+    }
+
+    /// Makes a key of 128 random bits, so that keys of different processes do not collide.
+    fn fresh_key(&self) -> Result<IdempotencyKey, Error> {
+        let (high, low) = (self.entropy.next_u64(), self.entropy.next_u64());
+        IdempotencyKey::new(&format!("{high:016x}{low:016x}"))
+    }
+
+    /// Returns a context that leaves no more time than the method and the options allow.
+    fn shortened(&self, ctx: &Context, method: &Method) -> Option<Context> {
+        let timeouts = [method.description.timeout, self.options.timeout];
+        let shortest = timeouts.into_iter().flatten().min()?;
+        Some(ctx.with_timeout(shortest))
+    }
+
+    fn store_headers(&self, outcome: &Result<Response, Error>) {
+        let Some(place) = &self.options.reply_headers else { return };
+        let headers: &Headers = match outcome {
+            Ok(response) => &response.headers,
+            Err(error) => error.headers(),
+        };
+        place.store(headers);
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// Makes the request of a call.
+///
+/// # Errors
+///
+/// Not sent: `InvalidArgument` when a header of the options is malformed; `Internal` when the input
+/// cannot be encoded.
+pub fn prepare<T: Serialize>(
+    client: &Client,
+    method: &Method,
+    input: &T,
+) -> Result<Request, Error> {
+    let mut headers = client.options.headers.clone()?;
+    headers.insert(wire::CONTENT_TYPE, Json::CONTENT_TYPE)?;
+    let idempotency = client.idempotency(method.description.idempotency)?;
+    let request = Request::new(method.target()?, Json::encode(input)?);
+    Ok(request.with_headers(headers).with_idempotency(idempotency))
+}
+
+/// Sends the request of a call and decodes the reply.
+///
+/// # Errors
+///
+/// The error of the request, of the requester, or of a reply that does not decode.
+///
+/// # Cancel safety
+///
+/// Dropping the future cancels the call.
+pub async fn call<T: DeserializeOwned>(
+    client: &Client,
+    ctx: &Context,
+    method: &Method,
+    request: Result<Request, Error>,
+) -> Result<T, Error> {
+    let shortened = client.shortened(ctx, method);
+    let ctx = shortened.as_ref().unwrap_or(ctx);
+    let outcome = match request {
+        Ok(request) => client.requester.request(ctx, request).await,
+        Err(error) => Err(error),
+    };
+    client.store_headers(&outcome);
+    // Marks the error as the outcome of a call, so that it is re-scoped if it leaves a handler.
+    let response = outcome.map_err(Error::into_failure)?;
+    decode_response::<Json, T>(&response.headers, &response.body).map_err(Error::into_failure)
+}

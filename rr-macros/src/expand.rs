@@ -1,0 +1,200 @@
+//! Code that a trait becomes.
+//!
+//! The trait itself and the types of its client and server stand where the trait stood. Their
+//! implementations are in an anonymous constant, whose private items no other code can name.
+
+mod client;
+mod description;
+mod server;
+
+use proc_macro2::{Span, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
+use syn::parse_quote;
+use syn::spanned::Spanned as _;
+use syn::{Attribute, Ident, Path, Type};
+
+use crate::method::Method;
+use crate::service::Service;
+
+/// Writes everything that a service becomes.
+pub(crate) fn expand(service: &Service) -> TokenStream {
+    let item = trait_item(service);
+    let client_type = client::kind(service);
+    let server_type = server::kind(service);
+    let inputs = service.methods.iter().filter_map(|method| input_struct(service, method));
+    let statics = description::statics(service);
+    let shared = shared(service);
+    let client = client::implementation(service);
+    let server = server::implementation(service);
+    quote! {
+        #item
+        #client_type
+        #server_type
+        const _: () = {
+            #(#inputs)*
+            #statics
+            #shared
+            #client
+            #server
+        };
+    }
+}
+
+/// Writes the trait, with boxed futures.
+fn trait_item(service: &Service) -> TokenStream {
+    let (root, mut item) = (&service.root, service.item.clone());
+    for bound in ["Send", "Sync"] {
+        let bound = Ident::new(bound, Span::mixed_site());
+        item.supertraits.push(parse_quote!(::core::marker::#bound));
+    }
+    item.supertraits.push(parse_quote!('static));
+    quote!(#[#root::async_trait] #item)
+}
+
+/// Writes the implementation for shared services, such as `Arc<dyn Orders>`.
+fn shared(service: &Service) -> TokenStream {
+    let name = &service.item.ident;
+    let generated = generated();
+    let methods = service.methods.iter().map(|method| {
+        let ident = &method.ident;
+        let arguments = method.parts.arguments.iter().map(|argument| &argument.name);
+        let call = quote! {
+            <__RrService as #name>::#ident(&**self, __rr_ctx, #(#arguments),*)
+        };
+        boxed_method(method, &call)
+    });
+    quote! {
+        #generated
+        impl<__RrService: #name + ?::core::marker::Sized> #name for ::std::sync::Arc<__RrService> {
+            #(#methods)*
+        }
+    }
+}
+
+/// Writes a method of the trait as `async_trait` declares it, without its box.
+fn boxed_method(method: &Method, body: &TokenStream) -> TokenStream {
+    let Method { ident, parts, conditions, .. } = method;
+    let (context, outcome) = (&parts.context, &parts.outcome);
+    let arguments = parts.arguments.iter().map(|argument| {
+        let (name, kind) = (&argument.name, &argument.kind);
+        quote!(#name: #kind)
+    });
+    quote_spanned! {ident.span()=>
+        #(#conditions)*
+        fn #ident<'service, 'context, 'future>(
+            &'service self,
+            __rr_ctx: &'context #context,
+            #(#arguments),*
+        ) -> ::core::pin::Pin<::std::boxed::Box<
+            dyn ::core::future::Future<Output = #outcome> + ::core::marker::Send + 'future
+        >>
+        where
+            'service: 'future,
+            'context: 'future,
+            Self: 'future,
+        {
+            #body
+        }
+    }
+}
+
+/// Input of a method on the wire.
+enum Input<'a> {
+    /// No argument: unit.
+    Unit,
+    /// One argument: its value.
+    Value(&'a Ident, &'a Type),
+    /// Several arguments: a struct with one field for each.
+    Struct(Ident, Vec<&'a Ident>),
+}
+
+impl<'a> Input<'a> {
+    fn of(method: &'a Method) -> Self {
+        match &*method.parts.arguments {
+            [] => Self::Unit,
+            [argument] => Self::Value(&argument.name, &argument.kind),
+            several => {
+                let name = format_ident!("__Rr_{}", method.constant(), span = method.ident.span());
+                Self::Struct(name, several.iter().map(|argument| &argument.name).collect())
+            }
+        }
+    }
+
+    /// Its type.
+    fn kind(&self) -> TokenStream {
+        match self {
+            Self::Unit => quote!(()),
+            Self::Value(_, kind) => quote!(#kind),
+            Self::Struct(name, _) => quote!(#name),
+        }
+    }
+
+    /// The expression that makes it of the arguments, and the pattern that takes it apart.
+    fn value(&self) -> TokenStream {
+        match self {
+            Self::Unit => quote!(()),
+            Self::Value(name, _) => quote!(#name),
+            Self::Struct(name, fields) => quote!(#name { #(#fields),* }),
+        }
+    }
+}
+
+/// Writes the struct of a method with several arguments.
+fn input_struct(service: &Service, method: &Method) -> Option<TokenStream> {
+    let Input::Struct(name, _) = Input::of(method) else { return None };
+    let root = &service.root;
+    let serde = quote!(#root::__service::serde).to_string();
+    let wire_name = method.name.value();
+    let conditions = &method.conditions;
+    let fields = method.parts.arguments.iter().map(|argument| {
+        let (name, kind) = (&argument.name, &argument.kind);
+        quote!(#name: #kind)
+    });
+    Some(quote! {
+        #(#conditions)*
+        #[allow(non_camel_case_types)]
+        #[derive(#root::__service::serde::Serialize, #root::__service::serde::Deserialize)]
+        #[serde(crate = #serde, rename = #wire_name)]
+        struct #name { #(#fields),* }
+    })
+}
+
+/// The static of a method that calls use.
+fn method_static(method: &Method) -> Ident {
+    format_ident!("__RR_{}", method.constant(), span = Span::mixed_site())
+}
+
+/// The error type of a method, at the place of its outcome.
+fn error_type(root: &Path, method: &Method) -> TokenStream {
+    let outcome = &method.parts.outcome;
+    quote_spanned!(outcome.span()=> <#outcome as #root::__service::Outcome>::Error)
+}
+
+/// The value type of a method, at the place of its outcome.
+fn value_type(root: &Path, method: &Method) -> TokenStream {
+    let outcome = &method.parts.outcome;
+    quote_spanned!(outcome.span()=> <#outcome as #root::__service::Outcome>::Value)
+}
+
+/// Attributes of an implementation: its lints are not the user's.
+fn generated() -> TokenStream {
+    quote! {
+        #[automatically_derived]
+        #[allow(
+            clippy::all,
+            clippy::nursery,
+            clippy::pedantic,
+            clippy::restriction,
+            dead_code,
+            deprecated,
+            unreachable_pub,
+            unused_qualifications
+        )]
+    }
+}
+
+/// The doc comments of the trait, after a sentence of the generated type.
+fn docs_of_trait(service: &Service) -> Vec<&Attribute> {
+    let attributes = service.item.attrs.iter();
+    attributes.filter(|attribute| attribute.path().is_ident("doc")).collect()
+}

@@ -1,0 +1,122 @@
+//! The client: a struct that implements the trait by calls.
+
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned as _;
+
+use super::{Input, boxed_method, docs_of_trait, error_type, generated, method_static, value_type};
+use crate::method::Method;
+use crate::names::target;
+use crate::service::Service;
+
+/// Writes the type of the client.
+pub(super) fn kind(service: &Service) -> TokenStream {
+    let Service { root, client, item, .. } = service;
+    let (name, vis) = (&item.ident, &item.vis);
+    let first = format!("Client of [`{name}`] over any requester. It implements the trait by calls.");
+    let docs = docs_of_trait(service);
+    let gap = (!docs.is_empty()).then(|| quote!(#[doc = ""]));
+    quote! {
+        #[doc = #first]
+        #gap
+        #(#docs)*
+        #[allow(dead_code)]
+        #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+        #vis struct #client {
+            inner: #root::__service::Client,
+        }
+    }
+}
+
+/// Writes the implementations of the client.
+pub(super) fn implementation(service: &Service) -> TokenStream {
+    let Service { client, item, .. } = service;
+    let name = &item.ident;
+    let generated = generated();
+    let inherent = inherent(service);
+    let methods = service.methods.iter().map(|method| {
+        let body = body(service, method);
+        boxed_method(method, &body)
+    });
+    quote! {
+        #inherent
+        #generated
+        impl #name for #client {
+            #(#methods)*
+        }
+    }
+}
+
+fn inherent(service: &Service) -> TokenStream {
+    let Service { root, client, item, name: service_name, .. } = service;
+    let vis = &item.vis;
+    let generated = generated();
+    let constants = service.methods.iter().map(|method| {
+        let Method { ident, conditions, name, .. } = method;
+        let constant = method.constant();
+        let target = target(&service_name.value(), &name.value());
+        let docs = format!("Target of [`{}::{ident}`].", item.ident);
+        quote! {
+            #(#conditions)*
+            #[doc = #docs]
+            #vis const #constant: &'static str = #target;
+        }
+    });
+    quote! {
+        #generated
+        impl #client {
+            /// Name of the service.
+            #vis const SERVICE: &'static str = #service_name;
+            #(#constants)*
+
+            /// Makes a client that calls the service through a requester.
+            #[must_use]
+            #vis fn new(requester: impl #root::Requester) -> Self {
+                Self { inner: #root::__service::Client::new(requester) }
+            }
+
+            /// Returns a client whose calls have these options, in place of this client's.
+            #[must_use]
+            #vis fn with(&self, options: #root::CallOptions) -> Self {
+                Self { inner: self.inner.with(options) }
+            }
+
+            /// Returns the description of the service: its methods, and what is declared of them.
+            #[must_use]
+            #vis fn description() -> &'static #root::ServiceDescription {
+                &__RR_DESCRIPTION
+            }
+        }
+    }
+}
+
+/// Writes the call of one method.
+fn body(service: &Service, method: &Method) -> TokenStream {
+    let root = &service.root;
+    let input = Input::of(method).value();
+    let called = method_static(method);
+    let (value, error) = (value_type(root, method), error_type(root, method));
+    let outcome = &method.parts.outcome;
+    let converted = quote_spanned! {outcome.span()=>
+        (&&&#root::__service::Failed::<#error>::NEW).to_error(error)
+    };
+    // The request is made before the future, which then holds no argument.
+    quote! {
+        let __rr_request = #root::__service::prepare(&self.inner, &#called, &#input);
+        ::std::boxed::Box::pin(async move {
+            #[allow(unused_imports)]
+            use #root::__service::{FromAppError as _, FromCallError as _, FromError as _};
+            let outcome = #root::__service::call::<#value>(
+                &self.inner,
+                __rr_ctx,
+                &#called,
+                __rr_request,
+            )
+            .await;
+            match outcome {
+                ::core::result::Result::Ok(value) => ::core::result::Result::Ok(value),
+                ::core::result::Result::Err(error) => ::core::result::Result::Err(#converted),
+            }
+        })
+    }
+}

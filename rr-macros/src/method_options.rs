@@ -1,0 +1,137 @@
+//! Options of a method: `#[rr(name = "..", alias = "..", safe, timeout = "2s")]`.
+
+use std::time::Duration;
+
+use quote::ToTokens as _;
+use syn::meta::ParseNestedMeta;
+use syn::parse::Parse;
+use syn::{Attribute, Error, Ident, LitStr, Meta, Token, bracketed, token};
+
+use crate::durations;
+use crate::errors::Errors;
+
+/// Known keys, as an error lists them.
+const KEYS: &str = "name, alias, safe, idempotent, keyed, timeout and run_to_end";
+
+/// Declared idempotency of a method.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Declared {
+    #[default]
+    Unspecified,
+    Safe,
+    Idempotent,
+    Keyed,
+}
+
+/// Options of a method.
+#[derive(Default)]
+pub(crate) struct MethodOptions {
+    /// Name on the wire, if it differs from the function's.
+    pub(crate) name: Option<LitStr>,
+    /// Further names on the wire.
+    pub(crate) aliases: Vec<LitStr>,
+    pub(crate) declared: Declared,
+    /// Longest time that the client waits.
+    pub(crate) timeout: Option<Duration>,
+    /// Whether the server runs the method to its end although the caller leaves.
+    pub(crate) run_to_end: bool,
+}
+
+/// Returns whether an attribute holds options of a method.
+pub(crate) fn is_options(attribute: &Attribute) -> bool {
+    attribute.path().is_ident("rr")
+}
+
+impl MethodOptions {
+    /// Reads the options among the attributes of a method.
+    ///
+    /// # Errors
+    ///
+    /// Unknown and repeated keys, and malformed values; one error for each attribute.
+    pub(crate) fn parse(attributes: &[Attribute]) -> syn::Result<Self> {
+        let mut options = Self::default();
+        let mut errors = Errors::default();
+        for attribute in attributes.iter().filter(|attribute| is_options(attribute)) {
+            errors.keep(options.parse_attribute(attribute));
+        }
+        errors.into_result(options)
+    }
+
+    fn parse_attribute(&mut self, attribute: &Attribute) -> syn::Result<()> {
+        if !matches!(attribute.meta, Meta::List(_)) {
+            let text = format!("write `#[rr(..)]` with the options of the method: {KEYS}");
+            return Err(Error::new_spanned(attribute, text));
+        }
+        attribute.parse_nested_meta(|meta| self.parse_one(&meta))
+    }
+
+    fn parse_one(&mut self, meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
+        let key = meta.path.get_ident().map(Ident::to_string).unwrap_or_default();
+        match key.as_str() {
+            "name" => once(meta, &mut self.name, value(meta)?),
+            "alias" => self.parse_aliases(meta),
+            "safe" => self.declare(meta, Declared::Safe),
+            "idempotent" => self.declare(meta, Declared::Idempotent),
+            "keyed" => self.declare(meta, Declared::Keyed),
+            "timeout" => {
+                let text: LitStr = value(meta)?;
+                let timeout = durations::parse_timeout(&text.value());
+                let timeout = timeout.map_err(|error| Error::new(text.span(), error))?;
+                once(meta, &mut self.timeout, timeout)
+            }
+            "run_to_end" => {
+                flag(meta)?;
+                self.run_to_end = true;
+                Ok(())
+            }
+            _ => {
+                let shown = meta.path.to_token_stream().to_string();
+                let text = format!("unknown option `{shown}`; the options of a method are {KEYS}");
+                Err(meta.error(text))
+            }
+        }
+    }
+
+    /// Reads `alias = "a"` or `alias = ["a", "b"]`.
+    fn parse_aliases(&mut self, meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
+        let input = meta.value()?;
+        if input.peek(token::Bracket) {
+            let list;
+            bracketed!(list in input);
+            let names = list.parse_terminated(<LitStr as Parse>::parse, Token![,])?;
+            self.aliases.extend(names);
+        } else {
+            self.aliases.push(input.parse()?);
+        }
+        Ok(())
+    }
+
+    fn declare(&mut self, meta: &ParseNestedMeta<'_>, declared: Declared) -> syn::Result<()> {
+        flag(meta)?;
+        if self.declared != Declared::Unspecified {
+            return Err(meta.error("a method is one of `safe`, `idempotent` and `keyed`"));
+        }
+        self.declared = declared;
+        Ok(())
+    }
+}
+
+/// Reads `= value`.
+fn value<T: Parse>(meta: &ParseNestedMeta<'_>) -> syn::Result<T> {
+    meta.value()?.parse()
+}
+
+/// Refuses a value after a key that has none.
+fn flag(meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
+    if meta.input.is_empty() || meta.input.peek(Token![,]) {
+        return Ok(());
+    }
+    Err(meta.error("this option has no value"))
+}
+
+fn once<T>(meta: &ParseNestedMeta<'_>, place: &mut Option<T>, value: T) -> syn::Result<()> {
+    match place.replace(value) {
+        Some(_) => Err(meta.error("this option is given twice")),
+        None => Ok(()),
+    }
+}
