@@ -161,7 +161,7 @@ fn input_struct(service: &Service, method: &Method) -> Option<TokenStream> {
 
 /// The static of a method that calls use.
 fn method_static(method: &Method) -> Ident {
-    format_ident!("__RR_{}", method.constant(), span = Span::mixed_site())
+    format_ident!("__RR_CALLED_{}", method.constant(), span = Span::mixed_site())
 }
 
 /// The error type of a method, at the place of its outcome.

@@ -155,7 +155,10 @@ fn check_constants(methods: &[Method]) -> syn::Result<()> {
             ));
         }
         if let Some(other) = taken.insert(constant, &method.ident) {
-            let text = format!("`{}` is too similar to `{other}`: both are the same constant of the client", method.ident);
+            let text = format!(
+                "`{}` is too similar to `{other}`: both are the same constant of the client",
+                method.ident
+            );
             errors.push(Error::new(method.ident.span(), text));
         }
         if method.ident == "with" {
@@ -178,7 +181,9 @@ fn check_names(service: &LitStr, methods: &[Method]) -> syn::Result<()> {
             let checked = names::check_method(&service.value(), &text);
             errors.keep(checked.map_err(|text| Error::new(name.span(), text)));
             if let Some(other) = taken.insert(text.clone(), &method.ident) {
-                let text = format!("`{text}` is already a name of the method `{other}`; each name means one method");
+                let text = format!(
+                    "`{text}` is already a name of the method `{other}`; each name means one method"
+                );
                 errors.push(Error::new(name.span(), text));
             }
         }

@@ -49,7 +49,9 @@ impl ServiceOptions {
             "client" => self.client.is_some(),
             "server" => self.server.is_some(),
             other => {
-                let text = format!("unknown option `{other}`; the options of a service are crate, client and server");
+                let text = format!(
+                    "unknown option `{other}`; the options of a service are crate, client and server"
+                );
                 return Err(Error::new(key.span(), text));
             }
         };

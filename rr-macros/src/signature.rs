@@ -54,9 +54,9 @@ pub(crate) fn parse(signature: &Signature) -> syn::Result<Parts> {
     let outcome = errors.keep(outcome(signature));
     match (context, outcome) {
         (Some(context), Some(outcome)) => errors.into_result(Parts { context, arguments, outcome }),
-        _ => errors.into_result(()).and_then(|()| {
-            Err(Error::new(signature.ident.span(), "the signature cannot be read"))
-        }),
+        _ => errors
+            .into_result(())
+            .and_then(|()| Err(Error::new(signature.ident.span(), "the signature cannot be read"))),
     }
 }
 
@@ -85,7 +85,10 @@ fn check_qualifiers(signature: &Signature) -> syn::Result<()> {
             errors.push(Error::new(token.span, "a method of a service is not `unsafe`"));
         }
         Safety::Safe(token) => {
-            errors.push(Error::new(token.span, "a method of a service is not marked `safe` here; write `#[rr(safe)]`"));
+            errors.push(Error::new(
+                token.span,
+                "a method of a service is not marked `safe` here; write `#[rr(safe)]`",
+            ));
         }
         Safety::Default => {}
     }
@@ -141,7 +144,10 @@ fn argument(input: &FnArg) -> syn::Result<Argument> {
         return Err(Error::new_spanned(input, "`self` is the first argument"));
     };
     if let Some(attribute) = attrs.first() {
-        return Err(Error::new_spanned(attribute, "an argument has no attributes; put them on a field of a struct"));
+        return Err(Error::new_spanned(
+            attribute,
+            "an argument has no attributes; put them on a field of a struct",
+        ));
     }
     let name = match &**pat {
         Pat::Ident(pat) if pat.by_ref.is_none() && pat.subpat.is_none() => pat.ident.clone(),
@@ -150,9 +156,15 @@ fn argument(input: &FnArg) -> syn::Result<Argument> {
             return Err(Error::new_spanned(pat, text));
         }
     };
-    check_owned(ty, "an argument is an owned type, such as `String` or `Vec<T>`: it is decoded from the request")?;
+    check_owned(
+        ty,
+        "an argument is an owned type, such as `String` or `Vec<T>`: it is decoded from the request",
+    )?;
     if let Type::ImplTrait(_) = ungrouped(ty) {
-        return Err(Error::new_spanned(ty, "an argument has a named type: the client encodes it and the server decodes it"));
+        return Err(Error::new_spanned(
+            ty,
+            "an argument has a named type: the client encodes it and the server decodes it",
+        ));
     }
     Ok(Argument { name, kind: (**ty).clone() })
 }
@@ -166,7 +178,10 @@ fn outcome(signature: &Signature) -> syn::Result<Type> {
             Err(Error::new_spanned(kind, TEXT))
         }
         ReturnType::Type(_, kind) => {
-            check_owned(kind, "a reply is an owned type, such as `String` or `Vec<T>`: the client decodes it")?;
+            check_owned(
+                kind,
+                "a reply is an owned type, such as `String` or `Vec<T>`: the client decodes it",
+            )?;
             Ok((**kind).clone())
         }
     }

@@ -11,6 +11,7 @@ mod nested;
 mod panics;
 mod retry;
 mod routing;
+mod service;
 mod serving;
 
 /// Adds a hook for panics to those that there are: tests of one process do not replace each other's.

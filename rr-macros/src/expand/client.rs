@@ -13,7 +13,8 @@ use crate::service::Service;
 pub(super) fn kind(service: &Service) -> TokenStream {
     let Service { root, client, item, .. } = service;
     let (name, vis) = (&item.ident, &item.vis);
-    let first = format!("Client of [`{name}`] over any requester. It implements the trait by calls.");
+    let first =
+        format!("Client of [`{name}`] over any requester. It implements the trait by calls.");
     let docs = docs_of_trait(service);
     let gap = (!docs.is_empty()).then(|| quote!(#[doc = ""]));
     quote! {
@@ -84,7 +85,7 @@ fn inherent(service: &Service) -> TokenStream {
             /// Returns the description of the service: its methods, and what is declared of them.
             #[must_use]
             #vis fn description() -> &'static #root::ServiceDescription {
-                &__RR_DESCRIPTION
+                &__RR_SERVICE
             }
         }
     }

@@ -21,7 +21,7 @@ pub(super) fn statics(service: &Service) -> TokenStream {
     });
     quote! {
         #(#constants)*
-        static __RR_DESCRIPTION: #root::ServiceDescription =
+        static __RR_SERVICE: #root::ServiceDescription =
             #root::__service::describe_service(#name, #docs, &[#(#all),*]);
     }
 }

@@ -45,7 +45,7 @@ pub(super) fn implementation(service: &Service) -> TokenStream {
         #generated
         impl<T> ::core::clone::Clone for #server<T> {
             fn clone(&self) -> Self {
-                Self { implementation: ::std::sync::Arc::clone(&self.implementation) }
+                Self { implementation: ::core::clone::Clone::clone(&self.implementation) }
             }
         }
 
@@ -62,7 +62,7 @@ pub(super) fn implementation(service: &Service) -> TokenStream {
                 #[allow(unused_imports)]
                 use #root::__service::{IntoOwnError as _, LeaveHandler as _};
                 let __rr_service = server.implementation;
-                let routing = #root::__service::Routing::new(&__RR_DESCRIPTION);
+                let routing = #root::__service::Routing::new(&__RR_SERVICE);
                 #(#routes)*
                 routing.into_router()
             }
@@ -89,7 +89,8 @@ fn route(service: &Service, method: &Method) -> TokenStream {
     let leaving = quote_spanned! {parts.outcome.span()=>
         (&&#root::__service::Leaving::<#error>::NEW).leave(error)
     };
-    let call = quote!(<__RrService as #name>::#ident(&*__rr_service, &__rr_ctx, #(#arguments),*).await);
+    let call =
+        quote!(<__RrService as #name>::#ident(&*__rr_service, &__rr_ctx, #(#arguments),*).await);
     let run = if options.run_to_end {
         quote! {
             #root::__service::run_to_end(&__rr_ctx, move |__rr_ctx| async move { #call }).await
@@ -100,9 +101,9 @@ fn route(service: &Service, method: &Method) -> TokenStream {
     quote! {
         #(#conditions)*
         let routing = {
-            let __rr_service = ::std::sync::Arc::clone(&__rr_service);
+            let __rr_service = ::core::clone::Clone::clone(&__rr_service);
             routing.method(&#called, move |__rr_ctx: #root::Context, #pattern: #kind| {
-                let __rr_service = ::std::sync::Arc::clone(&__rr_service);
+                let __rr_service = ::core::clone::Clone::clone(&__rr_service);
                 async move {
                     match #run {
                         ::core::result::Result::Ok(value) => ::core::result::Result::Ok(value),

@@ -1,0 +1,14 @@
+//! `#[service]`: a trait called through its client, on every transport.
+
+#![cfg(feature = "macros")]
+#![allow(clippy::unwrap_used, reason = "tests and what they share")]
+
+mod bounds;
+mod calls;
+mod errors;
+mod forms;
+mod idempotency;
+mod options;
+mod run_to_end;
+mod shop;
+mod support;
