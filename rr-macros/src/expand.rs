@@ -22,15 +22,18 @@ pub(crate) fn expand(service: &Service) -> TokenStream {
     let client_type = client::kind(service);
     let server_type = server::kind(service);
     let inputs = service.methods.iter().filter_map(|method| input_struct(service, method));
+    let checks = service.methods.iter().map(|method| checks(service, method));
     let statics = description::statics(service);
-    let shared = shared(service);
+    let (lints, shared) = (lints(), shared(service));
     let client = client::implementation(service);
     let server = server::implementation(service);
     quote! {
         #item
         #client_type
         #server_type
+        #lints
         const _: () = {
+            #(#checks)*
             #(#inputs)*
             #statics
             #shared
@@ -54,7 +57,6 @@ fn trait_item(service: &Service) -> TokenStream {
 /// Writes the implementation for shared services, such as `Arc<dyn Orders>`.
 fn shared(service: &Service) -> TokenStream {
     let name = &service.item.ident;
-    let generated = generated();
     let methods = service.methods.iter().map(|method| {
         let ident = &method.ident;
         let arguments = method.parts.arguments.iter().map(|argument| &argument.name);
@@ -64,7 +66,7 @@ fn shared(service: &Service) -> TokenStream {
         boxed_method(method, &call)
     });
     quote! {
-        #generated
+        #[automatically_derived]
         impl<__RrService: #name + ?::core::marker::Sized> #name for ::std::sync::Arc<__RrService> {
             #(#methods)*
         }
@@ -79,7 +81,7 @@ fn boxed_method(method: &Method, body: &TokenStream) -> TokenStream {
         let (name, kind) = (&argument.name, &argument.kind);
         quote!(#name: #kind)
     });
-    quote_spanned! {ident.span()=>
+    quote_spanned! {at(ident.span())=>
         #(#conditions)*
         fn #ident<'service, 'context, 'future>(
             &'service self,
@@ -139,6 +141,24 @@ impl<'a> Input<'a> {
     }
 }
 
+/// Writes checks whose errors stand at the types that cannot be sent.
+fn checks(service: &Service, method: &Method) -> TokenStream {
+    let (root, conditions) = (&service.root, &method.conditions);
+    let value = value_type(root, method);
+    let arguments = method.parts.arguments.iter().map(|argument| {
+        let kind = &argument.kind;
+        quote_spanned!(at(kind.span())=> #root::__service::sent::<#kind>();)
+    });
+    let value = quote_spanned!(at(method.parts.value_span())=> #root::__service::sent::<#value>(););
+    quote! {
+        #(#conditions)*
+        const _: () = {
+            #(#arguments)*
+            #value
+        };
+    }
+}
+
 /// Writes the struct of a method with several arguments.
 fn input_struct(service: &Service, method: &Method) -> Option<TokenStream> {
     let Input::Struct(name, _) = Input::of(method) else { return None };
@@ -152,7 +172,6 @@ fn input_struct(service: &Service, method: &Method) -> Option<TokenStream> {
     });
     Some(quote! {
         #(#conditions)*
-        #[allow(non_camel_case_types)]
         #[derive(#root::__service::serde::Serialize, #root::__service::serde::Deserialize)]
         #[serde(crate = #serde, rename = #wire_name)]
         struct #name { #(#fields),* }
@@ -167,19 +186,18 @@ fn method_static(method: &Method) -> Ident {
 /// The error type of a method, at the place of its outcome.
 fn error_type(root: &Path, method: &Method) -> TokenStream {
     let outcome = &method.parts.outcome;
-    quote_spanned!(outcome.span()=> <#outcome as #root::__service::Outcome>::Error)
+    quote_spanned!(at(method.parts.error_span())=> <#outcome as #root::__service::Outcome>::Error)
 }
 
 /// The value type of a method, at the place of its outcome.
 fn value_type(root: &Path, method: &Method) -> TokenStream {
     let outcome = &method.parts.outcome;
-    quote_spanned!(outcome.span()=> <#outcome as #root::__service::Outcome>::Value)
+    quote_spanned!(at(method.parts.value_span())=> <#outcome as #root::__service::Outcome>::Value)
 }
 
-/// Attributes of an implementation: its lints are not the user's.
-fn generated() -> TokenStream {
+/// Attribute of generated code, whose lints are not the user's.
+fn lints() -> TokenStream {
     quote! {
-        #[automatically_derived]
         #[allow(
             clippy::all,
             clippy::nursery,
@@ -187,10 +205,17 @@ fn generated() -> TokenStream {
             clippy::restriction,
             dead_code,
             deprecated,
+            non_camel_case_types,
             unreachable_pub,
+            unused_imports,
             unused_qualifications
         )]
     }
+}
+
+/// Returns a span at the user's tokens whose names are those of the generated code.
+fn at(place: Span) -> Span {
+    Span::call_site().located_at(place)
 }
 
 /// The doc comments of the trait, after a sentence of the generated type.

@@ -1,10 +1,11 @@
 //! Signature of a method: `async fn place(&self, ctx: &Context, order: Order) -> Result<Receipt, OrderError>`.
 
-use proc_macro2::{TokenStream, TokenTree};
+use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::ToTokens;
+use syn::spanned::Spanned as _;
 use syn::{
-    Error, FnArg, Ident, Pat, PatType, Receiver, ReceiverKind, ReturnType, Safety, Signature, Type,
-    TypeReference,
+    Error, FnArg, GenericArgument, Ident, Pat, PatType, PathArguments, Receiver, ReceiverKind,
+    ReturnType, Safety, Signature, Type, TypeReference,
 };
 
 use crate::errors::Errors;
@@ -22,6 +23,36 @@ pub(crate) struct Parts {
 pub(crate) struct Argument {
     pub(crate) name: Ident,
     pub(crate) kind: Type,
+}
+
+impl Parts {
+    /// Place of the type of a success, as far as the signature shows it.
+    pub(crate) fn value_span(&self) -> Span {
+        let first = self.outcome_types().next();
+        first.map_or_else(|| self.outcome.span(), |kind| kind.span())
+    }
+
+    /// Place of the error type, as far as the signature shows it.
+    pub(crate) fn error_span(&self) -> Span {
+        let second = self.outcome_types().nth(1);
+        second.map_or_else(|| self.outcome.span(), |kind| kind.span())
+    }
+
+    /// Returns the types within `Result<..>`.
+    fn outcome_types(&self) -> impl Iterator<Item = &Type> {
+        let segment = match ungrouped(&self.outcome) {
+            Type::Path(path) => path.path.segments.last(),
+            _ => None,
+        };
+        let arguments = segment.into_iter().flat_map(|segment| match &segment.arguments {
+            PathArguments::AngleBracketed(list) => list.args.iter().collect(),
+            _ => Vec::new(),
+        });
+        arguments.filter_map(|argument| match argument {
+            GenericArgument::Type(kind) => Some(kind),
+            _ => None,
+        })
+    }
 }
 
 /// Reads a signature.

@@ -32,6 +32,21 @@ impl<T, E> Outcome for Result<T, E> {
     type Error = E;
 }
 
+/// Type that is sent: an argument, or the value of an outcome.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be sent",
+    label = "must be encoded at one end and decoded at the other",
+    note = "derive `serde::Serialize` and `serde::Deserialize` for `{Self}`",
+    note = "it owns its data and is `Send`: `String` instead of `&str`, `Arc<T>` instead of `Rc<T>`"
+)]
+pub trait Sent {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned + Send + 'static> Sent for T {}
+
+/// Checks at compile time that a type is sent, for the error that it is not.
+pub const fn sent<T: Sent>() {}
+
 /// Method of a service, as calls and routes use it.
 #[derive(Debug)]
 pub struct Method {

@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned as _;
 
-use super::{Input, boxed_method, docs_of_trait, error_type, generated, method_static, value_type};
+use super::{Input, at, boxed_method, docs_of_trait, error_type, lints, method_static, value_type};
 use crate::method::Method;
 use crate::names::target;
 use crate::service::Service;
@@ -15,13 +15,13 @@ pub(super) fn kind(service: &Service) -> TokenStream {
     let (name, vis) = (&item.ident, &item.vis);
     let first =
         format!("Client of [`{name}`] over any requester. It implements the trait by calls.");
-    let docs = docs_of_trait(service);
+    let (docs, lints) = (docs_of_trait(service), lints());
     let gap = (!docs.is_empty()).then(|| quote!(#[doc = ""]));
     quote! {
         #[doc = #first]
         #gap
         #(#docs)*
-        #[allow(dead_code)]
+        #lints
         #[derive(::core::clone::Clone, ::core::fmt::Debug)]
         #vis struct #client {
             inner: #root::__service::Client,
@@ -33,7 +33,6 @@ pub(super) fn kind(service: &Service) -> TokenStream {
 pub(super) fn implementation(service: &Service) -> TokenStream {
     let Service { client, item, .. } = service;
     let name = &item.ident;
-    let generated = generated();
     let inherent = inherent(service);
     let methods = service.methods.iter().map(|method| {
         let body = body(service, method);
@@ -41,7 +40,7 @@ pub(super) fn implementation(service: &Service) -> TokenStream {
     });
     quote! {
         #inherent
-        #generated
+        #[automatically_derived]
         impl #name for #client {
             #(#methods)*
         }
@@ -51,7 +50,6 @@ pub(super) fn implementation(service: &Service) -> TokenStream {
 fn inherent(service: &Service) -> TokenStream {
     let Service { root, client, item, name: service_name, .. } = service;
     let vis = &item.vis;
-    let generated = generated();
     let constants = service.methods.iter().map(|method| {
         let Method { ident, conditions, name, .. } = method;
         let constant = method.constant();
@@ -64,7 +62,7 @@ fn inherent(service: &Service) -> TokenStream {
         }
     });
     quote! {
-        #generated
+        #[automatically_derived]
         impl #client {
             /// Name of the service.
             #vis const SERVICE: &'static str = #service_name;
@@ -98,14 +96,19 @@ fn body(service: &Service, method: &Method) -> TokenStream {
     let called = method_static(method);
     let (value, error) = (value_type(root, method), error_type(root, method));
     let outcome = &method.parts.outcome;
-    let converted = quote_spanned! {outcome.span()=>
+    let converted = quote_spanned! {at(method.parts.error_span())=>
         (&&&#root::__service::Failed::<#error>::NEW).to_error(error)
+    };
+    // An input that cannot be encoded is an error at the last of the arguments.
+    let place =
+        method.parts.arguments.last().map_or_else(|| outcome.span(), |last| last.kind.span());
+    let request = quote_spanned! {at(place)=>
+        #root::__service::prepare(&self.inner, &#called, &#input)
     };
     // The request is made before the future, which then holds no argument.
     quote! {
-        let __rr_request = #root::__service::prepare(&self.inner, &#called, &#input);
+        let __rr_request = #request;
         ::std::boxed::Box::pin(async move {
-            #[allow(unused_imports)]
             use #root::__service::{FromAppError as _, FromCallError as _, FromError as _};
             let outcome = #root::__service::call::<#value>(
                 &self.inner,

@@ -2,23 +2,22 @@
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
-use syn::spanned::Spanned as _;
 
-use super::{Input, error_type, generated, method_static};
+use super::{Input, at, error_type, lints, method_static};
 use crate::method::Method;
 use crate::service::Service;
 
 /// Writes the type of the server.
 pub(super) fn kind(service: &Service) -> TokenStream {
     let Service { server, item, .. } = service;
-    let (name, vis) = (&item.ident, &item.vis);
+    let (name, vis, lints) = (&item.ident, &item.vis, lints());
     let docs = format!(
         "Routes of an implementation of [`{name}`], to be served or merged into a router. Other \
          methods of the service are answered with `Unimplemented`."
     );
     quote! {
         #[doc = #docs]
-        #[allow(dead_code)]
+        #lints
         #vis struct #server<T> {
             implementation: ::std::sync::Arc<T>,
         }
@@ -29,11 +28,10 @@ pub(super) fn kind(service: &Service) -> TokenStream {
 pub(super) fn implementation(service: &Service) -> TokenStream {
     let Service { root, server, item, .. } = service;
     let (name, vis) = (&item.ident, &item.vis);
-    let generated = generated();
     let routes = service.methods.iter().map(|method| route(service, method));
     let text = server.to_string();
     quote! {
-        #generated
+        #[automatically_derived]
         impl<T: #name> #server<T> {
             /// Makes the routes of an implementation, which all calls share.
             #[must_use]
@@ -42,24 +40,23 @@ pub(super) fn implementation(service: &Service) -> TokenStream {
             }
         }
 
-        #generated
+        #[automatically_derived]
         impl<T> ::core::clone::Clone for #server<T> {
             fn clone(&self) -> Self {
                 Self { implementation: ::core::clone::Clone::clone(&self.implementation) }
             }
         }
 
-        #generated
+        #[automatically_derived]
         impl<T> ::core::fmt::Debug for #server<T> {
             fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 f.debug_struct(#text).finish_non_exhaustive()
             }
         }
 
-        #generated
+        #[automatically_derived]
         impl<__RrService: #name> ::core::convert::From<#server<__RrService>> for #root::Router {
             fn from(server: #server<__RrService>) -> Self {
-                #[allow(unused_imports)]
                 use #root::__service::{IntoOwnError as _, LeaveHandler as _};
                 let __rr_service = server.implementation;
                 let routing = #root::__service::Routing::new(&__RR_SERVICE);
@@ -68,7 +65,7 @@ pub(super) fn implementation(service: &Service) -> TokenStream {
             }
         }
 
-        #generated
+        #[automatically_derived]
         impl<__RrService: #name> ::core::convert::From<#server<__RrService>> for #root::transport::Routes {
             fn from(server: #server<__RrService>) -> Self {
                 <#root::Router as ::core::convert::From<#server<__RrService>>>::from(server).into()
@@ -86,7 +83,7 @@ fn route(service: &Service, method: &Method) -> TokenStream {
     let arguments: Vec<_> = parts.arguments.iter().map(|argument| &argument.name).collect();
     let called = method_static(method);
     let error = error_type(root, method);
-    let leaving = quote_spanned! {parts.outcome.span()=>
+    let leaving = quote_spanned! {at(parts.error_span())=>
         (&&#root::__service::Leaving::<#error>::NEW).leave(error)
     };
     let call =
