@@ -1,7 +1,6 @@
 //! Budgets of allocations per call on each path, both sides together. More fails; less is printed, and
 //! belongs into the table.
 
-use std::future::Future;
 use std::time::Duration;
 
 use rr_benches_peers::counting::allocations;
@@ -11,11 +10,16 @@ use rr_core::{Context, Error, Request, Requester, RequesterExt as _, Response, R
 ///
 /// NATS with a deadline is over what is aimed at, 14: all but four are the client library's own,
 /// for a message with headers and three subjects.
-const BUDGETS: [(&str, f64, f64); 10] = [
+const BUDGETS: [(&str, f64, f64); 13] = [
     ("Local", 3.0, SLACK),
     ("Local, default deadline", 3.0, SLACK),
     ("Local, empty stack", 3.0, SLACK),
     ("Local, recommended", 4.0, SLACK),
+    ("Local, typed", 6.0, SLACK),
+    // The boxed future of the trait's method.
+    ("Local, typed by a trait's client", 7.0, SLACK),
+    // At the server as well.
+    ("Local, typed by a trait's client and server", 8.0, SLACK),
     ("memory", 4.0, SLACK),
     ("memory, recommended", 5.0, SLACK),
     ("HTTP/1.1", 14.0, SLACK),
@@ -54,12 +58,17 @@ pub fn bounded() -> Context {
 
 /// Counts a path and compares it with its budget; returns a complaint.
 pub async fn check(path: &str, client: &dyn Requester, ctx: &Context) -> Option<String> {
-    let budget = BUDGETS.iter().find(|(name, ..)| *name == path);
-    let (_, budget, slack) = *budget.expect("every path has a budget");
-    let call = async || {
+    check_calls(path, async || {
         let answer = client.call_raw(ctx, "bench.echo", &[7_u8; 16][..]).await;
         assert_eq!(answer.expect("the call is answered").body.len(), 16);
-    };
+    })
+    .await
+}
+
+/// Counts calls and compares them with the budget of their path; returns a complaint.
+pub async fn check_calls(path: &str, call: impl AsyncFn()) -> Option<String> {
+    let budget = BUDGETS.iter().find(|(name, ..)| *name == path);
+    let (_, budget, slack) = *budget.expect("every path has a budget");
     many(WARM_UP, &call).await;
     let mut least = u64::MAX;
     for _ in 0..BATCHES {
@@ -76,7 +85,7 @@ pub async fn check(path: &str, client: &dyn Requester, ctx: &Context) -> Option<
     (per_call > budget + slack).then_some(told)
 }
 
-async fn many<F: Future<Output = ()>>(calls: u64, call: &impl Fn() -> F) {
+async fn many(calls: u64, call: &impl AsyncFn()) {
     for _ in 0..calls {
         call().await;
     }

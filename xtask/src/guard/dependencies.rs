@@ -40,8 +40,13 @@ impl Selection {
 
 /// What applications build: rr-core and its features, and the contract of transports.
 pub(crate) fn selections() -> Vec<Selection> {
-    let bare: [&'static [&'static str]; 3] =
-        [&["rr-spi"], &["rr-core", "--no-default-features"], &["rr-core"]];
+    let bare: [&'static [&'static str]; 4] = [
+        &["rr-spi"],
+        &["rr-core", "--no-default-features"],
+        &["rr-core"],
+        // `#[service]` adds rr-macros, whose dependencies async-trait and serde have too.
+        &["rr-core", "--features", "macros"],
+    ];
     let http: [&'static [&'static str]; 2] = [
         &["rr-core", "--no-default-features", "--features", "http"],
         &["rr-core", "--features", "http"],

@@ -1,0 +1,104 @@
+//! A service as a trait: code over the trait runs on the implementation itself and on its client.
+//!
+//! `cargo run --example service` or `cargo run --example service http://127.0.0.1:0`
+
+use std::collections::BTreeMap;
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rr_core::{AppError, CallOptions, Context, Error, async_trait, connect, serve, service};
+use serde::{Deserialize, Serialize};
+
+/// Orders of one shop.
+#[service("orders.v1")]
+pub trait Orders {
+    /// Places an order and returns its number.
+    #[rr(keyed, timeout = "2s")]
+    async fn place(&self, ctx: &Context, item: String, amount: u32) -> Result<u64, OrderError>;
+
+    /// Describes an order.
+    #[rr(safe)]
+    async fn find(&self, ctx: &Context, id: u64) -> Result<String, OrderError>;
+}
+
+/// Error of an order.
+#[derive(Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum OrderError {
+    /// No order has this number.
+    NoSuchOrder(u64),
+    /// The call failed; never sent.
+    #[serde(skip)]
+    Call(Error),
+}
+
+impl AppError for OrderError {
+    const TYPE: &'static str = "orders.OrderError";
+}
+
+impl From<Error> for OrderError {
+    fn from(error: Error) -> Self {
+        Self::Call(error)
+    }
+}
+
+impl fmt::Display for OrderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuchOrder(id) => write!(f, "no order {id}"),
+            Self::Call(error) => error.fmt(f),
+        }
+    }
+}
+
+impl StdError for OrderError {}
+
+#[derive(Default)]
+struct Shop {
+    orders: Mutex<BTreeMap<u64, String>>,
+}
+
+#[async_trait]
+impl Orders for Shop {
+    async fn place(&self, _: &Context, item: String, amount: u32) -> Result<u64, OrderError> {
+        let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = orders.len() as u64 + 1;
+        orders.insert(id, format!("{amount} x {item}"));
+        Ok(id)
+    }
+
+    async fn find(&self, _: &Context, id: u64) -> Result<String, OrderError> {
+        let orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        orders.get(&id).cloned().ok_or(OrderError::NoSuchOrder(id))
+    }
+}
+
+/// The application: it does not know whether its orders are in this process.
+async fn order(orders: Arc<dyn Orders>, ctx: &Context) -> Result<String, OrderError> {
+    let id = orders.place(ctx, "a book".to_owned(), 2).await?;
+    orders.find(ctx, id).await
+}
+
+#[tokio::main]
+async fn main() -> Result<(), OrderError> {
+    let ctx = Context::background().with_timeout(Duration::from_secs(5));
+    println!("in this process: {}", order(Arc::new(Shop::default()), &ctx).await?);
+
+    let url = std::env::args().nth(1).unwrap_or_else(|| "memory://orders".into());
+    let server = serve(&url, OrdersServer::new(Shop::default())).await?;
+    let client = OrdersClient::new(connect(server.url()).await?);
+    println!("over {}: {}", server.url(), order(Arc::new(client.clone()), &ctx).await?);
+
+    let client = client.with(CallOptions::new().header("x-tenant", "acme"));
+    match client.find(&ctx, 17).await {
+        Err(OrderError::NoSuchOrder(id)) => println!("there is no order {id}"),
+        other => println!("not expected: {other:?}"),
+    }
+    for method in OrdersClient::description().methods {
+        println!("{} ({:?}): {}", method.target, method.idempotency, method.docs);
+    }
+    server.shutdown(Duration::from_secs(5)).await;
+    Ok(())
+}
