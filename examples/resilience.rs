@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rr_core::retry::{Retry, RetryConfig};
 use rr_core::{
-    CallError, Code, Context, Delivery, Error, IntoHandler, Middleware, Next, Reason, Request,
+    CallError, Code, Context, Delivery, Error, HandlerExt, Middleware, Next, Reason, Request,
     RequesterExt, Response, RetryHint, Router, Stack, async_trait, connect, serve,
 };
 

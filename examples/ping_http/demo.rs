@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rr_core::{AppError, Context, Error, IntoHandler, Request, Response, Router};
+use rr_core::{AppError, Context, Error, HandlerExt, Request, Response, Router};
 use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize)]

@@ -13,7 +13,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use rr_core::{
-    Context, Error, IntoHandler, Request, RequesterExt, Response, Router, connect, defaults, serve,
+    Context, Error, HandlerExt, Request, RequesterExt, Response, Router, connect, defaults, serve,
     shutdown_signal,
 };
 use rr_testkit::NatsServer;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rr_core::{
-    AppError, CallError, Code, Context, Error, IntoHandler, Requester, RequesterExt, Router,
+    AppError, CallError, Code, Context, Error, HandlerExt, Requester, RequesterExt, Router,
 };
 use serde::{Deserialize, Serialize};
 

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rr_core::{Context, Error, IntoHandler as _, Request, Response, Router, shutdown_signal};
+use rr_core::{Context, Error, HandlerExt as _, Request, Response, Router, shutdown_signal};
 
 use crate::TARGET;
 

@@ -31,8 +31,8 @@
 //!
 //! | you want to | read |
 //! |---|---|
-//! | answer requests | [`Router`], [`IntoHandler`], [`serve`], [`serve_until`] |
-//! | make calls | [`connect`], [`RequesterExt`], [`call`], [`CallError`] |
+//! | answer requests | [`Router`], [`Service`], [`HandlerExt`], [`serve`], [`serve_until`] |
+//! | make calls | [`connect`], [`RequesterExt`], [`call`], [`CallError`], [`Reply`] |
 //! | bound a call in time, or cancel it | [`Context`] |
 //! | know what went wrong, and whether the handler ran | [`Error`], [`Code`], [`Delivery`] |
 //! | wrap calls on either side | [`Stack`], [`Middleware`], [`Router::with`] |
@@ -48,6 +48,7 @@
 //! |---|---|
 //! | `json` (default) | typed calls and handlers with JSON bodies |
 //! | `macros` | [`#[service]`](macro@service): a trait becomes a typed client and a server |
+//! | `cbor`, `form`, `messagepack`, `postcard`, `protobuf` | further codecs of typed calls and handlers |
 //! | `http` | `http://` and `http+unix://` URLs |
 //! | `memory` | `memory://` URLs, for one process and for tests |
 //! | `nats` | `nats://` URLs |
@@ -59,29 +60,31 @@
 
 mod client;
 #[cfg(feature = "json")]
-mod codec;
+pub mod codec;
 pub mod dedup;
 mod error;
 mod forward;
 mod local;
 mod nesting;
+#[cfg(feature = "json")]
+mod reply;
 mod requester_ext;
 pub mod retry;
 mod router;
 mod serve;
+mod service;
 #[cfg(feature = "macros")]
 mod service_macro;
 mod stack;
 
 /// Types of calls and handlers that applications rarely name.
 pub mod call {
-    #[cfg(feature = "json")]
-    pub use crate::codec::{Codec, DecodeError};
     pub use crate::error::NoAppError;
+    pub use crate::requester_ext::{Call, Calling, Outcome, Raw};
     #[cfg(feature = "json")]
-    pub use crate::requester_ext::Typed;
-    pub use crate::requester_ext::{Call, Calling, Raw, Reply};
-    pub use crate::router::Handler;
+    pub use crate::requester_ext::{CodecCalls, Typed, TypedReply};
+    pub use crate::router::{Handler, IntoHandler, Method};
+    pub use crate::service::IntoMethod;
 }
 
 /// Items for transports and their tests. Transport authors depend on `rr-spi` alone, which exports
@@ -100,22 +103,23 @@ pub mod transport {
 pub use rr_spi::{
     AppError, Bytes, CallConfig, CancelHandle, Cause, Code, Context, Criticality, Deadline,
     Delivery, Detail, DrainReport, Error, HandlerError, Headers, Idempotency, IdempotencyKey,
-    IntakeConfig, Limits, Middleware, Next, Reason, Request, Requester, Responder, Response,
-    RetryHint, Server, Target, async_trait, defaults,
+    IntakeConfig, Limits, Middleware, Next, Peer, Reason, Request, RequestInfo, Requester,
+    Responder, Response, RetryHint, Server, Target, async_trait, defaults,
 };
 
 pub use client::{Client, connect};
-#[cfg(feature = "json")]
-pub use codec::Json;
 pub use error::CallError;
 pub use forward::Forward;
 pub use local::Local;
+#[cfg(feature = "json")]
+pub use reply::Reply;
 pub use requester_ext::RequesterExt;
 pub use retry::recommended::recommended;
-pub use router::{IntoHandler, Router};
+pub use router::{HandlerExt, Router};
 #[cfg(any(feature = "http", feature = "memory", feature = "nats"))]
 pub use serve::shutdown_signal;
 pub use serve::{serve, serve_until, serve_with};
+pub use service::Service;
 #[cfg(feature = "macros")]
 pub use service_macro::{CallOptions, MethodDescription, ReplyHeaders, ServiceDescription};
 pub use stack::Stack;

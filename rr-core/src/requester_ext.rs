@@ -1,5 +1,7 @@
 //! Builders of calls, sent by `.await`.
 
+mod outcome;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::future::{Future, IntoFuture};
@@ -11,6 +13,10 @@ use bytes::Bytes;
 use rr_spi::{
     BoxFuture, Context, Error, Idempotency, IdempotencyKey, Request, Requester, Response, Target,
 };
+
+pub use outcome::{Outcome, Raw};
+#[cfg(feature = "json")]
+pub use outcome::{Typed, TypedReply};
 
 mod sealed {
     pub trait Sealed {}
@@ -58,12 +64,24 @@ pub trait RequesterExt: Requester + sealed::Sealed {
     where
         T: serde::de::DeserializeOwned,
     {
-        use crate::codec::{Codec, Json};
-        let request = prepare(target, Json::encode(body)).and_then(|mut request| {
-            request.headers.insert(rr_spi::wire::CONTENT_TYPE, Json::CONTENT_TYPE)?;
-            Ok(request)
-        });
-        Call::new(self, ctx, request)
+        Call::new(self, ctx, encoded::<crate::codec::Json, _>(target, body))
+    }
+
+    /// Selects the codec of typed calls, instead of JSON.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rr_core::codec::Text;
+    /// use rr_core::{CallError, Context, Requester, RequesterExt};
+    ///
+    /// async fn shout(client: &dyn Requester, ctx: &Context) -> Result<String, CallError> {
+    ///     client.codec(Text).call(ctx, "text.shout", "hello").await
+    /// }
+    /// ```
+    #[cfg(feature = "json")]
+    fn codec<C: crate::codec::Codec>(&self, codec: C) -> CodecCalls<'_, Self, C> {
+        CodecCalls { requester: self, _codec: codec }
     }
 
     /// Prepares a call that sends and receives bytes as they are.
@@ -82,68 +100,55 @@ pub trait RequesterExt: Requester + sealed::Sealed {
         target: impl TryInto<Target, Error: Into<Error>>,
         body: impl Into<Bytes>,
     ) -> Call<'a, Self, Raw> {
-        Call::new(self, ctx, prepare(target, Ok(body.into())))
+        Call::new(self, ctx, prepare(target, body.into()))
     }
 }
 
 impl<R: Requester + ?Sized> RequesterExt for R {}
 
+/// Builder of typed calls in one codec; see [`RequesterExt::codec`].
+#[cfg(feature = "json")]
+pub struct CodecCalls<'a, R: ?Sized, C> {
+    requester: &'a R,
+    _codec: C,
+}
+
+#[cfg(feature = "json")]
+impl<'a, R: Requester + ?Sized, C: crate::codec::Codec> CodecCalls<'a, R, C> {
+    /// Prepares a typed call, as [`RequesterExt::call`], with the body and the reply in this codec.
+    pub fn call<T, B: ?Sized>(
+        &self,
+        ctx: &'a Context,
+        target: impl TryInto<Target, Error: Into<Error>>,
+        body: &B,
+    ) -> Call<'a, R, Typed<T, crate::error::NoAppError, C>>
+    where
+        C: crate::codec::Encode<B> + crate::codec::Decode<T>,
+    {
+        Call::new(self.requester, ctx, encoded::<C, B>(target, body))
+    }
+}
+
+#[cfg(feature = "json")]
+impl<R: ?Sized, C> fmt::Debug for CodecCalls<'_, R, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CodecCalls").finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "json")]
+fn encoded<C: crate::codec::Encode<B>, B: ?Sized>(
+    target: impl TryInto<Target, Error: Into<Error>>,
+    body: &B,
+) -> Result<Request, Error> {
+    crate::codec::transcode::encode_request::<C, B>(body, |body| prepare(target, body))
+}
+
 fn prepare(
     target: impl TryInto<Target, Error: Into<Error>>,
-    body: Result<Bytes, Error>,
+    body: Bytes,
 ) -> Result<Request, Error> {
-    Ok(Request::new(target.try_into().map_err(Into::into)?, body?))
-}
-
-/// Conversion of a reply into the output of a call. Sealed: implemented by [`Raw`] and [`Typed`].
-pub trait Reply: reply::Sealed + Send + 'static {
-    /// Output of the call's future.
-    type Output;
-
-    #[doc(hidden)]
-    fn convert(outcome: Result<Response, Error>) -> Self::Output;
-}
-
-mod reply {
-    pub trait Sealed {}
-}
-
-/// Reply without conversion.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Raw;
-
-impl reply::Sealed for Raw {}
-
-impl Reply for Raw {
-    type Output = Result<Response, Error>;
-
-    fn convert(outcome: Result<Response, Error>) -> Self::Output {
-        outcome
-    }
-}
-
-/// Reply decoded as `T`, or an application error `E`.
-#[cfg(feature = "json")]
-#[derive(Debug)]
-pub struct Typed<T, E = crate::error::NoAppError>(PhantomData<fn() -> (T, E)>);
-
-#[cfg(feature = "json")]
-impl<T, E> reply::Sealed for Typed<T, E> {}
-
-#[cfg(feature = "json")]
-impl<T, E> Reply for Typed<T, E>
-where
-    T: serde::de::DeserializeOwned + 'static,
-    E: rr_spi::AppError + 'static,
-{
-    type Output = Result<T, crate::CallError<E>>;
-
-    fn convert(outcome: Result<Response, Error>) -> Self::Output {
-        let response = outcome.map_err(crate::CallError::sort)?;
-        let decode = crate::codec::decode_response::<crate::Json, T>;
-        Ok(decode(&response.headers, &response.body).map_err(Error::into_failure)?)
-    }
+    Ok(Request::new(target.try_into().map_err(Into::into)?, body))
 }
 
 /// Builder of a call; `.await` sends it.
@@ -156,12 +161,12 @@ pub struct Call<'a, R: ?Sized, K> {
     requester: &'a R,
     ctx: &'a Context,
     request: Result<Request, Error>,
-    reply: PhantomData<fn() -> K>,
+    outcome: PhantomData<fn() -> K>,
 }
 
 impl<'a, R: Requester + ?Sized, K> Call<'a, R, K> {
     fn new(requester: &'a R, ctx: &'a Context, request: Result<Request, Error>) -> Self {
-        Self { requester, ctx, request, reply: PhantomData }
+        Self { requester, ctx, request, outcome: PhantomData }
     }
 
     /// Declares that the call changes nothing.
@@ -210,7 +215,7 @@ impl<'a, R: Requester + ?Sized, K> Call<'a, R, K> {
 }
 
 #[cfg(feature = "json")]
-impl<'a, R: ?Sized, T, E> Call<'a, R, Typed<T, E>> {
+impl<'a, R: ?Sized, T, E, C> Call<'a, R, Typed<T, E, C>> {
     /// Sets the type of the application error that the service may answer with.
     ///
     /// # Examples
@@ -233,13 +238,36 @@ impl<'a, R: ?Sized, T, E> Call<'a, R, Typed<T, E>> {
     ///     }
     /// }
     /// ```
-    pub fn app_error<F: rr_spi::AppError>(self) -> Call<'a, R, Typed<T, F>> {
-        let Self { requester, ctx, request, .. } = self;
-        Call { requester, ctx, request, reply: PhantomData }
+    pub fn app_error<F: rr_spi::AppError>(self) -> Call<'a, R, Typed<T, F, C>> {
+        self.with_outcome()
+    }
+
+    /// Makes the call return a [`Reply`](crate::Reply): the value with the headers of the reply.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rr_core::{CallError, Context, Reply, Requester, RequesterExt};
+    ///
+    /// async fn cached(client: &dyn Requester, ctx: &Context) -> Result<bool, CallError> {
+    ///     let reply: Reply<u32> = client.call(ctx, "stock.left", &()).reply().await?;
+    ///     Ok(reply.headers().contains("x-cached"))
+    /// }
+    /// ```
+    pub fn reply(self) -> Call<'a, R, TypedReply<T, E, C>> {
+        self.with_outcome()
     }
 }
 
-impl<'a, R: Requester + ?Sized, K: Reply> IntoFuture for Call<'a, R, K> {
+impl<'a, R: ?Sized, K> Call<'a, R, K> {
+    #[cfg(feature = "json")]
+    fn with_outcome<L>(self) -> Call<'a, R, L> {
+        let Self { requester, ctx, request, .. } = self;
+        Call { requester, ctx, request, outcome: PhantomData }
+    }
+}
+
+impl<'a, R: Requester + ?Sized, K: Outcome> IntoFuture for Call<'a, R, K> {
     type Output = K::Output;
     type IntoFuture = Calling<'a, K>;
 
@@ -250,7 +278,7 @@ impl<'a, R: Requester + ?Sized, K: Reply> IntoFuture for Call<'a, R, K> {
             // Without a deadline, the default of the requester or of its stack applies.
             Ok(request) => State::Running(requester.request(ctx, request)),
         };
-        Calling { state, reply: PhantomData }
+        Calling { state, outcome: PhantomData }
     }
 }
 
@@ -258,7 +286,7 @@ impl<'a, R: Requester + ?Sized, K: Reply> IntoFuture for Call<'a, R, K> {
 #[must_use = "futures do nothing unless polled"]
 pub struct Calling<'a, K> {
     state: State<'a>,
-    reply: PhantomData<fn() -> K>,
+    outcome: PhantomData<fn() -> K>,
 }
 
 enum State<'a> {
@@ -266,7 +294,7 @@ enum State<'a> {
     Running(BoxFuture<'a, Result<Response, Error>>),
 }
 
-impl<K: Reply> Future for Calling<'_, K> {
+impl<K: Outcome> Future for Calling<'_, K> {
     type Output = K::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<K::Output> {

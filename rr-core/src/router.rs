@@ -1,6 +1,9 @@
 //! Routing table from targets to handlers.
 
 mod handler;
+mod method;
+#[cfg(feature = "json")]
+mod typed;
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,13 +11,15 @@ use std::sync::Arc;
 use rr_spi::{Error, Middleware, Next, Responder, Route, Routes};
 
 pub use handler::{Handler, IntoHandler};
+pub use method::{HandlerExt, Method};
 
 /// Routing table from targets to handlers.
 ///
 /// Accepts responders, `Arc<dyn Responder>`, [`Forward`](crate::Forward), and async functions and
 /// closures of the forms `async fn(Context, Request)`, `async fn(Context, T)` and `async fn(T)`.
-/// `T` is deserializable and the result serializable; a method without input takes `(): ()`. The
-/// error is [`Error`], an [`AppError`](rr_spi::AppError) or a [`CallError`](crate::CallError). A
+/// `T` is deserializable and the result serializable, or a [`Reply`](crate::Reply) with headers; a
+/// method without input takes `(): ()`. Methods over shared state are a
+/// [`Service`](crate::Service). The error is [`Error`], an [`AppError`](rr_spi::AppError) or a [`CallError`](crate::CallError). A
 /// handler that returns `CallError<A>` passes on the failure of another call with
 /// `.map_err(Error::from)?`.
 ///
@@ -22,7 +27,7 @@ pub use handler::{Handler, IntoHandler};
 ///
 #[cfg_attr(feature = "json", doc = "```")]
 #[cfg_attr(not(feature = "json"), doc = "```ignore")]
-/// use rr_core::{Context, Error, IntoHandler, Request, Response, Router};
+/// use rr_core::{Context, Error, HandlerExt, Request, Response, Router};
 ///
 /// async fn ping(_ctx: Context, _request: Request) -> Result<Response, Error> {
 ///     Ok(Response::new("pong"))
@@ -101,9 +106,20 @@ impl Router {
     /// When the name is malformed, or one handler answers the whole service.
     #[track_caller]
     #[must_use]
-    pub fn close(mut self, service: &str) -> Self {
-        let closed = self.routes.close_service(service);
-        accepted(closed.map(|()| self))
+    pub fn close(self, service: &str) -> Self {
+        accepted(self.try_close(service))
+    }
+
+    /// Declares that a service whose name is known only at run time has no further methods; see
+    /// [`Router::close`].
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument`, not sent, when the name is malformed; `AlreadyExists`, not sent, when one
+    /// handler answers the whole service.
+    pub fn try_close(mut self, service: &str) -> Result<Self, Error> {
+        self.routes.close_service(service)?;
+        Ok(self)
     }
 
     /// Routes every target that no other route matches.

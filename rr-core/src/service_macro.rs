@@ -14,7 +14,7 @@ pub use description::{MethodDescription, ServiceDescription};
 pub mod generated {
     pub use serde;
 
-    pub use super::client::{Client, Method, Outcome, Sent, call, prepare, sent};
+    pub use super::client::{Client, Method, Outcome, Sent, call, call_reply, prepare, sent};
     pub use super::description::{describe_method, describe_service};
     pub use super::errors::{
         Failed, FromAppError, FromCallError, FromError, IntoOwnError, LeaveHandler, Leaving,

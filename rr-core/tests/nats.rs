@@ -2,11 +2,6 @@
 
 #![cfg(feature = "nats")]
 
-#[cfg(feature = "macros")]
-#[allow(clippy::unwrap_used, reason = "a service of tests")]
-#[path = "it/service/shop.rs"]
-mod shop;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -178,21 +173,4 @@ async fn an_acknowledgement_of_a_stream_is_no_reply_of_a_handler() {
     assert!(raw.body.starts_with(b"{\"stream\":"), "{:?}", raw.body);
     drop(nats);
     let _ = std::fs::remove_dir_all(directory);
-}
-
-#[cfg(feature = "macros")]
-#[tokio::test]
-async fn a_trait_is_called_over_nats_as_in_this_process() -> Result<(), Error> {
-    use shop::{OrdersClient, OrdersServer, Shop, every_outcome_is_as_declared};
-
-    let nats = NatsServer::start().await.expect("a nats-server starts");
-    let server = serve(&nats.url(), OrdersServer::new(Shop::default())).await?;
-    let client = connect(server.url()).await?;
-    client.ready(&ctx()).await?;
-    every_outcome_is_as_declared(&OrdersClient::new(client.clone()), &ctx()).await;
-    let call = client.call_raw(&ctx(), "orders.v1.get", "1").safe().await?;
-    assert_eq!(call.body, r#"{"item":"a book","amount":3}"#);
-    let error = client.call_raw(&ctx(), "orders.v1.drop_all", "{}").await.expect_err("no method");
-    assert_eq!((error.code(), error.delivery()), (Code::Unimplemented, Delivery::Rejected));
-    Ok(())
 }

@@ -3,6 +3,7 @@
 mod foreign;
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -25,6 +26,18 @@ pub(crate) enum Socket {
     Unix(UnixStream),
     /// Stream of the application.
     Stream(Foreign),
+}
+
+impl Socket {
+    /// Returns the address of the other end, if the stream is a TCP socket.
+    pub(crate) fn peer_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok(),
+            #[cfg(unix)]
+            Self::Unix(_) => None,
+            Self::Stream(_) => None,
+        }
+    }
 }
 
 /// Forwards a method of the IO traits to the inner stream.

@@ -8,7 +8,7 @@ mod description;
 mod server;
 
 use proc_macro2::{Span, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
+use quote::{ToTokens as _, format_ident, quote, quote_spanned};
 use syn::parse_quote;
 use syn::spanned::Spanned as _;
 use syn::{Attribute, Ident, Path, Type};
@@ -144,6 +144,10 @@ impl<'a> Input<'a> {
 /// Writes checks whose errors stand at the types that cannot be sent.
 fn checks(service: &Service, method: &Method) -> TokenStream {
     let (root, conditions) = (&service.root, &method.conditions);
+    // Another codec says by itself which types it can carry.
+    if !method.options.codecs.is_empty() {
+        return TokenStream::new();
+    }
     let value = value_type(root, method);
     let arguments = method.parts.arguments.iter().map(|argument| {
         let kind = &argument.kind;
@@ -183,14 +187,25 @@ fn method_static(method: &Method) -> Ident {
     format_ident!("__RR_CALLED_{}", method.constant(), span = Span::mixed_site())
 }
 
+/// The codecs of a method: JSON, unless others are named.
+fn codecs(root: &Path, method: &Method) -> Vec<Path> {
+    match &*method.options.codecs {
+        [] => vec![parse_quote!(#root::codec::Json)],
+        named => named.to_vec(),
+    }
+}
+
 /// The error type of a method, at the place of its outcome.
 fn error_type(root: &Path, method: &Method) -> TokenStream {
     let outcome = &method.parts.outcome;
     quote_spanned!(at(method.parts.error_span())=> <#outcome as #root::__service::Outcome>::Error)
 }
 
-/// The value type of a method, at the place of its outcome.
+/// The value type of a method, without the headers of a `Reply`, at the place of its outcome.
 fn value_type(root: &Path, method: &Method) -> TokenStream {
+    if let Some(value) = method.parts.reply_value() {
+        return value.to_token_stream();
+    }
     let outcome = &method.parts.outcome;
     quote_spanned!(at(method.parts.value_span())=> <#outcome as #root::__service::Outcome>::Value)
 }

@@ -4,14 +4,17 @@ use std::time::Duration;
 
 use quote::ToTokens as _;
 use syn::meta::ParseNestedMeta;
-use syn::parse::Parse;
-use syn::{Attribute, Error, Ident, LitStr, Meta, Token, bracketed, token};
+use syn::parse::{Parse, ParseStream};
+use syn::{Attribute, Error, Ident, LitStr, Meta, Path, Token, bracketed, token};
 
 use crate::durations;
 use crate::errors::Errors;
 
 /// Known keys, as an error lists them.
-const KEYS: &str = "name, alias, safe, idempotent, keyed, timeout and run_to_end";
+const KEYS: &str = "name, alias, safe, idempotent, keyed, timeout, codec and run_to_end";
+
+/// Longest list of codecs; rr's tuples of codecs end there.
+const CODECS_MAX: usize = 6;
 
 /// Declared idempotency of a method.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub(crate) struct MethodOptions {
     pub(crate) declared: Declared,
     /// Longest time that the client waits.
     pub(crate) timeout: Option<Duration>,
+    /// Codecs that the server accepts, of which the client uses the first; JSON if there are none.
+    pub(crate) codecs: Vec<Path>,
     /// Whether the server runs the method to its end although the caller leaves.
     pub(crate) run_to_end: bool,
 }
@@ -69,7 +74,10 @@ impl MethodOptions {
         let key = meta.path.get_ident().map(Ident::to_string).unwrap_or_default();
         match key.as_str() {
             "name" => once(meta, &mut self.name, value(meta)?),
-            "alias" => self.parse_aliases(meta),
+            "alias" => {
+                self.aliases.extend(one_or_list(meta, <LitStr as Parse>::parse)?);
+                Ok(())
+            }
             "safe" => self.declare(meta, Declared::Safe),
             "idempotent" => self.declare(meta, Declared::Idempotent),
             "keyed" => self.declare(meta, Declared::Keyed),
@@ -78,6 +86,17 @@ impl MethodOptions {
                 let timeout = durations::parse_timeout(&text.value());
                 let timeout = timeout.map_err(|error| Error::new(text.span(), error))?;
                 once(meta, &mut self.timeout, timeout)
+            }
+            "codec" => {
+                let codecs = one_or_list(meta, Path::parse_mod_style)?;
+                if codecs.is_empty() || codecs.len() > CODECS_MAX {
+                    return Err(meta.error("a method has one to six codecs"));
+                }
+                if !self.codecs.is_empty() {
+                    return Err(meta.error("this option is given twice"));
+                }
+                self.codecs = codecs;
+                Ok(())
             }
             "run_to_end" => {
                 flag(meta)?;
@@ -92,20 +111,6 @@ impl MethodOptions {
         }
     }
 
-    /// Reads `alias = "a"` or `alias = ["a", "b"]`.
-    fn parse_aliases(&mut self, meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
-        let input = meta.value()?;
-        if input.peek(token::Bracket) {
-            let list;
-            bracketed!(list in input);
-            let names = list.parse_terminated(<LitStr as Parse>::parse, Token![,])?;
-            self.aliases.extend(names);
-        } else {
-            self.aliases.push(input.parse()?);
-        }
-        Ok(())
-    }
-
     fn declare(&mut self, meta: &ParseNestedMeta<'_>, declared: Declared) -> syn::Result<()> {
         flag(meta)?;
         if self.declared != Declared::Unspecified {
@@ -114,6 +119,21 @@ impl MethodOptions {
         self.declared = declared;
         Ok(())
     }
+}
+
+/// Reads `= value` or `= [value, value]`.
+fn one_or_list<T>(
+    meta: &ParseNestedMeta<'_>,
+    parse: fn(ParseStream<'_>) -> syn::Result<T>,
+) -> syn::Result<Vec<T>> {
+    let input = meta.value()?;
+    if !input.peek(token::Bracket) {
+        return Ok(vec![parse(input)?]);
+    }
+    let list;
+    bracketed!(list in input);
+    let values = list.parse_terminated(parse, Token![,])?;
+    Ok(values.into_iter().collect())
 }
 
 /// Reads `= value`.

@@ -32,6 +32,12 @@ impl Parts {
         first.map_or_else(|| self.outcome.span(), |kind| kind.span())
     }
 
+    /// Type of the value within a `Reply<..>`, if the method returns one.
+    pub(crate) fn reply_value(&self) -> Option<&Type> {
+        let value = self.outcome_types().next()?;
+        ends_with(value, |name| name == "Reply").then(|| type_arguments(value).next()).flatten()
+    }
+
     /// Place of the error type, as far as the signature shows it.
     pub(crate) fn error_span(&self) -> Span {
         let second = self.outcome_types().nth(1);
@@ -40,19 +46,24 @@ impl Parts {
 
     /// Returns the types within `Result<..>`.
     fn outcome_types(&self) -> impl Iterator<Item = &Type> {
-        let segment = match ungrouped(&self.outcome) {
-            Type::Path(path) => path.path.segments.last(),
-            _ => None,
-        };
-        let arguments = segment.into_iter().flat_map(|segment| match &segment.arguments {
-            PathArguments::AngleBracketed(list) => list.args.iter().collect(),
-            _ => Vec::new(),
-        });
-        arguments.filter_map(|argument| match argument {
-            GenericArgument::Type(kind) => Some(kind),
-            _ => None,
-        })
+        type_arguments(&self.outcome)
     }
+}
+
+/// Returns the types in the angle brackets of a type.
+fn type_arguments(kind: &Type) -> impl Iterator<Item = &Type> {
+    let segment = match ungrouped(kind) {
+        Type::Path(path) => path.path.segments.last(),
+        _ => None,
+    };
+    let arguments = segment.into_iter().flat_map(|segment| match &segment.arguments {
+        PathArguments::AngleBracketed(list) => list.args.iter().collect(),
+        _ => Vec::new(),
+    });
+    arguments.filter_map(|argument| match argument {
+        GenericArgument::Type(kind) => Some(kind),
+        _ => None,
+    })
 }
 
 /// Reads a signature.

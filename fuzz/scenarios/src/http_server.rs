@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rr_core::{Context, Error, IntoHandler as _, Request, Response, Router};
+use rr_core::{Context, Error, HandlerExt as _, Request, Response, Router};
 use rr_http::HttpServerConfig;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 use tokio::time::sleep;

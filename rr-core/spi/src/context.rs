@@ -19,11 +19,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::in_flight::InFlight;
+use crate::request::Request;
+use crate::request_info::RequestInfo;
 
 use node::{Node, Parent};
 use scope::Scope;
-use server_state::ServerState;
 
 pub use cancel_handle::CancelHandle;
 pub use cause::Cause;
@@ -35,6 +35,7 @@ pub use server_state::Mark;
 pub use shield::Shield;
 
 pub(crate) use metadata::Metadata;
+pub(crate) use server_state::ServerState;
 
 /// Deadline, cancellation, trace context and baggage of a call.
 ///
@@ -277,6 +278,25 @@ impl Context {
         self.data()?.values.iter().rev().find_map(|value| value.downcast_ref())
     }
 
+    /// Returns what arrived with the request that the handler answers: headers, target, idempotency
+    /// and peer.
+    ///
+    /// On a context that no server made, such as [`Context::background`], it is empty.
+    #[must_use]
+    pub fn request(&self) -> &RequestInfo {
+        let attached = self.data().and_then(|data| data.request.as_deref());
+        let arrived = || self.server_state().and_then(|server| server.request.get());
+        attached.or_else(arrived).unwrap_or(RequestInfo::NONE)
+    }
+
+    /// Returns a context whose [`Context::request`] is the given one.
+    ///
+    /// For unit tests of handlers, and for middleware that hides a header from handlers.
+    #[must_use]
+    pub fn with_request(&self, request: RequestInfo) -> Self {
+        self.with_data(|data| data.request = Some(Arc::new(request)))
+    }
+
     /// Returns a context with a request id, which is passed on over every further hop.
     ///
     /// # Errors
@@ -357,18 +377,24 @@ impl Context {
     /// Makes the root context of a request that arrived, and its handle for the server.
     pub(crate) fn for_inbound(
         deadline: Deadline,
-        retries: u32,
         data: Option<Metadata>,
-        in_flight: Arc<InFlight>,
+        server: ServerState,
     ) -> (Self, CancelHandle) {
         let node = Arc::new(Node {
             scope: Some(Scope::default()),
             data: data.map(Arc::new),
-            server: Some(ServerState::new(retries, in_flight)),
+            server: Some(server),
             ..Node::default()
         });
         let handle = CancelHandle::new(Arc::clone(&node), Some(deadline));
         (Self { deadline: Some(deadline), node: Some(node), ..Self::background() }, handle)
+    }
+
+    /// Stores what arrived with the request; the first call counts.
+    pub(crate) fn set_request(&self, request: &Request) {
+        if let Some(server) = self.server_state() {
+            server.request.get_or_init(|| RequestInfo::of(request, server.peer.clone()));
+        }
     }
 
     /// Cancels the nearest scope of this context.

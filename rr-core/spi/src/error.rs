@@ -195,6 +195,13 @@ impl Error {
         self
     }
 
+    /// Sets an underlying error that is shared already; otherwise as [`Error::with_source`].
+    #[must_use]
+    pub fn with_shared_source(mut self, source: Arc<dyn StdError + Send + Sync>) -> Self {
+        self.0.source = Some(source);
+        self
+    }
+
     /// Replaces the hint, a line that a person can act on.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {

@@ -1,10 +1,13 @@
 //! Head of a request, as far as it becomes the request's context.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::context::Context;
+use crate::request::Request;
+use crate::request_info::Peer;
 
 /// Head of a request, as far as it becomes the request's [`Context`].
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,6 +25,11 @@ pub struct Inbound<'a> {
     pub tracestate: Option<&'a str>,
     /// W3C `baggage`.
     pub baggage: Option<&'a str>,
+    /// The other end of the connection on which the request arrived.
+    pub peer: Option<&'a Arc<Peer>>,
+    /// The request, if it has wholly arrived. The server then keeps no second copy of its head while
+    /// it waits; see [`RequestInfo::to_request`](crate::RequestInfo::to_request).
+    pub request: Option<&'a Request>,
     /// The arrival time, if the clock has just been read.
     pub(crate) arrived: Option<Instant>,
 }
@@ -43,6 +51,8 @@ impl<'a> Inbound<'a> {
             traceparent: ctx.traceparent(),
             tracestate: ctx.tracestate(),
             baggage: ctx.baggage(),
+            peer: None,
+            request: None,
             arrived: Some(now),
         }
     }

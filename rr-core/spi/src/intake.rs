@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::context::{CancelHandle, Cause, Context, Deadline, Metadata};
+use crate::context::{CancelHandle, Cause, Context, Deadline, Metadata, ServerState};
 use crate::error::Error;
 use crate::in_flight::{DrainReport, InFlight};
 use crate::inbound::Inbound;
@@ -99,7 +99,13 @@ impl Intake {
             inbound.tracestate,
             inbound.baggage,
         );
-        Context::for_inbound(deadline, inbound.retries, data, Arc::clone(&self.0.in_flight))
+        let server =
+            ServerState::new(inbound.retries, Arc::clone(&self.0.in_flight), inbound.peer.cloned());
+        let (ctx, handle) = Context::for_inbound(deadline, data, server);
+        if let Some(request) = inbound.request {
+            ctx.set_request(request);
+        }
+        (ctx, handle)
     }
 
     /// Handles one request in the context that [`Intake::context`] made for it.

@@ -12,6 +12,7 @@ use rr_spi::{
     Context, Declared, Error, HandlerError, Request, Requester, Responder, Response, Route, Routes,
 };
 
+use super::method::Method;
 use crate::forward::{Forward, Forwarder};
 
 /// Conversion into a routable handler; see [`Router`](crate::Router) for the accepted forms.
@@ -21,28 +22,13 @@ use crate::forward::{Forward, Forwarder};
     message = "`{Self}` cannot be routed",
     label = "not a handler",
     note = "a handler is `async fn(Context, Request)`, `async fn(Context, T)` or `async fn(T)`, with an owned Context",
-    note = "it returns `Result<Response, E>` on bytes, or `Result<U, E>` where `T: DeserializeOwned` and `U: Serialize`",
+    note = "it returns `Result<Response, E>` on bytes, or `Result<U, E>` or `Result<Reply<U>, E>` where `T: DeserializeOwned` and `U: Serialize`",
     note = "`E` is `Error`, an `AppError` or a `CallError`; a method without input takes `(): ()`",
     note = "its future must be `Send + 'static`; a closure names the types of its arguments"
 )]
 pub trait IntoHandler<M>: Sized {
     /// Converts `self` into a handler.
     fn into_handler(self) -> Handler;
-
-    /// Declares that the method changes nothing; HTTP then answers GET.
-    fn safe(self) -> Handler {
-        self.into_handler().declare(Declared::Safe)
-    }
-
-    /// Declares that running the method twice has the effect of running it once.
-    fn idempotent(self) -> Handler {
-        self.into_handler().declare(Declared::Idempotent)
-    }
-
-    /// Declares that the method recognises duplicate requests by their idempotency key.
-    fn keyed(self) -> Handler {
-        self.into_handler().declare(Declared::Keyed)
-    }
 }
 
 /// Responder with the declared idempotency of its method.
@@ -59,11 +45,11 @@ impl Handler {
         Self { responder, declared: Declared::Unspecified, marks_itself: false }
     }
 
-    fn marking_itself(responder: impl Responder) -> Self {
+    pub(super) fn marking_itself(responder: impl Responder) -> Self {
         Self { marks_itself: true, ..Self::entered(responder) }
     }
 
-    fn declare(mut self, declared: Declared) -> Self {
+    pub(super) fn declare(mut self, declared: Declared) -> Self {
         self.declared = declared;
         self
     }
@@ -85,6 +71,16 @@ impl fmt::Debug for Handler {
 impl IntoHandler<Self> for Handler {
     fn into_handler(self) -> Handler {
         self
+    }
+}
+
+/// Marker of methods with a declared idempotency.
+#[derive(Debug)]
+pub struct AsDeclared<M>(PhantomData<M>);
+
+impl<F: IntoHandler<M>, M> IntoHandler<AsDeclared<M>> for Method<F> {
+    fn into_handler(self) -> Handler {
+        self.function.into_handler().declare(self.declared)
     }
 }
 
@@ -119,17 +115,14 @@ where
     E: HandlerError + 'static,
 {
     fn into_handler(self) -> Handler {
-        Handler::entered(Function { call: self, form: PhantomData::<fn() -> AsRaw<E>> })
+        Handler::entered(RawFunction(self))
     }
 }
 
-/// Responder that wraps a function or closure.
-struct Function<F, M> {
-    call: F,
-    form: PhantomData<fn() -> M>,
-}
+/// Responder that wraps a function on raw requests.
+struct RawFunction<F>(F);
 
-impl<F, R, E> Responder for Function<F, AsRaw<E>>
+impl<F, R, E> Responder for RawFunction<F>
 where
     F: Fn(Context, Request) -> R + Send + Sync + 'static,
     R: Future<Output = Result<Response, E>> + Send + 'static,
@@ -137,7 +130,7 @@ where
 {
     rr_spi::boxed! {
         fn respond(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
-            Box::pin(Answering { handler: (self.call)(ctx.clone(), request) })
+            Box::pin(Answering { handler: (self.0)(ctx.clone(), request) })
         }
     }
 }
@@ -160,86 +153,5 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         self.project().handler.poll(cx).map_err(HandlerError::into_handler_error)
-    }
-}
-
-#[cfg(feature = "json")]
-mod typed {
-    use rr_spi::{rescope, wire};
-    use serde::Serialize;
-    use serde::de::DeserializeOwned;
-
-    use super::*;
-    use crate::codec::{Codec, Json, decode_request};
-
-    /// Marker of typed functions with a context.
-    #[derive(Debug)]
-    pub struct WithContext<T, U, E>(PhantomData<(T, U, E)>);
-
-    /// Marker of typed functions without a context.
-    #[derive(Debug)]
-    pub struct OfValue<T, U, E>(PhantomData<(T, U, E)>);
-
-    impl<F, R, T, U, E> IntoHandler<WithContext<T, U, E>> for F
-    where
-        F: Fn(Context, T) -> R + Send + Sync + 'static,
-        R: Future<Output = Result<U, E>> + Send + 'static,
-        T: DeserializeOwned + Send + 'static,
-        U: Serialize + Send + 'static,
-        E: HandlerError + 'static,
-    {
-        fn into_handler(self) -> Handler {
-            Handler::marking_itself(Function {
-                call: self,
-                form: PhantomData::<fn() -> WithContext<T, U, E>>,
-            })
-        }
-    }
-
-    impl<F, R, T, U, E> IntoHandler<OfValue<T, U, E>> for F
-    where
-        F: Fn(T) -> R + Send + Sync + 'static,
-        R: Future<Output = Result<U, E>> + Send + 'static,
-        T: DeserializeOwned + Send + 'static,
-        U: Serialize + Send + 'static,
-        E: HandlerError + 'static,
-    {
-        fn into_handler(self) -> Handler {
-            let call = move |_: Context, value: T| self(value);
-            Handler::marking_itself(Function {
-                call,
-                form: PhantomData::<fn() -> WithContext<T, U, E>>,
-            })
-        }
-    }
-
-    impl<F, R, T, U, E> Responder for Function<F, WithContext<T, U, E>>
-    where
-        F: Fn(Context, T) -> R + Send + Sync + 'static,
-        R: Future<Output = Result<U, E>> + Send + 'static,
-        T: DeserializeOwned + Send + 'static,
-        U: Serialize + Send + 'static,
-        E: HandlerError + 'static,
-    {
-        rr_spi::boxed! {
-            fn respond(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
-                Box::pin(async move {
-                    let value = decode_request::<Json, T>(&request.headers, &request.body)?;
-                    let untyped = !request.headers.contains(wire::CONTENT_TYPE);
-                    drop(request);
-                    // Decoding succeeded. From here on, errors are the handler's.
-                    ctx.mark_ran();
-                    let outcome = (self.call)(ctx.clone(), value).await;
-                    let value = outcome.map_err(|error| rescope(error.into_handler_error()))?;
-                    let mut response = Response::new(Json::encode(&value).map_err(rescope)?);
-                    if untyped {
-                        // A transport replies with the content type of the request, and this request
-                        // has none.
-                        response.headers.insert(wire::CONTENT_TYPE, Json::CONTENT_TYPE)?;
-                    }
-                    Ok(response)
-                })
-            }
-        }
     }
 }

@@ -5,14 +5,16 @@ use std::sync::{Arc, OnceLock};
 
 use rr_spi::{
     Context, Declared, Entropy, Error, Headers, Idempotency, IdempotencyKey, OsEntropy, Request,
-    Requester, Response, Target, wire,
+    Requester, Response, Target,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::call_options::CallOptions;
 use super::description::MethodDescription;
-use crate::codec::{Codec, Json, decode_response};
+use crate::codec::transcode::{decode_reply, encode_request};
+use crate::codec::{Decode, Encode};
+use crate::reply::Reply;
 
 /// Parts of the outcome of a method.
 #[diagnostic::on_unimplemented(
@@ -134,22 +136,23 @@ impl fmt::Debug for Client {
     }
 }
 
-/// Makes the request of a call.
+/// Makes the request of a call, in the codec `C`.
 ///
 /// # Errors
 ///
 /// Not sent: `InvalidArgument` when a header of the options is malformed; `Internal` when the input
 /// cannot be encoded.
-pub fn prepare<T: Serialize>(
+pub fn prepare<C: Encode<T>, T>(
     client: &Client,
     method: &Method,
     input: &T,
 ) -> Result<Request, Error> {
-    let mut headers = client.options.headers.clone()?;
-    headers.insert(wire::CONTENT_TYPE, Json::CONTENT_TYPE)?;
-    let idempotency = client.idempotency(method.description.idempotency)?;
-    let request = Request::new(method.target()?, Json::encode(input)?);
-    Ok(request.with_headers(headers).with_idempotency(idempotency))
+    encode_request::<C, T>(input, |body| {
+        let headers = client.options.headers.clone()?;
+        let idempotency = client.idempotency(method.description.idempotency)?;
+        let request = Request::new(method.target()?, body);
+        Ok(request.with_headers(headers).with_idempotency(idempotency))
+    })
 }
 
 /// Sends the request of a call and decodes the reply.
@@ -161,12 +164,31 @@ pub fn prepare<T: Serialize>(
 /// # Cancel safety
 ///
 /// Dropping the future cancels the call.
-pub async fn call<T: DeserializeOwned>(
+pub async fn call<C: Decode<T>, T>(
     client: &Client,
     ctx: &Context,
     method: &Method,
     request: Result<Request, Error>,
 ) -> Result<T, Error> {
+    let reply = call_reply::<C, T>(client, ctx, method, request).await?;
+    Ok(reply.into_value())
+}
+
+/// As [`call`], with the headers of the reply.
+///
+/// # Errors
+///
+/// As [`call`].
+///
+/// # Cancel safety
+///
+/// Dropping the future cancels the call.
+pub async fn call_reply<C: Decode<T>, T>(
+    client: &Client,
+    ctx: &Context,
+    method: &Method,
+    request: Result<Request, Error>,
+) -> Result<Reply<T>, Error> {
     let shortened = client.shortened(ctx, method);
     let ctx = shortened.as_ref().unwrap_or(ctx);
     let outcome = match request {
@@ -176,5 +198,6 @@ pub async fn call<T: DeserializeOwned>(
     client.store_headers(&outcome);
     // Marks the error as the outcome of a call, so that it is re-scoped if it leaves a handler.
     let response = outcome.map_err(Error::into_failure)?;
-    decode_response::<Json, T>(&response.headers, &response.body).map_err(Error::into_failure)
+    let value = decode_reply::<C, T>(&response.headers, &response.body);
+    Ok(Reply::received(value.map_err(Error::into_failure)?, response.headers))
 }

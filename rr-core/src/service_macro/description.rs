@@ -32,6 +32,8 @@ pub struct MethodDescription {
     pub aliases: &'static [&'static str],
     /// Longest time that the client waits; `None` leaves it to the context.
     pub timeout: Option<Duration>,
+    /// Content types of requests that the server accepts; the client sends the first.
+    pub content_types: &'static [&'static str],
 }
 
 impl ServiceDescription {
@@ -61,6 +63,7 @@ pub const fn describe_method(
     idempotency: Declared,
     aliases: &'static [&'static str],
     timeout: Option<Duration>,
+    content_types: &'static [&'static str],
 ) -> MethodDescription {
-    MethodDescription { name, target, docs, idempotency, aliases, timeout }
+    MethodDescription { name, target, docs, idempotency, aliases, timeout, content_types }
 }

@@ -2,13 +2,11 @@
 
 use std::future::Future;
 
-use rr_spi::{Context, Declared, Error, Routes, defaults};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use rr_spi::{Context, Declared, Routes, defaults};
 
 use super::client::Method;
 use super::description::ServiceDescription;
-use crate::router::{Handler, IntoHandler, Router};
+use crate::router::{self, HandlerExt as _, IntoHandler, Router};
 
 /// Routes of a service, gathered method by method.
 ///
@@ -26,31 +24,32 @@ impl Routing {
         Self { description, routes: Routes::new() }
     }
 
-    /// Adds a method under its name and its aliases.
+    /// Adds a method under its name and its aliases, in one codec or a tuple of codecs.
     #[must_use]
-    pub fn method<F, R, T, U>(mut self, method: &Method, call: F) -> Self
+    pub fn method<F, C, M>(mut self, method: &Method, codecs: C, function: F) -> Self
     where
-        F: Fn(Context, T) -> R + Clone + Send + Sync + 'static,
-        R: Future<Output = Result<U, Error>> + Send + 'static,
-        T: DeserializeOwned + Send + 'static,
-        U: Serialize + Send + 'static,
+        F: Clone,
+        C: Clone,
+        router::Method<F, C>: IntoHandler<M>,
     {
         let description = method.description;
+        let handler = || {
+            let handler = function.clone().accepts(codecs.clone());
+            match description.idempotency {
+                Declared::Safe => handler.safe(),
+                Declared::Idempotent => handler.idempotent(),
+                Declared::Keyed => handler.keyed(),
+                _ => handler,
+            }
+        };
         for name in description.aliases {
-            let target = format!("{}.{name}", self.description.name);
-            self.add(&target, description.idempotency, call.clone().into_handler());
+            self.add(&format!("{}.{name}", self.description.name), handler());
         }
-        self.add(description.target, description.idempotency, call.into_handler());
+        self.add(description.target, handler());
         self
     }
 
-    fn add(&mut self, target: &str, declared: Declared, handler: Handler) {
-        let handler = match declared {
-            Declared::Safe => handler.safe(),
-            Declared::Idempotent => handler.idempotent(),
-            Declared::Keyed => handler.keyed(),
-            _ => handler,
-        };
+    fn add<M>(&mut self, target: &str, handler: impl IntoHandler<M>) {
         // Cannot fail: the names are well-formed and differ.
         if let Ok(router) = Router::new().try_route(target, handler) {
             let _ = self.routes.merge(router.into());

@@ -4,14 +4,19 @@ use std::panic::{PanicHookInfo, set_hook, take_hook};
 use std::sync::{Mutex, PoisonError};
 
 mod any_config;
+mod codecs;
 mod contracts;
 mod dedup;
+#[cfg(feature = "json")]
+mod everywhere;
 mod forward;
+mod metadata;
 mod nested;
 mod panics;
 mod retry;
 mod routing;
-mod service;
+mod service_macro;
+mod services;
 mod serving;
 
 /// Adds a hook for panics to those that there are: tests of one process do not replace each other's.

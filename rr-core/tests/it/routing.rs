@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use rr_core::{
-    AppError, CallError, Code, Context, Delivery, Error, IntoHandler, Local, Middleware, Next,
+    AppError, CallError, Code, Context, Delivery, Error, HandlerExt, Local, Middleware, Next,
     Reason, Request, Requester, RequesterExt, Responder, Response, Router, Stack, Target,
     async_trait,
 };

@@ -50,11 +50,12 @@ const CLOSE: Duration = Duration::from_millis(100);
 /// connection has sent its pending replies.
 pub(super) async fn serve_connection(socket: Socket, state: Arc<ServerState>, tasks: Tasks) {
     let activity = ActivityMonitor::new(&state.config, state.intake.bodies());
+    let info = Arc::new(rr_spi::Peer::new().with_address(socket.peer_address()));
     let mut io = Sniffed::new(socket, Arc::clone(&activity));
     let bound = Context::background().with_timeout(state.config.first_bytes_timeout);
     let first = pin!(bound.race(future::poll_fn(|cx| io.poll_version(cx))));
     let Some(Ok(Ok(version))) = state.stop.race(first).await else { return };
-    let peer = Peer { state, tasks, activity };
+    let peer = Peer { info, state, tasks, activity };
     match version {
         Version::H1 => serve_h1(io, peer).await,
         Version::H2 => serve_h2(io, peer).await,

@@ -75,7 +75,9 @@ async fn exchange(
     let state = &*peer.state;
     let (target, head) = state.read_head(parts)?;
     state.stats.drop_headers(head.common.dropped);
-    let (ctx, cancel) = state.intake.context(head.inbound());
+    let mut inbound = head.inbound();
+    inbound.peer = Some(&peer.info);
+    let (ctx, cancel) = state.intake.context(inbound);
     let mut share = peer.activity.account().open();
     let body = match head.message {
         // A request that would be refused anyway is refused before its body has arrived.

@@ -4,7 +4,9 @@ use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned as _;
 
-use super::{Input, at, boxed_method, docs_of_trait, error_type, lints, method_static, value_type};
+use super::{
+    Input, at, boxed_method, codecs, docs_of_trait, error_type, lints, method_static, value_type,
+};
 use crate::method::Method;
 use crate::names::target;
 use crate::service::Service;
@@ -96,6 +98,12 @@ fn body(service: &Service, method: &Method) -> TokenStream {
     let called = method_static(method);
     let (value, error) = (value_type(root, method), error_type(root, method));
     let outcome = &method.parts.outcome;
+    // At the server, the codec of the request is that of the reply.
+    let codec = codecs(root, method).into_iter().next();
+    let call = match method.parts.reply_value() {
+        Some(_) => quote!(call_reply),
+        None => quote!(call),
+    };
     let converted = quote_spanned! {at(method.parts.error_span())=>
         (&&&#root::__service::Failed::<#error>::NEW).to_error(error)
     };
@@ -103,14 +111,14 @@ fn body(service: &Service, method: &Method) -> TokenStream {
     let place =
         method.parts.arguments.last().map_or_else(|| outcome.span(), |last| last.kind.span());
     let request = quote_spanned! {at(place)=>
-        #root::__service::prepare(&self.inner, &#called, &#input)
+        #root::__service::prepare::<#codec, _>(&self.inner, &#called, &#input)
     };
     // The request is made before the future, which then holds no argument.
     quote! {
         let __rr_request = #request;
         ::std::boxed::Box::pin(async move {
             use #root::__service::{FromAppError as _, FromCallError as _, FromError as _};
-            let outcome = #root::__service::call::<#value>(
+            let outcome = #root::__service::#call::<#codec, #value>(
                 &self.inner,
                 __rr_ctx,
                 &#called,

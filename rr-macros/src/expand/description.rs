@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 use syn::Path;
 
-use super::method_static;
+use super::{codecs, method_static};
 use crate::method::{self, Method};
 use crate::method_options::Declared;
 use crate::names::target;
@@ -37,6 +37,7 @@ fn constant(service: &Service, method: &Method) -> TokenStream {
     let target = target(&service.name.value(), &name.value());
     let declared = declared(root, options.declared);
     let aliases = &options.aliases;
+    let codecs = codecs(root, method);
     let timeout = match options.timeout {
         None => quote!(::core::option::Option::None),
         Some(timeout) => {
@@ -53,6 +54,7 @@ fn constant(service: &Service, method: &Method) -> TokenStream {
             #declared,
             &[#(#aliases),*],
             #timeout,
+            &[#(<#codecs as #root::codec::Codec>::CONTENT_TYPE),*],
         );
         #(#conditions)*
         static #called: #root::__service::Method = #root::__service::Method::new(&#constant);

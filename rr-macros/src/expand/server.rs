@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 
-use super::{Input, at, error_type, lints, method_static};
+use super::{Input, at, codecs, error_type, lints, method_static};
 use crate::method::Method;
 use crate::service::Service;
 
@@ -83,6 +83,10 @@ fn route(service: &Service, method: &Method) -> TokenStream {
     let arguments: Vec<_> = parts.arguments.iter().map(|argument| &argument.name).collect();
     let called = method_static(method);
     let error = error_type(root, method);
+    let codecs = match &*codecs(root, method) {
+        [codec] => quote!(#codec),
+        several => quote!((#(#several),*)),
+    };
     let leaving = quote_spanned! {at(parts.error_span())=>
         (&&#root::__service::Leaving::<#error>::NEW).leave(error)
     };
@@ -99,7 +103,7 @@ fn route(service: &Service, method: &Method) -> TokenStream {
         #(#conditions)*
         let routing = {
             let __rr_service = ::core::clone::Clone::clone(&__rr_service);
-            routing.method(&#called, move |__rr_ctx: #root::Context, #pattern: #kind| {
+            routing.method(&#called, #codecs, move |__rr_ctx: #root::Context, #pattern: #kind| {
                 let __rr_service = ::core::clone::Clone::clone(&__rr_service);
                 async move {
                     match #run {

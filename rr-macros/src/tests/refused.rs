@@ -129,7 +129,7 @@ fn unknown_and_contradictory_options_of_a_method_are_refused() {
     let method = |options: &str| {
         format!("#[rr({options})] async fn place(&self, ctx: &Context) -> Result<(), Error>;")
     };
-    let known = "name, alias, safe, idempotent, keyed, timeout and run_to_end";
+    let known = "name, alias, safe, idempotent, keyed, timeout, codec and run_to_end";
     assert_method_refused(&method("retry = 3"), known, "retry");
     assert_method_refused(&method("rr::retry"), "`rr :: retry`", "rr::retry");
     for pair in ["safe, keyed", "safe, idempotent", "keyed, safe", "safe, safe"] {
@@ -141,6 +141,14 @@ fn unknown_and_contradictory_options_of_a_method_are_refused() {
     assert_method_refused(&method("name"), "expected `=`", ")");
     assert_method_refused(&method("name = 7"), "expected string literal", "7");
     assert_method_refused(&method("name = \"a\", name = \"b\""), "given twice", "name = \"b\"");
+    assert_method_refused(&method("codec = []"), "one to six codecs", "codec = []");
+    assert_method_refused(
+        &method("codec = [A, B, C, D, E, F, G]"),
+        "one to six codecs",
+        "codec = [A, B, C, D, E, F, G]",
+    );
+    assert_method_refused(&method("codec = Json, codec = Json"), "given twice", "codec = Json");
+    assert_method_refused(&method("codec = \"json\""), "expected identifier", "\"json\"");
     assert_method_refused(&method("alias = [7]"), "expected string literal", "7");
     let bare = "#[rr] async fn place(&self, ctx: &Context) -> Result<(), Error>;";
     assert_method_refused(bare, "write `#[rr(..)]`", "#[rr]");

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::task::Poll;
 
-use rr_spi::{BoxFuture, Context, Error, Intake, Request, Response};
+use rr_spi::{BoxFuture, Bytes, Code, Context, Error, Intake, Response};
 use tokio::sync::oneshot;
 
 /// Outcome of a handler, with its error converted to the caller's view.
@@ -33,9 +33,13 @@ pub(super) enum Entered {
 /// Future that runs the handler of one request; not polled yet.
 pub(super) type Handling = BoxFuture<'static, Outcome>;
 
-/// Makes the future that runs the handler of one request.
-pub(super) fn handler_future(intake: Intake, ctx: Context, request: Request) -> Handling {
+/// Makes the future that runs the handler of one request. The context holds the head of the
+/// request: capturing the whole request would store the head twice.
+pub(super) fn handler_future(intake: Intake, ctx: Context, body: Bytes) -> Handling {
     Box::pin(async move {
+        let Some(request) = ctx.request().to_request(body) else {
+            return Err(Error::new(Code::Internal, "the request has no head"));
+        };
         let outcome = intake.handle(&ctx, request).await;
         outcome.map_err(Error::into_received)
     })

@@ -113,9 +113,11 @@ impl Requester for MemoryRequester {
 
 /// Makes the server-side future of the request and the handle that cancels its context.
 fn start_handling(attempt: &Attempt, intake: Intake, request: Request) -> (Handling, CancelHandle) {
-    let (ctx, handle) = intake.context(attempt.inbound());
+    let mut inbound = attempt.inbound();
+    inbound.request = Some(&request);
+    let (ctx, handle) = intake.context(inbound);
     attempt.sent();
-    (handler_future(intake, ctx, request), handle)
+    (handler_future(intake, ctx, request.body), handle)
 }
 
 /// Runs the handler and waits for its outcome.

@@ -3,9 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rr_core::{
-    Code, Context, Delivery, Error, IntoHandler as _, Reason, Request, Response, Router,
-};
+use rr_core::{Code, Context, Delivery, Error, HandlerExt as _, Reason, Request, Response, Router};
 use tokio::time::sleep;
 
 use crate::world::ON_PURPOSE;

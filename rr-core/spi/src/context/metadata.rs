@@ -4,6 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use crate::error::Error;
+use crate::request_info::RequestInfo;
 
 /// Longest request id in bytes; proxies write 32 to 64.
 pub(super) const REQUEST_ID_BYTES_MAX: usize = 256;
@@ -38,6 +39,8 @@ pub(crate) struct Metadata {
     pub(crate) baggage: Option<Arc<str>>,
     pub(super) criticality: Criticality,
     pub(super) values: Vec<Arc<dyn Any + Send + Sync>>,
+    /// Replaces what arrived with the request.
+    pub(super) request: Option<Arc<RequestInfo>>,
 }
 
 impl Metadata {

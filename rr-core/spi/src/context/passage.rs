@@ -147,7 +147,8 @@ mod tests {
     fn what_is_known_of_the_handler_goes_from_the_mark_over_the_runs_elsewhere() {
         assert_eq!(Context::background().delivery(), None);
         let end = crate::Deadline::after(std::time::Duration::MAX);
-        let (ctx, _handle) = Context::for_inbound(end, 0, None, Arc::default());
+        let (ctx, _handle) =
+            Context::for_inbound(end, None, ServerState::new(0, Arc::default(), None));
         assert_eq!(ctx.delivery(), Some(Delivery::Rejected));
         ctx.pass().not_run();
         assert_eq!(ctx.child().0.delivery(), Some(Delivery::Rejected));

@@ -1,10 +1,11 @@
 //! Server-side state of a request: its progress, and the server that counts it as in flight.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::error::Delivery;
 use crate::in_flight::InFlight;
+use crate::request_info::{Peer, RequestInfo};
 
 /// Progress of a call on the server. It never decreases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,7 +22,7 @@ pub enum Mark {
 }
 
 /// Server-side state of a request, in the root node of its context.
-pub(super) struct ServerState {
+pub(crate) struct ServerState {
     mark: AtomicU8,
     /// Worst [`Delivery`] of the runs elsewhere, as its number.
     passed: AtomicU8,
@@ -29,12 +30,22 @@ pub(super) struct ServerState {
     pub(super) deduplicated: AtomicBool,
     pub(super) retries: u32,
     pub(super) in_flight: Arc<InFlight>,
+    pub(super) peer: Option<Arc<Peer>>,
+    /// Set when the handler is entered: the context is made before the body has arrived.
+    pub(super) request: OnceLock<RequestInfo>,
 }
 
 impl ServerState {
-    pub(super) fn new(retries: u32, in_flight: Arc<InFlight>) -> Self {
-        let (mark, passed) = (AtomicU8::new(Mark::NotRun as u8), AtomicU8::new(0));
-        Self { mark, passed, deduplicated: AtomicBool::new(false), retries, in_flight }
+    pub(crate) fn new(retries: u32, in_flight: Arc<InFlight>, peer: Option<Arc<Peer>>) -> Self {
+        Self {
+            mark: AtomicU8::new(Mark::NotRun as u8),
+            passed: AtomicU8::new(0),
+            deduplicated: AtomicBool::new(false),
+            retries,
+            in_flight,
+            peer,
+            request: OnceLock::new(),
+        }
     }
 
     pub(super) fn raise_mark(&self, mark: Mark) {

@@ -115,6 +115,7 @@ impl Future for Handle<'_> {
                     // A bridge that passed these headers on would fail; a foreign peer's have no
                     // meaning.
                     request.headers.remove_reply_only();
+                    this.ctx.set_request(&request);
                     // Without middleware in between, mark and re-scoping need no separate future.
                     *this.rescopes = found.is_direct();
                     contained(|| found.run(this.ctx, request))

@@ -164,5 +164,6 @@ fn the_description_has_the_docs_and_what_is_declared() {
     assert_eq!((find.name, find.aliases), ("find", &["get", "fetch", "read"][..]));
     assert_eq!((find.idempotency, find.timeout), (Declared::Safe, None));
     assert_eq!(service.method("move_to").unwrap().docs, "");
+    assert_eq!(find.content_types, ["application/json"]);
     assert!(service.method("drop_all").is_none());
 }

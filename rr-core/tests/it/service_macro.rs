@@ -5,10 +5,12 @@
 
 mod bounds;
 mod calls;
+mod codecs;
 mod errors;
 mod forms;
 mod idempotency;
 mod options;
+mod replies;
 mod run_to_end;
 mod shop;
 mod support;

@@ -13,23 +13,44 @@ pub(super) struct Rig {
     pub(super) name: String,
     pub(super) requester: Arc<dyn Requester>,
     _server: Option<Server>,
+    #[cfg(feature = "nats")]
+    _nats: Option<Arc<rr_testkit::NatsServer>>,
+}
+
+impl Rig {
+    fn new(name: &str, requester: impl Requester, server: Option<Server>) -> Self {
+        Self {
+            name: name.to_owned(),
+            requester: Arc::new(requester),
+            _server: server,
+            #[cfg(feature = "nats")]
+            _nats: None,
+        }
+    }
+
+    /// Serves routes at a URL.
+    async fn serve(url: &str, router: Router) -> Self {
+        let server = serve(url, router).await.unwrap();
+        let client = connect(server.url()).await.unwrap();
+        client.ready(&ctx()).await.unwrap();
+        Self::new(url, client, Some(server))
+    }
 }
 
 /// Serves the same routes on each transport; `name` is unique in this binary.
 pub(super) async fn rigs(name: &str, router: impl Fn() -> Router) -> Vec<Rig> {
-    let local = Arc::new(Local::new(router()));
-    let mut rigs = vec![Rig { name: "local".to_owned(), requester: local, _server: None }];
-    let mut urls = Vec::new();
+    let mut rigs = vec![Rig::new("local", Local::new(router()), None)];
     if cfg!(feature = "memory") {
-        urls.push(format!("memory://{name}"));
+        rigs.push(Rig::serve(&format!("memory://{name}"), router()).await);
     }
     if cfg!(feature = "http") {
-        urls.push("http://127.0.0.1:0".to_owned());
+        rigs.push(Rig::serve("http://127.0.0.1:0", router()).await);
     }
-    for url in urls {
-        let server = serve(&url, router()).await.unwrap();
-        let client = connect(server.url()).await.unwrap();
-        rigs.push(Rig { name: url, requester: Arc::new(client), _server: Some(server) });
+    #[cfg(feature = "nats")]
+    {
+        let nats = rr_testkit::NatsServer::start().await.expect("a nats-server starts");
+        let rig = Rig::serve(&format!("{}/{name}", nats.url()), router()).await;
+        rigs.push(Rig { _nats: Some(Arc::new(nats)), ..rig });
     }
     rigs
 }

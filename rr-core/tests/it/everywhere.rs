@@ -1,0 +1,30 @@
+//! Runs a check over every transport compiled in.
+
+use rr_core::{Client, Router, connect, serve};
+
+/// Serves the router over every transport compiled in, one after the other, and runs the check with
+/// a client of each. The name makes the memory URL unique in this process.
+pub(crate) async fn everywhere(
+    name: &str,
+    router: impl Fn() -> Router,
+    check: impl AsyncFn(&str, Client),
+) {
+    #[cfg(feature = "nats")]
+    let nats = rr_testkit::NatsServer::start().await.expect("a nats-server starts");
+    let mut urls = Vec::new();
+    if cfg!(feature = "memory") {
+        urls.push((format!("memory://{name}"), ""));
+    }
+    if cfg!(feature = "http") {
+        urls.push(("http://127.0.0.1:0".to_owned(), ""));
+        urls.push(("http://127.0.0.1:0".to_owned(), "?version=h2c"));
+    }
+    #[cfg(feature = "nats")]
+    urls.push((format!("{}/{name}", nats.url()), ""));
+    for (url, query) in urls {
+        let server = serve(&url, router()).await.expect("the router is served");
+        let url = format!("{}{query}", server.url());
+        check(&url, connect(&url).await.expect("the URL is valid")).await;
+        server.shutdown(std::time::Duration::ZERO).await;
+    }
+}
