@@ -74,8 +74,8 @@ async fn the_client_sends_the_first_codec_and_the_server_accepts_all() {
         assert_eq!(recorder.latest().body, "21");
         let call = rig.requester.call::<String>(&ctx, EncodedClient::SHOUT, "abc");
         assert_eq!(call.await.unwrap(), "ABC", "{}", rig.name);
-        let call = rig.requester.call_raw(&ctx, EncodedClient::REVERSE, "[1,2]");
-        let error = call.header("content-type", "application/json").await.unwrap_err();
+        let call = rig.requester.call_raw(&ctx, EncodedClient::DOUBLE, "21");
+        let error = call.header("content-type", "text/plain").await.unwrap_err();
         assert_eq!(error.code(), Code::Unimplemented, "{}", rig.name);
     }
 }
