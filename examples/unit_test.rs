@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use rr_core::{
-    Client, Code, Context, Delivery, Error, Requester, RequesterExt, Router, Server, connect, serve,
+    Client, Code, Context, Delivery, Error, Requester, RequesterExt, Router, Server, Service,
+    connect, serve,
 };
 
 /// The application: a shop that asks a warehouse before it sells.
@@ -25,8 +26,7 @@ impl Shop {
     }
 
     fn router(self) -> Router {
-        Router::new()
-            .route("shop.sell", move |ctx: Context, item: String| self.clone().sell(ctx, item))
+        Service::new("shop", self).method("sell", Self::sell).into()
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rr_core::{
-    AppError, CallError, Code, Context, Error, HandlerExt, Requester, RequesterExt, Router,
+    AppError, CallError, Code, Context, Error, HandlerExt, Requester, RequesterExt, Router, Service,
 };
 use serde::{Deserialize, Serialize};
 
@@ -64,27 +64,22 @@ impl Orders {
         }
         Ok(item.len() as u64 * 50)
     }
-}
 
-async fn audit(ctx: Context, (): ()) -> Result<(), Error> {
-    // Slow on purpose: the caller's deadline ends it, wherever the caller is.
-    Err(Error::new(
-        Code::Internal,
-        format!("the audit was not stopped: {:?}", ctx.cancelled().await),
-    ))
+    /// Slow on purpose: the caller's deadline ends it, wherever the caller is.
+    async fn audit(self, ctx: Context, (): ()) -> Result<(), Error> {
+        let text = format!("the audit was not stopped: {:?}", ctx.cancelled().await);
+        Err(Error::new(Code::Internal, text))
+    }
 }
 
 /// Routes the service.
 pub(crate) fn router() -> Router {
-    let orders = Orders::default();
-    let (place, find, quote) = (orders.clone(), orders.clone(), orders);
-    Router::new()
-        .route("orders.v1.place", move |order: Order| place.clone().place(order))
-        .route("orders.v1.find", (move |id: u64| find.clone().find(id)).safe())
-        .route("orders.v1.quote", (move |item: String| quote.clone().quote(item)).idempotent())
-        .route("orders.v1.audit", audit)
-        // The service is all here: what it does not route does not exist.
-        .close("orders.v1")
+    let orders = Service::new("orders.v1", Orders::default())
+        .method("place", Orders::place)
+        .method("find", Orders::find.safe())
+        .method("quote", Orders::quote.idempotent())
+        .method("audit", Orders::audit);
+    Router::new().merge(orders)
 }
 
 /// Uses the service, and returns what happened, line by line.

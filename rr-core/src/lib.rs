@@ -80,7 +80,7 @@ mod stack;
 /// Types of calls and handlers that applications rarely name.
 pub mod call {
     pub use crate::error::NoAppError;
-    pub use crate::requester_ext::{Call, Calling, Outcome, Raw};
+    pub use crate::requester_ext::{Call, Calling, IntoTarget, Outcome, Raw};
     #[cfg(feature = "json")]
     pub use crate::requester_ext::{CodecCalls, Typed, TypedReply};
     pub use crate::router::{Handler, IntoHandler, Method};

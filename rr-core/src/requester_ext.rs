@@ -1,5 +1,6 @@
 //! Builders of calls, sent by `.await`.
 
+mod into_target;
 mod outcome;
 
 use std::borrow::Cow;
@@ -11,9 +12,10 @@ use std::task::{Context as TaskContext, Poll, ready};
 
 use bytes::Bytes;
 use rr_spi::{
-    BoxFuture, Context, Error, Idempotency, IdempotencyKey, Request, Requester, Response, Target,
+    BoxFuture, Context, Error, Idempotency, IdempotencyKey, Request, Requester, Response,
 };
 
+pub use into_target::IntoTarget;
 pub use outcome::{Outcome, Raw};
 #[cfg(feature = "json")]
 pub use outcome::{Typed, TypedReply};
@@ -42,7 +44,7 @@ mod sealed {
 pub trait RequesterExt: Requester + sealed::Sealed {
     /// Prepares a typed call: the body is encoded as JSON, and the reply decoded.
     ///
-    /// The target is a name or a [`Target`], owned or borrowed.
+    /// The target is a name or a [`Target`](rr_spi::Target), owned or borrowed.
     ///
     /// # Errors
     ///
@@ -58,7 +60,7 @@ pub trait RequesterExt: Requester + sealed::Sealed {
     fn call<'a, T>(
         &'a self,
         ctx: &'a Context,
-        target: impl TryInto<Target, Error: Into<Error>>,
+        target: impl IntoTarget,
         body: &(impl serde::Serialize + ?Sized),
     ) -> Call<'a, Self, Typed<T>>
     where
@@ -97,7 +99,7 @@ pub trait RequesterExt: Requester + sealed::Sealed {
     fn call_raw<'a>(
         &'a self,
         ctx: &'a Context,
-        target: impl TryInto<Target, Error: Into<Error>>,
+        target: impl IntoTarget,
         body: impl Into<Bytes>,
     ) -> Call<'a, Self, Raw> {
         Call::new(self, ctx, prepare(target, body.into()))
@@ -119,7 +121,7 @@ impl<'a, R: Requester + ?Sized, C: crate::codec::Codec> CodecCalls<'a, R, C> {
     pub fn call<T, B: ?Sized>(
         &self,
         ctx: &'a Context,
-        target: impl TryInto<Target, Error: Into<Error>>,
+        target: impl IntoTarget,
         body: &B,
     ) -> Call<'a, R, Typed<T, crate::error::NoAppError, C>>
     where
@@ -138,17 +140,14 @@ impl<R: ?Sized, C> fmt::Debug for CodecCalls<'_, R, C> {
 
 #[cfg(feature = "json")]
 fn encoded<C: crate::codec::Encode<B>, B: ?Sized>(
-    target: impl TryInto<Target, Error: Into<Error>>,
+    target: impl IntoTarget,
     body: &B,
 ) -> Result<Request, Error> {
     crate::codec::transcode::encode_request::<C, B>(body, |body| prepare(target, body))
 }
 
-fn prepare(
-    target: impl TryInto<Target, Error: Into<Error>>,
-    body: Bytes,
-) -> Result<Request, Error> {
-    Ok(Request::new(target.try_into().map_err(Into::into)?, body))
+fn prepare(target: impl IntoTarget, body: Bytes) -> Result<Request, Error> {
+    Ok(Request::new(target.into_target()?, body))
 }
 
 /// Builder of a call; `.await` sends it.

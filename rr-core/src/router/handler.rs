@@ -24,7 +24,9 @@ use crate::forward::{Forward, Forwarder};
     note = "a handler is `async fn(Context, Request)`, `async fn(Context, T)` or `async fn(T)`, with an owned Context",
     note = "it returns `Result<Response, E>` on bytes, or `Result<U, E>` or `Result<Reply<U>, E>` where `T: DeserializeOwned` and `U: Serialize`",
     note = "`E` is `Error`, an `AppError` or a `CallError`; a method without input takes `(): ()`",
-    note = "its future must be `Send + 'static`; a closure names the types of its arguments"
+    note = "its future must be `Send + 'static`; a closure names the types of its arguments",
+    note = "methods over a state are a `Service`: a call such as `shop.place(order)` is not a handler",
+    note = "`#[rr_core::handler]` on the function (feature `macros`) names what does not fit"
 )]
 pub trait IntoHandler<M>: Sized {
     /// Converts `self` into a handler.
