@@ -15,11 +15,11 @@ const BUDGETS: [(&str, f64, f64); 13] = [
     ("Local, default deadline", 3.0, SLACK),
     ("Local, empty stack", 3.0, SLACK),
     ("Local, recommended", 4.0, SLACK),
-    ("Local, typed", 6.0, SLACK),
+    ("Local, typed", 9.0, SLACK),
     // The boxed future of the trait's method.
-    ("Local, typed by a trait's client", 7.0, SLACK),
+    ("Local, typed by a trait's client", 10.0, SLACK),
     // At the server as well.
-    ("Local, typed by a trait's client and server", 8.0, SLACK),
+    ("Local, typed by a trait's client and server", 11.0, SLACK),
     ("memory", 4.0, SLACK),
     ("memory, recommended", 5.0, SLACK),
     ("HTTP/1.1", 14.0, SLACK),

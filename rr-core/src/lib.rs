@@ -32,6 +32,10 @@
 //! | you want to | read |
 //! |---|---|
 //! | answer requests | [`Router`], [`Service`], [`HandlerExt`], [`serve`], [`serve_until`] |
+#![cfg_attr(
+    feature = "macros",
+    doc = "| describe a service as a trait, for both ends | [`#[service]`](macro@service) |"
+)]
 //! | make calls | [`connect`], [`RequesterExt`], [`call`], [`CallError`], [`Reply`] |
 //! | bound a call in time, or cancel it | [`Context`] |
 //! | know what went wrong, and whether the handler ran | [`Error`], [`Code`], [`Delivery`] |
@@ -47,7 +51,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `json` (default) | typed calls and handlers with JSON bodies |
-//! | `macros` | [`#[service]`](macro@service): a trait becomes a typed client and a server |
+//! | `macros` | `#[service]`: a trait becomes a typed client and a server |
 //! | `cbor`, `form`, `messagepack`, `postcard`, `protobuf` | further codecs of typed calls and handlers |
 //! | `http` | `http://` and `http+unix://` URLs |
 //! | `memory` | `memory://` URLs, for one process and for tests |
