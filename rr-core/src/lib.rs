@@ -33,6 +33,7 @@
 //! |---|---|
 //! | answer requests | [`Router`], [`IntoHandler`], [`serve`], [`serve_until`] |
 //! | make calls | [`connect`], [`RequesterExt`], [`call`], [`CallError`] |
+//! | configure either end from a file or the environment | [`ClientConfig`], [`ServerConfig`] |
 //! | bound a call in time, or cancel it | [`Context`] |
 //! | know what went wrong, and whether the handler ran | [`Error`], [`Code`], [`Delivery`] |
 //! | wrap calls on either side | [`Stack`], [`Middleware`], [`Router::with`] |
@@ -59,6 +60,7 @@
 mod client;
 #[cfg(feature = "json")]
 mod codec;
+pub mod config;
 pub mod dedup;
 mod error;
 mod forward;
@@ -101,9 +103,10 @@ pub use rr_spi::{
     RetryHint, Server, Target, async_trait, defaults,
 };
 
-pub use client::{Client, connect};
+pub use client::{Client, connect, connect_with};
 #[cfg(feature = "json")]
 pub use codec::Json;
+pub use config::{ClientConfig, ServerConfig};
 pub use error::CallError;
 pub use forward::Forward;
 pub use local::Local;

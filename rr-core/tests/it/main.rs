@@ -4,9 +4,11 @@ use std::panic::{PanicHookInfo, set_hook, take_hook};
 use std::sync::{Mutex, PoisonError};
 
 mod any_config;
+mod configuration;
 mod contracts;
 mod dedup;
 mod forward;
+mod large_bodies;
 mod nested;
 mod panics;
 mod retry;
