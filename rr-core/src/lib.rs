@@ -33,6 +33,7 @@
 //! |---|---|
 //! | answer requests | [`Router`], [`IntoHandler`], [`serve`], [`serve_until`] |
 //! | make calls | [`connect`], [`RequesterExt`], [`call`], [`CallError`] |
+//! | serve one router at several URLs | [`serve_all`], [`Servers`] |
 //! | configure either end from a file or the environment | [`ClientConfig`], [`ServerConfig`] |
 //! | bound a call in time, or cancel it | [`Context`] |
 //! | know what went wrong, and whether the handler ran | [`Error`], [`Code`], [`Delivery`] |
@@ -70,6 +71,7 @@ mod requester_ext;
 pub mod retry;
 mod router;
 mod serve;
+mod servers;
 mod stack;
 
 /// Types of calls and handlers that applications rarely name.
@@ -116,4 +118,5 @@ pub use router::{IntoHandler, Router};
 #[cfg(any(feature = "http", feature = "memory", feature = "nats"))]
 pub use serve::shutdown_signal;
 pub use serve::{serve, serve_until, serve_with};
+pub use servers::{Servers, serve_all, serve_all_until, serve_all_with};
 pub use stack::Stack;

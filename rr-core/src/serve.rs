@@ -12,6 +12,7 @@ use crate::router::Router;
 /// Serves a router at a URL with the default limits. Returns once the server can be called.
 ///
 /// Port 0 selects a free port; [`Server::url`] returns it. Dropping the server stops it.
+/// [`serve_all`](crate::serve_all) serves one router at several URLs.
 ///
 #[doc = include_str!("url.md")]
 ///

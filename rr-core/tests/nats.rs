@@ -10,7 +10,7 @@ use rr_core::config::{NatsSection, NatsServerSection};
 use rr_core::{
     CallConfig, CallError, ClientConfig, Code, Context, Delivery, Error, Forward, IntakeConfig,
     Limits, Reason, Request, RequesterExt, Response, Router, Server, ServerConfig, connect,
-    connect_with, recommended, serve, serve_with,
+    connect_with, recommended, serve, serve_all, serve_with,
 };
 use rr_nats::NatsServerConfig;
 use rr_testkit::{NatsServer, NatsServerSetup};
@@ -253,6 +253,30 @@ async fn the_section_of_nats_applies_at_both_ends_and_a_url_overrides_it() -> Re
     assert_eq!((error.code(), error.delivery()), (Code::DeadlineExceeded, Delivery::NotSent));
     let client = connect_with(&format!("{}?in_flight_max=1", nats.url()), none).await?;
     assert_eq!(client.call_raw(&ctx(), "svc.echo", "hi").await?.body, "hi");
+    Ok(())
+}
+
+#[cfg(all(feature = "http", feature = "memory"))]
+#[tokio::test]
+async fn one_router_answers_over_http_nats_and_memory_together() -> Result<(), Error> {
+    let mut nats = NatsServer::start().await.expect("a nats-server starts");
+    let urls = ["http://127.0.0.1:0", &nats.url(), "memory://together"];
+    let servers = serve_all(urls, echoing()).await?;
+    for url in servers.urls() {
+        let response = connect(url).await?.call_raw(&ctx(), "svc.echo", "hi").await?;
+        assert_eq!(response.body, "hi", "{url}");
+    }
+    let report = servers.shutdown(Duration::from_secs(5)).await;
+    assert_eq!(report.aborted, 0);
+
+    nats.kill().expect("it runs");
+    let secret = nats.url().replace("//", "//user:hunter2@");
+    let error = serve_all(["memory://together", &secret], echoing()).await.unwrap_err();
+    assert_eq!(error.reason(), Some(&Reason::CONNECT_FAILED), "{error}");
+    let named = format!("cannot serve `nats://***@{}`", nats.address());
+    assert!(error.message().contains(&named), "{error}");
+    assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+    drop(serve("memory://together", echoing()).await?);
     Ok(())
 }
 

@@ -14,6 +14,7 @@ mod panics;
 mod retry;
 mod routing;
 mod serving;
+mod several_urls;
 
 /// Adds a hook for panics to those that there are: tests of one process do not replace each other's.
 #[allow(dead_code, reason = "some features leave no test that needs it")]
