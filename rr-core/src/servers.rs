@@ -109,7 +109,7 @@ async fn start_all(
         match start(&url, routes.clone(), config.clone()).await {
             Ok(server) => servers.0.push(server),
             Err(error) => {
-                // Waits for their ends, so that the addresses are free when the caller learns.
+                // Waits for their ends, so that the addresses are free when the caller receives the error.
                 servers.shutdown(Duration::ZERO).await;
                 return Err(at(&url, &error));
             }

@@ -291,5 +291,5 @@ fn a_file_sets_credentials_and_parts_of_the_section_of_nats() {
     assert_eq!((config.nats.in_flight_max, config.nats.connection.name.as_str()), (7, "orders"));
     assert!(!format!("{config:?}").contains("hunter2"), "{config:?}");
     let error = toml::from_str::<ServerConfig>("[nats.intake]").unwrap_err().to_string();
-    assert!(error.contains("in `intake` outside of the sections"), "{error}");
+    assert!(error.contains("in `intake`, outside of the sections"), "{error}");
 }

@@ -25,8 +25,8 @@ pub(super) fn outside<C: Common>(key: &str) -> Option<String> {
 pub(super) fn inside<C: Common>(key: &str) -> Option<String> {
     let text = || {
         format!(
-            "unknown key `{key}`: what all transports have in common stands once, in `{}` outside \
-             of the sections",
+            "unknown key `{key}`: options that all transports have in common stand in `{}`, \
+             outside of the sections",
             C::FIELD
         )
     };

@@ -70,14 +70,14 @@ fn a_key_in_the_wrong_place_is_refused_with_the_right_place() {
         ("[http.limits]\nrequest_bytes_max = 1", "`limits`"),
         ("[http]\nrequest_bytes_max = 1", "`request_bytes_max`"),
     ] {
-        assert_refused::<ClientConfig>(toml, &[key, "unknown key", "in `calls` outside"]);
+        assert_refused::<ClientConfig>(toml, &[key, "unknown key", "in `calls`, outside"]);
     }
     assert_refused::<ClientConfig>("timeout = '1s'", &["`timeout`", "it belongs in `calls`"]);
     for (toml, key) in [
         ("[http.intake]\nin_flight_max = 1", "`intake`"),
         ("[http]\nin_flight_max = 1", "`in_flight_max`"),
     ] {
-        assert_refused::<ServerConfig>(toml, &[key, "unknown key", "in `intake` outside"]);
+        assert_refused::<ServerConfig>(toml, &[key, "unknown key", "in `intake`, outside"]);
     }
     assert_refused::<ServerConfig>("timeout_max = '1s'", &["it belongs in `intake`"]);
 }
