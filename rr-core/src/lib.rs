@@ -33,6 +33,8 @@
 //! |---|---|
 //! | answer requests | [`Router`], [`Service`], [`HandlerExt`], [`serve`], [`serve_until`] |
 //! | make calls | [`connect`], [`RequesterExt`], [`call`], [`CallError`], [`Reply`] |
+//! | serve one router at several URLs | [`serve_all`], [`Servers`] |
+//! | configure either end from a file or the environment | [`ClientConfig`], [`ServerConfig`] |
 //! | bound a call in time, or cancel it | [`Context`] |
 //! | know what went wrong, and whether the handler ran | [`Error`], [`Code`], [`Delivery`] |
 //! | wrap calls on either side | [`Stack`], [`Middleware`], [`Router::with`] |
@@ -60,6 +62,7 @@
 mod client;
 #[cfg(feature = "json")]
 pub mod codec;
+pub mod config;
 pub mod dedup;
 mod error;
 mod forward;
@@ -72,6 +75,7 @@ pub mod retry;
 mod router;
 mod serve;
 mod service;
+mod servers;
 mod stack;
 
 /// Types of calls and handlers that applications rarely name.
@@ -104,7 +108,8 @@ pub use rr_spi::{
     Responder, Response, RetryHint, Server, Target, async_trait, defaults,
 };
 
-pub use client::{Client, connect};
+pub use client::{Client, connect, connect_with};
+pub use config::{ClientConfig, ServerConfig};
 pub use error::CallError;
 pub use forward::Forward;
 pub use local::Local;
@@ -117,4 +122,5 @@ pub use router::{HandlerExt, Router};
 pub use serve::shutdown_signal;
 pub use serve::{serve, serve_until, serve_with};
 pub use service::Service;
+pub use servers::{Servers, serve_all, serve_all_until, serve_all_with};
 pub use stack::Stack;

@@ -96,7 +96,7 @@ rr_spi::options! {
         pub status_codes: HttpStatusCodes = HttpStatusCodes::Connect,
             with_status_codes(HttpStatusCodes);
     }
-    parts {
+    common as HttpSection {
         /// Timeout and limits of each call.
         pub calls: CallConfig, with_calls;
     }
@@ -157,7 +157,7 @@ rr_spi::options! {
         /// 1.
         pub h2_streams_max: usize = 200, with_h2_streams_max(usize);
     }
-    parts {
+    common as HttpServerSection {
         /// Limits of requests. A quarter of `bodies_bytes_max` is reserved for connections that
         /// hold little. A declared length counts as soon as the head has arrived. Bytes in HTTP/2's
         /// receive windows do not count.

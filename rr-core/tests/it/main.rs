@@ -5,18 +5,21 @@ use std::sync::{Mutex, PoisonError};
 
 mod any_config;
 mod codecs;
+mod configuration;
 mod contracts;
 mod dedup;
 #[cfg(feature = "json")]
 mod everywhere;
 mod forward;
 mod metadata;
+mod large_bodies;
 mod nested;
 mod panics;
 mod retry;
 mod routing;
 mod services;
 mod serving;
+mod several_urls;
 
 /// Adds a hook for panics to those that there are: tests of one process do not replace each other's.
 #[allow(dead_code, reason = "some features leave no test that needs it")]

@@ -130,7 +130,10 @@ fn fitting(link: &Link, written: Written, failed: Option<&Error>) -> Written {
 }
 
 fn too_long(bytes_max: usize) -> Error {
-    let text = format!("the reply is longer than the {bytes_max} bytes that the server takes");
+    let text = format!(
+        "the reply is longer, with its headers, than the {bytes_max} bytes that `max_payload` on \
+         the NATS server allows"
+    );
     let (code, reason) = (Code::ResourceExhausted, Reason::RESPONSE_TOO_LARGE);
     Error::failure(code, Delivery::Processed, reason, text)
 }
