@@ -10,6 +10,7 @@
 //! |---|---|
 //! | send requests | [`HttpRequester`], [`HttpConfig`], [`HttpVersion`] |
 //! | answer requests | [`serve`], [`serve_with`], [`HttpServerConfig`] |
+//! | let web pages call | [`HttpServerConfig::cors_origins`], [`HttpOrigins`] |
 //! | count open connections | [`HttpRequester::connections`], [`serve_with_stats`], [`HttpServerStats`] |
 //! | use connections that the application makes | [`HttpRequester::with_connector`], [`serve_streams`] |
 //! | inspect the raw reply of a foreign server | [`RawReply`] |
@@ -45,6 +46,7 @@ mod error;
 #[cfg(feature = "_fuzz")]
 #[doc(hidden)]
 pub mod fuzz;
+mod origins;
 mod pool;
 mod requester;
 mod self_wake;
@@ -56,5 +58,6 @@ mod write_batching;
 
 pub use config::{HttpConfig, HttpRefusals, HttpServerConfig, HttpStatusCodes, HttpVersion};
 pub use error::RawReply;
+pub use origins::HttpOrigins;
 pub use requester::HttpRequester;
 pub use server::{HttpServerStats, serve, serve_streams, serve_with, serve_with_stats};
