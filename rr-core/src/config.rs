@@ -9,7 +9,9 @@ use serde::de::value::Error as Unfit;
 use serde::{Deserialize, Deserializer};
 
 #[cfg(feature = "http")]
-pub use rr_http::{HttpRefusals, HttpSection, HttpServerSection, HttpStatusCodes, HttpVersion};
+pub use rr_http::{
+    HttpOrigins, HttpRefusals, HttpSection, HttpServerSection, HttpStatusCodes, HttpVersion,
+};
 #[cfg(feature = "nats")]
 pub use rr_nats::{
     NatsConnectionConfig, NatsCredentials, NatsDispatch, NatsSection, NatsServerSection,

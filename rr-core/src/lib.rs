@@ -74,8 +74,8 @@ mod requester_ext;
 pub mod retry;
 mod router;
 mod serve;
-mod service;
 mod servers;
+mod service;
 mod stack;
 
 /// Types of calls and handlers that applications rarely name.
@@ -121,6 +121,6 @@ pub use router::{HandlerExt, Router};
 #[cfg(any(feature = "http", feature = "memory", feature = "nats"))]
 pub use serve::shutdown_signal;
 pub use serve::{serve, serve_until, serve_with};
-pub use service::Service;
 pub use servers::{Servers, serve_all, serve_all_until, serve_all_with};
+pub use service::Service;
 pub use stack::Stack;

@@ -11,8 +11,8 @@ mod dedup;
 #[cfg(feature = "json")]
 mod everywhere;
 mod forward;
-mod metadata;
 mod large_bodies;
+mod metadata;
 mod nested;
 mod panics;
 mod retry;
