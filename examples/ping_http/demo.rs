@@ -36,8 +36,14 @@ async fn greet(Name { name }: Name) -> Result<Greeting, NoName> {
     Ok(Greeting { greeting: format!("Hello, {name}!") })
 }
 
+/// Answers with the body and the `x-` headers of the request.
 async fn echo(_: Context, request: Request) -> Result<Response, Error> {
-    Ok(Response::new(request.body))
+    let mut headers = request.headers;
+    let names: Vec<String> = headers.iter().map(|(name, _)| name.to_owned()).collect();
+    for name in names.iter().filter(|name| !name.starts_with("x-")) {
+        headers.remove(name);
+    }
+    Ok(Response::new(request.body).with_headers(headers))
 }
 
 async fn fail(_: Context, _: Request) -> Result<Response, Error> {

@@ -2,6 +2,8 @@
 
 use rr_spi::{Code, Context, Delivery, Error, Requester};
 
+use crate::config::ClientConfig;
+
 /// Requester for a URL. Clones share its connections.
 #[derive(Clone, Debug)]
 pub struct Client(Inner);
@@ -19,28 +21,67 @@ enum Inner {
 
 /// Makes a requester for a URL. The peer need not be reachable yet: see [`Client::ready`].
 ///
+#[doc = include_str!("url.md")]
+///
 /// # Errors
 ///
-/// `InvalidArgument`, not sent, when the URL is malformed, or its scheme is unknown or not
-/// compiled in; the hint names the cargo feature.
+/// `InvalidArgument`, not sent, when the URL is malformed or has an unknown parameter, or its scheme
+/// is unknown or not compiled in; the hint names the parameters or the cargo feature.
 ///
 /// # Cancel safety
 ///
 /// Dropping the future leaves nothing behind.
-#[allow(clippy::unused_async, reason = "some transports start their connection here")]
 pub async fn connect(url: &str) -> Result<Client, Error> {
+    start(url, ClientConfig::default()).await
+}
+
+/// Makes a requester for a URL with a configuration, such as a [`CallConfig`](crate::CallConfig) for
+/// the part that all transports have in common. The query of the URL overrides the configuration.
+///
+/// # Errors
+///
+/// As [`connect`].
+///
+/// # Cancel safety
+///
+/// Dropping the future leaves nothing behind.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example() -> Result<(), rr_core::Error> {
+/// use std::time::Duration;
+///
+/// use rr_core::{CallConfig, connect_with};
+///
+/// let config = CallConfig::default().with_timeout(Duration::from_secs(2));
+/// let client = connect_with("http://orders:8080", config).await?;
+/// # drop(client);
+/// # Ok(()) }
+/// ```
+pub async fn connect_with(url: &str, config: impl Into<ClientConfig>) -> Result<Client, Error> {
+    start(url, config.into()).await
+}
+
+#[allow(
+    clippy::unused_async,
+    unused_variables,
+    reason = "it depends on the transports compiled in"
+)]
+async fn start(url: &str, config: ClientConfig) -> Result<Client, Error> {
     match scheme(url).as_str() {
         #[cfg(feature = "http")]
         "http" | "http+unix" => {
-            Ok(Client(Inner::Http(rr_http::HttpRequester::connect(url).await?)))
+            let config = config.http.into_config(config.calls);
+            Ok(Client(Inner::Http(rr_http::HttpRequester::new(url, config)?)))
         }
         #[cfg(feature = "memory")]
-        "memory" => {
-            let config = rr_spi::CallConfig::default();
-            Ok(Client(Inner::Memory(rr_testkit::MemoryRequester::new(url, config)?)))
-        }
+        "memory" => Ok(Client(Inner::Memory(rr_testkit::MemoryRequester::new(url, config.calls)?))),
         #[cfg(feature = "nats")]
-        "nats" => Ok(Client(Inner::Nats(rr_nats::NatsRequester::connect(url).await?))),
+        "nats" => {
+            let config = config.nats.into_config(config.calls);
+            Ok(Client(Inner::Nats(rr_nats::NatsRequester::connect_with(url, config).await?)))
+        }
         scheme => Err(unknown(scheme)),
     }
 }

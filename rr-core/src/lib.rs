@@ -37,6 +37,8 @@
     doc = "| describe a service as a trait, for both ends | [`#[service]`](macro@service) |"
 )]
 //! | make calls | [`connect`], [`RequesterExt`], [`call`], [`CallError`], [`Reply`] |
+//! | serve one router at several URLs | [`serve_all`], [`Servers`] |
+//! | configure either end from a file or the environment | [`ClientConfig`], [`ServerConfig`] |
 //! | bound a call in time, or cancel it | [`Context`] |
 //! | know what went wrong, and whether the handler ran | [`Error`], [`Code`], [`Delivery`] |
 //! | wrap calls on either side | [`Stack`], [`Middleware`], [`Router::with`] |
@@ -65,6 +67,7 @@
 mod client;
 #[cfg(feature = "json")]
 pub mod codec;
+pub mod config;
 pub mod dedup;
 mod error;
 mod forward;
@@ -76,6 +79,7 @@ mod requester_ext;
 pub mod retry;
 mod router;
 mod serve;
+mod servers;
 mod service;
 #[cfg(feature = "macros")]
 mod service_macro;
@@ -111,7 +115,8 @@ pub use rr_spi::{
     Responder, Response, RetryHint, Server, Target, async_trait, defaults,
 };
 
-pub use client::{Client, connect};
+pub use client::{Client, connect, connect_with};
+pub use config::{ClientConfig, ServerConfig};
 pub use error::CallError;
 pub use forward::Forward;
 pub use local::Local;
@@ -123,6 +128,7 @@ pub use router::{HandlerExt, Router};
 #[cfg(any(feature = "http", feature = "memory", feature = "nats"))]
 pub use serve::shutdown_signal;
 pub use serve::{serve, serve_until, serve_with};
+pub use servers::{Servers, serve_all, serve_all_until, serve_all_with};
 pub use service::Service;
 #[cfg(feature = "macros")]
 pub use service_macro::{CallOptions, MethodDescription, ReplyHeaders, ServiceDescription};

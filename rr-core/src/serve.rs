@@ -3,34 +3,36 @@
 use std::future::Future;
 use std::task::Poll;
 
-use rr_spi::{DrainReport, Error, IntakeConfig, Server, defaults};
+use rr_spi::{DrainReport, Error, Routes, Server, defaults};
 
 use crate::client::{scheme, unknown};
+use crate::config::ServerConfig;
 use crate::router::Router;
 
 /// Serves a router at a URL with the default limits. Returns once the server can be called.
 ///
 /// Port 0 selects a free port; [`Server::url`] returns it. Dropping the server stops it.
+/// [`serve_all`](crate::serve_all) serves one router at several URLs.
+///
+#[doc = include_str!("url.md")]
 ///
 /// # Errors
 ///
-/// Not sent: `InvalidArgument` when the URL is malformed, or its scheme is unknown or not compiled
-/// in; `Unavailable` when the address cannot be bound or no broker can be reached; `AlreadyExists`
-/// when a `memory` name is taken; `Unauthenticated` or `PermissionDenied` when a broker refuses.
+/// Not sent: `InvalidArgument` when the URL is malformed or has an unknown parameter, or its scheme
+/// is unknown or not compiled in; `Unavailable` when the address cannot be bound or no broker can be
+/// reached; `AlreadyExists` when a `memory` name is taken; `Unauthenticated` or `PermissionDenied`
+/// when a broker refuses.
 ///
 /// # Cancel safety
 ///
 /// Dropping the future leaves nothing behind.
-#[allow(
-    clippy::unused_async,
-    unused_variables,
-    reason = "it depends on the transports compiled in"
-)]
 pub async fn serve(url: &str, router: impl Into<Router>) -> Result<Server, Error> {
-    serve_with(url, router, IntakeConfig::default()).await
+    start(url, router.into().into(), ServerConfig::default()).await
 }
 
-/// Serves a router at a URL with the given limits of requests in flight, time and body sizes.
+/// Serves a router at a URL with a configuration, such as an [`IntakeConfig`](crate::IntakeConfig)
+/// for the part that all transports have in common. The query of the URL overrides the
+/// configuration.
 ///
 /// # Errors
 ///
@@ -39,28 +41,37 @@ pub async fn serve(url: &str, router: impl Into<Router>) -> Result<Server, Error
 /// # Cancel safety
 ///
 /// Dropping the future leaves nothing behind.
+pub async fn serve_with(
+    url: &str,
+    router: impl Into<Router>,
+    config: impl Into<ServerConfig>,
+) -> Result<Server, Error> {
+    start(url, router.into().into(), config.into()).await
+}
+
+/// Serves routes at a URL.
 #[allow(
     clippy::unused_async,
     unused_variables,
     reason = "it depends on the transports compiled in"
 )]
-pub async fn serve_with(
+pub(crate) async fn start(
     url: &str,
-    router: impl Into<Router>,
-    config: IntakeConfig,
+    routes: Routes,
+    config: ServerConfig,
 ) -> Result<Server, Error> {
     match scheme(url).as_str() {
         #[cfg(feature = "http")]
         "http" | "http+unix" => {
-            let config = rr_http::HttpServerConfig::default().with_intake(config);
-            rr_http::serve_with(url, router.into(), config).await
+            let config = config.http.into_config(config.intake);
+            rr_http::serve_with(url, routes, config).await
         }
         #[cfg(feature = "memory")]
-        "memory" => rr_testkit::serve_with(url, router.into(), config),
+        "memory" => rr_testkit::serve_with(url, routes, config.intake),
         #[cfg(feature = "nats")]
         "nats" => {
-            let config = rr_nats::NatsServerConfig::default().with_intake(config);
-            rr_nats::serve_with(url, router.into(), config).await
+            let config = config.nats.into_config(config.intake);
+            rr_nats::serve_with(url, routes, config).await
         }
         scheme => Err(unknown(scheme)),
     }
@@ -82,15 +93,19 @@ pub async fn serve_until(
     signal: impl Future<Output = ()>,
 ) -> Result<DrainReport, Error> {
     let server = serve(url, router).await?;
-    let mut signal = std::pin::pin!(signal);
-    let mut ended = std::pin::pin!(server.wait());
     // The wait also ends when the server ends before the signal.
-    std::future::poll_fn(|cx| match signal.as_mut().poll(cx) {
+    either(signal, server.wait()).await;
+    Ok(server.shutdown(defaults::DRAIN_GRACE).await)
+}
+
+/// Waits until one of two futures completes.
+pub(crate) async fn either(first: impl Future<Output = ()>, second: impl Future<Output = ()>) {
+    let (mut first, mut second) = (std::pin::pin!(first), std::pin::pin!(second));
+    std::future::poll_fn(|cx| match first.as_mut().poll(cx) {
         Poll::Ready(()) => Poll::Ready(()),
-        Poll::Pending => ended.as_mut().poll(cx),
+        Poll::Pending => second.as_mut().poll(cx),
     })
     .await;
-    Ok(server.shutdown(defaults::DRAIN_GRACE).await)
 }
 
 /// Completes on Ctrl-C and, on Unix, on SIGTERM, which orchestrators send to stop a process.

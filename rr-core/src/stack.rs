@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rr_spi::{Middleware, Next, Requester, Responder, defaults};
+use rr_spi::{Context, Error, Middleware, Next, Requester, Responder, defaults};
+
+use crate::client::Client;
 
 /// Requester or responder wrapped in middleware; implements the same trait.
 ///
@@ -64,6 +66,35 @@ impl<T> Stack<T> {
     #[must_use]
     pub fn into_inner(self) -> T {
         self.inner
+    }
+}
+
+impl Stack<Client> {
+    /// Waits until the peer of the client can be reached, as [`Client::ready`] does. The middleware
+    /// takes no part in it.
+    ///
+    /// # Errors
+    ///
+    /// `DeadlineExceeded` or `Canceled`, not sent, when the context ended first.
+    ///
+    /// # Cancel safety
+    ///
+    /// Can be dropped and called again at any time.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), rr_core::Error> {
+    /// use std::time::Duration;
+    ///
+    /// use rr_core::{Context, connect, recommended};
+    ///
+    /// let client = recommended(connect("http://orders:8080").await?);
+    /// client.ready(&Context::background().with_timeout(Duration::from_secs(30))).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn ready(&self, ctx: &Context) -> Result<(), Error> {
+        self.inner.ready(ctx).await
     }
 }
 

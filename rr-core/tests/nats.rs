@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use rr_core::config::{NatsSection, NatsServerSection};
 use rr_core::{
-    CallError, Code, Context, Delivery, Error, Forward, IntakeConfig, RequesterExt, Router, Server,
-    connect, recommended, serve,
+    CallConfig, CallError, ClientConfig, Code, Context, Delivery, Error, Forward, IntakeConfig,
+    Limits, Reason, Request, RequesterExt, Response, Router, Server, ServerConfig, connect,
+    connect_with, recommended, serve, serve_all, serve_with,
 };
 use rr_nats::NatsServerConfig;
 use rr_testkit::{NatsServer, NatsServerSetup};
@@ -173,4 +175,121 @@ async fn an_acknowledgement_of_a_stream_is_no_reply_of_a_handler() {
     assert!(raw.body.starts_with(b"{\"stream\":"), "{:?}", raw.body);
     drop(nats);
     let _ = std::fs::remove_dir_all(directory);
+}
+
+async fn echo(_: Context, request: Request) -> Result<Response, Error> {
+    Ok(Response::new(request.body))
+}
+
+fn echoing() -> Router {
+    Router::new().route("svc.echo", echo)
+}
+
+/// Makes a body whose bytes differ from their neighbours.
+fn body(bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|at| (at % 251) as u8).collect()
+}
+
+#[tokio::test]
+async fn bodies_of_4_mib_pass_where_both_ends_and_the_nats_server_allow_them() -> Result<(), Error>
+{
+    const LARGE: usize = 4 * 1024 * 1024;
+    const MAX_PAYLOAD: usize = 8 * 1024 * 1024;
+
+    let setup = NatsServerSetup::default().with_max_payload(MAX_PAYLOAD);
+    let nats = NatsServer::start_with(&setup).await.expect("a nats-server starts");
+    let max = 2 * MAX_PAYLOAD;
+    let limits = Limits::default().with_request_bytes_max(max).with_response_bytes_max(max);
+    let query = format!("request_bytes_max={max}&response_bytes_max={max}");
+    let ctx = Context::background().with_timeout(Duration::from_secs(60));
+    for (url, intake, calls) in [
+        (nats.url(), IntakeConfig::from(limits), CallConfig::from(limits)),
+        (format!("{}?{query}", nats.url()), IntakeConfig::default(), CallConfig::default()),
+    ] {
+        let twice = |_: Context, request: Request| async move {
+            Ok::<_, Error>(Response::new(request.body.repeat(2)))
+        };
+        let router = echoing().route("svc.twice", twice);
+        let server = serve_with(&url, router, intake).await?;
+        let client = connect_with(&url, calls).await?;
+        client.ready(&ctx).await?;
+        let response = client.call_raw(&ctx, "svc.echo", body(LARGE)).await?;
+        assert!(response.body == body(LARGE), "another body came back");
+        // Beyond what the NATS server allows, both ends say so before they send.
+        let error = client.call_raw(&ctx, "svc.echo", body(MAX_PAYLOAD + 1)).await.unwrap_err();
+        assert_eq!(error.reason(), Some(&Reason::REQUEST_TOO_LARGE), "{error}");
+        assert_eq!(error.delivery(), Delivery::NotSent);
+        assert!(error.message().contains("`max_payload` of the NATS server is 8388608"), "{error}");
+        assert!(error.hint().contains("raise `max_payload`"), "{}", error.hint());
+        let error = client.call_raw(&ctx, "svc.twice", body(LARGE + 1)).await.unwrap_err();
+        assert_eq!(error.reason(), Some(&Reason::RESPONSE_TOO_LARGE), "{error}");
+        assert_eq!(error.delivery(), Delivery::Processed);
+        assert!(error.message().contains("8388608 bytes that `max_payload`"), "{error}");
+        server.shutdown(Duration::from_secs(5)).await;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_section_of_nats_applies_at_both_ends_and_a_url_overrides_it() -> Result<(), Error> {
+    let nats = NatsServer::start().await.expect("a nats-server starts");
+    // In the group `blue`, a refusal proves nothing.
+    let blue = NatsServerSection::default().with_queue(Some("blue".to_owned()));
+    let refusing = IntakeConfig::default().with_in_flight_max(0);
+    let config = ServerConfig::from(blue).with_intake(refusing);
+    for (query, delivery) in [("", Delivery::Unknown), ("?queue=q", Delivery::Rejected)] {
+        let url = format!("{}{query}", nats.url());
+        let server = serve_with(&url, echoing(), config.clone()).await?;
+        let client = connect(&nats.url()).await?;
+        let error = client.call_raw(&ctx(), "svc.echo", "").await.unwrap_err();
+        assert_eq!((error.reason(), error.delivery()), (Some(&Reason::OVERLOADED), delivery));
+        server.shutdown(Duration::from_secs(5)).await;
+    }
+    let _server = serve(&nats.url(), echoing()).await?;
+    let none: ClientConfig = NatsSection::default().with_in_flight_max(0).into();
+    let client = connect_with(&nats.url(), none.clone()).await?;
+    let short = Context::background().with_timeout(Duration::from_millis(100));
+    let error = client.call_raw(&short, "svc.echo", "").await.unwrap_err();
+    assert_eq!((error.code(), error.delivery()), (Code::DeadlineExceeded, Delivery::NotSent));
+    let client = connect_with(&format!("{}?in_flight_max=1", nats.url()), none).await?;
+    assert_eq!(client.call_raw(&ctx(), "svc.echo", "hi").await?.body, "hi");
+    Ok(())
+}
+
+#[cfg(all(feature = "http", feature = "memory"))]
+#[tokio::test]
+async fn one_router_answers_over_http_nats_and_memory_together() -> Result<(), Error> {
+    let mut nats = NatsServer::start().await.expect("a nats-server starts");
+    let urls = ["http://127.0.0.1:0", &nats.url(), "memory://together"];
+    let servers = serve_all(urls, echoing()).await?;
+    for url in servers.urls() {
+        let response = connect(url).await?.call_raw(&ctx(), "svc.echo", "hi").await?;
+        assert_eq!(response.body, "hi", "{url}");
+    }
+    let report = servers.shutdown(Duration::from_secs(5)).await;
+    assert_eq!(report.aborted, 0);
+
+    nats.kill().expect("it runs");
+    let secret = nats.url().replace("//", "//user:hunter2@");
+    let error = serve_all(["memory://together", &secret], echoing()).await.unwrap_err();
+    assert_eq!(error.reason(), Some(&Reason::CONNECT_FAILED), "{error}");
+    let named = format!("cannot serve `nats://***@{}`", nats.address());
+    assert!(error.message().contains(&named), "{error}");
+    assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+    drop(serve("memory://together", echoing()).await?);
+    Ok(())
+}
+
+#[test]
+fn a_file_sets_credentials_and_parts_of_the_section_of_nats() {
+    let toml = "
+        [nats]
+        in_flight_max = 7
+        connection.name = 'orders'
+        connection.credentials.token = 'hunter2'";
+    let config: ClientConfig = toml::from_str(toml).expect("it is a configuration");
+    assert_eq!((config.nats.in_flight_max, config.nats.connection.name.as_str()), (7, "orders"));
+    assert!(!format!("{config:?}").contains("hunter2"), "{config:?}");
+    let error = toml::from_str::<ServerConfig>("[nats.intake]").unwrap_err().to_string();
+    assert!(error.contains("in `intake`, outside of the sections"), "{error}");
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use rr_spi::{CallConfig, IntakeConfig, defaults};
 use serde::Deserialize;
 
+use crate::origins::HttpOrigins;
+
 /// HTTP version of a requester.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -96,7 +98,7 @@ rr_spi::options! {
         pub status_codes: HttpStatusCodes = HttpStatusCodes::Connect,
             with_status_codes(HttpStatusCodes);
     }
-    parts {
+    common as HttpSection {
         /// Timeout and limits of each call.
         pub calls: CallConfig, with_calls;
     }
@@ -156,8 +158,18 @@ rr_spi::options! {
         /// Maximum number of concurrent streams on one HTTP/2 connection. Default 200; 0 counts as
         /// 1.
         pub h2_streams_max: usize = 200, with_h2_streams_max(usize);
+        /// Origins of the web pages whose scripts may call this server and read its replies (CORS,
+        /// as the Fetch standard defines it). Default none: the server answers `OPTIONS` with 405,
+        /// and a browser keeps the replies from pages of other origins. In a URL it is a list with
+        /// commas, as in `cors_origins=https://a.example,https://b.example`, or `*` for all.
+        ///
+        /// A page may use every header, read every header of a reply, and repeat a preflight after
+        /// two hours. It may not send cookies or other credentials of the browser. This setting is
+        /// no access control: a call from any other origin, or from no browser, runs as before. A
+        /// page of any origin can also send a POST without a preflight, whose reply it cannot read.
+        pub cors_origins: HttpOrigins = HttpOrigins::default(), with_cors_origins(HttpOrigins);
     }
-    parts {
+    common as HttpServerSection {
         /// Limits of requests. A quarter of `bodies_bytes_max` is reserved for connections that
         /// hold little. A declared length counts as soon as the head has arrived. Bytes in HTTP/2's
         /// receive windows do not count.

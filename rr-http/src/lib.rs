@@ -10,7 +10,9 @@
 //! |---|---|
 //! | send requests | [`HttpRequester`], [`HttpConfig`], [`HttpVersion`] |
 //! | answer requests | [`serve`], [`serve_with`], [`HttpServerConfig`] |
+//! | let web pages call | [`HttpServerConfig::cors_origins`], [`HttpOrigins`] |
 //! | count open connections | [`HttpRequester::connections`], [`serve_with_stats`], [`HttpServerStats`] |
+//! | configure several transports in one place | [`HttpSection`], [`HttpServerSection`] |
 //! | use connections that the application makes | [`HttpRequester::with_connector`], [`serve_streams`] |
 //! | inspect the raw reply of a foreign server | [`RawReply`] |
 //!
@@ -45,6 +47,7 @@ mod error;
 #[cfg(feature = "_fuzz")]
 #[doc(hidden)]
 pub mod fuzz;
+mod origins;
 mod pool;
 mod requester;
 mod self_wake;
@@ -54,7 +57,11 @@ mod sync;
 mod wire;
 mod write_batching;
 
-pub use config::{HttpConfig, HttpRefusals, HttpServerConfig, HttpStatusCodes, HttpVersion};
+pub use config::{
+    HttpConfig, HttpRefusals, HttpSection, HttpServerConfig, HttpServerSection, HttpStatusCodes,
+    HttpVersion,
+};
 pub use error::RawReply;
+pub use origins::HttpOrigins;
 pub use requester::HttpRequester;
 pub use server::{HttpServerStats, serve, serve_streams, serve_with, serve_with_stats};

@@ -2,6 +2,7 @@
 
 mod accept;
 mod connection;
+mod cors;
 mod drain_body;
 mod gzip;
 mod keep_alive;
@@ -29,6 +30,7 @@ use crate::endpoint::Endpoint;
 use crate::sync::Gauge;
 use crate::wire::encode_path;
 
+use cors::Cors;
 #[cfg(feature = "_fuzz")]
 pub(crate) use gzip::{GzipError, decompress};
 use listener::Listener;
@@ -236,6 +238,8 @@ struct ServerState {
     config: HttpServerConfig,
     stats: HttpServerStats,
     stop: Stop,
+    /// Cross-origin calls; `None` if no origin is allowed.
+    cors: Option<Cors>,
     /// Targets that are routed by name, keyed by path: their requests need no parsing of the path.
     paths: HashMap<String, Target>,
 }
@@ -252,6 +256,7 @@ impl ServerState {
             _ => None,
         });
         let paths = routed.map(|target| (encode_path(&prefix, &target), target)).collect();
-        Self { prefix, intake, config, stats, stop: Stop::default(), paths }
+        let cors = Cors::new(&config.cors_origins);
+        Self { prefix, intake, config, stats, stop: Stop::default(), cors, paths }
     }
 }

@@ -18,7 +18,9 @@ pub(crate) use content_encoding::{Coding, unsupported_coding};
 pub(crate) use decode_request::Head;
 pub(crate) use decode_response::{check_body, decode_error, decode_response, granted};
 pub(crate) use encode_request::{encode_request, set_timeout, turn_into_get};
-pub(crate) use encode_response::{ReplyStyle, encode_error, encode_health, encode_response};
+pub(crate) use encode_response::{
+    ReplyStyle, encode_error, encode_health, encode_no_content, encode_response,
+};
 pub(crate) use framing::check_framing;
 pub(crate) use headers::{decimal, emptied};
 pub(crate) use known_headers::Lines;

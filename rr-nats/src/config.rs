@@ -130,6 +130,8 @@ rr_spi::options! {
     parts {
         /// Connection options of the requester.
         pub connection: NatsConnectionConfig, with_connection;
+    }
+    common as NatsSection {
         /// Default timeout and body limits of calls.
         pub calls: CallConfig, with_calls;
     }
@@ -202,6 +204,8 @@ rr_spi::options! {
     parts {
         /// Connection options of the server.
         pub connection: NatsConnectionConfig, with_connection;
+    }
+    common as NatsServerSection {
         /// Timeouts and limits of requests. Headers count towards `bodies_bytes_max`, so that 0
         /// allows only empty requests without headers.
         pub intake: IntakeConfig, with_intake;

@@ -197,16 +197,20 @@ pub(crate) struct TooLong {
 /// Makes the error for a request that is longer than the server accepts: it was not sent.
 pub(crate) fn longer_than(limit: TooLong, bytes: usize) -> Error {
     let TooLong { bytes_max, is_learned } = limit;
-    let message =
-        format!("the request has {bytes} bytes with its headers; the server takes {bytes_max}");
     let (code, reason) = (Code::ResourceExhausted, Reason::REQUEST_TOO_LARGE);
     let error = |message| Error::failure(code, Delivery::NotSent, reason, message);
+    let has = format!("the request has {bytes} bytes with its headers");
     if !is_learned {
-        return error(message);
+        let message = format!("{has}; the `max_payload` of the NATS server is {bytes_max}");
+        return error(message).with_hint(ANNOUNCED);
     }
-    error(format!("{message} at most from this user: it has said \"Maximum Payload Violation\""))
+    let violation = "it has said \"Maximum Payload Violation\"";
+    error(format!("{has}; the server takes {bytes_max} at most from this user: {violation}"))
         .with_hint(LEARNED)
 }
+
+/// Hint for messages that are longer than the server announces.
+const ANNOUNCED: &str = "raise `max_payload` in the configuration of the NATS server, or send less";
 
 /// Hint for messages that are longer than the server accepts from this user.
 const LEARNED: &str = "the limit of the user or account on the NATS server is lower than the \

@@ -10,6 +10,7 @@
 //! | send requests | [`NatsRequester`], [`NatsConfig`] |
 //! | answer requests | [`serve`], [`serve_with`], [`NatsServerConfig`], [`NatsDispatch`] |
 //! | set credentials and connection options | [`NatsConnectionConfig`], [`NatsCredentials`] |
+//! | configure several transports in one place | [`NatsSection`], [`NatsServerSection`] |
 //! | read statistics | [`NatsState`], [`NatsStats`], [`serve_with_stats`], [`NatsServerStats`] |
 //!
 //! # URLs
@@ -60,7 +61,8 @@ mod sync;
 mod wire;
 
 pub use config::{
-    NatsConfig, NatsConnectionConfig, NatsCredentials, NatsDispatch, NatsServerConfig,
+    NatsConfig, NatsConnectionConfig, NatsCredentials, NatsDispatch, NatsSection, NatsServerConfig,
+    NatsServerSection,
 };
 pub use connection::{NatsState, NatsStats};
 pub use requester::NatsRequester;

@@ -55,6 +55,8 @@ fn extract(folder: &Path) -> Outcome {
         if archive.extension().is_some_and(|extension| extension == "deb") {
             println!("{}", archive.file_name().unwrap_or_default().to_string_lossy());
             run(command("dpkg", ["-x"]).arg(&archive).arg(folder))?;
+            // Some are as large as what is in them. One that stays does no harm.
+            let _ = fs::remove_file(&archive);
         }
     }
     Ok(())

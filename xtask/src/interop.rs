@@ -18,13 +18,14 @@ const LIST: &str = "RR_INTEROP_LIST";
 /// A part of the installation: its name, what the names of its tests contain, and how it is installed.
 type Part = (&'static str, &'static str, fn(&Path) -> Outcome);
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
     ("python", "::python_", peers::install_python),
     ("node", "::node_", peers::install_node),
     ("go", "::go_", go::install),
     ("nats", "nats::", |_| nats_server::find_or_fetch().map(drop)),
     ("haproxy", "::haproxy_", |folder| proxy("haproxy", folder)),
     ("nginx", "::nginx_", |folder| proxy("nginx", folder)),
+    ("chromium", "::chromium_", chromium),
 ];
 
 /// Runs the command `interop`; `filters` are parts of the names of tests.
@@ -90,6 +91,22 @@ fn proxy(name: &str, folder: &Path) -> Outcome {
         return Ok(());
     }
     debian::unpack_whole(name, &folder.join(name))
+}
+
+/// Unpacks Debian's Chromium without a window, unless the system's starts. The page that it opens is part of what
+/// Node's clients are installed with.
+fn chromium(folder: &Path) -> Outcome {
+    if !folder.join("node/node_modules/@connectrpc/connect-web").is_dir() {
+        return Err("the pages of the browser need the part node".to_owned());
+    }
+    let binary = "usr/lib/chromium/chromium-headless-shell";
+    let system = Path::new("/").join(binary);
+    if folder.join("chromium").join(binary).is_file()
+        || succeeds(&mut command(system, ["--version"]))
+    {
+        return Ok(());
+    }
+    debian::unpack_whole("chromium-headless-shell", &folder.join("chromium"))
 }
 
 /// The folder of the installed peers, created when it is not there.

@@ -1,6 +1,7 @@
 //! Outcomes of checks, the list of those that passed, and what all checks share.
 
-use std::fs::OpenOptions;
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -55,4 +56,30 @@ pub(crate) fn printed(command: &mut Command) -> Outcome<String> {
 /// Returns a path below the folder of what `cargo xtask interop` installed.
 pub(crate) fn installed(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/interop").join(path)
+}
+
+/// Adds the libraries that came with a program of Debian's, which was unpacked with its `usr` and not installed.
+pub(crate) fn with_libraries(mut command: Command, usr: &Path) -> Command {
+    let Some(folder) = folders(&usr.join("lib")).find(|path| of_machine(path)) else {
+        return command;
+    };
+    // Some packages have a folder of their own.
+    let mut all = OsString::from(&folder);
+    for inner in folders(&folder) {
+        all.push(":");
+        all.push(inner);
+    }
+    command.env("LD_LIBRARY_PATH", all);
+    command
+}
+
+/// The folders within a folder.
+fn folders(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| path.is_dir())
+}
+
+/// Whether a folder has the libraries of one kind of machine, such as `x86_64-linux-gnu`.
+fn of_machine(folder: &Path) -> bool {
+    folder.to_string_lossy().contains("-linux-")
 }

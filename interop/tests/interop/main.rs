@@ -8,6 +8,7 @@
 mod check;
 
 mod answers;
+mod browser;
 mod curl;
 mod example;
 mod foreign;
@@ -15,6 +16,7 @@ mod go;
 mod limits;
 mod lives;
 mod nats;
+mod page;
 mod proxies;
 mod proxy;
 mod scripts;

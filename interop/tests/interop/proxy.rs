@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::check::{Outcome, command, installed, printed};
+use crate::check::{Outcome, command, installed, printed, with_libraries};
 
 /// It listens after some milliseconds; a busy machine may need some seconds.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -83,17 +83,6 @@ impl Program {
     }
 }
 
-/// Debian's libraries that came with the program.
-fn with_libraries(mut command: Command, binary: &Path) -> Command {
-    let usr = binary.parent().and_then(Path::parent).map(|usr| usr.join("lib"));
-    let folders = usr.and_then(|usr| fs::read_dir(usr).ok()).into_iter().flatten();
-    let mut folders = folders.filter_map(Result::ok).map(|entry| entry.path());
-    if let Some(libraries) = folders.find(|path| path.to_string_lossy().contains("-linux-")) {
-        command.env("LD_LIBRARY_PATH", libraries);
-    }
-    command
-}
-
 /// A running proxy; ended when dropped.
 pub(crate) struct Proxy {
     child: Child,
@@ -110,7 +99,8 @@ impl Proxy {
         let log = fs::File::create(folder.join("log"))
             .map_err(|error| format!("cannot create the log: {error}"))?;
         let proxy = program.command(&binary, folder, &configuration);
-        let child = with_libraries(proxy, &binary)
+        let usr = binary.ancestors().nth(2).unwrap_or(&binary);
+        let child = with_libraries(proxy, usr)
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()

@@ -1,6 +1,7 @@
 //! Scripts of Python and Node that hold several checks each, since a client of theirs takes long to start.
 
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -49,7 +50,17 @@ pub(crate) fn node(script: &str) -> Command {
 pub(crate) fn holds(checks: usize, script: &mut Command) -> Outcome {
     let child = script.stdout(Stdio::piped()).spawn();
     let mut child = child.map_err(|error| format!("cannot start {script:?}: {error}"))?;
-    let said = lines(&mut child);
+    let outcome = tally(checks, &lines(&mut child));
+    if outcome.is_err() {
+        let _ = child.kill();
+    }
+    let status = child.wait().map_err(|error| format!("cannot wait for {script:?}: {error}"))?;
+    outcome?;
+    ensure(status.success(), || format!("the script ended with {status}"))
+}
+
+/// Reads the lines of a script up to `end`. Fails unless they are so many checks and all of them pass.
+pub(crate) fn tally(checks: usize, said: &mpsc::Receiver<String>) -> Outcome {
     let begin = Instant::now();
     let (mut count, mut failed, mut ended) = (0, Vec::new(), false);
     while let Ok(line) = said.recv_timeout(SCRIPT_TIMEOUT.saturating_sub(begin.elapsed())) {
@@ -59,16 +70,15 @@ pub(crate) fn holds(checks: usize, script: &mut Command) -> Outcome {
             passed(name.trim())?;
         } else if line == "end" {
             ended = true;
+            break;
         } else {
             failed.push(line);
         }
     }
     if begin.elapsed() >= SCRIPT_TIMEOUT {
-        let _ = child.kill();
         failed.push(format!("still running after {SCRIPT_TIMEOUT:?}"));
     }
-    let status = child.wait().map_err(|error| format!("cannot wait for {script:?}: {error}"))?;
     ensure(failed.is_empty(), || failed.join("\n"))?;
-    ensure(ended && status.success(), || format!("the script stopped early, {status}"))?;
+    ensure(ended, || "the script stopped early".to_owned())?;
     ensure(count == checks, || format!("the script holds {count} checks, not {checks}"))
 }

@@ -7,6 +7,11 @@ use crate::response::Response;
 
 crate::options! {
     /// Longest bodies, in bytes, that one side sends and accepts.
+    ///
+    /// Larger bodies need higher limits at both ends. Two other limits hold as well: a server holds
+    /// at most [`bodies_bytes_max`](crate::IntakeConfig::bodies_bytes_max) at a time, and a broker
+    /// may accept less than both ends, such as a NATS server, whose `max_payload` is 1 MiB by
+    /// default, headers included.
     #[derive(Copy)]
     pub struct Limits {
         /// Longest request body in bytes, decoded. Default 1 MiB less 32 KiB; 0 allows only empty

@@ -26,6 +26,11 @@ pub trait Options: Sized {
 /// `parts`, which are separate configurations. A part converts into the whole configuration, with
 /// defaults for all other options.
 ///
+/// The part that all transports have in common may follow as `common as Section`. The macro then
+/// also declares `Section`: the same options without the common part, for a configuration that has
+/// a section for each transport and the common part once. `Section::into_config` adds the common
+/// part.
+///
 /// # Examples
 ///
 /// ```
@@ -41,7 +46,7 @@ pub trait Options: Sized {
 ///         /// The name that servers show. Default `rr`.
 ///         pub name: String = "rr".to_owned(), with_name(impl Into<String>);
 ///     }
-///     parts {
+///     common as ClientSection {
 ///         /// Timeout and limits of each call.
 ///         pub calls: CallConfig, with_calls;
 ///     }
@@ -51,10 +56,65 @@ pub trait Options: Sized {
 /// let (config, _) = location.configure(ClientConfig::default(), IntakeConfig::default())?;
 /// assert_eq!((config.name.as_str(), config.connections_max), ("orders", 8));
 /// assert_eq!(config.calls.timeout, Duration::from_secs(2));
+///
+/// let section = ClientSection::default().with_name("orders");
+/// assert_eq!(section.into_config(config.calls), config);
 /// # Ok::<(), rr_spi::Error>(())
 /// ```
 #[macro_export]
 macro_rules! options {
+    (
+        $(#[$on_struct:meta])*
+        pub struct $Config:ident {
+            $(
+                $(#[$on_field:meta])*
+                pub $field:ident: $Kind:ty = $default:expr, $setter:ident($Given:ty);
+            )*
+        }
+        $(parts {
+            $($(#[$on_part:meta])* pub $part:ident: $Part:ty, $part_setter:ident;)*
+        })?
+        common as $Section:ident {
+            $(#[$on_common:meta])* pub $common:ident: $Common:ty, $common_setter:ident;
+        }
+    ) => {
+        $crate::options! {
+            $(#[$on_struct])*
+            pub struct $Config {
+                $($(#[$on_field])* pub $field: $Kind = $default, $setter($Given);)*
+            }
+            parts {
+                $($($(#[$on_part])* pub $part: $Part, $part_setter;)*)?
+                $(#[$on_common])* pub $common: $Common, $common_setter;
+            }
+        }
+
+        $crate::options! {
+            #[doc = concat!(
+                "Options of [`", stringify!($Config), "`] without [`", stringify!($common), "`](",
+                stringify!($Config), "::", stringify!($common), "), which all transports have in ",
+                "common."
+            )]
+            pub struct $Section {
+                $($(#[$on_field])* pub $field: $Kind = $default, $setter($Given);)*
+            }
+            parts {
+                $($($(#[$on_part])* pub $part: $Part, $part_setter;)*)?
+            }
+        }
+
+        impl $Section {
+            /// Makes the whole configuration of this section and the common part.
+            #[must_use]
+            pub fn into_config(self, $common: $Common) -> $Config {
+                $Config {
+                    $($field: self.$field,)*
+                    $($($part: self.$part,)*)?
+                    $common,
+                }
+            }
+        }
+    };
     (
         $(#[$on_struct:meta])*
         pub struct $Config:ident {

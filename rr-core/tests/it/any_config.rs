@@ -62,6 +62,7 @@ fn values(field: &str) -> &'static [&'static str] {
         "version" => &["h1", "h2c"],
         "refusals" => &["none", "goaway", "all"],
         "status_codes" => &["connect", "http"],
+        "cors_origins" => &["", "*", "https://a.example,http://127.0.0.1:5173"],
         "deduplicates" | "retries_internal" => &["false", "true"],
         _ if is_time => &DURATIONS,
         _ => &COUNTS,
@@ -117,7 +118,7 @@ const HTTP: [&str; 13] = [
     "status_codes",
 ];
 
-const HTTP_SERVER: [&str; 15] = [
+const HTTP_SERVER: [&str; 16] = [
     "intake.in_flight_max",
     "intake.timeout_default",
     "intake.timeout_min",
@@ -133,6 +134,7 @@ const HTTP_SERVER: [&str; 15] = [
     "idle_timeout",
     "drain_linger",
     "h2_streams_max",
+    "cors_origins",
 ];
 
 const INTAKE: [&str; 7] = [

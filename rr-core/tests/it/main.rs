@@ -5,11 +5,13 @@ use std::sync::{Mutex, PoisonError};
 
 mod any_config;
 mod codecs;
+mod configuration;
 mod contracts;
 mod dedup;
 #[cfg(feature = "json")]
 mod everywhere;
 mod forward;
+mod large_bodies;
 mod metadata;
 mod nested;
 mod panics;
@@ -18,6 +20,7 @@ mod routing;
 mod service_macro;
 mod services;
 mod serving;
+mod several_urls;
 
 /// Adds a hook for panics to those that there are: tests of one process do not replace each other's.
 #[allow(dead_code, reason = "some features leave no test that needs it")]

@@ -2,6 +2,7 @@
 
 #![cfg(feature = "json")]
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use rr_core::{
@@ -177,6 +178,88 @@ async fn a_downstreams_application_error_does_not_leak_by_a_question_mark() {
     let Err(CallError::Rr(error)) = call.await else { panic!("it must not arrive as App") };
     assert_eq!((error.code(), error.delivery()), (Code::Internal, Delivery::Processed));
     assert!(error.details().is_empty());
+}
+
+/// One error type for a handler's own refusals and for the calls that it makes.
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
+enum PlaceError {
+    #[error("{left} left")]
+    OutOfStock { left: u32 },
+    #[error(transparent)]
+    #[serde(skip)]
+    Call(#[from] Error),
+}
+
+impl AppError for PlaceError {
+    const TYPE: &'static str = "orders.PlaceError";
+
+    fn message(&self) -> Cow<'static, str> {
+        self.to_string().into()
+    }
+
+    fn failed_call(&self) -> Option<&Error> {
+        match self {
+            Self::Call(error) => Some(error),
+            Self::OutOfStock { .. } => None,
+        }
+    }
+}
+
+/// Calls `target` of `inner` and fails with what that says, in one of the three forms of a handler.
+fn places(inner: Arc<Local>, target: &'static str) -> Router {
+    let place = move || {
+        let inner = Arc::clone(&inner);
+        async move {
+            if target.is_empty() {
+                return Err(PlaceError::OutOfStock { left: 2 });
+            }
+            if target == "own" {
+                Err(Error::new(Code::NotFound, "no such shop"))?;
+            }
+            inner.call_raw(&Context::background(), target, "3").await?;
+            Ok::<_, PlaceError>(())
+        }
+    };
+    let (raw, converted) = (place.clone(), place.clone());
+    Router::new()
+        .route("typed", move |(): ()| place())
+        .route("raw", move |_: Context, _: Request| {
+            let place = raw();
+            async move { place.await.map(|()| Response::new("")) }
+        })
+        .route("converted", move |(): ()| {
+            let place = converted();
+            async move { place.await.map_err(Error::from) }
+        })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_call_within_an_application_error_is_rescoped_and_never_encoded() {
+    let inner = Arc::new(Local::new(router()));
+    let ctx = Context::background();
+    for form in ["typed", "raw", "converted"] {
+        let call = async |target| {
+            let outer = Local::new(places(Arc::clone(&inner), target));
+            outer.call_raw(&ctx, form, "null").await.unwrap_err()
+        };
+        // The application's own values travel with their message.
+        let error = call("").await;
+        assert_eq!((error.message(), error.reason()), ("2 left", Some(&Reason::APP)), "{form}");
+        assert_eq!(error.details()[0].value, r#"{"OutOfStock":{"left":2}}"#, "{form}");
+        // A call that was not sent, and one that was answered by an application error.
+        for (target, message) in
+            [("no target", "the handler failed"), ("app", "a call further down failed")]
+        {
+            let error = call(target).await;
+            let told = (error.code(), error.delivery(), error.reason());
+            assert_eq!(told, (Code::Internal, Delivery::Processed, None), "{form} {target}");
+            assert_eq!(error.message(), message, "{form} {target}");
+            assert!(error.details().is_empty(), "{form} {target}: {error:?}");
+        }
+        // An error that the handler itself made is its own, as in a handler that returns `Error`.
+        let error = call("own").await;
+        assert_eq!((error.code(), error.message()), (Code::NotFound, "no such shop"), "{form}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rr_core::{
     Code, Context, Delivery, Error, IntakeConfig, Reason, Request, RequesterExt, Response, Router,
-    connect, serve, serve_until, serve_with,
+    connect, recommended, serve, serve_until, serve_with,
 };
 
 async fn echo(_: Context, request: Request) -> Result<Response, Error> {
@@ -78,6 +78,22 @@ async fn a_signal_drains_the_server_and_what_was_accepted_is_answered() {
     let (report, answer) = tokio::join!(serve_until("memory://until", slow, signal), call);
     assert_eq!(answer.unwrap(), 7);
     assert_eq!(report.unwrap().completed, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stack_around_a_client_waits_until_the_peer_can_be_reached() {
+    let client = recommended(connect("memory://later").await.unwrap());
+    let short = Context::background().with_timeout(Duration::from_millis(50));
+    let error = client.ready(&short).await.unwrap_err();
+    assert_eq!((error.code(), error.delivery()), (Code::DeadlineExceeded, Delivery::NotSent));
+    let ctx = Context::background();
+    let served = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        serve("memory://later", router()).await.unwrap()
+    };
+    let (ready, _server) = tokio::join!(client.ready(&ctx), served);
+    ready.unwrap();
+    assert_eq!(client.call_raw(&ctx, "a.echo", "hi").await.unwrap().body, "hi");
 }
 
 #[tokio::test(start_paused = true)]

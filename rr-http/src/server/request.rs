@@ -4,18 +4,19 @@ use std::pin::pin;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderValue, Method, Response as HttpResponse, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Response as HttpResponse, Version, header};
 use hyper::body::{Body as _, Incoming};
 use rr_spi::{BodyShare, CancelHandle, Cause, Code, Delivery, Error, Reason, Response, Target};
 
 use super::ServerState;
+use super::cors::{self, Cors};
 use super::drain_body::{discard, is_drained};
 use super::peer::Peer;
 use super::read_body::{decode, read_body};
 use super::reply::Reply;
 use crate::wire::{
     Head, Lines, Refusal, ReplyStyle, check_framing, decode_path, emptied, encode_error,
-    encode_health, encode_response, is_replayable,
+    encode_health, encode_no_content, encode_response, is_replayable,
 };
 
 /// Path at which a load balancer asks whether this server accepts requests.
@@ -28,10 +29,13 @@ pub(super) async fn answer(peer: &Peer, parts: &mut Parts, body: Incoming) -> Ht
     let is_get = is_head || parts.method == Method::GET;
     let is_replayable = is_replayable(&parts.method, &parts.headers, body.size_hint().lower());
     let mut unread = Some(body);
-    let outcome = if is_get && parts.uri.path() == HEALTH {
-        check_framing(parts.version, &parts.uri, &Lines::of(&parts.headers)).map(|()| None)
-    } else {
-        exchange(peer, parts, &mut unread).await.map(Some)
+    let outcome = match state.kind(parts) {
+        Kind::Call => exchange(peer, parts, &mut unread).await.map(Outcome::Answer),
+        Kind::Health => check(parts).map(|()| Outcome::Health),
+        Kind::Preflight(cors) => check(parts).and_then(|()| {
+            let headers = cors.preflight(&parts.headers)?;
+            Ok(Outcome::Preflight(headers))
+        }),
     };
     let mut rest = unread.filter(|body| !body.is_end_stream());
     let is_h1 = parts.version < Version::HTTP_2;
@@ -50,19 +54,45 @@ pub(super) async fn answer(peer: &Peer, parts: &mut Parts, body: Incoming) -> Ht
         discard(peer, rest);
     }
     let mut held = None;
-    let reply = match outcome {
-        Ok(Some((response, content_type, share))) => {
+    let cors = state.cors.as_ref().filter(|_| !matches!(outcome, Ok(Outcome::Preflight(_))));
+    let grant = cors.map(|cors| cors.grant(&parts.headers));
+    let mut reply = match outcome {
+        Ok(Outcome::Answer((response, content_type, share))) => {
             held = Some(share);
             let map = emptied(std::mem::take(&mut parts.headers));
             encode_response(response, content_type.as_ref(), map, style)
         }
-        Ok(None) => encode_health(state.intake.is_draining(), style),
+        Ok(Outcome::Health) => encode_health(state.intake.is_draining(), style),
+        Ok(Outcome::Preflight(map)) => encode_no_content(map, style),
         Err(refusal) => encode_error(&refusal, style),
     };
+    if let Some(grant) = grant {
+        cors::mark(grant, reply.headers_mut());
+    }
     // Successes and errors alike hold their bytes until these have left.
     let mut share = held.unwrap_or_else(|| peer.activity.account().open());
     share.raise(reply.body().len());
     reply.map(|body| Reply::new(body, share, &peer.activity, parts.version))
+}
+
+/// Kind of a request: a call, or one that the server answers by itself, also during a drain.
+enum Kind<'a> {
+    Call,
+    Health,
+    Preflight(&'a Cors),
+}
+
+/// Checks a request that no handler sees.
+fn check(parts: &Parts) -> Result<(), Refusal> {
+    check_framing(parts.version, &parts.uri, &Lines::of(&parts.headers))
+}
+
+/// Outcome of a request that is not refused.
+enum Outcome {
+    Answer(Answer),
+    Health,
+    /// The headers of the reply, including those of CORS.
+    Preflight(HeaderMap),
 }
 
 type Answer = (Response, Option<HeaderValue>, BodyShare);
@@ -106,6 +136,17 @@ impl Drop for Caller {
 }
 
 impl ServerState {
+    fn kind(&self, parts: &Parts) -> Kind<'_> {
+        let is_get = parts.method == Method::GET || parts.method == Method::HEAD;
+        match &self.cors {
+            Some(cors) if Cors::is_preflight(&parts.method, &parts.headers) => {
+                Kind::Preflight(cors)
+            }
+            _ if is_get && parts.uri.path() == HEALTH => Kind::Health,
+            _ => Kind::Call,
+        }
+    }
+
     /// Reads the head of a request: its target, and its other fields.
     fn read_head<'a>(&self, parts: &'a Parts) -> Result<(Target, Head<'a>), Refusal> {
         let lines = Lines::of(&parts.headers);

@@ -121,6 +121,11 @@ pub(crate) fn encode_health(is_draining: bool, style: ReplyStyle) -> Reply {
     finish(status, map, Bytes::from_static(body), ReplyStyle { is_get: true, ..style })
 }
 
+/// Makes a reply that has headers only.
+pub(crate) fn encode_no_content(map: HeaderMap, style: ReplyStyle) -> Reply {
+    finish(StatusCode::NO_CONTENT, map, Bytes::new(), style)
+}
+
 fn finish(status: StatusCode, mut map: HeaderMap, body: Bytes, style: ReplyStyle) -> Reply {
     if style.is_get {
         let caching = map.entry(header::CACHE_CONTROL);

@@ -6,6 +6,7 @@ use std::task::{Poll, Waker};
 
 use async_nats::message::OutboundMessage;
 use async_nats::{HeaderMap, Subject};
+use rr_spi::wire::ErrorDocument;
 use rr_spi::{BodyShare, Bytes, Code, Context, Delivery, Error, Reason, Response};
 
 use super::state::ServerState;
@@ -70,8 +71,9 @@ impl EncodedReply {
         to: Subject,
         (outcome, share): (Result<Response, Error>, BodyShare),
     ) -> Self {
-        let failed = outcome.as_ref().err().map(minimal);
-        let (headers, body) = fitting(link, encode_reply(outcome), failed.as_ref());
+        let error = outcome.as_ref().err().cloned();
+        let failed = error.as_ref().map(minimal);
+        let (headers, body) = fitting(link, encode_reply(outcome), error.as_ref());
         let (body, share) = held(body, share);
         Self { message: message(to, None, headers, body), failed, _share: share }
     }
@@ -119,18 +121,26 @@ async fn reserve<'a>(state: &ServerState, link: &'a Link) -> Option<SendPermit<'
 type Written = (Option<HeaderMap>, Bytes);
 
 /// Returns the reply if the server accepts its length. Replaces a success that is too long by an
-/// error that reports it, and an error that is too long by its minimal form. Drops the text of the
-/// replacement if that is too long as well.
+/// error that reports it; drops the text of that error if it is too long as well. An error that is
+/// too long loses the readable form of its details, and then everything but its minimal form.
 fn fitting(link: &Link, written: Written, failed: Option<&Error>) -> Written {
     let Err(TooLong { bytes_max, .. }) = link.check(length(&written)) else { return written };
-    let error = failed.cloned().unwrap_or_else(|| too_long(bytes_max));
-    let least = minimal(&error);
-    let written = encode_reply(Err(error));
+    let (written, least) = match failed {
+        Some(error) => ((written.0, ErrorDocument::encode_without_debug(error)), minimal(error)),
+        None => {
+            let error = too_long(bytes_max);
+            let least = minimal(&error);
+            (encode_reply(Err(error)), least)
+        }
+    };
     if link.check(length(&written)).is_ok() { written } else { encode_reply(Err(least)) }
 }
 
 fn too_long(bytes_max: usize) -> Error {
-    let text = format!("the reply is longer than the {bytes_max} bytes that the server takes");
+    let text = format!(
+        "the reply is longer, with its headers, than the {bytes_max} bytes that `max_payload` on \
+         the NATS server allows"
+    );
     let (code, reason) = (Code::ResourceExhausted, Reason::RESPONSE_TOO_LARGE);
     Error::failure(code, Delivery::Processed, reason, text)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::support::*;
 use rr_nats::{NatsConfig, NatsConnectionConfig, NatsRequester, NatsServerConfig, NatsServerStats};
-use rr_spi::{Code, Delivery, Error, Reason, Requester as _, Response, Server};
+use rr_spi::{Code, Delivery, Detail, Error, Reason, Requester as _, Response, Server};
 use rr_testkit::{NatsServer, NatsServerSetup};
 use tokio::task::JoinSet;
 
@@ -112,6 +112,23 @@ async fn calls_beside_one_that_is_over_the_limit_are_never_told_that_they_did_no
         assert_eq!(client.stats().connects, 2);
         let _ = counted.check(outcomes);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_application_error_that_fits_without_its_readable_form_keeps_its_value() {
+    let nats = nats_with(&NatsServerSetup::default().with_max_payload(4096)).await;
+    let value = format!("\"{}\"", "x".repeat(1900));
+    let sent = value.clone();
+    let routes = route("svc.app", move |_, _| {
+        let detail = Detail::new("svc.Refusal", sent.clone());
+        let error = Error::new(Code::FailedPrecondition, "refused").with_reason(Reason::APP);
+        async move { Err(error.with_detail(detail)) }
+    });
+    let _server = rr_nats::serve(&nats.url(), routes).await.unwrap();
+    let client = client(&nats.url()).await;
+    let error = client.request(&within(5_000), request("svc.app", "")).await.unwrap_err();
+    assert_eq!((error.message(), error.reason()), ("refused", Some(&Reason::APP)), "{error}");
+    assert_eq!(error.details(), [Detail::new("svc.Refusal", value)]);
 }
 
 /// A server whose account takes messages of so many bytes, while the server announces 1 MiB.

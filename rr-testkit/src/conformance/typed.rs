@@ -1,5 +1,6 @@
 //! Typed calls, which another crate provides as closures.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -116,5 +117,9 @@ impl AppError for Refusal {
 
     fn code(&self) -> Code {
         if self.left == 0 { Code::NotFound } else { Code::FailedPrecondition }
+    }
+
+    fn message(&self) -> Cow<'static, str> {
+        format!("{} left", self.left).into()
     }
 }

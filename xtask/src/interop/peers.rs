@@ -6,13 +6,16 @@ use std::path::{Path, PathBuf};
 use crate::command::{Outcome, command, root, run};
 
 /// What Node's scripts are made of.
-const NODE_FILES: [&str; 6] = [
+const NODE_FILES: [&str; 9] = [
     "checks.mjs",
     "connect_client.mjs",
     "nats_client.mjs",
     "nats_responder.mjs",
     "node_fetch.mjs",
     "package.json",
+    "page.html",
+    "page.mjs",
+    "services.mjs",
 ];
 
 /// Creates the virtual environment with httpx and nats-py, unless it is there in the pinned versions.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 pub struct Detail {
     /// The declared name of the type, such as `orders.OutOfStock`.
     pub kind: Cow<'static, str>,
-    /// The encoded value; JSON for application errors.
+    /// The encoded value; JSON for application errors, whose error body also shows it as text.
     pub value: Bytes,
 }
 

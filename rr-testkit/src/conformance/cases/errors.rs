@@ -240,7 +240,7 @@ pub(crate) async fn app_error_round_trips(stage: &Stage) {
     for (left, code) in [(2, Code::FailedPrecondition), (0, Code::NotFound)] {
         let error = scene.err(&scene.ask().app_error(left)).await;
         assert_error(&error, code, &[Delivery::Processed], Some(&Reason::APP));
-        assert_eq!(error.retry(), RetryHint::Never);
+        assert_eq!((error.message(), error.retry()), (&*format!("{left} left"), RetryHint::Never));
         let [detail] = error.details() else { panic!("one detail, not {:?}", error.details()) };
         assert_eq!(detail.kind, Refusal::TYPE);
         assert_eq!(detail.value, format!("{{\"left\":{left}}}"));
