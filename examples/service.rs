@@ -29,13 +29,20 @@ pub trait Orders {
 pub enum OrderError {
     /// No order has this number.
     NoSuchOrder(u64),
-    /// The call failed; never sent.
+    /// A call failed; never sent.
     #[serde(skip)]
     Call(Error),
 }
 
 impl AppError for OrderError {
     const TYPE: &'static str = "orders.OrderError";
+
+    fn failed_call(&self) -> Option<&Error> {
+        match self {
+            Self::Call(error) => Some(error),
+            Self::NoSuchOrder(_) => None,
+        }
+    }
 }
 
 impl From<Error> for OrderError {

@@ -117,6 +117,9 @@ impl<E: AppError> From<E> for Error {
                 .with_reason(Reason::APP)
                 .with_detail(Detail::new(E::TYPE, value)),
             Err(source) => Self::new(Code::Internal, "an application error could not be encoded")
+                .with_hint(
+                    "return the error of a variant that serde skips in `AppError::failed_call`",
+                )
                 .with_source(source),
         }
     }

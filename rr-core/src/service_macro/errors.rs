@@ -67,7 +67,7 @@ impl<E> FromError<E> for Failed<E> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot hold the failure of a call",
     label = "has no place for an `rr_core::Error`",
-    note = "add a variant `Call(#[from] rr_core::Error)`, with `#[serde(skip)]` if `{Self}` is an `AppError`",
+    note = "add a variant `Call(#[from] rr_core::Error)`; if `{Self}` is an `AppError`, with `#[serde(skip)]`, and return its error in `AppError::failed_call`",
     note = "or return `Result<T, CallError<{Self}>>`"
 )]
 pub trait HoldsFailure {

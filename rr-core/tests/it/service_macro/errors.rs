@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use rr_core::{
-    AppError, CallError, Code, Context, Delivery, Error, Local, Reason, RequesterExt, Router,
-    async_trait, service,
+    AppError, CallError, Code, Context, Delivery, Error, Local, Reason, Request, Requester,
+    RequesterExt, Response, Router, async_trait, service,
 };
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +64,9 @@ impl Warehouse {
             .route("down.secret", |(): ()| async {
                 Err::<(), _>(Error::new(Code::NotFound, "secret"))
             })
+            .route("down.away", |(): ()| async {
+                Err::<(), _>(Error::new(Code::Unavailable, "secret"))
+            })
             .merge(OrdersServer::new(Shop::default()));
         let down = Arc::new(Local::new(down));
         let orders = OrdersClient::new(Arc::clone(&down));
@@ -100,8 +103,8 @@ impl Stock for Warehouse {
 
     async fn app_error(&self, ctx: &Context, down: bool) -> Result<(), OrderError> {
         if down {
-            // Not an answer that this service understands: the call failed.
-            self.secret(ctx).await?;
+            let call = self.down.call::<()>(ctx, "down.away", &());
+            call.await.map_err(Error::from)?;
         }
         self.orders.find(ctx, 17).await?;
         Ok(())
@@ -155,7 +158,9 @@ async fn a_failed_call_that_an_application_error_holds_is_rescoped() {
     let Err(OrderError::Call(error)) = client.app_error(&ctx(), true).await else {
         panic!("it is no answer")
     };
-    assert_rescoped(&error);
+    // The code means the same one hop further.
+    assert_eq!((error.code(), error.delivery()), (Code::Unavailable, Delivery::Processed));
+    assert!(!error.message().contains("secret") && error.details().is_empty(), "{error}");
 }
 
 #[tokio::test]
@@ -175,4 +180,25 @@ async fn a_call_that_cannot_be_made_is_the_failure_that_the_error_holds() {
         panic!("nothing answers")
     };
     assert_eq!((error.code(), error.delivery()), (Code::Unimplemented, Delivery::Rejected));
+}
+
+/// Requester whose errors do not say that a call failed.
+struct Careless;
+
+#[async_trait]
+impl Requester for Careless {
+    async fn request(&self, _: &Context, _: Request) -> Result<Response, Error> {
+        Err(Error::new(Code::NotFound, "secret"))
+    }
+}
+
+#[tokio::test]
+async fn the_error_of_any_requester_is_rescoped_if_it_leaves_an_implementation() {
+    let orders = OrdersClient::new(Careless);
+    let down = Arc::new(Local::new(Router::new()));
+    let client = StockClient::new(Local::new(StockServer::new(Warehouse { down, orders })));
+    let Err(OrderError::Call(error)) = client.app_error(&ctx(), false).await else {
+        panic!("the call failed")
+    };
+    assert_rescoped(&error);
 }

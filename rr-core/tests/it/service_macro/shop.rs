@@ -38,6 +38,13 @@ impl AppError for OrderError {
             _ => Code::FailedPrecondition,
         }
     }
+
+    fn failed_call(&self) -> Option<&Error> {
+        match self {
+            Self::Call(error) => Some(error),
+            _ => None,
+        }
+    }
 }
 
 /// Orders of one shop.
