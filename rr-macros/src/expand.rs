@@ -21,9 +21,10 @@ pub(crate) fn expand(service: &Service) -> TokenStream {
     let item = trait_item(service);
     let client_type = client::kind(service);
     let server_type = server::kind(service);
-    let inputs = service.methods.iter().filter_map(|method| input_struct(service, method));
+    let inputs = service.methods.iter().filter_map(|method| input_struct(method));
     let checks = service.methods.iter().map(|method| checks(service, method));
     let statics = description::statics(service);
+    let root = &service.root;
     let (lints, shared) = (lints(), shared(service));
     let client = client::implementation(service);
     let server = server::implementation(service);
@@ -33,6 +34,8 @@ pub(crate) fn expand(service: &Service) -> TokenStream {
         #server_type
         #lints
         const _: () = {
+            // serde takes a path as text, which `$crate` of a declarative macro has none of.
+            use #root::__service::serde as __rr_serde;
             #(#checks)*
             #(#inputs)*
             #statics
@@ -164,10 +167,8 @@ fn checks(service: &Service, method: &Method) -> TokenStream {
 }
 
 /// Writes the struct of a method with several arguments.
-fn input_struct(service: &Service, method: &Method) -> Option<TokenStream> {
+fn input_struct(method: &Method) -> Option<TokenStream> {
     let Input::Struct(name, _) = Input::of(method) else { return None };
-    let root = &service.root;
-    let serde = quote!(#root::__service::serde).to_string();
     let wire_name = method.name.value();
     let conditions = &method.conditions;
     let fields = method.parts.arguments.iter().map(|argument| {
@@ -176,8 +177,8 @@ fn input_struct(service: &Service, method: &Method) -> Option<TokenStream> {
     });
     Some(quote! {
         #(#conditions)*
-        #[derive(#root::__service::serde::Serialize, #root::__service::serde::Deserialize)]
-        #[serde(crate = #serde, rename = #wire_name)]
+        #[derive(__rr_serde::Serialize, __rr_serde::Deserialize)]
+        #[serde(crate = "__rr_serde", rename = #wire_name)]
         struct #name { #(#fields),* }
     })
 }

@@ -8,8 +8,8 @@ use super::shop::{OrdersClient, OrdersServer, Shop};
 use super::support::ctx;
 
 /// Another path to rr-core, as of a crate that re-exports it.
-mod facade {
-    pub(super) mod rr {
+pub(crate) mod facade {
+    pub(crate) mod rr {
         pub(crate) use rr_core::*;
     }
 }
@@ -145,9 +145,10 @@ async fn names_of_the_user_do_not_meet_those_of_the_generated_code() {
 async fn a_trait_may_be_declared_by_another_macro_and_within_a_function() {
     macro_rules! declare {
         ($name:ident, $kind:ty, $outcome:ty) => {
-            #[service("declared")]
+            #[service("declared", crate = $crate::service_macro::forms::facade::rr)]
             trait $name {
                 async fn echo(&self, ctx: &Context, value: $kind) -> $outcome;
+                async fn first(&self, ctx: &Context, value: $kind, or: $kind) -> $outcome;
             }
         };
     }
@@ -158,10 +159,21 @@ async fn a_trait_may_be_declared_by_another_macro_and_within_a_function() {
         async fn echo(&self, _: &Context, value: Vec<String>) -> Result<Vec<String>, Error> {
             Ok(value)
         }
+
+        async fn first(
+            &self,
+            _: &Context,
+            value: Vec<String>,
+            _: Vec<String>,
+        ) -> Result<Vec<String>, Error> {
+            Ok(value)
+        }
     }
     let client: Arc<dyn Declared> =
         Arc::new(DeclaredClient::new(Local::new(DeclaredServer::new(Echo))));
-    assert_eq!(client.echo(&ctx(), vec!["a".to_owned()]).await.unwrap(), ["a"]);
+    let value = vec!["a".to_owned()];
+    assert_eq!(client.echo(&ctx(), value.clone()).await.unwrap(), ["a"]);
+    assert_eq!(client.first(&ctx(), value, Vec::new()).await.unwrap(), ["a"]);
 }
 
 #[test]

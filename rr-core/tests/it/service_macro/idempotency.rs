@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use rr_core::transport::{Declared, Route, Routes};
 use rr_core::{CallOptions, Idempotency, IdempotencyKey, Local, Router, dedup};
 
 use super::shop::{Orders, OrdersClient, OrdersServer, Shop, book};
@@ -13,6 +14,27 @@ fn key_of(recorder: &Recorder) -> String {
         Idempotency::Keyed(key) => key.as_str().to_owned(),
         other => panic!("{other:?} is no key"),
     }
+}
+
+#[test]
+fn the_routes_declare_what_the_methods_declare_also_under_an_alias() {
+    let routes = Routes::from(OrdersServer::new(Shop::default()));
+    let declared: Vec<_> = routes.iter().collect();
+    let target = |name: &str| Route::Target(format!("orders.v1.{name}"));
+    assert_eq!(
+        declared,
+        [
+            (target("List"), Declared::Unspecified),
+            (target("count"), Declared::Unspecified),
+            (target("fetch"), Declared::Safe),
+            (target("find"), Declared::Safe),
+            (target("get"), Declared::Safe),
+            (target("move_to"), Declared::Idempotent),
+            (target("place"), Declared::Keyed),
+            (target("read"), Declared::Safe),
+        ]
+    );
+    assert_eq!(routes.closed_services().collect::<Vec<_>>(), ["orders.v1"]);
 }
 
 #[tokio::test]
