@@ -29,7 +29,7 @@ async fn start() -> Result<[Server; 2], Error> {
     let bank = PaymentsClient::new(recommended(connect(payments.url()).await?));
     let router = Shop::new(bank, 100).router(&Arc::default());
     let orders = serve(&url("ORDERS_URL", "memory://orders"), router).await?;
-    println!("orders at {}, payments at {}", orders.url(), payments.url());
+    println!("serving {}", orders.url());
     Ok([orders, payments])
 }
 

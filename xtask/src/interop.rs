@@ -55,8 +55,8 @@ pub(crate) fn interop(without: &Without, filters: &[String]) -> Outcome {
     steps.finish()
 }
 
-const EXAMPLES: [&str; 6] =
-    ["build", "--quiet", "--example", "ping_http", "--example", "ping_nats"];
+const EXAMPLES: [&str; 8] =
+    ["build", "--quiet", "--example", "orders", "--example", "ping_http", "--example", "ping_nats"];
 
 /// Runs the tests, and prints and counts the checks that passed.
 fn checks(list: &Path, filters: &[String], skipped: &[&str]) -> Outcome {

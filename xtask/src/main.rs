@@ -50,7 +50,7 @@ usage: cargo xtask COMMAND
   interop [FILTER].. [--without chromium] [--without go] [--without haproxy] [--without nats]
           [--without nginx]
       run the tests of interop/ that have a FILTER in their names, or all of them: foreign clients
-      and servers against the examples ping_http and ping_nats
+      and servers against the examples orders, ping_http and ping_nats
       (installs them into target/interop; needs curl, python3, node and npm)
   bench --budgets
       count allocations and what calls leave behind, and judge both by their budgets

@@ -17,6 +17,9 @@ pub(crate) const PING_HTTP: Example = Example("ping_http");
 /// The example that serves and calls over NATS.
 pub(crate) const PING_NATS: Example = Example("ping_nats");
 
+/// The example of two services made of traits.
+pub(crate) const ORDERS: Example = Example("orders");
+
 /// An example, by its name.
 #[derive(Clone, Copy)]
 pub(crate) struct Example(&'static str);
@@ -35,6 +38,11 @@ impl Example {
         let test = std::env::current_exe().map_err(|error| error.to_string())?;
         let folder = test.ancestors().nth(2).ok_or("the test lies in no target folder")?;
         Ok(folder.join("examples").join(self.0))
+    }
+
+    /// Starts it as a server whose URL is in the environment.
+    pub(crate) fn serve_at(self, variable: &str, url: &str) -> Outcome<Server> {
+        Server::start(self.0, command(self.executable()?).arg("serve").env(variable, url))
     }
 
     /// Starts it as a server; `url` may be left to its default.

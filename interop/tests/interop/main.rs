@@ -1,4 +1,5 @@
-//! Foreign clients against the examples `ping_http` and `ping_nats`, and both against foreign servers.
+//! Foreign clients against the examples `ping_http`, `ping_nats` and `orders`, and the first two against foreign
+//! servers.
 //!
 //! Each test starts what it needs. `cargo xtask interop` installs the peers, builds the examples and runs the tests
 //! one at a time, since some of them measure. The name of a test tells which part of the installation it needs: the
@@ -16,6 +17,7 @@ mod go;
 mod limits;
 mod lives;
 mod nats;
+mod orders;
 mod page;
 mod proxies;
 mod proxy;

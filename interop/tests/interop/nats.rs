@@ -80,7 +80,7 @@ fn served() -> Outcome<(NatsServer, String, Server)> {
     Ok((broker, url, server))
 }
 
-fn broker() -> Outcome<(NatsServer, String)> {
+pub(crate) fn broker() -> Outcome<(NatsServer, String)> {
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
     let broker = runtime.block_on(NatsServer::start()).map_err(|error| error.to_string())?;
