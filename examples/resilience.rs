@@ -11,7 +11,7 @@ use std::time::Duration;
 use rr_core::retry::{Retry, RetryConfig};
 use rr_core::{
     CallError, Code, Context, Delivery, Error, HandlerExt, Middleware, Next, Reason, Request,
-    RequesterExt, Response, RetryHint, Router, Stack, async_trait, connect, serve,
+    RequesterExt, Response, Router, Stack, async_trait, connect, retry::RetryHint, serve,
 };
 
 /// Tells the first times from the others.

@@ -35,7 +35,7 @@ pub async fn connect(url: &str) -> Result<Client, Error> {
     start(url, ClientConfig::default()).await
 }
 
-/// Makes a requester for a URL with a configuration, such as a [`CallConfig`](crate::CallConfig) for
+/// Makes a requester for a URL with a configuration, such as a [`CallConfig`](crate::config::CallConfig) for
 /// the part that all transports have in common. The query of the URL overrides the configuration.
 ///
 /// # Errors
@@ -52,7 +52,7 @@ pub async fn connect(url: &str) -> Result<Client, Error> {
 /// # async fn example() -> Result<(), rr_core::Error> {
 /// use std::time::Duration;
 ///
-/// use rr_core::{CallConfig, connect_with};
+/// use rr_core::{connect_with, config::CallConfig};
 ///
 /// let config = CallConfig::default().with_timeout(Duration::from_secs(2));
 /// let client = connect_with("http://orders:8080", config).await?;

@@ -3,8 +3,8 @@
 mod environment;
 mod keys;
 
+use rr_spi::Error;
 use rr_spi::options::Options;
-use rr_spi::{CallConfig, Error, IntakeConfig};
 use serde::de::value::Error as Unfit;
 use serde::{Deserialize, Deserializer};
 
@@ -16,6 +16,8 @@ pub use rr_http::{
 pub use rr_nats::{
     NatsConnectionConfig, NatsCredentials, NatsDispatch, NatsSection, NatsServerSection,
 };
+#[doc(inline)]
+pub use rr_spi::{CallConfig, IntakeConfig, Limits};
 
 /// Configuration of [`connect_with`](crate::connect_with): one common part, and a section for each
 /// transport that is compiled in.
@@ -32,7 +34,7 @@ pub use rr_nats::{
 #[cfg_attr(not(all(feature = "json", feature = "http")), doc = "```ignore")]
 /// use std::time::Duration;
 ///
-/// use rr_core::ClientConfig;
+/// use rr_core::config::ClientConfig;
 /// use rr_core::config::HttpVersion;
 ///
 /// let file = r#"{
@@ -72,7 +74,7 @@ pub struct ClientConfig {
 /// # Examples
 ///
 /// ```
-/// use rr_core::{IntakeConfig, ServerConfig};
+/// use rr_core::{config::{IntakeConfig, ServerConfig}};
 ///
 /// let config = ServerConfig::default().with_intake(IntakeConfig::default().with_in_flight_max(64));
 /// assert_eq!(config, IntakeConfig::default().with_in_flight_max(64).into());

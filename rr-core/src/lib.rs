@@ -38,7 +38,7 @@
 )]
 //! | make calls | [`connect`], [`RequesterExt`], [`call`], [`CallError`], [`Reply`] |
 //! | serve one router at several URLs | [`serve_all`], [`Servers`] |
-//! | configure either end from a file or the environment | [`ClientConfig`], [`ServerConfig`] |
+//! | configure either end from a file or the environment | [`config::ClientConfig`], [`config::ServerConfig`] |
 //! | bound a call in time, or cancel it | [`Context`] |
 //! | know what went wrong, and whether the handler ran | [`Error`], [`Code`], [`Delivery`] |
 //! | wrap calls on either side | [`Stack`], [`Middleware`], [`Router::with`] |
@@ -93,6 +93,16 @@ pub mod call {
     pub use crate::requester_ext::{CodecCalls, Typed, TypedReply};
     pub use crate::router::{Handler, IntoHandler, Method};
     pub use crate::service::IntoMethod;
+    #[cfg(feature = "macros")]
+    pub use crate::service_macro::{MethodDescription, ReplyHeaders, ServiceDescription};
+    #[doc(inline)]
+    pub use rr_spi::{Detail, HandlerError};
+}
+
+/// Parts of a [`Context`]: how it ends, and what arrived with a request.
+pub mod context {
+    #[doc(inline)]
+    pub use rr_spi::{CancelHandle, Cause, Criticality, Deadline, Peer, RequestInfo};
 }
 
 /// Items for transports and their tests. Transport authors depend on `rr-spi` alone, which exports
@@ -109,14 +119,12 @@ pub mod transport {
 
 #[doc(inline)]
 pub use rr_spi::{
-    AppError, Bytes, CallConfig, CancelHandle, Cause, Code, Context, Criticality, Deadline,
-    Delivery, Detail, DrainReport, Error, HandlerError, Headers, Idempotency, IdempotencyKey,
-    IntakeConfig, Limits, Middleware, Next, Peer, Reason, Request, RequestInfo, Requester,
-    Responder, Response, RetryHint, Server, Target, async_trait, defaults,
+    AppError, Bytes, Code, Context, Delivery, DrainReport, Error, Headers, Idempotency,
+    IdempotencyKey, Middleware, Next, Reason, Request, Requester, Responder, Response, Server,
+    Target, async_trait, defaults,
 };
 
 pub use client::{Client, connect, connect_with};
-pub use config::{ClientConfig, ServerConfig};
 pub use error::CallError;
 pub use forward::Forward;
 pub use local::Local;
@@ -131,7 +139,7 @@ pub use serve::{serve, serve_until, serve_with};
 pub use servers::{Servers, serve_all, serve_all_until, serve_all_with};
 pub use service::Service;
 #[cfg(feature = "macros")]
-pub use service_macro::{CallOptions, MethodDescription, ReplyHeaders, ServiceDescription};
+pub use service_macro::CallOptions;
 pub use stack::Stack;
 
 #[cfg(feature = "macros")]

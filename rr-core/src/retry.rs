@@ -24,7 +24,7 @@ use latencies::Latencies;
 
 pub use budget::{RetryBudget, RetryBudgetConfig};
 pub use config::RetryConfig;
-pub use rr_spi::{AttemptRecord, RetryDecision};
+pub use rr_spi::{AttemptRecord, RetryDecision, RetryHint};
 
 /// Middleware for requesters that retries failed calls where that is safe and worthwhile.
 ///

@@ -30,7 +30,7 @@ pub async fn serve(url: &str, router: impl Into<Router>) -> Result<Server, Error
     start(url, router.into().into(), ServerConfig::default()).await
 }
 
-/// Serves a router at a URL with a configuration, such as an [`IntakeConfig`](crate::IntakeConfig)
+/// Serves a router at a URL with a configuration, such as an [`IntakeConfig`](crate::config::IntakeConfig)
 /// for the part that all transports have in common. The query of the URL overrides the
 /// configuration.
 ///

@@ -57,7 +57,7 @@ pub async fn serve_all<U: AsRef<str>>(
 }
 
 /// Serves one router at several URLs with one configuration, such as an
-/// [`IntakeConfig`](crate::IntakeConfig). The query of each URL overrides the configuration for that
+/// [`IntakeConfig`](crate::config::IntakeConfig). The query of each URL overrides the configuration for that
 /// URL.
 ///
 /// # Errors
@@ -172,7 +172,7 @@ impl Servers {
     ///
     /// ```no_run
     /// # async fn example(router: rr_core::Router, signal: impl Future<Output = ()>) -> Result<(), rr_core::Error> {
-    /// use rr_core::{ServerConfig, serve_all_with};
+    /// use rr_core::{serve_all_with, config::ServerConfig};
     ///
     /// let config = ServerConfig::from_env("ORDERS_RR_")?;
     /// let servers = serve_all_with(["http://0.0.0.0:8080"], router, config).await?;

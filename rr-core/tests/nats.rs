@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use rr_core::config::{NatsSection, NatsServerSection};
 use rr_core::{
-    CallConfig, CallError, ClientConfig, Code, Context, Delivery, Error, Forward, IntakeConfig,
-    Limits, Reason, Request, RequesterExt, Response, Router, Server, ServerConfig, connect,
-    connect_with, recommended, serve, serve_all, serve_with,
+    CallError, Code, Context, Delivery, Error, Forward, Reason, Request, RequesterExt, Response,
+    Router, Server,
+    config::{CallConfig, ClientConfig, IntakeConfig, Limits, ServerConfig},
+    connect, connect_with, recommended, serve, serve_all, serve_with,
 };
 use rr_nats::NatsServerConfig;
 use rr_testkit::{NatsServer, NatsServerSetup};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rr_benches_peers::drive::{Load, drive};
 use rr_benches_peers::{Result, process};
-use rr_core::{Context, IntakeConfig, connect, serve_with};
+use rr_core::{Context, config::IntakeConfig, connect, serve_with};
 use serde::{Deserialize, Serialize};
 
 use crate::held::hold;

@@ -46,9 +46,11 @@ pub(crate) use server_state::ServerState;
 /// # Examples
 ///
 /// ```
-/// # use rr_spi as rr_core;
+/// # mod rr_core { pub use rr_spi::*; pub mod context { pub use rr_spi::Cause; } }
 /// use std::time::Duration;
+///
 /// use rr_core::Context;
+/// use rr_core::context::Cause;
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
 /// let ctx = Context::background().with_timeout(Duration::from_secs(2));
@@ -56,7 +58,7 @@ pub(crate) use server_state::ServerState;
 ///
 /// let (child, handle) = ctx.child();
 /// handle.cancel();
-/// assert_eq!(child.cause(), Some(rr_core::Cause::Cancelled));
+/// assert_eq!(child.cause(), Some(Cause::Cancelled));
 /// assert_eq!(ctx.cause(), None);
 /// # }
 /// ```

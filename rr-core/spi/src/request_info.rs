@@ -18,8 +18,9 @@ use crate::target::Target;
 /// # Examples
 ///
 /// ```
-/// # use rr_spi as rr_core;
-/// use rr_core::{Context, Error};
+/// # mod rr_core { pub use rr_spi::*; pub mod context { pub use rr_spi::RequestInfo; } }
+/// use rr_core::context::RequestInfo;
+/// use rr_core::{Context, Error, Headers};
 ///
 /// async fn greet(ctx: Context, name: String) -> Result<String, Error> {
 ///     let tenant = ctx.request().headers().get("x-tenant").unwrap_or("no tenant");
@@ -28,10 +29,9 @@ use crate::target::Target;
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Error> {
 /// // In a unit test, the request is attached to the context.
-/// let mut headers = rr_core::Headers::new();
+/// let mut headers = Headers::new();
 /// headers.insert("x-tenant", "berlin")?;
-/// let ctx = Context::background()
-///     .with_request(rr_core::RequestInfo::default().with_headers(headers));
+/// let ctx = Context::background().with_request(RequestInfo::default().with_headers(headers));
 /// assert_eq!(greet(ctx, "Ada".to_owned()).await?, "Hello, Ada of berlin!");
 /// # Ok(()) }
 /// ```

@@ -96,7 +96,7 @@ impl Default for CallOptions {
 /// # Examples
 ///
 /// ```
-/// use rr_core::{CallOptions, ReplyHeaders};
+/// use rr_core::{CallOptions, call::ReplyHeaders};
 ///
 /// let headers = ReplyHeaders::new();
 /// let options = CallOptions::new().reply_headers(&headers);

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use rr_core::transport::Routes;
 use rr_core::{
-    CallConfig, DrainReport, Error, Forward, IntakeConfig, Requester, Router, Stack, async_trait,
+    DrainReport, Error, Forward, Requester, Router, Stack, async_trait,
+    config::{CallConfig, IntakeConfig},
     defaults,
 };
 use rr_testkit::conformance::{Capabilities, Harness, Live, Rig, StartOptions, Timing, Typed};

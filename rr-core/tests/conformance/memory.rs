@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use rr_core::transport::Routes;
 use rr_core::{
-    CallConfig, DrainReport, Error, IntakeConfig, Middleware, Requester, Router, Server,
-    async_trait, connect, serve_with,
+    DrainReport, Error, Middleware, Requester, Router, Server, async_trait,
+    config::{CallConfig, IntakeConfig},
+    connect, serve_with,
 };
 use rr_testkit::conformance::{Capabilities, Harness, Live, Rig, StartOptions, Timing, Typed};
 use rr_testkit::{MemoryLink, MemoryRequester};

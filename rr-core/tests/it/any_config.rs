@@ -11,8 +11,9 @@ use std::time::Duration;
 use rr_core::retry::{RetryBudgetConfig, RetryConfig};
 use rr_core::transport::options::Options;
 use rr_core::{
-    CallConfig, Context, Error, IntakeConfig, Limits, Local, Request, RequesterExt, Response,
-    Router, Stack, connect, dedup, serve,
+    Context, Error, Local, Request, RequesterExt, Response, Router, Stack,
+    config::{CallConfig, IntakeConfig, Limits},
+    connect, dedup, serve,
 };
 use rr_http::{HttpConfig, HttpServerConfig};
 use rr_testkit::MemoryRequester;

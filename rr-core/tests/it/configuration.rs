@@ -8,9 +8,9 @@ use std::time::Duration;
 use rr_core::config::{HttpSection, HttpServerSection, HttpVersion};
 use rr_core::transport::options::Options;
 use rr_core::{
-    CallConfig, ClientConfig, Code, Context, Delivery, Error, IntakeConfig, Limits, Reason,
-    Request, RequesterExt, Response, Router, ServerConfig, connect, connect_with, serve,
-    serve_with,
+    Code, Context, Delivery, Error, Reason, Request, RequesterExt, Response, Router,
+    config::{CallConfig, ClientConfig, IntakeConfig, Limits, ServerConfig},
+    connect, connect_with, serve, serve_with,
 };
 
 async fn echo(_: Context, request: Request) -> Result<Response, Error> {

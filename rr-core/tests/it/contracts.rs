@@ -6,8 +6,8 @@ use std::time::Duration;
 use rr_core::call::{Call, Raw};
 use rr_core::transport::{Attempt, Intake};
 use rr_core::{
-    CancelHandle, Client, Context, Error, Forward, Headers, Local, Middleware, Request, Requester,
-    RequesterExt, Responder, Response, Router, Server, Stack, Target, defaults,
+    Client, Context, Error, Forward, Headers, Local, Middleware, Request, Requester, RequesterExt,
+    Responder, Response, Router, Server, Stack, Target, context::CancelHandle, defaults,
 };
 
 fn shared<T: Send + Sync + 'static>() {}

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rr_core::{
-    CallConfig, Cause, Code, Context, Delivery, Error, Forward, Local, Reason, Request,
-    RequesterExt, Response, Router,
+    Code, Context, Delivery, Error, Forward, Local, Reason, Request, RequesterExt, Response,
+    Router, config::CallConfig, context::Cause,
 };
 use rr_testkit::{loopback, loopback_with};
 
@@ -61,7 +61,7 @@ async fn a_bridges_own_deadline_says_unknown() {
     let back = loopback(backend());
     let front = loopback(Router::new().fallback(Forward(back)));
     // The caller waits longer than the server grants, so that the server's answer is seen.
-    let config = rr_core::IntakeConfig::default().with_timeout_max(ms(50));
+    let config = rr_core::config::IntakeConfig::default().with_timeout_max(ms(50));
     let (requester, _server) = front.into_parts();
     let bridge = Local::with_config(Router::new().fallback(Forward(requester)), config);
     let error = bridge.call_raw(&Context::background(), "hang", "").await.unwrap_err();
@@ -94,7 +94,7 @@ async fn a_cancel_at_the_front_stops_the_handler_at_the_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_without_a_deadline_gets_that_of_the_bridge() {
-    let server = rr_core::IntakeConfig::default().with_timeout_default(ms(7000));
+    let server = rr_core::config::IntakeConfig::default().with_timeout_default(ms(7000));
     let back = loopback_with(backend(), server, CallConfig::default());
     let front = loopback(Router::new().fallback(Forward(back)));
     let unbounded = Context::background().unbounded();

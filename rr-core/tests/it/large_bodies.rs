@@ -5,8 +5,9 @@
 use std::time::Duration;
 
 use rr_core::{
-    CallConfig, Client, Context, Delivery, Error, IntakeConfig, Limits, Reason, Request,
-    RequesterExt, Response, Router, connect, connect_with, serve, serve_with,
+    Client, Context, Delivery, Error, Reason, Request, RequesterExt, Response, Router,
+    config::{CallConfig, IntakeConfig, Limits},
+    connect, connect_with, serve, serve_with,
 };
 
 /// Length of a body that only raised limits allow.

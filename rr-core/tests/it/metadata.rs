@@ -4,8 +4,8 @@
 
 use rr_core::{
     CallError, Code, Context, Delivery, Error, Forward, Headers, Idempotency, IdempotencyKey,
-    Local, Middleware, Next, Reply, Request, RequestInfo, Requester, RequesterExt, Response,
-    Router, async_trait,
+    Local, Middleware, Next, Reply, Request, Requester, RequesterExt, Response, Router,
+    async_trait, context::RequestInfo,
 };
 
 use crate::everywhere::everywhere;
@@ -27,7 +27,7 @@ async fn describe(ctx: Context, (): ()) -> Result<Reply<Vec<String>>, Error> {
 }
 
 async fn is_peer_known(ctx: Context, (): ()) -> Result<bool, Error> {
-    Ok(ctx.request().peer().and_then(rr_core::Peer::address).is_some())
+    Ok(ctx.request().peer().and_then(rr_core::context::Peer::address).is_some())
 }
 
 #[tokio::test]

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use rr_core::{
-    Code, Context, Delivery, Error, IntakeConfig, Reason, Request, RequesterExt, Response, Router,
-    connect, recommended, serve, serve_until, serve_with,
+    Code, Context, Delivery, Error, Reason, Request, RequesterExt, Response, Router,
+    config::IntakeConfig, connect, recommended, serve, serve_until, serve_with,
 };
 
 async fn echo(_: Context, request: Request) -> Result<Response, Error> {

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rr_core::{
-    Code, Context, Delivery, Error, IntakeConfig, Reason, Request, RequesterExt, Response, Router,
-    connect, serve, serve_all, serve_all_until, serve_all_with,
+    Code, Context, Delivery, Error, Reason, Request, RequesterExt, Response, Router,
+    config::IntakeConfig, connect, serve, serve_all, serve_all_until, serve_all_with,
 };
 use tokio::task::JoinHandle;
 use tokio::time::Instant;

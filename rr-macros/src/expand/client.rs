@@ -84,7 +84,7 @@ fn inherent(service: &Service) -> TokenStream {
 
             /// Returns the description of the service: its methods, and what is declared of them.
             #[must_use]
-            #vis fn description() -> &'static #root::ServiceDescription {
+            #vis fn description() -> &'static #root::call::ServiceDescription {
                 &__RR_SERVICE
             }
         }

@@ -21,7 +21,7 @@ pub(super) fn statics(service: &Service) -> TokenStream {
     });
     quote! {
         #(#constants)*
-        static __RR_SERVICE: #root::ServiceDescription =
+        static __RR_SERVICE: #root::call::ServiceDescription =
             #root::__service::describe_service(#name, #docs, &[#(#all),*]);
     }
 }
@@ -47,7 +47,7 @@ fn constant(service: &Service, method: &Method) -> TokenStream {
     };
     quote! {
         #(#conditions)*
-        const #constant: #root::MethodDescription = #root::__service::describe_method(
+        const #constant: #root::call::MethodDescription = #root::__service::describe_method(
             #name,
             #target,
             #docs,

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rr_core::{
-    CancelHandle, Context, Error, Idempotency, IdempotencyKey, Request, Requester, Response, Target,
+    Context, Error, Idempotency, IdempotencyKey, Request, Requester, Response, Target,
+    context::CancelHandle,
 };
 use tokio::task::JoinHandle;
 use tokio::time::Instant;

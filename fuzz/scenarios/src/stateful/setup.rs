@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rr_core::{
-    CallConfig, Code, Context, Delivery, Error, IntakeConfig, Limits, Reason, Request, Requester,
-    Response, Server, async_trait,
+    Code, Context, Delivery, Error, Reason, Request, Requester, Response, Server, async_trait,
+    config::{CallConfig, IntakeConfig, Limits},
 };
 use rr_http::{HttpConfig, HttpServerConfig, HttpVersion};
 use rr_testkit::StreamLink;

@@ -3,8 +3,10 @@
 use rr_core::dedup::{Deduplicate, MemoryStore, MemoryStoreConfig};
 use rr_core::transport::Dedup;
 use rr_core::{
-    Cause, Code, Context, Delivery, Error, Forward, Idempotency, IntakeConfig, Limits, Local,
-    Middleware, Next, Reason, Request, Requester as _, Response, Router, async_trait,
+    Code, Context, Delivery, Error, Forward, Idempotency, Local, Middleware, Next, Reason, Request,
+    Requester as _, Response, Router, async_trait,
+    config::{IntakeConfig, Limits},
+    context::Cause,
 };
 use rr_testkit::{MemoryFault, MemoryFaults};
 

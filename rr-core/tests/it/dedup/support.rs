@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rr_core::{
-    CallConfig, Code, Context, Error, Headers, Idempotency, IdempotencyKey, IntakeConfig,
-    Middleware, Next, Request, Requester, Response, Router, Server, async_trait,
+    Code, Context, Error, Headers, Idempotency, IdempotencyKey, Middleware, Next, Request,
+    Requester, Response, Router, Server, async_trait,
+    config::{CallConfig, IntakeConfig},
 };
 use rr_testkit::{MemoryRequester, loopback_with};
 use tokio::sync::{Notify, Semaphore};

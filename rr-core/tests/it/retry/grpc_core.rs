@@ -1,7 +1,7 @@
 //! The cases `retry_*` of gRPC core's end-to-end tests, by their names there.
 
 use rr_core::retry::{Retry, RetryConfig, RetryDecision};
-use rr_core::{Code, Context, Delivery, Error, Reason, Requester, RetryHint, Stack};
+use rr_core::{Code, Context, Delivery, Error, Reason, Requester, Stack, retry::RetryHint};
 use tokio::time::{Instant, sleep};
 
 use super::support::*;

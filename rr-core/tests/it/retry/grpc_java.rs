@@ -2,7 +2,7 @@
 #![allow(non_snake_case, reason = "the names are those of the suite they come from")]
 
 use rr_core::retry::{Retry, RetryBudget, RetryConfig, RetryDecision};
-use rr_core::{Code, Context, Delivery, Error, Requester, RetryHint, Stack};
+use rr_core::{Code, Context, Delivery, Error, Requester, Stack, retry::RetryHint};
 use tokio::time::{Instant, sleep};
 
 use super::support::*;

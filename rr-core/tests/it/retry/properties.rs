@@ -9,7 +9,7 @@ use rr_core::retry::{Retry, RetryConfig, RetryDecision};
 use rr_core::transport::SeededEntropy;
 use rr_core::{
     Code, Delivery, Error, Idempotency, IdempotencyKey, Reason, Request, Requester, Response,
-    RetryHint, Stack,
+    Stack, retry::RetryHint,
 };
 use tokio::time::Instant;
 

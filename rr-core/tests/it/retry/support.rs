@@ -8,8 +8,11 @@ use std::time::Duration;
 use rr_core::retry::{Retry, RetryBudget, RetryBudgetConfig, RetryConfig, RetryDecision};
 use rr_core::transport::{Attempt, Dedup, Entropy};
 use rr_core::{
-    CancelHandle, Code, Context, Deadline, Delivery, Error, Idempotency, Reason, Request,
-    Requester, Response, RetryHint, Stack, async_trait, defaults,
+    Code, Context, Delivery, Error, Idempotency, Reason, Request, Requester, Response, Stack,
+    async_trait,
+    context::{CancelHandle, Deadline},
+    defaults,
+    retry::RetryHint,
 };
 use tokio::time::{Instant, sleep};
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rr_core::{
-    CallOptions, Code, Context, Delivery, Error, Local, ReplyHeaders, Router, async_trait, service,
+    CallOptions, Code, Context, Delivery, Error, Local, Router, async_trait, call::ReplyHeaders,
+    service,
 };
 use tokio::time::Instant;
 

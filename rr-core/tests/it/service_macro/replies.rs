@@ -1,6 +1,8 @@
 //! Methods that see the headers of the request and set those of the reply.
 
-use rr_core::{CallOptions, Context, Error, Reply, ReplyHeaders, Router, async_trait, service};
+use rr_core::{
+    CallOptions, Context, Error, Reply, Router, async_trait, call::ReplyHeaders, service,
+};
 
 use super::support::{ctx, rigs};
 
