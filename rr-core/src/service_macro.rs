@@ -10,14 +10,20 @@ mod server;
 pub use call_options::{CallOptions, ReplyHeaders};
 pub use description::{MethodDescription, ServiceDescription};
 
-/// Items that the code of `#[service]` names. They may change in any release.
+/// Items that the code of `#[service]` names, and all that it names. They may change in any release.
 pub mod generated {
+    pub use rr_spi::{Context, Declared, Requester, Routes, async_trait};
     pub use serde;
 
+    pub use super::call_options::CallOptions;
     pub use super::client::{Client, Method, Outcome, Sent, call, call_reply, prepare, sent};
-    pub use super::description::{describe_method, describe_service};
+    pub use super::description::{
+        MethodDescription, ServiceDescription, describe_method, describe_service,
+    };
     pub use super::errors::{
         Failed, FromAppError, FromCallError, FromError, IntoOwnError, LeaveHandler, Leaving,
     };
     pub use super::server::{Routing, run_to_end};
+    pub use crate::codec::{Codec, Json};
+    pub use crate::router::Router;
 }

@@ -21,7 +21,7 @@ pub(crate) fn expand(service: &Service) -> TokenStream {
     let item = trait_item(service);
     let client_type = client::kind(service);
     let server_type = server::kind(service);
-    let inputs = service.methods.iter().filter_map(|method| input_struct(method));
+    let inputs = service.methods.iter().filter_map(input_struct);
     let checks = service.methods.iter().map(|method| checks(service, method));
     let statics = description::statics(service);
     let root = &service.root;
@@ -54,7 +54,7 @@ fn trait_item(service: &Service) -> TokenStream {
         item.supertraits.push(parse_quote!(::core::marker::#bound));
     }
     item.supertraits.push(parse_quote!('static));
-    quote!(#[#root::async_trait] #item)
+    quote!(#[#root::__service::async_trait] #item)
 }
 
 /// Writes the implementation for shared services, such as `Arc<dyn Orders>`.
@@ -191,7 +191,7 @@ fn method_static(method: &Method) -> Ident {
 /// The codecs of a method: JSON, unless others are named.
 fn codecs(root: &Path, method: &Method) -> Vec<Path> {
     match &*method.options.codecs {
-        [] => vec![parse_quote!(#root::codec::Json)],
+        [] => vec![parse_quote!(#root::__service::Json)],
         named => named.to_vec(),
     }
 }

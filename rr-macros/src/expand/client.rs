@@ -72,19 +72,19 @@ fn inherent(service: &Service) -> TokenStream {
 
             /// Makes a client that calls the service through a requester.
             #[must_use]
-            #vis fn new(requester: impl #root::Requester) -> Self {
+            #vis fn new(requester: impl #root::__service::Requester) -> Self {
                 Self { inner: #root::__service::Client::new(requester) }
             }
 
             /// Returns a client whose calls have these options, in place of this client's.
             #[must_use]
-            #vis fn with(&self, options: #root::CallOptions) -> Self {
+            #vis fn with(&self, options: #root::__service::CallOptions) -> Self {
                 Self { inner: self.inner.with(options) }
             }
 
             /// Returns the description of the service: its methods, and what is declared of them.
             #[must_use]
-            #vis fn description() -> &'static #root::call::ServiceDescription {
+            #vis fn description() -> &'static #root::__service::ServiceDescription {
                 &__RR_SERVICE
             }
         }

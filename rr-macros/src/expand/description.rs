@@ -21,7 +21,7 @@ pub(super) fn statics(service: &Service) -> TokenStream {
     });
     quote! {
         #(#constants)*
-        static __RR_SERVICE: #root::call::ServiceDescription =
+        static __RR_SERVICE: #root::__service::ServiceDescription =
             #root::__service::describe_service(#name, #docs, &[#(#all),*]);
     }
 }
@@ -47,14 +47,14 @@ fn constant(service: &Service, method: &Method) -> TokenStream {
     };
     quote! {
         #(#conditions)*
-        const #constant: #root::call::MethodDescription = #root::__service::describe_method(
+        const #constant: #root::__service::MethodDescription = #root::__service::describe_method(
             #name,
             #target,
             #docs,
             #declared,
             &[#(#aliases),*],
             #timeout,
-            &[#(<#codecs as #root::codec::Codec>::CONTENT_TYPE),*],
+            &[#(<#codecs as #root::__service::Codec>::CONTENT_TYPE),*],
         );
         #(#conditions)*
         static #called: #root::__service::Method = #root::__service::Method::new(&#constant);
@@ -68,5 +68,5 @@ fn declared(root: &Path, declared: Declared) -> TokenStream {
         Declared::Idempotent => quote!(Idempotent),
         Declared::Keyed => quote!(Keyed),
     };
-    quote!(#root::transport::Declared::#kind)
+    quote!(#root::__service::Declared::#kind)
 }

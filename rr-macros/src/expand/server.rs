@@ -55,7 +55,7 @@ pub(super) fn implementation(service: &Service) -> TokenStream {
         }
 
         #[automatically_derived]
-        impl<__RrService: #name> ::core::convert::From<#server<__RrService>> for #root::Router {
+        impl<__RrService: #name> ::core::convert::From<#server<__RrService>> for #root::__service::Router {
             fn from(server: #server<__RrService>) -> Self {
                 use #root::__service::{IntoOwnError as _, LeaveHandler as _};
                 let __rr_service = server.implementation;
@@ -66,9 +66,9 @@ pub(super) fn implementation(service: &Service) -> TokenStream {
         }
 
         #[automatically_derived]
-        impl<__RrService: #name> ::core::convert::From<#server<__RrService>> for #root::transport::Routes {
+        impl<__RrService: #name> ::core::convert::From<#server<__RrService>> for #root::__service::Routes {
             fn from(server: #server<__RrService>) -> Self {
-                <#root::Router as ::core::convert::From<#server<__RrService>>>::from(server).into()
+                <#root::__service::Router as ::core::convert::From<#server<__RrService>>>::from(server).into()
             }
         }
     }
@@ -103,7 +103,7 @@ fn route(service: &Service, method: &Method) -> TokenStream {
         #(#conditions)*
         let routing = {
             let __rr_service = ::core::clone::Clone::clone(&__rr_service);
-            routing.method(&#called, #codecs, move |__rr_ctx: #root::Context, #pattern: #kind| {
+            routing.method(&#called, #codecs, move |__rr_ctx: #root::__service::Context, #pattern: #kind| {
                 let __rr_service = ::core::clone::Clone::clone(&__rr_service);
                 async move {
                     match #run {
