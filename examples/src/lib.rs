@@ -10,6 +10,16 @@ pub struct Readme;
 #[doc = include_str!("../../docs/src/writing-a-transport.md")]
 pub struct WritingATransport;
 
+/// Runs the code of the book on a first service.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/src/a-service.md")]
+pub struct AService;
+
+/// Runs the code of the book on tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/src/testing.md")]
+pub struct Testing;
+
 /// Compiles the code of the book on errors.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/src/errors.md")]
