@@ -61,6 +61,10 @@
 //!
 //! Features are additive: any combination may be enabled.
 
+#![cfg_attr(
+    all(feature = "json", feature = "macros", feature = "memory"),
+    doc = include_str!("guide.md")
+)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
