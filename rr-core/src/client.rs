@@ -5,6 +5,20 @@ use rr_spi::{Code, Context, Delivery, Error, Requester};
 use crate::config::ClientConfig;
 
 /// Requester for a URL. Clones share its connections.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example() -> Result<(), rr_core::Error> {
+/// use std::time::Duration;
+///
+/// use rr_core::{Context, connect};
+///
+/// let client = connect("nats://127.0.0.1").await?;
+/// // Waits for the NATS server, for ten seconds at most. Calls would wait for a connection too.
+/// client.ready(&Context::background().with_timeout(Duration::from_secs(10))).await?;
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Client(Inner);
 
@@ -31,6 +45,18 @@ enum Inner {
 /// # Cancel safety
 ///
 /// Dropping the future leaves nothing behind.
+///
+/// # Examples
+///
+#[cfg_attr(all(feature = "json", feature = "http"), doc = "```no_run")]
+#[cfg_attr(not(all(feature = "json", feature = "http")), doc = "```ignore")]
+/// # async fn example() -> Result<(), rr_core::CallError> {
+/// use rr_core::{Context, RequesterExt, connect};
+///
+/// let client = connect("http://127.0.0.1:8080?version=h2c&timeout=2s").await?;
+/// let pong: String = client.call(&Context::background(), "service.ping", "hello").await?;
+/// # Ok(()) }
+/// ```
 pub async fn connect(url: &str) -> Result<Client, Error> {
     start(url, ClientConfig::default()).await
 }

@@ -26,6 +26,23 @@ use crate::router::Router;
 /// # Cancel safety
 ///
 /// Dropping the future leaves nothing behind.
+///
+/// # Examples
+///
+#[cfg_attr(all(feature = "json", feature = "http"), doc = "```no_run")]
+#[cfg_attr(not(all(feature = "json", feature = "http")), doc = "```ignore")]
+/// # async fn example() -> Result<(), rr_core::Error> {
+/// use rr_core::{Error, Router, defaults, serve};
+///
+/// async fn ping((): ()) -> Result<String, Error> {
+///     Ok("pong".to_owned())
+/// }
+///
+/// let server = serve("http://127.0.0.1:0", Router::new().route("service.ping", ping)).await?;
+/// println!("serving {}", server.url());
+/// server.shutdown(defaults::DRAIN_GRACE).await;
+/// # Ok(()) }
+/// ```
 pub async fn serve(url: &str, router: impl Into<Router>) -> Result<Server, Error> {
     start(url, router.into().into(), ServerConfig::default()).await
 }

@@ -21,6 +21,21 @@ pub enum Idempotency {
 }
 
 /// Key that identifies repeated requests as the same one: 1 to 255 visible ASCII characters.
+///
+/// A caller makes one key for each intended effect, and sends it with every attempt at that effect.
+///
+/// # Examples
+///
+/// ```
+/// # use rr_spi as rr_core;
+/// use rr_core::{Idempotency, IdempotencyKey, Request, Target};
+///
+/// let order = 17;
+/// let key = IdempotencyKey::new(&format!("order-{order}"))?;
+/// let request = Request::new(Target::parse("payments.charge")?, "{}");
+/// let request = request.with_idempotency(Idempotency::Keyed(key));
+/// # Ok::<(), rr_core::Error>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey(Arc<str>);
 

@@ -36,6 +36,30 @@ use crate::route_handler::RouteHandler;
 /// # Cancel safety
 ///
 /// Dropping the future drops the runs of `next`.
+///
+/// # Examples
+///
+/// ```
+/// # use rr_spi as rr_core;
+/// use rr_core::{Context, Error, Middleware, Next, Request, Response, async_trait};
+///
+/// /// Adds the name of this process to every reply.
+/// struct ServedBy(&'static str);
+///
+/// #[async_trait]
+/// impl Middleware for ServedBy {
+///     async fn handle(
+///         &self,
+///         ctx: &Context,
+///         request: Request,
+///         next: Next<'_>,
+///     ) -> Result<Response, Error> {
+///         let mut response = next.run(ctx, request).await?;
+///         response.headers.insert("x-served-by", self.0)?;
+///         Ok(response)
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait Middleware: Send + Sync + 'static {
     /// Handles one call; `next` runs the rest of it.

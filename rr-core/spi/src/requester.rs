@@ -31,6 +31,27 @@ use crate::response::Response;
 ///
 /// Dropping the future cancels the call: its resources are freed immediately, and the peer is
 /// notified on a best-effort basis. The handler may have run.
+///
+/// # Examples
+///
+/// ```
+/// # use rr_spi as rr_core;
+/// use std::sync::Arc;
+///
+/// use rr_core::{Context, Error, Request, Requester, Response, async_trait};
+///
+/// /// Requester that answers every call itself, for a test.
+/// struct Fixed(&'static str);
+///
+/// #[async_trait]
+/// impl Requester for Fixed {
+///     async fn request(&self, _: &Context, _: Request) -> Result<Response, Error> {
+///         Ok(Response::new(self.0))
+///     }
+/// }
+///
+/// let client: Arc<dyn Requester> = Arc::new(Fixed("pong"));
+/// ```
 #[async_trait]
 pub trait Requester: Send + Sync + 'static {
     /// Sends one request and waits for its response.

@@ -29,6 +29,23 @@ use crate::response::Response;
 /// # Cancel safety
 ///
 /// Dropping the future cancels the call; see the contract.
+///
+/// # Examples
+///
+/// ```
+/// # use rr_spi as rr_core;
+/// use rr_core::{Context, Error, Request, Responder, Response, async_trait};
+///
+/// /// Answers every method of a service with its name.
+/// struct Echo;
+///
+/// #[async_trait]
+/// impl Responder for Echo {
+///     async fn respond(&self, _: &Context, request: Request) -> Result<Response, Error> {
+///         Ok(Response::new(request.target.method().to_owned()))
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait Responder: Send + Sync + 'static {
     /// Handles one request.

@@ -7,6 +7,16 @@ use crate::limits::Limits;
 
 crate::options! {
     /// Limits and timeouts of a server's requests, the same for every transport.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let config = rr_spi::IntakeConfig::default()
+    ///     .with_in_flight_max(64)
+    ///     .with_timeout_max(Duration::from_secs(30));
+    /// ```
     pub struct IntakeConfig {
         /// Maximum number of requests in flight; further requests are refused. Default 1024; 0
         /// refuses all.
