@@ -10,6 +10,11 @@ pub struct Readme;
 #[doc = include_str!("../../docs/src/writing-a-transport.md")]
 pub struct WritingATransport;
 
+/// Compiles the smallest programs.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/src/ping.md")]
+pub struct Ping;
+
 /// Runs the code of the book on a first service.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/src/a-service.md")]
@@ -37,6 +42,19 @@ mod tests {
         let program = include_str!("../quickstart.rs");
         let (_, code) = program.split_once("\n\n").unwrap();
         assert!(include_str!("../../README.md").contains(code.trim()));
+    }
+
+    #[test]
+    fn the_smallest_programs_stay_small() {
+        let page = include_str!("../../docs/src/ping.md");
+        let programs = page.split("```rust,no_run\n").skip(1);
+        let lines = programs.map(|rest| {
+            let (program, _) = rest.split_once("```").unwrap();
+            program.lines().filter(|line| !line.is_empty()).count()
+        });
+        let lines: Vec<_> = lines.collect();
+        let is_small = lines.iter().zip([9, 8, 11, 11]).all(|(lines, most)| *lines <= most);
+        assert!(lines.len() == 4 && is_small, "{lines:?}");
     }
 
     #[test]
