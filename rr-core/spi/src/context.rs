@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::request::Request;
 use crate::request_info::RequestInfo;
 
-use node::{Node, Parent};
+use node::Parent;
 use scope::Scope;
 
 pub use cancel_handle::CancelHandle;
@@ -35,6 +35,7 @@ pub use server_state::Mark;
 pub use shield::Shield;
 
 pub(crate) use metadata::Metadata;
+pub(crate) use node::Node;
 pub(crate) use server_state::ServerState;
 
 /// Deadline, cancellation, trace context and baggage of a call.
@@ -399,11 +400,13 @@ impl Context {
         }
     }
 
-    /// Cancels the nearest scope of this context.
-    pub(crate) fn cancel_own_scope(&self, cause: Cause) {
-        if let Some(scope) = self.scopes().next() {
-            scope.cancel(cause);
-        }
+    /// Returns the node with the nearest scope of this context, to cancel it later. This takes less
+    /// memory than a clone of the context.
+    pub(crate) fn own_scope(&self) -> Option<Arc<Node>> {
+        let mut nodes = std::iter::successors(self.node.as_ref(), |node| {
+            if node.is_detached { None } else { node.parent.0.as_ref() }
+        });
+        nodes.find(|node| node.scope.is_some()).cloned()
     }
 }
 

@@ -54,9 +54,11 @@ impl RequestInfo {
 
     /// Copies the information of a request; this only increments reference counts.
     pub(crate) fn of(request: &Request, peer: Option<Arc<Peer>>) -> Self {
+        let mut headers = request.headers.clone();
+        headers.remove_reply_only();
         Self {
             target: Some(request.target.clone()),
-            headers: request.headers.clone(),
+            headers,
             idempotency: request.idempotency.clone(),
             peer,
         }

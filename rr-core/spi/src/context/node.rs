@@ -43,7 +43,7 @@ impl Node {
     }
 
     /// Cancels the scope of this node.
-    pub(super) fn cancel(&self, cause: Cause) {
+    pub(crate) fn cancel(&self, cause: Cause) {
         if let Some(scope) = &self.scope {
             scope.cancel(cause);
         }

@@ -1,10 +1,10 @@
 //! Requests that have been pending, so that all of them can be cancelled together.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use slab::Slab;
 
-use crate::context::{Cause, Context};
+use crate::context::{Cause, Context, Node};
 
 /// Requests that have been pending.
 #[derive(Default)]
@@ -12,7 +12,8 @@ pub(super) struct PendingRequests(Mutex<Pending>);
 
 #[derive(Default)]
 struct Pending {
-    contexts: Slab<Context>,
+    /// Node with the scope of each request; `None` for a context that cannot be cancelled.
+    scopes: Slab<Option<Arc<Node>>>,
     /// Set when all were cancelled: requests that become pending later are cancelled too.
     ended: Option<Cause>,
 }
@@ -20,26 +21,27 @@ struct Pending {
 impl PendingRequests {
     /// Records that a request is pending; returns the key for [`PendingRequests::remove`].
     pub(super) fn insert(&self, ctx: &Context) -> usize {
-        let (key, ended) = self.with(|p| (p.contexts.insert(ctx.clone()), p.ended));
+        let scope = ctx.own_scope();
+        let (key, ended) = self.with(|p| (p.scopes.insert(scope.clone()), p.ended));
         // Outside of the lock: cancelling wakes the waiter that the request has just registered.
-        if let Some(cause) = ended {
-            ctx.cancel_own_scope(cause);
+        if let (Some(scope), Some(cause)) = (scope, ended) {
+            scope.cancel(cause);
         }
         key
     }
 
     pub(super) fn remove(&self, key: usize) {
-        let removed = self.with(|pending| pending.contexts.try_remove(key));
+        let removed = self.with(|pending| pending.scopes.try_remove(key));
         drop(removed);
     }
 
     pub(super) fn cancel_all(&self, cause: Cause) {
-        let contexts: Vec<Context> = self.with(|pending| {
+        let scopes: Vec<_> = self.with(|pending| {
             pending.ended = Some(cause);
-            pending.contexts.iter().map(|(_, ctx)| ctx.clone()).collect()
+            pending.scopes.iter().filter_map(|(_, scope)| scope.clone()).collect()
         });
-        for ctx in contexts {
-            ctx.cancel_own_scope(cause);
+        for scope in scopes {
+            scope.cancel(cause);
         }
     }
 
