@@ -90,7 +90,7 @@ pub mod call {
     pub use crate::error::NoAppError;
     pub use crate::requester_ext::{Call, Calling, IntoTarget, Outcome, Raw};
     #[cfg(feature = "json")]
-    pub use crate::requester_ext::{CodecCalls, Typed, TypedReply};
+    pub use crate::requester_ext::{CodecCalls, ReplyValue, Typed, TypedReply};
     pub use crate::router::{Handler, IntoHandler, Method};
     pub use crate::service::IntoMethod;
     #[cfg(feature = "macros")]
