@@ -36,6 +36,10 @@
     feature = "macros",
     doc = "| describe a service as a trait, for both ends | [`#[service]`](macro@service) |"
 )]
+#![cfg_attr(
+    feature = "macros",
+    doc = "| learn why a function is not a handler | [`#[handler]`](macro@handler) |"
+)]
 //! | make calls | [`connect`], [`RequesterExt`], [`call`], [`CallError`], [`Reply`] |
 //! | serve one router at several URLs | [`serve_all`], [`Servers`] |
 //! | configure either end from a file or the environment | [`config::ClientConfig`], [`config::ServerConfig`] |
@@ -53,7 +57,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `json` (default) | typed calls and handlers with JSON bodies |
-//! | `macros` | `#[service]`: a trait becomes a typed client and a server |
+//! | `macros` | `#[service]`: a trait becomes a typed client and a server; `#[handler]`: checks of handlers |
 //! | `cbor`, `form`, `messagepack`, `postcard`, `protobuf` | further codecs of typed calls and handlers |
 //! | `http` | `http://` and `http+unix://` URLs |
 //! | `memory` | `memory://` URLs, for one process and for tests |
@@ -75,6 +79,8 @@ pub mod config;
 pub mod dedup;
 mod error;
 mod forward;
+#[cfg(feature = "macros")]
+mod handler_macro;
 mod local;
 mod nesting;
 #[cfg(feature = "json")]
@@ -94,7 +100,7 @@ pub mod call {
     pub use crate::error::NoAppError;
     pub use crate::requester_ext::{Call, Calling, IntoTarget, Outcome, Raw};
     #[cfg(feature = "json")]
-    pub use crate::requester_ext::{CodecCalls, Typed, TypedReply};
+    pub use crate::requester_ext::{CodecCalls, ReplyValue, Typed, TypedReply};
     pub use crate::router::{Handler, IntoHandler, Method};
     pub use crate::service::IntoMethod;
     #[cfg(feature = "macros")]
@@ -151,5 +157,13 @@ pub use stack::Stack;
 pub use rr_macros::service;
 
 #[cfg(feature = "macros")]
+#[doc = include_str!("handler_macro/handler.md")]
+pub use rr_macros::handler;
+
+#[cfg(feature = "macros")]
 #[doc(hidden)]
 pub use service_macro::generated as __service;
+
+#[cfg(feature = "macros")]
+#[doc(hidden)]
+pub use handler_macro::generated as __handler;

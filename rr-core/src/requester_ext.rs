@@ -2,6 +2,8 @@
 
 mod into_target;
 mod outcome;
+#[cfg(feature = "json")]
+mod reply_value;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -19,6 +21,8 @@ pub use into_target::IntoTarget;
 pub use outcome::{Outcome, Raw};
 #[cfg(feature = "json")]
 pub use outcome::{Typed, TypedReply};
+#[cfg(feature = "json")]
+pub use reply_value::ReplyValue;
 
 mod sealed {
     pub trait Sealed {}
@@ -64,7 +68,7 @@ pub trait RequesterExt: Requester + sealed::Sealed {
         body: &(impl serde::Serialize + ?Sized),
     ) -> Call<'a, Self, Typed<T>>
     where
-        T: serde::de::DeserializeOwned,
+        T: ReplyValue,
     {
         Call::new(self, ctx, encoded::<crate::codec::Json, _>(target, body))
     }

@@ -212,7 +212,7 @@ fn value_type(root: &Path, method: &Method) -> TokenStream {
 }
 
 /// Attribute of generated code, whose lints are not the user's.
-fn lints() -> TokenStream {
+pub(crate) fn lints() -> TokenStream {
     quote! {
         #[allow(
             clippy::all,
@@ -230,7 +230,7 @@ fn lints() -> TokenStream {
 }
 
 /// Returns a span at the user's tokens whose names are those of the generated code.
-fn at(place: Span) -> Span {
+pub(crate) fn at(place: Span) -> Span {
     Span::call_site().located_at(place)
 }
 

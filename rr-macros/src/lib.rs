@@ -4,6 +4,7 @@
 mod durations;
 mod errors;
 mod expand;
+mod handler;
 mod method;
 mod method_options;
 mod names;
@@ -25,7 +26,16 @@ pub fn service(
     expanded(options.into(), item.into()).into()
 }
 
-/// Expands the attribute. In place of malformed input, returns its errors, each at its tokens.
+/// Checks a function that is routed; see `rr_core::handler`, which documents it.
+#[proc_macro_attribute]
+pub fn handler(
+    options: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    handler::expanded(options.into(), &item.into()).into()
+}
+
+/// Expands `#[service]`. In place of malformed input, returns its errors, each at its tokens.
 fn expanded(options: TokenStream, item: TokenStream) -> TokenStream {
     match service::Service::parse(options, item.clone()) {
         Ok(service) => expand::expand(&service),

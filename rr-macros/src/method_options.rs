@@ -122,7 +122,7 @@ impl MethodOptions {
 }
 
 /// Reads `= value` or `= [value, value]`.
-fn one_or_list<T>(
+pub(crate) fn one_or_list<T>(
     meta: &ParseNestedMeta<'_>,
     parse: fn(ParseStream<'_>) -> syn::Result<T>,
 ) -> syn::Result<Vec<T>> {
@@ -142,14 +142,18 @@ fn value<T: Parse>(meta: &ParseNestedMeta<'_>) -> syn::Result<T> {
 }
 
 /// Refuses a value after a key that has none.
-fn flag(meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
+pub(crate) fn flag(meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
     if meta.input.is_empty() || meta.input.peek(Token![,]) {
         return Ok(());
     }
     Err(meta.error("this option has no value"))
 }
 
-fn once<T>(meta: &ParseNestedMeta<'_>, place: &mut Option<T>, value: T) -> syn::Result<()> {
+pub(crate) fn once<T>(
+    meta: &ParseNestedMeta<'_>,
+    place: &mut Option<T>,
+    value: T,
+) -> syn::Result<()> {
     match place.replace(value) {
         Some(_) => Err(meta.error("this option is given twice")),
         None => Ok(()),

@@ -51,7 +51,7 @@ impl Parts {
 }
 
 /// Returns the types in the angle brackets of a type.
-fn type_arguments(kind: &Type) -> impl Iterator<Item = &Type> {
+pub(crate) fn type_arguments(kind: &Type) -> impl Iterator<Item = &Type> {
     let segment = match ungrouped(kind) {
         Type::Path(path) => path.path.segments.last(),
         _ => None,
@@ -250,7 +250,7 @@ fn find_borrow(tokens: TokenStream) -> Option<TokenTree> {
 }
 
 /// Returns whether the last segment of a type's path satisfies a condition.
-fn ends_with(kind: &Type, condition: impl Fn(&str) -> bool) -> bool {
+pub(crate) fn ends_with(kind: &Type, condition: impl Fn(&str) -> bool) -> bool {
     match ungrouped(kind) {
         Type::Path(path) => {
             let last = path.path.segments.last();
@@ -261,7 +261,7 @@ fn ends_with(kind: &Type, condition: impl Fn(&str) -> bool) -> bool {
 }
 
 /// Returns the type within parentheses and the invisible groups of declarative macros.
-fn ungrouped(kind: &Type) -> &Type {
+pub(crate) fn ungrouped(kind: &Type) -> &Type {
     match kind {
         Type::Group(group) => ungrouped(&group.elem),
         Type::Paren(paren) => ungrouped(&paren.elem),

@@ -1,6 +1,7 @@
 //! What is refused, at which tokens and with which words; and that no input makes a panic.
 
 mod accepted;
+mod handler;
 mod odd;
 mod refused;
 

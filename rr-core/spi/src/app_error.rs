@@ -79,6 +79,11 @@ use crate::error::{Code, Detail, Error, Reason};
 /// // The server re-scopes the failed call, so that the handler's caller does not read "refused".
 /// assert_ne!(rr_core::rescope(error).message(), "refused");
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an `AppError`",
+    label = "not an `AppError`; convert an error of a library by `.map_err(|error| Error::new(Code::Internal, \"what failed\").with_source(error))?`",
+    note = "a type of yours that callers tell apart implements `AppError`"
+)]
 pub trait AppError: Serialize + DeserializeOwned {
     /// Type name in the detail; unique among the applications that call each other.
     const TYPE: &'static str;
@@ -130,6 +135,12 @@ impl<E: AppError> From<E> for Error {
 /// An [`AppError`] counts as the handler's own error, unless it wraps a
 /// [failed call](AppError::failed_call). The error of a call counts as a downstream error and is
 /// re-scoped, unless the handler converts it into its own error.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the error of a handler",
+    label = "neither `Error`, nor an `AppError`, nor a `CallError`",
+    note = "an error of a library becomes one by `.map_err(|error| Error::new(Code::Internal, \"what failed\").with_source(error))`",
+    note = "a type of yours that callers tell apart implements `AppError`"
+)]
 pub trait HandlerError {
     /// Converts the value into the error that leaves the handler.
     fn into_handler_error(self) -> Error;
@@ -141,6 +152,7 @@ impl HandlerError for Error {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<E: AppError> HandlerError for E {
     fn into_handler_error(self) -> Error {
         self.into()

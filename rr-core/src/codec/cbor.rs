@@ -15,6 +15,7 @@ impl Codec for Cbor {
     const CONTENT_TYPE: &'static str = "application/cbor";
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Serialize + ?Sized> Encode<T> for Cbor {
     fn encode(value: &T) -> Result<Bytes, CodecError> {
         let mut encoded = Vec::new();
@@ -25,6 +26,7 @@ impl<T: Serialize + ?Sized> Encode<T> for Cbor {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: DeserializeOwned> Decode<T> for Cbor {
     fn decode(body: &Bytes) -> Result<T, CodecError> {
         let mut rest = &body[..];

@@ -18,6 +18,7 @@ impl Codec for Form {
     const REPLY_CONTENT_TYPE: &'static str = Json::CONTENT_TYPE;
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Serialize + ?Sized> Encode<T> for Form {
     fn encode(value: &T) -> Result<Bytes, CodecError> {
         let encoded = serde_html_form::to_string(value).map_err(|error| {
@@ -31,6 +32,7 @@ impl<T: Serialize + ?Sized> Encode<T> for Form {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: DeserializeOwned> Decode<T> for Form {
     fn decode(body: &Bytes) -> Result<T, CodecError> {
         serde_html_form::from_bytes(body).map_err(|error| {

@@ -17,6 +17,7 @@ impl Codec for Json {
     const CONTENT_TYPE: &'static str = "application/json";
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Serialize + ?Sized> Encode<T> for Json {
     fn encode(value: &T) -> Result<Bytes, CodecError> {
         let encoded = serde_json::to_vec(value).map_err(|source| {
@@ -30,6 +31,7 @@ impl<T: Serialize + ?Sized> Encode<T> for Json {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: DeserializeOwned> Decode<T> for Json {
     fn decode(body: &Bytes) -> Result<T, CodecError> {
         let error = match serde_json::from_slice(body) {

@@ -19,6 +19,7 @@ impl Codec for MessagePack {
     const CONTENT_TYPE: &'static str = "application/msgpack";
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Serialize + ?Sized> Encode<T> for MessagePack {
     fn encode(value: &T) -> Result<Bytes, CodecError> {
         let encoded = rmp_serde::to_vec_named(value).map_err(|error| {
@@ -28,6 +29,7 @@ impl<T: Serialize + ?Sized> Encode<T> for MessagePack {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: DeserializeOwned> Decode<T> for MessagePack {
     fn decode(body: &Bytes) -> Result<T, CodecError> {
         let mut rest = &body[..];

@@ -19,6 +19,7 @@ impl Codec for Postcard {
     const CONTENT_TYPE: &'static str = "application/postcard";
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Serialize + ?Sized> Encode<T> for Postcard {
     fn encode(value: &T) -> Result<Bytes, CodecError> {
         let encoded = postcard::to_allocvec(value).map_err(|error| {
@@ -28,6 +29,7 @@ impl<T: Serialize + ?Sized> Encode<T> for Postcard {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: DeserializeOwned> Decode<T> for Postcard {
     fn decode(body: &Bytes) -> Result<T, CodecError> {
         let (value, rest) = postcard::take_from_bytes(body).map_err(|error| {

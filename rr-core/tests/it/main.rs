@@ -11,6 +11,7 @@ mod dedup;
 #[cfg(feature = "json")]
 mod everywhere;
 mod forward;
+mod handler_macro;
 mod large_bodies;
 mod metadata;
 mod nested;

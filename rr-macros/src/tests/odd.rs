@@ -83,7 +83,7 @@ fn expand(options: &str, item: &str) {
     assert!(parsed.is_ok(), "{options} on {item}: {}", parsed.err().unwrap());
 }
 
-fn pieces(most: usize) -> impl Strategy<Value = String> {
+pub(super) fn pieces(most: usize) -> impl Strategy<Value = String> {
     let piece = proptest::sample::select(&PIECES[..]);
     proptest::collection::vec(piece, 0..most).prop_map(|pieces| pieces.join(" "))
 }

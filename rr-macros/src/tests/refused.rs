@@ -6,7 +6,7 @@ use super::{parse, with_method};
 
 /// Asserts that a span covers these tokens. Spans know their places with the feature `_places`.
 #[track_caller]
-fn assert_at(span: Span, tokens: &str, text: &str) {
+pub(super) fn assert_at(span: Span, tokens: &str, text: &str) {
     let covered = span.source_text();
     assert_eq!(covered.is_some(), cfg!(feature = "_places"));
     assert_eq!(covered.as_deref().unwrap_or(tokens), tokens, "{text}");
