@@ -8,8 +8,8 @@
 //! | codec | content type | values | feature |
 //! |---|---|---|---|
 //! | [`Json`] | `application/json` | serde | |
-//! | [`Text`] | `text/plain` | `String`, `str` | |
-//! | [`OctetStream`] | `application/octet-stream` | `Bytes`, `Vec<u8>`, `[u8]` | |
+//! | [`Text`] | `text/plain` | `String`, `str`, unit as an empty body | |
+//! | [`OctetStream`] | `application/octet-stream` | `Bytes`, `Vec<u8>`, `[u8]`, unit as an empty body | |
 #![cfg_attr(
     feature = "form",
     doc = "| [`Form`] | `application/x-www-form-urlencoded`; replies are JSON | serde | `form` |"
@@ -151,6 +151,24 @@ pub trait Encode<T: ?Sized>: Codec {
     /// As [`Encode::encode`].
     fn encode_reply(value: &T) -> Result<Bytes, CodecError> {
         Self::encode(value)
+    }
+}
+
+/// Value that the codec `C` encodes: implemented for every type that `C` [encodes](Encode).
+///
+/// A call that takes such a value names no type but that of its reply.
+pub trait EncodedBy<C> {
+    /// Encodes the value.
+    ///
+    /// # Errors
+    ///
+    /// As [`Encode::encode`].
+    fn encoded(&self) -> Result<Bytes, CodecError>;
+}
+
+impl<C: Encode<T>, T: ?Sized> EncodedBy<C> for T {
+    fn encoded(&self) -> Result<Bytes, CodecError> {
+        C::encode(self)
     }
 }
 

@@ -90,9 +90,9 @@ pub mod retry;
 mod router;
 mod serve;
 mod servers;
-mod service;
 #[cfg(feature = "macros")]
 mod service_macro;
+mod services;
 mod stack;
 
 /// Types of calls and handlers that applications rarely name.
@@ -102,9 +102,9 @@ pub mod call {
     #[cfg(feature = "json")]
     pub use crate::requester_ext::{CodecCalls, ReplyValue, Typed, TypedReply};
     pub use crate::router::{Handler, IntoHandler, Method};
-    pub use crate::service::IntoMethod;
     #[cfg(feature = "macros")]
     pub use crate::service_macro::{MethodDescription, ReplyHeaders, ServiceDescription};
+    pub use crate::services::IntoMethod;
     #[doc(inline)]
     pub use rr_spi::{Detail, HandlerError};
 }
@@ -147,9 +147,9 @@ pub use router::{HandlerExt, Router};
 pub use serve::shutdown_signal;
 pub use serve::{serve, serve_until, serve_with};
 pub use servers::{Servers, serve_all, serve_all_until, serve_all_with};
-pub use service::Service;
 #[cfg(feature = "macros")]
 pub use service_macro::CallOptions;
+pub use services::Service;
 pub use stack::Stack;
 
 #[cfg(feature = "macros")]

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use rr_spi::{Code, Error, Headers};
+use rr_spi::{Code, Error, Headers, wire};
 
 /// Reply of a typed method: its value and its headers.
 ///
@@ -32,16 +32,18 @@ pub struct Reply<T> {
     headers: Headers,
     /// First header that was refused; the reply then becomes an error.
     invalid: Option<Error>,
+    /// Whether `content-type` describes the body that this reply was decoded from.
+    has_received_type: bool,
 }
 
 impl<T> Reply<T> {
     /// Makes a reply without headers.
     pub const fn new(value: T) -> Self {
-        Self { value, headers: Headers::new(), invalid: None }
+        Self { value, headers: Headers::new(), invalid: None, has_received_type: false }
     }
 
     pub(crate) const fn received(value: T, headers: Headers) -> Self {
-        Self { value, headers, invalid: None }
+        Self { value, headers, invalid: None, has_received_type: true }
     }
 
     /// Adds a header. If it is malformed or reserved, or exceeds the limits of [`Headers`], the
@@ -52,7 +54,13 @@ impl<T> Reply<T> {
         name: impl Into<Cow<'static, str>>,
         value: impl Into<Cow<'static, str>>,
     ) -> Self {
-        self.change(|headers| headers.append(name, value))
+        let name = name.into();
+        let mut reply = self;
+        if reply.has_received_type && name.eq_ignore_ascii_case(wire::CONTENT_TYPE) {
+            reply.headers.remove(wire::CONTENT_TYPE);
+            reply.has_received_type = false;
+        }
+        reply.change(|headers| headers.append(name, value))
     }
 
     /// Adds a header with a binary value; its name ends in `-bin`. Otherwise as [`Reply::header`].
@@ -73,7 +81,8 @@ impl<T> Reply<T> {
         &self.value
     }
 
-    /// Returns the headers. A received reply has those of the responder, `content-type` included.
+    /// Returns the headers. A received reply has those of the responder. Its `content-type` is there if
+    /// the transport carried one; it is not passed on when a handler returns the reply.
     pub const fn headers(&self) -> &Headers {
         &self.headers
     }
@@ -85,14 +94,18 @@ impl<T> Reply<T> {
 
     /// Replaces the value and keeps the headers.
     pub fn map<U>(self, map: impl FnOnce(T) -> U) -> Reply<U> {
-        let Self { value, headers, invalid } = self;
-        Reply { value: map(value), headers, invalid }
+        let Self { value, headers, invalid, has_received_type } = self;
+        Reply { value: map(value), headers, invalid, has_received_type }
     }
 
     /// Returns the value and the headers; fails if a header was refused.
     pub(crate) fn checked(self) -> Result<(T, Headers), Error> {
+        let mut headers = self.headers;
+        if self.has_received_type {
+            headers.remove(wire::CONTENT_TYPE);
+        }
         match self.invalid {
-            None => Ok((self.value, self.headers)),
+            None => Ok((self.value, headers)),
             Some(error) => {
                 let text = format!("a header of the reply is invalid: {}", error.message());
                 Err(Error::new(Code::Internal, text).with_source(error))

@@ -70,7 +70,7 @@ pub trait RequesterExt: Requester + sealed::Sealed {
     where
         T: ReplyValue,
     {
-        Call::new(self, ctx, encoded::<crate::codec::Json, _>(target, body))
+        Call::new(self, ctx, encoded::<crate::codec::Json>(target, body))
     }
 
     /// Selects the codec of typed calls, instead of JSON.
@@ -122,16 +122,16 @@ pub struct CodecCalls<'a, R: ?Sized, C> {
 #[cfg(feature = "json")]
 impl<'a, R: Requester + ?Sized, C: crate::codec::Codec> CodecCalls<'a, R, C> {
     /// Prepares a typed call, as [`RequesterExt::call`], with the body and the reply in this codec.
-    pub fn call<T, B: ?Sized>(
+    pub fn call<T>(
         &self,
         ctx: &'a Context,
         target: impl IntoTarget,
-        body: &B,
+        body: &(impl crate::codec::EncodedBy<C> + ?Sized),
     ) -> Call<'a, R, Typed<T, crate::error::NoAppError, C>>
     where
-        C: crate::codec::Encode<B> + crate::codec::Decode<T>,
+        C: crate::codec::Decode<T>,
     {
-        Call::new(self.requester, ctx, encoded::<C, B>(target, body))
+        Call::new(self.requester, ctx, encoded::<C>(target, body))
     }
 }
 
@@ -143,11 +143,11 @@ impl<R: ?Sized, C> fmt::Debug for CodecCalls<'_, R, C> {
 }
 
 #[cfg(feature = "json")]
-fn encoded<C: crate::codec::Encode<B>, B: ?Sized>(
+fn encoded<C: crate::codec::Codec>(
     target: impl IntoTarget,
-    body: &B,
+    body: &(impl crate::codec::EncodedBy<C> + ?Sized),
 ) -> Result<Request, Error> {
-    crate::codec::transcode::encode_request::<C, B>(body, |body| prepare(target, body))
+    crate::codec::transcode::encode_request::<C>(body, |body| prepare(target, body))
 }
 
 fn prepare(target: impl IntoTarget, body: Bytes) -> Result<Request, Error> {

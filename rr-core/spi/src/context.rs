@@ -211,7 +211,8 @@ impl Context {
 
     /// Spawns a future that runs to completion even if the handler is dropped.
     ///
-    /// A drain of the server that handles this call waits for the future, within its grace. On a
+    /// A drain of the server that handles this call waits for the future, within its grace. While as
+    /// many shielded futures run as the server admits requests, it refuses further requests. On a
     /// context that no server made, only the caller waits for it. Inside, use [`Context::detached`]
     /// with a separate timeout: this context ends with the call.
     ///
@@ -391,6 +392,17 @@ impl Context {
         });
         let handle = CancelHandle::new(Arc::clone(&node), Some(deadline));
         (Self { deadline: Some(deadline), node: Some(node), ..Self::background() }, handle)
+    }
+
+    /// Returns a context with the head of a request that middleware has changed; `None` if it is as
+    /// it arrived, or if middleware has replaced it with [`Context::with_request`].
+    pub(crate) fn with_changed_request(&self, request: &Request) -> Option<Self> {
+        let arrived = self.server_state()?.request.get()?;
+        let is_replaced = self.data().is_some_and(|data| data.request.is_some());
+        let is_same = arrived.headers().shares_entries(&request.headers)
+            && arrived.target() == Some(&request.target);
+        let changed = !is_replaced && !is_same;
+        changed.then(|| self.with_request(arrived.clone().with_head_of(request)))
     }
 
     /// Stores what arrived with the request; the first call counts.

@@ -215,6 +215,14 @@ impl Headers {
 
     /// Removes the headers that only replies may carry.
     #[inline]
+    /// Returns whether both are the same entries in memory, or both are empty.
+    pub(crate) fn shares_entries(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Some(own), Some(others)) => Arc::ptr_eq(own, others),
+            _ => self.is_empty() && other.is_empty(),
+        }
+    }
+
     pub(crate) fn remove_reply_only(&mut self) {
         while let Some(name) = self.reply_only().map(str::to_owned) {
             self.remove(&name);

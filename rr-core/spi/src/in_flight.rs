@@ -13,7 +13,8 @@ use crate::error::{Code, Delivery, Error, Reason};
 pub(crate) struct InFlight {
     /// Admitted requests.
     requests: AtomicUsize,
-    /// Shielded futures, which do not count against the limit of requests.
+    /// Shielded futures. They have the same limit as requests, counted separately: a request that
+    /// shields its work would otherwise take two places.
     shielded: AtomicUsize,
     draining: AtomicBool,
     /// Whether a drain still admits requests, which a broker routed here and cannot route
@@ -120,8 +121,9 @@ impl<'a> InFlightPermit<'a> {
                 text,
             ));
         }
-        if before >= most {
-            let text = format!("{most} requests are in flight already");
+        let shielded = in_flight.shielded.load(Ordering::SeqCst);
+        if before >= most || shielded >= most {
+            let text = format!("{most} requests or shielded futures are in flight already");
             let (code, reason) = (Code::ResourceExhausted, Reason::OVERLOADED);
             return Err(Error::failure(code, Delivery::Rejected, reason, text));
         }

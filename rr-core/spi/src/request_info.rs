@@ -1,4 +1,4 @@
-//! What arrived with a request, apart from its body.
+//! Head of a request for its handler, and the peer that sent it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -64,6 +64,11 @@ impl RequestInfo {
         }
     }
 
+    /// Takes target, headers and idempotency from a request, and keeps the peer.
+    pub(crate) fn with_head_of(self, request: &Request) -> Self {
+        Self::of(request, self.peer)
+    }
+
     /// Returns the target that was called; `None` on a context that no server made.
     ///
     /// For a method with an alias, this is the name that the caller used.
@@ -72,7 +77,9 @@ impl RequestInfo {
         self.target.as_ref()
     }
 
-    /// Returns the headers as they arrived, before any middleware changed them.
+    /// Returns the headers of the request. A handler sees them as the middleware around its route
+    /// passed them on, other code as they arrived. Whether `content-type` is among them depends on
+    /// the transport: see the wire reference, "Other headers".
     #[must_use]
     pub fn headers(&self) -> &Headers {
         &self.headers
@@ -130,20 +137,19 @@ impl RequestInfo {
 
 /// Other end of the connection on which a request arrived.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Peer {
     address: Option<SocketAddr>,
 }
 
 impl Peer {
-    /// Makes a peer of which nothing is known.
+    /// Makes a peer without an address.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Returns the address of the other end: of the caller, or of the last proxy before this
-    /// server. `None` over a Unix socket.
+    /// server. `None` over a Unix socket, and over streams that the application made.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.address

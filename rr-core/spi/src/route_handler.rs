@@ -33,6 +33,17 @@ impl RouteHandler {
             // that mark, and the handler is about to run.
             root.mark_ran();
         }
+        if let Some(changed) = ctx.with_changed_request(&request) {
+            return Box::pin(async move { self.respond_in(&changed, request).await });
+        }
+        self.respond_in(ctx, request)
+    }
+
+    fn respond_in<'f>(
+        &'f self,
+        ctx: &'f Context,
+        request: Request,
+    ) -> BoxFuture<'f, Result<Response, Error>> {
         if !self.marks {
             return self.responder.respond(ctx, request);
         }

@@ -25,6 +25,12 @@ impl Encode<String> for Text {
     }
 }
 
+impl Encode<&str> for Text {
+    fn encode(value: &&str) -> Result<Bytes, CodecError> {
+        <Self as Encode<str>>::encode(value)
+    }
+}
+
 impl Decode<String> for Text {
     fn decode(body: &Bytes) -> Result<String, CodecError> {
         String::from_utf8(body.to_vec()).map_err(|error| {
@@ -62,6 +68,12 @@ impl Encode<Bytes> for OctetStream {
     }
 }
 
+impl<const N: usize> Encode<[u8; N]> for OctetStream {
+    fn encode(value: &[u8; N]) -> Result<Bytes, CodecError> {
+        Ok(Bytes::copy_from_slice(value))
+    }
+}
+
 impl Decode<Vec<u8>> for OctetStream {
     fn decode(body: &Bytes) -> Result<Vec<u8>, CodecError> {
         Ok(body.to_vec())
@@ -74,3 +86,23 @@ impl Decode<Bytes> for OctetStream {
         Ok(body.clone())
     }
 }
+
+/// Encodes unit as an empty body, and refuses any other body for it.
+macro_rules! unit {
+    ($Codec:ident) => {
+        impl Encode<()> for $Codec {
+            fn encode((): &()) -> Result<Bytes, CodecError> {
+                Ok(Bytes::new())
+            }
+        }
+
+        impl Decode<()> for $Codec {
+            fn decode(body: &Bytes) -> Result<(), CodecError> {
+                if body.is_empty() { Ok(()) } else { Err(CodecError::new("the body is not empty")) }
+            }
+        }
+    };
+}
+
+unit!(Text);
+unit!(OctetStream);

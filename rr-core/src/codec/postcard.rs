@@ -9,8 +9,9 @@ use super::{Codec, CodecError, Decode, Encode};
 /// Postcard codec: small and fast, for peers with the same types.
 ///
 /// The bytes carry no names of fields, so that both ends must have the same version of a type. The
-/// format has no limit of nesting: a type that contains itself, such as a tree, lets a caller
-/// exhaust the stack. Use it for such types only among trusted peers.
+/// format has no limit of nesting, and elements that take no bytes, such as those of a `Vec<()>`, are
+/// not limited by the length of the body: a type that contains itself lets a caller exhaust the
+/// stack, a list of empty elements lets it block a thread. Use such types only among trusted peers.
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "a marker type has nothing to add")]
 pub struct Postcard;

@@ -7,7 +7,7 @@ use super::{Codec, CodecError, Decode, Encode, Json, OctetStream};
 /// Codecs that a method accepts: one codec, or a tuple of up to six. Sealed.
 ///
 /// `T` is the input of the method and `U` its output. A request without a content type is decoded
-/// as JSON if that is among the codecs, otherwise by the first codec. A list that has a content type
+/// as JSON or as bytes, whichever is among the codecs, and refused otherwise. A list that has a content type
 /// twice, or both [`Json`] and [`OctetStream`], does not compile.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot carry a method from `{T}` to `{U}`",

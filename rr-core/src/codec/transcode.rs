@@ -5,10 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use bytes::Bytes;
 use rr_spi::{Code, Delivery, Error, Headers, Reason, Request, Response, wire};
 
-use super::{Codec as _, CodecError, CodecSet, Decode, Encode, Json};
+use super::{Codec, CodecError, CodecSet, Decode, EncodedBy, Json, OctetStream};
 use crate::reply::Reply;
 
-/// Content type of requests that name none, where a method accepts it.
+/// Content type that transports leave out or repeat by themselves.
 const JSON: &str = Json::CONTENT_TYPE;
 
 /// Codec of a request, as its position in the [`CodecSet`] of the method.
@@ -20,11 +20,11 @@ pub(crate) struct Chosen {
 }
 
 /// Encodes the request of a typed call. Errors are `NotSent`.
-pub(crate) fn encode_request<C: Encode<T>, T: ?Sized>(
-    value: &T,
+pub(crate) fn encode_request<C: Codec>(
+    value: &(impl EncodedBy<C> + ?Sized),
     request: impl FnOnce(Bytes) -> Result<Request, Error>,
 ) -> Result<Request, Error> {
-    let body = contained(|| C::encode(value))
+    let body = contained(|| value.encoded())
         .map_err(|error| error.into_error(Code::Internal, Delivery::NotSent, None))?;
     let mut request = request(body)?;
     request.headers.insert(wire::CONTENT_TYPE, C::CONTENT_TYPE)?;
@@ -36,13 +36,15 @@ pub(crate) fn decode_request<C: CodecSet<T, U>, T, U>(
     request: &Request,
 ) -> Result<(T, Chosen), Error> {
     let given = request.headers.get(wire::CONTENT_TYPE);
-    let at = match given {
-        None => C::CONTENT_TYPES.iter().position(|(accepted, _)| *accepted == JSON).unwrap_or(0),
-        Some(given) => C::CONTENT_TYPES
-            .iter()
-            .position(|(accepted, _)| is_of(given, accepted))
-            .ok_or_else(|| not_accepted(given, C::CONTENT_TYPES))?,
+    let position = |is_it: &dyn Fn(&str) -> bool| {
+        C::CONTENT_TYPES.iter().position(|(accepted, _)| is_it(accepted))
     };
+    let at = match given {
+        // Either travels without a content type, and no list has both.
+        None => position(&|accepted| accepted == JSON || accepted == OctetStream::CONTENT_TYPE),
+        Some(given) => position(&|accepted| is_of(given, accepted)),
+    };
+    let at = at.ok_or_else(|| not_accepted(given, C::CONTENT_TYPES))?;
     let (accepted, replied) = C::CONTENT_TYPES[at];
     // Transports repeat `application/json`, or take it for granted (docs/src/wire.md#other-headers).
     let is_reply_typed = given.is_none() || accepted != replied || replied != JSON;
@@ -78,6 +80,10 @@ pub(crate) fn decode_reply<C: Decode<T>, T>(headers: &Headers, body: &Bytes) -> 
         let (code, reason) = (Code::Internal, Reason::BAD_RESPONSE);
         return Err(Error::failure(code, Delivery::Processed, reason, text));
     }
+    // Other codecs might accept the acknowledgement, which has no content type.
+    if given.is_none() && C::REPLY_CONTENT_TYPE != JSON && is_stream_ack(body) {
+        return Err(stream_ack());
+    }
     contained(|| C::decode_reply(body)).map_err(|error| match is_stream_ack(body) {
         true => stream_ack(),
         false => error.into_error(Code::Internal, Delivery::Processed, Some(Reason::DECODE)),
@@ -90,9 +96,13 @@ fn is_of(given: &str, expected: &str) -> bool {
     kind.eq_ignore_ascii_case(expected)
 }
 
-fn not_accepted(given: &str, accepted: &[(&str, &str)]) -> Error {
+fn not_accepted(given: Option<&str>, accepted: &[(&str, &str)]) -> Error {
     let list: Vec<_> = accepted.iter().map(|(content_type, _)| *content_type).collect();
-    let text = format!("content type `{given}` is not supported; send {}", list.join(" or "));
+    let list = list.join(" or ");
+    let text = match given {
+        Some(given) => format!("content type `{given}` is not supported; send {list}"),
+        None => format!("the request has no content type; send {list}"),
+    };
     Error::failure(Code::Unimplemented, Delivery::Rejected, Reason::CODEC, text)
 }
 
@@ -132,7 +142,7 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
-    use crate::codec::{Codec, Json, Text};
+    use crate::codec::{Codec, Encode, Json, Text};
 
     fn request(body: &'static str) -> Request {
         Request::new(Target::parse("orders.place").unwrap(), body)
@@ -183,14 +193,47 @@ mod tests {
     }
 
     #[test]
-    fn a_request_without_a_content_type_is_json_or_of_the_first_codec() {
+    fn a_request_without_a_content_type_is_json_or_bytes_or_refused() {
         let (value, chosen) =
             decode_request::<(Text, Json), String, String>(&request("\"7\"")).unwrap();
         assert_eq!((value.as_str(), chosen.codec), ("7", 1));
-        let (value, chosen) = decode_request::<Text, String, String>(&request("7")).unwrap();
-        assert_eq!(value, "7");
-        let response = encode_reply::<Text, String, _>(chosen, Reply::new(value)).unwrap();
-        assert_eq!(response.headers.get("content-type"), Some("text/plain"));
+        let (value, chosen) =
+            decode_request::<OctetStream, Vec<u8>, Vec<u8>>(&request("7")).unwrap();
+        assert_eq!(value, b"7");
+        let response = encode_reply::<OctetStream, Vec<u8>, _>(chosen, Reply::new(value)).unwrap();
+        assert_eq!(response.headers.get("content-type"), Some("application/octet-stream"));
+        let error = decode_request::<Text, String, String>(&request("7")).unwrap_err();
+        assert_eq!(error.reason(), Some(&Reason::CODEC));
+        assert_eq!(error.message(), "the request has no content type; send text/plain");
+    }
+
+    #[test]
+    fn the_acknowledgement_of_a_stream_is_no_reply_for_any_codec() {
+        let body = Bytes::from_static(br#"{"stream":"ORDERS","seq":7}"#);
+        let as_text = decode_reply::<Text, String>(&Headers::new(), &body).unwrap_err();
+        let as_json = decode_reply::<Json, u8>(&Headers::new(), &body).unwrap_err();
+        for error in [as_text, as_json] {
+            assert_eq!(error.delivery(), Delivery::Unknown, "{error}");
+            assert_eq!(error.reason(), Some(&Reason::BAD_RESPONSE));
+        }
+        let mut headers = Headers::new();
+        headers.insert("content-type", "text/plain").unwrap();
+        assert!(decode_reply::<Text, String>(&headers, &body).is_ok());
+    }
+
+    #[test]
+    fn a_received_reply_that_is_passed_on_has_the_content_type_of_its_new_body() {
+        let mut headers = Headers::new();
+        headers.insert("content-type", "text/plain").unwrap();
+        headers.insert("x-left", "7").unwrap();
+        let reply = Reply::received("tea".to_owned(), headers).map(|text| text.len() as u8);
+        let (_, chosen) = decode_request::<Json, u8, u8>(&request("7")).unwrap();
+        let response = encode_reply::<Json, u8, u8>(chosen, reply.clone()).unwrap();
+        assert_eq!(response.headers.get("x-left"), Some("7"));
+        assert_ne!(response.headers.get("content-type"), Some("text/plain"));
+        let chosen_type = reply.header("content-type", "application/x-tea");
+        let response = encode_reply::<Json, u8, u8>(chosen, chosen_type).unwrap();
+        assert_eq!(response.headers.get("content-type"), Some("application/x-tea"));
     }
 
     #[test]
@@ -210,9 +253,11 @@ mod tests {
             }
         }
         let body = |bytes| Ok(Request::new(Target::parse("a.b").unwrap(), bytes));
-        let error = encode_request::<Broken, u8>(&7, body).unwrap_err();
+        let error = encode_request::<Broken>(&7_u8, body).unwrap_err();
         assert_eq!((error.code(), error.delivery()), (Code::Internal, Delivery::NotSent));
-        let error = decode_request::<Broken, u8, u8>(&request("7")).unwrap_err();
+        let mut broken = request("7");
+        broken.headers.insert("content-type", Broken::CONTENT_TYPE).unwrap();
+        let error = decode_request::<Broken, u8, u8>(&broken).unwrap_err();
         assert_eq!((error.code(), error.delivery()), (Code::InvalidArgument, Delivery::Rejected));
         let chosen = Chosen { codec: 0, is_reply_typed: true };
         let error = encode_reply::<Broken, u8, u8>(chosen, Reply::new(7)).unwrap_err();

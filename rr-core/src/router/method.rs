@@ -48,6 +48,7 @@ pub trait HandlerExt: Sized {
 impl<F> HandlerExt for F {}
 
 /// Handler with declarations; see [`HandlerExt`].
+#[must_use = "declarations do nothing unless the handler is routed"]
 pub struct Method<F, C = ()> {
     pub(super) function: F,
     pub(super) declared: Declared,

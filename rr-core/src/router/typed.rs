@@ -15,7 +15,7 @@ use super::method::Method;
 use crate::codec::transcode::{Chosen, decode_request, encode_reply};
 use crate::codec::{CodecSet, Json};
 use crate::reply::Reply;
-use crate::service::IntoMethod;
+use crate::services::IntoMethod;
 
 /// Output of a typed function: a value, or a value with headers.
 trait Output<O> {

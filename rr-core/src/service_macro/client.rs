@@ -147,7 +147,7 @@ pub fn prepare<C: Encode<T>, T>(
     method: &Method,
     input: &T,
 ) -> Result<Request, Error> {
-    encode_request::<C, T>(input, |body| {
+    encode_request::<C>(input, |body| {
         let headers = client.options.headers.clone()?;
         let idempotency = client.idempotency(method.description.idempotency)?;
         let request = Request::new(method.target()?, body);

@@ -56,6 +56,10 @@ impl Decode<u32> for BigEndian {
     }
 }
 
+async fn version((): ()) -> Result<&'static str, Error> {
+    Ok("1.0")
+}
+
 async fn double(n: u32) -> Result<u32, Error> {
     Ok(n * 2)
 }
@@ -64,6 +68,7 @@ fn router() -> Router {
     Router::new()
         .route("text.upper", upper.accepts(Text).safe())
         .route("bytes.reverse", reverse.accepts(OctetStream))
+        .route("text.version", version.accepts(Text))
         .route("math.double", double.accepts((Json, BigEndian)))
         .route("orders.json", echo)
 }
@@ -83,6 +88,8 @@ async fn text_bytes_and_codecs_of_the_application_travel_on_every_transport() {
         let call = client.codec(Text).call(&ctx, "text.upper", "ä").safe();
         let reply: Reply<String> = call.reply().await.unwrap();
         assert_eq!(reply.headers().get("content-type"), Some("text/plain"), "{url}");
+        let version: String = client.codec(Text).call(&ctx, "text.version", &()).await.unwrap();
+        assert_eq!(version, "1.0", "{url}");
         let bytes = client.codec(OctetStream);
         let reversed: Vec<u8> =
             bytes.call(&ctx, "bytes.reverse", [1, 2, 0].as_slice()).await.unwrap();
@@ -102,14 +109,18 @@ async fn text_bytes_and_codecs_of_the_application_travel_on_every_transport() {
 async fn a_codec_that_a_method_does_not_have_is_refused_with_the_list() {
     everywhere("codec-refusals", router, async |url, client| {
         let ctx = Context::background();
-        let outcome = client.codec(Text).call::<String, _>(&ctx, "math.double", "2").await;
+        let outcome = client.codec(Text).call::<String>(&ctx, "math.double", "2").await;
         let Err(CallError::Rr(error)) = outcome else { panic!("{url}: {outcome:?}") };
         let known = (error.code(), error.delivery(), error.reason());
         let expected = (Code::Unimplemented, Delivery::Rejected, Some(&Reason::CODEC));
         assert_eq!(known, expected, "{url}: {error}");
+        let as_json = client.call::<String>(&ctx, "text.upper", "tea").await;
+        let Err(CallError::Rr(refused)) = as_json else { panic!("{url}: {as_json:?}") };
+        assert_eq!(refused.reason(), Some(&Reason::CODEC), "{url}: {refused}");
+        assert!(refused.message().contains("send text/plain"), "{url}: {refused}");
         let list = "send application/json or application/x-big-endian";
         assert!(error.message().contains(list), "{url}: {error}");
-        let outcome = client.codec(BigEndian).call::<u32, _>(&ctx, "orders.json", &2).await;
+        let outcome = client.codec(BigEndian).call::<u32>(&ctx, "orders.json", &2).await;
         let Err(CallError::Rr(error)) = outcome else { panic!("{url}: {outcome:?}") };
         assert_eq!(error.reason(), Some(&Reason::CODEC), "{url}: {error}");
         let short = client.call_raw(&ctx, "math.double", "1");

@@ -104,6 +104,37 @@ async fn middleware_may_replace_what_a_handler_sees() {
     assert!(!reply.headers().contains("x-seen"));
 }
 
+/// Replaces the tenant that the caller claims.
+struct Verify;
+
+#[async_trait]
+impl Middleware for Verify {
+    async fn handle(
+        &self,
+        ctx: &Context,
+        mut request: Request,
+        next: Next<'_>,
+    ) -> Result<Response, Error> {
+        request.headers.insert("x-tenant", "verified")?;
+        next.run(ctx, request).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_header_that_middleware_replaces_is_replaced_for_every_form_of_handler() {
+    async fn raw(ctx: Context, request: Request) -> Result<Response, Error> {
+        assert_eq!(request.headers.get("x-tenant"), Some("verified"));
+        assert_eq!(ctx.request().headers().get("x-tenant"), Some("verified"));
+        Ok(Response::new(""))
+    }
+    let router = Router::new().route("meta.describe", describe).route("meta.raw", raw).with(Verify);
+    let local = Local::new(router);
+    let ctx = Context::background();
+    let call = local.call::<Vec<String>>(&ctx, "meta.describe", &()).header("x-tenant", "forged");
+    assert_eq!(call.await.unwrap(), ["verified", "meta.describe", "Unspecified"]);
+    local.call_raw(&ctx, "meta.raw", "").header("x-tenant", "forged").await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_context_that_no_server_made_has_an_empty_request() {
     let ctx = Context::background();

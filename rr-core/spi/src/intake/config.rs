@@ -18,8 +18,9 @@ crate::options! {
     ///     .with_timeout_max(Duration::from_secs(30));
     /// ```
     pub struct IntakeConfig {
-        /// Maximum number of requests in flight; further requests are refused. Default 1024; 0
-        /// refuses all.
+        /// Maximum number of requests in flight; further requests are refused. The same limit holds
+        /// for [`shielded`](crate::Context::shield) futures: while so many run, requests are refused.
+        /// Default 1024; 0 refuses all.
         pub in_flight_max: usize = defaults::IN_FLIGHT_MAX, with_in_flight_max(usize);
         /// Timeout of a request that carries none. Default 30 s; 0 refuses such requests.
         #[serde(deserialize_with = "crate::duration::deserialize")]
