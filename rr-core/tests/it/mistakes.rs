@@ -5,7 +5,7 @@
 //! anew after a change, and read the difference before it is committed:
 //!
 //! ```text
-//! TRYBUILD=overwrite cargo test -p rr-core --all-features --test it mistakes::
+//! TRYBUILD=overwrite cargo test -p rr-core --features macros,memory --test it mistakes::
 //! ```
 //!
 //! The first line of a message names the mistake. These first lines are rustc's own, and no
