@@ -15,12 +15,14 @@ impl Codec for Protobuf {
     const CONTENT_TYPE: &'static str = "application/proto";
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Message> Encode<T> for Protobuf {
     fn encode(value: &T) -> Result<Bytes, CodecError> {
         Ok(value.encode_to_vec().into())
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Message + Default> Decode<T> for Protobuf {
     fn decode(body: &Bytes) -> Result<T, CodecError> {
         T::decode(body.clone()).map_err(|error| {

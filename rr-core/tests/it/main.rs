@@ -14,6 +14,7 @@ mod forward;
 mod handler_macro;
 mod large_bodies;
 mod metadata;
+mod mistakes;
 mod nested;
 mod panics;
 mod retry;

@@ -2,14 +2,15 @@
 
 use std::process::Command;
 
-/// Names of the tests that only `--all` runs, or a part of their paths. Each is long, and either repeats on
-/// another rig what the first tier shows, or tries the suite itself.
-const ADDED: [(&str, &str); 5] = [
+/// Names of the tests that only `--all` runs, or a part of their paths. Each is long, and repeats on another
+/// rig what the first tier shows, tries the suite itself, or compiles programs.
+const ADDED: [(&str, &str); 6] = [
     ("proxied::", "the suite through a proxy that cuts the link"),
     ("cluster::", "the suite over a NATS cluster"),
     ("over_nats::", "the suite over the bridge between HTTP and NATS"),
     ("every_case_catches_a_saboteur", "the table of saboteurs"),
     ("amplification::", "the long property of retries"),
+    ("mistakes::", "the compiler's messages for mistakes"),
 ];
 
 /// What `--all` adds besides, in words.

@@ -1,0 +1,9 @@
+use rr_core::{CallError, Client, Context};
+
+async fn double(client: &Client, ctx: &Context) -> Result<u32, CallError> {
+    client.call(ctx, "double", &2).await
+}
+
+fn main() {
+    let _ = double;
+}

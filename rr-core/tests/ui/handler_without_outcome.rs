@@ -1,0 +1,6 @@
+#[rr_core::handler]
+async fn forget(n: u32) {
+    drop(n);
+}
+
+fn main() {}
