@@ -13,9 +13,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{Order, OrderError, Orders, OrdersClient, PaymentsClient, PaymentsServer};
+use rr_core::dedup::Deduplicate;
 use rr_core::{
-    CallOptions, Client, Context, Error, Requester, Server, connect, defaults, recommended, serve,
-    shutdown_signal,
+    CallOptions, Client, Context, Error, Requester, Router, Server, connect, defaults, recommended,
+    serve, shutdown_signal,
 };
 use shop::{Bank, Shop};
 
@@ -24,8 +25,9 @@ fn url(name: &str, default: &str) -> String {
 }
 
 async fn start() -> Result<[Server; 2], Error> {
-    let payments =
-        serve(&url("PAYMENTS_URL", "memory://payments"), PaymentsServer::new(Bank)).await?;
+    // Charges once for each key, however often a call is repeated.
+    let bank = Router::new().merge(PaymentsServer::new(Bank)).with(Deduplicate::in_process());
+    let payments = serve(&url("PAYMENTS_URL", "memory://payments"), bank).await?;
     let bank = PaymentsClient::new(recommended(connect(payments.url()).await?));
     let router = Shop::new(bank, 100).router(&Arc::default());
     let orders = serve(&url("ORDERS_URL", "memory://orders"), router).await?;

@@ -170,9 +170,15 @@ pub(crate) fn unknown(scheme: &str) -> Error {
     let compiled: Vec<_> = SCHEMES.iter().filter(|row| row.2).map(|row| row.0).collect();
     let compiled = if compiled.is_empty() { "none".to_owned() } else { compiled.join(", ") };
     let shown: String = scheme.chars().take(32).collect();
-    let text = format!("unknown scheme `{}`; compiled in: {compiled}", shown.escape_debug());
+    let text = match scheme {
+        "" => format!("the URL has no scheme; compiled in: {compiled}"),
+        _ => format!("unknown scheme `{}`; compiled in: {compiled}", shown.escape_debug()),
+    };
     let hint = match SCHEMES.iter().find(|row| row.0 == scheme) {
         Some((_, feature, _)) => format!("enable the feature `{feature}` of rr-core"),
+        None if ["https", "tls", "nats+tls"].contains(&scheme) => {
+            "TLS is not implemented yet: put a proxy in front, or use a trusted network".to_owned()
+        }
         None => {
             let all: Vec<_> = SCHEMES.iter().map(|row| row.0).collect();
             format!("a URL looks like scheme://address, with one of {}", all.join(", "))
@@ -190,6 +196,16 @@ mod tests {
         let error = connect("gopher://x").await.unwrap_err();
         assert_eq!((error.code(), error.delivery()), (Code::InvalidArgument, Delivery::NotSent));
         assert!(error.hint().contains("memory"), "{}", error.hint());
+    }
+
+    #[tokio::test]
+    async fn a_url_without_a_scheme_or_with_tls_is_told_so() {
+        for url in ["", "localhost:8080", "http:/host"] {
+            let error = connect(url).await.unwrap_err();
+            assert!(error.message().starts_with("the URL has no scheme"), "{url}: {error}");
+        }
+        let error = connect("https://orders").await.unwrap_err();
+        assert!(error.hint().contains("TLS is not implemented yet"), "{}", error.hint());
     }
 
     #[cfg(not(feature = "http"))]

@@ -2,10 +2,11 @@
 //!
 //! For transports: `#[serde(deserialize_with = "rr_spi::duration::deserialize")]`.
 
+use std::fmt;
 use std::time::Duration;
 
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+use serde::Deserializer;
+use serde::de::Visitor;
 
 /// Parses a whole number and a unit: `us`, `ms`, `s`, `m` or `h`. Returns `None` for anything else.
 #[must_use]
@@ -29,13 +30,33 @@ pub fn parse(text: &str) -> Option<Duration> {
 ///
 /// The deserializer's, when the value is not text or the text is not a duration.
 pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(from)?;
-    parse(&text).ok_or_else(|| D::Error::custom("a duration looks like `1500ms` or `2s`"))
+    from.deserialize_str(Text)
+}
+
+/// Visitor of a duration as text.
+struct Text;
+
+impl Visitor<'_> for Text {
+    type Value = Duration;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a duration such as `1500ms` or `2s`")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Duration, E> {
+        parse(text).ok_or_else(|| E::custom("a duration looks like `1500ms` or `2s`"))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_in_a_file_is_told_the_form_of_a_duration() {
+        let error = serde_json::from_str::<crate::CallConfig>(r#"{"timeout": 2}"#).unwrap_err();
+        assert!(error.to_string().contains("a duration such as `1500ms`"), "{error}");
+    }
 
     #[test]
     fn numbers_need_a_unit() {

@@ -37,7 +37,7 @@ const REACTION: Duration = Duration::from_millis(250);
 /// assert_eq!(report.aborted, 0);
 /// # }
 /// ```
-#[must_use = "dropping the handle stops the server"]
+#[must_use = "dropping the handle stops the server: keep it in a variable with a name, since `_` drops it"]
 pub struct Server {
     url: ServerUrl,
     intake: Intake,

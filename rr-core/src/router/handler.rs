@@ -28,6 +28,12 @@ use crate::forward::{Forward, Forwarder};
     note = "methods over a state are a `Service`: a call such as `shop.place(order)` is not a handler",
     note = "`#[rr_core::handler]` on the function (feature `macros`) names what does not fit"
 )]
+#[cfg_attr(
+    not(feature = "json"),
+    diagnostic::on_unimplemented(
+        note = "functions on typed values need the feature `json` of rr-core"
+    )
+)]
 pub trait IntoHandler<M>: Sized {
     /// Converts `self` into a handler.
     fn into_handler(self) -> Handler;
