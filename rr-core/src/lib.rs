@@ -36,6 +36,10 @@
     feature = "macros",
     doc = "| describe a service as a trait, for both ends | [`#[service]`](macro@service) |"
 )]
+#![cfg_attr(
+    feature = "schema",
+    doc = "| publish the types of a service as JSON Schemas | [`schema`] |"
+)]
 //! | make calls | [`connect`], [`RequesterExt`], [`call`], [`CallError`], [`Reply`] |
 //! | serve one router at several URLs | [`serve_all`], [`Servers`] |
 //! | configure either end from a file or the environment | [`config::ClientConfig`], [`config::ServerConfig`] |
@@ -58,6 +62,7 @@
 //! | `http` | `http://` and `http+unix://` URLs |
 //! | `memory` | `memory://` URLs, for one process and for tests |
 //! | `nats` | `nats://` URLs |
+//! | `schema` | JSON Schemas in the descriptions of services |
 //!
 //! Features are additive: any combination may be enabled.
 
@@ -78,6 +83,8 @@ mod reply;
 mod requester_ext;
 pub mod retry;
 mod router;
+#[cfg(feature = "schema")]
+pub mod schema;
 mod serve;
 mod servers;
 mod service;
