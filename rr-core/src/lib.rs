@@ -38,7 +38,7 @@
 )]
 #![cfg_attr(
     feature = "schema",
-    doc = "| publish the types of a service as JSON Schemas | [`schema`] |"
+    doc = "| publish the types of a service as JSON Schemas, or as OpenAPI | [`schema`], [`openapi`](openapi()) |"
 )]
 //! | make calls | [`connect`], [`RequesterExt`], [`call`], [`CallError`], [`Reply`] |
 //! | serve one router at several URLs | [`serve_all`], [`Servers`] |
@@ -62,7 +62,7 @@
 //! | `http` | `http://` and `http+unix://` URLs |
 //! | `memory` | `memory://` URLs, for one process and for tests |
 //! | `nats` | `nats://` URLs |
-//! | `schema` | JSON Schemas in the descriptions of services |
+//! | `schema` | JSON Schemas in the descriptions of services, and OpenAPI documents |
 //!
 //! Features are additive: any combination may be enabled.
 
@@ -78,6 +78,8 @@ mod error;
 mod forward;
 mod local;
 mod nesting;
+#[cfg(feature = "schema")]
+mod openapi;
 #[cfg(feature = "json")]
 mod reply;
 mod requester_ext;
@@ -135,6 +137,8 @@ pub use client::{Client, connect, connect_with};
 pub use error::CallError;
 pub use forward::Forward;
 pub use local::Local;
+#[cfg(feature = "schema")]
+pub use openapi::openapi;
 #[cfg(feature = "json")]
 pub use reply::Reply;
 pub use requester_ext::RequesterExt;

@@ -162,6 +162,12 @@ impl Router {
         Self { routes: self.routes.without_descriptions(), ..self }
     }
 
+    /// Returns the routes without the middleware of this router.
+    #[cfg(feature = "schema")]
+    pub(crate) fn bare_routes(&self) -> &Routes {
+        &self.routes
+    }
+
     /// Wraps every route in middleware, including routes added later. The first middleware added is
     /// the outermost.
     ///

@@ -17,6 +17,8 @@
 //! * An error has a schema if it is an [`AppError`](crate::AppError), or the
 //!   [`CallError`](crate::CallError) of one. The description also names its type.
 //!
+//! [`openapi`](crate::openapi()) makes an OpenAPI document of the described services of a router.
+//!
 //! # Examples
 //!
 //! ```
@@ -44,3 +46,5 @@
 //! ```
 
 pub use schemars::{self, JsonSchema};
+
+pub use crate::openapi::Described;

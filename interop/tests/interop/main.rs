@@ -16,6 +16,7 @@ mod go;
 mod limits;
 mod lives;
 mod nats;
+mod openapi;
 mod page;
 mod proxies;
 mod proxy;
