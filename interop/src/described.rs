@@ -1,4 +1,4 @@
-//! A described service, for the checks in `tests/interop/openapi.rs`.
+//! A described service, for the checks in `tests/interop/openapi.rs` and `nats.rs`.
 //!
 //! `serve URL` serves it; `openapi` prints its OpenAPI document.
 

@@ -21,7 +21,7 @@ pub(crate) fn expand(service: &Service) -> TokenStream {
     let item = trait_item(service);
     let client_type = client::kind(service);
     let server_type = server::kind(service);
-    let inputs = service.methods.iter().filter_map(|method| input_struct(method));
+    let inputs = service.methods.iter().filter_map(input_struct);
     let checks = service.methods.iter().map(|method| checks(service, method));
     let statics = description::statics(service);
     let root = &service.root;

@@ -28,6 +28,7 @@ fn document() -> Outcome<PathBuf> {
     Ok(path)
 }
 
-fn described() -> Command {
+/// The program of the described service.
+pub(crate) fn described() -> Command {
     command(env!("CARGO_BIN_EXE_described"))
 }

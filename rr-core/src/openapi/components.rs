@@ -139,6 +139,11 @@ fn references(
 ) -> Result<BTreeMap<String, BTreeSet<String>>, Error> {
     let mut all = BTreeMap::new();
     for (name, definition) in definitions {
+        if !(definition.is_object() || definition.is_boolean()) {
+            let shown = name.escape_debug();
+            let text = format!("the definition `{shown}` is neither an object nor a boolean");
+            return Err(malformed(&text));
+        }
         let mut found = BTreeSet::new();
         visit(&mut definition.clone(), DEPTH_MAX, &mut |reference| {
             if let Some((definition, _)) = parse(reference)? {

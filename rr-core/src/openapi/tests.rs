@@ -197,6 +197,7 @@ fn malformed_descriptions_are_refused_with_a_hint() {
         input(json!({"$ref": "#/$defs/A", "$defs": {"A": {"$ref": "#/$defs/B"}}})),
         "`B`",
     );
+    assert_refused(input(json!({"$defs": {"A": null}})), "definition `A` is neither");
     assert_refused(input(json!({"$ref": "#"})), "within itself");
     assert_refused(input(json!({"$ref": "#/$defs/%"})), "malformed reference");
     let deep = (0..200).fold(json!({}), |schema, _| json!({ "items": schema }));
@@ -232,8 +233,14 @@ fn json() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn any_schema_makes_a_document_or_an_error(input in json(), output in json(), error in json()) {
+    fn any_schema_makes_an_error_or_a_document_whose_references_lead_to_components(input in json(), output in json(), error in json()) {
         let method = json!({"target": "a.b", "input": input, "output": output, "error": error});
-        let _ = of_method(method);
+        let Ok(document) = of_method(method) else { return Ok(()) };
+        let schemas = document["components"]["schemas"].as_object().unwrap();
+        let text = document.to_string();
+        for reference in text.split("\"#/components/schemas/").skip(1) {
+            let name = reference.split(['"', '/']).next().unwrap();
+            prop_assert!(schemas.get(name).is_some_and(|schema| !schema.is_null()), "{name}");
+        }
     }
 }

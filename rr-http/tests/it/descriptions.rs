@@ -1,5 +1,7 @@
 //! The descriptions of the services, at `/.well-known/rr`.
 
+#![allow(clippy::unwrap_used, reason = "tests and what they share")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

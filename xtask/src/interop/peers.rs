@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use crate::command::{Outcome, command, root, run};
 
 /// What Node's scripts are made of.
-const NODE_FILES: [&str; 11] = [
+const NODE_FILES: [&str; 12] = [
     "checks.mjs",
     "connect_client.mjs",
     "nats_client.mjs",
+    "nats_described.mjs",
     "nats_responder.mjs",
     "node_fetch.mjs",
     "openapi_calls.ts",

@@ -50,6 +50,7 @@ impl fmt::Debug for Generator {
 }
 
 /// Makes the schema of several arguments: an object with a member for each.
+#[must_use]
 pub fn object<const N: usize>(fields: [(&'static str, Value, bool); N]) -> Value {
     let required = fields.iter().filter(|(_, _, is_required)| *is_required);
     let required: Vec<_> = required.map(|(name, _, _)| *name).collect();
