@@ -11,7 +11,9 @@ fn document_of(description: Value) -> Result<Value, Error> {
 }
 
 fn of_method(method: Value) -> Result<Value, Error> {
-    document_of(json!({ "methods": [method] }))
+    let mut description = json!({});
+    description["methods"] = vec![method].into();
+    document_of(description)
 }
 
 #[track_caller]

@@ -16,7 +16,7 @@ struct Opaque {
 struct Node {
     label: String,
     #[serde(default)]
-    children: Vec<Node>,
+    children: Vec<Self>,
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
