@@ -40,6 +40,10 @@
     feature = "macros",
     doc = "| learn why a function is not a handler | [`#[handler]`](macro@handler) |"
 )]
+#![cfg_attr(
+    feature = "schema",
+    doc = "| publish the types of a service as JSON Schemas, or as OpenAPI | [`schema`], [`openapi`](openapi()) |"
+)]
 //! | make calls | [`connect`], [`RequesterExt`], [`call`], [`CallError`], [`Reply`] |
 //! | serve one router at several URLs | [`serve_all`], [`Servers`] |
 //! | configure either end from a file or the environment | [`config::ClientConfig`], [`config::ServerConfig`] |
@@ -62,6 +66,7 @@
 //! | `http` | `http://` and `http+unix://` URLs |
 //! | `memory` | `memory://` URLs, for one process and for tests |
 //! | `nats` | `nats://` URLs |
+//! | `schema` | JSON Schemas in the descriptions of services, and OpenAPI documents |
 //!
 //! Features are additive: any combination may be enabled.
 
@@ -83,11 +88,15 @@ mod forward;
 mod handler_macro;
 mod local;
 mod nesting;
+#[cfg(feature = "schema")]
+mod openapi;
 #[cfg(feature = "json")]
 mod reply;
 mod requester_ext;
 pub mod retry;
 mod router;
+#[cfg(feature = "schema")]
+pub mod schema;
 mod serve;
 mod servers;
 #[cfg(feature = "macros")]
@@ -138,6 +147,8 @@ pub use client::{Client, connect, connect_with};
 pub use error::CallError;
 pub use forward::Forward;
 pub use local::Local;
+#[cfg(feature = "schema")]
+pub use openapi::openapi;
 #[cfg(feature = "json")]
 pub use reply::Reply;
 pub use requester_ext::RequesterExt;

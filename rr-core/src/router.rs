@@ -155,6 +155,19 @@ impl Router {
         Ok(self)
     }
 
+    /// Removes the descriptions of the services added so far, so that transports publish nothing
+    /// about them: neither at `/.well-known/rr` over HTTP nor in `$SRV.INFO` over NATS.
+    #[must_use]
+    pub fn without_descriptions(self) -> Self {
+        Self { routes: self.routes.without_descriptions(), ..self }
+    }
+
+    /// Returns the routes without the middleware of this router.
+    #[cfg(feature = "schema")]
+    pub(crate) fn bare_routes(&self) -> &Routes {
+        &self.routes
+    }
+
     /// Wraps every route in middleware, including routes added later. The first middleware added is
     /// the outermost.
     ///

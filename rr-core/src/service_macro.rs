@@ -5,6 +5,7 @@ mod call_options;
 mod client;
 mod description;
 mod errors;
+mod schemas;
 mod server;
 
 pub use call_options::{CallOptions, ReplyHeaders};
@@ -23,7 +24,14 @@ pub mod generated {
     pub use super::errors::{
         Failed, FromAppError, FromCallError, FromError, IntoOwnError, LeaveHandler, Leaving,
     };
+    pub use super::schemas::Schemas;
+    #[cfg(feature = "schema")]
+    pub use super::schemas::{
+        Any, ErrorProbe, ErrorSchema, Generator, NoErrorType, OfAppError, OfCallError, OfType,
+        Optional, Probe, Required, TypedAppError, TypedCallError, object,
+    };
     pub use super::server::{Routing, run_to_end};
+    pub use crate::__rr_schemas as schemas;
     pub use crate::codec::{Codec, Json};
     pub use crate::router::Router;
 }

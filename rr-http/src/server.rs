@@ -21,6 +21,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use rr_spi::{Error, Intake, Location, Route, Routes, Server, Target};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
@@ -242,6 +243,8 @@ struct ServerState {
     cors: Option<Cors>,
     /// Targets that are routed by name, keyed by path: their requests need no parsing of the path.
     paths: HashMap<String, Target>,
+    /// Document that describes the services; `None` if none is described.
+    descriptions: Option<Bytes>,
 }
 
 impl ServerState {
@@ -257,6 +260,14 @@ impl ServerState {
         });
         let paths = routed.map(|target| (encode_path(&prefix, &target), target)).collect();
         let cors = Cors::new(&config.cors_origins);
-        Self { prefix, intake, config, stats, stop: Stop::default(), cors, paths }
+        let descriptions = descriptions(intake.routes());
+        Self { prefix, intake, config, stats, stop: Stop::default(), cors, paths, descriptions }
     }
+}
+
+/// Makes the document that describes the services.
+fn descriptions(routes: &Routes) -> Option<Bytes> {
+    let services = routes.descriptions().map(|(_, description)| description.to_string());
+    let services: Vec<_> = services.collect();
+    (!services.is_empty()).then(|| format!(r#"{{"services":[{}]}}"#, services.join(",")).into())
 }

@@ -17,6 +17,7 @@ mod go;
 mod limits;
 mod lives;
 mod nats;
+mod openapi;
 mod orders;
 mod page;
 mod proxies;

@@ -9,6 +9,7 @@ use tokio::runtime::Builder;
 use crate::check::{Outcome, ensure, passed, printed};
 use crate::example::{PING_NATS, Told};
 use crate::go::{prints, program};
+use crate::openapi::described;
 use crate::scripts::{holds, node, python};
 use crate::server::Server;
 
@@ -62,6 +63,25 @@ fn python_client() -> Outcome {
 fn node_client() -> Outcome {
     let (_broker, url, _server) = served()?;
     holds(13, node("nats_client.mjs").arg(url))
+}
+
+#[test]
+fn python_description_of_a_service() -> Outcome {
+    let (_broker, url, _server) = described_service()?;
+    holds(3, python("nats_described.py").arg(url))
+}
+
+#[test]
+fn node_description_of_a_service() -> Outcome {
+    let (_broker, url, _server) = described_service()?;
+    holds(1, node("nats_described.mjs").arg(url))
+}
+
+/// Starts a nats-server, and the described service on it.
+fn described_service() -> Outcome<(NatsServer, String, Server)> {
+    let (broker, url) = broker()?;
+    let server = Server::start("described-nats", described().args(["serve", &url]))?;
+    Ok((broker, url, server))
 }
 
 /// Two checks: the call in flight is answered, and then the server ends.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use crate::box_future::BoxFuture;
 use crate::context::Context;
 use crate::error::{Code, Delivery, Error, Reason};
@@ -50,6 +52,7 @@ pub struct Routes {
     targets: BTreeMap<String, Entry>,
     services: BTreeMap<String, Service>,
     fallback: Option<Entry>,
+    descriptions: Vec<(String, Arc<Value>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -132,12 +135,46 @@ impl Routes {
         Ok(())
     }
 
-    /// Adds every route of another table.
+    /// Adds the description of a service, which transports publish: `rr-http` at `/.well-known/rr`,
+    /// `rr-nats` in its replies to `$SRV.INFO`. The wire reference lists the members of a
+    /// description.
+    ///
+    /// Several descriptions of one service are kept side by side, since several tables may have
+    /// methods of it.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument`, not sent, when the name is malformed, or when the description is not a
+    /// JSON object.
+    pub fn describe(&mut self, service: &str, description: Value) -> Result<(), Error> {
+        Target::check_service(service)?;
+        if !description.is_object() {
+            let text = format!("the description of `{service}` is not a JSON object");
+            return Err(Error::invalid_argument(text)
+                .with_hint("describe a service like `{\"name\": \"..\", \"methods\": [..]}`"));
+        }
+        self.descriptions.push((service.to_owned(), Arc::new(description)));
+        Ok(())
+    }
+
+    /// Returns the services and their descriptions, in the order in which they were added.
+    pub fn descriptions(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.descriptions.iter().map(|(service, description)| (service.as_str(), &**description))
+    }
+
+    /// Removes all descriptions, so that transports publish nothing about the services.
+    #[must_use]
+    pub fn without_descriptions(self) -> Self {
+        Self { descriptions: Vec::new(), ..self }
+    }
+
+    /// Adds every route and every description of another table.
     ///
     /// # Errors
     ///
     /// `AlreadyExists`, not sent, when a route is in both.
     pub fn merge(&mut self, other: Self) -> Result<(), Error> {
+        self.descriptions.extend(other.descriptions);
         for (name, entry) in other.targets {
             self.add(Route::Target(name), entry)?;
         }
@@ -299,6 +336,8 @@ impl Responder for Routes {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     struct Named(&'static str);
@@ -350,5 +389,31 @@ mod tests {
         assert!(routes.clone().merge(routes.clone()).is_err());
         assert!(routes.close_service("s").is_err());
         assert_eq!(routes.iter().count(), 3);
+    }
+
+    #[test]
+    fn descriptions_survive_a_merge_and_middleware_until_they_are_removed() {
+        let mut routes = routes();
+        routes.describe("s", json!({"name": "s"})).unwrap();
+        let mut others = Routes::new();
+        others.describe("other", json!({"name": "other"})).unwrap();
+        others.describe("s", json!({"name": "s", "docs": "more"})).unwrap();
+        routes.merge(others.wrap(&[])).unwrap();
+        let names: Vec<_> = routes.descriptions().map(|(service, _)| service).collect();
+        assert_eq!(names, ["s", "other", "s"]);
+        assert_eq!(routes.descriptions().nth(2).unwrap().1["docs"], "more");
+        let hidden = routes.without_descriptions();
+        assert_eq!(hidden.descriptions().count(), 0);
+        assert_eq!(hidden.iter().count(), 3);
+    }
+
+    #[test]
+    fn malformed_descriptions_are_refused_with_a_hint() {
+        let mut routes = Routes::new();
+        assert!(routes.describe("a..b", json!({})).is_err());
+        let error = routes.describe("a", json!([])).unwrap_err();
+        assert_eq!(error.code(), Code::InvalidArgument);
+        assert!(error.hint().contains("methods"), "{}", error.hint());
+        assert_eq!(routes.descriptions().count(), 0);
     }
 }

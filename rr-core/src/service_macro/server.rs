@@ -56,10 +56,11 @@ impl Routing {
         }
     }
 
-    /// Closes the service and returns its routes.
+    /// Closes the service and returns its routes, with its description.
     #[must_use]
     pub fn into_router(mut self) -> Router {
         let _ = self.routes.close_service(self.description.name);
+        let _ = self.routes.describe(self.description.name, self.description.to_json());
         Router::new().try_merge(self.routes).unwrap_or_default()
     }
 }

@@ -12,5 +12,7 @@ mod idempotency;
 mod options;
 mod replies;
 mod run_to_end;
+#[cfg(feature = "schema")]
+mod schemas;
 mod shop;
 mod support;

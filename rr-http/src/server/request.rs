@@ -15,12 +15,15 @@ use super::peer::Peer;
 use super::read_body::{decode, read_body};
 use super::reply::Reply;
 use crate::wire::{
-    Head, Lines, Refusal, ReplyStyle, check_framing, decode_path, emptied, encode_error,
-    encode_health, encode_no_content, encode_response, is_replayable,
+    Head, Lines, Refusal, ReplyStyle, check_framing, decode_path, emptied, encode_descriptions,
+    encode_error, encode_health, encode_no_content, encode_response, is_replayable,
 };
 
 /// Path at which a load balancer asks whether this server accepts requests.
 const HEALTH: &str = "/.well-known/rr/health";
+
+/// Path of the descriptions of the services.
+const DESCRIPTIONS: &str = "/.well-known/rr";
 
 /// Answers one request. Dropping the future, as when the peer disconnects, cancels the handler.
 pub(super) async fn answer(peer: &Peer, parts: &mut Parts, body: Incoming) -> HttpResponse<Reply> {
@@ -32,6 +35,7 @@ pub(super) async fn answer(peer: &Peer, parts: &mut Parts, body: Incoming) -> Ht
     let outcome = match state.kind(parts) {
         Kind::Call => exchange(peer, parts, &mut unread).await.map(Outcome::Answer),
         Kind::Health => check(parts).map(|()| Outcome::Health),
+        Kind::Descriptions(body) => check(parts).map(|()| Outcome::Descriptions(body.clone())),
         Kind::Preflight(cors) => check(parts).and_then(|()| {
             let headers = cors.preflight(&parts.headers)?;
             Ok(Outcome::Preflight(headers))
@@ -63,6 +67,7 @@ pub(super) async fn answer(peer: &Peer, parts: &mut Parts, body: Incoming) -> Ht
             encode_response(response, content_type.as_ref(), map, style)
         }
         Ok(Outcome::Health) => encode_health(state.intake.is_draining(), style),
+        Ok(Outcome::Descriptions(body)) => encode_descriptions(body, style),
         Ok(Outcome::Preflight(map)) => encode_no_content(map, style),
         Err(refusal) => encode_error(&refusal, style),
     };
@@ -79,6 +84,7 @@ pub(super) async fn answer(peer: &Peer, parts: &mut Parts, body: Incoming) -> Ht
 enum Kind<'a> {
     Call,
     Health,
+    Descriptions(&'a Bytes),
     Preflight(&'a Cors),
 }
 
@@ -91,6 +97,7 @@ fn check(parts: &Parts) -> Result<(), Refusal> {
 enum Outcome {
     Answer(Answer),
     Health,
+    Descriptions(Bytes),
     /// The headers of the reply, including those of CORS.
     Preflight(HeaderMap),
 }
@@ -143,6 +150,9 @@ impl ServerState {
                 Kind::Preflight(cors)
             }
             _ if is_get && parts.uri.path() == HEALTH => Kind::Health,
+            _ if is_get && parts.uri.path() == DESCRIPTIONS => {
+                self.descriptions.as_ref().map_or(Kind::Call, Kind::Descriptions)
+            }
             _ => Kind::Call,
         }
     }

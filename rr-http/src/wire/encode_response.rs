@@ -121,6 +121,13 @@ pub(crate) fn encode_health(is_draining: bool, style: ReplyStyle) -> Reply {
     finish(status, map, Bytes::from_static(body), ReplyStyle { is_get: true, ..style })
 }
 
+/// Makes the reply that describes the services.
+pub(crate) fn encode_descriptions(body: Bytes, style: ReplyStyle) -> Reply {
+    let mut map = HeaderMap::with_capacity(4);
+    map.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+    finish(StatusCode::OK, map, body, style)
+}
+
 /// Makes a reply that has headers only.
 pub(crate) fn encode_no_content(map: HeaderMap, style: ReplyStyle) -> Reply {
     finish(StatusCode::NO_CONTENT, map, Bytes::new(), style)

@@ -4,6 +4,7 @@ mod client;
 mod cors;
 mod cut_anywhere;
 mod delivery;
+mod descriptions;
 mod dialling;
 mod drain;
 mod echo;

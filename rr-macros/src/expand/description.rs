@@ -3,8 +3,9 @@
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 use syn::Path;
+use syn::ext::IdentExt as _;
 
-use super::{codecs, method_static};
+use super::{codecs, error_type, method_static, value_type};
 use crate::method::{self, Method};
 use crate::method_options::Declared;
 use crate::names::target;
@@ -38,6 +39,7 @@ fn constant(service: &Service, method: &Method) -> TokenStream {
     let declared = declared(root, options.declared);
     let aliases = &options.aliases;
     let codecs = codecs(root, method);
+    let schemas = schemas(root, method);
     let timeout = match options.timeout {
         None => quote!(::core::option::Option::None),
         Some(timeout) => {
@@ -55,10 +57,32 @@ fn constant(service: &Service, method: &Method) -> TokenStream {
             &[#(#aliases),*],
             #timeout,
             &[#(<#codecs as #root::__service::Codec>::CONTENT_TYPE),*],
+            &[#(<#codecs as #root::__service::Codec>::REPLY_CONTENT_TYPE),*],
+            #schemas,
         );
         #(#conditions)*
         static #called: #root::__service::Method = #root::__service::Method::new(&#constant);
     }
+}
+
+/// Writes the source of the schemas of a method, which the features of rr-core decide on.
+fn schemas(root: &Path, method: &Method) -> TokenStream {
+    let (output, error) = (value_type(root, method), error_type(root, method));
+    let input = match &*method.parts.arguments {
+        [] => quote!(()),
+        [argument] => {
+            let kind = &argument.kind;
+            quote!((#kind))
+        }
+        several => {
+            let fields = several.iter().map(|argument| {
+                let (name, kind) = (argument.name.unraw().to_string(), &argument.kind);
+                quote!(#name: #kind)
+            });
+            quote!({ #(#fields),* })
+        }
+    };
+    quote!(#root::__service::schemas!(input: #input, output: #output, error: #error))
 }
 
 fn declared(root: &Path, declared: Declared) -> TokenStream {

@@ -1,16 +1,22 @@
 //! Answers to `$SRV.PING`, `$SRV.INFO` and `$SRV.STATS` (ADR-32). The client library's own service
 //! module is not used: it drops requests when it stops.
 
+mod metadata;
 mod time;
 
 use std::sync::Arc;
 
 use async_nats::Subscriber;
-use rr_spi::{Bytes, Error};
+use rr_spi::{Bytes, Error, Routes};
 use serde_json::{Value, json};
 
 use super::endpoint_stats::{Counters, Endpoints};
 use crate::connection::{Link, message, next};
+use metadata::{Metadata, docs_of_service};
+
+/// Maximum size of the schemas in one reply, in bytes. Larger schemas are left out: every instance
+/// of a service replies to the same question, and the one who asks reads all replies.
+const SCHEMAS_BYTES_MAX: usize = 64 * 1024;
 
 /// Verbs that a service answers.
 const VERBS: [Verb; 3] = [Verb::Ping, Verb::Info, Verb::Stats];
@@ -39,6 +45,8 @@ struct MicroService {
     id: String,
     /// The service's name with its dots.
     rr_service: String,
+    /// First line of its documentation.
+    description: String,
     endpoints: Vec<MicroEndpoint>,
 }
 
@@ -47,6 +55,7 @@ struct MicroEndpoint {
     name: String,
     subject: String,
     counters: Arc<Counters>,
+    metadata: Metadata,
 }
 
 /// Subscription to one verb, for all services or for one.
@@ -57,8 +66,10 @@ pub(super) struct VerbSubscription {
 }
 
 impl Discovery {
-    /// Describes these endpoints. `default_name` names the service of targets without one.
+    /// Describes these endpoints of these routes. `default_name` names the service of targets
+    /// without one.
     pub(super) fn new(
+        routes: &Routes,
         endpoints: &Endpoints,
         prefix: &str,
         default_name: &str,
@@ -71,7 +82,9 @@ impl Discovery {
             let rest = method.as_deref().unwrap_or(if service.is_empty() { ">" } else { "*" });
             let parts = [prefix, &service, rest];
             let subject = parts.into_iter().filter(|p| !p.is_empty()).collect::<Vec<_>>().join(".");
+            let metadata = method.as_deref().map(|method| Metadata::of(routes, &service, method));
             let endpoint = MicroEndpoint {
+                metadata: metadata.unwrap_or_default(),
                 name: method.unwrap_or_else(|| "any".to_owned()),
                 subject,
                 counters,
@@ -82,8 +95,13 @@ impl Discovery {
                     let shown = if service.is_empty() { default_name } else { &service };
                     let id = format!("{id:016x}{:02x}", services.len());
                     let name = micro_name(shown);
-                    let endpoints = vec![endpoint];
-                    services.push(MicroService { name, id, rr_service: service, endpoints });
+                    services.push(MicroService {
+                        name,
+                        id,
+                        description: docs_of_service(routes, &service),
+                        rr_service: service,
+                        endpoints: vec![endpoint],
+                    });
                 }
             }
         }
@@ -124,16 +142,34 @@ impl Discovery {
                 None => &self.services[..],
             };
             for service in asked_of {
-                let body = Bytes::from(self.describe(service, subscription.verb).to_string());
+                let body = self.body(service, subscription.verb, |bytes| link.check(bytes).is_ok());
                 // A longer answer would end the connection. It is omitted: discovery has no error
                 // reply.
-                if link.check(body.len()).is_err() {
-                    continue;
-                }
+                let Some(body) = body else { continue };
                 let answer = message(reply.clone(), None, None, body);
                 let _ = link.alive().race(link.publish(answer)).await;
             }
         }
+    }
+
+    /// Makes the body of an answer: with the schemas if they fit, else without them. Returns `None`
+    /// if it does not fit without them either.
+    fn body(
+        &self,
+        service: &MicroService,
+        verb: Verb,
+        fits: impl Fn(usize) -> bool,
+    ) -> Option<Bytes> {
+        let mut value = self.describe(service, verb);
+        let plain = value.to_string();
+        if verb == Verb::Info {
+            add_schemas(&mut value, service);
+            let whole = value.to_string();
+            if whole.len() - plain.len() <= SCHEMAS_BYTES_MAX && fits(whole.len()) {
+                return Some(whole.into());
+            }
+        }
+        fits(plain.len()).then(|| plain.into())
     }
 
     fn describe(&self, service: &MicroService, verb: Verb) -> Value {
@@ -148,8 +184,13 @@ impl Discovery {
         match verb {
             Verb::Ping => {}
             Verb::Info => {
-                value["description"] = "".into();
-                value["endpoints"] = endpoints.map(|e| self.endpoint(e)).collect();
+                value["description"] = service.description.as_str().into();
+                let described = endpoints.map(|endpoint| {
+                    let mut value = self.endpoint(endpoint);
+                    value["metadata"] = endpoint.metadata.facts.clone().into();
+                    value
+                });
+                value["endpoints"] = described.collect();
             }
             Verb::Stats => {
                 value["started"] = self.started.as_str().into();
@@ -177,6 +218,16 @@ impl Discovery {
         value["processing_time"] = nanos.into();
         value["average_processing_time"] = nanos.checked_div(requests).unwrap_or(0).into();
         value
+    }
+}
+
+/// Adds the schemas to the metadata of the endpoints, which are in the order of the service.
+fn add_schemas(value: &mut Value, service: &MicroService) {
+    let described = value["endpoints"].as_array_mut().into_iter().flatten();
+    for (value, endpoint) in described.zip(&service.endpoints) {
+        if let Some(metadata) = value["metadata"].as_object_mut() {
+            metadata.extend(endpoint.metadata.schemas.clone());
+        }
     }
 }
 

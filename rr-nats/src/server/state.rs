@@ -88,9 +88,10 @@ impl ServerState {
         let endpoints = Endpoints::of_routes(intake.routes());
         let name = if prefix.is_empty() { &config.connection.name } else { &prefix };
         let (queue, version) = (config.queue.clone(), config.version.clone());
-        let discovery = config
-            .discovery
-            .then(|| Arc::new(Discovery::new(&endpoints, &prefix, name, queue, version, id)));
+        let routes = intake.routes();
+        let discovery = config.discovery.then(|| {
+            Arc::new(Discovery::new(routes, &endpoints, &prefix, name, queue, version, id))
+        });
         let bodies = intake.bodies().whole();
         Ok(Self {
             prefix,

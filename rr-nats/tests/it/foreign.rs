@@ -246,6 +246,36 @@ async fn discovery_answers_ping_info_and_stats_at_three_levels() {
 }
 
 #[tokio::test]
+async fn discovery_shows_the_descriptions_and_leaves_out_schemas_that_are_too_large() {
+    for (schema_bytes, is_shown) in [(10, true), (70_000, false)] {
+        let nats = nats().await;
+        let mut routes = route("demo.v1.Say", echo);
+        let description = serde_json::json!({
+            "docs": "A demonstration.",
+            "methods": [{
+                "name": "Say",
+                "docs": "Says it.",
+                "idempotency": "safe",
+                "input": {"title": "x".repeat(schema_bytes)},
+            }],
+        });
+        routes.describe("demo.v1", description).unwrap();
+        let _server = rr_nats::serve(&nats.url(), routes).await.unwrap();
+        let foreign = async_nats::connect(nats.url()).await.unwrap();
+        let reply = foreign.request("$SRV.INFO.demo-v1", "".into()).await.unwrap();
+        let info: Value = serde_json::from_slice(&reply.payload).unwrap();
+        assert_eq!(info["description"], "A demonstration.");
+        let metadata = &info["endpoints"][0]["metadata"];
+        assert_eq!(metadata["rr-docs"], "Says it.");
+        assert_eq!(metadata["rr-idempotency"], "safe");
+        assert_eq!(metadata["rr-input"].is_string(), is_shown, "{schema_bytes}");
+        let reply = foreign.request("$SRV.STATS.demo-v1", "".into()).await.unwrap();
+        let stats: Value = serde_json::from_slice(&reply.payload).unwrap();
+        assert_eq!(stats["endpoints"][0]["metadata"], serde_json::json!({}));
+    }
+}
+
+#[tokio::test]
 async fn a_header_that_breaks_the_library_costs_a_connection_and_no_more() {
     let nats = nats().await;
     let config = NatsServerConfig::default();

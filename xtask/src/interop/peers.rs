@@ -6,19 +6,22 @@ use std::path::{Path, PathBuf};
 use crate::command::{Outcome, command, root, run};
 
 /// What Node's scripts are made of.
-const NODE_FILES: [&str; 9] = [
+const NODE_FILES: [&str; 12] = [
     "checks.mjs",
     "connect_client.mjs",
     "nats_client.mjs",
+    "nats_described.mjs",
     "nats_responder.mjs",
     "node_fetch.mjs",
+    "openapi_calls.ts",
+    "openapi_client.mjs",
     "package.json",
     "page.html",
     "page.mjs",
     "services.mjs",
 ];
 
-/// Creates the virtual environment with httpx and nats-py, unless it is there in the pinned versions.
+/// Creates the virtual environment with httpx, nats-py and the validator of OpenAPI, unless it is there in the pinned versions.
 pub(super) fn install_python(folder: &Path) -> Outcome {
     let requirements = scripts().join("requirements.txt");
     let (environment, stamp) = (folder.join("venv"), folder.join("venv/requirements.txt"));
@@ -34,7 +37,7 @@ pub(super) fn install_python(folder: &Path) -> Outcome {
     copy(&requirements, &stamp)
 }
 
-/// Installs the clients of Connect and NATS beside the scripts, unless they are there in the pinned versions.
+/// Installs the clients of Connect and NATS and the generator of clients beside the scripts, unless they are there in the pinned versions.
 pub(super) fn install_node(folder: &Path) -> Outcome {
     let folder = folder.join("node");
     fs::create_dir_all(&folder).map_err(|error| format!("cannot create a folder: {error}"))?;

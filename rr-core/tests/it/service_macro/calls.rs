@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rr_core::transport::Routes;
 use rr_core::{Code, Delivery, Error, Local, Reason, RequesterExt, Router, async_trait};
 
 use super::shop::{
@@ -166,4 +167,17 @@ fn the_description_has_the_docs_and_what_is_declared() {
     assert_eq!(service.method("move_to").unwrap().docs, "");
     assert_eq!(find.content_types, ["application/json"]);
     assert!(service.method("drop_all").is_none());
+}
+
+#[test]
+fn the_routes_carry_the_description_until_it_is_removed() {
+    let router = || Router::new().merge(OrdersServer::new(Shop::default()));
+    let routes: Routes = router().into();
+    let (service, description) = routes.descriptions().next().unwrap();
+    assert_eq!(service, OrdersClient::SERVICE);
+    assert_eq!(*description, OrdersClient::description().to_json());
+    let find = &description["methods"][1];
+    assert_eq!((&find["idempotency"], &find["name"]), (&"safe".into(), &"find".into()));
+    let routes: Routes = router().without_descriptions().into();
+    assert_eq!(routes.descriptions().count(), 0);
 }
