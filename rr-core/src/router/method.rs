@@ -63,19 +63,16 @@ impl<F> Method<F> {
 
 impl<F, C> Method<F, C> {
     /// Declares that the method changes nothing; HTTP then answers GET.
-    #[must_use]
     pub fn safe(self) -> Self {
         Self { declared: Declared::Safe, ..self }
     }
 
     /// Declares that running the method twice has the effect of running it once.
-    #[must_use]
     pub fn idempotent(self) -> Self {
         Self { declared: Declared::Idempotent, ..self }
     }
 
     /// Declares that the method recognises duplicate requests by their idempotency key.
-    #[must_use]
     pub fn keyed(self) -> Self {
         Self { declared: Declared::Keyed, ..self }
     }
@@ -86,7 +83,6 @@ impl<F, C> Method<F, C> {
 
     /// Replaces the codecs; see [`HandlerExt::accepts`].
     #[cfg(feature = "json")]
-    #[must_use]
     #[expect(
         clippy::needless_pass_by_value,
         reason = "a codec is a marker; its type is what counts"
