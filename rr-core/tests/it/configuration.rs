@@ -87,7 +87,10 @@ fn unknown_keys_and_values_that_do_not_fit_are_refused_by_name() {
     assert_refused::<ClientConfig>("[htp]", &["`htp`", "`calls`", "`http`"]);
     assert_refused::<ClientConfig>("[intake]", &["`intake`", "`calls`"]);
     assert_refused::<ClientConfig>("[http]\nverison = 'h1'", &["`verison`", "`version`"]);
-    assert_refused::<ClientConfig>("[http]\nidle_timeout = 5", &["idle_timeout", "a duration such as `1500ms`"]);
+    assert_refused::<ClientConfig>(
+        "[http]\nidle_timeout = 5",
+        &["idle_timeout", "a duration such as `1500ms`"],
+    );
     assert_refused::<ClientConfig>("[http]\nidle_timeout = '5'", &["`1500ms`"]);
     assert_refused::<ClientConfig>("http = 7", &["options by name"]);
     assert_refused::<ServerConfig>("[calls]", &["`calls`", "`intake`"]);
