@@ -10,6 +10,7 @@ use std::task::{Context as TaskContext, Poll};
 
 use pin_project_lite::pin_project;
 
+use super::pending::PendingKey;
 use super::{BodyShare, Shared};
 use crate::box_future::BoxFuture;
 use crate::context::{Cause, Context, Mark, Race};
@@ -35,7 +36,7 @@ pin_project! {
         state: State<'a>,
         // Whether this future re-scopes the handler's errors.
         rescopes: bool,
-        registered: Option<usize>,
+        registered: Option<PendingKey>,
         permit: Option<InFlightPermit<'a>>,
         // Body bytes of the request: in the transport's share, or charged by this future.
         share: Option<BodyShare>,
@@ -197,7 +198,7 @@ fn release(mut this: HandleProjection<'_, '_>, outcome: Result<Outcome, Interrup
     }
 }
 
-fn unregister(shared: &Shared, registered: &mut Option<usize>) {
+fn unregister(shared: &Shared, registered: &mut Option<PendingKey>) {
     if let Some(key) = registered.take() {
         shared.pending.remove(key);
     }

@@ -1,10 +1,15 @@
 //! Requests that have been pending, so that all of them can be cancelled together.
 
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use slab::Slab;
 
 use crate::context::{Cause, Context, Node};
+
+/// Key of a pending request: its position plus one, so that an optional key takes no more memory.
+#[derive(Clone, Copy)]
+pub(super) struct PendingKey(NonZeroUsize);
 
 /// Requests that have been pending.
 #[derive(Default)]
@@ -20,18 +25,18 @@ struct Pending {
 
 impl PendingRequests {
     /// Records that a request is pending; returns the key for [`PendingRequests::remove`].
-    pub(super) fn insert(&self, ctx: &Context) -> usize {
+    pub(super) fn insert(&self, ctx: &Context) -> PendingKey {
         let scope = ctx.own_scope();
         let (key, ended) = self.with(|p| (p.scopes.insert(scope.clone()), p.ended));
         // Outside of the lock: cancelling wakes the waiter that the request has just registered.
         if let (Some(scope), Some(cause)) = (scope, ended) {
             scope.cancel(cause);
         }
-        key
+        PendingKey(NonZeroUsize::MIN.saturating_add(key))
     }
 
-    pub(super) fn remove(&self, key: usize) {
-        let removed = self.with(|pending| pending.scopes.try_remove(key));
+    pub(super) fn remove(&self, key: PendingKey) {
+        let removed = self.with(|pending| pending.scopes.try_remove(key.0.get() - 1));
         drop(removed);
     }
 
