@@ -169,10 +169,9 @@ pub(crate) fn scheme(url: &str) -> String {
 pub(crate) fn unknown(scheme: &str) -> Error {
     let compiled: Vec<_> = SCHEMES.iter().filter(|row| row.2).map(|row| row.0).collect();
     let compiled = if compiled.is_empty() { "none".to_owned() } else { compiled.join(", ") };
-    let shown: String = scheme.chars().take(32).collect();
     let text = match scheme {
         "" => format!("the URL has no scheme; compiled in: {compiled}"),
-        _ => format!("unknown scheme `{}`; compiled in: {compiled}", shown.escape_debug()),
+        _ => format!("unknown scheme `{}`; compiled in: {compiled}", rr_spi::excerpt(scheme, 32)),
     };
     let hint = match SCHEMES.iter().find(|row| row.0 == scheme) {
         Some((_, feature, _)) => format!("enable the feature `{feature}` of rr-core"),

@@ -132,7 +132,7 @@ pub mod transport {
         Attempt, BodyAccount, BodyBudget, BodyShare, BoxFuture, Declared, Dedup, Doubt, Entropy,
         Handle, HostPort, Inbound, Intake, Location, Mark, Origin, OsEntropy, Passage, Race,
         Received, Route, RouteMatch, Routes, Run, SeededEntropy, ServerUrl, Shield, Shutdown, dial,
-        duration, options, rescope, rescope_called, wire,
+        duration, excerpt, options, rescope, rescope_called, wire,
     };
 }
 

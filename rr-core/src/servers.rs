@@ -218,8 +218,7 @@ fn shown(url: &str) -> String {
         let scheme = before.split_once("://").map(|(scheme, _)| format!("{scheme}://"));
         format!("{}***@{rest}", scheme.unwrap_or_default())
     });
-    let shown = hidden.as_deref().unwrap_or(url);
-    shown.chars().take(256).collect::<String>().escape_debug().to_string()
+    rr_spi::excerpt(hidden.as_deref().unwrap_or(url), 256)
 }
 
 #[cfg(test)]

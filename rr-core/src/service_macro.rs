@@ -11,7 +11,8 @@ mod server;
 pub use call_options::{CallOptions, ReplyHeaders};
 pub use description::{MethodDescription, ServiceDescription};
 
-/// Items that the code of `#[service]` names, and all that it names. They may change in any release.
+/// Items that the code of `#[service]` refers to, besides those of the user. They may change in any
+/// release.
 pub mod generated {
     pub use rr_spi::{Context, Declared, Requester, Routes, async_trait};
     pub use serde;

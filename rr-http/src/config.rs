@@ -163,8 +163,8 @@ rr_spi::options! {
         /// and a browser keeps the replies from pages of other origins. In a URL it is a list with
         /// commas, as in `cors_origins=https://a.example,https://b.example`, or `*` for all.
         ///
-        /// A page may use every header, read every header of a reply, and repeat a preflight after
-        /// two hours. It may not send cookies or other credentials of the browser. This setting is
+        /// A page may use every header and read every header of a reply. A browser keeps the answer to
+        /// a preflight for two hours. A page may not send cookies or other credentials of the browser. This setting is
         /// no access control: a call from any other origin, or from no browser, runs as before. A
         /// page of any origin can also send a POST without a preflight, whose reply it cannot read.
         pub cors_origins: HttpOrigins = HttpOrigins::default(), with_cors_origins(HttpOrigins);

@@ -156,8 +156,7 @@ fn parse(text: &str) -> Result<HeaderValue, Error> {
     let text = text.trim_ascii();
     let serialized = serialize(text).and_then(|origin| HeaderValue::try_from(origin).ok());
     serialized.ok_or_else(|| {
-        let shown: String = text.chars().take(64).collect();
-        let message = format!("`{}` is not an origin", shown.escape_debug());
+        let message = format!("`{}` is not an origin", rr_spi::excerpt(text, 64));
         Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message).with_hint(HINT)
     })
 }

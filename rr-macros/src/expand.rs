@@ -1,4 +1,4 @@
-//! Code that a trait becomes.
+//! Generation of the code of a service.
 //!
 //! The trait itself and the types of its client and server stand where the trait stood. Their
 //! implementations are in an anonymous constant, whose private items no other code can name.
@@ -16,7 +16,7 @@ use syn::{Attribute, Ident, Path, Type};
 use crate::method::Method;
 use crate::service::Service;
 
-/// Writes everything that a service becomes.
+/// Writes the trait, its client, its server and its description.
 pub(crate) fn expand(service: &Service) -> TokenStream {
     let item = trait_item(service);
     let client_type = client::kind(service);
@@ -34,7 +34,7 @@ pub(crate) fn expand(service: &Service) -> TokenStream {
         #server_type
         #lints
         const _: () = {
-            // serde takes a path as text, which `$crate` of a declarative macro has none of.
+            // serde takes a path as text, and `$crate` of a declarative macro cannot be written as text.
             use #root::__service::serde as __rr_serde;
             #(#checks)*
             #(#inputs)*
@@ -125,7 +125,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// Its type.
+    /// Returns the type of the input.
     fn kind(&self) -> TokenStream {
         match self {
             Self::Unit => quote!(()),
@@ -134,7 +134,8 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// The expression that makes it of the arguments, and the pattern that takes it apart.
+    /// Returns the expression that builds the input from the arguments; the same tokens are the
+    /// pattern that takes it apart.
     fn value(&self) -> TokenStream {
         match self {
             Self::Unit => quote!(()),
@@ -183,12 +184,12 @@ fn input_struct(method: &Method) -> Option<TokenStream> {
     })
 }
 
-/// The static of a method that calls use.
+/// Returns the name of the static that describes a method to its calls.
 fn method_static(method: &Method) -> Ident {
     format_ident!("__RR_CALLED_{}", method.constant(), span = Span::mixed_site())
 }
 
-/// The codecs of a method: JSON, unless others are named.
+/// Returns the codecs of a method: JSON, unless others are named.
 fn codecs(root: &Path, method: &Method) -> Vec<Path> {
     match &*method.options.codecs {
         [] => vec![parse_quote!(#root::__service::Json)],
@@ -196,13 +197,14 @@ fn codecs(root: &Path, method: &Method) -> Vec<Path> {
     }
 }
 
-/// The error type of a method, at the place of its outcome.
+/// Returns the error type of a method, with the span of its return type.
 fn error_type(root: &Path, method: &Method) -> TokenStream {
     let outcome = &method.parts.outcome;
     quote_spanned!(at(method.parts.error_span())=> <#outcome as #root::__service::Outcome>::Error)
 }
 
-/// The value type of a method, without the headers of a `Reply`, at the place of its outcome.
+/// Returns the value type of a method, without the headers of a `Reply`, with the span of its return
+/// type.
 fn value_type(root: &Path, method: &Method) -> TokenStream {
     if let Some(value) = method.parts.reply_value() {
         return value.to_token_stream();

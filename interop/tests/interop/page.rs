@@ -105,7 +105,7 @@ impl Browser {
     /// Opens a page.
     pub(crate) fn open(name: &str, url: &str) -> Outcome<Self> {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        // It fails when there is none, which is as good.
+        // Fails if the folder does not exist, which has the same result.
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).map_err(|error| format!("cannot create a folder: {error}"))?;
         let log = fs::File::create(folder.join("log"))

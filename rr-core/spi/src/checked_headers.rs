@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use crate::error::{Code, Delivery, Error, Reason};
+use crate::excerpt::excerpt;
 use crate::headers::{CONTENT_TYPE, Headers, folded, rules};
 
 impl Headers {
@@ -84,7 +85,7 @@ impl Headers {
 
 fn checked_name(name: Cow<'static, str>) -> Result<Cow<'static, str>, Error> {
     let name = if let Cow::Owned(folded) = folded(&name) { Cow::Owned(folded) } else { name };
-    let shown = || name.chars().take(64).collect::<String>().escape_debug().to_string();
+    let shown = || excerpt(&name, 64);
     if !rules::is_name(&name) {
         return Err(Error::invalid_argument(format!("header name `{}` is malformed", shown()))
             .with_hint("use letters, digits, `-` and `.`, starting with a letter or digit"));

@@ -34,6 +34,7 @@ mod doubt;
 pub mod duration;
 mod entropy;
 mod error;
+mod excerpt;
 mod headers;
 mod host_port;
 mod idempotency;
@@ -72,6 +73,7 @@ pub use entropy::{Entropy, OsEntropy, SeededEntropy};
 pub use error::{
     AttemptRecord, Code, Delivery, Detail, Error, Origin, Reason, RetryDecision, RetryHint,
 };
+pub use excerpt::excerpt;
 pub use headers::{Headers, Received};
 pub use host_port::HostPort;
 pub use idempotency::{Idempotency, IdempotencyKey};

@@ -4,6 +4,7 @@ use serde::de::value::{Error as Unfit, MapDeserializer};
 use serde::de::{DeserializeOwned, Deserializer, Error as _, IntoDeserializer, Visitor};
 
 use crate::error::Error;
+use crate::excerpt::excerpt;
 use crate::location::Location;
 
 /// Configuration declared by [`options!`](crate::options!).
@@ -233,8 +234,7 @@ impl Location {
 }
 
 fn unfit(name: &str, text: &str, error: &Unfit) -> Error {
-    let shown: String = text.chars().take(64).collect();
-    let message = format!("parameter `{name}` cannot be `{}`", shown.escape_debug());
+    let message = format!("parameter `{name}` cannot be `{}`", excerpt(text, 64));
     Error::invalid_argument(message).with_hint(error.to_string())
 }
 
@@ -247,7 +247,7 @@ fn unknown<C: Options, S: Options>(name: &str) -> Error {
     };
     C::names(&mut add);
     S::names(&mut add);
-    let message = format!("unknown parameter `{}`", name.escape_debug());
+    let message = format!("unknown parameter `{}`", excerpt(name, 64));
     Error::invalid_argument(message).with_hint(format!("known parameters: {}", known.join(", ")))
 }
 

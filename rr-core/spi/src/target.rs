@@ -6,6 +6,7 @@ use std::str::FromStr;
 use smol_str::SmolStr;
 
 use crate::error::Error;
+use crate::excerpt::excerpt;
 
 /// Longest target in bytes. NATS servers limit a protocol line to 4 KiB, and 256 bytes leave ample
 /// space for prefix and reply subject.
@@ -79,8 +80,7 @@ impl Target {
 /// Checks a dotted name.
 fn check(text: &str) -> Result<(), Error> {
     let refuse = |what: &str| {
-        let shown: String = text.chars().take(64).collect();
-        Err(Error::invalid_argument(format!("target `{}` {what}", shown.escape_debug())).with_hint(
+        Err(Error::invalid_argument(format!("target `{}` {what}", excerpt(text, 64))).with_hint(
             "name it like `service.method`: dotted tokens of letters, digits, `_` and `-`",
         ))
     };

@@ -71,9 +71,16 @@ pub(crate) fn encode_reply<C: CodecSet<T, U>, T, U>(
     Ok(Response::new(body).with_headers(headers))
 }
 
+/// Decodes the response to a typed call. An error counts as the outcome of a call, so that it is
+/// re-scoped if it leaves a handler.
+pub(crate) fn receive<C: Decode<T>, T>(response: Response) -> Result<Reply<T>, Error> {
+    let value = decode_reply::<C, T>(&response.headers, &response.body);
+    Ok(Reply::received(value.map_err(Error::into_failure)?, response.headers))
+}
+
 /// Decodes the reply to a typed call. Errors are `Processed`, since the handler has run, or
 /// `Unknown` if the reply is the acknowledgement of a stream.
-pub(crate) fn decode_reply<C: Decode<T>, T>(headers: &Headers, body: &Bytes) -> Result<T, Error> {
+fn decode_reply<C: Decode<T>, T>(headers: &Headers, body: &Bytes) -> Result<T, Error> {
     let given = headers.get(wire::CONTENT_TYPE);
     if let Some(other) = given.filter(|given| !is_of(given, C::REPLY_CONTENT_TYPE)) {
         let text = format!("the reply is of type `{other}`, not {}", C::REPLY_CONTENT_TYPE);

@@ -62,7 +62,7 @@ fn known(prefix: &str) -> Known {
 }
 
 fn unknown(prefix: &str, variable: &str, known: &Known) -> Error {
-    let error = invalid(format!("unknown variable `{}`", shown(variable)));
+    let error = invalid(format!("unknown variable `{}`", rr_spi::excerpt(variable, 64)));
     let option = variable[prefix.len()..].to_ascii_lowercase();
     let is_of = |section: &str| option.strip_prefix(section).is_some_and(|it| it.starts_with('_'));
     if let Some((section, _)) = SECTIONS.iter().find(|row| !row.1 && is_of(row.0)) {
@@ -73,12 +73,8 @@ fn unknown(prefix: &str, variable: &str, known: &Known) -> Error {
 }
 
 fn unfit(variable: &str, text: &str, hint: &str) -> Error {
-    let message = format!("variable `{variable}` cannot be `{}`", shown(text));
+    let message = format!("variable `{variable}` cannot be `{}`", rr_spi::excerpt(text, 64));
     invalid(message).with_hint(hint.to_owned())
-}
-
-fn shown(text: &str) -> String {
-    text.chars().take(64).collect::<String>().escape_debug().to_string()
 }
 
 fn invalid(message: String) -> Error {

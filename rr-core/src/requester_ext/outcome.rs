@@ -8,7 +8,7 @@ use rr_spi::AppError;
 use rr_spi::{Error, Response};
 
 #[cfg(feature = "json")]
-use crate::codec::transcode::decode_reply;
+use crate::codec::transcode::receive;
 #[cfg(feature = "json")]
 use crate::codec::{Decode, Json};
 #[cfg(feature = "json")]
@@ -88,9 +88,6 @@ where
     type Output = Result<Reply<T>, CallError<E>>;
 
     fn convert(outcome: Result<Response, Error>) -> Self::Output {
-        let response = outcome.map_err(CallError::sort)?;
-        let decode = decode_reply::<C, T>;
-        let value = decode(&response.headers, &response.body).map_err(Error::into_failure)?;
-        Ok(Reply::received(value, response.headers))
+        Ok(receive::<C, T>(outcome.map_err(CallError::sort)?)?)
     }
 }

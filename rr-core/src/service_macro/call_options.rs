@@ -107,7 +107,7 @@ impl Default for CallOptions {
 pub struct ReplyHeaders(Arc<Mutex<Headers>>);
 
 impl ReplyHeaders {
-    /// Makes an empty place.
+    /// Makes a handle without headers.
     #[must_use]
     pub fn new() -> Self {
         Self::default()

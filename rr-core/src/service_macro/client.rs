@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::call_options::CallOptions;
 use super::description::MethodDescription;
-use crate::codec::transcode::{decode_reply, encode_request};
+use crate::codec::transcode::{encode_request, receive};
 use crate::codec::{Decode, Encode};
 use crate::reply::Reply;
 
@@ -197,7 +197,5 @@ pub async fn call_reply<C: Decode<T>, T>(
     };
     client.store_headers(&outcome);
     // Marks the error as the outcome of a call, so that it is re-scoped if it leaves a handler.
-    let response = outcome.map_err(Error::into_failure)?;
-    let value = decode_reply::<C, T>(&response.headers, &response.body);
-    Ok(Reply::received(value.map_err(Error::into_failure)?, response.headers))
+    receive::<C, T>(outcome.map_err(Error::into_failure)?)
 }

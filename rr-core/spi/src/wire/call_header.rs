@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::error::{Code, Delivery, Error};
+use crate::excerpt::excerpt;
 use crate::idempotency::Idempotency;
 
 /// Contents of the header `rr` of a request.
@@ -125,12 +126,11 @@ fn digits(key: &str, value: &str, most: usize) -> Result<u64, Error> {
 }
 
 fn malformed(key: &str) -> Error {
-    let shown: String = key.chars().take(16).collect();
     Error::failure(
         Code::InvalidArgument,
         Delivery::Rejected,
         None,
-        format!("malformed header rr: {}", shown.escape_debug()),
+        format!("malformed header rr: {}", excerpt(key, 16)),
     )
 }
 
