@@ -1,12 +1,14 @@
 //! The server side.
 
 mod accept;
+mod carrier;
 mod connection;
 mod cors;
 mod drain_body;
 mod gzip;
 mod keep_alive;
 mod listener;
+mod mounted;
 mod peer;
 mod read_body;
 mod reply;
@@ -35,6 +37,7 @@ use cors::Cors;
 #[cfg(feature = "_fuzz")]
 pub(crate) use gzip::{GzipError, decompress};
 use listener::Listener;
+pub use mounted::{HttpReplyBody, HttpReplyFuture, HttpService, service};
 use stop::Stop;
 
 /// Serves routes at a URL with the default configuration, over both HTTP/1 and HTTP/2.

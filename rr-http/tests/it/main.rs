@@ -11,6 +11,8 @@ mod echo;
 mod get;
 mod h2_client;
 mod malicious;
+mod mounted;
+mod mounted_layers;
 mod refusals;
 mod replies;
 mod runtimes;
