@@ -1,10 +1,12 @@
 //! The server side.
 
 mod accept;
+mod builder;
 mod carrier;
 mod connection;
 mod cors;
 mod drain_body;
+mod fallback;
 mod gzip;
 mod keep_alive;
 mod listener;
@@ -33,10 +35,13 @@ use crate::endpoint::Endpoint;
 use crate::sync::Gauge;
 use crate::wire::encode_path;
 
+pub use builder::HttpServerBuilder;
 use cors::Cors;
+use fallback::Fallback;
+pub use fallback::HttpRequestBody;
 #[cfg(feature = "_fuzz")]
 pub(crate) use gzip::{GzipError, decompress};
-use listener::Listener;
+use listener::{Listener, StreamSource};
 pub use mounted::{HttpReplyBody, HttpReplyFuture, HttpService, service};
 use stop::Stop;
 
@@ -100,13 +105,19 @@ pub async fn serve_with_stats(
     routes: impl Into<Routes>,
     config: HttpServerConfig,
 ) -> Result<(Server, HttpServerStats), Error> {
+    let builder = HttpServerBuilder::new(routes).with_config(config);
+    let stats = builder.stats();
+    Ok((builder.serve(url).await?, stats))
+}
+
+async fn bind(url: &str, builder: HttpServerBuilder) -> Result<Server, Error> {
     let (base, query) = url.split_once('?').map_or((url, None), |(base, rest)| (base, Some(rest)));
     let location = Location::parse(url)?;
-    let config = location.configure(HttpConfig::default(), config)?.1;
+    let builder = configured(builder, &location)?;
     let endpoint = Endpoint::of(&location)?;
     let (listener, bound) = Listener::bind(&endpoint, base).await?;
     let url = query.map_or_else(|| bound.clone(), |query| format!("{bound}?{query}"));
-    Ok(start(url, listener, endpoint.prefix, routes.into(), config))
+    Ok(start(url, listener, endpoint.prefix, builder))
 }
 
 /// Serves routes on streams that the application provides, such as TLS or pipes within a process.
@@ -168,25 +179,33 @@ pub fn serve_streams<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let location = Location::parse(url)?;
-    let config = location.configure(HttpConfig::default(), config)?.1;
-    let endpoint = Endpoint::of_streams(&location)?;
-    let listener = Listener::Streams(Box::new(incoming));
-    Ok(start(url.to_owned(), listener, endpoint.prefix, routes.into(), config))
+    let builder = HttpServerBuilder::new(routes).with_config(config);
+    let stats = builder.stats();
+    Ok((builder.serve_streams(url, incoming)?, stats))
 }
 
-fn start(
-    url: String,
-    listener: Listener,
-    prefix: String,
-    routes: Routes,
-    config: HttpServerConfig,
-) -> (Server, HttpServerStats) {
+fn bind_streams(
+    url: &str,
+    incoming: Box<dyn StreamSource>,
+    builder: HttpServerBuilder,
+) -> Result<Server, Error> {
+    let location = Location::parse(url)?;
+    let builder = configured(builder, &location)?;
+    let endpoint = Endpoint::of_streams(&location)?;
+    Ok(start(url.to_owned(), Listener::Streams(incoming), endpoint.prefix, builder))
+}
+
+/// Applies the query of the URL to the configuration.
+fn configured(builder: HttpServerBuilder, url: &Location) -> Result<HttpServerBuilder, Error> {
+    let config = url.configure(HttpConfig::default(), builder.config.clone())?.1;
+    Ok(builder.with_config(config))
+}
+
+fn start(url: String, listener: Listener, prefix: String, builder: HttpServerBuilder) -> Server {
+    let HttpServerBuilder { routes, config, fallback, stats } = builder;
     let intake = Intake::new(routes, config.intake.clone());
-    let stats = HttpServerStats::default();
-    let state = Arc::new(ServerState::new(prefix, intake.clone(), config, stats.clone()));
-    let server = Server::spawn(url, intake, |shutdown| accept::run(listener, state, shutdown));
-    (server, stats)
+    let state = Arc::new(ServerState::new(prefix, intake.clone(), config, stats, fallback));
+    Server::spawn(url, intake, |shutdown| accept::run(listener, state, shutdown))
 }
 
 /// Counters of a server: open connections, running tasks and dropped headers.
@@ -235,6 +254,9 @@ impl fmt::Debug for HttpServerStats {
     }
 }
 
+/// Error of a body of the application, as tower and axum box it.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// State shared by all connections of one server.
 struct ServerState {
     prefix: String,
@@ -248,6 +270,8 @@ struct ServerState {
     paths: HashMap<String, Target>,
     /// Document that describes the services; `None` if none is described.
     descriptions: Option<Bytes>,
+    /// Service for requests that no route answers.
+    fallback: Option<Fallback>,
 }
 
 impl ServerState {
@@ -256,6 +280,7 @@ impl ServerState {
         intake: Intake,
         config: HttpServerConfig,
         stats: HttpServerStats,
+        fallback: Option<Fallback>,
     ) -> Self {
         let routed = intake.routes().iter().filter_map(|(route, _)| match route {
             Route::Target(name) => Target::parse(&name).ok(),
@@ -264,7 +289,8 @@ impl ServerState {
         let paths = routed.map(|target| (encode_path(&prefix, &target), target)).collect();
         let cors = Cors::new(&config.cors_origins);
         let descriptions = descriptions(intake.routes());
-        Self { prefix, intake, config, stats, stop: Stop::default(), cors, paths, descriptions }
+        let stop = Stop::default();
+        Self { prefix, intake, config, stats, stop, cors, paths, descriptions, fallback }
     }
 }
 

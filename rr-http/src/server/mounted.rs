@@ -23,14 +23,11 @@ use super::carrier::Carrier;
 use super::drain_body::discard;
 use super::request::answer;
 use super::tasks::{Running, Tasks};
-use super::{HttpServerStats, ServerState};
+use super::{BoxError, HttpServerStats, ServerState};
 use crate::config::HttpServerConfig;
 use crate::sync::Gauge;
 
 pub use self::reply::HttpReplyBody;
-
-/// Error of the body of a request, as tower and axum box it.
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Makes a service that answers as a server does, with the default configuration.
 ///
@@ -135,7 +132,7 @@ impl HttpService {
         let requests = Tasks::new(stats.tasks.clone());
         let discards = Tasks::new(Gauge::default());
         let account = intake.bodies().whole();
-        let state = ServerState::new(String::new(), intake, config, stats);
+        let state = ServerState::new(String::new(), intake, config, stats, None);
         let drain = OnceLock::new();
         Self(Arc::new(Shared { state, requests, discards, account, drain }))
     }

@@ -12,6 +12,7 @@ use super::ServerState;
 use super::carrier::Carrier;
 use super::cors::{self, Cors};
 use super::drain_body::is_drained;
+use super::fallback::Fallback;
 use super::read_body::{decode, read_body};
 use crate::wire::{
     Head, Lines, Refusal, ReplyStyle, check_framing, decode_path, emptied, encode_descriptions,
@@ -146,6 +147,20 @@ impl Drop for Caller {
 }
 
 impl ServerState {
+    /// Returns the service that answers a request, if it is not for the routes.
+    pub(super) fn fallback(&self, parts: &Parts) -> Option<&Fallback> {
+        let fallback = self.fallback.as_ref()?;
+        let is_own = match self.kind(parts) {
+            Kind::Health | Kind::Descriptions(_) => true,
+            Kind::Call | Kind::Preflight(_) => {
+                let target = self.target(parts.uri.path());
+                target.is_ok_and(|target| self.intake.find(&target).is_ok())
+            }
+        };
+        // Malformed requests are refused in one place.
+        (!is_own && check(parts).is_ok()).then_some(fallback)
+    }
+
     fn kind(&self, parts: &Parts) -> Kind<'_> {
         let is_get = parts.method == Method::GET || parts.method == Method::HEAD;
         match &self.cors {

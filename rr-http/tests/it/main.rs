@@ -8,6 +8,7 @@ mod descriptions;
 mod dialling;
 mod drain;
 mod echo;
+mod fallback;
 mod get;
 mod h2_client;
 mod malicious;

@@ -11,7 +11,7 @@ use http::Extensions;
 use http_body::{Body, Frame, SizeHint};
 use rr_spi::Peer;
 
-use super::BoxError;
+use super::super::BoxError;
 
 /// Returns the caller that the application has put into the extensions of a request.
 pub(super) fn caller(extensions: &Extensions) -> Option<Arc<Peer>> {
