@@ -10,6 +10,8 @@
 //! |---|---|
 //! | send requests | [`HttpRequester`], [`HttpConfig`], [`HttpVersion`] |
 //! | answer requests | [`serve`], [`serve_with`], [`HttpServerConfig`] |
+//! | mount rr in axum or another server of the application | [`service`], [`HttpService`] |
+//! | answer other requests with a service of the application | [`HttpServerBuilder::with_fallback`] |
 //! | let web pages call | [`HttpServerConfig::cors_origins`], [`HttpOrigins`] |
 //! | count open connections | [`HttpRequester::connections`], [`serve_with_stats`], [`HttpServerStats`] |
 //! | configure several transports in one place | [`HttpSection`], [`HttpServerSection`] |
@@ -64,4 +66,7 @@ pub use config::{
 pub use error::RawReply;
 pub use origins::HttpOrigins;
 pub use requester::HttpRequester;
-pub use server::{HttpServerStats, serve, serve_streams, serve_with, serve_with_stats};
+pub use server::{
+    HttpReplyBody, HttpReplyFuture, HttpRequestBody, HttpServerBuilder, HttpServerStats,
+    HttpService, serve, serve_streams, serve_with, serve_with_stats, service,
+};

@@ -1,12 +1,16 @@
 //! The server side.
 
 mod accept;
+mod builder;
+mod carrier;
 mod connection;
 mod cors;
 mod drain_body;
+mod fallback;
 mod gzip;
 mod keep_alive;
 mod listener;
+mod mounted;
 mod peer;
 mod read_body;
 mod reply;
@@ -21,6 +25,8 @@ mod version_detect;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+#[cfg(feature = "tls")]
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
@@ -33,10 +39,14 @@ use crate::endpoint::Endpoint;
 use crate::sync::Gauge;
 use crate::wire::encode_path;
 
+pub use builder::HttpServerBuilder;
 use cors::Cors;
+use fallback::Fallback;
+pub use fallback::HttpRequestBody;
 #[cfg(feature = "_fuzz")]
 pub(crate) use gzip::{GzipError, decompress};
-use listener::Listener;
+use listener::{Listener, StreamSource};
+pub use mounted::{HttpReplyBody, HttpReplyFuture, HttpService, service};
 use stop::Stop;
 
 /// Serves routes at a URL with the default configuration, over both HTTP/1 and HTTP/2.
@@ -99,13 +109,19 @@ pub async fn serve_with_stats(
     routes: impl Into<Routes>,
     config: HttpServerConfig,
 ) -> Result<(Server, HttpServerStats), Error> {
+    let builder = HttpServerBuilder::new(routes).with_config(config);
+    let stats = builder.stats();
+    Ok((builder.serve(url).await?, stats))
+}
+
+async fn bind(url: &str, builder: HttpServerBuilder) -> Result<Server, Error> {
     let (base, query) = url.split_once('?').map_or((url, None), |(base, rest)| (base, Some(rest)));
     let location = Location::parse(url)?;
-    let config = location.configure(HttpConfig::default(), config)?.1;
+    let builder = configured(builder, &location)?;
     #[cfg(feature = "tls")]
     rr_tls::check_url(&location)?;
     let endpoint = Endpoint::of(&location)?;
-    let state = ServerState::new(&endpoint, routes.into(), config);
+    let state = ServerState::new(endpoint.prefix.clone(), builder);
     // Before the address is bound, so that a server that cannot serve does not appear.
     #[cfg(feature = "tls")]
     let state = match endpoint.scheme {
@@ -176,18 +192,32 @@ pub fn serve_streams<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let location = Location::parse(url)?;
-    let config = location.configure(HttpConfig::default(), config)?.1;
-    let endpoint = Endpoint::of_streams(&location)?;
-    let listener = Listener::Streams(Box::new(incoming));
-    Ok(start(url.to_owned(), listener, ServerState::new(&endpoint, routes.into(), config)))
+    let builder = HttpServerBuilder::new(routes).with_config(config);
+    let stats = builder.stats();
+    Ok((builder.serve_streams(url, incoming)?, stats))
 }
 
-fn start(url: String, listener: Listener, state: ServerState) -> (Server, HttpServerStats) {
-    let (intake, stats) = (state.intake.clone(), state.stats.clone());
+fn bind_streams(
+    url: &str,
+    incoming: Box<dyn StreamSource>,
+    builder: HttpServerBuilder,
+) -> Result<Server, Error> {
+    let location = Location::parse(url)?;
+    let builder = configured(builder, &location)?;
+    let state = ServerState::new(Endpoint::of_streams(&location)?.prefix, builder);
+    Ok(start(url.to_owned(), Listener::Streams(incoming), state))
+}
+
+/// Applies the query of the URL to the configuration.
+fn configured(builder: HttpServerBuilder, url: &Location) -> Result<HttpServerBuilder, Error> {
+    let config = url.configure(HttpConfig::default(), builder.config.clone())?.1;
+    Ok(builder.with_config(config))
+}
+
+fn start(url: String, listener: Listener, state: ServerState) -> Server {
+    let intake = state.intake.clone();
     let state = Arc::new(state);
-    let server = Server::spawn(url, intake, |shutdown| accept::run(listener, state, shutdown));
-    (server, stats)
+    Server::spawn(url, intake, |shutdown| accept::run(listener, state, shutdown))
 }
 
 /// Counters of a server: open connections, running tasks, dropped headers, and handshakes of TLS.
@@ -201,7 +231,7 @@ pub struct HttpServerStats {
     #[cfg(feature = "tls")]
     handshakes_failed: Arc<AtomicU64>,
     #[cfg(feature = "tls")]
-    tls: Option<rr_tls::TlsAcceptor>,
+    tls: Arc<OnceLock<rr_tls::TlsAcceptor>>,
 }
 
 impl HttpServerStats {
@@ -251,7 +281,7 @@ impl HttpServerStats {
     /// remain; `None` if they could.
     #[must_use]
     pub fn tls_reload_error(&self) -> Option<Error> {
-        self.tls.as_ref()?.last_reload_error()
+        self.tls.get()?.last_reload_error()
     }
 
     fn handshake_failed(&self) {
@@ -269,6 +299,9 @@ impl fmt::Debug for HttpServerStats {
     }
 }
 
+/// Error of a body of the application, as tower and axum box it.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// State shared by all connections of one server.
 struct ServerState {
     prefix: String,
@@ -284,11 +317,13 @@ struct ServerState {
     paths: HashMap<String, Target>,
     /// Document that describes the services; `None` if none is described.
     descriptions: Option<Bytes>,
+    /// Service for requests that no route answers.
+    fallback: Option<Fallback>,
 }
 
 impl ServerState {
-    fn new(endpoint: &Endpoint, routes: Routes, config: HttpServerConfig) -> Self {
-        let (prefix, stats) = (endpoint.prefix.clone(), HttpServerStats::default());
+    fn new(prefix: String, builder: HttpServerBuilder) -> Self {
+        let HttpServerBuilder { routes, config, fallback, stats } = builder;
         let intake = Intake::new(routes, config.intake.clone());
         let routed = intake.routes().iter().filter_map(|(route, _)| match route {
             Route::Target(name) => Target::parse(&name).ok(),
@@ -308,6 +343,7 @@ impl ServerState {
             cors,
             paths,
             descriptions,
+            fallback,
         }
     }
 
@@ -315,7 +351,7 @@ impl ServerState {
     #[cfg(feature = "tls")]
     fn with_tls(mut self) -> Result<Self, Error> {
         let tls = tls::Tls::new(&self.config.tls)?;
-        self.stats.tls = Some(tls.acceptor().clone());
+        let _ = self.stats.tls.set(tls.acceptor().clone());
         self.tls = Some(tls);
         Ok(self)
     }

@@ -103,7 +103,10 @@ async fn serve_h1(io: Sniffed, peer: Peer) {
         let hint = keep_alive.due(&parts);
         async move {
             let _active = active;
-            let mut reply = answer(peer, &mut parts, body).await;
+            let mut reply = match peer.state.fallback(&parts) {
+                None => answer(peer, &mut parts, body).await,
+                Some(fallback) => fallback.answer(peer, parts, body).await,
+            };
             promise(hint, reply.headers_mut());
             Ok::<_, Infallible>(reply)
         }
@@ -126,7 +129,12 @@ async fn serve_h2(io: Sniffed, peer: Peer) {
     let service = service_fn(|request: Request<Incoming>| {
         let (mut parts, body) = request.into_parts();
         let peer = peer.clone();
-        async move { Ok::<_, Infallible>(answer(&peer, &mut parts, body).await) }
+        async move {
+            Ok::<_, Infallible>(match peer.state.fallback(&parts) {
+                None => answer(&peer, &mut parts, body).await,
+                Some(fallback) => fallback.answer(&peer, parts, body).await,
+            })
+        }
     });
     let connection = pin!(builder.serve_connection(TokioIo::new(io), service));
     drive(connection, http2::Connection::graceful_shutdown, &peer).await;

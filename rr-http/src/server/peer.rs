@@ -2,7 +2,15 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http::Version;
+use hyper::body::Incoming;
+use rr_spi::{BodyAccount, BodyShare};
+
 use super::ServerState;
+use super::carrier::Carrier;
+use super::drain_body::discard;
+use super::reply::Reply;
 use super::tasks::Tasks;
 use super::timeouts::ActivityMonitor;
 
@@ -13,4 +21,32 @@ pub(super) struct Peer {
     pub(super) state: Arc<ServerState>,
     pub(super) tasks: Tasks,
     pub(super) activity: Arc<ActivityMonitor>,
+}
+
+impl Carrier for Peer {
+    type Body = Incoming;
+    type Failure = hyper::Error;
+    type Reply = Reply;
+
+    fn state(&self) -> &ServerState {
+        &self.state
+    }
+
+    fn caller(&self) -> Option<&Arc<rr_spi::Peer>> {
+        Some(&self.info)
+    }
+
+    fn account(&self) -> &Arc<BodyAccount> {
+        self.activity.account()
+    }
+
+    /// The connection stays in use meanwhile: bytes that arrive do not belong to another request
+    /// yet.
+    fn discard(&self, rest: Incoming) {
+        discard(&self.tasks, self.activity.start_request(), rest);
+    }
+
+    fn reply(&self, bytes: Bytes, share: BodyShare, version: Version) -> Reply {
+        Reply::new(bytes, share, &self.activity, version)
+    }
 }

@@ -4,7 +4,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context as TaskContext, Poll, ready};
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use http_body::{Body, Frame, SizeHint};
 use rr_spi::{BodyShare, Cause, Code, Context, Delivery, Error};
 
 use super::ServerState;
@@ -19,13 +19,17 @@ const POLLS_WITHOUT_TIMER: u32 = 2;
 /// Reads the body of a request before its handler runs, so that the connection can notice when the
 /// peer disconnects. Sets `unread` to `None` once the body was read to its end. The share grows to
 /// the length that the head declares, or without one to the bytes that have arrived.
-pub(super) async fn read_body(
+pub(super) async fn read_body<B, E>(
     state: &ServerState,
     ctx: &Context,
-    unread: &mut Option<Incoming>,
+    unread: &mut Option<B>,
     coding: &Coding,
     share: &mut BodyShare,
-) -> Result<Bytes, Refusal> {
+) -> Result<Bytes, Refusal>
+where
+    B: Body<Data = Bytes, Error = E> + Unpin,
+    E: std::error::Error + Send + Sync + 'static,
+{
     let Some(body) = unread else { return Ok(Bytes::new()) };
     let max = state.intake.config().limits.request_bytes_max;
     let raw_max = match coding {
@@ -67,12 +71,15 @@ pub(super) fn decode(state: &ServerState, body: Bytes, coding: &Coding) -> Resul
 }
 
 /// Reads a body until the context ends or the server stops serving requests.
-async fn read_within(
+async fn read_within<B>(
     state: &ServerState,
     ctx: &Context,
-    body: &mut Charged<'_>,
+    body: &mut Charged<'_, B>,
     max: usize,
-) -> Result<Result<Bytes, BodyError<Broken>>, Error> {
+) -> Result<Result<Bytes, BodyError<Broken<B::Error>>>, Error>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
     let mut reading = pin!(body::read(body, max));
     if let Some(read) = soon(reading.as_mut()).await {
         return Ok(read);
@@ -107,27 +114,27 @@ pub(super) async fn soon<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output
 }
 
 /// Body whose share of the budget grows with the bytes that arrive.
-struct Charged<'a> {
-    body: &'a mut Incoming,
+struct Charged<'a, B> {
+    body: &'a mut B,
     read: usize,
     share: &'a mut BodyShare,
 }
 
 /// Failure to read a body to its end.
 #[derive(Debug)]
-enum Broken {
+enum Broken<E> {
     OverBudget(Error),
-    Transport(hyper::Error),
+    Transport(E),
 }
 
-impl Body for Charged<'_> {
+impl<B: Body<Data = Bytes> + Unpin> Body for Charged<'_, B> {
     type Data = Bytes;
-    type Error = Broken;
+    type Error = Broken<B::Error>;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let frame = match ready!(Pin::new(&mut *self.body).poll_frame(cx)) {
             None => return Poll::Ready(None),
             Some(frame) => frame.map_err(Broken::Transport)?,

@@ -1,11 +1,11 @@
 //! Body of a reply that is being sent: its share of the budget, and its progress.
 
 use std::cell::Cell;
-use std::convert::Infallible;
+use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -14,7 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use rr_spi::BodyShare;
 
 use super::timeouts::{
-    ActivityMonitor, AtomicInstant, LeavingReply, PROGRESS_BYTES_MIN, WriteRule,
+    Active, ActivityMonitor, AtomicInstant, LeavingReply, PROGRESS_BYTES_MIN, WriteRule,
 };
 use crate::sync::lock;
 
@@ -31,13 +31,29 @@ thread_local! {
     static SENDING: Cell<Option<Sending>> = const { Cell::new(None) };
 }
 
-/// Body of a reply.
-pub(super) struct Reply {
+/// Body of a reply: of a route, or of the fallback.
+pub(super) enum Reply {
+    Own(OwnReply),
+    Streamed(StreamedReply),
+}
+
+/// Body of a reply of a route.
+pub(super) struct OwnReply {
     data: Option<Leaving>,
     is_h2: bool,
     /// Progress of a reply whose end of stream waits for the last byte.
     progress: Option<Arc<Progress>>,
 }
+
+/// Body of a reply of the fallback, which may take any time. The connection stays in use until the
+/// body has ended.
+pub(super) struct StreamedReply {
+    body: StreamedBody,
+    _active: Active,
+}
+
+/// Body of a service of the application.
+pub(super) type StreamedBody = Pin<Box<dyn Body<Data = Bytes, Error = io::Error> + Send>>;
 
 impl Reply {
     pub(super) fn new(
@@ -48,7 +64,7 @@ impl Reply {
     ) -> Self {
         let is_h2 = version == Version::HTTP_2;
         if bytes.is_empty() {
-            return Self { data: None, is_h2, progress: None };
+            return Self::Own(OwnReply { data: None, is_h2, progress: None });
         }
         let waits = is_h2 && bytes.len() > ENDS_WITH_DATA_MAX;
         let progress = waits.then(|| Arc::new(Progress::default()));
@@ -57,36 +73,57 @@ impl Reply {
             None if is_h2 => Way::Connection(activity.start_reply(WriteRule::Whole)),
             None => Way::Connection(activity.start_reply(WriteRule::Progress)),
         };
-        Self { data: Some(Leaving { bytes, way, _share: share }), is_h2, progress }
+        let data = Some(Leaving { bytes, way, _share: Some(share) });
+        Self::Own(OwnReply { data, is_h2, progress })
+    }
+
+    pub(super) fn streamed(body: StreamedBody, active: Active) -> Self {
+        Self::Streamed(StreamedReply { body, _active: active })
     }
 }
 
 impl Body for Reply {
     type Data = Leaving;
-    type Error = Infallible;
+    type Error = io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Leaving>, Infallible>>> {
-        if let Some(data) = self.data.take() {
-            if self.is_h2 {
-                SENDING.set(Some(Sending { progress: self.progress.clone() }));
+    ) -> Poll<Option<Result<Frame<Leaving>, io::Error>>> {
+        let own = match &mut *self {
+            Self::Own(own) => own,
+            Self::Streamed(reply) => {
+                let leaving = |bytes| Leaving { bytes, way: Way::Untracked, _share: None };
+                let frame = ready!(reply.body.as_mut().poll_frame(cx));
+                return Poll::Ready(frame.map(|frame| Ok(frame?.map_data(leaving))));
+            }
+        };
+        if let Some(data) = own.data.take() {
+            if own.is_h2 {
+                SENDING.set(Some(Sending { progress: own.progress.clone() }));
             }
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
-        match &self.progress {
+        match &own.progress {
             Some(progress) => progress.poll_sent(cx).map(|()| None),
             None => Poll::Ready(None),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.data.is_none() && self.progress.is_none()
+        match self {
+            Self::Own(own) => own.data.is_none() && own.progress.is_none(),
+            Self::Streamed(reply) => reply.body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.data.as_ref().map_or(0, |data| data.remaining() as u64))
+        match self {
+            Self::Own(own) => {
+                SizeHint::with_exact(own.data.as_ref().map_or(0, |data| data.remaining() as u64))
+            }
+            Self::Streamed(reply) => reply.body.size_hint(),
+        }
     }
 }
 
@@ -95,13 +132,16 @@ impl Body for Reply {
 pub(super) struct Leaving {
     bytes: Bytes,
     way: Way,
-    _share: BodyShare,
+    /// `None` for the fallback, whose bodies have no budget.
+    _share: Option<BodyShare>,
 }
 
 /// Receiver of the progress of a reply.
 enum Way {
     Connection(LeavingReply),
     Stream(Arc<Progress>, Arc<ActivityMonitor>),
+    /// None: a reply of the fallback may pause.
+    Untracked,
 }
 
 impl Leaving {
@@ -109,6 +149,7 @@ impl Leaving {
         match &mut self.way {
             Way::Connection(reply) => reply.record_moved(taken),
             Way::Stream(progress, activity) => progress.record_sent(taken, activity),
+            Way::Untracked => {}
         }
     }
 }

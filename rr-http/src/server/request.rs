@@ -5,15 +5,15 @@ use std::pin::pin;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response as HttpResponse, Version, header};
-use hyper::body::{Body as _, Incoming};
+use http_body::Body as _;
 use rr_spi::{BodyShare, CancelHandle, Cause, Code, Delivery, Error, Reason, Response, Target};
 
 use super::ServerState;
+use super::carrier::Carrier;
 use super::cors::{self, Cors};
-use super::drain_body::{discard, is_drained};
-use super::peer::Peer;
+use super::drain_body::is_drained;
+use super::fallback::Fallback;
 use super::read_body::{decode, read_body};
-use super::reply::Reply;
 use crate::wire::{
     Head, Lines, Refusal, ReplyStyle, check_framing, decode_path, emptied, encode_descriptions,
     encode_error, encode_health, encode_no_content, encode_response, is_replayable,
@@ -26,14 +26,18 @@ const HEALTH: &str = "/.well-known/rr/health";
 const DESCRIPTIONS: &str = "/.well-known/rr";
 
 /// Answers one request. Dropping the future, as when the peer disconnects, cancels the handler.
-pub(super) async fn answer(peer: &Peer, parts: &mut Parts, body: Incoming) -> HttpResponse<Reply> {
-    let state = &*peer.state;
+pub(super) async fn answer<C: Carrier>(
+    carrier: &C,
+    parts: &mut Parts,
+    body: C::Body,
+) -> HttpResponse<C::Reply> {
+    let state = carrier.state();
     let is_head = parts.method == Method::HEAD;
     let is_get = is_head || parts.method == Method::GET;
     let is_replayable = is_replayable(&parts.method, &parts.headers, body.size_hint().lower());
     let mut unread = Some(body);
     let outcome = match state.kind(parts) {
-        Kind::Call => exchange(peer, parts, &mut unread).await.map(Outcome::Answer),
+        Kind::Call => exchange(carrier, parts, &mut unread).await.map(Outcome::Answer),
         Kind::Health => check(parts).map(|()| Outcome::Health),
         Kind::Descriptions(body) => check(parts).map(|()| Outcome::Descriptions(body.clone())),
         Kind::Preflight(cors) => check(parts).and_then(|()| {
@@ -44,7 +48,7 @@ pub(super) async fn answer(peer: &Peer, parts: &mut Parts, body: Incoming) -> Ht
     let mut rest = unread.filter(|body| !body.is_end_stream());
     let is_h1 = parts.version < Version::HTTP_2;
     // Reading would request a body that waits for `100 Continue`.
-    let may_have_come = |_: &&mut Incoming| is_h1 && !parts.headers.contains_key(header::EXPECT);
+    let may_have_come = |_: &&mut C::Body| is_h1 && !parts.headers.contains_key(header::EXPECT);
     if let Some(body) = rest.as_mut().filter(may_have_come) {
         // Most unread bodies have arrived together with their heads.
         rest = if is_drained(body).await { None } else { rest };
@@ -55,7 +59,7 @@ pub(super) async fn answer(peer: &Peer, parts: &mut Parts, body: Incoming) -> Ht
     let closes = is_h1 && (state.intake.is_draining() || rest.is_some());
     let style = ReplyStyle { is_get, is_replayable, is_head, closes };
     if let Some(rest) = rest {
-        discard(peer, rest);
+        carrier.discard(rest);
     }
     let mut held = None;
     let cors = state.cors.as_ref().filter(|_| !matches!(outcome, Ok(Outcome::Preflight(_))));
@@ -75,9 +79,9 @@ pub(super) async fn answer(peer: &Peer, parts: &mut Parts, body: Incoming) -> Ht
         cors::mark(grant, reply.headers_mut());
     }
     // Successes and errors alike hold their bytes until these have left.
-    let mut share = held.unwrap_or_else(|| peer.activity.account().open());
+    let mut share = held.unwrap_or_else(|| carrier.account().open());
     share.raise(reply.body().len());
-    reply.map(|body| Reply::new(body, share, &peer.activity, parts.version))
+    reply.map(|body| carrier.reply(body, share, parts.version))
 }
 
 /// Kind of a request: a call, or one that the server answers by itself, also during a drain.
@@ -104,18 +108,18 @@ enum Outcome {
 
 type Answer = (Response, Option<HeaderValue>, BodyShare);
 
-async fn exchange(
-    peer: &Peer,
+async fn exchange<C: Carrier>(
+    carrier: &C,
     parts: &Parts,
-    unread: &mut Option<Incoming>,
+    unread: &mut Option<C::Body>,
 ) -> Result<Answer, Refusal> {
-    let state = &*peer.state;
+    let state = carrier.state();
     let (target, head) = state.read_head(parts)?;
     state.stats.drop_headers(head.common.dropped);
     let mut inbound = head.inbound();
-    inbound.peer = Some(&peer.info);
+    inbound.peer = carrier.caller();
     let (ctx, cancel) = state.intake.context(inbound);
-    let mut share = peer.activity.account().open();
+    let mut share = carrier.account().open();
     let body = match head.message {
         // A request that would be refused anyway is refused before its body has arrived.
         _ if state.intake.is_draining() => Bytes::new(),
@@ -129,7 +133,7 @@ async fn exchange(
     let caller = Caller(cancel);
     let outcome = handler.as_mut().await;
     caller.0.cancel_with(Cause::Finished);
-    let (outcome, share) = peer.activity.account().reply(outcome);
+    let (outcome, share) = carrier.account().reply(outcome);
     Ok((outcome?, head.content_type, share))
 }
 
@@ -143,6 +147,20 @@ impl Drop for Caller {
 }
 
 impl ServerState {
+    /// Returns the service that answers a request, if it is not for the routes.
+    pub(super) fn fallback(&self, parts: &Parts) -> Option<&Fallback> {
+        let fallback = self.fallback.as_ref()?;
+        let is_own = match self.kind(parts) {
+            Kind::Health | Kind::Descriptions(_) => true,
+            Kind::Call | Kind::Preflight(_) => {
+                let target = self.target(parts.uri.path());
+                target.is_ok_and(|target| self.intake.find(&target).is_ok())
+            }
+        };
+        // Malformed requests are refused in one place.
+        (!is_own && check(parts).is_ok()).then_some(fallback)
+    }
+
     fn kind(&self, parts: &Parts) -> Kind<'_> {
         let is_get = parts.method == Method::GET || parts.method == Method::HEAD;
         match &self.cors {

@@ -39,11 +39,17 @@ impl Tasks {
         F: Future<Output: Send> + Send + 'static,
         H: Send + 'static,
     {
-        let ended = Ended { count: self.count.clone(), ended: Arc::clone(&self.ended) };
-        let running = Running { _counted: self.count.one(), _ended: ended };
+        let running = self.count();
         let (end, waiting) = (Arc::clone(&self.end), Waiting::default());
         // Detached: the task ends by itself or with `Tasks::end`.
         drop(tokio::spawn(Task { future, _held: held, _running: running, end, waiting }));
+    }
+
+    /// Counts a task that the application runs, such as a request of a mounted service, until the
+    /// guard is dropped. [`Tasks::end`] does not end it.
+    pub(super) fn count(&self) -> Running {
+        let ended = Ended { count: self.count.clone(), ended: Arc::clone(&self.ended) };
+        Running { _counted: self.count.one(), _ended: ended }
     }
 
     /// Ends every task, at its current await.
@@ -102,14 +108,22 @@ impl<F: Future, H> Future for Task<F, H> {
 }
 
 /// Guard of a running task: first decrements the count, then notifies.
-struct Running {
+pub(super) struct Running {
     _counted: GaugeGuard,
     _ended: Ended,
 }
 
+#[derive(Clone)]
 struct Ended {
     count: Gauge,
     ended: Arc<Notify>,
+}
+
+impl Clone for Running {
+    /// Counts once more.
+    fn clone(&self) -> Self {
+        Self { _counted: self._ended.count.one(), _ended: self._ended.clone() }
+    }
 }
 
 impl Drop for Ended {

@@ -91,6 +91,10 @@ impl Responder for Probe {
                 }
                 Ok(Response::new("done"))
             }
+            "caller" => {
+                let address = ctx.request().peer().and_then(rr_spi::Peer::address);
+                Ok(Response::new(address.map_or_else(|| "none".to_owned(), |a| a.to_string())))
+            }
             other => Err(Error::new(Code::Internal, other.to_owned())),
         }
     }
@@ -109,6 +113,13 @@ pub async fn fixture(config: HttpServerConfig) -> Fixture {
 }
 
 pub async fn fixture_at(url: &str, config: HttpServerConfig) -> Fixture {
+    let (routes, seen, runs) = probed();
+    let (server, stats) = serve_with_stats(url, routes, config).await.unwrap();
+    Fixture { server, stats, seen, runs }
+}
+
+/// Routes with the probe behind every target, what it sees, and how often it has run.
+pub fn probed() -> (Routes, mpsc::UnboundedReceiver<Seen>, Arc<AtomicUsize>) {
     let (sender, seen) = mpsc::unbounded_channel();
     let runs = Arc::new(AtomicUsize::new(0));
     let probe = Arc::new(Probe { seen: sender, runs: Arc::clone(&runs) });
@@ -120,8 +131,7 @@ pub async fn fixture_at(url: &str, config: HttpServerConfig) -> Fixture {
         routes.insert(route, Declared::Unspecified, Arc::clone(&probe) as _).unwrap();
     }
     routes.insert(Route::Service("svc".into()), Declared::Unspecified, probe).unwrap();
-    let (server, stats) = serve_with_stats(url, routes, config).await.unwrap();
-    Fixture { server, stats, seen, runs }
+    (routes, seen, runs)
 }
 
 impl Fixture {

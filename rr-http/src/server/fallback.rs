@@ -1,0 +1,153 @@
+//! Service of the application for the requests that no route answers.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use http::request::Parts;
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use rr_spi::BoxFuture;
+use tower_service::Service;
+
+use super::BoxError;
+use super::peer::Peer;
+use super::reply::{Reply, StreamedBody};
+use crate::body::Whole;
+use crate::socket::contained;
+
+/// Service of the application, behind one type.
+#[derive(Clone)]
+pub(super) struct Fallback(Arc<dyn Fn(Request<HttpRequestBody>) -> Answering + Send + Sync>);
+
+type Answering = BoxFuture<'static, Response<StreamedBody>>;
+
+impl Fallback {
+    pub(super) fn new<S, B>(service: S) -> Self
+    where
+        S: Service<Request<HttpRequestBody>, Response = Response<B>, Error = Infallible>,
+        S: Clone + Send + Sync + 'static,
+        S::Future: Send,
+        B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+    {
+        Self(Arc::new(move |request| {
+            let mut service = service.clone();
+            Box::pin(async move {
+                let Ok(()) = poll_fn(|cx| service.poll_ready(cx)).await;
+                let Ok(reply) = service.call(request).await;
+                reply.map(|body| Box::pin(Contained(Some(Box::pin(body)))) as _)
+            })
+        }))
+    }
+
+    /// Answers a request. A panic of the service becomes a reply with status 500.
+    pub(super) fn answer(
+        &self,
+        peer: &Peer,
+        mut parts: Parts,
+        body: Incoming,
+    ) -> BoxFuture<'static, Response<Reply>> {
+        // Connections are not handed over, and a service that wants one refuses by itself.
+        parts.extensions.remove::<OnUpgrade>();
+        if let Some(address) = peer.info.address() {
+            parts.extensions.insert(address);
+        }
+        parts.extensions.insert(Arc::clone(&peer.info));
+        let is_h1 = parts.version < Version::HTTP_2;
+        let (state, active) = (Arc::clone(&peer.state), peer.activity.start_request());
+        let mut answering = (self.0)(Request::from_parts(parts, HttpRequestBody(body)));
+        Box::pin(async move {
+            let contained = poll_fn(|cx| match contained(|| answering.as_mut().poll(cx)) {
+                Ok(polled) => polled.map(Some),
+                Err(_) => Poll::Ready(None),
+            });
+            let mut reply = contained.await.unwrap_or_else(failed);
+            if is_h1 && state.intake.is_draining() {
+                reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            reply.map(|body| Reply::streamed(body, active))
+        })
+    }
+}
+
+/// Makes the reply for a service that panicked, whose text goes to the panic hook and nowhere else.
+fn failed() -> Response<StreamedBody> {
+    let text = Bytes::from_static(b"the service failed unexpectedly\n");
+    let mut reply = Response::new(Box::pin(Contained(Some(Box::pin(Whole::new(text))))) as _);
+    *reply.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    let text = HeaderValue::from_static("text/plain; charset=utf-8");
+    reply.headers_mut().insert(header::CONTENT_TYPE, text);
+    reply
+}
+
+/// Body of a request to the service of
+/// [`HttpServerBuilder::with_fallback`](crate::HttpServerBuilder::with_fallback), as it arrives.
+pub struct HttpRequestBody(Incoming);
+
+impl Body for HttpRequestBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        Pin::new(&mut self.0).poll_frame(cx).map_err(io::Error::other)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
+
+impl fmt::Debug for HttpRequestBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpRequestBody").finish_non_exhaustive()
+    }
+}
+
+/// Body of a reply of the service. A panic ends it with an error. `None` after that.
+struct Contained<B>(Option<Pin<Box<B>>>);
+
+impl<B: Body<Error: Into<BoxError>>> Body for Contained<B> {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let Some(body) = &mut self.0 else { return Poll::Ready(None) };
+        let polled =
+            contained(|| {
+                let frame = ready!(body.as_mut().poll_frame(cx));
+                let whole = |mut data: B::Data| data.copy_to_bytes(data.remaining());
+                Poll::Ready(frame.map(|frame| {
+                    frame.map(|frame| frame.map_data(whole)).map_err(io::Error::other)
+                }))
+            });
+        polled.unwrap_or_else(|error| {
+            self.0 = None;
+            Poll::Ready(Some(Err(error)))
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(|body| body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.as_ref().map_or_else(SizeHint::default, |body| body.size_hint())
+    }
+}
