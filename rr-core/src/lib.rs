@@ -51,6 +51,7 @@
 //! | know what went wrong, and whether the handler ran | [`Error`], [`Code`], [`Delivery`] |
 //! | wrap calls on either side | [`Stack`], [`Middleware`], [`Router::with`] |
 //! | try failed calls again, safely | [`recommended`], [`retry`], [`Idempotency`] |
+//! | balance calls over several endpoints | [`balance`] |
 //! | run a request with an idempotency key once | [`dedup`] |
 //! | forward requests to another requester | [`Forward`] |
 //! | call routes in this process, without IO | [`Local`] |
@@ -77,6 +78,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
+pub mod balance;
 mod client;
 #[cfg(feature = "json")]
 pub mod codec;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use rr_core::balance::{Balance, BalanceConfig, Endpoint};
 use rr_core::retry::{RetryBudgetConfig, RetryConfig};
 use rr_core::transport::options::Options;
 use rr_core::{
@@ -57,7 +58,7 @@ fn key(field: &'static str) -> &'static str {
 }
 
 fn values(field: &str) -> &'static [&'static str] {
-    let is_time = ["timeout", "ttl", "window", "linger", "backoff"].iter();
+    let is_time = ["timeout", "ttl", "window", "linger", "backoff", "decay", "ejection"].iter();
     let is_time = is_time.clone().any(|word| field.contains(word));
     match field {
         "version" => &["h1", "h2c"],
@@ -100,6 +101,7 @@ fn every_field_is_tried() {
     assert_complete::<CallConfig>(&CALLS);
     assert_complete::<RetryConfig>(&RETRY);
     assert_complete::<RetryBudgetConfig>(&BUDGET);
+    assert_complete::<BalanceConfig>(&BALANCE);
     assert_complete::<dedup::MemoryStoreConfig>(&STORE);
 }
 
@@ -164,6 +166,20 @@ const RETRY: [&str; 10] = [
 ];
 
 const BUDGET: [&str; 3] = ["percent", "floor_per_second", "window"];
+
+const BALANCE: [&str; 11] = [
+    "timeout",
+    "latency_decay",
+    "failures_in_row_max",
+    "success_percent_min",
+    "success_window",
+    "success_calls_min",
+    "ejection_time",
+    "ejection_time_max",
+    "budget.percent",
+    "budget.floor_per_second",
+    "budget.window",
+];
 
 const STORE: [&str; 3] = ["ttl", "entries_max", "bytes_max"];
 
@@ -234,6 +250,30 @@ async fn in_this_process() {
     }
 }
 
+async fn balanced() {
+    for field in BALANCE {
+        for value in values(field) {
+            let Some(config) = with(field, value) else { continue };
+            let config: BalanceConfig = config;
+            let refusing = IntakeConfig::default().with_in_flight_max(0);
+            let refusing = || Local::with_config(router(), refusing.clone());
+            let named = ["a", "b"].map(|name| Endpoint::new(name, refusing()));
+            let balance = Balance::with_config(named, config.clone()).unwrap();
+            call(&balance).await;
+            let gone = ["a", "b", "c"].map(|name| {
+                Endpoint::new(
+                    name,
+                    MemoryRequester::new("memory://no-one", CallConfig::default()).unwrap(),
+                )
+            });
+            balance.set(gone).unwrap();
+            for _ in 0..5 {
+                call(&balance).await;
+            }
+        }
+    }
+}
+
 async fn retried_and_deduplicated() {
     for field in RETRY {
         for value in values(field) {
@@ -297,6 +337,7 @@ fn every_duration_and_count_from_0_to_the_largest_works_without_a_panic() {
             over_http_by_url(),
             over_http_to_any_server(),
             in_this_process(),
+            balanced(),
             retried_and_deduplicated(),
         );
     });

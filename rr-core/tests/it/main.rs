@@ -4,6 +4,7 @@ use std::panic::{PanicHookInfo, set_hook, take_hook};
 use std::sync::{Mutex, PoisonError};
 
 mod any_config;
+mod balance;
 mod codecs;
 mod configuration;
 mod contracts;
