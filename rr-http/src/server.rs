@@ -4,12 +4,12 @@ mod accept;
 mod connection;
 mod cors;
 mod drain_body;
-mod gzip;
 mod keep_alive;
 mod listener;
 mod peer;
 mod read_body;
 mod reply;
+mod reply_compression;
 mod request;
 mod stop;
 mod tasks;
@@ -32,9 +32,8 @@ use crate::sync::Gauge;
 use crate::wire::encode_path;
 
 use cors::Cors;
-#[cfg(feature = "_fuzz")]
-pub(crate) use gzip::{GzipError, decompress};
 use listener::Listener;
+use reply_compression::ReplyCompression;
 use stop::Stop;
 
 /// Serves routes at a URL with the default configuration, over both HTTP/1 and HTTP/2.
@@ -241,6 +240,8 @@ struct ServerState {
     stop: Stop,
     /// Cross-origin calls; `None` if no origin is allowed.
     cors: Option<Cors>,
+    /// `None` if no reply is compressed.
+    compression: Option<ReplyCompression>,
     /// Targets that are routed by name, keyed by path: their requests need no parsing of the path.
     paths: HashMap<String, Target>,
     /// Document that describes the services; `None` if none is described.
@@ -261,7 +262,17 @@ impl ServerState {
         let paths = routed.map(|target| (encode_path(&prefix, &target), target)).collect();
         let cors = Cors::new(&config.cors_origins);
         let descriptions = descriptions(intake.routes());
-        Self { prefix, intake, config, stats, stop: Stop::default(), cors, paths, descriptions }
+        Self {
+            prefix,
+            intake,
+            stats,
+            stop: Stop::default(),
+            cors,
+            compression: ReplyCompression::new(config.compress_bytes_min),
+            paths,
+            descriptions,
+            config,
+        }
     }
 }
 
