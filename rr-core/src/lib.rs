@@ -68,6 +68,7 @@
 //! | `memory` | `memory://` URLs, for one process and for tests |
 //! | `nats` | `nats://` URLs |
 //! | `schema` | JSON Schemas in the descriptions of services, and OpenAPI documents |
+//! | `zstd` | the content coding zstd over HTTP, besides gzip |
 //!
 //! Features are additive: any combination may be enabled.
 

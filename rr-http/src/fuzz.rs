@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::server::{GzipError, decompress as decode};
+use crate::compression::{Codec, DecompressError, Decompression};
 
 /// Reason for the refusal of a compressed body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,9 +19,26 @@ pub enum Refused {
 /// # Errors
 ///
 /// [`Refused`].
-pub fn decompress(body: &Bytes, max: usize) -> Result<Bytes, Refused> {
-    decode(body, max).map_err(|error| match error {
-        GzipError::TooLarge => Refused::TooLarge,
-        GzipError::Malformed(_) => Refused::Malformed,
-    })
+pub fn gunzip(body: &[u8], max: usize) -> Result<Bytes, Refused> {
+    decompress(Codec::Gzip, body, max)
+}
+
+/// Decodes a zstd body to at most `max` bytes.
+///
+/// # Errors
+///
+/// [`Refused`].
+#[cfg(feature = "zstd")]
+pub fn unzstd(body: &[u8], max: usize) -> Result<Bytes, Refused> {
+    decompress(Codec::Zstd, body, max)
+}
+
+fn decompress(codec: Codec, body: &[u8], max: usize) -> Result<Bytes, Refused> {
+    let refused = |error| match error {
+        DecompressError::TooLarge => Refused::TooLarge,
+        DecompressError::Malformed(_) => Refused::Malformed,
+    };
+    let mut decompression = Decompression::new(codec, body, max);
+    while decompression.step().map_err(refused)? {}
+    Ok(decompression.into_bytes())
 }

@@ -13,6 +13,7 @@
 //! | mount rr in axum or another server of the application | [`service`], [`HttpService`] |
 //! | answer other requests with a service of the application | [`HttpServerBuilder::with_fallback`] |
 //! | let web pages call | [`HttpServerConfig::cors_origins`], [`HttpOrigins`] |
+//! | compress replies | [`HttpServerConfig::compress_bytes_min`], [`HttpConfig::accept_encoding`] |
 //! | count open connections | [`HttpRequester::connections`], [`serve_with_stats`], [`HttpServerStats`] |
 //! | configure several transports in one place | [`HttpSection`], [`HttpServerSection`] |
 //! | use connections that the application makes | [`HttpRequester::with_connector`], [`serve_streams`] |
@@ -42,6 +43,7 @@
 #![forbid(unsafe_code)]
 
 mod body;
+mod compression;
 mod config;
 mod connector;
 mod endpoint;
@@ -60,8 +62,8 @@ mod wire;
 mod write_batching;
 
 pub use config::{
-    HttpConfig, HttpRefusals, HttpSection, HttpServerConfig, HttpServerSection, HttpStatusCodes,
-    HttpVersion,
+    HttpConfig, HttpEncoding, HttpRefusals, HttpSection, HttpServerConfig, HttpServerSection,
+    HttpStatusCodes, HttpVersion,
 };
 pub use error::RawReply;
 pub use origins::HttpOrigins;

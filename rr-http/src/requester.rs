@@ -23,15 +23,16 @@ use rr_spi::{
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::body::{self, BodyError};
+use crate::compression::{Codec, DecompressError, decompress};
 use crate::config::{HttpConfig, HttpServerConfig};
 use crate::connector::Connector;
 use crate::endpoint::Endpoint;
-use crate::error::lost;
+use crate::error::{bad_response, lost};
 #[cfg(feature = "tls")]
 use crate::pool::BothPools;
 use crate::pool::{Dialer, H1Pool, H2Pool, Pools};
 use crate::sync::{Gauge, GaugeGuardRef};
-use crate::wire::{check_body, decode_error, decode_response, encode_path};
+use crate::wire::{check_body, codec_of, decode_error, decode_response, encode_path};
 use version::{Choice, Ends};
 
 /// Requester over HTTP. Clones share its connections.
@@ -332,12 +333,20 @@ impl Inner {
             };
             return (Err(error), whole);
         }
-        let mut response = match decode_response(parts) {
+        let (mut response, codec) = match decode_response(parts, self.config.accept_encoding) {
             Ok(response) => response,
             Err(error) => return (Err(error), false),
         };
-        match body::read(body, self.limits.response_bytes_max).await {
-            Ok(body) => {
+        let max = self.limits.response_bytes_max;
+        match body::read(body, codec.map_or(max, |_| Codec::encoded_bytes_max(max))).await {
+            Ok(mut body) => {
+                if let Some(codec) = codec {
+                    // Boxed: compressed replies are rare, and inline this would enlarge every call.
+                    body = match Box::pin(self.decompress(codec, body)).await {
+                        Ok(body) => body,
+                        Err(error) => return (Err(error), true),
+                    };
+                }
                 let checked = check_body(parts.status, &body, called);
                 response.body = body;
                 (checked.map(|()| response), true)
@@ -346,6 +355,18 @@ impl Inner {
             // The reply had begun: the handler may have run.
             Err(BodyError::Broken(error)) => (Err(lost(error)), false),
         }
+    }
+
+    /// Decompresses the body of a success. An empty body was never compressed.
+    async fn decompress(&self, codec: Codec, body: Bytes) -> Result<Bytes, Error> {
+        let max = self.limits.response_bytes_max;
+        decompress(codec, &body, max).await.map_err(|error| match error {
+            DecompressError::TooLarge => self.limits.response_too_large(),
+            DecompressError::Malformed(error) => {
+                let text = "the compressed reply is malformed or cut short";
+                bad_response(Delivery::Processed, text).with_source(error)
+            }
+        })
     }
 
     /// Makes the URI of a target for HTTP/1.1: a path.
@@ -383,6 +404,12 @@ impl Inner {
         let mut start = Vec::new();
         let reading = body::read_start(body, &mut start, ERROR_BODY_BYTES_MAX);
         let whole = bound.race(reading).await.unwrap_or(false);
-        (decode_error(parts, start.into(), self.config.status_codes), whole)
+        let mut start = Bytes::from(start);
+        if let Ok(Some(codec)) = codec_of(&parts.headers, self.config.accept_encoding) {
+            // Without a readable body, the head states the error.
+            let decoded = decompress(codec, &start, ERROR_BODY_BYTES_MAX).await;
+            start = decoded.unwrap_or_default();
+        }
+        (decode_error(parts, start, self.config.status_codes), whole)
     }
 }

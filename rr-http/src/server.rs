@@ -7,13 +7,13 @@ mod connection;
 mod cors;
 mod drain_body;
 mod fallback;
-mod gzip;
 mod keep_alive;
 mod listener;
 mod mounted;
 mod peer;
 mod read_body;
 mod reply;
+mod reply_compression;
 mod request;
 mod stop;
 mod tasks;
@@ -43,10 +43,9 @@ pub use builder::HttpServerBuilder;
 use cors::Cors;
 use fallback::Fallback;
 pub use fallback::HttpRequestBody;
-#[cfg(feature = "_fuzz")]
-pub(crate) use gzip::{GzipError, decompress};
 use listener::{Listener, StreamSource};
 pub use mounted::{HttpReplyBody, HttpReplyFuture, HttpService, service};
+use reply_compression::ReplyCompression;
 use stop::Stop;
 
 /// Serves routes at a URL with the default configuration, over both HTTP/1 and HTTP/2.
@@ -313,6 +312,8 @@ struct ServerState {
     tls: Option<tls::Tls>,
     /// Cross-origin calls; `None` if no origin is allowed.
     cors: Option<Cors>,
+    /// `None` if no reply is compressed.
+    compression: Option<ReplyCompression>,
     /// Targets that are routed by name, keyed by path: their requests need no parsing of the path.
     paths: HashMap<String, Target>,
     /// Document that describes the services; `None` if none is described.
@@ -335,14 +336,15 @@ impl ServerState {
         Self {
             prefix,
             intake,
-            config,
             stats,
             stop: Stop::default(),
             #[cfg(feature = "tls")]
             tls: None,
             cors,
+            compression: ReplyCompression::new(config.compress_bytes_min),
             paths,
             descriptions,
+            config,
             fallback,
         }
     }

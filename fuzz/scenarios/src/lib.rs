@@ -17,7 +17,7 @@ mod wire;
 mod world;
 
 pub use dedup::dedup;
-pub use gzip::gzip;
+pub use gzip::{gzip, zstd};
 pub use http_client::http_client;
 pub use http_server::http_server;
 pub use nats_wire::nats_wire;

@@ -64,6 +64,10 @@ fn values(field: &str) -> &'static [&'static str] {
         "version" => &["h1", "h2c"],
         "refusals" => &["none", "goaway", "all"],
         "status_codes" => &["connect", "http"],
+        #[cfg(feature = "zstd")]
+        "accept_encoding" => &["none", "gzip", "zstd"],
+        #[cfg(not(feature = "zstd"))]
+        "accept_encoding" => &["none", "gzip"],
         "cors_origins" => &["", "*", "https://a.example,http://127.0.0.1:5173"],
         "deduplicates" | "retries_internal" => &["false", "true"],
         _ if is_time => &DURATIONS,
@@ -105,7 +109,7 @@ fn every_field_is_tried() {
     assert_complete::<dedup::MemoryStoreConfig>(&STORE);
 }
 
-const HTTP: [&str; 13] = [
+const HTTP: [&str; 14] = [
     "version",
     "calls.timeout",
     "connect_timeout",
@@ -119,9 +123,10 @@ const HTTP: [&str; 13] = [
     "get_bytes_max",
     "refusals",
     "status_codes",
+    "accept_encoding",
 ];
 
-const HTTP_SERVER: [&str; 16] = [
+const HTTP_SERVER: [&str; 17] = [
     "intake.in_flight_max",
     "intake.timeout_default",
     "intake.timeout_min",
@@ -138,6 +143,7 @@ const HTTP_SERVER: [&str; 16] = [
     "drain_linger",
     "h2_streams_max",
     "cors_origins",
+    "compress_bytes_min",
 ];
 
 const INTAKE: [&str; 7] = [

@@ -8,7 +8,7 @@ use crate::body::Whole;
 use crate::error::{handed_back, of_hyper};
 use crate::pool::{H1Connection, H1Pool, Message, Replied};
 use crate::wire::{
-    decimal, emptied, encode_request, granted, is_replayable, set_timeout, turn_into_get,
+    ask_for, decimal, emptied, encode_request, granted, is_replayable, set_timeout, turn_into_get,
 };
 
 impl Inner {
@@ -115,6 +115,7 @@ impl Inner {
         let body = Whole::new(request.body.clone());
         let map = std::mem::take(&mut link.spare);
         let mut message = encode_request(ctx, request, uri, Some(&link.host), map, body)?;
+        ask_for(self.config.accept_encoding, message.headers_mut());
         if turn_into_get(&mut message, request, self.config.get_bytes_max) {
             *message.body_mut() = Whole::empty();
         } else {

@@ -13,7 +13,7 @@ use crate::config::HttpRefusals;
 use crate::error::{handed_back, is_spared, of_h2};
 use crate::pool::H2Pool;
 use crate::sync::lock;
-use crate::wire::{decimal, encode_request, is_replayable, set_timeout, turn_into_get};
+use crate::wire::{ask_for, decimal, encode_request, is_replayable, set_timeout, turn_into_get};
 
 /// Maximum number of targets whose URI is remembered. The URIs of further targets are made for each
 /// call.
@@ -80,6 +80,7 @@ impl Inner {
     ) -> Result<Option<(ResponseFuture, bool)>, Error> {
         let (ctx, map, uri) = (attempt.context(), HeaderMap::new(), self.uri(&request.target)?);
         let mut message = encode_request(ctx, request, uri, None, map, ())?;
+        ask_for(self.config.accept_encoding, message.headers_mut());
         let is_get = turn_into_get(&mut message, request, self.config.get_bytes_max);
         let body = if is_get {
             Bytes::new()

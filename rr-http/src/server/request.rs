@@ -16,7 +16,7 @@ use super::fallback::Fallback;
 use super::read_body::{decode, read_body};
 use crate::wire::{
     Head, Lines, Refusal, ReplyStyle, check_framing, decode_path, emptied, encode_descriptions,
-    encode_error, encode_health, encode_no_content, encode_response, is_replayable,
+    encode_error, encode_health, encode_no_content, encode_response, is_replayable, negotiate,
 };
 
 /// Path at which a load balancer asks whether this server accepts requests.
@@ -64,6 +64,9 @@ pub(super) async fn answer<C: Carrier>(
     let mut held = None;
     let cors = state.cors.as_ref().filter(|_| !matches!(outcome, Ok(Outcome::Preflight(_))));
     let grant = cors.map(|cors| cors.grant(&parts.headers));
+    let compression = state.compression.as_ref();
+    // The headers of the request are reused for the reply.
+    let accepted = compression.and_then(|_| negotiate(&parts.headers));
     let mut reply = match outcome {
         Ok(Outcome::Answer((response, content_type, share))) => {
             held = Some(share);
@@ -77,6 +80,10 @@ pub(super) async fn answer<C: Carrier>(
     };
     if let Some(grant) = grant {
         cors::mark(grant, reply.headers_mut());
+    }
+    if let Some(compression) = compression.filter(|compression| compression.is_long(&reply)) {
+        // Boxed, so that it does not enlarge every request.
+        Box::pin(compression.apply(accepted, is_get, &mut reply)).await;
     }
     // Successes and errors alike hold their bytes until these have left.
     let mut share = held.unwrap_or_else(|| carrier.account().open());
@@ -123,7 +130,7 @@ async fn exchange<C: Carrier>(
     let body = match head.message {
         // A request that would be refused anyway is refused before its body has arrived.
         _ if state.intake.is_draining() => Bytes::new(),
-        Some(message) => decode(state, message, &head.coding)?,
+        Some(message) => decode(state, message, &head.coding).await?,
         None => read_body(state, &ctx, unread, &head.coding, &mut share).await?,
     };
     let request = head.common.into_request(target, body);

@@ -1,6 +1,7 @@
 //! The tests of rr-http through its public interface, one module for each subject.
 
 mod client;
+mod compression;
 mod cors;
 mod cut_anywhere;
 mod delivery;
