@@ -67,6 +67,8 @@
 //! | `http` | `http://` and `http+unix://` URLs |
 //! | `memory` | `memory://` URLs, for one process and for tests |
 //! | `nats` | `nats://` URLs |
+//! | `tls` | `https://` URLs, with the feature `http`; certificates of both ends, with rustls and ring |
+//! | `aws-lc-rs` | TLS with the cryptography of AWS-LC instead of ring |
 //! | `schema` | JSON Schemas in the descriptions of services, and OpenAPI documents |
 //! | `zstd` | the content coding zstd over HTTP, besides gzip |
 //!

@@ -1,5 +1,6 @@
 //! `https://` URLs at both ends, with certificates made on the fly.
 
+#![cfg(feature = "tls")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests, outside of any test function")]
 
 #[path = "../../../rr-tls/tests/it/authority.rs"]

@@ -13,7 +13,7 @@ use rr_tls::{TlsConfig, TlsServerConfig};
 
 use crate::authority::{Authority, Pair};
 
-/// Answers with the body, `who` with the SPIFFE ID of the caller, `version` with nothing.
+/// Answers with the body, `who` with the SPIFFE ID of the caller, `from` with its address.
 struct Service;
 
 #[async_trait]
@@ -25,7 +25,10 @@ impl Responder for Service {
                 let id = identity.and_then(PeerIdentity::spiffe_id).unwrap_or("nobody");
                 Ok(Response::new(id.to_owned()))
             }
-            "hang" => std::future::pending().await,
+            "from" => {
+                let address = ctx.request().peer().and_then(Peer::address);
+                Ok(Response::new(address.unwrap().to_string()))
+            }
             _ => Ok(Response::new(request.body)),
         }
     }

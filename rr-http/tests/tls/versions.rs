@@ -139,7 +139,7 @@ async fn servers_of_both_versions_behind_one_name_fail_no_call() {
     let authority = Authority::new("a");
     let front = Front::start(&authority, IN_TURN).await;
     for client in [requester(&front, &authority), kept(&front, &authority)] {
-        for _ in 0..20 {
+        for _ in 0..6 {
             burst(&client, 8).await;
         }
     }
