@@ -50,6 +50,10 @@
 //! | bound a call in time, or cancel it | [`Context`] |
 //! | know what went wrong, and whether the handler ran | [`Error`], [`Code`], [`Delivery`] |
 //! | wrap calls on either side | [`Stack`], [`Middleware`], [`Router::with`] |
+#![cfg_attr(
+    feature = "tower",
+    doc = "| use layers and services of tower, or be used by them | [`tower`] |"
+)]
 //! | try failed calls again, safely | [`recommended`], [`retry`], [`Idempotency`] |
 //! | run a request with an idempotency key once | [`dedup`] |
 //! | forward requests to another requester | [`Forward`] |
@@ -66,6 +70,7 @@
 //! | `http` | `http://` and `http+unix://` URLs |
 //! | `memory` | `memory://` URLs, for one process and for tests |
 //! | `nats` | `nats://` URLs |
+//! | `tower` | layers of tower as middleware, and the reverse: the module `tower` |
 //! | `schema` | JSON Schemas in the descriptions of services, and OpenAPI documents |
 //!
 //! Features are additive: any combination may be enabled.
@@ -103,6 +108,8 @@ mod servers;
 mod service_macro;
 mod services;
 mod stack;
+#[cfg(feature = "tower")]
+pub mod tower;
 
 /// Types of calls and handlers that applications rarely name.
 pub mod call {

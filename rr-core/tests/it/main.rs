@@ -23,6 +23,8 @@ mod service_macro;
 mod services;
 mod serving;
 mod several_urls;
+#[cfg(feature = "tower")]
+mod tower;
 
 /// Adds a hook for panics to those that there are: tests of one process do not replace each other's.
 #[allow(dead_code, reason = "some features leave no test that needs it")]

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "harnesses of tests, outside of any test function")]
 
 mod line;
+mod mounted;
 mod raw;
 mod rig;
 
@@ -147,12 +148,27 @@ mod h2c_proxied {
     rr_testkit::conformance!(Http::proxied(HttpVersion::H2c), cut());
 }
 
+mod h1_axum {
+    use super::*;
+
+    rr_testkit::conformance!(mounted::Mounted::axum(HttpVersion::H1), mounted::Mounted::plan());
+}
+
+mod h2c_axum {
+    use super::*;
+
+    rr_testkit::conformance!(mounted::Mounted::axum(HttpVersion::H2c), mounted::Mounted::plan());
+}
+
 #[test]
 fn the_cards_in_the_readme_are_current() {
     let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
     let card = |make: fn(HttpVersion) -> Http, plan: fn() -> Plan| {
         both(make).map(|harness| Card::of(&harness, &plan()))
     };
-    let cards = [card(Http::tcp, Plan::v1), card(Http::pipe, Plan::v1), card(Http::proxied, cut)];
+    let in_axum = [HttpVersion::H1, HttpVersion::H2c]
+        .map(|version| Card::of(&mounted::Mounted::axum(version), &mounted::Mounted::plan()));
+    let cards =
+        [card(Http::tcp, Plan::v1), card(Http::pipe, Plan::v1), card(Http::proxied, cut), in_axum];
     check_cards(readme, &cards.concat());
 }
