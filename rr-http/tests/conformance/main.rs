@@ -20,6 +20,7 @@ use rr_testkit::conformance::{
 };
 
 use line::{Line, Pipe, Proxied, Tcp};
+use mounted::Mounted;
 use rig::Running;
 
 /// One version of HTTP over one kind of line.
@@ -151,13 +152,13 @@ mod h2c_proxied {
 mod h1_axum {
     use super::*;
 
-    rr_testkit::conformance!(mounted::Mounted::axum(HttpVersion::H1), mounted::Mounted::plan());
+    rr_testkit::conformance!(Mounted::axum(HttpVersion::H1), Mounted::plan(HttpVersion::H1));
 }
 
 mod h2c_axum {
     use super::*;
 
-    rr_testkit::conformance!(mounted::Mounted::axum(HttpVersion::H2c), mounted::Mounted::plan());
+    rr_testkit::conformance!(Mounted::axum(HttpVersion::H2c), Mounted::plan(HttpVersion::H2c));
 }
 
 #[test]
@@ -167,7 +168,7 @@ fn the_cards_in_the_readme_are_current() {
         both(make).map(|harness| Card::of(&harness, &plan()))
     };
     let in_axum = [HttpVersion::H1, HttpVersion::H2c]
-        .map(|version| Card::of(&mounted::Mounted::axum(version), &mounted::Mounted::plan()));
+        .map(|version| Card::of(&Mounted::axum(version), &Mounted::plan(version)));
     let cards =
         [card(Http::tcp, Plan::v1), card(Http::pipe, Plan::v1), card(Http::proxied, cut), in_axum];
     check_cards(readme, &cards.concat());
