@@ -15,6 +15,8 @@ pub(crate) fn all() -> Vec<Peer> {
             |_| rr::serve("http://127.0.0.1:0?version=h2c"),
             rr::connect,
         ),
+        Peer::apart("rr-http h1 in axum", Http, |_| rr::serve_mounted(""), rr::connect),
+        Peer::apart("rr-http h2 in axum", Http, |_| rr::serve_mounted("?version=h2c"), rr::connect),
         Peer::apart("rr-nats deadline", Nats, rr::serve_nats, rr::connect),
         Peer::apart("rr-nats unbounded", Nats, rr::serve_nats, rr::connect_unbounded),
         Peer::together("rr memory", rr::memory),

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use axum::serve::ListenerExt as _;
 use bytes::Bytes;
 use rr_benches_peers::{Client, Result, Served};
 use rr_core::{
     Context, Error, Local, Request, Requester, RequesterExt as _, Response, Router, Stack,
     recommended,
 };
+use tokio::net::TcpListener;
 
 async fn echo(_: Context, request: Request) -> Result<Response, Error> {
     Ok(Response::new(request.body))
@@ -31,6 +33,19 @@ pub(crate) fn router_with_hang() -> Router {
 pub(crate) async fn serve(url: &str) -> Result<Served> {
     let server = rr_core::serve(url, router()).await?;
     Ok(Served::new(server.url().to_owned(), server))
+}
+
+/// The service in an axum app, as `axum::serve` serves it; `query` chooses the client's version.
+pub(crate) async fn serve_mounted(query: &str) -> Result<Served> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}/rr{query}", listener.local_addr()?);
+    let app = axum::Router::new().nest_service("/rr", rr_http::service(router()));
+    let listener = listener.tap_io(|stream| {
+        // Off by default.
+        let _ = stream.set_nodelay(true);
+    });
+    let serving = tokio::spawn(async move { axum::serve(listener, app).await });
+    Ok(Served::new(url, serving))
 }
 
 /// Over the broker at this URL, below a prefix of this process: the broker may not have noticed

@@ -50,6 +50,10 @@
 //! | bound a call in time, or cancel it | [`Context`] |
 //! | know what went wrong, and whether the handler ran | [`Error`], [`Code`], [`Delivery`] |
 //! | wrap calls on either side | [`Stack`], [`Middleware`], [`Router::with`] |
+#![cfg_attr(
+    feature = "tower",
+    doc = "| use layers and services of tower, or be used by them | [`tower`] |"
+)]
 //! | try failed calls again, safely | [`recommended`], [`retry`], [`Idempotency`] |
 //! | balance calls over several endpoints | [`balance`] |
 //! | run a request with an idempotency key once | [`dedup`] |
@@ -69,6 +73,7 @@
 //! | `nats` | `nats://` URLs |
 //! | `tls` | `https://` URLs, with the feature `http`; certificates of both ends, with rustls and ring |
 //! | `aws-lc-rs` | TLS with the cryptography of AWS-LC instead of ring |
+//! | `tower` | layers of tower as middleware, and the reverse: the module `tower` |
 //! | `schema` | JSON Schemas in the descriptions of services, and OpenAPI documents |
 //! | `zstd` | the content coding zstd over HTTP, besides gzip |
 //!
@@ -108,6 +113,8 @@ mod servers;
 mod service_macro;
 mod services;
 mod stack;
+#[cfg(feature = "tower")]
+pub mod tower;
 
 /// Types of calls and handlers that applications rarely name.
 pub mod call {

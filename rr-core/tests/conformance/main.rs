@@ -21,6 +21,8 @@ mod layered;
 mod local;
 mod memory;
 mod retry_plan;
+#[cfg(feature = "tower")]
+mod tower_layers;
 mod typed;
 mod url;
 
@@ -76,6 +78,14 @@ rigs! {
     }), Plan::v1();
     deduplicating: Layered::routes("deduplicating (memory)", |router| {
         router.with(Deduplicate::in_process())
+    }), Plan::v1();
+    #[cfg(feature = "tower")]
+    tower_around_calls: Layered::calls("tower layers (memory)", |client| {
+        Stack::new(client).with(tower_layers::around())
+    }), Plan::v1();
+    #[cfg(feature = "tower")]
+    tower_around_routes: Layered::routes("tower layers on routes (memory)", |router| {
+        router.with(tower_layers::around())
     }), Plan::v1();
     bridge_front: Bridge::Front, bridge_plan::front();
     bridge_back: Bridge::Back, bridge_plan::back();

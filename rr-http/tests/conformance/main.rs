@@ -10,6 +10,7 @@
 #[allow(dead_code, reason = "shared with other tests")]
 mod authority;
 mod line;
+mod mounted;
 mod raw;
 mod rig;
 
@@ -23,6 +24,7 @@ use rr_testkit::conformance::{
 };
 
 use line::{Line, Pipe, Proxied, Tcp};
+use mounted::Mounted;
 use rig::Running;
 
 /// One version of HTTP over one kind of line.
@@ -194,12 +196,27 @@ mod h2c_proxied {
     rr_testkit::conformance!(Http::proxied(HttpVersion::H2c), cut());
 }
 
+mod h1_axum {
+    use super::*;
+
+    rr_testkit::conformance!(Mounted::axum(HttpVersion::H1), Mounted::plan(HttpVersion::H1));
+}
+
+mod h2c_axum {
+    use super::*;
+
+    rr_testkit::conformance!(Mounted::axum(HttpVersion::H2c), Mounted::plan(HttpVersion::H2c));
+}
+
 #[test]
 fn the_cards_in_the_readme_are_current() {
     let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
     let card = |make: fn(HttpVersion) -> Http, plan: fn() -> Plan| {
         both(make).map(|harness| Card::of(&harness, &plan()))
     };
-    let cards = [card(Http::tcp, Plan::v1), card(Http::pipe, Plan::v1), card(Http::proxied, cut)];
+    let in_axum = [HttpVersion::H1, HttpVersion::H2c]
+        .map(|version| Card::of(&Mounted::axum(version), &Mounted::plan(version)));
+    let cards =
+        [card(Http::tcp, Plan::v1), card(Http::pipe, Plan::v1), card(Http::proxied, cut), in_axum];
     check_cards(readme, &cards.concat());
 }

@@ -1,0 +1,92 @@
+//! Middleware as a tower layer.
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+
+use rr_spi::{BoxFuture, Error, Middleware, Next, Requester, Response};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::call_request::CallRequest;
+use super::service_requester::ServiceRequester;
+
+/// Tower layer made of a middleware.
+///
+/// The middleware runs around the service as around a requester; see
+/// [`ServiceRequester`] for the errors of that service. It may run the service several times: each
+/// run has a clone of the service, and waits until the clone is ready. The layered service itself is
+/// always ready.
+///
+/// # Examples
+///
+/// ```
+/// use rr_core::tower::{MiddlewareLayer, RequesterService};
+/// use rr_core::{Middleware, Requester};
+/// use tower_layer::Layer as _;
+///
+/// fn wrapped(client: impl Requester, middleware: impl Middleware) {
+///     let service = MiddlewareLayer::new(middleware).layer(RequesterService::new(client));
+///     // In a `ServiceBuilder`: `.layer(MiddlewareLayer::new(middleware))`.
+/// #   drop(service);
+/// }
+/// ```
+#[derive(Clone)]
+pub struct MiddlewareLayer(Arc<[Arc<dyn Middleware>; 1]>);
+
+impl MiddlewareLayer {
+    /// Makes a layer of a middleware.
+    #[must_use]
+    pub fn new(middleware: impl Middleware) -> Self {
+        Self(Arc::new([Arc::new(middleware)]))
+    }
+}
+
+impl<S> Layer<S> for MiddlewareLayer {
+    type Service = MiddlewareService<S>;
+
+    fn layer(&self, inner: S) -> MiddlewareService<S> {
+        MiddlewareService { middleware: Arc::clone(&self.0), inner: ServiceRequester::new(inner) }
+    }
+}
+
+impl fmt::Debug for MiddlewareLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MiddlewareLayer").finish_non_exhaustive()
+    }
+}
+
+/// Service of a [`MiddlewareLayer`].
+#[derive(Clone)]
+pub struct MiddlewareService<S> {
+    middleware: Arc<[Arc<dyn Middleware>; 1]>,
+    inner: ServiceRequester<S>,
+}
+
+impl<S> Service<CallRequest> for MiddlewareService<S>
+where
+    S: Clone,
+    ServiceRequester<S>: Requester,
+{
+    type Response = Response;
+    type Error = Error;
+    type Future = BoxFuture<'static, Result<Response, Error>>;
+
+    fn poll_ready(&mut self, _: &mut TaskContext<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, call: CallRequest) -> Self::Future {
+        let (middleware, inner) = (Arc::clone(&self.middleware), self.inner.clone());
+        Box::pin(async move {
+            let next = Next::for_requester(&middleware[..], &inner);
+            next.run(&call.context, call.request).await
+        })
+    }
+}
+
+impl<S> fmt::Debug for MiddlewareService<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MiddlewareService").finish_non_exhaustive()
+    }
+}
