@@ -15,6 +15,8 @@ pub(crate) fn all() -> Vec<Peer> {
             |_| rr::serve("http://127.0.0.1:0?version=h2c"),
             rr::connect,
         ),
+        Peer::apart("rr-http https h1", Http, |_| rr::serve_tls("h1"), rr::connect),
+        Peer::apart("rr-http https h2", Http, |_| rr::serve_tls("h2"), rr::connect),
         Peer::apart("rr-nats deadline", Nats, rr::serve_nats, rr::connect),
         Peer::apart("rr-nats unbounded", Nats, rr::serve_nats, rr::connect_unbounded),
         Peer::together("rr memory", rr::memory),
