@@ -4,12 +4,12 @@ use std::panic::{PanicHookInfo, set_hook, take_hook};
 use std::sync::{Mutex, PoisonError};
 
 mod any_config;
-mod balance;
 #[cfg(feature = "tls")]
 #[path = "../../../rr-tls/tests/it/authority.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
 #[allow(clippy::unwrap_used, reason = "helpers of tests, outside of any test function")]
 mod authority;
+mod balance;
 mod codecs;
 mod configuration;
 mod contracts;
