@@ -98,6 +98,16 @@ rr_spi::options! {
         /// connections of a runtime that is alive but not driven stay open.
         #[serde(deserialize_with = "rr_spi::duration::deserialize")]
         pub idle_timeout: Duration = Duration::from_secs(30), with_idle_timeout(Duration);
+        /// Time without traffic after which the operating system probes whether the peer of a TCP
+        /// connection is still there, and the time between two probes. After three unanswered probes
+        /// the connection ends. Whole seconds, at least 1 s. Default 15 s; 0 sends no probes.
+        #[serde(deserialize_with = "rr_spi::duration::deserialize")]
+        pub tcp_keepalive: Duration = Duration::from_secs(15), with_tcp_keepalive(Duration);
+        /// Longest time that sent bytes stay unacknowledged, or wait for a peer that accepts none,
+        /// before the TCP connection ends (`TCP_USER_TIMEOUT`, Linux only). Default 30 s; 0 leaves it
+        /// to the operating system, which waits for a quarter of an hour.
+        #[serde(deserialize_with = "rr_spi::duration::deserialize")]
+        pub tcp_user_timeout: Duration = Duration::from_secs(30), with_tcp_user_timeout(Duration);
         /// Maximum number of unused HTTP/1.1 connections of one runtime. Default 64; 0 keeps none.
         pub idle_max: usize = 64, with_idle_max(usize);
         /// Maximum number of HTTP/1.1 connections that calls of one runtime use simultaneously;
@@ -187,6 +197,11 @@ rr_spi::options! {
         /// immediately.
         #[serde(deserialize_with = "rr_spi::duration::deserialize")]
         pub drain_linger: Duration = Duration::from_millis(250), with_drain_linger(Duration);
+        /// Time without traffic after which the operating system probes whether the peer of a TCP
+        /// connection is still there, and the time between two probes. After three unanswered probes
+        /// the connection ends. Whole seconds, at least 1 s. Default 15 s; 0 sends no probes.
+        #[serde(deserialize_with = "rr_spi::duration::deserialize")]
+        pub tcp_keepalive: Duration = Duration::from_secs(15), with_tcp_keepalive(Duration);
         /// Maximum number of concurrent streams on one HTTP/2 connection. Default 200; 0 counts as
         /// 1.
         pub h2_streams_max: usize = 200, with_h2_streams_max(usize);

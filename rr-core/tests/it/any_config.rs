@@ -57,7 +57,7 @@ fn key(field: &'static str) -> &'static str {
 }
 
 fn values(field: &str) -> &'static [&'static str] {
-    let is_time = ["timeout", "ttl", "window", "linger", "backoff"].iter();
+    let is_time = ["timeout", "ttl", "window", "linger", "backoff", "keepalive"].iter();
     let is_time = is_time.clone().any(|word| field.contains(word));
     match field {
         "version" => &["h1", "h2c"],
@@ -107,7 +107,7 @@ fn every_field_is_tried() {
     assert_complete::<dedup::MemoryStoreConfig>(&STORE);
 }
 
-const HTTP: [&str; 14] = [
+const HTTP: [&str; 16] = [
     "version",
     "calls.timeout",
     "connect_timeout",
@@ -122,9 +122,11 @@ const HTTP: [&str; 14] = [
     "refusals",
     "status_codes",
     "accept_encoding",
+    "tcp_keepalive",
+    "tcp_user_timeout",
 ];
 
-const HTTP_SERVER: [&str; 17] = [
+const HTTP_SERVER: [&str; 18] = [
     "intake.in_flight_max",
     "intake.timeout_default",
     "intake.timeout_min",
@@ -142,6 +144,7 @@ const HTTP_SERVER: [&str; 17] = [
     "h2_streams_max",
     "cors_origins",
     "compress_bytes_min",
+    "tcp_keepalive",
 ];
 
 const INTAKE: [&str; 7] = [

@@ -13,9 +13,9 @@ use tokio::net::UnixStream;
 use crate::connector::Connector;
 use crate::endpoint::{Address, Endpoint};
 use crate::error::{connect_failed, connect_timed_out};
-use crate::socket::Socket;
 #[cfg(feature = "tls")]
 use crate::socket::TlsClient;
+use crate::socket::{Socket, SocketOptions};
 use crate::sync::{Gauge, GaugeGuard};
 
 /// Dialer of one endpoint; counts its open connections.
@@ -26,6 +26,7 @@ pub(crate) struct Dialer {
     /// TLS over the connections of the route.
     #[cfg(feature = "tls")]
     tls: Option<TlsClient>,
+    options: SocketOptions,
     timeout: Duration,
     open: Gauge,
 }
@@ -54,9 +55,15 @@ impl Dialer {
             route,
             #[cfg(feature = "tls")]
             tls: None,
+            options: SocketOptions::default(),
             timeout,
             open: Gauge::default(),
         }
+    }
+
+    /// Sets these options of every TCP socket.
+    pub(crate) fn with_options(self, options: SocketOptions) -> Self {
+        Self { options, ..self }
     }
 
     /// Makes TLS connections from now on.
@@ -88,6 +95,7 @@ impl Dialer {
     async fn connect(&self) -> Result<Socket, Error> {
         let socket = self.connect_route().await;
         let socket = socket.map_err(|error| connect_failed(&self.authority, error))?;
+        socket.set_options(self.options);
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
             return over(tls, socket).await;
@@ -182,6 +190,24 @@ mod tests {
         let (Socket::Tcp(stream), _counted) = dialer.dial().await.unwrap() else { panic!() };
         assert_eq!(stream.peer_addr().unwrap(), live.local_addr().unwrap());
         assert_eq!(dialer.open(), 1);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_dialled_socket_has_the_options_of_its_requester() {
+        let live = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = live.local_addr().unwrap();
+        let options = SocketOptions {
+            keepalive: Duration::from_secs(7),
+            user_timeout: Duration::from_secs(11),
+        };
+        let dialer = dialer(move || Ok(vec![address]), Duration::from_secs(10));
+        let (socket, _counted) = dialer.with_options(options).dial().await.unwrap();
+        let Socket::Tcp(stream) = socket else { panic!() };
+        let socket = socket2::SockRef::from(&stream);
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), options.keepalive);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(options.user_timeout));
+        assert!(stream.nodelay().unwrap());
     }
 
     #[tokio::test]

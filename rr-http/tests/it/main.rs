@@ -19,6 +19,7 @@ mod server;
 mod silence;
 mod slow_peers;
 mod slow_readers;
+mod sockets;
 mod streams;
 mod support;
 mod unasked;
