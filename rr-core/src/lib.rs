@@ -67,6 +67,7 @@
 //! | `memory` | `memory://` URLs, for one process and for tests |
 //! | `nats` | `nats://` URLs |
 //! | `schema` | JSON Schemas in the descriptions of services, and OpenAPI documents |
+//! | `proxy-env` | `proxy=env` over HTTP: the forward proxy that the environment variables name |
 //! | `zstd` | the content coding zstd over HTTP, besides gzip |
 //!
 //! Features are additive: any combination may be enabled.

@@ -6,6 +6,7 @@ use rr_spi::{CallConfig, IntakeConfig, defaults};
 use serde::Deserialize;
 
 use crate::origins::HttpOrigins;
+use crate::proxy::HttpProxy;
 
 /// HTTP version of a requester.
 ///
@@ -135,6 +136,15 @@ rr_spi::options! {
         /// ask for, or that cannot be decoded, is `Internal`, processed, `bad-response`. Default
         /// `none`. An rr server compresses replies only if its option `compress_bytes_min` is set.
         pub accept_encoding: HttpEncoding = HttpEncoding::None, with_accept_encoding(HttpEncoding);
+        /// Forward proxy through which all TCP connections of the requester are made. Default
+        /// `none`, whatever the environment says: variables of a machine or a pod must not divert
+        /// calls between services. With the feature `proxy-env`, `env` reads them.
+        ///
+        /// Each connection is a tunnel (`CONNECT`), also for `http://`: the proxy passes bytes on and
+        /// reads no request, so that reuse of connections, HTTP/2, TLS and the delivery of errors
+        /// are those of the server. A proxy that opens no tunnel fails the call: `Unavailable`, not
+        /// sent, `connect-failed`. Unix sockets and connectors of the application use no proxy.
+        pub proxy: HttpProxy = HttpProxy::none(), with_proxy(HttpProxy);
     }
     parts with "tls" {
         /// TLS of `https://` URLs; it has no effect on others.

@@ -12,6 +12,7 @@
 //! | answer requests | [`serve`], [`serve_with`], [`HttpServerConfig`] |
 //! | let web pages call | [`HttpServerConfig::cors_origins`], [`HttpOrigins`] |
 //! | compress replies | [`HttpServerConfig::compress_bytes_min`], [`HttpConfig::accept_encoding`] |
+//! | connect through a forward proxy | [`HttpConfig::proxy`], [`HttpProxy`] |
 //! | count open connections | [`HttpRequester::connections`], [`serve_with_stats`], [`HttpServerStats`] |
 //! | configure several transports in one place | [`HttpSection`], [`HttpServerSection`] |
 //! | use connections that the application makes | [`HttpRequester::with_connector`], [`serve_streams`] |
@@ -51,6 +52,7 @@ mod error;
 pub mod fuzz;
 mod origins;
 mod pool;
+mod proxy;
 mod requester;
 mod self_wake;
 mod server;
@@ -65,5 +67,6 @@ pub use config::{
 };
 pub use error::RawReply;
 pub use origins::HttpOrigins;
+pub use proxy::HttpProxy;
 pub use requester::HttpRequester;
 pub use server::{HttpServerStats, serve, serve_streams, serve_with, serve_with_stats};

@@ -26,7 +26,7 @@ use crate::body::{self, BodyError};
 use crate::compression::{Codec, DecompressError, decompress};
 use crate::config::{HttpConfig, HttpServerConfig};
 use crate::connector::Connector;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Address, Endpoint};
 use crate::error::{bad_response, lost};
 #[cfg(feature = "tls")]
 use crate::pool::BothPools;
@@ -176,7 +176,13 @@ impl HttpRequester {
             user_timeout: config.tcp_user_timeout,
         };
         let dialer = Dialer::new(endpoint.clone(), connector, config.connect_timeout);
-        let dialer = dialer.with_options(options);
+        let mut dialer = dialer.with_options(options);
+        if let (Ends::Sockets, Address::Tcp { host, port }) = (ends, &endpoint.address) {
+            let proxy = config.proxy.server_for(endpoint.scheme, &endpoint.authority)?;
+            if let Some(proxy) = proxy {
+                dialer = dialer.through(proxy, host, *port);
+            }
+        }
         #[cfg(feature = "tls")]
         let dialer = version::with_tls(dialer, choice, ends, &endpoint, &config.tls)?;
         let dialer = Arc::new(dialer);

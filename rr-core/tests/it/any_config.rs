@@ -63,6 +63,7 @@ fn values(field: &str) -> &'static [&'static str] {
         "version" => &["h1", "h2c"],
         "refusals" => &["none", "goaway", "all"],
         "status_codes" => &["connect", "http"],
+        "proxy" => &["none", "http://user:password@127.0.0.1:1"],
         #[cfg(feature = "zstd")]
         "accept_encoding" => &["none", "gzip", "zstd"],
         #[cfg(not(feature = "zstd"))]
@@ -107,7 +108,7 @@ fn every_field_is_tried() {
     assert_complete::<dedup::MemoryStoreConfig>(&STORE);
 }
 
-const HTTP: [&str; 16] = [
+const HTTP: [&str; 17] = [
     "version",
     "calls.timeout",
     "connect_timeout",
@@ -124,6 +125,7 @@ const HTTP: [&str; 16] = [
     "accept_encoding",
     "tcp_keepalive",
     "tcp_user_timeout",
+    "proxy",
 ];
 
 const HTTP_SERVER: [&str; 18] = [

@@ -10,9 +10,11 @@ use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
 
+use super::tunnel::Tunnel;
 use crate::connector::Connector;
 use crate::endpoint::{Address, Endpoint};
 use crate::error::{connect_failed, connect_timed_out};
+use crate::proxy::ProxyServer;
 #[cfg(feature = "tls")]
 use crate::socket::TlsClient;
 use crate::socket::{Socket, SocketOptions};
@@ -36,6 +38,8 @@ pub(crate) struct Dialer {
 enum Route {
     /// Any of the addresses of a host; the look-up is shared by all dials of the requester.
     Tcp(Lookup),
+    /// The same through a forward proxy.
+    Tunnel(Box<Tunnel>),
     #[cfg(unix)]
     Unix(std::path::PathBuf),
     /// Connector of the application.
@@ -59,6 +63,11 @@ impl Dialer {
             timeout,
             open: Gauge::default(),
         }
+    }
+
+    /// Connects to a host and port through a proxy from now on.
+    pub(crate) fn through(self, proxy: ProxyServer, host: &str, port: u16) -> Self {
+        Self { route: Route::Tunnel(Box::new(Tunnel::new(proxy, host, port))), ..self }
     }
 
     /// Sets these options of every TCP socket.
@@ -93,9 +102,7 @@ impl Dialer {
     }
 
     async fn connect(&self) -> Result<Socket, Error> {
-        let socket = self.connect_route().await;
-        let socket = socket.map_err(|error| connect_failed(&self.authority, error))?;
-        socket.set_options(self.options);
+        let socket = self.connect_route().await?;
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
             return over(tls, socket).await;
@@ -103,13 +110,26 @@ impl Dialer {
         Ok(socket)
     }
 
-    async fn connect_route(&self) -> io::Result<Socket> {
-        match &self.route {
-            Route::Tcp(lookup) => connect_tcp(lookup.addresses().await?).await,
+    async fn connect_route(&self) -> Result<Socket, Error> {
+        let connected = match &self.route {
+            Route::Tcp(lookup) => self.connect_tcp(lookup).await.map(Socket::Tcp),
+            Route::Tunnel(tunnel) => {
+                let stream = self.connect_tcp(&tunnel.lookup).await;
+                let stream = stream.map_err(|error| tunnel.failed(&self.authority, &error))?;
+                tunnel.open(&stream, &self.authority).await?;
+                Ok(Socket::Tcp(stream))
+            }
             #[cfg(unix)]
             Route::Unix(path) => UnixStream::connect(path).await.map(Socket::Unix),
             Route::Connector(connector) => connector.connect().await,
-        }
+        };
+        connected.map_err(|error| connect_failed(&self.authority, error))
+    }
+
+    async fn connect_tcp(&self, lookup: &Lookup) -> io::Result<TcpStream> {
+        let stream = connect_any(lookup.addresses().await?).await?;
+        self.options.apply(&stream);
+        Ok(stream)
     }
 
     /// Makes the error for a connection on which the protocol could not begin.
@@ -132,12 +152,12 @@ async fn over(tls: &TlsClient, socket: Socket) -> Result<Socket, Error> {
 /// # Errors
 ///
 /// The error of the address that failed last.
-async fn connect_tcp(addresses: Vec<SocketAddr>) -> io::Result<Socket> {
+async fn connect_any(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     let connect = |address: SocketAddr| TcpStream::connect(address);
     match staggered(interleaved(addresses), ATTEMPT_DELAY, connect).await {
         Ok(stream) => {
             stream.set_nodelay(true)?;
-            Ok(Socket::Tcp(stream))
+            Ok(stream)
         }
         Err(mut errors) => Err(errors.pop().unwrap_or_else(no_address)),
     }

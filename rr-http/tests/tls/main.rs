@@ -12,6 +12,7 @@ mod directory;
 mod handshakes;
 mod kept;
 mod mutual;
+mod proxy;
 mod refused;
 mod rotation;
 mod support;
