@@ -75,6 +75,7 @@
 //! | `aws-lc-rs` | TLS with the cryptography of AWS-LC instead of ring |
 //! | `tower` | layers of tower as middleware, and the reverse: the module `tower` |
 //! | `schema` | JSON Schemas in the descriptions of services, and OpenAPI documents |
+//! | `proxy-env` | `proxy=env` over HTTP: the forward proxy that the environment variables name |
 //! | `zstd` | the content coding zstd over HTTP, besides gzip |
 //!
 //! Features are additive: any combination may be enabled.

@@ -6,6 +6,7 @@ use rr_spi::{CallConfig, IntakeConfig, defaults};
 use serde::Deserialize;
 
 use crate::origins::HttpOrigins;
+use crate::proxy::HttpProxy;
 
 /// HTTP version of a requester.
 ///
@@ -98,6 +99,16 @@ rr_spi::options! {
         /// connections of a runtime that is alive but not driven stay open.
         #[serde(deserialize_with = "rr_spi::duration::deserialize")]
         pub idle_timeout: Duration = Duration::from_secs(30), with_idle_timeout(Duration);
+        /// Time without traffic after which the operating system probes whether the peer of a TCP
+        /// connection is still there, and the time between two probes. After three unanswered probes
+        /// the connection ends. Whole seconds, at least 1 s. Default 15 s; 0 sends no probes.
+        #[serde(deserialize_with = "rr_spi::duration::deserialize")]
+        pub tcp_keepalive: Duration = Duration::from_secs(15), with_tcp_keepalive(Duration);
+        /// Longest time that sent bytes stay unacknowledged, or wait for a peer that accepts none,
+        /// before the TCP connection ends (`TCP_USER_TIMEOUT`, Linux only). Default 30 s; 0 leaves it
+        /// to the operating system, which waits for a quarter of an hour.
+        #[serde(deserialize_with = "rr_spi::duration::deserialize")]
+        pub tcp_user_timeout: Duration = Duration::from_secs(30), with_tcp_user_timeout(Duration);
         /// Maximum number of unused HTTP/1.1 connections of one runtime. Default 64; 0 keeps none.
         pub idle_max: usize = 64, with_idle_max(usize);
         /// Maximum number of HTTP/1.1 connections that calls of one runtime use simultaneously;
@@ -125,6 +136,15 @@ rr_spi::options! {
         /// ask for, or that cannot be decoded, is `Internal`, processed, `bad-response`. Default
         /// `none`. An rr server compresses replies only if its option `compress_bytes_min` is set.
         pub accept_encoding: HttpEncoding = HttpEncoding::None, with_accept_encoding(HttpEncoding);
+        /// Forward proxy through which all TCP connections of the requester are made. Default
+        /// `none`, whatever the environment says: variables of a machine or a pod must not divert
+        /// calls between services. With the feature `proxy-env`, `env` reads them.
+        ///
+        /// Each connection is a tunnel (`CONNECT`), also for `http://`: the proxy passes bytes on and
+        /// reads no request, so that reuse of connections, HTTP/2, TLS and the delivery of errors
+        /// are those of the server. A proxy that opens no tunnel fails the call: `Unavailable`, not
+        /// sent, `connect-failed`. Unix sockets and connectors of the application use no proxy.
+        pub proxy: HttpProxy = HttpProxy::none(), with_proxy(HttpProxy);
     }
     parts with "tls" {
         /// TLS of `https://` URLs; it has no effect on others.
@@ -187,6 +207,11 @@ rr_spi::options! {
         /// immediately.
         #[serde(deserialize_with = "rr_spi::duration::deserialize")]
         pub drain_linger: Duration = Duration::from_millis(250), with_drain_linger(Duration);
+        /// Time without traffic after which the operating system probes whether the peer of a TCP
+        /// connection is still there, and the time between two probes. After three unanswered probes
+        /// the connection ends. Whole seconds, at least 1 s. Default 15 s; 0 sends no probes.
+        #[serde(deserialize_with = "rr_spi::duration::deserialize")]
+        pub tcp_keepalive: Duration = Duration::from_secs(15), with_tcp_keepalive(Duration);
         /// Maximum number of concurrent streams on one HTTP/2 connection. Default 200; 0 counts as
         /// 1.
         pub h2_streams_max: usize = 200, with_h2_streams_max(usize);

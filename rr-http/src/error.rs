@@ -72,6 +72,26 @@ pub(crate) fn not_sent(refusal: &Error) -> Error {
         .with_hint(refusal.hint().to_owned())
 }
 
+/// Makes the error for a forward proxy that opened no tunnel to the server: nothing was sent.
+pub(crate) fn proxy_refused(authority: &str, proxy: &str, status: StatusCode) -> Error {
+    let status = status.as_u16();
+    let message = format!("no connection to {authority}: the proxy {proxy} answered {status}");
+    let hint = match status {
+        407 => "give the credentials of the proxy in its URL: proxy=http://user:password@host:port",
+        401 | 403 | 405 => {
+            "the proxy does not allow CONNECT to this host and port; many allow port 443 only"
+        }
+        // Tinyproxy answers 500 in place of 502.
+        500 | 502..=504 => {
+            "the proxy does not reach the server: check its name and port from there"
+        }
+        _ => "check that the URL of the option `proxy` is that of a proxy that allows CONNECT",
+    };
+    Error::failure(Code::Unavailable, Delivery::NotSent, Reason::CONNECT_FAILED, message)
+        .with_origin(Origin::Intermediary)
+        .with_hint(hint)
+}
+
 /// Makes the error for a request that every connection handed back unwritten.
 pub(crate) fn handed_back() -> Error {
     let message = "connections closed before the request was written";

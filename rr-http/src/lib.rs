@@ -14,6 +14,7 @@
 //! | answer other requests with a service of the application | [`HttpServerBuilder::with_fallback`] |
 //! | let web pages call | [`HttpServerConfig::cors_origins`], [`HttpOrigins`] |
 //! | compress replies | [`HttpServerConfig::compress_bytes_min`], [`HttpConfig::accept_encoding`] |
+//! | connect through a forward proxy | [`HttpConfig::proxy`], [`HttpProxy`] |
 //! | count open connections | [`HttpRequester::connections`], [`serve_with_stats`], [`HttpServerStats`] |
 //! | configure several transports in one place | [`HttpSection`], [`HttpServerSection`] |
 //! | use connections that the application makes | [`HttpRequester::with_connector`], [`serve_streams`] |
@@ -53,6 +54,7 @@ mod error;
 pub mod fuzz;
 mod origins;
 mod pool;
+mod proxy;
 mod requester;
 mod self_wake;
 mod server;
@@ -67,6 +69,7 @@ pub use config::{
 };
 pub use error::RawReply;
 pub use origins::HttpOrigins;
+pub use proxy::HttpProxy;
 pub use requester::HttpRequester;
 pub use server::{
     HttpReplyBody, HttpReplyFuture, HttpRequestBody, HttpServerBuilder, HttpServerStats,

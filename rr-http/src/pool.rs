@@ -6,6 +6,7 @@ mod h2;
 mod negotiated;
 mod runtimes;
 mod tapped;
+mod tunnel;
 
 use std::time::Duration;
 

@@ -26,11 +26,12 @@ use crate::body::{self, BodyError};
 use crate::compression::{Codec, DecompressError, decompress};
 use crate::config::{HttpConfig, HttpServerConfig};
 use crate::connector::Connector;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Address, Endpoint};
 use crate::error::{bad_response, lost};
 #[cfg(feature = "tls")]
 use crate::pool::BothPools;
 use crate::pool::{Dialer, H1Pool, H2Pool, Pools};
+use crate::socket::SocketOptions;
 use crate::sync::{Gauge, GaugeGuardRef};
 use crate::wire::{check_body, codec_of, decode_error, decode_response, encode_path};
 use version::{Choice, Ends};
@@ -170,7 +171,18 @@ impl HttpRequester {
         let _fits: Uri = base.try_into().map_err(|_| bad_host())?;
         let ends = if connector.is_some() { Ends::Streams } else { Ends::Sockets };
         let choice = Choice::of(config.version, endpoint.scheme, ends)?;
+        let options = SocketOptions {
+            keepalive: config.tcp_keepalive,
+            user_timeout: config.tcp_user_timeout,
+        };
         let dialer = Dialer::new(endpoint.clone(), connector, config.connect_timeout);
+        let mut dialer = dialer.with_options(options);
+        if let (Ends::Sockets, Address::Tcp { host, port }) = (ends, &endpoint.address) {
+            let proxy = config.proxy.server_for(endpoint.scheme, &endpoint.authority)?;
+            if let Some(proxy) = proxy {
+                dialer = dialer.through(proxy, host, *port);
+            }
+        }
         #[cfg(feature = "tls")]
         let dialer = version::with_tls(dialer, choice, ends, &endpoint, &config.tls)?;
         let dialer = Arc::new(dialer);

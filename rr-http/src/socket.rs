@@ -1,6 +1,7 @@
 //! Byte streams of connections: sockets of this crate, or streams of the application.
 
 mod foreign;
+mod options;
 mod refused;
 #[cfg(feature = "tls")]
 mod tls;
@@ -16,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::net::UnixStream;
 
 pub(crate) use self::foreign::{Foreign, Stream, contained, panicked};
+pub(crate) use self::options::SocketOptions;
 pub(crate) use self::refused::Refused;
 #[cfg(feature = "tls")]
 pub(crate) use self::tls::{ALPN, H1, H2, TlsClient, TlsSocket};
@@ -47,6 +49,13 @@ impl Socket {
             #[cfg(feature = "tls")]
             Self::Tls(stream) => stream.tcp().peer_addr().ok(),
             Self::Stream(_) => None,
+        }
+    }
+
+    /// Sets the options of a TCP socket; other streams have none.
+    pub(crate) fn set_options(&self, options: SocketOptions) {
+        if let Self::Tcp(stream) = self {
+            options.apply(stream);
         }
     }
 

@@ -13,6 +13,7 @@ mod browser;
 mod curl;
 mod example;
 mod foreign;
+mod forward_proxy;
 mod go;
 mod limits;
 mod lives;

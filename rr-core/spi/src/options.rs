@@ -4,7 +4,7 @@ use serde::de::value::{Error as Unfit, MapDeserializer};
 use serde::de::{DeserializeOwned, Deserializer, Error as _, IntoDeserializer, Visitor};
 
 use crate::error::Error;
-use crate::excerpt::excerpt;
+use crate::excerpt::{excerpt, hide_credentials};
 use crate::location::Location;
 
 /// Configuration declared by [`options!`](crate::options!).
@@ -331,7 +331,8 @@ impl Location {
 }
 
 fn unfit(name: &str, text: &str, error: &Unfit) -> Error {
-    let message = format!("parameter `{name}` cannot be `{}`", excerpt(text, 64));
+    let message =
+        format!("parameter `{name}` cannot be `{}`", excerpt(&hide_credentials(text), 64));
     Error::invalid_argument(message).with_hint(error.to_string())
 }
 

@@ -58,14 +58,25 @@ fn key(field: &'static str) -> &'static str {
 }
 
 fn values(field: &str) -> &'static [&'static str] {
-    let is_time =
-        ["timeout", "ttl", "window", "linger", "backoff", "decay", "ejection", "interval"].iter();
+    let is_time = [
+        "timeout",
+        "ttl",
+        "window",
+        "linger",
+        "backoff",
+        "decay",
+        "ejection",
+        "interval",
+        "keepalive",
+    ];
+    let is_time = is_time.iter();
     let is_time = is_time.clone().any(|word| field.contains(word));
     match field {
         "version" => &["auto", "h1", "h2c"],
         "tls_client_auth" => &["none"],
         "refusals" => &["none", "goaway", "all"],
         "status_codes" => &["connect", "http"],
+        "proxy" => &["none", "http://user:password@127.0.0.1:1"],
         #[cfg(feature = "zstd")]
         "accept_encoding" => &["none", "gzip", "zstd"],
         #[cfg(not(feature = "zstd"))]
@@ -119,7 +130,7 @@ fn every_field_is_tried() {
     assert_complete::<dedup::MemoryStoreConfig>(&STORE);
 }
 
-const HTTP: [&str; 14] = [
+const HTTP: [&str; 17] = [
     "version",
     "calls.timeout",
     "connect_timeout",
@@ -134,6 +145,9 @@ const HTTP: [&str; 14] = [
     "refusals",
     "status_codes",
     "accept_encoding",
+    "tcp_keepalive",
+    "tcp_user_timeout",
+    "proxy",
 ];
 
 /// The parameters of a client's TLS, which are no fields: their names in a file have no prefix.
@@ -151,7 +165,7 @@ const TLS_SERVER: [&str; 8] = [
     "tls.tls_reload_interval",
 ];
 
-const HTTP_SERVER: [&str; 17] = [
+const HTTP_SERVER: [&str; 18] = [
     "intake.in_flight_max",
     "intake.timeout_default",
     "intake.timeout_min",
@@ -169,6 +183,7 @@ const HTTP_SERVER: [&str; 17] = [
     "h2_streams_max",
     "cors_origins",
     "compress_bytes_min",
+    "tcp_keepalive",
 ];
 
 const INTAKE: [&str; 7] = [

@@ -10,12 +10,14 @@ use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
 
+use super::tunnel::Tunnel;
 use crate::connector::Connector;
 use crate::endpoint::{Address, Endpoint};
 use crate::error::{connect_failed, connect_timed_out};
-use crate::socket::Socket;
+use crate::proxy::ProxyServer;
 #[cfg(feature = "tls")]
 use crate::socket::TlsClient;
+use crate::socket::{Socket, SocketOptions};
 use crate::sync::{Gauge, GaugeGuard};
 
 /// Dialer of one endpoint; counts its open connections.
@@ -26,6 +28,7 @@ pub(crate) struct Dialer {
     /// TLS over the connections of the route.
     #[cfg(feature = "tls")]
     tls: Option<TlsClient>,
+    options: SocketOptions,
     timeout: Duration,
     open: Gauge,
 }
@@ -35,6 +38,8 @@ pub(crate) struct Dialer {
 enum Route {
     /// Any of the addresses of a host; the look-up is shared by all dials of the requester.
     Tcp(Lookup),
+    /// The same through a forward proxy.
+    Tunnel(Box<Tunnel>),
     #[cfg(unix)]
     Unix(std::path::PathBuf),
     /// Connector of the application.
@@ -54,9 +59,20 @@ impl Dialer {
             route,
             #[cfg(feature = "tls")]
             tls: None,
+            options: SocketOptions::default(),
             timeout,
             open: Gauge::default(),
         }
+    }
+
+    /// Connects to a host and port through a proxy from now on.
+    pub(crate) fn through(self, proxy: ProxyServer, host: &str, port: u16) -> Self {
+        Self { route: Route::Tunnel(Box::new(Tunnel::new(proxy, host, port))), ..self }
+    }
+
+    /// Sets these options of every TCP socket.
+    pub(crate) fn with_options(self, options: SocketOptions) -> Self {
+        Self { options, ..self }
     }
 
     /// Makes TLS connections from now on.
@@ -86,8 +102,7 @@ impl Dialer {
     }
 
     async fn connect(&self) -> Result<Socket, Error> {
-        let socket = self.connect_route().await;
-        let socket = socket.map_err(|error| connect_failed(&self.authority, error))?;
+        let socket = self.connect_route().await?;
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
             return over(tls, socket).await;
@@ -95,13 +110,26 @@ impl Dialer {
         Ok(socket)
     }
 
-    async fn connect_route(&self) -> io::Result<Socket> {
-        match &self.route {
-            Route::Tcp(lookup) => connect_tcp(lookup.addresses().await?).await,
+    async fn connect_route(&self) -> Result<Socket, Error> {
+        let connected = match &self.route {
+            Route::Tcp(lookup) => self.connect_tcp(lookup).await.map(Socket::Tcp),
+            Route::Tunnel(tunnel) => {
+                let stream = self.connect_tcp(&tunnel.lookup).await;
+                let stream = stream.map_err(|error| tunnel.failed(&self.authority, &error))?;
+                tunnel.open(&stream, &self.authority).await?;
+                Ok(Socket::Tcp(stream))
+            }
             #[cfg(unix)]
             Route::Unix(path) => UnixStream::connect(path).await.map(Socket::Unix),
             Route::Connector(connector) => connector.connect().await,
-        }
+        };
+        connected.map_err(|error| connect_failed(&self.authority, error))
+    }
+
+    async fn connect_tcp(&self, lookup: &Lookup) -> io::Result<TcpStream> {
+        let stream = connect_any(lookup.addresses().await?).await?;
+        self.options.apply(&stream);
+        Ok(stream)
     }
 
     /// Makes the error for a connection on which the protocol could not begin.
@@ -124,12 +152,12 @@ async fn over(tls: &TlsClient, socket: Socket) -> Result<Socket, Error> {
 /// # Errors
 ///
 /// The error of the address that failed last.
-async fn connect_tcp(addresses: Vec<SocketAddr>) -> io::Result<Socket> {
+async fn connect_any(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     let connect = |address: SocketAddr| TcpStream::connect(address);
     match staggered(interleaved(addresses), ATTEMPT_DELAY, connect).await {
         Ok(stream) => {
             stream.set_nodelay(true)?;
-            Ok(Socket::Tcp(stream))
+            Ok(stream)
         }
         Err(mut errors) => Err(errors.pop().unwrap_or_else(no_address)),
     }
@@ -182,6 +210,24 @@ mod tests {
         let (Socket::Tcp(stream), _counted) = dialer.dial().await.unwrap() else { panic!() };
         assert_eq!(stream.peer_addr().unwrap(), live.local_addr().unwrap());
         assert_eq!(dialer.open(), 1);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_dialled_socket_has_the_options_of_its_requester() {
+        let live = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = live.local_addr().unwrap();
+        let options = SocketOptions {
+            keepalive: Duration::from_secs(7),
+            user_timeout: Duration::from_secs(11),
+        };
+        let dialer = dialer(move || Ok(vec![address]), Duration::from_secs(10));
+        let (socket, _counted) = dialer.with_options(options).dial().await.unwrap();
+        let Socket::Tcp(stream) = socket else { panic!() };
+        let socket = socket2::SockRef::from(&stream);
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), options.keepalive);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(options.user_timeout));
+        assert!(stream.nodelay().unwrap());
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use super::ServerState;
 use super::connection::serve_connection;
 use super::listener::Listener;
 use super::tasks::Tasks;
-use crate::socket::Socket;
+use crate::socket::{Socket, SocketOptions};
 
 /// Time for which connections are still served after the last accept: a client that connected at
 /// the last moment has sent its request by then, and gets a refusal instead of a reset. A shorter
@@ -97,6 +97,10 @@ fn begin(
     state: &Arc<ServerState>,
     tasks: &Tasks,
 ) {
+    socket.set_options(SocketOptions {
+        keepalive: state.config.tcp_keepalive,
+        ..SocketOptions::default()
+    });
     let counted = state.stats.connections.one();
     let connection = serve_connection(socket, Arc::clone(state), tasks.clone());
     tasks.spawn((place, counted), connection);

@@ -13,6 +13,7 @@ mod directory;
 mod handshakes;
 mod kept;
 mod mutual;
+mod proxy;
 mod refused;
 mod rotation;
 mod support;
