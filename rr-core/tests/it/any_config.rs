@@ -69,8 +69,7 @@ fn values(field: &str) -> &'static [&'static str] {
         "interval",
         "keepalive",
     ];
-    let is_time = is_time.iter();
-    let is_time = is_time.clone().any(|word| field.contains(word));
+    let is_time = is_time.iter().any(|word| field.contains(word));
     match field {
         "version" => &["auto", "h1", "h2c"],
         "tls_client_auth" => &["none"],
