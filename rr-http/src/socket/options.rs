@@ -41,7 +41,8 @@ impl SocketOptions {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use tokio::net::TcpListener;
 
@@ -50,6 +51,7 @@ mod tests {
     /// The options of a socket: idle time, interval, probes and user timeout.
     type Found = (bool, Duration, Duration, u32, Option<Duration>);
 
+    #[allow(clippy::unwrap_used, reason = "helper of a test, outside of any test function")]
     async fn found(options: SocketOptions) -> Found {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();

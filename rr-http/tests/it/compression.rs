@@ -187,7 +187,7 @@ async fn answered(
     let config = HttpConfig::from(CallConfig::from(limits)).with_accept_encoding(asked);
     let (script, url) = Script::bind().await;
     let client = HttpRequester::new(&url, config).unwrap();
-    let serve = async {
+    let serve = Box::pin(async {
         let mut stream = script.accept().await;
         let request = read_request(&mut stream).await;
         let asks = request.contains("\r\naccept-encoding: ");
@@ -196,7 +196,7 @@ async fn answered(
         // A requester that refuses the reply closes while it is still being sent.
         let _ = stream.write_all(&[head.as_bytes(), body].concat()).await;
         stream
-    };
+    });
     let ctx = context();
     let call = client.request(&ctx, request("m", ""));
     let (outcome, _stream) = within(async { tokio::join!(call, serve) }).await;
