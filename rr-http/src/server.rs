@@ -1,6 +1,7 @@
 //! The server side.
 
 mod accept;
+mod bound;
 mod connection;
 mod cors;
 mod drain_body;
@@ -8,9 +9,11 @@ mod gzip;
 mod keep_alive;
 mod listener;
 mod peer;
+mod proxy_header;
 mod read_body;
 mod reply;
 mod request;
+mod retirement;
 mod stop;
 mod tasks;
 mod timeouts;
@@ -22,7 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use rr_spi::{Error, Intake, Location, Route, Routes, Server, Target};
+use rr_spi::{Error, Intake, Location, OsEntropy, Route, Routes, Server, Target};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
@@ -31,10 +34,13 @@ use crate::endpoint::Endpoint;
 use crate::sync::Gauge;
 use crate::wire::encode_path;
 
+pub use bound::{HttpListener, serve_on};
 use cors::Cors;
 #[cfg(feature = "_fuzz")]
 pub(crate) use gzip::{GzipError, decompress};
 use listener::Listener;
+#[cfg(feature = "_fuzz")]
+pub(crate) use proxy_header::{Announced, read as read_proxy_header};
 use stop::Stop;
 
 /// Serves routes at a URL with the default configuration, over both HTTP/1 and HTTP/2.
@@ -239,6 +245,9 @@ struct ServerState {
     config: HttpServerConfig,
     stats: HttpServerStats,
     stop: Stop,
+    /// Asks the connections that are open to move elsewhere, in the second half of a lame duck.
+    leaving: Stop,
+    entropy: OsEntropy,
     /// Cross-origin calls; `None` if no origin is allowed.
     cors: Option<Cors>,
     /// Targets that are routed by name, keyed by path: their requests need no parsing of the path.
@@ -261,7 +270,8 @@ impl ServerState {
         let paths = routed.map(|target| (encode_path(&prefix, &target), target)).collect();
         let cors = Cors::new(&config.cors_origins);
         let descriptions = descriptions(intake.routes());
-        Self { prefix, intake, config, stats, stop: Stop::default(), cors, paths, descriptions }
+        let (stop, leaving, entropy) = (Stop::default(), Stop::default(), OsEntropy::new());
+        Self { prefix, intake, config, stats, stop, leaving, entropy, cors, paths, descriptions }
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rr_core::retry::{RetryBudgetConfig, RetryConfig};
 use rr_core::transport::options::Options;
 use rr_core::{
-    Context, Error, Local, Request, RequesterExt, Response, Router, Stack,
+    Context, Error, Local, Request, RequesterExt, Response, Router, Server, Stack,
     config::{CallConfig, IntakeConfig, Limits},
     connect, dedup, serve,
 };
@@ -42,6 +42,11 @@ async fn call(client: &impl rr_core::Requester) {
     }
 }
 
+/// Stops a server; the second shutdown ends a lame duck of any length.
+async fn stop(server: &Server, grace: Duration) {
+    tokio::join!(server.shutdown(grace), server.shutdown(grace));
+}
+
 /// Returns what `text` makes of a field, where it fits the field's type. A field of a part is called
 /// `part.field`.
 fn with<C: DeserializeOwned>(field: &str, text: &str) -> Option<C> {
@@ -57,10 +62,11 @@ fn key(field: &'static str) -> &'static str {
 }
 
 fn values(field: &str) -> &'static [&'static str] {
-    let is_time = ["timeout", "ttl", "window", "linger", "backoff"].iter();
+    let is_time = ["timeout", "ttl", "window", "linger", "backoff", "lame", "age"].iter();
     let is_time = is_time.clone().any(|word| field.contains(word));
     match field {
         "version" => &["h1", "h2c"],
+        "proxy_protocol" => &["off", "required"],
         "refusals" => &["none", "goaway", "all"],
         "status_codes" => &["connect", "http"],
         "cors_origins" => &["", "*", "https://a.example,http://127.0.0.1:5173"],
@@ -119,7 +125,7 @@ const HTTP: [&str; 13] = [
     "status_codes",
 ];
 
-const HTTP_SERVER: [&str; 16] = [
+const HTTP_SERVER: [&str; 19] = [
     "intake.in_flight_max",
     "intake.timeout_default",
     "intake.timeout_min",
@@ -131,14 +137,17 @@ const HTTP_SERVER: [&str; 16] = [
     "header_read_timeout",
     "body_read_timeout",
     "intake.bodies_bytes_max",
+    "intake.lame_duck",
     "write_timeout",
     "idle_timeout",
     "drain_linger",
+    "connection_age_max",
+    "proxy_protocol",
     "h2_streams_max",
     "cors_origins",
 ];
 
-const INTAKE: [&str; 7] = [
+const INTAKE: [&str; 8] = [
     "in_flight_max",
     "timeout_default",
     "timeout_min",
@@ -146,6 +155,7 @@ const INTAKE: [&str; 7] = [
     "limits.request_bytes_max",
     "limits.response_bytes_max",
     "bodies_bytes_max",
+    "lame_duck",
 ];
 
 const CALLS: [&str; 3] = ["timeout", "limits.request_bytes_max", "limits.response_bytes_max"];
@@ -181,7 +191,7 @@ async fn over_http_by_url() {
             }
         }
     }
-    server.shutdown(Duration::MAX).await;
+    stop(&server, Duration::MAX).await;
 }
 
 async fn over_http_to_any_server() {
@@ -190,7 +200,7 @@ async fn over_http_to_any_server() {
             let url = format!("http://127.0.0.1:0?{key}={value}");
             let server = serve(&url, router()).await.unwrap();
             call(&connect(server.url()).await.unwrap()).await;
-            server.shutdown(Duration::from_millis(1)).await;
+            stop(&server, Duration::from_millis(1)).await;
         }
     }
     for field in HTTP_SERVER {
@@ -201,7 +211,7 @@ async fn over_http_to_any_server() {
                 let url = format!("{}?version={version}", server.url());
                 call(&connect(&url).await.unwrap()).await;
             }
-            server.shutdown(Duration::from_millis(1)).await;
+            stop(&server, Duration::from_millis(1)).await;
         }
     }
 }
@@ -212,7 +222,7 @@ async fn in_this_process() {
             let url = format!("memory://any-config?{key}={value}");
             let server = serve(&url, router()).await.unwrap();
             call(&connect(&url).await.unwrap()).await;
-            server.shutdown(Duration::MAX).await;
+            stop(&server, Duration::MAX).await;
         }
     }
     let server = serve("memory://any-config", router()).await.unwrap();
@@ -222,14 +232,14 @@ async fn in_this_process() {
             call(&MemoryRequester::new(server.url(), config).unwrap()).await;
         }
     }
-    server.shutdown(Duration::MAX).await;
+    stop(&server, Duration::MAX).await;
     for field in INTAKE {
         for value in values(field) {
             let config: IntakeConfig = with(field, value).unwrap();
             call(&Local::with_config(router(), config.clone())).await;
             let server = rr_testkit::serve_with("memory://any-intake", router(), config).unwrap();
             call(&connect(server.url()).await.unwrap()).await;
-            server.shutdown(Duration::MAX).await;
+            stop(&server, Duration::MAX).await;
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The tests of rr-http through its public interface, one module for each subject.
 
+#[cfg(unix)]
+mod bound;
 mod client;
 mod cors;
 mod cut_anywhere;
@@ -11,7 +13,10 @@ mod echo;
 mod get;
 mod h2_client;
 mod malicious;
+mod proxy_protocol;
+mod readiness;
 mod refusals;
+mod replacement;
 mod replies;
 mod runtimes;
 mod server;
