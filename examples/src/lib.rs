@@ -40,6 +40,11 @@ pub struct Errors;
 #[doc = include_str!("../../docs/src/retries.md")]
 pub struct Retries;
 
+/// Compiles the code of the book on HTTP.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/src/http.md")]
+pub struct Http;
+
 #[cfg(test)]
 mod tests {
     #[test]

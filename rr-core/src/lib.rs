@@ -143,9 +143,9 @@ pub mod transport {
     #[doc(inline)]
     pub use rr_spi::{
         Attempt, BodyAccount, BodyBudget, BodyShare, BoxFuture, Declared, Dedup, Doubt, Entropy,
-        Handle, HostPort, Inbound, Intake, Location, Mark, Origin, OsEntropy, Passage, Race,
-        Received, Route, RouteMatch, Routes, Run, SeededEntropy, ServerUrl, Shield, Shutdown, dial,
-        duration, excerpt, options, rescope, rescope_called, wire,
+        FailedCheck, Handle, HostPort, Inbound, Intake, Location, Mark, Origin, OsEntropy, Passage,
+        Race, Readiness, Received, Route, RouteMatch, Routes, Run, SeededEntropy, ServerUrl,
+        Shield, Shutdown, dial, duration, excerpt, options, rescope, rescope_called, wire,
     };
 }
 

@@ -75,6 +75,20 @@ pub enum HttpEncoding {
     Zstd,
 }
 
+/// Use of the PROXY protocol by a server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum HttpProxyProtocol {
+    /// Connections come without a PROXY header.
+    #[default]
+    Off,
+    /// Every connection begins with a PROXY header of version 2, before TLS and HTTP. The peer's
+    /// address is the one that the header announces. A client that can reach the port can announce
+    /// any address: only the proxy should.
+    Required,
+}
+
 rr_spi::options! {
     /// Configuration of a requester.
     ///
@@ -202,6 +216,20 @@ rr_spi::options! {
         /// HTTP/2 one even before its first call.
         #[serde(deserialize_with = "rr_spi::duration::deserialize")]
         pub idle_timeout: Duration = Duration::from_secs(75), with_idle_timeout(Duration);
+        /// Age at which a connection is replaced, so that clients spread over new servers: 90 to
+        /// 100 % of this time, chosen at random for each connection. The next reply of HTTP/1.1
+        /// then says `connection: close`; over HTTP/2 the server sends GOAWAY, and serves the
+        /// streams that are open. No call is lost: an unused connection of HTTP/1.1 is kept until
+        /// its next reply or `idle_timeout`. Default 30 min; 0 replaces a connection of HTTP/1.1
+        /// after each reply, and one of HTTP/2 as soon as possible.
+        #[serde(deserialize_with = "rr_spi::duration::deserialize")]
+        pub connection_age_max: Duration = Duration::from_secs(30 * 60),
+            with_connection_age_max(Duration);
+        /// Whether every connection begins with a header of the PROXY protocol, by which a proxy
+        /// announces the address of its client. The header must arrive within
+        /// `first_bytes_timeout`; a connection with another beginning is closed. Default `off`.
+        pub proxy_protocol: HttpProxyProtocol = HttpProxyProtocol::Off,
+            with_proxy_protocol(HttpProxyProtocol);
         /// Time for which connections are still served after a drain has begun, so that a request
         /// that races with the drain is answered. Default 250 ms; 0 closes unused connections
         /// immediately.

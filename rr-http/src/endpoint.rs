@@ -45,6 +45,12 @@ impl Endpoint {
         }
     }
 
+    /// Returns the URL of a TCP server that listens on this port.
+    pub(crate) fn url(&self, host: &str, port: u16) -> String {
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        format!("{}://{host}:{port}{}", self.scheme, self.prefix)
+    }
+
     /// Reads the parts of a URL whose connections the application makes. Only the application knows
     /// whether they are encrypted.
     pub(crate) fn of_streams(location: &Location) -> Result<Self, Error> {

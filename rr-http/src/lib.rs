@@ -18,6 +18,7 @@
 //! | count open connections | [`HttpRequester::connections`], [`serve_with_stats`], [`HttpServerStats`] |
 //! | configure several transports in one place | [`HttpSection`], [`HttpServerSection`] |
 //! | use connections that the application makes | [`HttpRequester::with_connector`], [`serve_streams`] |
+//! | serve a socket that is already bound, such as systemd's | [`serve_on`], [`HttpListener`] |
 //! | inspect the raw reply of a foreign server | [`RawReply`] |
 //!
 //! # URLs
@@ -64,14 +65,15 @@ mod wire;
 mod write_batching;
 
 pub use config::{
-    HttpConfig, HttpEncoding, HttpRefusals, HttpSection, HttpServerConfig, HttpServerSection,
-    HttpStatusCodes, HttpVersion,
+    HttpConfig, HttpEncoding, HttpProxyProtocol, HttpRefusals, HttpSection, HttpServerConfig,
+    HttpServerSection, HttpStatusCodes, HttpVersion,
 };
 pub use error::RawReply;
 pub use origins::HttpOrigins;
 pub use proxy::HttpProxy;
 pub use requester::HttpRequester;
 pub use server::{
-    HttpReplyBody, HttpReplyFuture, HttpRequestBody, HttpServerBuilder, HttpServerStats,
-    HttpService, serve, serve_streams, serve_with, serve_with_stats, service,
+    HttpListener, HttpReplyBody, HttpReplyFuture, HttpRequestBody, HttpServerBuilder,
+    HttpServerStats, HttpService, serve, serve_on, serve_streams, serve_with, serve_with_stats,
+    service,
 };

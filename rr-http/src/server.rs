@@ -1,6 +1,7 @@
 //! The server side.
 
 mod accept;
+mod bound;
 mod builder;
 mod carrier;
 mod connection;
@@ -11,10 +12,12 @@ mod keep_alive;
 mod listener;
 mod mounted;
 mod peer;
+mod proxy_header;
 mod read_body;
 mod reply;
 mod reply_compression;
 mod request;
+mod retirement;
 mod stop;
 mod tasks;
 mod timeouts;
@@ -30,7 +33,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use rr_spi::{Error, Intake, Location, Route, Routes, Server, Target};
+use rr_spi::{Error, Intake, Location, OsEntropy, Route, Routes, Server, Target};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
@@ -39,12 +42,15 @@ use crate::endpoint::Endpoint;
 use crate::sync::Gauge;
 use crate::wire::encode_path;
 
+pub use bound::{HttpListener, serve_on};
 pub use builder::HttpServerBuilder;
 use cors::Cors;
 use fallback::Fallback;
 pub use fallback::HttpRequestBody;
 use listener::{Listener, StreamSource};
 pub use mounted::{HttpReplyBody, HttpReplyFuture, HttpService, service};
+#[cfg(feature = "_fuzz")]
+pub(crate) use proxy_header::{Announced, read as read_proxy_header};
 use reply_compression::ReplyCompression;
 use stop::Stop;
 
@@ -115,21 +121,27 @@ pub async fn serve_with_stats(
 
 async fn bind(url: &str, builder: HttpServerBuilder) -> Result<Server, Error> {
     let (base, query) = url.split_once('?').map_or((url, None), |(base, rest)| (base, Some(rest)));
+    let (endpoint, state) = prepared(url, builder)?;
+    let (listener, bound) = Listener::bind(&endpoint, base).await?;
+    let url = query.map_or_else(|| bound.clone(), |query| format!("{bound}?{query}"));
+    Ok(start(url, listener, state))
+}
+
+/// Reads a URL, and makes the state of its server. This is done before an address is bound, so that
+/// a server that cannot serve does not appear.
+fn prepared(url: &str, builder: HttpServerBuilder) -> Result<(Endpoint, ServerState), Error> {
     let location = Location::parse(url)?;
     let builder = configured(builder, &location)?;
     #[cfg(feature = "tls")]
     rr_tls::check_url(&location)?;
     let endpoint = Endpoint::of(&location)?;
     let state = ServerState::new(endpoint.prefix.clone(), builder);
-    // Before the address is bound, so that a server that cannot serve does not appear.
     #[cfg(feature = "tls")]
     let state = match endpoint.scheme {
         "https" => state.with_tls()?,
         _ => state,
     };
-    let (listener, bound) = Listener::bind(&endpoint, base).await?;
-    let url = query.map_or_else(|| bound.clone(), |query| format!("{bound}?{query}"));
-    Ok(start(url, listener, state))
+    Ok((endpoint, state))
 }
 
 /// Serves routes on streams that the application provides, such as TLS or pipes within a process.
@@ -310,6 +322,9 @@ struct ServerState {
     stop: Stop,
     #[cfg(feature = "tls")]
     tls: Option<tls::Tls>,
+    /// Asks the connections that are open to move elsewhere, in the second half of a lame duck.
+    leaving: Stop,
+    entropy: OsEntropy,
     /// Cross-origin calls; `None` if no origin is allowed.
     cors: Option<Cors>,
     /// `None` if no reply is compressed.
@@ -338,6 +353,8 @@ impl ServerState {
             intake,
             stats,
             stop: Stop::default(),
+            leaving: Stop::default(),
+            entropy: OsEntropy::new(),
             #[cfg(feature = "tls")]
             tls: None,
             cors,

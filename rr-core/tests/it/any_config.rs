@@ -12,7 +12,7 @@ use rr_core::balance::{Balance, BalanceConfig, Endpoint};
 use rr_core::retry::{RetryBudgetConfig, RetryConfig};
 use rr_core::transport::options::Options;
 use rr_core::{
-    Context, Error, Local, Request, RequesterExt, Response, Router, Stack,
+    Context, Error, Local, Request, RequesterExt, Response, Router, Server, Stack,
     config::{CallConfig, IntakeConfig, Limits},
     connect, dedup, serve,
 };
@@ -43,6 +43,11 @@ async fn call(client: &impl rr_core::Requester) {
     }
 }
 
+/// Stops a server; the second shutdown ends a lame duck of any length.
+async fn stop(server: &Server, grace: Duration) {
+    tokio::join!(server.shutdown(grace), server.shutdown(grace));
+}
+
 /// Returns what `text` makes of a field, where it fits the field's type. A field of a part is called
 /// `part.field`.
 fn with<C: DeserializeOwned>(field: &str, text: &str) -> Option<C> {
@@ -68,11 +73,14 @@ fn values(field: &str) -> &'static [&'static str] {
         "ejection",
         "interval",
         "keepalive",
+        "lame",
+        "age",
     ];
     let is_time = is_time.iter().any(|word| field.contains(word));
     match field {
         "version" => &["auto", "h1", "h2c"],
         "tls_client_auth" => &["none"],
+        "proxy_protocol" => &["off", "required"],
         "refusals" => &["none", "goaway", "all"],
         "status_codes" => &["connect", "http"],
         "proxy" => &["none", "http://user:password@127.0.0.1:1"],
@@ -164,7 +172,7 @@ const TLS_SERVER: [&str; 8] = [
     "tls.tls_reload_interval",
 ];
 
-const HTTP_SERVER: [&str; 18] = [
+const HTTP_SERVER: [&str; 20] = [
     "intake.in_flight_max",
     "intake.timeout_default",
     "intake.timeout_min",
@@ -176,16 +184,19 @@ const HTTP_SERVER: [&str; 18] = [
     "header_read_timeout",
     "body_read_timeout",
     "intake.bodies_bytes_max",
+    "intake.lame_duck",
     "write_timeout",
     "idle_timeout",
     "drain_linger",
+    "connection_age_max",
+    "proxy_protocol",
     "h2_streams_max",
     "cors_origins",
     "compress_bytes_min",
     "tcp_keepalive",
 ];
 
-const INTAKE: [&str; 7] = [
+const INTAKE: [&str; 8] = [
     "in_flight_max",
     "timeout_default",
     "timeout_min",
@@ -193,6 +204,7 @@ const INTAKE: [&str; 7] = [
     "limits.request_bytes_max",
     "limits.response_bytes_max",
     "bodies_bytes_max",
+    "lame_duck",
 ];
 
 const CALLS: [&str; 3] = ["timeout", "limits.request_bytes_max", "limits.response_bytes_max"];
@@ -242,7 +254,7 @@ async fn over_http_by_url() {
             }
         }
     }
-    server.shutdown(Duration::MAX).await;
+    stop(&server, Duration::MAX).await;
 }
 
 async fn over_http_to_any_server() {
@@ -251,7 +263,7 @@ async fn over_http_to_any_server() {
             let url = format!("http://127.0.0.1:0?{key}={value}");
             let server = serve(&url, router()).await.unwrap();
             call(&connect(server.url()).await.unwrap()).await;
-            server.shutdown(Duration::from_millis(1)).await;
+            stop(&server, Duration::from_millis(1)).await;
         }
     }
     for field in HTTP_SERVER {
@@ -262,7 +274,7 @@ async fn over_http_to_any_server() {
                 let url = format!("{}?version={version}", server.url());
                 call(&connect(&url).await.unwrap()).await;
             }
-            server.shutdown(Duration::from_millis(1)).await;
+            stop(&server, Duration::from_millis(1)).await;
         }
     }
 }
@@ -303,7 +315,7 @@ async fn in_this_process() {
             let url = format!("memory://any-config?{key}={value}");
             let server = serve(&url, router()).await.unwrap();
             call(&connect(&url).await.unwrap()).await;
-            server.shutdown(Duration::MAX).await;
+            stop(&server, Duration::MAX).await;
         }
     }
     let server = serve("memory://any-config", router()).await.unwrap();
@@ -313,14 +325,14 @@ async fn in_this_process() {
             call(&MemoryRequester::new(server.url(), config).unwrap()).await;
         }
     }
-    server.shutdown(Duration::MAX).await;
+    stop(&server, Duration::MAX).await;
     for field in INTAKE {
         for value in values(field) {
             let config: IntakeConfig = with(field, value).unwrap();
             call(&Local::with_config(router(), config.clone())).await;
             let server = rr_testkit::serve_with("memory://any-intake", router(), config).unwrap();
             call(&connect(server.url()).await.unwrap()).await;
-            server.shutdown(Duration::MAX).await;
+            stop(&server, Duration::MAX).await;
         }
     }
 }

@@ -20,7 +20,8 @@ const LAST_CALLS: Duration = Duration::from_millis(100);
 
 /// Serves until a drain is done or the transport must end, and waits until all tasks have ended.
 ///
-/// A drain first keeps accepting, while requests are in flight and for a short linger: the intake
+/// A shutdown may announce itself first: during the lame duck requests are served as before, and in
+/// its second half connections are asked to move elsewhere. A drain first keeps accepting, while requests are in flight and for a short linger: the intake
 /// refuses new requests, and every reply closes its connection. A request that races with the start
 /// of the drain is therefore answered rather than lost. Then accepting stops, and connections end
 /// as soon as they have nothing to answer.
@@ -51,7 +52,15 @@ async fn serve(
     tasks: &Tasks,
 ) {
     let linger = state.config.drain_linger;
-    let lame_duck = async {
+    let last_accepts = async {
+        shutdown.announced().await;
+        // In the first half of the lame duck, load balancers notice. In the second half, the
+        // clients that are connected move, so that the drain finds few of them. Without a lame
+        // duck they would return immediately.
+        let half = state.config.intake.lame_duck / 2;
+        if shutdown.until_draining(tokio::time::sleep(half)).await.is_some() {
+            state.leaving.stop();
+        }
         shutdown.draining().await;
         tokio::time::sleep(linger).await;
         state.intake.idle().await;
@@ -61,7 +70,7 @@ async fn serve(
     };
     let most = state.config.connections_max.min(Semaphore::MAX_PERMITS);
     let places = Arc::new(Semaphore::new(most));
-    until(accept(&mut listener, &places, state, tasks), lame_duck).await;
+    until(accept(&mut listener, &places, state, tasks), last_accepts).await;
     let left = listener.close();
     let last_calls = if left.is_empty() { linger.min(LAST_CALLS) } else { LAST_CALLS };
     for socket in left {

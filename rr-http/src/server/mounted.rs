@@ -293,6 +293,11 @@ where
         &self.shared.account
     }
 
+    /// Connections belong to the server of the application.
+    fn retires(&self) -> bool {
+        false
+    }
+
     fn discard(&self, rest: RequestBody<B>) {
         discard(&self.shared.discards, (), rest);
     }

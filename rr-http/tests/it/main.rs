@@ -1,5 +1,7 @@
 //! The tests of rr-http through its public interface, one module for each subject.
 
+#[cfg(unix)]
+mod bound;
 mod client;
 mod compression;
 mod cors;
@@ -17,7 +19,10 @@ mod malicious;
 mod mounted;
 mod mounted_layers;
 mod proxies;
+mod proxy_protocol;
+mod readiness;
 mod refusals;
+mod replacement;
 mod replies;
 mod runtimes;
 mod server;

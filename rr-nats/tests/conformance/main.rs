@@ -72,6 +72,8 @@ fn across() -> Plan {
         "idle_clients_do_not_hold_it",
         "in_flight_finish",
         "newcomers_rejected_retryable",
+        "lame_duck_serves_until_the_drain",
+        "second_stop_ends_the_lame_duck",
         "shorter_grace_holds",
         "stop_twice",
         "under_load_loses_nothing",

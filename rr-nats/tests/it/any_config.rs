@@ -38,7 +38,7 @@ const REQUESTER: [&str; 7] = [
     "calls.limits.request_bytes_max",
     "calls.limits.response_bytes_max",
 ];
-const SERVER: [&str; 15] = [
+const SERVER: [&str; 16] = [
     "sole_group",
     "dispatch",
     "drain_by_count",
@@ -50,6 +50,7 @@ const SERVER: [&str; 15] = [
     "intake.in_flight_max",
     "intake.bodies_bytes_max",
     "intake.timeout_default",
+    "intake.lame_duck",
     "intake.timeout_min",
     "intake.timeout_max",
     "intake.limits.request_bytes_max",
@@ -140,7 +141,9 @@ async fn every_duration_and_count_from_0_to_the_largest_works_without_a_panic() 
             timeout(PATIENCE, serve_with(url, route("echo", echo), config)).await
         {
             call_twice(&client).await;
-            let _ = server.shutdown(Duration::from_millis(1)).await;
+            let grace = Duration::from_millis(1);
+            // The second shutdown ends a lame duck of any length.
+            tokio::join!(server.shutdown(grace), server.shutdown(grace));
         }
         assert_eq!(PANICS.load(Ordering::SeqCst), 0, "{text}");
         seen += 1;
