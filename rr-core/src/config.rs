@@ -10,7 +10,8 @@ use serde::{Deserialize, Deserializer};
 
 #[cfg(feature = "http")]
 pub use rr_http::{
-    HttpOrigins, HttpRefusals, HttpSection, HttpServerSection, HttpStatusCodes, HttpVersion,
+    HttpAddresses, HttpOrigins, HttpRefusals, HttpSection, HttpServerSection, HttpStatusCodes,
+    HttpVersion,
 };
 #[cfg(feature = "nats")]
 pub use rr_nats::{

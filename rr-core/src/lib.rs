@@ -88,6 +88,8 @@ mod error;
 mod forward;
 #[cfg(feature = "macros")]
 mod handler_macro;
+#[cfg(feature = "http")]
+mod hosts;
 mod local;
 mod nesting;
 #[cfg(feature = "schema")]
@@ -134,7 +136,7 @@ pub mod transport {
         Attempt, BodyAccount, BodyBudget, BodyShare, BoxFuture, Declared, Dedup, Doubt, Entropy,
         Handle, HostPort, Inbound, Intake, Location, Mark, Origin, OsEntropy, Passage, Race,
         Received, Route, RouteMatch, Routes, Run, SeededEntropy, ServerUrl, Shield, Shutdown, dial,
-        duration, excerpt, options, rescope, rescope_called, wire,
+        duration, excerpt, jittered, options, rescope, rescope_called, wire,
     };
 }
 

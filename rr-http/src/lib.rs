@@ -47,6 +47,7 @@ mod error;
 #[cfg(feature = "_fuzz")]
 #[doc(hidden)]
 pub mod fuzz;
+mod hosts;
 mod origins;
 mod pool;
 mod requester;
@@ -62,6 +63,7 @@ pub use config::{
     HttpVersion,
 };
 pub use error::RawReply;
+pub use hosts::HttpAddresses;
 pub use origins::HttpOrigins;
 pub use requester::HttpRequester;
 pub use server::{HttpServerStats, serve, serve_streams, serve_with, serve_with_stats};

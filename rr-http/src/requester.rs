@@ -6,6 +6,7 @@ mod h2;
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use crate::config::{HttpConfig, HttpServerConfig, HttpVersion};
 use crate::connector::Connector;
 use crate::endpoint::Endpoint;
 use crate::error::lost;
+use crate::hosts::check_single;
 use crate::pool::{Dialer, H1Pool, H2Pool, Pools};
 use crate::sync::{Gauge, GaugeGuardRef};
 use crate::wire::{check_body, decode_error, decode_response, encode_path};
@@ -104,7 +106,48 @@ impl HttpRequester {
     pub fn new(url: &str, config: HttpConfig) -> Result<Self, Error> {
         let location = Location::parse(url)?;
         let config = location.configure(config, HttpServerConfig::default())?.0;
+        check_single(&config)?;
         Self::assemble(Endpoint::of(&location)?, None, config)
+    }
+
+    /// Returns a requester for one address of the same server: Host, path and configuration are
+    /// those of this requester, and its connections go to the address. It has connections of its
+    /// own.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument`, not sent, when the connections of this requester are not made by name: over
+    /// a unix socket, or by a connector.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), rr_spi::Error> {
+    /// let named = rr_http::HttpRequester::connect("http://orders:8080").await?;
+    /// for address in named.addresses().await? {
+    ///     let one = named.at(address)?;
+    ///     println!("{address}: {one:?}");
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn at(&self, address: SocketAddr) -> Result<Self, Error> {
+        let dialer = self.0.dialer.at(address).ok_or_else(not_by_name)?;
+        Self::with_dialer(self.0.endpoint.clone(), dialer, self.0.config.clone())
+    }
+
+    /// Looks up the addresses of the server's name, within the
+    /// [connect timeout](HttpConfig::connect_timeout).
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, not sent, `connect-failed`, when the look-up fails, or when connections are not
+    /// made by name.
+    ///
+    /// # Cancel safety
+    ///
+    /// Can be dropped and called again at any time: the look-up continues, the next call joins it.
+    pub async fn addresses(&self) -> Result<Vec<SocketAddr>, Error> {
+        self.0.dialer.addresses().await
     }
 
     /// Makes a requester over streams that `connect` returns, such as TLS or pipes within a
@@ -145,6 +188,7 @@ impl HttpRequester {
     {
         let location = Location::parse(url)?;
         let config = location.configure(config, HttpServerConfig::default())?.0;
+        check_single(&config)?;
         let connector = Connector::new(connect);
         Self::assemble(Endpoint::of_streams(&location)?, Some(connector), config)
     }
@@ -154,10 +198,15 @@ impl HttpRequester {
         connector: Option<Connector>,
         config: HttpConfig,
     ) -> Result<Self, Error> {
+        let dialer = Dialer::new(endpoint.clone(), connector, config.connect_timeout);
+        Self::with_dialer(endpoint, dialer, config)
+    }
+
+    fn with_dialer(endpoint: Endpoint, dialer: Dialer, config: HttpConfig) -> Result<Self, Error> {
         let host = HeaderValue::from_str(&endpoint.authority).map_err(|_| bad_host())?;
         let base = format!("http://{}{}/", endpoint.authority, endpoint.prefix);
         let _fits: Uri = base.try_into().map_err(|_| bad_host())?;
-        let dialer = Arc::new(Dialer::new(endpoint.clone(), connector, config.connect_timeout));
+        let dialer = Arc::new(dialer);
         let pool = make_pool(Arc::clone(&dialer), host, config.clone());
         Ok(Self(Arc::new(Inner {
             limits: config.calls.limits,
@@ -219,6 +268,12 @@ fn make_pool(dialer: Arc<Dialer>, host: HeaderValue, config: HttpConfig) -> Pool
             Pool::H2(Pools::new(make))
         }
     }
+}
+
+fn not_by_name() -> Error {
+    let message = "this requester does not connect by name";
+    Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message)
+        .with_hint("only requesters of http:// URLs without a connector have addresses")
 }
 
 fn bad_host() -> Error {

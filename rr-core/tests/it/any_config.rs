@@ -58,10 +58,15 @@ fn key(field: &'static str) -> &'static str {
 }
 
 fn values(field: &str) -> &'static [&'static str] {
-    let is_time = ["timeout", "ttl", "window", "linger", "backoff", "decay", "ejection"].iter();
+    let is_time = [
+        "timeout", "ttl", "window", "linger", "backoff", "decay", "ejection", "age_max", "interval",
+    ]
+    .iter();
     let is_time = is_time.clone().any(|word| field.contains(word));
     match field {
         "version" => &["h1", "h2c"],
+        "hosts" => &["", "127.0.0.1:9", "127.0.0.1:9,localhost:9"],
+        "addresses" => &["first", "all"],
         "refusals" => &["none", "goaway", "all"],
         "status_codes" => &["connect", "http"],
         "cors_origins" => &["", "*", "https://a.example,http://127.0.0.1:5173"],
@@ -105,11 +110,12 @@ fn every_field_is_tried() {
     assert_complete::<dedup::MemoryStoreConfig>(&STORE);
 }
 
-const HTTP: [&str; 13] = [
+const HTTP: [&str; 17] = [
     "version",
     "calls.timeout",
     "connect_timeout",
     "idle_timeout",
+    "connection_age_max",
     "idle_max",
     "connections_max",
     "h2_connections_max",
@@ -119,6 +125,9 @@ const HTTP: [&str; 13] = [
     "get_bytes_max",
     "refusals",
     "status_codes",
+    "hosts",
+    "addresses",
+    "lookup_interval",
 ];
 
 const HTTP_SERVER: [&str; 16] = [

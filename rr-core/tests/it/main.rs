@@ -23,6 +23,7 @@ mod routing;
 mod service_macro;
 mod services;
 mod serving;
+mod several_hosts;
 mod several_urls;
 
 /// Adds a hook for panics to those that there are: tests of one process do not replace each other's.

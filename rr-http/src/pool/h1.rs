@@ -32,7 +32,7 @@ use self::idle_reaper::IdleReaper;
 use self::silence::SilenceGuard;
 use self::waiting::{Told, Waiting};
 use super::tapped::{Tapped, UnreadCheck};
-use super::{Dialer, RuntimePool, after};
+use super::{AgeLimit, Dialer, RuntimePool, after};
 use crate::body::Whole;
 use crate::config::HttpConfig;
 use crate::self_wake::SelfWake;
@@ -49,6 +49,7 @@ pub(crate) struct H1Pool {
 struct H1Shared {
     dialer: Arc<Dialer>,
     host: HeaderValue,
+    age: AgeLimit,
     idle: Mutex<IdleConnections>,
     idle_max: usize,
     idle_timeout: Duration,
@@ -79,6 +80,8 @@ pub(crate) struct H1Connection {
     pub(crate) host: HeaderValue,
     /// Whether a request was handed over to the connection.
     is_used: bool,
+    /// From then on, the connection is closed instead of kept; `None` without a limit.
+    retires: Option<Instant>,
     /// The target of the last call, and its URI.
     pub(crate) last: Option<(Target, Uri)>,
     /// Value of [`IdleConnections::answers`] when the connection was kept; `None` from the next
@@ -114,6 +117,7 @@ impl H1Pool {
         let shared = H1Shared {
             dialer,
             host,
+            age: AgeLimit::new(config.connection_age_max),
             idle: Mutex::default(),
             idle_max: config.idle_max,
             idle_timeout: config.idle_timeout,
@@ -150,7 +154,7 @@ impl H1Pool {
         lease: H1Lease<'a>,
     ) -> Result<H1Lease<'a>, Error> {
         let place = lease.into_place();
-        let link = connect(&self.shared.dialer, &self.shared.host).await?;
+        let link = connect(&self.shared.dialer, &self.shared.host, &self.shared.age).await?;
         Ok(H1Lease { link, place })
     }
 
@@ -193,7 +197,11 @@ impl H1Pool {
         if keep.is_zero() || !lease.link.is_usable() {
             return;
         }
-        shared.give(Idle { link: lease.link, expires: after(keep) }, None);
+        let expires = lease.link.expires(keep);
+        // While calls wait, an old connection would otherwise pass from one to the next.
+        if Instant::now() < expires {
+            shared.give(Idle { link: lease.link, expires }, None);
+        }
     }
 }
 
@@ -244,6 +252,13 @@ impl H1Connection {
         let is_usable = self.is_usable();
         self.unread.arm();
         is_usable
+    }
+
+    /// Returns the end of the time for which the connection is kept: that of its idle time or of
+    /// its age.
+    fn expires(&self, idle_timeout: Duration) -> Instant {
+        let expires = after(idle_timeout);
+        self.retires.map_or(expires, |retires| retires.min(expires))
     }
 
     fn is_ready(&self) -> bool {
@@ -356,7 +371,11 @@ impl H1Shared {
 }
 
 /// Makes a connection.
-async fn connect(dialer: &Dialer, host: &HeaderValue) -> Result<Box<H1Connection>, Error> {
+async fn connect(
+    dialer: &Dialer,
+    host: &HeaderValue,
+    age: &AgeLimit,
+) -> Result<Box<H1Connection>, Error> {
     let (socket, open) = dialer.dial().await?;
     let self_wake = match socket {
         Socket::Stream(_) => SelfWake::of_stream(),
@@ -377,6 +396,7 @@ async fn connect(dialer: &Dialer, host: &HeaderValue) -> Result<Box<H1Connection
         sender: Some(sender),
         host: own_host.unwrap_or_else(|_| host.clone()),
         is_used: false,
+        retires: age.end(),
         last: None,
         idle_since: None,
         spare: HeaderMap::new(),

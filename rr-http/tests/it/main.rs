@@ -1,6 +1,8 @@
 //! The tests of rr-http through its public interface, one module for each subject.
 
+mod addresses;
 mod client;
+mod connection_age;
 mod cors;
 mod cut_anywhere;
 mod delivery;
