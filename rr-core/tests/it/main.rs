@@ -25,6 +25,7 @@ mod services;
 mod serving;
 mod several_hosts;
 mod several_urls;
+mod trials;
 
 /// Adds a hook for panics to those that there are: tests of one process do not replace each other's.
 #[allow(dead_code, reason = "some features leave no test that needs it")]
