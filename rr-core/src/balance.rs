@@ -36,8 +36,9 @@ const ENDPOINTS_MAX: usize = 1024;
 /// A call goes to the cheaper of two endpoints drawn at random. The cost of an endpoint is its calls
 /// in flight, the new one included, times its latency. The latency is a moving average that jumps to
 /// a peak immediately and decays towards recent values; while calls wait for longer than that, the
-/// time of their wait counts instead. An endpoint without data has the average of the others. Of up
-/// to 16 endpoints, those that cost more than four times the cheapest are not drawn.
+/// time of their wait counts instead. The first call of an endpoint, which may have to connect, is
+/// not counted, and latencies below 1 ms are equal. An endpoint without data has the average of the
+/// others. Of up to 16 endpoints, those that cost more than four times the cheapest are not drawn.
 ///
 /// # Moves
 ///
@@ -153,7 +154,8 @@ pub struct EndpointStatus {
     pub name: Arc<str>,
     /// Calls in flight. 0 in a balance that was made over one endpoint, which counts nothing.
     pub in_flight: usize,
-    /// Moving average of the latency; `None` until a call has ended.
+    /// Moving average of the latency; `None` until two calls have succeeded, as the first may have
+    /// to connect.
     pub latency: Option<Duration>,
     /// Rest of the ejection; `None` while the endpoint is not ejected. Zero from the end of the
     /// ejection until a call to the endpoint has succeeded.

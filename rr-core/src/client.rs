@@ -27,6 +27,8 @@ pub struct Client(Inner);
 enum Inner {
     #[cfg(feature = "http")]
     Http(rr_http::HttpRequester),
+    #[cfg(feature = "http")]
+    Hosts(crate::hosts::Hosts),
     #[cfg(feature = "memory")]
     Memory(rr_testkit::MemoryRequester),
     #[cfg(feature = "nats")]
@@ -114,11 +116,14 @@ async fn start(url: &str, config: ClientConfig) -> Result<Client, Error> {
 #[cfg(feature = "http")]
 fn http(url: &str, config: ClientConfig) -> Result<Client, Error> {
     let config = config.http.into_config(config.calls);
-    Ok(Client(Inner::Http(rr_http::HttpRequester::new(url, config)?)))
+    Ok(Client(match crate::hosts::connect(url, config)? {
+        crate::hosts::Connected::One(requester) => Inner::Http(requester),
+        crate::hosts::Connected::Several(hosts) => Inner::Hosts(hosts),
+    }))
 }
 
 impl Client {
-    /// Waits until the peer can be reached.
+    /// Waits until the peer can be reached; of several hosts, any one of them.
     ///
     /// # Errors
     ///
@@ -132,6 +137,8 @@ impl Client {
         match self.0 {
             #[cfg(feature = "http")]
             Inner::Http(ref requester) => requester.ready(ctx).await,
+            #[cfg(feature = "http")]
+            Inner::Hosts(ref hosts) => hosts.ready(ctx).await,
             #[cfg(feature = "memory")]
             Inner::Memory(ref requester) => requester.ready(ctx).await,
             #[cfg(feature = "nats")]
@@ -147,6 +154,8 @@ impl Requester for Client {
             match self.0 {
                 #[cfg(feature = "http")]
                 Inner::Http(ref requester) => requester.request(ctx, request),
+                #[cfg(feature = "http")]
+                Inner::Hosts(ref hosts) => hosts.request(ctx, request),
                 #[cfg(feature = "memory")]
                 Inner::Memory(ref requester) => requester.request(ctx, request),
                 #[cfg(feature = "nats")]

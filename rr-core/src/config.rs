@@ -10,8 +10,8 @@ use serde::{Deserialize, Deserializer};
 
 #[cfg(feature = "http")]
 pub use rr_http::{
-    HttpEncoding, HttpOrigins, HttpProxy, HttpProxyProtocol, HttpRefusals, HttpSection,
-    HttpServerSection, HttpStatusCodes, HttpVersion,
+    HttpAddresses, HttpEncoding, HttpOrigins, HttpProxy, HttpProxyProtocol, HttpRefusals,
+    HttpSection, HttpServerSection, HttpStatusCodes, HttpVersion,
 };
 #[cfg(feature = "nats")]
 pub use rr_nats::{

@@ -97,6 +97,8 @@ mod error;
 mod forward;
 #[cfg(feature = "macros")]
 mod handler_macro;
+#[cfg(feature = "http")]
+mod hosts;
 mod local;
 mod nesting;
 #[cfg(feature = "schema")]
@@ -145,7 +147,8 @@ pub mod transport {
         Attempt, BodyAccount, BodyBudget, BodyShare, BoxFuture, Declared, Dedup, Doubt, Entropy,
         FailedCheck, Handle, HostPort, Inbound, Intake, Location, Mark, Origin, OsEntropy, Passage,
         Race, Readiness, Received, Route, RouteMatch, Routes, Run, SeededEntropy, ServerUrl,
-        Shield, Shutdown, dial, duration, excerpt, options, rescope, rescope_called, wire,
+        Shield, Shutdown, dial, duration, excerpt, jittered, options, rescope, rescope_called,
+        wire,
     };
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rr_spi::{CallConfig, IntakeConfig, defaults};
 use serde::Deserialize;
 
+use crate::hosts::HttpAddresses;
 use crate::origins::HttpOrigins;
 use crate::proxy::HttpProxy;
 
@@ -123,6 +124,13 @@ rr_spi::options! {
         /// to the operating system, which waits for a quarter of an hour.
         #[serde(deserialize_with = "rr_spi::duration::deserialize")]
         pub tcp_user_timeout: Duration = Duration::from_secs(30), with_tcp_user_timeout(Duration);
+        /// Longest time for which a connection takes calls; calls in flight on it then end there.
+        /// The next call opens a new connection and looks the name up again, so that a new server
+        /// behind the name gets its share. Each connection shortens the time at random by up to a
+        /// tenth. Default 10 min; 0 sets no limit.
+        #[serde(deserialize_with = "rr_spi::duration::deserialize")]
+        pub connection_age_max: Duration = Duration::from_secs(600),
+            with_connection_age_max(Duration);
         /// Maximum number of unused HTTP/1.1 connections of one runtime. Default 64; 0 keeps none.
         pub idle_max: usize = 64, with_idle_max(usize);
         /// Maximum number of HTTP/1.1 connections that calls of one runtime use simultaneously;
@@ -159,6 +167,19 @@ rr_spi::options! {
         /// are those of the server. A proxy that opens no tunnel fails the call: `Unavailable`, not
         /// sent, `connect-failed`. Unix sockets and connectors of the application use no proxy.
         pub proxy: HttpProxy = HttpProxy::none(), with_proxy(HttpProxy);
+        /// Further hosts, besides those of the URL, over which `rr_core::connect` balances calls;
+        /// each is `host` or `host:port`. In a URL it is a list with commas. Default none. At most
+        /// 64 hosts, those of the URL included.
+        #[serde(deserialize_with = "crate::hosts::deserialize")]
+        pub hosts: Vec<String> = Vec::new(), with_hosts(impl Into<Vec<String>>);
+        /// Use of the addresses of a name that has several. Default `first`; with `all`,
+        /// `rr_core::connect` balances calls over all addresses.
+        pub addresses: HttpAddresses = HttpAddresses::First, with_addresses(HttpAddresses);
+        /// Pause between two look-ups of the names with `addresses=all`, while calls are made. Each
+        /// pause is shortened at random by up to a tenth. Default 30 s; 0 looks up again with every
+        /// call, one look-up at a time.
+        #[serde(deserialize_with = "rr_spi::duration::deserialize")]
+        pub lookup_interval: Duration = Duration::from_secs(30), with_lookup_interval(Duration);
     }
     parts with "tls" {
         /// TLS of `https://` URLs; it has no effect on others.

@@ -66,6 +66,12 @@ impl Endpoint {
         if authority.contains('@') {
             return Err(invalid("credentials in the URL are not supported"));
         }
+        if authority.contains(',') {
+            return Err(invalid("the URL names several hosts").with_hint(
+                "rr_core::connect balances calls over several hosts; a server has one host in its \
+                 URL, and rr_core::serve_all serves at several URLs",
+            ));
+        }
         let server = HostPort::parse(authority).map_err(with_hint)?;
         let prefix = prefix(location.path())?;
         let default = if scheme == "https" { TLS_PORT_DEFAULT } else { PORT_DEFAULT };
@@ -163,6 +169,7 @@ mod tests {
             "http://a b",
             "http://a/b c",
             "http://a//b",
+            "http://a:1,b:2",
             "http+unix://host/a",
             "http+unix:///",
         ] {

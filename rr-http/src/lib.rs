@@ -53,6 +53,7 @@ mod error;
 #[cfg(feature = "_fuzz")]
 #[doc(hidden)]
 pub mod fuzz;
+mod hosts;
 mod origins;
 mod pool;
 mod proxy;
@@ -69,6 +70,7 @@ pub use config::{
     HttpServerSection, HttpStatusCodes, HttpVersion,
 };
 pub use error::RawReply;
+pub use hosts::HttpAddresses;
 pub use origins::HttpOrigins;
 pub use proxy::HttpProxy;
 pub use requester::HttpRequester;

@@ -9,6 +9,7 @@ mod version;
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use crate::config::{HttpConfig, HttpServerConfig};
 use crate::connector::Connector;
 use crate::endpoint::{Address, Endpoint};
 use crate::error::{bad_response, lost};
+use crate::hosts::check_single;
 #[cfg(feature = "tls")]
 use crate::pool::BothPools;
 use crate::pool::{Dialer, H1Pool, H2Pool, Pools};
@@ -116,7 +118,50 @@ impl HttpRequester {
         let config = location.configure(config, HttpServerConfig::default())?.0;
         #[cfg(feature = "tls")]
         rr_tls::check_url(&location)?;
+        check_single(&config)?;
         Self::assemble(Endpoint::of(&location)?, None, config)
+    }
+
+    /// Returns a requester for one address of the same server: Host, path and configuration are
+    /// those of this requester, and its connections go to the address. It has connections of its
+    /// own.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument`, not sent, when the connections of this requester are not made by name: over
+    /// a unix socket, or by a connector.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), rr_spi::Error> {
+    /// let named = rr_http::HttpRequester::connect("http://orders:8080").await?;
+    /// for address in named.addresses().await? {
+    ///     let one = named.at(address)?;
+    ///     println!("{address}: {one:?}");
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn at(&self, address: SocketAddr) -> Result<Self, Error> {
+        let dialer = self.0.dialer.at(address).ok_or_else(not_by_name)?;
+        let (endpoint, config) = (self.0.endpoint.clone(), self.0.config.clone());
+        let choice = Choice::of(config.version, endpoint.scheme, Ends::Sockets)?;
+        Self::with_dialer(endpoint, choice, dialer, config)
+    }
+
+    /// Looks up the addresses of the server's name, within the
+    /// [connect timeout](HttpConfig::connect_timeout).
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, not sent, `connect-failed`, when the look-up fails, or when connections are not
+    /// made by name.
+    ///
+    /// # Cancel safety
+    ///
+    /// Can be dropped and called again at any time: the look-up continues, the next call joins it.
+    pub async fn addresses(&self) -> Result<Vec<SocketAddr>, Error> {
+        self.0.dialer.addresses().await
     }
 
     /// Makes a requester over streams that `connect` returns, such as TLS or pipes within a
@@ -157,6 +202,7 @@ impl HttpRequester {
     {
         let location = Location::parse(url)?;
         let config = location.configure(config, HttpServerConfig::default())?.0;
+        check_single(&config)?;
         let connector = Connector::new(connect);
         Self::assemble(Endpoint::of_streams(&location)?, Some(connector), config)
     }
@@ -166,9 +212,6 @@ impl HttpRequester {
         connector: Option<Connector>,
         config: HttpConfig,
     ) -> Result<Self, Error> {
-        let host = HeaderValue::from_str(&endpoint.authority).map_err(|_| bad_host())?;
-        let base = format!("http://{}{}/", endpoint.authority, endpoint.prefix);
-        let _fits: Uri = base.try_into().map_err(|_| bad_host())?;
         let ends = if connector.is_some() { Ends::Streams } else { Ends::Sockets };
         let choice = Choice::of(config.version, endpoint.scheme, ends)?;
         let options = SocketOptions {
@@ -185,6 +228,18 @@ impl HttpRequester {
         }
         #[cfg(feature = "tls")]
         let dialer = version::with_tls(dialer, choice, ends, &endpoint, &config.tls)?;
+        Self::with_dialer(endpoint, choice, dialer, config)
+    }
+
+    fn with_dialer(
+        endpoint: Endpoint,
+        choice: Choice,
+        dialer: Dialer,
+        config: HttpConfig,
+    ) -> Result<Self, Error> {
+        let host = HeaderValue::from_str(&endpoint.authority).map_err(|_| bad_host())?;
+        let base = format!("http://{}{}/", endpoint.authority, endpoint.prefix);
+        let _fits: Uri = base.try_into().map_err(|_| bad_host())?;
         let dialer = Arc::new(dialer);
         let pool = make_pool(choice, Arc::clone(&dialer), host, config.clone());
         Ok(Self(Arc::new(Inner {
@@ -258,6 +313,12 @@ async fn reach_h1(pool: &H1Pool) -> Result<(), Error> {
     let lease = pool.checkout().await?;
     pool.put_back(lease, None);
     Ok(())
+}
+
+fn not_by_name() -> Error {
+    let message = "this requester does not connect by name";
+    Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message)
+        .with_hint("only requesters of http:// URLs without a connector have addresses")
 }
 
 fn bad_host() -> Error {

@@ -67,7 +67,7 @@ impl Balance {
             let next = match self.decide(ctx, &failed.error, &tried) {
                 Ok(next) => next,
                 Err(decision) => {
-                    // A sole attempt has no records: a retry layer may send it again at once.
+                    // A sole attempt has no records: a retry layer may send it again immediately.
                     let is_sole = attempts.is_empty() && decision != RetryDecision::BudgetSpent;
                     if !is_sole {
                         record(&mut attempts, &failed, decision);

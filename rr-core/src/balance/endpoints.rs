@@ -19,6 +19,9 @@ const COMPARED_MAX: usize = 16;
 /// endpoints, two random ones would otherwise be the two bad ones in a third of all calls.
 const COST_RATIO_MAX: f64 = 4.0;
 
+/// Latency below which endpoints do not differ, in seconds: so little is noise of schedulers.
+const LATENCY_MIN: f64 = 0.001;
+
 /// The endpoints of a balance; `R` is their requester.
 #[derive(Debug)]
 pub(super) struct Endpoints<R> {
@@ -36,6 +39,9 @@ struct Slot<R> {
     /// The last time that a call got an answer, or the first of several began.
     waiting_since: Instant,
     latency: PeakAverage,
+    /// Whether a call has succeeded. The latency of the first one does not count: it includes the
+    /// time to connect.
+    is_warm: bool,
     health: Health,
     /// Until then, other endpoints are preferred.
     avoided_until: Option<Instant>,
@@ -100,6 +106,7 @@ impl<R: Clone> Endpoints<R> {
                 in_flight: 0,
                 waiting_since: now,
                 latency: PeakAverage::default(),
+                is_warm: false,
                 health: Health::default(),
                 avoided_until: None,
             });
@@ -199,15 +206,15 @@ impl<R: Clone> Endpoints<R> {
     /// Returns the cost of one more call: calls in flight, that call included, times the latency.
     fn cost(&self, at: usize, now: Instant, config: &BalanceConfig) -> f64 {
         let slot = &self.slots[at];
-        // Without any latency, the calls in flight decide alone.
-        let latency = slot.latency(now, config).or_else(|| self.typical(at)).unwrap_or(1e-9);
-        (slot.in_flight as f64 + 1.0) * slot.pending(now, latency)
+        let latency =
+            slot.latency(now, config).or_else(|| self.typical(at, now, config)).unwrap_or_default();
+        (slot.in_flight as f64 + 1.0) * slot.pending(now, latency.max(LATENCY_MIN))
     }
 
     /// Returns the mean latency of the other endpoints.
-    fn typical(&self, at: usize) -> Option<f64> {
+    fn typical(&self, at: usize, now: Instant, config: &BalanceConfig) -> Option<f64> {
         let others = self.slots.iter().enumerate().filter(|(index, _)| *index != at);
-        let known = others.filter_map(|(_, slot)| slot.latency.last());
+        let known = others.filter_map(|(_, slot)| slot.latency(now, config));
         let (sum, count) = known.fold((0.0, 0.0), |(sum, count), one| (sum + one, count + 1.0));
         (count > 0.0).then(|| sum / count)
     }
@@ -223,7 +230,11 @@ impl<R: Clone> Endpoints<R> {
         let Some(at) = self.slots.iter().position(|slot| slot.id == call.id) else { return };
         let took = now.saturating_duration_since(call.at);
         let verdict = match ended.verdict {
-            Verdict::Late if self.typical(at).is_none_or(|usual| usual <= took.as_secs_f64()) => {
+            Verdict::Late
+                if self
+                    .typical(at, now, config)
+                    .is_none_or(|usual| usual <= took.as_secs_f64()) =>
+            {
                 Verdict::Failure
             }
             // The call had less time than others take: that is no fault of the endpoint.
@@ -265,9 +276,9 @@ impl<R: Clone> Endpoints<R> {
         now: Instant,
         config: &BalanceConfig,
     ) {
-        let usual = self.slots[at].latency.last().or_else(|| self.typical(at));
+        let usual = self.slots[at].latency.last().or_else(|| self.typical(at, now, config));
         let counts = match (verdict, usual) {
-            (Verdict::Success, _) => true,
+            (Verdict::Success, _) => std::mem::replace(&mut self.slots[at].is_warm, true),
             (_, Some(usual)) => took.as_secs_f64() > usual,
             (Verdict::Failure, None) => false,
             (_, None) => true,

@@ -81,6 +81,8 @@ fn values(field: &str) -> &'static [&'static str] {
         "version" => &["auto", "h1", "h2c"],
         "tls_client_auth" => &["none"],
         "proxy_protocol" => &["off", "required"],
+        "hosts" => &["", "127.0.0.1:9", "127.0.0.1:9,localhost:9"],
+        "addresses" => &["first", "all"],
         "refusals" => &["none", "goaway", "all"],
         "status_codes" => &["connect", "http"],
         "proxy" => &["none", "http://user:password@127.0.0.1:1"],
@@ -142,6 +144,7 @@ const HTTP: [&str; 17] = [
     "calls.timeout",
     "connect_timeout",
     "idle_timeout",
+    "connection_age_max",
     "idle_max",
     "connections_max",
     "h2_connections_max",
@@ -155,6 +158,9 @@ const HTTP: [&str; 17] = [
     "tcp_keepalive",
     "tcp_user_timeout",
     "proxy",
+    "hosts",
+    "addresses",
+    "lookup_interval",
 ];
 
 /// The parameters of a client's TLS, which are no fields: their names in a file have no prefix.

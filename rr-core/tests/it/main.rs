@@ -28,11 +28,13 @@ mod routing;
 mod service_macro;
 mod services;
 mod serving;
+mod several_hosts;
 mod several_urls;
 #[cfg(all(feature = "http", feature = "tls"))]
 mod tls;
 #[cfg(feature = "tower")]
 mod tower;
+mod trials;
 
 /// Adds a hook for panics to those that there are: tests of one process do not replace each other's.
 #[allow(dead_code, reason = "some features leave no test that needs it")]

@@ -81,6 +81,36 @@ impl Dialer {
         Self { tls: Some(tls), ..self }
     }
 
+    /// Returns a dialer of one address, for the same server; `None` if its connections are not made
+    /// by name.
+    pub(crate) fn at(&self, address: SocketAddr) -> Option<Self> {
+        let Route::Tcp(_) = self.route else { return None };
+        Some(Self {
+            authority: self.authority.clone(),
+            route: Route::Tcp(Lookup::fixed(address)),
+            #[cfg(feature = "tls")]
+            tls: self.tls.clone(),
+            options: self.options,
+            timeout: self.timeout,
+            open: Gauge::default(),
+        })
+    }
+
+    /// Looks up the addresses of the server within the connect timeout.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, not sent, `connect-failed`.
+    pub(crate) async fn addresses(&self) -> Result<Vec<SocketAddr>, Error> {
+        let failed = |error| connect_failed(&self.authority, error);
+        let Route::Tcp(lookup) = &self.route else { return Err(failed(no_address())) };
+        let bound = Context::background().with_timeout(self.timeout);
+        match bound.race(lookup.addresses()).await {
+            Ok(outcome) => outcome.map_err(failed),
+            Err(_) => Err(connect_timed_out(&self.authority, self.timeout)),
+        }
+    }
+
     /// Returns the number of open connections, unused ones included.
     pub(crate) fn open(&self) -> usize {
         self.open.now()

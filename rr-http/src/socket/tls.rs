@@ -30,7 +30,7 @@ pub(crate) struct TlsSocket {
 }
 
 /// TLS of the connections to one server.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct TlsClient {
     connector: TlsConnector,
     name: ServerName<'static>,

@@ -1,9 +1,11 @@
 //! The tests of rr-http through its public interface, one module for each subject.
 
+mod addresses;
 #[cfg(unix)]
 mod bound;
 mod client;
 mod compression;
+mod connection_age;
 mod cors;
 mod cut_anywhere;
 mod delivery;

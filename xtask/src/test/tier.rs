@@ -12,6 +12,7 @@ const ADDED: [(&str, &str); 8] = [
     ("over_nats::", "the suite over the bridge between HTTP and NATS"),
     ("every_case_catches_a_saboteur", "the table of saboteurs"),
     ("amplification::", "the long property of retries"),
+    ("trials::", "three hosts under load, some of which fail"),
     ("mistakes::", "the compiler's messages for mistakes"),
 ];
 

@@ -132,8 +132,14 @@ fn an_endpoint_without_data_takes_the_average_of_the_others() {
     bench.one_by_one(10, |_| (20, Verdict::Success));
     bench.set(&["a", "new"]);
     let cost = |bench: &Bench, at| bench.endpoints.cost(at, bench.now, &bench.config);
-    assert_eq!(cost(&bench, 1), 0.020);
+    assert_eq!((cost(&bench, 0), cost(&bench, 1)), (0.020, 0.020));
     assert_eq!(bench.observed("new").latency, None);
+    // Also a while later, when the known average has decayed: neither is preferred for good.
+    bench.now += ms(3000);
+    assert_eq!(cost(&bench, 0), cost(&bench, 1));
+    let counts = bench
+        .one_by_one(40, |name| (20, if name == "a" { Verdict::Success } else { Verdict::Neutral }));
+    assert!(counts["new"] > 5, "{counts:?}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::config::HttpConfig;
 use crate::error::closed_early;
-use crate::pool::{Dialer, Owned, REAP_PAUSE_MIN};
+use crate::pool::{AgeLimit, Dialer, Owned, REAP_PAUSE_MIN};
 use crate::socket::Refused;
 
 /// State of an HTTP/2 pool.
@@ -22,6 +22,7 @@ pub(super) struct PoolState {
     connections_max: usize,
     streams_max: usize,
     idle_timeout: Duration,
+    age: AgeLimit,
     /// Id of the next connection; ids only grow.
     next_id: u64,
     /// Number of calls that wait for a permit.
@@ -49,6 +50,8 @@ struct H2Connection {
     /// Whether a call has ever used the connection.
     used: bool,
     idle_since: Instant,
+    /// From then on, the connection takes no new calls; `None` without a limit.
+    retires: Option<Instant>,
     /// While in doubt, the connection takes no calls, and its task pings the peer.
     doubt: Arc<Doubt>,
     /// Consecutive calls that ended with nothing received since they were sent.
@@ -112,6 +115,7 @@ impl PoolState {
             connections_max: config.h2_connections_max.max(1),
             streams_max: config.h2_streams_max.max(1),
             idle_timeout: config.idle_timeout,
+            age: AgeLimit::new(config.connection_age_max),
             next_id: 0,
             waiting: 0,
             dialing: false,
@@ -237,6 +241,7 @@ impl PoolState {
             in_use: 0,
             used: false,
             idle_since: Instant::now(),
+            retires: self.age.end(),
             doubt,
             unheard: 0,
             task: None,
@@ -302,12 +307,15 @@ impl PoolState {
         self.connections.retain(|link| link.id != id);
     }
 
-    /// Closes connections that have been unused for too long. Returns whether any remain open.
+    /// Closes connections that have been unused for too long, and stops new calls on connections
+    /// that are too old. Returns whether any take calls.
     pub(super) fn expire(&mut self) -> bool {
         // A connection that was just made counts as unused too.
         let idle_timeout = self.idle_timeout.max(REAP_PAUSE_MIN);
+        let now = Instant::now();
         for link in &mut self.connections {
-            if link.in_use == 0 && link.idle_since.elapsed() >= idle_timeout {
+            let is_idle = link.in_use == 0 && now - link.idle_since >= idle_timeout;
+            if is_idle || link.retires.is_some_and(|retires| retires <= now) {
                 link.sender = None;
             }
         }
