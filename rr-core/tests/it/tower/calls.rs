@@ -184,9 +184,8 @@ async fn a_layer_may_change_headers_and_deadline_but_not_make_requests() {
     assert_eq!(probe.0.headers.lock().unwrap().as_deref(), Some("a"));
     let client = layered!(
         probe,
-        ServiceBuilder::new().map_request(|call: CallRequest| {
-            CallRequest::new(call.context.clone(), call.request.clone())
-        })
+        ServiceBuilder::new()
+            .map_request(|call: CallRequest| { CallRequest::new(call.context, call.request) })
     );
     let error = client.request(&within(1_000), request("hi")).await.unwrap_err();
     assert_eq!(told(&error), (Code::Internal, Delivery::NotSent));
