@@ -1,5 +1,6 @@
 //! Connection of a requester; a background task makes it again whenever it is lost.
 
+mod authenticate;
 mod backoff;
 mod dialer;
 mod doubt;

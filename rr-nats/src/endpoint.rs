@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use rr_spi::wire::percent_decode;
 use rr_spi::{Code, Delivery, Error, HostPort, Location};
 
-use crate::config::{NatsConfig, NatsCredentials, NatsServerConfig};
+use crate::config::{FILES, NatsConfig, NatsCredentials, NatsServerConfig};
 
 /// Port of a host for which a URL names none.
 const PORT_DEFAULT: u16 = 4222;
@@ -55,6 +55,7 @@ pub(crate) fn configure(
 ) -> Result<(Endpoint, NatsConfig, NatsServerConfig), Error> {
     let location = Location::parse(url)?;
     let endpoint = Endpoint::of(&location)?;
+    check_credentials(&location, &endpoint)?;
     let (mut client, mut server) = location.configure(client, server)?;
     if let Some(credentials) = &endpoint.credentials {
         client.connection.credentials = credentials.clone();
@@ -63,6 +64,18 @@ pub(crate) fn configure(
     client.connection.check()?;
     server.check()?;
     Ok((endpoint, client, server))
+}
+
+/// Checks that a URL has credentials in one place.
+fn check_credentials(location: &Location, endpoint: &Endpoint) -> Result<(), Error> {
+    let is_file = |name: &str| FILES.contains(&name);
+    let files = location.query().filter(|(name, _)| is_file(name)).count();
+    if files + usize::from(endpoint.credentials.is_some()) <= 1 {
+        return Ok(());
+    }
+    let message = "the URL has several credentials";
+    Err(Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message)
+        .with_hint("keep one of `user:password@`, `token@`, `credentials_file=` and `nkey_file=`"))
 }
 
 /// Parses `host` or `host:port`, and adds the default port if there is none.
@@ -237,6 +250,35 @@ mod tests {
         ] {
             assert!(requester(&format!("nats://h?{bad}")).is_err(), "{bad}");
         }
+    }
+
+    #[cfg(feature = "nkeys")]
+    #[test]
+    fn a_url_names_the_files_of_credentials_one_at_most() {
+        let credentials = |url| requester(url).map(|config| config.connection.credentials);
+        for (url, expected) in [
+            ("nats://h?nkey_file=%2fa.nk", NatsCredentials::NkeyFile("/a.nk".into())),
+            ("nats://h?credentials_file=b", NatsCredentials::CredentialsFile("b".into())),
+        ] {
+            assert_eq!(credentials(url).unwrap(), expected);
+        }
+        for bad in [
+            "nats://h?nkey_file=",
+            "nats://t0ken@h?nkey_file=a",
+            "nats://h?credentials_file=a&nkey_file=a",
+        ] {
+            let error = credentials(bad).unwrap_err();
+            assert_eq!(error.code(), Code::InvalidArgument, "{bad}");
+            assert!(error.hint().contains("file"), "{bad}: {}", error.hint());
+        }
+    }
+
+    #[cfg(not(feature = "nkeys"))]
+    #[test]
+    fn the_error_for_a_credentials_file_names_the_feature_that_reads_it() {
+        let error = requester("nats://h?credentials_file=a.creds").unwrap_err();
+        assert_eq!((error.code(), error.delivery()), (Code::InvalidArgument, Delivery::NotSent));
+        assert!(error.hint().contains("`nkeys`"), "{}", error.hint());
     }
 
     #[test]

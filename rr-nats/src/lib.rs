@@ -9,7 +9,8 @@
 //! |---|---|
 //! | send requests | [`NatsRequester`], [`NatsConfig`] |
 //! | answer requests | [`serve`], [`serve_with`], [`NatsServerConfig`], [`NatsDispatch`] |
-//! | set credentials and connection options | [`NatsConnectionConfig`], [`NatsCredentials`] |
+//! | set connection options | [`NatsConnectionConfig`] |
+//! | authenticate | [`NatsCredentials`], [`NatsAuth`], [`NatsAuthCallback`] |
 //! | configure several transports in one place | [`NatsSection`], [`NatsServerSection`] |
 //! | read statistics | [`NatsState`], [`NatsStats`], [`serve_with_stats`], [`NatsServerStats`] |
 //!
@@ -17,7 +18,7 @@
 //!
 //! Both ends take `nats://user:password@host1:4222,host2/prefix?name=orders&queue=blue`. The path
 //! is a prefix of every subject: `/team` makes `service.ping` the subject `team.service.ping`. The
-//! query sets options by field name. On both ends: `name`, `inbox_prefix`, `connect_timeout`,
+//! query sets options by field name. On both ends: `credentials_file`, `nkey_file`, `name`, `inbox_prefix`, `connect_timeout`,
 //! `ping_interval`, `members_interval`, `ignore_discovered`, `clocks_agree` and `in_flight_max`; on
 //! a requester: `timeout` and `connection_wait`; on a server: `queue` (empty for none),
 //! `sole_group`, `dispatch` and `version`. Both ends check every option. The fields in
@@ -61,8 +62,8 @@ mod sync;
 mod wire;
 
 pub use config::{
-    NatsConfig, NatsConnectionConfig, NatsCredentials, NatsDispatch, NatsSection, NatsServerConfig,
-    NatsServerSection,
+    NatsAuth, NatsAuthCallback, NatsConfig, NatsConnectionConfig, NatsCredentials, NatsDispatch,
+    NatsSection, NatsServerConfig, NatsServerSection,
 };
 pub use connection::{NatsState, NatsStats};
 pub use requester::NatsRequester;

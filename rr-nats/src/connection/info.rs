@@ -10,7 +10,8 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
-use crate::config::{NatsConnectionConfig, NatsCredentials};
+use super::authenticate::authenticate;
+use crate::config::{NatsAuth, NatsConnectionConfig};
 
 /// Maximum number of bytes read: an `INFO` line of nats-server has about 1 KiB and 64 bytes for
 /// each member, and there are two such lines.
@@ -28,6 +29,7 @@ pub(super) const INTERVAL_MIN: Duration = Duration::from_millis(100);
 #[serde(default)]
 struct Info {
     server_id: String,
+    nonce: String,
     connect_urls: Vec<String>,
     max_payload: Option<usize>,
 }
@@ -61,7 +63,9 @@ pub(super) async fn server_limits(
     let asked = async {
         let mut asked = Asked::connect(server).await.ok()?;
         let info = asked.info().await.filter(|info| info.server_id == server_id)?;
-        asked.write(&format!("CONNECT {}\r\nPING\r\nPING\r\n", introduction(config))).await.ok()?;
+        let auth = authenticate(&config.credentials, info.nonce.into()).await.ok()?;
+        let introduction = introduction(&config.name, &auth);
+        asked.write(&format!("CONNECT {introduction}\r\nPING\r\nPING\r\n")).await.ok()?;
         let announced = info.max_payload?;
         Some(ServerLimits { announced, bytes_max: asked.until_pongs(2, announced).await? })
     };
@@ -72,20 +76,28 @@ async fn answered<T>(asked: impl Future<Output = Option<T>>) -> Option<T> {
     Context::background().with_timeout(ANSWER_MAX).race(asked).await.ok().flatten()
 }
 
-/// Returns the options of a `CONNECT` line, with the credentials of the connection.
-fn introduction(config: &NatsConnectionConfig) -> serde_json::Value {
-    let mut hello = json!({
-        "verbose": false, "pedantic": false, "headers": true, "protocol": 1, "name": config.name,
-    });
-    match &config.credentials {
-        NatsCredentials::None => {}
-        NatsCredentials::UserPassword { user, password } => {
-            hello["user"] = user.as_str().into();
-            hello["pass"] = password.as_str().into();
-        }
-        NatsCredentials::Token(token) => hello["auth_token"] = token.as_str().into(),
-    }
-    hello
+/// Returns the options of a `CONNECT` line.
+fn introduction(name: &str, auth: &NatsAuth) -> serde_json::Value {
+    json!({
+        "verbose": false, "pedantic": false, "headers": true, "protocol": 1, "name": name,
+        "user": auth.user, "pass": auth.password, "auth_token": auth.token,
+        "jwt": auth.jwt, "nkey": auth.nkey, "sig": signature(auth),
+    })
+}
+
+/// Encodes the signature of the nonce.
+#[cfg(feature = "nkeys")]
+fn signature(auth: &NatsAuth) -> Option<String> {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+    auth.signature.as_ref().map(|signature| URL_SAFE_NO_PAD.encode(signature))
+}
+
+/// Without the feature, no credentials have a signature.
+#[cfg(not(feature = "nkeys"))]
+fn signature(_: &NatsAuth) -> Option<String> {
+    None
 }
 
 /// Short connection for one question.
@@ -140,6 +152,7 @@ mod tests {
     use rr_testkit::{NatsServer, NatsServerSetup};
 
     use super::*;
+    use crate::config::NatsCredentials;
 
     async fn told(nats: &NatsServer, config: &NatsConnectionConfig) -> Option<(usize, usize)> {
         let id = Asked::connect(nats.address()).await.unwrap().info().await.unwrap().server_id;

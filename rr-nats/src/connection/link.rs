@@ -14,7 +14,7 @@ use async_nats::{
     Client, HeaderMap, HeaderName, HeaderValue, Message, PublishError, Subject, Subscriber,
 };
 use futures_core::Stream as _;
-use rr_spi::{Bytes, Context, Delivery, Error};
+use rr_spi::{Bytes, Code, Context, Delivery, Error};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::events::Events;
@@ -57,7 +57,10 @@ impl Link {
         let opened = deadline.race(Self::establish(setup, address, socket, &events)).await;
         let opened =
             opened.unwrap_or_else(|_| Err(error::unproven(address, setup.config.connect_timeout)));
-        let link = opened.inspect_err(|_| events.mark_lost())?;
+        let link = opened.map_err(|error| {
+            events.mark_lost();
+            explained(error, setup, &events)
+        })?;
         // Asked before the first message, which may be too long.
         let server_id = link.server_id();
         let ask = setup.learned.payload.ask(socket, &server_id, &setup.config);
@@ -380,6 +383,18 @@ impl Link {
             self.client.flush().await
         };
         let _ = limit.race(flushed).await;
+    }
+}
+
+/// Returns the error of a connection that was not made: why there was no proof of identity, or why it
+/// was refused.
+fn explained(error: Error, setup: &LinkSetup, events: &Events) -> Error {
+    match events.authentication.failure() {
+        Some(failure) => failure,
+        None if error.code() == Code::Unauthenticated => {
+            error.with_hint(setup.config.credentials.hint())
+        }
+        None => error,
     }
 }
 

@@ -4,6 +4,8 @@ mod any_config;
 mod cancel;
 mod clocks;
 mod connection;
+#[cfg(feature = "nkeys")]
+mod credentials;
 mod drain;
 mod echo;
 mod failover;

@@ -4,6 +4,8 @@
 
 mod counted;
 mod delay;
+#[cfg(feature = "nkeys")]
+pub mod operator;
 mod stall;
 
 #[allow(unused_imports, reason = "each test uses a part of it")]
