@@ -121,7 +121,7 @@ pub mod call {
 /// Parts of a [`Context`]: how it ends, and what arrived with a request.
 pub mod context {
     #[doc(inline)]
-    pub use rr_spi::{CancelHandle, Cause, Criticality, Deadline, Peer, RequestInfo};
+    pub use rr_spi::{CancelHandle, Cause, Criticality, Deadline, Peer, PeerIdentity, RequestInfo};
 }
 
 /// Items for transports and their tests. Transport authors depend on `rr-spi` alone, which exports

@@ -45,6 +45,7 @@ mod limits;
 mod location;
 mod middleware;
 pub mod options;
+mod peer;
 mod request;
 mod request_info;
 mod requester;
@@ -83,8 +84,9 @@ pub use intake::{BodyAccount, BodyBudget, BodyShare, Handle, Intake, IntakeConfi
 pub use limits::Limits;
 pub use location::Location;
 pub use middleware::{Middleware, Next};
+pub use peer::{Peer, PeerIdentity};
 pub use request::Request;
-pub use request_info::{Peer, RequestInfo};
+pub use request_info::RequestInfo;
 pub use requester::Requester;
 pub use rescope::{rescope, rescope_called};
 pub use responder::Responder;
