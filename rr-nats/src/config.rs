@@ -56,12 +56,20 @@ rr_spi::options! {
         /// deadline of their call. Default 256, kept low because messages queued while the server
         /// stalls are sent late. 0 counts as 1.
         pub outgoing_max: usize = 256, with_outgoing_max(usize);
+        /// Whether TLS begins before the server has sent its first line, for servers whose `tls`
+        /// block has `handshake_first: true`. Default false. Has no effect without a `nats+tls://`
+        /// URL.
+        pub tls_first: bool = false, with_tls_first(bool);
     }
     parts {
         /// Credentials of the connection. Default none; credentials in the URL take precedence. A
         /// URL has a user and a password or a token before its `@`, or names a file by the option
         /// `credentials_file` or `nkey_file`.
         pub credentials: NatsCredentials, with_credentials;
+    }
+    parts with "tls" {
+        /// TLS of `nats+tls://`, `tls://` and `wss://` URLs; it has no effect on others.
+        pub tls: rr_tls::TlsConfig, with_tls;
     }
 }
 

@@ -79,7 +79,7 @@ pub(crate) fn credentials_late() -> Error {
 /// is a refusal is kept.
 pub(crate) fn callback_failed(what: &dyn Display, source: Option<Error>) -> Error {
     let message = format!("the auth callback failed: {}", excerpt(&what.to_string(), 200));
-    let error = match source.as_ref().filter(|error| is_refusal(error)) {
+    let error = match source.as_ref().filter(|error| is_refused(error.code())) {
         Some(refusal) => Error::failure(refusal.code(), Delivery::NotSent, None, message),
         None => {
             let reason = Reason::CONNECT_FAILED;
@@ -116,8 +116,7 @@ pub(crate) fn refused_by(address: &str, said: &str) -> Error {
         ),
         ServerErrorKind::Tls => (
             Code::FailedPrecondition,
-            "rr-nats does not speak TLS: let it reach the NATS server without, by an own listener \
-             or a sidecar that adds TLS",
+            "the server requires TLS: use a URL of the scheme `nats+tls`, with the feature `tls`",
         ),
         ServerErrorKind::ControlLine => (
             Code::FailedPrecondition,
@@ -140,8 +139,19 @@ pub(crate) fn refused_by(address: &str, said: &str) -> Error {
 
 /// Returns whether an error is a refusal: waiting does not help, since a configuration must change.
 pub(crate) fn is_refusal(error: &Error) -> bool {
+    is_refused(error.code()) || is_handshake(error)
+}
+
+fn is_refused(code: Code) -> bool {
     use Code::{FailedPrecondition, PermissionDenied, Unauthenticated};
-    matches!(error.code(), Unauthenticated | PermissionDenied | FailedPrecondition)
+    matches!(code, Unauthenticated | PermissionDenied | FailedPrecondition)
+}
+
+/// Returns whether an error is about certificates or other parameters of TLS, which somebody has to
+/// put right.
+fn is_handshake(error: &Error) -> bool {
+    let source = StdError::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    source.and_then(io::Error::get_ref).is_some_and(|inner| inner.is::<rustls::Error>())
 }
 
 /// Returns the server's error that ended an attempt to connect. async-nats exposes the error as the

@@ -15,8 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::clock;
 use crate::config::{NatsConfig, NatsServerConfig};
 use crate::connection::{
-    Connections, Learned, Link, LinkSetup, Members, NatsState, NatsStats, Outcome, SendPermit,
-    Slot, message,
+    Channel, Connections, Learned, Link, LinkSetup, Members, NatsState, NatsStats, Outcome,
+    SendPermit, Slot, message,
 };
 use crate::endpoint;
 use crate::error;
@@ -92,6 +92,7 @@ impl NatsRequester {
         let (endpoint, config, _) = endpoint::configure(url, config, server)?;
         let learned = Arc::new(Learned::default());
         let setup = LinkSetup {
+            channel: Channel::new(endpoint.scheme, &config.connection)?,
             config: config.connection.clone(),
             prefix: endpoint.prefix.clone(),
             incoming_max: config.in_flight_max.saturating_add(STRAY_REPLIES_MAX).min(INCOMING_MAX),
@@ -100,7 +101,8 @@ impl NatsRequester {
             needs_inbox: true,
         };
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy::new());
-        let members = Members::new(endpoint.addresses, config.connection.ignore_discovered);
+        let members =
+            Members::new(endpoint.addresses, endpoint.scheme, config.connection.ignore_discovered);
         let connections = Connections::new(setup, members, Arc::clone(&entropy));
         // Outside of a runtime, the first call starts the connection.
         let _ = connections.current();

@@ -1,7 +1,6 @@
-//! Reads `INFO` lines over a short TCP connection: async-nats does not pass on all of their fields.
+//! Reads `INFO` lines over a short connection: async-nats does not pass on all of their fields.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use rr_spi::Context;
@@ -11,6 +10,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::TcpStream;
 
 use super::authenticate::authenticate;
+use super::channel::{Route, Stream, TlsBegin};
 use crate::config::{NatsAuth, NatsConnectionConfig};
 
 /// Maximum number of bytes read: an `INFO` line of nats-server has about 1 KiB and 64 bytes for
@@ -36,8 +36,8 @@ struct Info {
 
 /// Asks a server for the members that it announces; the client library reads them only when it
 /// connects.
-pub(super) async fn announced_by(server: SocketAddr) -> Option<Vec<String>> {
-    let asked = async { Some(Asked::connect(server).await.ok()?.info().await?.connect_urls) };
+pub(super) async fn announced_by(server: &Route) -> Option<Vec<String>> {
+    let asked = async { Some(Asked::connect(server).await?.info.connect_urls) };
     answered(asked).await
 }
 
@@ -56,17 +56,20 @@ pub(super) struct ServerLimits {
 /// The server sends a second `INFO` line with the limits of user and account after the first
 /// `PING`; the answer to the second `PING` shows that no further line follows.
 pub(super) async fn server_limits(
-    server: SocketAddr,
+    server: &Route,
     server_id: &str,
     config: &NatsConnectionConfig,
 ) -> Option<ServerLimits> {
     let asked = async {
-        let mut asked = Asked::connect(server).await.ok()?;
-        let info = asked.info().await.filter(|info| info.server_id == server_id)?;
-        let auth = authenticate(&config.credentials, info.nonce.into()).await.ok()?;
+        let mut asked = Asked::connect(server).await?;
+        let Info { server_id: id, nonce, max_payload, .. } = std::mem::take(&mut asked.info);
+        if id != server_id {
+            return None;
+        }
+        let auth = authenticate(&config.credentials, nonce.into()).await.ok()?;
         let introduction = introduction(&config.name, &auth);
         asked.write(&format!("CONNECT {introduction}\r\nPING\r\nPING\r\n")).await.ok()?;
-        let announced = info.max_payload?;
+        let announced = max_payload?;
         Some(ServerLimits { announced, bytes_max: asked.until_pongs(2, announced).await? })
     };
     answered(asked).await
@@ -101,34 +104,43 @@ fn signature(_: &NatsAuth) -> Option<String> {
 }
 
 /// Short connection for one question.
-struct Asked(BufReader<tokio::io::Take<TcpStream>>);
+struct Asked {
+    info: Info,
+    lines: Lines,
+}
+
+type Lines = BufReader<tokio::io::Take<Stream>>;
 
 impl Asked {
-    async fn connect(server: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(server).await?;
-        Ok(Self(BufReader::new(stream.take(READ_BYTES_MAX))))
+    /// Connects and reads the first `INFO` line; begins TLS if the connection has it.
+    async fn connect(server: &Route) -> Option<Self> {
+        let begin = server.channel.tls_begin();
+        let secure = |stream| server.channel.begin_tls(stream, &server.name);
+        let mut stream: Stream = Box::new(TcpStream::connect(server.socket).await.ok()?);
+        if begin == TlsBegin::First {
+            stream = secure(stream).await.ok()?;
+        }
+        let mut lines = BufReader::new(stream.take(READ_BYTES_MAX));
+        let info = Info::parse(&line(&mut lines).await.ok()?)?;
+        if begin == TlsBegin::AfterInfo {
+            // The server sends nothing more before the handshake, so that nothing is buffered.
+            let stream = secure(lines.into_inner().into_inner()).await.ok()?;
+            lines = BufReader::new(stream.take(READ_BYTES_MAX));
+        }
+        Some(Self { info, lines })
     }
 
     async fn write(&mut self, text: &str) -> io::Result<()> {
-        self.0.get_mut().get_mut().write_all(text.as_bytes()).await
-    }
-
-    /// Reads the next line; returns an empty line when there are no more.
-    async fn line(&mut self) -> io::Result<Vec<u8>> {
-        let mut line = Vec::new();
-        self.0.read_until(b'\n', &mut line).await?;
-        Ok(line)
-    }
-
-    async fn info(&mut self) -> Option<Info> {
-        Info::parse(&self.line().await.ok()?)
+        let stream = self.lines.get_mut().get_mut();
+        stream.write_all(text.as_bytes()).await?;
+        stream.flush().await
     }
 
     /// Reads until `pongs` lines `PONG` have arrived. Returns the limit of the last `INFO` line, or
     /// `told` without one.
     async fn until_pongs(&mut self, mut pongs: u32, mut told: usize) -> Option<usize> {
         while pongs > 0 {
-            let line = self.line().await.ok()?;
+            let line = line(&mut self.lines).await.ok()?;
             match line.split(|byte| byte.is_ascii_whitespace()).next() {
                 Some(b"PONG") => pongs -= 1,
                 Some(b"INFO") => told = Info::parse(&line)?.max_payload.unwrap_or(told),
@@ -138,6 +150,13 @@ impl Asked {
         }
         Some(told)
     }
+}
+
+/// Reads the next line; returns an empty line when there are no more.
+async fn line(lines: &mut Lines) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    lines.read_until(b'\n', &mut line).await?;
+    Ok(line)
 }
 
 impl Info {
@@ -153,11 +172,14 @@ mod tests {
 
     use super::*;
     use crate::config::NatsCredentials;
+    use crate::connection::channel::Channel;
 
     async fn told(nats: &NatsServer, config: &NatsConnectionConfig) -> Option<(usize, usize)> {
-        let id = Asked::connect(nats.address()).await.unwrap().info().await.unwrap().server_id;
-        assert_eq!(server_limits(nats.address(), "another", config).await, None);
-        let told = server_limits(nats.address(), &id, config).await?;
+        let (channel, socket) = (Channel::plain(), nats.address());
+        let server = Route { channel, socket, name: String::new() };
+        let id = Asked::connect(&server).await.unwrap().info.server_id;
+        assert_eq!(server_limits(&server, "another", config).await, None);
+        let told = server_limits(&server, &id, config).await?;
         Some((told.announced, told.bytes_max))
     }
 

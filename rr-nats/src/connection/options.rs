@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_nats::{Auth, AuthError, ConnectOptions};
 
+use super::channel::Channel;
 use super::events::Events;
 use super::learned::Learned;
 use crate::config::{NatsAuth, NatsConnectionConfig};
@@ -17,6 +18,7 @@ const OUTGOING_MAX: usize = 1 << 20;
 #[derive(Clone, Debug)]
 pub(crate) struct LinkSetup {
     pub(crate) config: NatsConnectionConfig,
+    pub(crate) channel: Channel,
     /// The prefix of the URL.
     pub(crate) prefix: String,
     /// Maximum number of messages that wait on one subscription.

@@ -19,3 +19,7 @@ mod payload;
 mod refusals;
 mod responder;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(feature = "websockets")]
+mod websockets;

@@ -4,9 +4,10 @@ use std::process::Command;
 
 /// Names of the tests that only `--all` runs, or a part of their paths. Each is long, and repeats on another
 /// rig what the first tier shows, tries the suite itself, or compiles programs.
-const ADDED: [(&str, &str); 6] = [
+const ADDED: [(&str, &str); 7] = [
     ("proxied::", "the suite through a proxy that cuts the link"),
     ("cluster::", "the suite over a NATS cluster"),
+    ("secured::", "the suite over NATS with TLS and nkeys"),
     ("over_nats::", "the suite over the bridge between HTTP and NATS"),
     ("every_case_catches_a_saboteur", "the table of saboteurs"),
     ("amplification::", "the long property of retries"),
