@@ -79,19 +79,23 @@ pub(crate) async fn start(
 ) -> Result<Server, Error> {
     match scheme(url).as_str() {
         #[cfg(feature = "http")]
-        "http" | "http+unix" => {
-            let config = config.http.into_config(config.intake);
-            rr_http::serve_with(url, routes, config).await
-        }
+        "http" | "http+unix" => http(url, routes, config).await,
+        #[cfg(all(feature = "http", feature = "tls"))]
+        "https" => http(url, routes, config).await,
         #[cfg(feature = "memory")]
         "memory" => rr_testkit::serve_with(url, routes, config.intake),
         #[cfg(feature = "nats")]
-        "nats" => {
+        "nats" | "nats+tls" | "tls" | "ws" | "wss" => {
             let config = config.nats.into_config(config.intake);
             rr_nats::serve_with(url, routes, config).await
         }
         scheme => Err(unknown(scheme)),
     }
+}
+
+#[cfg(feature = "http")]
+async fn http(url: &str, routes: Routes, config: ServerConfig) -> Result<Server, Error> {
+    rr_http::serve_with(url, routes, config.http.into_config(config.intake)).await
 }
 
 /// Serves a router at a URL until `signal` completes, such as `shutdown_signal()`, then drains it

@@ -8,14 +8,21 @@ use serde::Deserialize;
 use crate::origins::HttpOrigins;
 
 /// HTTP version of a requester.
+///
+/// Over `https://`, both ends agree on the version in the handshake (ALPN).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum HttpVersion {
-    /// HTTP/1.1: one call at a time on a connection. Faster up to about 64 calls in flight.
+    /// HTTP/1.1 over `http://`; over `https://` HTTP/2 if the server speaks it, else HTTP/1.1. A
+    /// server that changes its mind is followed.
     #[default]
+    Auto,
+    /// HTTP/1.1: one call at a time on a connection. Faster up to about 64 calls in flight.
     H1,
-    /// HTTP/2 with prior knowledge: many calls on few connections.
+    /// HTTP/2 over `https://`, and no other version.
+    H2,
+    /// HTTP/2 with prior knowledge over `http://`: many calls on few connections.
     H2c,
 }
 
@@ -64,9 +71,10 @@ rr_spi::options! {
     /// assert_eq!(config.connections_max, 8);
     /// ```
     pub struct HttpConfig {
-        /// The version of HTTP. Default `h1`.
-        pub version: HttpVersion = HttpVersion::H1, with_version(HttpVersion);
-        /// Timeout for making one connection, name lookup included; an HTTP/2 server then has the
+        /// The version of HTTP. Default `auto`: HTTP/1.1, and over `https://` the version that the
+        /// server prefers.
+        pub version: HttpVersion = HttpVersion::Auto, with_version(HttpVersion);
+        /// Timeout for making one connection, name lookup and TLS handshake included; an HTTP/2 server then has the
         /// same time again to send its SETTINGS. Default 5 s; 0 never connects.
         #[serde(deserialize_with = "rr_spi::duration::deserialize")]
         pub connect_timeout: Duration = defaults::CONNECT_TIMEOUT, with_connect_timeout(Duration);
@@ -97,6 +105,10 @@ rr_spi::options! {
         /// Mapping from the status of a foreign reply to a code. Default `connect`.
         pub status_codes: HttpStatusCodes = HttpStatusCodes::Connect,
             with_status_codes(HttpStatusCodes);
+    }
+    parts with "tls" {
+        /// TLS of `https://` URLs; it has no effect on others.
+        pub tls: rr_tls::TlsConfig, with_tls;
     }
     common as HttpSection {
         /// Timeout and limits of each call.
@@ -168,6 +180,10 @@ rr_spi::options! {
         /// no access control: a call from any other origin, or from no browser, runs as before. A
         /// page of any origin can also send a POST without a preflight, whose reply it cannot read.
         pub cors_origins: HttpOrigins = HttpOrigins::default(), with_cors_origins(HttpOrigins);
+    }
+    parts with "tls" {
+        /// TLS of `https://` URLs; it has no effect on others.
+        pub tls: rr_tls::TlsServerConfig, with_tls;
     }
     common as HttpServerSection {
         /// Limits of requests. A quarter of `bodies_bytes_max` is reserved for connections that

@@ -61,7 +61,15 @@ pub(crate) fn connect_timed_out(authority: &str, after: Duration) -> Error {
 pub(crate) fn closed_early(authority: &str) -> Error {
     let message = format!("{authority} closed the connection at once");
     Error::failure(Code::Unavailable, Delivery::NotSent, Reason::CONNECT_FAILED, message)
-        .with_hint("check that the server speaks HTTP/2 without TLS, or leave out `version=h2c`")
+        .with_hint("check that the server speaks HTTP/2 on this port, or leave out `version`")
+}
+
+/// Makes the error for a call whose request was not written on a connection that the server refused.
+pub(crate) fn not_sent(refusal: &Error) -> Error {
+    let (code, message) = (refusal.code(), refusal.message().to_owned());
+    Error::failure(code, Delivery::NotSent, refusal.reason().cloned(), message)
+        .with_origin(refusal.origin())
+        .with_hint(refusal.hint().to_owned())
 }
 
 /// Makes the error for a request that every connection handed back unwritten.

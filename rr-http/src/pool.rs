@@ -3,6 +3,7 @@
 mod dialer;
 mod h1;
 mod h2;
+mod negotiated;
 mod runtimes;
 mod tapped;
 
@@ -15,6 +16,8 @@ use tokio::time::Instant;
 pub(crate) use dialer::Dialer;
 pub(crate) use h1::{H1Connection, H1Pool, Message, Replied};
 pub(crate) use h2::H2Pool;
+#[cfg(feature = "tls")]
+pub(crate) use negotiated::{BothPools, NegotiatedVersion, is_other_version};
 pub(crate) use runtimes::Pools;
 use runtimes::RuntimePool;
 

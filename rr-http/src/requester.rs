@@ -2,6 +2,9 @@
 
 mod h1;
 mod h2;
+#[cfg(feature = "tls")]
+mod negotiated;
+mod version;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -20,13 +23,16 @@ use rr_spi::{
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::body::{self, BodyError};
-use crate::config::{HttpConfig, HttpServerConfig, HttpVersion};
+use crate::config::{HttpConfig, HttpServerConfig};
 use crate::connector::Connector;
 use crate::endpoint::Endpoint;
 use crate::error::lost;
+#[cfg(feature = "tls")]
+use crate::pool::BothPools;
 use crate::pool::{Dialer, H1Pool, H2Pool, Pools};
 use crate::sync::{Gauge, GaugeGuardRef};
 use crate::wire::{check_body, decode_error, decode_response, encode_path};
+use version::{Choice, Ends};
 
 /// Requester over HTTP. Clones share its connections.
 ///
@@ -63,6 +69,8 @@ struct Inner {
 enum Pool {
     H1(Pools<H1Pool>),
     H2(Pools<H2Pool>),
+    #[cfg(feature = "tls")]
+    Both(Pools<BothPools>),
 }
 
 /// Maximum number of times that a request is written. It is written again if a connection handed it
@@ -104,6 +112,8 @@ impl HttpRequester {
     pub fn new(url: &str, config: HttpConfig) -> Result<Self, Error> {
         let location = Location::parse(url)?;
         let config = location.configure(config, HttpServerConfig::default())?.0;
+        #[cfg(feature = "tls")]
+        rr_tls::check_url(&location)?;
         Self::assemble(Endpoint::of(&location)?, None, config)
     }
 
@@ -157,8 +167,13 @@ impl HttpRequester {
         let host = HeaderValue::from_str(&endpoint.authority).map_err(|_| bad_host())?;
         let base = format!("http://{}{}/", endpoint.authority, endpoint.prefix);
         let _fits: Uri = base.try_into().map_err(|_| bad_host())?;
-        let dialer = Arc::new(Dialer::new(endpoint.clone(), connector, config.connect_timeout));
-        let pool = make_pool(Arc::clone(&dialer), host, config.clone());
+        let ends = if connector.is_some() { Ends::Streams } else { Ends::Sockets };
+        let choice = Choice::of(config.version, endpoint.scheme, ends)?;
+        let dialer = Dialer::new(endpoint.clone(), connector, config.connect_timeout);
+        #[cfg(feature = "tls")]
+        let dialer = version::with_tls(dialer, choice, ends, &endpoint, &config.tls)?;
+        let dialer = Arc::new(dialer);
+        let pool = make_pool(choice, Arc::clone(&dialer), host, config.clone());
         Ok(Self(Arc::new(Inner {
             limits: config.calls.limits,
             config,
@@ -208,17 +223,28 @@ impl HttpRequester {
     }
 }
 
-fn make_pool(dialer: Arc<Dialer>, host: HeaderValue, config: HttpConfig) -> Pool {
-    match config.version {
-        HttpVersion::H1 => {
+fn make_pool(choice: Choice, dialer: Arc<Dialer>, host: HeaderValue, config: HttpConfig) -> Pool {
+    match choice {
+        Choice::H1 => {
             let make = move || H1Pool::new(Arc::clone(&dialer), host.clone(), &config);
             Pool::H1(Pools::new(make))
         }
-        HttpVersion::H2c => {
+        Choice::H2 => {
             let make = move || H2Pool::new(Arc::clone(&dialer), &config);
             Pool::H2(Pools::new(make))
         }
+        #[cfg(feature = "tls")]
+        Choice::Server => {
+            let make = move || BothPools::new(&dialer, host.clone(), &config);
+            Pool::Both(Pools::new(make))
+        }
     }
+}
+
+async fn reach_h1(pool: &H1Pool) -> Result<(), Error> {
+    let lease = pool.checkout().await?;
+    pool.put_back(lease, None);
+    Ok(())
 }
 
 fn bad_host() -> Error {
@@ -252,6 +278,12 @@ impl Requester for HttpRequester {
                     let (attempt, _counted) = inner.begin(ctx, &request)?;
                     let pool = pools.current()?;
                     attempt.run(inner.call_h2(&pool, &attempt, &request)).await
+                }),
+                #[cfg(feature = "tls")]
+                Pool::Both(pools) => Box::pin(async move {
+                    let (attempt, _counted) = inner.begin(ctx, &request)?;
+                    let pools = pools.current()?;
+                    attempt.run(inner.call_negotiated(&pools, &attempt, &request)).await
                 }),
             }
         }
@@ -316,28 +348,25 @@ impl Inner {
         }
     }
 
-    /// Makes the URI of a target: a path for HTTP/1.1, absolute for HTTP/2.
-    fn make_uri(&self, target: &Target) -> Result<Uri, Error> {
-        let path = encode_path(&self.endpoint.prefix, target);
-        let text = match self.pool {
-            Pool::H1(_) => path,
-            Pool::H2(_) => {
-                let Endpoint { scheme, authority, .. } = &self.endpoint;
-                format!("{scheme}://{authority}{path}")
-            }
-        };
-        Uri::try_from(text).map_err(|_| bad_host())
+    /// Makes the URI of a target for HTTP/1.1: a path.
+    fn path_uri(&self, target: &Target) -> Result<Uri, Error> {
+        Uri::try_from(encode_path(&self.endpoint.prefix, target)).map_err(|_| bad_host())
+    }
+
+    /// Makes the URI of a target for HTTP/2.
+    fn absolute_uri(&self, target: &Target) -> Result<Uri, Error> {
+        let Endpoint { scheme, authority, prefix, .. } = &self.endpoint;
+        let path = encode_path(prefix, target);
+        Uri::try_from(format!("{scheme}://{authority}{path}")).map_err(|_| bad_host())
     }
 
     /// Makes sure that the pool has a usable connection.
     async fn reach(&self) -> Result<(), Error> {
         match &self.pool {
-            Pool::H1(pools) => {
-                let pool = pools.current()?;
-                let lease = pool.checkout().await?;
-                pool.put_back(lease, None);
-            }
+            Pool::H1(pools) => reach_h1(&*pools.current()?).await?,
             Pool::H2(pools) => drop(pools.current()?.checkout().await?),
+            #[cfg(feature = "tls")]
+            Pool::Both(pools) => Self::reach_negotiated(&*pools.current()?).await?,
         }
         Ok(())
     }

@@ -14,6 +14,8 @@ mod request;
 mod stop;
 mod tasks;
 mod timeouts;
+#[cfg(feature = "tls")]
+mod tls;
 mod version_detect;
 
 use std::collections::HashMap;
@@ -100,10 +102,19 @@ pub async fn serve_with_stats(
     let (base, query) = url.split_once('?').map_or((url, None), |(base, rest)| (base, Some(rest)));
     let location = Location::parse(url)?;
     let config = location.configure(HttpConfig::default(), config)?.1;
+    #[cfg(feature = "tls")]
+    rr_tls::check_url(&location)?;
     let endpoint = Endpoint::of(&location)?;
+    let state = ServerState::new(&endpoint, routes.into(), config);
+    // Before the address is bound, so that a server that cannot serve does not appear.
+    #[cfg(feature = "tls")]
+    let state = match endpoint.scheme {
+        "https" => state.with_tls()?,
+        _ => state,
+    };
     let (listener, bound) = Listener::bind(&endpoint, base).await?;
     let url = query.map_or_else(|| bound.clone(), |query| format!("{bound}?{query}"));
-    Ok(start(url, listener, endpoint.prefix, routes.into(), config))
+    Ok(start(url, listener, state))
 }
 
 /// Serves routes on streams that the application provides, such as TLS or pipes within a process.
@@ -169,29 +180,28 @@ where
     let config = location.configure(HttpConfig::default(), config)?.1;
     let endpoint = Endpoint::of_streams(&location)?;
     let listener = Listener::Streams(Box::new(incoming));
-    Ok(start(url.to_owned(), listener, endpoint.prefix, routes.into(), config))
+    Ok(start(url.to_owned(), listener, ServerState::new(&endpoint, routes.into(), config)))
 }
 
-fn start(
-    url: String,
-    listener: Listener,
-    prefix: String,
-    routes: Routes,
-    config: HttpServerConfig,
-) -> (Server, HttpServerStats) {
-    let intake = Intake::new(routes, config.intake.clone());
-    let stats = HttpServerStats::default();
-    let state = Arc::new(ServerState::new(prefix, intake.clone(), config, stats.clone()));
+fn start(url: String, listener: Listener, state: ServerState) -> (Server, HttpServerStats) {
+    let (intake, stats) = (state.intake.clone(), state.stats.clone());
+    let state = Arc::new(state);
     let server = Server::spawn(url, intake, |shutdown| accept::run(listener, state, shutdown));
     (server, stats)
 }
 
-/// Counters of a server: open connections, running tasks and dropped headers.
+/// Counters of a server: open connections, running tasks, dropped headers, and handshakes of TLS.
 #[derive(Clone, Default)]
 pub struct HttpServerStats {
     connections: Gauge,
     tasks: Gauge,
     headers_dropped: Arc<AtomicU64>,
+    #[cfg(feature = "tls")]
+    handshakes: Gauge,
+    #[cfg(feature = "tls")]
+    handshakes_failed: Arc<AtomicU64>,
+    #[cfg(feature = "tls")]
+    tls: Option<rr_tls::TlsAcceptor>,
 }
 
 impl HttpServerStats {
@@ -222,6 +232,33 @@ impl HttpServerStats {
     }
 }
 
+#[cfg(feature = "tls")]
+impl HttpServerStats {
+    /// Returns the number of TLS handshakes in progress, those that wait for their turn included.
+    #[must_use]
+    pub fn handshakes(&self) -> usize {
+        self.handshakes.now()
+    }
+
+    /// Returns the number of connections that were closed without a complete handshake: the peer
+    /// took too long, spoke no TLS, or was refused.
+    #[must_use]
+    pub fn handshakes_failed(&self) -> u64 {
+        self.handshakes_failed.load(Ordering::Relaxed)
+    }
+
+    /// Returns why the TLS files could not be used when they last changed, and the previous ones
+    /// remain; `None` if they could.
+    #[must_use]
+    pub fn tls_reload_error(&self) -> Option<Error> {
+        self.tls.as_ref()?.last_reload_error()
+    }
+
+    fn handshake_failed(&self) {
+        self.handshakes_failed.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 impl fmt::Debug for HttpServerStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpServerStats")
@@ -239,6 +276,8 @@ struct ServerState {
     config: HttpServerConfig,
     stats: HttpServerStats,
     stop: Stop,
+    #[cfg(feature = "tls")]
+    tls: Option<tls::Tls>,
     /// Cross-origin calls; `None` if no origin is allowed.
     cors: Option<Cors>,
     /// Targets that are routed by name, keyed by path: their requests need no parsing of the path.
@@ -248,12 +287,9 @@ struct ServerState {
 }
 
 impl ServerState {
-    fn new(
-        prefix: String,
-        intake: Intake,
-        config: HttpServerConfig,
-        stats: HttpServerStats,
-    ) -> Self {
+    fn new(endpoint: &Endpoint, routes: Routes, config: HttpServerConfig) -> Self {
+        let (prefix, stats) = (endpoint.prefix.clone(), HttpServerStats::default());
+        let intake = Intake::new(routes, config.intake.clone());
         let routed = intake.routes().iter().filter_map(|(route, _)| match route {
             Route::Target(name) => Target::parse(&name).ok(),
             _ => None,
@@ -261,7 +297,27 @@ impl ServerState {
         let paths = routed.map(|target| (encode_path(&prefix, &target), target)).collect();
         let cors = Cors::new(&config.cors_origins);
         let descriptions = descriptions(intake.routes());
-        Self { prefix, intake, config, stats, stop: Stop::default(), cors, paths, descriptions }
+        Self {
+            prefix,
+            intake,
+            config,
+            stats,
+            stop: Stop::default(),
+            #[cfg(feature = "tls")]
+            tls: None,
+            cors,
+            paths,
+            descriptions,
+        }
+    }
+
+    /// Serves TLS.
+    #[cfg(feature = "tls")]
+    fn with_tls(mut self) -> Result<Self, Error> {
+        let tls = tls::Tls::new(&self.config.tls)?;
+        self.stats.tls = Some(tls.acceptor().clone());
+        self.tls = Some(tls);
+        Ok(self)
     }
 }
 

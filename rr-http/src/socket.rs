@@ -1,6 +1,9 @@
 //! Byte streams of connections: sockets of this crate, or streams of the application.
 
 mod foreign;
+mod refused;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,17 +16,23 @@ use tokio::net::TcpStream;
 use tokio::net::UnixStream;
 
 pub(crate) use self::foreign::{Foreign, Stream, contained, panicked};
+pub(crate) use self::refused::Refused;
+#[cfg(feature = "tls")]
+pub(crate) use self::tls::{ALPN, H1, H2, TlsClient, TlsSocket};
 
 /// Longest message, in bytes, that is joined into one buffer before it is written. A plain write
 /// costs less than a vectored one while there is little to copy.
 const JOINED_MAX: usize = 512;
 
 /// Byte stream of one connection. The kinds that this crate makes are variants, without dynamic
-/// dispatch; TLS would be another.
+/// dispatch.
 pub(crate) enum Socket {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(UnixStream),
+    /// Boxed: large, and rare next to the work of encryption.
+    #[cfg(feature = "tls")]
+    Tls(Box<TlsSocket>),
     /// Stream of the application.
     Stream(Foreign),
 }
@@ -35,7 +44,18 @@ impl Socket {
             Self::Tcp(stream) => stream.peer_addr().ok(),
             #[cfg(unix)]
             Self::Unix(_) => None,
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.tcp().peer_addr().ok(),
             Self::Stream(_) => None,
+        }
+    }
+
+    /// Returns the refusal of the connection by its server, which a read may show later.
+    pub(crate) fn refused(&self) -> Refused {
+        match self {
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => Refused(Some(stream.refused())),
+            _ => Refused::default(),
         }
     }
 }
@@ -47,6 +67,8 @@ macro_rules! forward {
             Self::Tcp(stream) => Pin::new(stream).$method($($argument),*),
             #[cfg(unix)]
             Self::Unix(stream) => Pin::new(stream).$method($($argument),*),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => Pin::new(&mut **stream).$method($($argument),*),
             Self::Stream(stream) => Pin::new(stream).$method($($argument),*),
         }
     };
@@ -103,6 +125,8 @@ impl AsyncWrite for Socket {
             Self::Tcp(stream) => stream.is_write_vectored(),
             #[cfg(unix)]
             Self::Unix(stream) => stream.is_write_vectored(),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.is_write_vectored(),
             Self::Stream(stream) => stream.is_write_vectored(),
         }
     }

@@ -55,6 +55,8 @@ pub(crate) fn configure(
     let endpoint = Endpoint::of(&location)?;
     check_credentials(&location, &endpoint)?;
     check_tls(&location, endpoint.scheme)?;
+    #[cfg(feature = "tls")]
+    rr_tls::check_url(&location)?;
     let (mut client, mut server) = location.configure(client, server)?;
     if let Some(credentials) = &endpoint.credentials {
         client.connection.credentials = credentials.clone();

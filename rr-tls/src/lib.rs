@@ -45,4 +45,5 @@ pub use config::{TlsClientAuth, TlsConfig, TlsServerConfig};
 pub use connector::TlsConnector;
 pub use failure::{connect_failed, refusal};
 pub use identity::peer_identity;
+pub use material::check_url;
 pub use pem::Pem;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rr_spi::{Code, Delivery, Error};
+use rr_spi::{Code, Delivery, Error, Location};
 use rustls::RootCertStore;
 use rustls_pki_types::pem::{Error as PemError, PemObject};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
@@ -97,4 +97,18 @@ pub(crate) fn unusable(pem: &Pem, option: &'static str, why: &str) -> Error {
 
 pub(crate) fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
     Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message)
+}
+
+/// Refuses a key in the query of a URL, since URLs are shown and logged.
+///
+/// # Errors
+///
+/// `InvalidArgument`, not sent, when `tls_key` is the text of a key.
+pub fn check_url(location: &Location) -> Result<(), Error> {
+    let is_text = |text: &str| !text.is_empty() && Pem::from(text).path().is_none();
+    if location.query().any(|(name, text)| name == "tls_key" && is_text(text)) {
+        return Err(invalid("a URL cannot contain the key `tls_key` itself")
+            .with_hint("give the path of the key, or set the key in the configuration"));
+    }
+    Ok(())
 }

@@ -57,10 +57,11 @@ fn key(field: &'static str) -> &'static str {
 }
 
 fn values(field: &str) -> &'static [&'static str] {
-    let is_time = ["timeout", "ttl", "window", "linger", "backoff"].iter();
+    let is_time = ["timeout", "ttl", "window", "linger", "backoff", "interval"].iter();
     let is_time = is_time.clone().any(|word| field.contains(word));
     match field {
-        "version" => &["h1", "h2c"],
+        "version" => &["auto", "h1", "h2c"],
+        "tls_client_auth" => &["none"],
         "refusals" => &["none", "goaway", "all"],
         "status_codes" => &["connect", "http"],
         "cors_origins" => &["", "*", "https://a.example,http://127.0.0.1:5173"],
@@ -68,6 +69,12 @@ fn values(field: &str) -> &'static [&'static str] {
         _ if is_time => &DURATIONS,
         _ => &COUNTS,
     }
+}
+
+/// The fields of a configuration and those of its TLS, if that is compiled in.
+fn and_tls(fields: &[&'static str], tls: &[&'static str]) -> Vec<&'static str> {
+    let tls = if cfg!(feature = "tls") { tls } else { &[] };
+    [fields, tls].concat()
 }
 
 /// Asserts that a list names every field of a configuration, as serde tells them.
@@ -91,10 +98,12 @@ fn assert_names<C: Options>(listed: &[&'static str]) {
 
 #[test]
 fn every_field_is_tried() {
-    assert_complete::<HttpConfig>(&HTTP);
-    assert_complete::<HttpServerConfig>(&HTTP_SERVER);
-    assert_names::<HttpConfig>(&HTTP);
-    assert_names::<HttpServerConfig>(&HTTP_SERVER);
+    let http = and_tls(&HTTP, &TLS);
+    let http_server = and_tls(&HTTP_SERVER, &TLS_SERVER);
+    assert_complete::<HttpConfig>(&http);
+    assert_complete::<HttpServerConfig>(&http_server);
+    assert_names::<HttpConfig>(&http);
+    assert_names::<HttpServerConfig>(&http_server);
     assert_complete::<IntakeConfig>(&INTAKE);
     assert_complete::<Limits>(&["request_bytes_max", "response_bytes_max"]);
     assert_complete::<CallConfig>(&CALLS);
@@ -117,6 +126,21 @@ const HTTP: [&str; 13] = [
     "get_bytes_max",
     "refusals",
     "status_codes",
+];
+
+/// The parameters of a client's TLS, which are no fields: their names in a file have no prefix.
+const TLS: [&str; 5] =
+    ["tls.tls_roots", "tls.tls_certificate", "tls.tls_key", "tls.tls_server_name", "tls.tls_crls"];
+
+const TLS_SERVER: [&str; 8] = [
+    "tls.tls_certificate",
+    "tls.tls_key",
+    "tls.tls_client_auth",
+    "tls.tls_client_roots",
+    "tls.tls_client_crls",
+    "tls.tls_handshake_timeout",
+    "tls.tls_handshakes_max",
+    "tls.tls_reload_interval",
 ];
 
 const HTTP_SERVER: [&str; 16] = [
@@ -204,6 +228,36 @@ async fn over_http_to_any_server() {
             server.shutdown(Duration::from_millis(1)).await;
         }
     }
+}
+
+#[cfg(feature = "tls")]
+async fn over_tls_to_any_server() {
+    use rr_core::config::{ClientConfig, HttpSection, TlsConfig, TlsServerConfig};
+    use rr_core::connect_with;
+
+    let authority = crate::authority::Authority::new("any config");
+    let pair = authority.pair(&["127.0.0.1"]);
+    let server_tls =
+        TlsServerConfig::default().with_certificate(pair.certificate).with_key(pair.key);
+    let tls = TlsConfig::default().with_roots(authority.pem());
+    let client = ClientConfig::from(HttpSection::default().with_tls(tls));
+    for key in TLS_SERVER.map(key).into_iter().filter(|key| !is_pem(key)) {
+        for value in values(key) {
+            let url = format!("https://127.0.0.1:0?{key}={value}");
+            let config = HttpServerConfig::default().with_tls(server_tls.clone());
+            let server = rr_http::serve_with(&url, router(), config).await.unwrap();
+            for version in ["auto", "h1", "h2"] {
+                let url = format!("{}&version={version}", server.url());
+                call(&connect_with(&url, client.clone()).await.unwrap()).await;
+            }
+            server.shutdown(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+#[cfg(feature = "tls")]
+fn is_pem(key: &str) -> bool {
+    ["certificate", "key", "roots", "crls"].iter().any(|kind| key.ends_with(kind))
 }
 
 async fn in_this_process() {
@@ -296,6 +350,10 @@ fn every_duration_and_count_from_0_to_the_largest_works_without_a_panic() {
         tokio::join!(
             over_http_by_url(),
             over_http_to_any_server(),
+            async {
+                #[cfg(feature = "tls")]
+                over_tls_to_any_server().await;
+            },
             in_this_process(),
             retried_and_deduplicated(),
         );

@@ -4,6 +4,11 @@ use std::panic::{PanicHookInfo, set_hook, take_hook};
 use std::sync::{Mutex, PoisonError};
 
 mod any_config;
+#[cfg(feature = "tls")]
+#[path = "../../../rr-tls/tests/it/authority.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
+#[allow(clippy::unwrap_used, reason = "helpers of tests, outside of any test function")]
+mod authority;
 mod codecs;
 mod configuration;
 mod contracts;
@@ -23,6 +28,8 @@ mod service_macro;
 mod services;
 mod serving;
 mod several_urls;
+#[cfg(all(feature = "http", feature = "tls"))]
+mod tls;
 
 /// Adds a hook for panics to those that there are: tests of one process do not replace each other's.
 #[allow(dead_code, reason = "some features leave no test that needs it")]

@@ -14,6 +14,8 @@ use crate::connector::Connector;
 use crate::endpoint::{Address, Endpoint};
 use crate::error::{connect_failed, connect_timed_out};
 use crate::socket::Socket;
+#[cfg(feature = "tls")]
+use crate::socket::TlsClient;
 use crate::sync::{Gauge, GaugeGuard};
 
 /// Dialer of one endpoint; counts its open connections.
@@ -21,6 +23,9 @@ use crate::sync::{Gauge, GaugeGuard};
 pub(crate) struct Dialer {
     pub(super) authority: String,
     route: Route,
+    /// TLS over the connections of the route.
+    #[cfg(feature = "tls")]
+    tls: Option<TlsClient>,
     timeout: Duration,
     open: Gauge,
 }
@@ -44,7 +49,20 @@ impl Dialer {
             #[cfg(unix)]
             (None, Address::Unix(path)) => Route::Unix(path),
         };
-        Self { authority: endpoint.authority, route, timeout, open: Gauge::default() }
+        Self {
+            authority: endpoint.authority,
+            route,
+            #[cfg(feature = "tls")]
+            tls: None,
+            timeout,
+            open: Gauge::default(),
+        }
+    }
+
+    /// Makes TLS connections from now on.
+    #[cfg(feature = "tls")]
+    pub(crate) fn with_tls(self, tls: TlsClient) -> Self {
+        Self { tls: Some(tls), ..self }
     }
 
     /// Returns the number of open connections, unused ones included.
@@ -52,7 +70,7 @@ impl Dialer {
         self.open.now()
     }
 
-    /// Connects within the connect timeout, name lookup included. The owner of the connection holds
+    /// Connects within the connect timeout, name lookup and handshake included. The owner of the connection holds
     /// the returned guard, which counts it.
     ///
     /// # Errors
@@ -62,12 +80,22 @@ impl Dialer {
         let bound = Context::background().with_timeout(self.timeout);
         match bound.race(self.connect()).await {
             Ok(Ok(socket)) => Ok((socket, self.open.one())),
-            Ok(Err(error)) => Err(connect_failed(&self.authority, error)),
+            Ok(Err(error)) => Err(error),
             Err(_) => Err(connect_timed_out(&self.authority, self.timeout)),
         }
     }
 
-    async fn connect(&self) -> io::Result<Socket> {
+    async fn connect(&self) -> Result<Socket, Error> {
+        let socket = self.connect_route().await;
+        let socket = socket.map_err(|error| connect_failed(&self.authority, error))?;
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            return over(tls, socket).await;
+        }
+        Ok(socket)
+    }
+
+    async fn connect_route(&self) -> io::Result<Socket> {
         match &self.route {
             Route::Tcp(lookup) => connect_tcp(lookup.addresses().await?).await,
             #[cfg(unix)]
@@ -80,6 +108,13 @@ impl Dialer {
     pub(super) fn failed(&self, source: impl std::error::Error + Send + Sync + 'static) -> Error {
         connect_failed(&self.authority, io::Error::other(source))
     }
+}
+
+#[cfg(feature = "tls")]
+async fn over(tls: &TlsClient, socket: Socket) -> Result<Socket, Error> {
+    // Only TCP has TLS of this crate.
+    let Socket::Tcp(stream) = socket else { return Ok(socket) };
+    Ok(Socket::Tls(Box::new(tls.connect(stream).await?)))
 }
 
 /// Connects to the first address that answers; the next one is tried 250 ms after the one before,
@@ -109,7 +144,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Arc, Mutex, mpsc};
 
-    use rr_spi::Delivery;
+    use rr_spi::{Delivery, Location};
     use tokio::net::{TcpListener, TcpSocket};
 
     use super::*;
@@ -119,7 +154,8 @@ mod tests {
         timeout: Duration,
     ) -> Dialer {
         let route = Route::Tcp(Lookup::with_resolver(resolve));
-        Dialer { authority: "name".to_owned(), route, timeout, open: Gauge::default() }
+        let endpoint = Location::parse("http://name").and_then(|it| Endpoint::of(&it)).unwrap();
+        Dialer { route, ..Dialer::new(endpoint, None, timeout) }
     }
 
     /// Returns a listener whose queue is full, so that connecting to it never completes.

@@ -31,12 +31,13 @@ use tokio::time::Instant;
 use self::idle_reaper::IdleReaper;
 use self::silence::SilenceGuard;
 use self::waiting::{Told, Waiting};
+use super::negotiated::{NegotiatedVersion, Negotiation};
 use super::tapped::{Tapped, UnreadCheck};
 use super::{Dialer, RuntimePool, after};
 use crate::body::Whole;
 use crate::config::HttpConfig;
 use crate::self_wake::SelfWake;
-use crate::socket::Socket;
+use crate::socket::{Refused, Socket};
 use crate::sync::GaugeGuard;
 use crate::sync::lock;
 
@@ -46,8 +47,9 @@ pub(crate) struct H1Pool {
     places: Semaphore,
 }
 
-struct H1Shared {
+pub(super) struct H1Shared {
     dialer: Arc<Dialer>,
+    negotiation: Negotiation,
     host: HeaderValue,
     idle: Mutex<IdleConnections>,
     idle_max: usize,
@@ -90,6 +92,7 @@ pub(crate) struct H1Connection {
     connection: Option<Conversation>,
     self_wake: SelfWake,
     unread: UnreadCheck,
+    refused: Refused,
     _open: GaugeGuard,
 }
 
@@ -111,8 +114,19 @@ pub(crate) struct H1Lease<'a> {
 
 impl H1Pool {
     pub(crate) fn new(dialer: Arc<Dialer>, host: HeaderValue, config: &HttpConfig) -> Self {
+        Self::negotiated(dialer, host, config, Negotiation::default())
+    }
+
+    /// Makes a pool that passes connections of the other version on.
+    pub(super) fn negotiated(
+        dialer: Arc<Dialer>,
+        host: HeaderValue,
+        config: &HttpConfig,
+        negotiation: Negotiation,
+    ) -> Self {
         let shared = H1Shared {
             dialer,
+            negotiation,
             host,
             idle: Mutex::default(),
             idle_max: config.idle_max,
@@ -150,7 +164,8 @@ impl H1Pool {
         lease: H1Lease<'a>,
     ) -> Result<H1Lease<'a>, Error> {
         let place = lease.into_place();
-        let link = connect(&self.shared.dialer, &self.shared.host).await?;
+        let H1Shared { dialer, host, negotiation, .. } = &*self.shared;
+        let link = connect(dialer, host, negotiation).await?;
         Ok(H1Lease { link, place })
     }
 
@@ -204,6 +219,25 @@ impl<'a> H1Lease<'a> {
     }
 }
 
+#[cfg(feature = "tls")]
+impl H1Pool {
+    pub(super) fn downgrade(&self) -> std::sync::Weak<H1Shared> {
+        Arc::downgrade(&self.shared)
+    }
+}
+
+#[cfg(feature = "tls")]
+impl H1Shared {
+    /// Gives a connection that another pool made to a waiting call, or keeps it.
+    pub(super) async fn adopt(self: &Arc<Self>, socket: Socket, open: GaugeGuard) {
+        let Ok(mut link) = begin(&self.dialer, &self.host, socket, open).await else { return };
+        // Polled once, so that the end of the connection is noticed while it is unused.
+        if link.is_usable() {
+            self.give(Idle { link, expires: after(self.idle_timeout) }, None);
+        }
+    }
+}
+
 impl RuntimePool for H1Pool {
     fn is_empty(&self) -> bool {
         let locked = lock(&self.shared.idle);
@@ -222,6 +256,11 @@ impl H1Connection {
         self.self_wake.expect();
         self.is_used = true;
         Some(self.sender.as_mut()?.try_send_request(message))
+    }
+
+    /// Returns the refusal of the connection by its server, if there was one.
+    pub(crate) fn refused(&self) -> &Refused {
+        &self.refused
     }
 
     /// Drives the connection until `part` of a call on it completes.
@@ -356,14 +395,33 @@ impl H1Shared {
 }
 
 /// Makes a connection.
-async fn connect(dialer: &Dialer, host: &HeaderValue) -> Result<Box<H1Connection>, Error> {
+async fn connect(
+    dialer: &Dialer,
+    host: &HeaderValue,
+    negotiation: &Negotiation,
+) -> Result<Box<H1Connection>, Error> {
     let (socket, open) = dialer.dial().await?;
+    let wanted = NegotiatedVersion::H1;
+    let (socket, open) = negotiation.admit(wanted, socket, open, &dialer.authority).await?;
+    begin(dialer, host, socket, open).await
+}
+
+/// Begins HTTP/1.1 on a socket.
+async fn begin(
+    dialer: &Dialer,
+    host: &HeaderValue,
+    socket: Socket,
+    open: GaugeGuard,
+) -> Result<Box<H1Connection>, Error> {
     let self_wake = match socket {
         Socket::Stream(_) => SelfWake::of_stream(),
         Socket::Tcp(_) => SelfWake::new(),
         #[cfg(unix)]
         Socket::Unix(_) => SelfWake::new(),
+        #[cfg(feature = "tls")]
+        Socket::Tls(_) => SelfWake::new(),
     };
+    let refused = socket.refused();
     let unread = UnreadCheck::default();
     let socket = Tapped::new(socket, unread.clone());
     // Folded header lines are read as spaces (RFC 9112 §5.2).
@@ -383,6 +441,7 @@ async fn connect(dialer: &Dialer, host: &HeaderValue) -> Result<Box<H1Connection
         connection: Some(connection),
         self_wake,
         unread,
+        refused,
         _open: open,
     }))
 }

@@ -41,6 +41,9 @@ impl Inner {
                     Some(unwritten) => {
                         came_back = Some(Box::new(unwritten));
                         attempt.unsent();
+                        if let Some(refusal) = lease.link.refused().not_sent() {
+                            return Err(refusal);
+                        }
                         // Boxed: this path is rare, and inline it would enlarge every call.
                         lease = match ROUNDS - round {
                             0 => break,
@@ -49,7 +52,10 @@ impl Inner {
                         };
                         continue;
                     }
-                    None => return Err(of_hyper(failed.into_error())),
+                    None => {
+                        let refusal = lease.link.refused().rejected();
+                        return Err(refusal.unwrap_or_else(|| of_hyper(failed.into_error())));
+                    }
                 },
             };
             let (parts, mut body) = reply.into_parts();
@@ -101,7 +107,7 @@ impl Inner {
         let uri = match &link.last {
             Some((target, uri)) if *target == request.target => uri.clone(),
             _ => {
-                let uri = self.make_uri(&request.target)?;
+                let uri = self.path_uri(&request.target)?;
                 link.last = Some((request.target.clone(), uri.clone()));
                 uri
             }

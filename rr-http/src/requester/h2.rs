@@ -40,7 +40,10 @@ impl Inner {
             else {
                 lease.retire();
                 attempt.unsent();
-                continue;
+                match lease.refused().not_sent() {
+                    Some(refusal) => return Err(refusal),
+                    None => continue,
+                }
             };
             lease.sent(attempt.context().deadline());
             let (parts, stream) = match reply.await {
@@ -52,7 +55,10 @@ impl Inner {
                     attempt.unsent();
                     continue;
                 }
-                Err(error) => return Err(of_h2(error, self.config.refusals)),
+                Err(error) => {
+                    let refusal = lease.refused().rejected();
+                    return Err(refusal.unwrap_or_else(|| of_h2(error, self.config.refusals)));
+                }
             };
             let length = parts.headers.get(header::CONTENT_LENGTH);
             let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
@@ -104,7 +110,7 @@ impl Inner {
         if let Some(uri) = known(&lock(&self.uris)) {
             return Ok(uri);
         }
-        let uri = self.make_uri(target)?;
+        let uri = self.absolute_uri(target)?;
         let mut uris = lock(&self.uris);
         if uris.len() < URIS_MAX {
             uris.insert(target.clone(), uri.clone());

@@ -28,7 +28,10 @@ pub(super) async fn run(listener: Listener, state: Arc<ServerState>, shutdown: S
     let tasks = Tasks::new(state.stats.tasks.clone());
     // However this future ends, its tasks end with it.
     let owner = Owner(tasks.clone());
-    let _ = shutdown.until_closing(serve(listener, &state, &shutdown, &tasks)).await;
+    let serving = serve(listener, &state, &shutdown, &tasks);
+    #[cfg(feature = "tls")]
+    let serving = until_served(&state, serving);
+    let _ = shutdown.until_closing(serving).await;
     drop(owner);
     tasks.none().await;
 }
@@ -97,6 +100,15 @@ fn begin(
     let counted = state.stats.connections.one();
     let connection = serve_connection(socket, Arc::clone(state), tasks.clone());
     tasks.spawn((place, counted), connection);
+}
+
+/// Follows the files of TLS while the server serves.
+#[cfg(feature = "tls")]
+async fn until_served(state: &ServerState, serving: impl Future<Output = ()>) {
+    match &state.tls {
+        Some(tls) => until(tls.acceptor().follow_files(), serving).await,
+        None => serving.await,
+    }
 }
 
 /// Runs a future until `end` is ready, which is polled second.

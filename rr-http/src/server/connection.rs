@@ -22,6 +22,8 @@ use super::peer::Peer;
 use super::request::answer;
 use super::tasks::{H2Executor, Tasks};
 use super::timeouts::{ActivityMonitor, Check};
+#[cfg(feature = "tls")]
+use super::tls::Tls;
 use super::version_detect::{Sniffed, Version};
 use crate::self_wake::SelfWake;
 use crate::socket::Socket;
@@ -50,7 +52,17 @@ const CLOSE: Duration = Duration::from_millis(100);
 /// connection has sent its pending replies.
 pub(super) async fn serve_connection(socket: Socket, state: Arc<ServerState>, tasks: Tasks) {
     let activity = ActivityMonitor::new(&state.config, state.intake.bodies());
-    let info = Arc::new(rr_spi::Peer::new().with_address(socket.peer_address()));
+    let info = rr_spi::Peer::new().with_address(socket.peer_address());
+    #[cfg(feature = "tls")]
+    let (socket, info) = match &state.tls {
+        None => (socket, info),
+        // Boxed: a handshake needs more memory than the rest of the connection's life.
+        Some(tls) => match Box::pin(shake_hands(tls, socket, info, &state)).await {
+            Some(accepted) => accepted,
+            None => return,
+        },
+    };
+    let info = Arc::new(info);
     let mut io = Sniffed::new(socket, Arc::clone(&activity));
     let bound = Context::background().with_timeout(state.config.first_bytes_timeout);
     let first = pin!(bound.race(future::poll_fn(|cx| io.poll_version(cx))));
@@ -60,6 +72,20 @@ pub(super) async fn serve_connection(socket: Socket, state: Arc<ServerState>, ta
         Version::H1 => serve_h1(io, peer).await,
         Version::H2 => serve_h2(io, peer).await,
     }
+}
+
+/// Completes the handshake of a connection. Returns `None` when it fails, or when the server
+/// stops.
+#[cfg(feature = "tls")]
+async fn shake_hands(
+    tls: &Tls,
+    socket: Socket,
+    info: rr_spi::Peer,
+    state: &ServerState,
+) -> Option<(Socket, rr_spi::Peer)> {
+    let accepting = pin!(tls.accept(socket, &state.stats));
+    let (socket, identity) = state.stop.race(accepting).await??;
+    Some((socket, info.with_identity(identity)))
 }
 
 async fn serve_h1(io: Sniffed, peer: Peer) {

@@ -57,7 +57,7 @@ impl Listener {
                 let (listeners, port) =
                     bound.map_err(|error| failed(&endpoint.authority, error))?;
                 let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-                let url = format!("http://{host}:{port}{}", endpoint.prefix);
+                let url = format!("{}://{host}:{port}{}", endpoint.scheme, endpoint.prefix);
                 Ok((Self::Tcp(listeners), url))
             }
             #[cfg(unix)]

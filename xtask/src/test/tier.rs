@@ -4,7 +4,8 @@ use std::process::Command;
 
 /// Names of the tests that only `--all` runs, or a part of their paths. Each is long, and repeats on another
 /// rig what the first tier shows, tries the suite itself, or compiles programs.
-const ADDED: [(&str, &str); 7] = [
+const ADDED: [(&str, &str); 8] = [
+    ("over_tls::", "the suite over TLS"),
     ("proxied::", "the suite through a proxy that cuts the link"),
     ("cluster::", "the suite over a NATS cluster"),
     ("secured::", "the suite over NATS with TLS and nkeys"),

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::waiting::Begin;
 use super::{H1Connection, H1Shared, Idle, connect};
 use crate::error::handed_back;
+use crate::pool::negotiated::Negotiation;
 use crate::pool::{Dialer, after};
 use crate::sync::lock;
 
@@ -61,7 +62,8 @@ impl H1Shared {
             Begin::Never => return None,
         };
         let dialing = Dialing { shared: Arc::downgrade(self), id };
-        let dial = dial(Arc::clone(&self.dialer), self.host.clone(), dialing);
+        let with = (Arc::clone(&self.dialer), self.host.clone(), self.negotiation.clone());
+        let dial = dial(with, dialing);
         // Not under the lock: a runtime that is ending drops the task immediately.
         let task = tokio::spawn(dial).abort_handle();
         lock(&self.idle).waiting.own(id, task);
@@ -134,7 +136,10 @@ impl Dialing {
     }
 }
 
-async fn dial(dialer: Arc<Dialer>, host: HeaderValue, dialing: Dialing) {
-    let outcome = connect(&dialer, &host).await;
+async fn dial(
+    (dialer, host, negotiation): (Arc<Dialer>, HeaderValue, Negotiation),
+    dialing: Dialing,
+) {
+    let outcome = connect(&dialer, &host, &negotiation).await;
     dialing.end(outcome);
 }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::config::HttpConfig;
 use crate::error::closed_early;
 use crate::pool::{Dialer, Owned, REAP_PAUSE_MIN};
+use crate::socket::Refused;
 
 /// State of an HTTP/2 pool.
 #[derive(Debug)]
@@ -54,6 +55,7 @@ struct H2Connection {
     unheard: usize,
     /// Wakes the task of the connection.
     task: Option<Waker>,
+    refused: Refused,
 }
 
 /// Consecutive calls that end unheard before the connection is in doubt. Each of them resets a
@@ -83,6 +85,7 @@ pub(super) struct StreamPermit {
     /// Opens a stream.
     pub(super) sender: SendRequest<Bytes>,
     pub(super) sent: Sent,
+    pub(super) refused: Refused,
 }
 
 /// Receive count of the connection when a call took its permit, and the deadline of the call once
@@ -151,15 +154,20 @@ impl PoolState {
         }
         // A connection that awaits its server's SETTINGS may soon have capacity for all calls.
         let settled = self.usable().all(|link| link.streams_max.is_some());
-        let room = usable < self.connections_max
-            // As many again may be closing, with calls in flight.
-            && self.connections.len() < self.connections_max.saturating_mul(2);
-        if room && settled && !self.dialing && !(failed_since && self.failure.is_some()) {
+        if self.has_place() && settled && !self.dialing && !(failed_since && self.failure.is_some())
+        {
             self.dialing = true;
             return Step::Dial;
         }
         let old_will_do = ticket.since > 0 && !self.dialing;
         old_will_do.then(|| self.take_permit(0)).flatten().map_or(Step::Wait, Step::Go)
+    }
+
+    /// Returns whether one more connection is allowed.
+    pub(super) fn has_place(&self) -> bool {
+        self.usable().count() < self.connections_max
+            // As many again may be closing, with calls in flight.
+            && self.connections.len() < self.connections_max.saturating_mul(2)
     }
 
     /// Takes a permit on the oldest connection that has one free, so that connections made for a
@@ -178,7 +186,8 @@ impl PoolState {
                 link.in_use += 1;
                 link.used = true;
                 let sent = Sent { received: link.doubt.received_so_far(), deadline: None };
-                return Some(StreamPermit { id, sender, sent });
+                let refused = link.refused.clone();
+                return Some(StreamPermit { id, sender, sent, refused });
             }
             self.retire(id);
         }
@@ -213,7 +222,12 @@ impl PoolState {
     }
 
     /// Adds a connection, and returns its id.
-    pub(super) fn add(&mut self, sender: SendRequest<Bytes>, doubt: Arc<Doubt>) -> u64 {
+    pub(super) fn add(
+        &mut self,
+        sender: SendRequest<Bytes>,
+        doubt: Arc<Doubt>,
+        refused: Refused,
+    ) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
         self.connections.push(H2Connection {
@@ -226,6 +240,7 @@ impl PoolState {
             doubt,
             unheard: 0,
             task: None,
+            refused,
         });
         id
     }
@@ -268,6 +283,7 @@ impl PoolState {
             return;
         }
         let was_of_use = link.used && link.streams_max.is_some();
+        let refused = link.refused.clone();
         if self.usable().next().is_none() {
             // The last usable connection existed until now: waiting calls may dial again.
             self.failure = None;
@@ -275,7 +291,8 @@ impl PoolState {
         if !was_of_use {
             // Counts as a failed dial: otherwise waiting calls would dial one connection after
             // another.
-            self.fail(closed_early(&self.dialer.authority));
+            let refusal = refused.not_sent();
+            self.fail(refusal.unwrap_or_else(|| closed_early(&self.dialer.authority)));
         }
     }
 
@@ -356,7 +373,7 @@ mod tests {
     async fn add(state: &mut PoolState, allowed: Option<usize>) -> Held {
         let (near, far) = tokio::io::duplex(1024);
         let (sender, connection) = Builder::new().handshake(near).await.unwrap();
-        let id = state.add(sender, Arc::default());
+        let id = state.add(sender, Arc::default(), Refused::default());
         if let Some(allowed) = allowed {
             state.set_peer_limit(id, allowed);
         }
