@@ -18,13 +18,13 @@
 //!
 //! Both ends take `nats://user:password@host1:4222,host2/prefix?name=orders&queue=blue`. With the
 //! feature `tls`, `nats+tls://` or `tls://` requires TLS; with the feature `websockets`, `ws://`
-//! connects over a websocket; with both, `wss://` connects over a websocket over TLS. The path
-//! is a prefix of every subject: `/team` makes `service.ping` the subject `team.service.ping`. The
-//! query sets options by field name. On both ends: `credentials_file`, `nkey_file`, `tls_first`, with
-//! the feature `tls` the options of `rr_tls::TlsConfig` with the prefix `tls_`, `name`, `inbox_prefix`, `connect_timeout`,
-//! `ping_interval`, `members_interval`, `ignore_discovered`, `clocks_agree` and `in_flight_max`; on
-//! a requester: `timeout` and `connection_wait`; on a server: `queue` (empty for none),
-//! `sole_group`, `dispatch` and `version`. Both ends check every option. The fields in
+//! connects over a websocket; with both, `wss://` connects over a websocket over TLS. The path is a
+//! prefix of every subject: `/team` makes `service.ping` the subject `team.service.ping`. The query
+//! sets options by field name. On both ends: `credentials_file`, `nkey_file`, `tls_first`, with the
+//! feature `tls` the options of `rr_tls::TlsConfig` with the prefix `tls_`, `name`, `inbox_prefix`,
+//! `connect_timeout`, `ping_interval`, `members_interval`, `ignore_discovered`, `clocks_agree` and
+//! `in_flight_max`; on a requester: `timeout` and `connection_wait`; on a server: `queue` (empty
+//! for none), `sole_group`, `dispatch` and `version`. Both ends check every option. The fields in
 //! [`NatsConfig`], [`NatsServerConfig`] and [`NatsConnectionConfig`] document each option.
 //!
 //! # Reconnecting

@@ -68,7 +68,7 @@ impl NatsRequester {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument`, not sent, if the URL is malformed.
+    /// `InvalidArgument`, not sent, if the URL is malformed or a file of TLS cannot be used.
     ///
     /// # Cancel safety
     ///
@@ -124,9 +124,10 @@ impl NatsRequester {
     ///
     /// The delivery is always `NotSent`. Immediately, since waiting does not help:
     /// `Unauthenticated` if a server refuses the credentials, `PermissionDenied` if it denies the
-    /// inbox, and `FailedPrecondition` if it requires TLS, has headers disabled or limits protocol
-    /// lines to less than rr-nats needs. At the deadline: the error of the last attempt to connect,
-    /// or else `DeadlineExceeded`. `Canceled` if the call was cancelled.
+    /// inbox, `FailedPrecondition` if it requires TLS, has headers disabled or limits protocol lines
+    /// to less than rr-nats needs, or if a file of credentials cannot be used, and `Unavailable` if
+    /// a certificate cannot be verified or a TLS handshake fails otherwise. At the deadline:
+    /// the error of the last attempt to connect, or else `DeadlineExceeded`. `Canceled` if the call was cancelled.
     ///
     /// # Cancel safety
     ///

@@ -41,9 +41,10 @@ const INCOMING_MAX: usize = 16 * 1024;
 ///
 /// # Errors
 ///
-/// The delivery is always `NotSent`. `InvalidArgument` if the URL is malformed, or if there is a
-/// fallback and no prefix; `Unavailable`, `connect-failed`, if no NATS server can be reached;
-/// `Unauthenticated` if the NATS server refuses the credentials; `PermissionDenied` if it denies a
+/// The delivery is always `NotSent`. `InvalidArgument` if the URL is malformed, a file of TLS cannot
+/// be used, or there is a fallback and no prefix; `Unavailable`, `connect-failed`, if no NATS server
+/// can be reached or verified; `Unauthenticated` if the NATS server refuses the credentials;
+/// `FailedPrecondition` if a file of credentials cannot be used; `PermissionDenied` if it denies a
 /// subscription.
 ///
 /// # Cancel safety

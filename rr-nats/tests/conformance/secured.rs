@@ -35,8 +35,7 @@ impl Harness for Secured {
             .with_nkey(&service.public_key(), "")
             .with_user("foreign", "foreign", "")
             .with_tls(&pair.certificate, &pair.key)
-            .with_tls_lines("allow_non_tls: true")
-            .with_lines("no_auth_user: foreign");
+            .with_lines("allow_non_tls: true\nno_auth_user: foreign");
         let tls = TlsConfig::default().with_roots(authority.pem()).with_server_name("nats.test");
         let connection = |key: &KeyPair| {
             NatsConnectionConfig::default()
