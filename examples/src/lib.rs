@@ -25,6 +25,11 @@ pub struct AService;
 #[doc = include_str!("../../docs/src/testing.md")]
 pub struct Testing;
 
+/// Compiles the code of the book on NATS.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/src/nats.md")]
+pub struct Nats;
+
 /// Compiles the code of the book on errors.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/src/errors.md")]
