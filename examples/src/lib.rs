@@ -30,6 +30,11 @@ pub struct Testing;
 #[doc = include_str!("../../docs/src/mounting.md")]
 pub struct Mounting;
 
+/// Compiles the code of the book on NATS.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/src/nats.md")]
+pub struct Nats;
+
 /// Compiles the code of the book on errors.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/src/errors.md")]

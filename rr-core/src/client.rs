@@ -105,7 +105,7 @@ async fn start(url: &str, config: ClientConfig) -> Result<Client, Error> {
         #[cfg(feature = "memory")]
         "memory" => Ok(Client(Inner::Memory(rr_testkit::MemoryRequester::new(url, config.calls)?))),
         #[cfg(feature = "nats")]
-        "nats" => {
+        "nats" | "nats+tls" | "tls" | "ws" | "wss" => {
             let config = config.nats.into_config(config.calls);
             Ok(Client(Inner::Nats(rr_nats::NatsRequester::connect_with(url, config).await?)))
         }
@@ -172,6 +172,10 @@ const SCHEMES: &[(&str, &[&str], bool)] = &[
     ("https", &["http", "tls"], cfg!(all(feature = "http", feature = "tls"))),
     ("memory", &["memory"], cfg!(feature = "memory")),
     ("nats", &["nats"], cfg!(feature = "nats")),
+    ("nats+tls", &["nats", "tls"], cfg!(all(feature = "nats", feature = "tls"))),
+    ("tls", &["nats", "tls"], cfg!(all(feature = "nats", feature = "tls"))),
+    ("ws", &["websockets"], cfg!(feature = "websockets")),
+    ("wss", &["websockets", "tls"], cfg!(all(feature = "websockets", feature = "tls"))),
 ];
 
 pub(crate) fn scheme(url: &str) -> String {
@@ -193,9 +197,6 @@ pub(crate) fn unknown(scheme: &str) -> Error {
         Some((_, features, _)) => {
             format!("enable the features `{}` of rr-core", features.join("` and `"))
         }
-        None if ["tls", "nats+tls"].contains(&scheme) => {
-            "NATS over TLS is not implemented yet: use a trusted network".to_owned()
-        }
         None => {
             let all: Vec<_> = SCHEMES.iter().map(|row| row.0).collect();
             format!("a URL looks like scheme://address, with one of {}", all.join(", "))
@@ -216,13 +217,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_url_without_a_scheme_or_with_tls_that_does_not_exist_is_told_so() {
+    async fn a_url_without_a_scheme_is_told_so() {
         for url in ["", "localhost:8080", "http:/host"] {
             let error = connect(url).await.unwrap_err();
             assert!(error.message().starts_with("the URL has no scheme"), "{url}: {error}");
         }
-        let error = connect("nats+tls://orders").await.unwrap_err();
-        assert!(error.hint().contains("TLS is not implemented yet"), "{}", error.hint());
+    }
+
+    #[cfg(not(all(feature = "nats", feature = "tls", feature = "websockets")))]
+    #[tokio::test]
+    async fn a_scheme_of_nats_names_the_features_that_it_lacks() {
+        for (url, feature, has) in [
+            ("nats+tls://x", "`tls`", cfg!(all(feature = "nats", feature = "tls"))),
+            ("ws://x", "`websockets`", cfg!(feature = "websockets")),
+            ("wss://x", "`tls`", cfg!(all(feature = "websockets", feature = "tls"))),
+        ] {
+            if !has {
+                let error = connect(url).await.unwrap_err();
+                assert_eq!(error.code(), Code::InvalidArgument, "{url}");
+                assert!(error.hint().contains(feature), "{url}: {}", error.hint());
+            }
+        }
     }
 
     #[cfg(not(all(feature = "http", feature = "tls")))]

@@ -15,7 +15,8 @@ pub use rr_http::{
 };
 #[cfg(feature = "nats")]
 pub use rr_nats::{
-    NatsConnectionConfig, NatsCredentials, NatsDispatch, NatsSection, NatsServerSection,
+    NatsAuth, NatsAuthCallback, NatsConnectionConfig, NatsCredentials, NatsDispatch, NatsSection,
+    NatsServerSection,
 };
 #[doc(inline)]
 pub use rr_spi::{CallConfig, IntakeConfig, Limits};

@@ -71,7 +71,9 @@
 //! | `http` | `http://` and `http+unix://` URLs |
 //! | `memory` | `memory://` URLs, for one process and for tests |
 //! | `nats` | `nats://` URLs |
-//! | `tls` | `https://` URLs, with the feature `http`; certificates of both ends, with rustls and ring |
+//! | `nkeys` | nkeys and credentials files for NATS |
+//! | `websockets` | `ws://` URLs for NATS over websockets, and `wss://` URLs with the feature `tls` |
+//! | `tls` | `https://` URLs, with the feature `http`; `nats+tls://` URLs, with `nats`; certificates of both ends, with rustls and ring |
 //! | `aws-lc-rs` | TLS with the cryptography of AWS-LC instead of ring |
 //! | `tower` | layers of tower as middleware, and the reverse: the module `tower` |
 //! | `schema` | JSON Schemas in the descriptions of services, and OpenAPI documents |

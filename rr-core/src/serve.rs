@@ -86,7 +86,7 @@ pub(crate) async fn start(
         #[cfg(feature = "memory")]
         "memory" => rr_testkit::serve_with(url, routes, config.intake),
         #[cfg(feature = "nats")]
-        "nats" => {
+        "nats" | "nats+tls" | "tls" | "ws" | "wss" => {
             let config = config.nats.into_config(config.intake);
             rr_nats::serve_with(url, routes, config).await
         }

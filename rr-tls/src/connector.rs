@@ -7,18 +7,25 @@ use std::time::Duration;
 
 use rr_spi::{Error, excerpt};
 use rustls::ClientConfig;
-use rustls::client::WebPkiServerVerifier;
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls_pki_types::ServerName;
 use tokio::time::Instant;
 
 use crate::config::TlsConfig;
 use crate::followed::Followed;
 use crate::material::{invalid, platform_roots, read_chain, read_crls, read_roots, unusable};
+use crate::pinned::Pinned;
 use crate::provider::provider;
 use crate::self_signed::Verifier;
 
 /// Shortest time between two checks of the files.
 const CHECK_PAUSE: Duration = Duration::from_secs(1);
+
+/// Configuration of rustls, and its verifier, which rustls does not give back.
+struct Client {
+    config: Arc<ClientConfig>,
+    verifier: Arc<Verifier>,
+}
 
 /// TLS of the connections to one server. Clones share it.
 ///
@@ -40,7 +47,7 @@ const CHECK_PAUSE: Duration = Duration::from_secs(1);
 pub struct TlsConnector(Arc<Inner>);
 
 struct Inner {
-    followed: Followed<ClientConfig>,
+    followed: Followed<Client>,
     server_name: String,
     checked_at: Mutex<Option<Instant>>,
 }
@@ -69,7 +76,7 @@ impl TlsConnector {
                     Some(platform) => Arc::clone(platform),
                     None => read_roots(&parts.roots, "tls_roots")?,
                 };
-                parts.client_config(roots).map(Arc::new)
+                parts.client(roots).map(Arc::new)
             })?;
         Ok(Self(Arc::new(Inner { followed, server_name, checked_at: Mutex::default() })))
     }
@@ -80,6 +87,30 @@ impl TlsConnector {
     ///
     /// Can be dropped and called again at any time.
     pub async fn client_config(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.checked().await.config)
+    }
+
+    /// Returns the configuration for the next connection, as [`TlsConnector::client_config`], whose
+    /// server must have the certificate of `name`, whatever name or address the connection is made
+    /// with.
+    ///
+    /// For client libraries that are given the address of the server, and take it for its name. No
+    /// session is resumed: rustls keeps sessions by the name that it is given.
+    ///
+    /// # Cancel safety
+    ///
+    /// Can be dropped and called again at any time.
+    pub async fn client_config_for(&self, name: ServerName<'static>) -> ClientConfig {
+        let client = self.checked().await;
+        let mut config = ClientConfig::clone(&client.config);
+        let verifier = Pinned { inner: Arc::clone(&client.verifier), name };
+        config.dangerous().set_certificate_verifier(Arc::new(verifier));
+        config.resumption = Resumption::disabled();
+        config
+    }
+
+    /// Returns the current client, made again if its files have changed.
+    async fn checked(&self) -> Arc<Client> {
         if self.0.is_check_due() {
             let inner = Arc::clone(&self.0);
             let checking = tokio::task::spawn_blocking(move || inner.followed.check());
@@ -150,18 +181,19 @@ struct Parts {
 }
 
 impl Parts {
-    fn client_config(&self, roots: Arc<rustls::RootCertStore>) -> Result<ClientConfig, Error> {
+    fn client(&self, roots: Arc<rustls::RootCertStore>) -> Result<Client, Error> {
         let provider = provider();
         let crls = read_crls(&self.crls, "tls_crls")?;
         let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
             .with_crls(crls)
             .build()
             .map_err(|error| unusable(&self.crls, "tls_crls", &error.to_string()))?;
+        let verifier = Arc::new(Verifier(verifier));
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| invalid(error.to_string()))?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Verifier(verifier)));
+            .with_custom_certificate_verifier(Arc::<Verifier>::clone(&verifier));
         let mut config = match read_chain(&self.certificate, &self.key)? {
             Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(|error| {
                 unusable(&self.certificate, "tls_certificate", &error.to_string())
@@ -169,6 +201,6 @@ impl Parts {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols.clone_from(&self.alpn);
-        Ok(config)
+        Ok(Client { config: Arc::new(config), verifier })
     }
 }

@@ -36,6 +36,7 @@ mod followed;
 mod identity;
 mod material;
 mod pem;
+mod pinned;
 mod provider;
 mod self_signed;
 

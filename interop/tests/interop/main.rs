@@ -9,6 +9,9 @@
 mod check;
 
 mod answers;
+#[path = "../../../rr-tls/tests/it/authority.rs"]
+#[allow(dead_code, clippy::unwrap_used, reason = "the helper of the tests of rr-tls")]
+mod authority;
 mod browser;
 mod curl;
 mod example;
@@ -24,4 +27,5 @@ mod page;
 mod proxies;
 mod proxy;
 mod scripts;
+mod secured;
 mod server;

@@ -191,7 +191,13 @@ fn the_documentation_lists_every_parameter_of_a_url() {
     {
         use rr_core::config::{NatsSection, NatsServerSection};
 
-        assert_eq!(documented("`nats://`", "client"), names::<NatsSection>());
-        assert_eq!(documented("`nats://`", "server"), names::<NatsServerSection>());
+        let nats = "`nats://`";
+        let (mut client, mut server) = (documented(nats, "client"), documented(nats, "server"));
+        if cfg!(feature = "tls") {
+            client.append(&mut documented("`nats+tls://`", "client"));
+            server.append(&mut documented("`nats+tls://`", "server"));
+        }
+        assert_eq!(client, names::<NatsSection>());
+        assert_eq!(server, names::<NatsServerSection>());
     }
 }

@@ -9,8 +9,14 @@
 //! leaves, as its node drops what other nodes send before they hear of it.
 #![allow(clippy::unwrap_used, reason = "harnesses of tests, outside of any test function")]
 
+#[cfg(all(feature = "nkeys", feature = "tls"))]
+#[path = "../../../rr-tls/tests/it/authority.rs"]
+#[allow(dead_code, reason = "the suite needs a part of it")]
+mod authority;
 mod raw;
 mod rig;
+#[cfg(all(feature = "nkeys", feature = "tls"))]
+mod secured;
 
 use std::time::Duration;
 

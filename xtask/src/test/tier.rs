@@ -9,6 +9,7 @@ const ADDED: [(&str, &str); 8] = [
     ("proxied::", "the suite through a proxy that cuts the link"),
     ("_axum::", "the suite over a service mounted in axum"),
     ("cluster::", "the suite over a NATS cluster"),
+    ("secured::", "the suite over NATS with TLS and nkeys"),
     ("over_nats::", "the suite over the bridge between HTTP and NATS"),
     ("every_case_catches_a_saboteur", "the table of saboteurs"),
     ("amplification::", "the long property of retries"),
