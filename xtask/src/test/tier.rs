@@ -4,7 +4,7 @@ use std::process::Command;
 
 /// Names of the tests that only `--all` runs, or a part of their paths. Each is long, and repeats on another
 /// rig what the first tier shows, tries the suite itself, or compiles programs.
-const ADDED: [(&str, &str); 8] = [
+const ADDED: [(&str, &str); 10] = [
     ("over_tls::", "the suite over TLS"),
     ("proxied::", "the suite through a proxy that cuts the link"),
     ("_axum::", "the suite over a service mounted in axum"),
