@@ -10,6 +10,7 @@
 //! |---|---|
 //! | send requests | [`HttpRequester`], [`HttpConfig`], [`HttpVersion`] |
 //! | answer requests | [`serve`], [`serve_with`], [`HttpServerConfig`] |
+//! | use TLS | [`HttpConfig`] and [`HttpServerConfig`] with the feature `tls`, and the crate rr-tls |
 //! | let web pages call | [`HttpServerConfig::cors_origins`], [`HttpOrigins`] |
 //! | count open connections | [`HttpRequester::connections`], [`serve_with_stats`], [`HttpServerStats`] |
 //! | configure several transports in one place | [`HttpSection`], [`HttpServerSection`] |
@@ -18,9 +19,10 @@
 //!
 //! # URLs
 //!
-//! Both ends accept `http://host:port/prefix` and `http+unix:///path/to.sock`. The query of a
-//! requester's URL sets fields of [`HttpConfig`]: `?version=h2c` selects HTTP/2 with prior
-//! knowledge. A server answers both versions on one port.
+//! Both ends accept `http://host:port/prefix` and `http+unix:///path/to.sock`, and with the feature
+//! `tls` also `https://host:port/prefix`. The query of a requester's URL sets fields of
+//! [`HttpConfig`]: `?version=h2c` selects HTTP/2 with prior knowledge. A server answers both
+//! versions on one port; over `https://`, requester and server agree on one in the handshake.
 //!
 //! # Examples
 //!
