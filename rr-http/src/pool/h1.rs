@@ -39,7 +39,9 @@ use super::{AgeLimit, Dialer, RuntimePool, after};
 use crate::body::Whole;
 use crate::config::HttpConfig;
 use crate::self_wake::SelfWake;
-use crate::socket::{Refused, Socket};
+use crate::socket::Refused;
+#[cfg(feature = "tls")]
+use crate::socket::Socket;
 use crate::sync::GaugeGuard;
 use crate::sync::lock;
 
