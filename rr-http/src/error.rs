@@ -77,8 +77,11 @@ pub(crate) fn proxy_refused(authority: &str, proxy: &str, status: StatusCode) ->
     let status = status.as_u16();
     let message = format!("no connection to {authority}: the proxy {proxy} answered {status}");
     let hint = match status {
-        407 => "give the credentials of the proxy in its URL: proxy=http://user:password@host:port",
-        401 | 403 | 405 => {
+        // Tinyproxy answers 401 to wrong credentials.
+        401 | 407 => {
+            "give the credentials of the proxy in its URL: proxy=http://user:password@host:port"
+        }
+        403 | 405 => {
             "the proxy does not allow CONNECT to this host and port; many allow port 443 only"
         }
         // Tinyproxy answers 500 in place of 502.

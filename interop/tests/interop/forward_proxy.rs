@@ -25,7 +25,7 @@ checks! {
     tinyproxy_tunnels_calls: answered("");
     tinyproxy_tunnels_calls_over_http_2: answered("?version=h2c");
     tinyproxy_without_credentials_answers_407: refused("", None, "answered 407");
-    tinyproxy_with_wrong_credentials_answers_407: refused("rr:wrong@", None, "answered 407");
+    tinyproxy_with_wrong_credentials_answers_401: refused("rr:wrong@", None, "answered 401");
     tinyproxy_answers_403_for_other_ports: refused("rr:secret@", Some(443), "answered 403");
     tinyproxy_answers_500_for_a_server_that_is_gone: gone();
 }

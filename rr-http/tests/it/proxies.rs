@@ -151,6 +151,7 @@ async fn a_proxy_that_opens_no_tunnel_is_named_with_its_status_and_nothing_was_s
             "user:password",
         ),
         ("HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno", "403", "443"),
+        ("HTTP/1.1 401 X\r\n\r\n", "401", "user:password"),
         ("HTTP/1.0 502 Bad Gateway\r\n\r\n<html>", "502", "does not reach"),
         ("HTTP/1.1 504\r\n\r\n", "504", "does not reach"),
         ("HTTP/1.1 302 Found\r\nlocation: /\r\n\r\n", "302", "allows CONNECT"),
