@@ -139,7 +139,7 @@ fn every_field_is_tried() {
     assert_complete::<dedup::MemoryStoreConfig>(&STORE);
 }
 
-const HTTP: [&str; 17] = [
+const HTTP: [&str; 21] = [
     "version",
     "calls.timeout",
     "connect_timeout",
@@ -178,7 +178,7 @@ const TLS_SERVER: [&str; 8] = [
     "tls.tls_reload_interval",
 ];
 
-const HTTP_SERVER: [&str; 20] = [
+const HTTP_SERVER: [&str; 21] = [
     "intake.in_flight_max",
     "intake.timeout_default",
     "intake.timeout_min",
