@@ -156,8 +156,8 @@ impl Channel {
 /// would then trust the platform's roots, and need a process-wide provider of cryptography.
 fn trusting_none() -> ClientConfig {
     let provider = Arc::new(ring::default_provider());
-    let versions = [&async_nats::rustls::version::TLS13, &async_nats::rustls::version::TLS12];
-    let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&versions);
-    let Ok(builder) = builder else { unreachable!("ring has cipher suites for both versions") };
+    let builder =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let Ok(builder) = builder else { unreachable!("ring has cipher suites for every version") };
     builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth()
 }
