@@ -17,6 +17,8 @@ pub(crate) fn all() -> Vec<Peer> {
         ),
         Peer::apart("rr-http h1 in axum", Http, |_| rr::serve_mounted(""), rr::connect),
         Peer::apart("rr-http h2 in axum", Http, |_| rr::serve_mounted("?version=h2c"), rr::connect),
+        Peer::apart("rr-http https h1", Http, |_| rr::serve_tls("h1"), rr::connect),
+        Peer::apart("rr-http https h2", Http, |_| rr::serve_tls("h2"), rr::connect),
         Peer::apart("rr-nats deadline", Nats, rr::serve_nats, rr::connect),
         Peer::apart("rr-nats unbounded", Nats, rr::serve_nats, rr::connect_unbounded),
         Peer::together("rr memory", rr::memory),

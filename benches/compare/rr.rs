@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::serve::ListenerExt as _;
 use bytes::Bytes;
+use rr_benches_peers::foreign::tls::Identity;
 use rr_benches_peers::{Client, Result, Served};
 use rr_core::{
     Context, Error, Local, Request, Requester, RequesterExt as _, Response, Router, Stack,
@@ -46,6 +47,18 @@ pub(crate) async fn serve_mounted(query: &str) -> Result<Served> {
     });
     let serving = tokio::spawn(async move { axum::serve(listener, app).await });
     Ok(Served::new(url, serving))
+}
+
+/// Over TLS; clients use this version of HTTP.
+pub(crate) async fn serve_tls(version: &str) -> Result<Served> {
+    let identity = Identity::new()?;
+    let (certificate, key) = (identity.certificate(), identity.key());
+    let files = format!("tls_certificate={}&tls_key={}", certificate.display(), key.display());
+    let server = rr_core::serve(&format!("https://127.0.0.1:0?{files}"), router()).await?;
+    let bound = server.url().strip_prefix("https://").and_then(|url| url.split_once('?'));
+    let (host, _) = bound.ok_or("the server has another URL")?;
+    let address = format!("{}&version={version}", identity.address(host));
+    Ok(Served::new(address, (server, identity)))
 }
 
 /// Over the broker at this URL, below a prefix of this process: the broker may not have noticed

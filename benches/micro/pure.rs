@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
+use rr_core::balance::{Balance, Endpoint};
 use rr_core::retry::{Retry, RetryBudget};
 use rr_core::transport::wire::ErrorDocument;
 use rr_core::{
@@ -171,5 +172,30 @@ fn retry(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(pure, headers, targets, error_document, race, retry);
+/// What a balance adds to a call, over one endpoint and over three.
+fn balance(criterion: &mut Criterion) {
+    let runtime = runtime();
+    let _inside = runtime.enter();
+    let ctx = Context::background().with_timeout(Duration::from_secs(3600));
+    let answered = || Says(Ok(Response::new("x")));
+    let over = |count: usize| {
+        let named = (0..count).map(|at| Endpoint::new(at.to_string(), answered()));
+        Balance::new(named).expect("there are endpoints")
+    };
+    let requesters: [(&str, Box<dyn Requester>); 4] = [
+        ("bare", Box::new(answered())),
+        ("over one", Box::new(over(1))),
+        ("over three", Box::new(over(3))),
+        ("over sixty", Box::new(over(60))),
+    ];
+    for (name, requester) in requesters {
+        criterion.bench_function(&format!("balance/{name}"), |bencher| {
+            bencher.iter(|| {
+                to_its_end(requester.call_raw(&ctx, "orders.v1.place", "x").into_future())
+            });
+        });
+    }
+}
+
+criterion_group!(pure, headers, targets, error_document, race, retry, balance);
 criterion_main!(pure);

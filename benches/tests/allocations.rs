@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use paths::{bounded, check, check_calls, router};
 use rr_benches_peers::counting::{self, Counting};
+use rr_core::balance::{Balance, Endpoint};
 use rr_core::{
     Context, Error, Local, Requester, RequesterExt as _, Router, Stack, async_trait, connect,
     recommended, serve, service,
@@ -63,6 +64,10 @@ async fn a_call_allocates_what_its_budget_says() -> Result<(), Error> {
     complaints.extend(check("Local, default deadline", &*local, &Context::background()).await);
     let stacked: Arc<dyn Requester> = Arc::new(Stack::new(Arc::clone(&local)));
     complaints.extend(check("Local, empty stack", &*stacked, &bounded).await);
+    for (path, count) in [("Local, balance over one", 1), ("Local, balance over three", 3)] {
+        let named = (0..count).map(|at| Endpoint::new(at.to_string(), Arc::clone(&local)));
+        complaints.extend(check(path, &Balance::new(named)?, &bounded).await);
+    }
     let stacked: Arc<dyn Requester> = Arc::new(recommended(local));
     complaints.extend(check("Local, recommended", &*stacked, &bounded).await);
     complaints.extend(typed(&bounded).await);

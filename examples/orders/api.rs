@@ -3,22 +3,26 @@
 use std::borrow::Cow;
 
 use rr_core::codec::OctetStream;
+use rr_core::schema::JsonSchema;
 use rr_core::{AppError, Bytes, Code, Context, Error, Reply, service};
 use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(crate = "rr_core::schema::schemars")]
 pub(crate) struct Order {
     pub(crate) item: String,
     pub(crate) count: u32,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(crate = "rr_core::schema::schemars")]
 pub(crate) struct Receipt {
     pub(crate) id: u64,
     pub(crate) payment: String,
 }
 
-#[derive(Debug, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema, thiserror::Error)]
+#[schemars(crate = "rr_core::schema::schemars")]
 pub(crate) enum OrderError {
     #[error("only {left} left")]
     OutOfStock { left: u32 },

@@ -1,7 +1,8 @@
 //! Two services and their customer; the URLs in the environment select the transports.
 //!
 //! `cargo run --example orders` runs everything in one process. `-- serve` serves both services
-//! until Ctrl-C, and `-- call` calls them, at `ORDERS_URL` and `PAYMENTS_URL`.
+//! until Ctrl-C, and `-- call` calls them, at `ORDERS_URL` and `PAYMENTS_URL`. `-- openapi` prints
+//! the OpenAPI document of the orders service.
 
 mod api;
 mod shop;
@@ -15,8 +16,8 @@ use std::time::Duration;
 use api::{Order, OrderError, Orders, OrdersClient, PaymentsClient, PaymentsServer};
 use rr_core::dedup::Deduplicate;
 use rr_core::{
-    CallOptions, Client, Context, Error, Requester, Router, Server, connect, defaults, recommended,
-    serve, shutdown_signal,
+    CallOptions, Client, Context, Error, Requester, Router, Server, connect, defaults, openapi,
+    recommended, serve, shutdown_signal,
 };
 use shop::{Bank, Shop};
 
@@ -62,6 +63,11 @@ async fn client(servers: &[Server]) -> Result<Client, Error> {
 #[tokio::main]
 async fn main() -> Result<(), OrderError> {
     let task = env::args().nth(1).unwrap_or_default();
+    if task == "openapi" {
+        let shop = Shop::new(Bank, 100).router(&Arc::default());
+        println!("{:#}", openapi(&shop, "Orders", "1.0.0")?);
+        return Ok(());
+    }
     let servers = if task == "call" { Vec::new() } else { start().await?.into() };
     match &*task {
         "serve" => shutdown_signal().await,

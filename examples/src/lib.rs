@@ -30,6 +30,11 @@ pub struct Testing;
 #[doc = include_str!("../../docs/src/mounting.md")]
 pub struct Mounting;
 
+/// Compiles the code of the book on NATS.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/src/nats.md")]
+pub struct Nats;
+
 /// Compiles the code of the book on errors.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/src/errors.md")]
@@ -39,6 +44,11 @@ pub struct Errors;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/src/retries.md")]
 pub struct Retries;
+
+/// Compiles the code of the book on HTTP.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/src/http.md")]
+pub struct Http;
 
 #[cfg(test)]
 mod tests {

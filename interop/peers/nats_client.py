@@ -7,10 +7,10 @@ import re
 import sys
 import time
 
-import nats
 from nats.errors import NoRespondersError
 
 from checks import check, end, equal
+from nats_connect import connect
 
 BODY_BYTES_MAX = 1024 * 1024 - 32 * 1024
 NO_RESPONDERS_SECONDS_MAX = 0.05
@@ -180,7 +180,7 @@ async def stats(nc):
 
 async def queue_group(nc, url):
     """A member in Python and the server share the group; each request has one of them."""
-    member = await nats.connect(url)
+    member = await connect(url)
 
     async def answer(message):
         await message.respond(b"pong from python")
@@ -228,7 +228,7 @@ def main():
     """Runs every check against the URL on the command line."""
     url = sys.argv[1]
     loop = asyncio.new_event_loop()
-    nc = loop.run_until_complete(nats.connect(url))
+    nc = loop.run_until_complete(connect(url))
     checks(loop, nc, url)
     loop.run_until_complete(nc.close())
     end()

@@ -7,8 +7,9 @@ becomes the error's code. Our client names the script as the path of its URL.
 import asyncio
 import sys
 
-import nats
 from nats import micro
+
+from nats_connect import connect
 
 CODES = ["400", "404", "409", "429", "500", "503"]
 
@@ -29,7 +30,7 @@ def error(code):
 
 
 async def main(url):
-    nc = await nats.connect(url)
+    nc = await connect(url)
     service = await micro.add_service(nc, name="scripted-python", version="1.0.0")
     handlers = {"ok": ok, "silent": silent} | {code: error(code) for code in CODES}
     for script, handler in handlers.items():

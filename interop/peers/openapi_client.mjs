@@ -3,36 +3,11 @@
 // service.
 
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { fileURLToPath } from "node:url";
 
 import { check, end, url } from "./checks.mjs";
+import { generated } from "./generated.mjs";
 
-const folder = fileURLToPath(new URL(".", import.meta.url));
-
-/** Runs a program of an installed package; its output is the error. */
-function run(program, ...args) {
-  try {
-    execFileSync(process.execPath, [`node_modules/${program}`, ...args], { cwd: folder, stdio: "pipe" });
-  } catch (error) {
-    throw new Error(`${error.stdout ?? ""}${error.stderr ?? ""}` || error.message);
-  }
-}
-
-await check("openapi-typescript: the types are generated", () => {
-  // A member with a default may be left out of a request.
-  const options = ["--default-non-nullable", "false", "-o", "catalog.d.ts"];
-  run("openapi-typescript/bin/cli.js", process.argv[3], ...options);
-});
-
-const COMPILER = ["--strict", "--target", "es2022", "--module", "nodenext", "--lib", "es2022,dom,dom.iterable"];
-
-await check("tsc: the calls have the types of the document", () => {
-  run("typescript/bin/tsc", ...COMPILER, "--noEmit", "openapi_calls.ts");
-});
-
-run("typescript/bin/tsc", ...COMPILER, "--noCheck", "--outDir", "built", "openapi_calls.ts");
-const { calls, missingBook } = await import("./built/openapi_calls.js");
+const { calls, missingBook } = await generated(process.argv[3], "catalog", "openapi_calls");
 const catalog = calls(url);
 
 await check("openapi-fetch: a keyed call with its headers", async () => {

@@ -12,6 +12,9 @@ use std::process::ExitCode;
 /// The target of all calls.
 const TARGET: &str = "proxied.run";
 
+/// Target that answers with the address of its peer.
+const WHOAMI: &str = "proxied.whoami";
+
 const USAGE: &str =
     "usage: proxied serve URL LOG | call URL CALLS (unspecified|safe) (bare|recommended) LOG..";
 

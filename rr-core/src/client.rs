@@ -27,6 +27,8 @@ pub struct Client(Inner);
 enum Inner {
     #[cfg(feature = "http")]
     Http(rr_http::HttpRequester),
+    #[cfg(feature = "http")]
+    Hosts(crate::hosts::Hosts),
     #[cfg(feature = "memory")]
     Memory(rr_testkit::MemoryRequester),
     #[cfg(feature = "nats")]
@@ -97,14 +99,13 @@ pub async fn connect_with(url: &str, config: impl Into<ClientConfig>) -> Result<
 async fn start(url: &str, config: ClientConfig) -> Result<Client, Error> {
     match scheme(url).as_str() {
         #[cfg(feature = "http")]
-        "http" | "http+unix" => {
-            let config = config.http.into_config(config.calls);
-            Ok(Client(Inner::Http(rr_http::HttpRequester::new(url, config)?)))
-        }
+        "http" | "http+unix" => http(url, config),
+        #[cfg(all(feature = "http", feature = "tls"))]
+        "https" => http(url, config),
         #[cfg(feature = "memory")]
         "memory" => Ok(Client(Inner::Memory(rr_testkit::MemoryRequester::new(url, config.calls)?))),
         #[cfg(feature = "nats")]
-        "nats" => {
+        "nats" | "nats+tls" | "tls" | "ws" | "wss" => {
             let config = config.nats.into_config(config.calls);
             Ok(Client(Inner::Nats(rr_nats::NatsRequester::connect_with(url, config).await?)))
         }
@@ -112,8 +113,17 @@ async fn start(url: &str, config: ClientConfig) -> Result<Client, Error> {
     }
 }
 
+#[cfg(feature = "http")]
+fn http(url: &str, config: ClientConfig) -> Result<Client, Error> {
+    let config = config.http.into_config(config.calls);
+    Ok(Client(match crate::hosts::connect(url, config)? {
+        crate::hosts::Connected::One(requester) => Inner::Http(requester),
+        crate::hosts::Connected::Several(hosts) => Inner::Hosts(hosts),
+    }))
+}
+
 impl Client {
-    /// Waits until the peer can be reached.
+    /// Waits until the peer can be reached; of several hosts, any one of them.
     ///
     /// # Errors
     ///
@@ -127,6 +137,8 @@ impl Client {
         match self.0 {
             #[cfg(feature = "http")]
             Inner::Http(ref requester) => requester.ready(ctx).await,
+            #[cfg(feature = "http")]
+            Inner::Hosts(ref hosts) => hosts.ready(ctx).await,
             #[cfg(feature = "memory")]
             Inner::Memory(ref requester) => requester.ready(ctx).await,
             #[cfg(feature = "nats")]
@@ -142,6 +154,8 @@ impl Requester for Client {
             match self.0 {
                 #[cfg(feature = "http")]
                 Inner::Http(ref requester) => requester.request(ctx, request),
+                #[cfg(feature = "http")]
+                Inner::Hosts(ref hosts) => hosts.request(ctx, request),
                 #[cfg(feature = "memory")]
                 Inner::Memory(ref requester) => requester.request(ctx, request),
                 #[cfg(feature = "nats")]
@@ -151,12 +165,17 @@ impl Requester for Client {
     }
 }
 
-/// Every known scheme, its cargo feature, and whether that feature is enabled.
-const SCHEMES: &[(&str, &str, bool)] = &[
-    ("http", "http", cfg!(feature = "http")),
-    ("http+unix", "http", cfg!(feature = "http")),
-    ("memory", "memory", cfg!(feature = "memory")),
-    ("nats", "nats", cfg!(feature = "nats")),
+/// Every known scheme, its cargo features, and whether they are enabled.
+const SCHEMES: &[(&str, &[&str], bool)] = &[
+    ("http", &["http"], cfg!(feature = "http")),
+    ("http+unix", &["http"], cfg!(feature = "http")),
+    ("https", &["http", "tls"], cfg!(all(feature = "http", feature = "tls"))),
+    ("memory", &["memory"], cfg!(feature = "memory")),
+    ("nats", &["nats"], cfg!(feature = "nats")),
+    ("nats+tls", &["nats", "tls"], cfg!(all(feature = "nats", feature = "tls"))),
+    ("tls", &["nats", "tls"], cfg!(all(feature = "nats", feature = "tls"))),
+    ("ws", &["websockets"], cfg!(feature = "websockets")),
+    ("wss", &["websockets", "tls"], cfg!(all(feature = "websockets", feature = "tls"))),
 ];
 
 pub(crate) fn scheme(url: &str) -> String {
@@ -174,9 +193,9 @@ pub(crate) fn unknown(scheme: &str) -> Error {
         _ => format!("unknown scheme `{}`; compiled in: {compiled}", rr_spi::excerpt(scheme, 32)),
     };
     let hint = match SCHEMES.iter().find(|row| row.0 == scheme) {
-        Some((_, feature, _)) => format!("enable the feature `{feature}` of rr-core"),
-        None if ["https", "tls", "nats+tls"].contains(&scheme) => {
-            "TLS is not implemented yet: put a proxy in front, or use a trusted network".to_owned()
+        Some((_, [feature], _)) => format!("enable the feature `{feature}` of rr-core"),
+        Some((_, features, _)) => {
+            format!("enable the features `{}` of rr-core", features.join("` and `"))
         }
         None => {
             let all: Vec<_> = SCHEMES.iter().map(|row| row.0).collect();
@@ -198,13 +217,34 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_url_without_a_scheme_or_with_tls_is_told_so() {
+    async fn a_url_without_a_scheme_is_told_so() {
         for url in ["", "localhost:8080", "http:/host"] {
             let error = connect(url).await.unwrap_err();
             assert!(error.message().starts_with("the URL has no scheme"), "{url}: {error}");
         }
-        let error = connect("https://orders").await.unwrap_err();
-        assert!(error.hint().contains("TLS is not implemented yet"), "{}", error.hint());
+    }
+
+    #[cfg(not(all(feature = "nats", feature = "tls", feature = "websockets")))]
+    #[tokio::test]
+    async fn a_scheme_of_nats_names_the_features_that_it_lacks() {
+        for (url, feature, has) in [
+            ("nats+tls://x", "`tls`", cfg!(all(feature = "nats", feature = "tls"))),
+            ("ws://x", "`websockets`", cfg!(feature = "websockets")),
+            ("wss://x", "`tls`", cfg!(all(feature = "websockets", feature = "tls"))),
+        ] {
+            if !has {
+                let error = connect(url).await.unwrap_err();
+                assert_eq!(error.code(), Code::InvalidArgument, "{url}");
+                assert!(error.hint().contains(feature), "{url}: {}", error.hint());
+            }
+        }
+    }
+
+    #[cfg(not(all(feature = "http", feature = "tls")))]
+    #[tokio::test]
+    async fn https_names_its_features() {
+        let error = connect("https://x").await.unwrap_err();
+        assert_eq!(error.hint(), "enable the features `http` and `tls` of rr-core");
     }
 
     #[cfg(not(feature = "http"))]

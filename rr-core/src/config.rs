@@ -10,14 +10,18 @@ use serde::{Deserialize, Deserializer};
 
 #[cfg(feature = "http")]
 pub use rr_http::{
-    HttpOrigins, HttpRefusals, HttpSection, HttpServerSection, HttpStatusCodes, HttpVersion,
+    HttpAddresses, HttpEncoding, HttpOrigins, HttpProxy, HttpProxyProtocol, HttpRefusals,
+    HttpSection, HttpServerSection, HttpStatusCodes, HttpVersion,
 };
 #[cfg(feature = "nats")]
 pub use rr_nats::{
-    NatsConnectionConfig, NatsCredentials, NatsDispatch, NatsSection, NatsServerSection,
+    NatsAuth, NatsAuthCallback, NatsConnectionConfig, NatsCredentials, NatsDispatch, NatsSection,
+    NatsServerSection,
 };
 #[doc(inline)]
 pub use rr_spi::{CallConfig, IntakeConfig, Limits};
+#[cfg(feature = "tls")]
+pub use rr_tls::{Pem, TlsClientAuth, TlsConfig, TlsServerConfig};
 
 /// Configuration of [`connect_with`](crate::connect_with): one common part, and a section for each
 /// transport that is compiled in.
@@ -52,7 +56,7 @@ pub use rr_spi::{CallConfig, IntakeConfig, Limits};
 pub struct ClientConfig {
     /// Timeout and body limits of calls, over every transport.
     pub calls: CallConfig,
-    /// Options of `http://` and `http+unix://` URLs.
+    /// Options of `http://`, `https://` and `http+unix://` URLs.
     #[cfg(feature = "http")]
     #[serde(deserialize_with = "section::<CallConfig, _, _>")]
     pub http: HttpSection,
@@ -85,7 +89,7 @@ pub struct ClientConfig {
 pub struct ServerConfig {
     /// Limits and timeouts of requests, over every transport. They hold for each URL separately.
     pub intake: IntakeConfig,
-    /// Options of `http://` and `http+unix://` URLs.
+    /// Options of `http://`, `https://` and `http+unix://` URLs.
     #[cfg(feature = "http")]
     #[serde(deserialize_with = "section::<IntakeConfig, _, _>")]
     pub http: HttpServerSection,

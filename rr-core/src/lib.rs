@@ -55,6 +55,7 @@
     doc = "| use layers and services of tower, or be used by them | [`tower`] |"
 )]
 //! | try failed calls again, safely | [`recommended`], [`retry`], [`Idempotency`] |
+//! | balance calls over several endpoints | [`balance`] |
 //! | run a request with an idempotency key once | [`dedup`] |
 //! | forward requests to another requester | [`Forward`] |
 //! | call routes in this process, without IO | [`Local`] |
@@ -70,8 +71,14 @@
 //! | `http` | `http://` and `http+unix://` URLs |
 //! | `memory` | `memory://` URLs, for one process and for tests |
 //! | `nats` | `nats://` URLs |
+//! | `nkeys` | nkeys and credentials files for NATS |
+//! | `websockets` | `ws://` URLs for NATS over websockets, and `wss://` URLs with the feature `tls` |
+//! | `tls` | `https://` URLs, with the feature `http`; `nats+tls://` URLs, with `nats`; certificates of both ends, with rustls and ring |
+//! | `aws-lc-rs` | TLS with the cryptography of AWS-LC instead of ring |
 //! | `tower` | layers of tower as middleware, and the reverse: the module `tower` |
 //! | `schema` | JSON Schemas in the descriptions of services, and OpenAPI documents |
+//! | `proxy-env` | `proxy=env` over HTTP: the forward proxy that the environment variables name |
+//! | `zstd` | the content coding zstd over HTTP, besides gzip |
 //!
 //! Features are additive: any combination may be enabled.
 
@@ -82,6 +89,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
+pub mod balance;
 mod client;
 #[cfg(feature = "json")]
 pub mod codec;
@@ -91,6 +99,8 @@ mod error;
 mod forward;
 #[cfg(feature = "macros")]
 mod handler_macro;
+#[cfg(feature = "http")]
+mod hosts;
 mod local;
 mod nesting;
 #[cfg(feature = "schema")]
@@ -128,7 +138,7 @@ pub mod call {
 /// Parts of a [`Context`]: how it ends, and what arrived with a request.
 pub mod context {
     #[doc(inline)]
-    pub use rr_spi::{CancelHandle, Cause, Criticality, Deadline, Peer, RequestInfo};
+    pub use rr_spi::{CancelHandle, Cause, Criticality, Deadline, Peer, PeerIdentity, RequestInfo};
 }
 
 /// Items for transports and their tests. Transport authors depend on `rr-spi` alone, which exports
@@ -137,9 +147,10 @@ pub mod transport {
     #[doc(inline)]
     pub use rr_spi::{
         Attempt, BodyAccount, BodyBudget, BodyShare, BoxFuture, Declared, Dedup, Doubt, Entropy,
-        Handle, HostPort, Inbound, Intake, Location, Mark, Origin, OsEntropy, Passage, Race,
-        Received, Route, RouteMatch, Routes, Run, SeededEntropy, ServerUrl, Shield, Shutdown, dial,
-        duration, excerpt, options, rescope, rescope_called, wire,
+        FailedCheck, Handle, HostPort, Inbound, Intake, Location, Mark, Origin, OsEntropy, Passage,
+        Race, Readiness, Received, Route, RouteMatch, Routes, Run, SeededEntropy, ServerUrl,
+        Shield, Shutdown, dial, duration, excerpt, jittered, options, rescope, rescope_called,
+        wire,
     };
 }
 

@@ -155,6 +155,54 @@ impl Router {
         Ok(self)
     }
 
+    /// Adds a readiness check of the application, such as one of its database.
+    ///
+    /// Over HTTP, a health check (`/.well-known/rr/health`) runs all of them simultaneously and
+    /// answers 503 with the names and messages of those that fail. Requests are served
+    /// nevertheless. A check has 1 s, and its outcome is reused for 1 s, so that frequent health
+    /// checks do not load the application. A panic fails the check.
+    ///
+    /// Load balancers and people read the message of the check's error. The message of an error
+    /// that comes from a call of rr is replaced by a general text, unless the check calls
+    /// [`Error::expose`].
+    ///
+    /// # Panics
+    ///
+    /// When the name is empty or has more than 64 bytes, or when there is a check with this name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rr_core::{Code, Error, Router};
+    ///
+    /// # struct Database;
+    /// # impl Database { async fn ping(&self) -> bool { true } }
+    /// # static DATABASE: Database = Database;
+    /// let router = Router::new().readiness_check("database", || async {
+    ///     match DATABASE.ping().await {
+    ///         true => Ok(()),
+    ///         false => Err(Error::new(Code::Unavailable, "no answer")),
+    ///     }
+    /// });
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn readiness_check<F, E>(
+        mut self,
+        name: &str,
+        check: impl Fn() -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<Error>,
+    {
+        let added = self.routes.readiness_check(name, move || {
+            let check = check();
+            Box::pin(async move { check.await.map_err(Into::into) })
+        });
+        accepted(added.map(|()| self))
+    }
+
     /// Removes the descriptions of the services added so far, so that transports publish nothing
     /// about them: neither at `/.well-known/rr` over HTTP nor in `$SRV.INFO` over NATS.
     #[must_use]

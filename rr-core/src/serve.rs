@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::task::Poll;
+use std::time::Duration;
 
 use rr_spi::{DrainReport, Error, Routes, Server, defaults};
 
@@ -79,14 +80,13 @@ pub(crate) async fn start(
 ) -> Result<Server, Error> {
     match scheme(url).as_str() {
         #[cfg(feature = "http")]
-        "http" | "http+unix" => {
-            let config = config.http.into_config(config.intake);
-            rr_http::serve_with(url, routes, config).await
-        }
+        "http" | "http+unix" => http(url, routes, config).await,
+        #[cfg(all(feature = "http", feature = "tls"))]
+        "https" => http(url, routes, config).await,
         #[cfg(feature = "memory")]
         "memory" => rr_testkit::serve_with(url, routes, config.intake),
         #[cfg(feature = "nats")]
-        "nats" => {
+        "nats" | "nats+tls" | "tls" | "ws" | "wss" => {
             let config = config.nats.into_config(config.intake);
             rr_nats::serve_with(url, routes, config).await
         }
@@ -94,8 +94,17 @@ pub(crate) async fn start(
     }
 }
 
+#[cfg(feature = "http")]
+async fn http(url: &str, routes: Routes, config: ServerConfig) -> Result<Server, Error> {
+    rr_http::serve_with(url, routes, config.http.into_config(config.intake)).await
+}
+
 /// Serves a router at a URL until `signal` completes, such as `shutdown_signal()`, then drains it
 /// within 25 s.
+///
+/// The parameter `lame_duck` of the URL delays the drain, so that load balancers notice it:
+/// see [`IntakeConfig::lame_duck`](crate::config::IntakeConfig::lame_duck). Ctrl-C or SIGTERM
+/// during this time begins the drain immediately.
 ///
 /// # Errors
 ///
@@ -112,23 +121,49 @@ pub async fn serve_until(
     let server = serve(url, router).await?;
     // The wait also ends when the server ends before the signal.
     either(signal, server.wait()).await;
-    Ok(server.shutdown(defaults::DRAIN_GRACE).await)
+    Ok(finish(server.lame_duck(), || server.shutdown(defaults::DRAIN_GRACE)).await)
 }
 
-/// Waits until one of two futures completes.
-pub(crate) async fn either(first: impl Future<Output = ()>, second: impl Future<Output = ()>) {
+/// Shuts down. Another Ctrl-C or SIGTERM during the lame duck shuts down again, which ends it.
+pub(crate) async fn finish<F>(lame_duck: Duration, shutdown: impl Fn() -> F) -> DrainReport
+where
+    F: Future<Output = DrainReport>,
+{
+    if lame_duck.is_zero() {
+        // The application may have other plans for these signals.
+        return shutdown().await;
+    }
+    let again = async {
+        signal_if_any().await;
+        shutdown().await
+    };
+    either(shutdown(), again).await
+}
+
+async fn signal_if_any() {
+    #[cfg(any(feature = "http", feature = "memory", feature = "nats"))]
+    shutdown_signal().await;
+    #[cfg(not(any(feature = "http", feature = "memory", feature = "nats")))]
+    std::future::pending::<()>().await;
+}
+
+/// Returns the output of the future that completes first.
+pub(crate) async fn either<T>(
+    first: impl Future<Output = T>,
+    second: impl Future<Output = T>,
+) -> T {
     let (mut first, mut second) = (std::pin::pin!(first), std::pin::pin!(second));
     std::future::poll_fn(|cx| match first.as_mut().poll(cx) {
-        Poll::Ready(()) => Poll::Ready(()),
+        Poll::Ready(output) => Poll::Ready(output),
         Poll::Pending => second.as_mut().poll(cx),
     })
-    .await;
+    .await
 }
 
 /// Completes on Ctrl-C and, on Unix, on SIGTERM, which orchestrators send to stop a process.
 ///
 /// After the first call, these signals no longer end the process by default: a second Ctrl-C during
-/// a drain does nothing.
+/// a drain does nothing. During the lame duck of [`serve_until`] it begins the drain.
 ///
 /// # Cancel safety
 ///

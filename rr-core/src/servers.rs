@@ -9,7 +9,7 @@ use rr_spi::{Code, Delivery, DrainReport, Error, Routes, Server, ServerUrl, defa
 
 use crate::config::ServerConfig;
 use crate::router::Router;
-use crate::serve::{either, start};
+use crate::serve::{either, finish, start};
 
 /// Servers of one router at several URLs, returned by [`serve_all`].
 ///
@@ -77,7 +77,8 @@ pub async fn serve_all_with<U: AsRef<str>>(
 }
 
 /// Serves one router at several URLs until `signal` completes, such as `shutdown_signal()`, or one
-/// of the servers ends by itself; then drains all of them within 25 s.
+/// of the servers ends by itself; then drains all of them within 25 s, after their lame ducks as
+/// [`serve_until`](crate::serve_until).
 ///
 /// # Errors
 ///
@@ -110,7 +111,8 @@ async fn start_all(
             Ok(server) => servers.0.push(server),
             Err(error) => {
                 // Waits for their ends, so that the addresses are free when the caller receives the error.
-                servers.shutdown(Duration::ZERO).await;
+                // The second shutdown ends the lame duck.
+                either(servers.shutdown(Duration::ZERO), servers.shutdown(Duration::ZERO)).await;
                 return Err(at(&url, &error));
             }
         }
@@ -131,8 +133,8 @@ impl Servers {
         self.0.iter().map(Server::in_flight).sum()
     }
 
-    /// Drains all servers simultaneously within one grace, and returns the sums of their reports;
-    /// see [`Server::shutdown`].
+    /// Drains all servers simultaneously within one grace, each after its lame duck, and returns
+    /// the sums of their reports; see [`Server::shutdown`].
     ///
     /// # Cancel safety
     ///
@@ -162,7 +164,8 @@ impl Servers {
     }
 
     /// Serves until `signal` completes, such as `shutdown_signal()`, or one of the servers ends by
-    /// itself; then drains all of them within 25 s.
+    /// itself; then drains all of them within 25 s, after their lame ducks as
+    /// [`serve_until`](crate::serve_until).
     ///
     /// # Cancel safety
     ///
@@ -181,7 +184,8 @@ impl Servers {
     /// ```
     pub async fn until(self, signal: impl Future<Output = ()>) -> DrainReport {
         either(signal, self.wait()).await;
-        self.shutdown(defaults::DRAIN_GRACE).await
+        let lame_duck = self.0.iter().map(Server::lame_duck).max().unwrap_or_default();
+        finish(lame_duck, || self.shutdown(defaults::DRAIN_GRACE)).await
     }
 }
 

@@ -5,17 +5,26 @@ use std::time::Duration;
 use rr_spi::{CallConfig, IntakeConfig, defaults};
 use serde::Deserialize;
 
+use crate::hosts::HttpAddresses;
 use crate::origins::HttpOrigins;
+use crate::proxy::HttpProxy;
 
 /// HTTP version of a requester.
+///
+/// Over `https://`, both ends agree on the version in the handshake (ALPN).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum HttpVersion {
-    /// HTTP/1.1: one call at a time on a connection. Faster up to about 64 calls in flight.
+    /// HTTP/1.1 over `http://`; over `https://` HTTP/2 if the server speaks it, else HTTP/1.1. A
+    /// server that changes its mind is followed.
     #[default]
+    Auto,
+    /// HTTP/1.1: one call at a time on a connection. Faster up to about 64 calls in flight.
     H1,
-    /// HTTP/2 with prior knowledge: many calls on few connections.
+    /// HTTP/2 over `https://`, and no other version.
+    H2,
+    /// HTTP/2 with prior knowledge over `http://`: many calls on few connections.
     H2c,
 }
 
@@ -52,6 +61,35 @@ pub enum HttpStatusCodes {
     Http,
 }
 
+/// Content coding of replies that a requester asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum HttpEncoding {
+    /// None: the requester sends no `accept-encoding`.
+    #[default]
+    None,
+    /// Gzip (RFC 1952).
+    Gzip,
+    /// Zstd (RFC 8878), or gzip from a server that has no zstd. Needs the feature `zstd`.
+    #[cfg(feature = "zstd")]
+    Zstd,
+}
+
+/// Use of the PROXY protocol by a server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum HttpProxyProtocol {
+    /// Connections come without a PROXY header.
+    #[default]
+    Off,
+    /// Every connection begins with a PROXY header of version 2, before TLS and HTTP. The peer's
+    /// address is the one that the header announces. A client that can reach the port can announce
+    /// any address: only the proxy should.
+    Required,
+}
+
 rr_spi::options! {
     /// Configuration of a requester.
     ///
@@ -64,9 +102,10 @@ rr_spi::options! {
     /// assert_eq!(config.connections_max, 8);
     /// ```
     pub struct HttpConfig {
-        /// The version of HTTP. Default `h1`.
-        pub version: HttpVersion = HttpVersion::H1, with_version(HttpVersion);
-        /// Timeout for making one connection, name lookup included; an HTTP/2 server then has the
+        /// The version of HTTP. Default `auto`: HTTP/1.1, and over `https://` the version that the
+        /// server prefers.
+        pub version: HttpVersion = HttpVersion::Auto, with_version(HttpVersion);
+        /// Timeout for making one connection, name lookup and TLS handshake included; an HTTP/2 server then has the
         /// same time again to send its SETTINGS. Default 5 s; 0 never connects.
         #[serde(deserialize_with = "rr_spi::duration::deserialize")]
         pub connect_timeout: Duration = defaults::CONNECT_TIMEOUT, with_connect_timeout(Duration);
@@ -75,6 +114,23 @@ rr_spi::options! {
         /// connections of a runtime that is alive but not driven stay open.
         #[serde(deserialize_with = "rr_spi::duration::deserialize")]
         pub idle_timeout: Duration = Duration::from_secs(30), with_idle_timeout(Duration);
+        /// Time without traffic after which the operating system probes whether the peer of a TCP
+        /// connection is still there, and the time between two probes. After three unanswered probes
+        /// the connection ends. Whole seconds, at least 1 s. Default 15 s; 0 sends no probes.
+        #[serde(deserialize_with = "rr_spi::duration::deserialize")]
+        pub tcp_keepalive: Duration = Duration::from_secs(15), with_tcp_keepalive(Duration);
+        /// Longest time that sent bytes stay unacknowledged, or wait for a peer that accepts none,
+        /// before the TCP connection ends (`TCP_USER_TIMEOUT`, Linux only). Default 30 s; 0 leaves it
+        /// to the operating system, which waits for a quarter of an hour.
+        #[serde(deserialize_with = "rr_spi::duration::deserialize")]
+        pub tcp_user_timeout: Duration = Duration::from_secs(30), with_tcp_user_timeout(Duration);
+        /// Longest time for which a connection takes calls; calls in flight on it then end there.
+        /// The next call opens a new connection and looks the name up again, so that a new server
+        /// behind the name gets its share. Each connection shortens the time at random by up to a
+        /// tenth. Default 10 min; 0 sets no limit.
+        #[serde(deserialize_with = "rr_spi::duration::deserialize")]
+        pub connection_age_max: Duration = Duration::from_secs(600),
+            with_connection_age_max(Duration);
         /// Maximum number of unused HTTP/1.1 connections of one runtime. Default 64; 0 keeps none.
         pub idle_max: usize = 64, with_idle_max(usize);
         /// Maximum number of HTTP/1.1 connections that calls of one runtime use simultaneously;
@@ -97,6 +153,37 @@ rr_spi::options! {
         /// Mapping from the status of a foreign reply to a code. Default `connect`.
         pub status_codes: HttpStatusCodes = HttpStatusCodes::Connect,
             with_status_codes(HttpStatusCodes);
+        /// Content coding of replies that the requester asks for with `accept-encoding`. The limit
+        /// of response bodies counts decoded bytes. A reply in a coding that the requester did not
+        /// ask for, or that cannot be decoded, is `Internal`, processed, `bad-response`. Default
+        /// `none`. An rr server compresses replies only if its option `compress_bytes_min` is set.
+        pub accept_encoding: HttpEncoding = HttpEncoding::None, with_accept_encoding(HttpEncoding);
+        /// Forward proxy through which all TCP connections of the requester are made. Default
+        /// `none`, whatever the environment says: variables of a machine or a pod must not divert
+        /// calls between services. With the feature `proxy-env`, `env` reads them.
+        ///
+        /// Each connection is a tunnel (`CONNECT`), also for `http://`: the proxy passes bytes on and
+        /// reads no request, so that reuse of connections, HTTP/2, TLS and the delivery of errors
+        /// are those of the server. A proxy that opens no tunnel fails the call: `Unavailable`, not
+        /// sent, `connect-failed`. Unix sockets and connectors of the application use no proxy.
+        pub proxy: HttpProxy = HttpProxy::none(), with_proxy(HttpProxy);
+        /// Further hosts, besides those of the URL, over which `rr_core::connect` balances calls;
+        /// each is `host` or `host:port`. In a URL it is a list with commas. Default none. At most
+        /// 64 hosts, those of the URL included.
+        #[serde(deserialize_with = "crate::hosts::deserialize")]
+        pub hosts: Vec<String> = Vec::new(), with_hosts(impl Into<Vec<String>>);
+        /// Use of the addresses of a name that has several. Default `first`; with `all`,
+        /// `rr_core::connect` balances calls over all addresses.
+        pub addresses: HttpAddresses = HttpAddresses::First, with_addresses(HttpAddresses);
+        /// Pause between two look-ups of the names with `addresses=all`, while calls are made. Each
+        /// pause is shortened at random by up to a tenth. Default 30 s; 0 looks up again with every
+        /// call, one look-up at a time.
+        #[serde(deserialize_with = "rr_spi::duration::deserialize")]
+        pub lookup_interval: Duration = Duration::from_secs(30), with_lookup_interval(Duration);
+    }
+    parts with "tls" {
+        /// TLS of `https://` URLs; it has no effect on others.
+        pub tls: rr_tls::TlsConfig, with_tls;
     }
     common as HttpSection {
         /// Timeout and limits of each call.
@@ -150,11 +237,30 @@ rr_spi::options! {
         /// HTTP/2 one even before its first call.
         #[serde(deserialize_with = "rr_spi::duration::deserialize")]
         pub idle_timeout: Duration = Duration::from_secs(75), with_idle_timeout(Duration);
+        /// Age at which a connection is replaced, so that clients spread over new servers: 90 to
+        /// 100 % of this time, chosen at random for each connection. The next reply of HTTP/1.1
+        /// then says `connection: close`; over HTTP/2 the server sends GOAWAY, and serves the
+        /// streams that are open. No call is lost: an unused connection of HTTP/1.1 is kept until
+        /// its next reply or `idle_timeout`. Default 30 min; 0 replaces a connection of HTTP/1.1
+        /// after each reply, and one of HTTP/2 as soon as possible.
+        #[serde(deserialize_with = "rr_spi::duration::deserialize")]
+        pub connection_age_max: Duration = Duration::from_secs(30 * 60),
+            with_connection_age_max(Duration);
+        /// Whether every connection begins with a header of the PROXY protocol, by which a proxy
+        /// announces the address of its client. The header must arrive within
+        /// `first_bytes_timeout`; a connection with another beginning is closed. Default `off`.
+        pub proxy_protocol: HttpProxyProtocol = HttpProxyProtocol::Off,
+            with_proxy_protocol(HttpProxyProtocol);
         /// Time for which connections are still served after a drain has begun, so that a request
         /// that races with the drain is answered. Default 250 ms; 0 closes unused connections
         /// immediately.
         #[serde(deserialize_with = "rr_spi::duration::deserialize")]
         pub drain_linger: Duration = Duration::from_millis(250), with_drain_linger(Duration);
+        /// Time without traffic after which the operating system probes whether the peer of a TCP
+        /// connection is still there, and the time between two probes. After three unanswered probes
+        /// the connection ends. Whole seconds, at least 1 s. Default 15 s; 0 sends no probes.
+        #[serde(deserialize_with = "rr_spi::duration::deserialize")]
+        pub tcp_keepalive: Duration = Duration::from_secs(15), with_tcp_keepalive(Duration);
         /// Maximum number of concurrent streams on one HTTP/2 connection. Default 200; 0 counts as
         /// 1.
         pub h2_streams_max: usize = 200, with_h2_streams_max(usize);
@@ -168,6 +274,22 @@ rr_spi::options! {
         /// no access control: a call from any other origin, or from no browser, runs as before. A
         /// page of any origin can also send a POST without a preflight, whose reply it cannot read.
         pub cors_origins: HttpOrigins = HttpOrigins::default(), with_cors_origins(HttpOrigins);
+        /// Length in bytes from which the body of a reply is compressed if the caller asks for it
+        /// with `accept-encoding`. Codings are gzip and, with the feature `zstd`, zstd. Default 0:
+        /// no reply is compressed.
+        ///
+        /// 1,024 is a sensible value for callers beyond the data center. Compressing 1 KiB of JSON
+        /// takes 15 µs with gzip, about as long as a call takes otherwise; 1 MiB takes 10 ms in
+        /// steps of 0.3 ms. Zstd takes half of that. Only text and the content types of codecs are
+        /// compressed, and only if that makes the body shorter. A reply with
+        /// `cache-control: no-transform` or a strong `etag` is not. Set `no-transform` on replies
+        /// that have a secret next to text of the caller: over TLS, the length of a compressed body
+        /// reveals what both have in common (the attack BREACH).
+        pub compress_bytes_min: usize = 0, with_compress_bytes_min(usize);
+    }
+    parts with "tls" {
+        /// TLS of `https://` URLs; it has no effect on others.
+        pub tls: rr_tls::TlsServerConfig, with_tls;
     }
     common as HttpServerSection {
         /// Limits of requests. A quarter of `bodies_bytes_max` is reserved for connections that

@@ -24,40 +24,58 @@ pub(crate) enum Address {
     Unix(std::path::PathBuf),
 }
 
-/// Port of a URL that gives no port (RFC 9110 §4.2.1).
+/// Ports of a URL that gives no port (RFC 9110 §4.2).
 const PORT_DEFAULT: u16 = 80;
+const TLS_PORT_DEFAULT: u16 = 443;
 
 impl Endpoint {
     /// Reads the parts of a URL.
     pub(crate) fn of(location: &Location) -> Result<Self, Error> {
         match location.scheme() {
-            "http" => Self::tcp(location),
+            "http" => Self::tcp(location, "http"),
             #[cfg(unix)]
             "http+unix" => Self::unix(location),
-            "https" => Err(invalid("https is not compiled in")
-                .with_hint("use http:// behind something that ends TLS, or a unix socket")),
-            _ => Err(invalid("this transport speaks http:// and http+unix://")),
+            #[cfg(feature = "tls")]
+            "https" => Self::tcp(location, "https"),
+            #[cfg(not(feature = "tls"))]
+            "https" => Err(invalid("https is not compiled in").with_hint(
+                "enable the feature `tls`, or use http:// behind something that ends TLS",
+            )),
+            _ => Err(invalid("this transport speaks http://, https:// and http+unix://")),
         }
+    }
+
+    /// Returns the URL of a TCP server that listens on this port.
+    pub(crate) fn url(&self, host: &str, port: u16) -> String {
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        format!("{}://{host}:{port}{}", self.scheme, self.prefix)
     }
 
     /// Reads the parts of a URL whose connections the application makes. Only the application knows
     /// whether they are encrypted.
     pub(crate) fn of_streams(location: &Location) -> Result<Self, Error> {
         match location.scheme() {
-            "http" => Self::tcp(location),
-            "https" => Ok(Self { scheme: "https", ..Self::tcp(location)? }),
+            "http" => Self::tcp(location, "http"),
+            "https" => Self::tcp(location, "https"),
             _ => Err(invalid("streams are named by http:// and https:// URLs")),
         }
     }
 
-    fn tcp(location: &Location) -> Result<Self, Error> {
+    fn tcp(location: &Location, scheme: &'static str) -> Result<Self, Error> {
         let authority = location.authority();
         if authority.contains('@') {
             return Err(invalid("credentials in the URL are not supported"));
         }
+        if authority.contains(',') {
+            return Err(invalid("the URL names several hosts").with_hint(
+                "rr_core::connect balances calls over several hosts; a server has one host in its \
+                 URL, and rr_core::serve_all serves at several URLs",
+            ));
+        }
         let server = HostPort::parse(authority).map_err(with_hint)?;
         let prefix = prefix(location.path())?;
-        let port = server.port.unwrap_or(PORT_DEFAULT);
+        let default = if scheme == "https" { TLS_PORT_DEFAULT } else { PORT_DEFAULT };
+        let port = server.port.unwrap_or(default);
         let host = match server.zone {
             "" => server.host.to_owned(),
             zone => format!("{}%{zone}", server.host),
@@ -68,7 +86,7 @@ impl Endpoint {
             (true, Some(port)) => format!("[{}]:{port}", server.host),
             (false, _) => authority.to_owned(),
         };
-        Ok(Self { address: Address::Tcp { host, port }, prefix, authority, scheme: "http" })
+        Ok(Self { address: Address::Tcp { host, port }, prefix, authority, scheme })
     }
 
     #[cfg(unix)]
@@ -124,6 +142,8 @@ mod tests {
             assert_eq!(endpoint.address, tcp("fe80::1%eth0", 81));
             assert_eq!(endpoint.authority, "[fe80::1]:81");
         }
+        #[cfg(feature = "tls")]
+        assert_eq!(of("https://a").unwrap().address, tcp("a", 443));
         #[cfg(unix)]
         assert_eq!(of("http+unix:///a/b").unwrap().address, Address::Unix("/a/b".into()));
     }
@@ -131,6 +151,7 @@ mod tests {
     #[test]
     fn impossible_urls_are_refused() {
         for bad in [
+            #[cfg(not(feature = "tls"))]
             "https://a",
             "nats://a",
             "http://",
@@ -148,6 +169,7 @@ mod tests {
             "http://a b",
             "http://a/b c",
             "http://a//b",
+            "http://a:1,b:2",
             "http+unix://host/a",
             "http+unix:///",
         ] {

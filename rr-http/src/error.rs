@@ -61,7 +61,35 @@ pub(crate) fn connect_timed_out(authority: &str, after: Duration) -> Error {
 pub(crate) fn closed_early(authority: &str) -> Error {
     let message = format!("{authority} closed the connection at once");
     Error::failure(Code::Unavailable, Delivery::NotSent, Reason::CONNECT_FAILED, message)
-        .with_hint("check that the server speaks HTTP/2 without TLS, or leave out `version=h2c`")
+        .with_hint("check that the server speaks HTTP/2 on this port, or leave out `version`")
+}
+
+/// Makes the error for a call whose request was not written on a connection that the server refused.
+pub(crate) fn not_sent(refusal: &Error) -> Error {
+    let (code, message) = (refusal.code(), refusal.message().to_owned());
+    Error::failure(code, Delivery::NotSent, refusal.reason().cloned(), message)
+        .with_origin(refusal.origin())
+        .with_hint(refusal.hint().to_owned())
+}
+
+/// Makes the error for a forward proxy that opened no tunnel to the server: nothing was sent.
+pub(crate) fn proxy_refused(authority: &str, proxy: &str, status: StatusCode) -> Error {
+    let status = status.as_u16();
+    let message = format!("no connection to {authority}: the proxy {proxy} answered {status}");
+    let hint = match status {
+        407 => "give the credentials of the proxy in its URL: proxy=http://user:password@host:port",
+        401 | 403 | 405 => {
+            "the proxy does not allow CONNECT to this host and port; many allow port 443 only"
+        }
+        // Tinyproxy answers 500 in place of 502.
+        500 | 502..=504 => {
+            "the proxy does not reach the server: check its name and port from there"
+        }
+        _ => "check that the URL of the option `proxy` is that of a proxy that allows CONNECT",
+    };
+    Error::failure(Code::Unavailable, Delivery::NotSent, Reason::CONNECT_FAILED, message)
+        .with_origin(Origin::Intermediary)
+        .with_hint(hint)
 }
 
 /// Makes the error for a request that every connection handed back unwritten.

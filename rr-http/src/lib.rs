@@ -13,9 +13,12 @@
 //! | mount rr in axum or another server of the application | [`service`], [`HttpService`] |
 //! | answer other requests with a service of the application | [`HttpServerBuilder::with_fallback`] |
 //! | let web pages call | [`HttpServerConfig::cors_origins`], [`HttpOrigins`] |
+//! | compress replies | [`HttpServerConfig::compress_bytes_min`], [`HttpConfig::accept_encoding`] |
+//! | connect through a forward proxy | [`HttpConfig::proxy`], [`HttpProxy`] |
 //! | count open connections | [`HttpRequester::connections`], [`serve_with_stats`], [`HttpServerStats`] |
 //! | configure several transports in one place | [`HttpSection`], [`HttpServerSection`] |
 //! | use connections that the application makes | [`HttpRequester::with_connector`], [`serve_streams`] |
+//! | serve a socket that is already bound, such as systemd's | [`serve_on`], [`HttpListener`] |
 //! | inspect the raw reply of a foreign server | [`RawReply`] |
 //!
 //! # URLs
@@ -42,6 +45,7 @@
 #![forbid(unsafe_code)]
 
 mod body;
+mod compression;
 mod config;
 mod connector;
 mod endpoint;
@@ -49,8 +53,10 @@ mod error;
 #[cfg(feature = "_fuzz")]
 #[doc(hidden)]
 pub mod fuzz;
+mod hosts;
 mod origins;
 mod pool;
+mod proxy;
 mod requester;
 mod self_wake;
 mod server;
@@ -60,13 +66,16 @@ mod wire;
 mod write_batching;
 
 pub use config::{
-    HttpConfig, HttpRefusals, HttpSection, HttpServerConfig, HttpServerSection, HttpStatusCodes,
-    HttpVersion,
+    HttpConfig, HttpEncoding, HttpProxyProtocol, HttpRefusals, HttpSection, HttpServerConfig,
+    HttpServerSection, HttpStatusCodes, HttpVersion,
 };
 pub use error::RawReply;
+pub use hosts::HttpAddresses;
 pub use origins::HttpOrigins;
+pub use proxy::HttpProxy;
 pub use requester::HttpRequester;
 pub use server::{
-    HttpReplyBody, HttpReplyFuture, HttpRequestBody, HttpServerBuilder, HttpServerStats,
-    HttpService, serve, serve_streams, serve_with, serve_with_stats, service,
+    HttpListener, HttpReplyBody, HttpReplyFuture, HttpRequestBody, HttpServerBuilder,
+    HttpServerStats, HttpService, serve, serve_on, serve_streams, serve_with, serve_with_stats,
+    service,
 };

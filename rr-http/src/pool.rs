@@ -3,18 +3,24 @@
 mod dialer;
 mod h1;
 mod h2;
+mod negotiated;
 mod runtimes;
 mod tapped;
+mod tunnel;
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use rr_spi::Deadline;
+use rr_spi::{Deadline, Entropy, OsEntropy, jittered};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 pub(crate) use dialer::Dialer;
 pub(crate) use h1::{H1Connection, H1Pool, Message, Replied};
 pub(crate) use h2::H2Pool;
+#[cfg(feature = "tls")]
+pub(crate) use negotiated::{BothPools, NegotiatedVersion, is_other_version};
 pub(crate) use runtimes::Pools;
 use runtimes::RuntimePool;
 
@@ -45,6 +51,33 @@ const REAP_PAUSE_MAX: Duration = Duration::from_secs(60 * 60);
 /// Returns the pause between two checks for expired connections.
 fn pause(idle_timeout: Duration) -> Duration {
     (idle_timeout / 2).clamp(REAP_PAUSE_MIN, REAP_PAUSE_MAX)
+}
+
+/// Limit on the age of connections.
+#[derive(Clone)]
+struct AgeLimit {
+    /// Zero for no limit.
+    max: Duration,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl AgeLimit {
+    fn new(max: Duration) -> Self {
+        Self { max, entropy: Arc::new(OsEntropy::new()) }
+    }
+
+    /// Returns the instant from which a connection made now takes no more calls. The age is
+    /// shortened by up to a tenth, so that connections made simultaneously are not replaced
+    /// simultaneously.
+    fn end(&self) -> Option<Instant> {
+        (!self.max.is_zero()).then(|| after(jittered(self.max, &*self.entropy)))
+    }
+}
+
+impl fmt::Debug for AgeLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AgeLimit").field("max", &self.max).finish_non_exhaustive()
+    }
 }
 
 /// Returns the instant `time` from now, or one 30 years away.

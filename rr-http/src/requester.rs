@@ -2,10 +2,14 @@
 
 mod h1;
 mod h2;
+#[cfg(feature = "tls")]
+mod negotiated;
+mod version;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,13 +24,19 @@ use rr_spi::{
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::body::{self, BodyError};
-use crate::config::{HttpConfig, HttpServerConfig, HttpVersion};
+use crate::compression::{Codec, DecompressError, decompress};
+use crate::config::{HttpConfig, HttpServerConfig};
 use crate::connector::Connector;
-use crate::endpoint::Endpoint;
-use crate::error::lost;
+use crate::endpoint::{Address, Endpoint};
+use crate::error::{bad_response, lost};
+use crate::hosts::check_single;
+#[cfg(feature = "tls")]
+use crate::pool::BothPools;
 use crate::pool::{Dialer, H1Pool, H2Pool, Pools};
+use crate::socket::SocketOptions;
 use crate::sync::{Gauge, GaugeGuardRef};
-use crate::wire::{check_body, decode_error, decode_response, encode_path};
+use crate::wire::{check_body, codec_of, decode_error, decode_response, encode_path};
+use version::{Choice, Ends};
 
 /// Requester over HTTP. Clones share its connections.
 ///
@@ -63,6 +73,8 @@ struct Inner {
 enum Pool {
     H1(Pools<H1Pool>),
     H2(Pools<H2Pool>),
+    #[cfg(feature = "tls")]
+    Both(Pools<BothPools>),
 }
 
 /// Maximum number of times that a request is written. It is written again if a connection handed it
@@ -104,7 +116,52 @@ impl HttpRequester {
     pub fn new(url: &str, config: HttpConfig) -> Result<Self, Error> {
         let location = Location::parse(url)?;
         let config = location.configure(config, HttpServerConfig::default())?.0;
+        #[cfg(feature = "tls")]
+        rr_tls::check_url(&location)?;
+        check_single(&config)?;
         Self::assemble(Endpoint::of(&location)?, None, config)
+    }
+
+    /// Returns a requester for one address of the same server: Host, path and configuration are
+    /// those of this requester, and its connections go to the address. It has connections of its
+    /// own.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument`, not sent, when the connections of this requester are not made by name: over
+    /// a unix socket, or by a connector.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), rr_spi::Error> {
+    /// let named = rr_http::HttpRequester::connect("http://orders:8080").await?;
+    /// for address in named.addresses().await? {
+    ///     let one = named.at(address)?;
+    ///     println!("{address}: {one:?}");
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn at(&self, address: SocketAddr) -> Result<Self, Error> {
+        let dialer = self.0.dialer.at(address).ok_or_else(not_by_name)?;
+        let (endpoint, config) = (self.0.endpoint.clone(), self.0.config.clone());
+        let choice = Choice::of(config.version, endpoint.scheme, Ends::Sockets)?;
+        Self::with_dialer(endpoint, choice, dialer, config)
+    }
+
+    /// Looks up the addresses of the server's name, within the
+    /// [connect timeout](HttpConfig::connect_timeout).
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, not sent, `connect-failed`, when the look-up fails, or when connections are not
+    /// made by name.
+    ///
+    /// # Cancel safety
+    ///
+    /// Can be dropped and called again at any time: the look-up continues, the next call joins it.
+    pub async fn addresses(&self) -> Result<Vec<SocketAddr>, Error> {
+        self.0.dialer.addresses().await
     }
 
     /// Makes a requester over streams that `connect` returns, such as TLS or pipes within a
@@ -145,6 +202,7 @@ impl HttpRequester {
     {
         let location = Location::parse(url)?;
         let config = location.configure(config, HttpServerConfig::default())?.0;
+        check_single(&config)?;
         let connector = Connector::new(connect);
         Self::assemble(Endpoint::of_streams(&location)?, Some(connector), config)
     }
@@ -154,11 +212,36 @@ impl HttpRequester {
         connector: Option<Connector>,
         config: HttpConfig,
     ) -> Result<Self, Error> {
+        let ends = if connector.is_some() { Ends::Streams } else { Ends::Sockets };
+        let choice = Choice::of(config.version, endpoint.scheme, ends)?;
+        let options = SocketOptions {
+            keepalive: config.tcp_keepalive,
+            user_timeout: config.tcp_user_timeout,
+        };
+        let dialer = Dialer::new(endpoint.clone(), connector, config.connect_timeout);
+        let mut dialer = dialer.with_options(options);
+        if let (Ends::Sockets, Address::Tcp { host, port }) = (ends, &endpoint.address) {
+            let proxy = config.proxy.server_for(endpoint.scheme, &endpoint.authority)?;
+            if let Some(proxy) = proxy {
+                dialer = dialer.through(proxy, host, *port);
+            }
+        }
+        #[cfg(feature = "tls")]
+        let dialer = version::with_tls(dialer, choice, ends, &endpoint, &config.tls)?;
+        Self::with_dialer(endpoint, choice, dialer, config)
+    }
+
+    fn with_dialer(
+        endpoint: Endpoint,
+        choice: Choice,
+        dialer: Dialer,
+        config: HttpConfig,
+    ) -> Result<Self, Error> {
         let host = HeaderValue::from_str(&endpoint.authority).map_err(|_| bad_host())?;
         let base = format!("http://{}{}/", endpoint.authority, endpoint.prefix);
         let _fits: Uri = base.try_into().map_err(|_| bad_host())?;
-        let dialer = Arc::new(Dialer::new(endpoint.clone(), connector, config.connect_timeout));
-        let pool = make_pool(Arc::clone(&dialer), host, config.clone());
+        let dialer = Arc::new(dialer);
+        let pool = make_pool(choice, Arc::clone(&dialer), host, config.clone());
         Ok(Self(Arc::new(Inner {
             limits: config.calls.limits,
             config,
@@ -208,17 +291,34 @@ impl HttpRequester {
     }
 }
 
-fn make_pool(dialer: Arc<Dialer>, host: HeaderValue, config: HttpConfig) -> Pool {
-    match config.version {
-        HttpVersion::H1 => {
+fn make_pool(choice: Choice, dialer: Arc<Dialer>, host: HeaderValue, config: HttpConfig) -> Pool {
+    match choice {
+        Choice::H1 => {
             let make = move || H1Pool::new(Arc::clone(&dialer), host.clone(), &config);
             Pool::H1(Pools::new(make))
         }
-        HttpVersion::H2c => {
+        Choice::H2 => {
             let make = move || H2Pool::new(Arc::clone(&dialer), &config);
             Pool::H2(Pools::new(make))
         }
+        #[cfg(feature = "tls")]
+        Choice::Server => {
+            let make = move || BothPools::new(&dialer, host.clone(), &config);
+            Pool::Both(Pools::new(make))
+        }
     }
+}
+
+async fn reach_h1(pool: &H1Pool) -> Result<(), Error> {
+    let lease = pool.checkout().await?;
+    pool.put_back(lease, None);
+    Ok(())
+}
+
+fn not_by_name() -> Error {
+    let message = "this requester does not connect by name";
+    Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message)
+        .with_hint("only requesters of http:// URLs without a connector have addresses")
 }
 
 fn bad_host() -> Error {
@@ -252,6 +352,12 @@ impl Requester for HttpRequester {
                     let (attempt, _counted) = inner.begin(ctx, &request)?;
                     let pool = pools.current()?;
                     attempt.run(inner.call_h2(&pool, &attempt, &request)).await
+                }),
+                #[cfg(feature = "tls")]
+                Pool::Both(pools) => Box::pin(async move {
+                    let (attempt, _counted) = inner.begin(ctx, &request)?;
+                    let pools = pools.current()?;
+                    attempt.run(inner.call_negotiated(&pools, &attempt, &request)).await
                 }),
             }
         }
@@ -300,12 +406,20 @@ impl Inner {
             };
             return (Err(error), whole);
         }
-        let mut response = match decode_response(parts) {
+        let (mut response, codec) = match decode_response(parts, self.config.accept_encoding) {
             Ok(response) => response,
             Err(error) => return (Err(error), false),
         };
-        match body::read(body, self.limits.response_bytes_max).await {
-            Ok(body) => {
+        let max = self.limits.response_bytes_max;
+        match body::read(body, codec.map_or(max, |_| Codec::encoded_bytes_max(max))).await {
+            Ok(mut body) => {
+                if let Some(codec) = codec {
+                    // Boxed: compressed replies are rare, and inline this would enlarge every call.
+                    body = match Box::pin(self.decompress(codec, body)).await {
+                        Ok(body) => body,
+                        Err(error) => return (Err(error), true),
+                    };
+                }
                 let checked = check_body(parts.status, &body, called);
                 response.body = body;
                 (checked.map(|()| response), true)
@@ -316,28 +430,37 @@ impl Inner {
         }
     }
 
-    /// Makes the URI of a target: a path for HTTP/1.1, absolute for HTTP/2.
-    fn make_uri(&self, target: &Target) -> Result<Uri, Error> {
-        let path = encode_path(&self.endpoint.prefix, target);
-        let text = match self.pool {
-            Pool::H1(_) => path,
-            Pool::H2(_) => {
-                let Endpoint { scheme, authority, .. } = &self.endpoint;
-                format!("{scheme}://{authority}{path}")
+    /// Decompresses the body of a success. An empty body was never compressed.
+    async fn decompress(&self, codec: Codec, body: Bytes) -> Result<Bytes, Error> {
+        let max = self.limits.response_bytes_max;
+        decompress(codec, &body, max).await.map_err(|error| match error {
+            DecompressError::TooLarge => self.limits.response_too_large(),
+            DecompressError::Malformed(error) => {
+                let text = "the compressed reply is malformed or cut short";
+                bad_response(Delivery::Processed, text).with_source(error)
             }
-        };
-        Uri::try_from(text).map_err(|_| bad_host())
+        })
+    }
+
+    /// Makes the URI of a target for HTTP/1.1: a path.
+    fn path_uri(&self, target: &Target) -> Result<Uri, Error> {
+        Uri::try_from(encode_path(&self.endpoint.prefix, target)).map_err(|_| bad_host())
+    }
+
+    /// Makes the URI of a target for HTTP/2.
+    fn absolute_uri(&self, target: &Target) -> Result<Uri, Error> {
+        let Endpoint { scheme, authority, prefix, .. } = &self.endpoint;
+        let path = encode_path(prefix, target);
+        Uri::try_from(format!("{scheme}://{authority}{path}")).map_err(|_| bad_host())
     }
 
     /// Makes sure that the pool has a usable connection.
     async fn reach(&self) -> Result<(), Error> {
         match &self.pool {
-            Pool::H1(pools) => {
-                let pool = pools.current()?;
-                let lease = pool.checkout().await?;
-                pool.put_back(lease, None);
-            }
+            Pool::H1(pools) => reach_h1(&*pools.current()?).await?,
             Pool::H2(pools) => drop(pools.current()?.checkout().await?),
+            #[cfg(feature = "tls")]
+            Pool::Both(pools) => Self::reach_negotiated(&*pools.current()?).await?,
         }
         Ok(())
     }
@@ -354,6 +477,12 @@ impl Inner {
         let mut start = Vec::new();
         let reading = body::read_start(body, &mut start, ERROR_BODY_BYTES_MAX);
         let whole = bound.race(reading).await.unwrap_or(false);
-        (decode_error(parts, start.into(), self.config.status_codes), whole)
+        let mut start = Bytes::from(start);
+        if let Ok(Some(codec)) = codec_of(&parts.headers, self.config.accept_encoding) {
+            // Without a readable body, the head states the error.
+            let decoded = decompress(codec, &start, ERROR_BODY_BYTES_MAX).await;
+            start = decoded.unwrap_or_default();
+        }
+        (decode_error(parts, start, self.config.status_codes), whole)
     }
 }

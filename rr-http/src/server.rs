@@ -1,32 +1,39 @@
 //! The server side.
 
 mod accept;
+mod bound;
 mod builder;
 mod carrier;
 mod connection;
 mod cors;
 mod drain_body;
 mod fallback;
-mod gzip;
 mod keep_alive;
 mod listener;
 mod mounted;
 mod peer;
+mod proxy_header;
 mod read_body;
 mod reply;
+mod reply_compression;
 mod request;
+mod retirement;
 mod stop;
 mod tasks;
 mod timeouts;
+#[cfg(feature = "tls")]
+mod tls;
 mod version_detect;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+#[cfg(feature = "tls")]
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use rr_spi::{Error, Intake, Location, Route, Routes, Server, Target};
+use rr_spi::{Error, Intake, Location, OsEntropy, Route, Routes, Server, Target};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
@@ -35,14 +42,16 @@ use crate::endpoint::Endpoint;
 use crate::sync::Gauge;
 use crate::wire::encode_path;
 
+pub use bound::{HttpListener, serve_on};
 pub use builder::HttpServerBuilder;
 use cors::Cors;
 use fallback::Fallback;
 pub use fallback::HttpRequestBody;
-#[cfg(feature = "_fuzz")]
-pub(crate) use gzip::{GzipError, decompress};
 use listener::{Listener, StreamSource};
 pub use mounted::{HttpReplyBody, HttpReplyFuture, HttpService, service};
+#[cfg(feature = "_fuzz")]
+pub(crate) use proxy_header::{Announced, read as read_proxy_header};
+use reply_compression::ReplyCompression;
 use stop::Stop;
 
 /// Serves routes at a URL with the default configuration, over both HTTP/1 and HTTP/2.
@@ -112,12 +121,27 @@ pub async fn serve_with_stats(
 
 async fn bind(url: &str, builder: HttpServerBuilder) -> Result<Server, Error> {
     let (base, query) = url.split_once('?').map_or((url, None), |(base, rest)| (base, Some(rest)));
-    let location = Location::parse(url)?;
-    let builder = configured(builder, &location)?;
-    let endpoint = Endpoint::of(&location)?;
+    let (endpoint, state) = prepared(url, builder)?;
     let (listener, bound) = Listener::bind(&endpoint, base).await?;
     let url = query.map_or_else(|| bound.clone(), |query| format!("{bound}?{query}"));
-    Ok(start(url, listener, endpoint.prefix, builder))
+    Ok(start(url, listener, state))
+}
+
+/// Reads a URL, and makes the state of its server. This is done before an address is bound, so that
+/// a server that cannot serve does not appear.
+fn prepared(url: &str, builder: HttpServerBuilder) -> Result<(Endpoint, ServerState), Error> {
+    let location = Location::parse(url)?;
+    let builder = configured(builder, &location)?;
+    #[cfg(feature = "tls")]
+    rr_tls::check_url(&location)?;
+    let endpoint = Endpoint::of(&location)?;
+    let state = ServerState::new(endpoint.prefix.clone(), builder);
+    #[cfg(feature = "tls")]
+    let state = match endpoint.scheme {
+        "https" => state.with_tls()?,
+        _ => state,
+    };
+    Ok((endpoint, state))
 }
 
 /// Serves routes on streams that the application provides, such as TLS or pipes within a process.
@@ -191,8 +215,8 @@ fn bind_streams(
 ) -> Result<Server, Error> {
     let location = Location::parse(url)?;
     let builder = configured(builder, &location)?;
-    let endpoint = Endpoint::of_streams(&location)?;
-    Ok(start(url.to_owned(), Listener::Streams(incoming), endpoint.prefix, builder))
+    let state = ServerState::new(Endpoint::of_streams(&location)?.prefix, builder);
+    Ok(start(url.to_owned(), Listener::Streams(incoming), state))
 }
 
 /// Applies the query of the URL to the configuration.
@@ -201,19 +225,24 @@ fn configured(builder: HttpServerBuilder, url: &Location) -> Result<HttpServerBu
     Ok(builder.with_config(config))
 }
 
-fn start(url: String, listener: Listener, prefix: String, builder: HttpServerBuilder) -> Server {
-    let HttpServerBuilder { routes, config, fallback, stats } = builder;
-    let intake = Intake::new(routes, config.intake.clone());
-    let state = Arc::new(ServerState::new(prefix, intake.clone(), config, stats, fallback));
+fn start(url: String, listener: Listener, state: ServerState) -> Server {
+    let intake = state.intake.clone();
+    let state = Arc::new(state);
     Server::spawn(url, intake, |shutdown| accept::run(listener, state, shutdown))
 }
 
-/// Counters of a server: open connections, running tasks and dropped headers.
+/// Counters of a server: open connections, running tasks, dropped headers, and handshakes of TLS.
 #[derive(Clone, Default)]
 pub struct HttpServerStats {
     connections: Gauge,
     tasks: Gauge,
     headers_dropped: Arc<AtomicU64>,
+    #[cfg(feature = "tls")]
+    handshakes: Gauge,
+    #[cfg(feature = "tls")]
+    handshakes_failed: Arc<AtomicU64>,
+    #[cfg(feature = "tls")]
+    tls: Arc<OnceLock<rr_tls::TlsAcceptor>>,
 }
 
 impl HttpServerStats {
@@ -244,6 +273,33 @@ impl HttpServerStats {
     }
 }
 
+#[cfg(feature = "tls")]
+impl HttpServerStats {
+    /// Returns the number of TLS handshakes in progress, those that wait for their turn included.
+    #[must_use]
+    pub fn handshakes(&self) -> usize {
+        self.handshakes.now()
+    }
+
+    /// Returns the number of connections that were closed without a complete handshake: the peer
+    /// took too long, spoke no TLS, or was refused.
+    #[must_use]
+    pub fn handshakes_failed(&self) -> u64 {
+        self.handshakes_failed.load(Ordering::Relaxed)
+    }
+
+    /// Returns why the TLS files could not be used when they last changed, and the previous ones
+    /// remain; `None` if they could.
+    #[must_use]
+    pub fn tls_reload_error(&self) -> Option<Error> {
+        self.tls.get()?.last_reload_error()
+    }
+
+    fn handshake_failed(&self) {
+        self.handshakes_failed.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 impl fmt::Debug for HttpServerStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpServerStats")
@@ -264,8 +320,15 @@ struct ServerState {
     config: HttpServerConfig,
     stats: HttpServerStats,
     stop: Stop,
+    #[cfg(feature = "tls")]
+    tls: Option<tls::Tls>,
+    /// Asks the connections that are open to move elsewhere, in the second half of a lame duck.
+    leaving: Stop,
+    entropy: OsEntropy,
     /// Cross-origin calls; `None` if no origin is allowed.
     cors: Option<Cors>,
+    /// `None` if no reply is compressed.
+    compression: Option<ReplyCompression>,
     /// Targets that are routed by name, keyed by path: their requests need no parsing of the path.
     paths: HashMap<String, Target>,
     /// Document that describes the services; `None` if none is described.
@@ -275,13 +338,9 @@ struct ServerState {
 }
 
 impl ServerState {
-    fn new(
-        prefix: String,
-        intake: Intake,
-        config: HttpServerConfig,
-        stats: HttpServerStats,
-        fallback: Option<Fallback>,
-    ) -> Self {
+    fn new(prefix: String, builder: HttpServerBuilder) -> Self {
+        let HttpServerBuilder { routes, config, fallback, stats } = builder;
+        let intake = Intake::new(routes, config.intake.clone());
         let routed = intake.routes().iter().filter_map(|(route, _)| match route {
             Route::Target(name) => Target::parse(&name).ok(),
             _ => None,
@@ -289,8 +348,31 @@ impl ServerState {
         let paths = routed.map(|target| (encode_path(&prefix, &target), target)).collect();
         let cors = Cors::new(&config.cors_origins);
         let descriptions = descriptions(intake.routes());
-        let stop = Stop::default();
-        Self { prefix, intake, config, stats, stop, cors, paths, descriptions, fallback }
+        Self {
+            prefix,
+            intake,
+            stats,
+            stop: Stop::default(),
+            leaving: Stop::default(),
+            entropy: OsEntropy::new(),
+            #[cfg(feature = "tls")]
+            tls: None,
+            cors,
+            compression: ReplyCompression::new(config.compress_bytes_min),
+            paths,
+            descriptions,
+            config,
+            fallback,
+        }
+    }
+
+    /// Serves TLS.
+    #[cfg(feature = "tls")]
+    fn with_tls(mut self) -> Result<Self, Error> {
+        let tls = tls::Tls::new(&self.config.tls)?;
+        let _ = self.stats.tls.set(tls.acceptor().clone());
+        self.tls = Some(tls);
+        Ok(self)
     }
 }
 

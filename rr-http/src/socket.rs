@@ -1,6 +1,10 @@
 //! Byte streams of connections: sockets of this crate, or streams of the application.
 
 mod foreign;
+mod options;
+mod refused;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,17 +17,24 @@ use tokio::net::TcpStream;
 use tokio::net::UnixStream;
 
 pub(crate) use self::foreign::{Foreign, Stream, contained, panicked};
+pub(crate) use self::options::SocketOptions;
+pub(crate) use self::refused::Refused;
+#[cfg(feature = "tls")]
+pub(crate) use self::tls::{ALPN, H1, H2, TlsClient, TlsSocket};
 
 /// Longest message, in bytes, that is joined into one buffer before it is written. A plain write
 /// costs less than a vectored one while there is little to copy.
 const JOINED_MAX: usize = 512;
 
 /// Byte stream of one connection. The kinds that this crate makes are variants, without dynamic
-/// dispatch; TLS would be another.
+/// dispatch.
 pub(crate) enum Socket {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(UnixStream),
+    /// Boxed: large, and rare next to the work of encryption.
+    #[cfg(feature = "tls")]
+    Tls(Box<TlsSocket>),
     /// Stream of the application.
     Stream(Foreign),
 }
@@ -35,7 +46,25 @@ impl Socket {
             Self::Tcp(stream) => stream.peer_addr().ok(),
             #[cfg(unix)]
             Self::Unix(_) => None,
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.tcp().peer_addr().ok(),
             Self::Stream(_) => None,
+        }
+    }
+
+    /// Sets the options of a TCP socket; other streams have none.
+    pub(crate) fn set_options(&self, options: SocketOptions) {
+        if let Self::Tcp(stream) = self {
+            options.apply(stream);
+        }
+    }
+
+    /// Returns the refusal of the connection by its server, which a read may show later.
+    pub(crate) fn refused(&self) -> Refused {
+        match self {
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => Refused(Some(stream.refused())),
+            _ => Refused::default(),
         }
     }
 }
@@ -47,6 +76,8 @@ macro_rules! forward {
             Self::Tcp(stream) => Pin::new(stream).$method($($argument),*),
             #[cfg(unix)]
             Self::Unix(stream) => Pin::new(stream).$method($($argument),*),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => Pin::new(&mut **stream).$method($($argument),*),
             Self::Stream(stream) => Pin::new(stream).$method($($argument),*),
         }
     };
@@ -103,6 +134,8 @@ impl AsyncWrite for Socket {
             Self::Tcp(stream) => stream.is_write_vectored(),
             #[cfg(unix)]
             Self::Unix(stream) => stream.is_write_vectored(),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.is_write_vectored(),
             Self::Stream(stream) => stream.is_write_vectored(),
         }
     }

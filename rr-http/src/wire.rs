@@ -1,5 +1,6 @@
 //! Conversion between core types and HTTP: pure functions, no IO.
 
+mod accept_encoding;
 mod content_encoding;
 mod decode_request;
 mod decode_response;
@@ -14,12 +15,13 @@ mod refusal;
 mod replay;
 mod status;
 
+pub(crate) use accept_encoding::{ask_for, negotiate};
 pub(crate) use content_encoding::{Coding, unsupported_coding};
 pub(crate) use decode_request::Head;
-pub(crate) use decode_response::{check_body, decode_error, decode_response, granted};
+pub(crate) use decode_response::{check_body, codec_of, decode_error, decode_response, granted};
 pub(crate) use encode_request::{encode_request, set_timeout, turn_into_get};
 pub(crate) use encode_response::{
-    ReplyStyle, encode_descriptions, encode_error, encode_health, encode_no_content,
+    ReplyStyle, encode_descriptions, encode_error, encode_health, encode_live, encode_no_content,
     encode_response,
 };
 pub(crate) use framing::check_framing;

@@ -1,52 +1,17 @@
 //! Options of connections, requesters and servers.
 
 mod check;
+mod credentials;
+#[cfg(feature = "nkeys")]
+pub(crate) mod keys;
 
-use std::fmt;
 use std::time::Duration;
 
-use rr_spi::options::Options;
 use rr_spi::{CallConfig, IntakeConfig, defaults};
 use serde::Deserialize;
-use serde::de::value::Error as Unfit;
 
-/// Credentials of a connection. `Debug` hides them.
-#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-#[non_exhaustive]
-pub enum NatsCredentials {
-    /// No credentials, for servers that do not require any.
-    #[default]
-    None,
-    /// A user and a password.
-    UserPassword {
-        /// The name of the user.
-        user: String,
-        /// The password.
-        password: String,
-    },
-    /// A token.
-    Token(String),
-}
-
-impl fmt::Debug for NatsCredentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "None",
-            Self::UserPassword { .. } => "UserPassword(***)",
-            Self::Token(_) => "Token(***)",
-        })
-    }
-}
-
-/// A URL sets credentials before the `@`, not in its query.
-impl Options for NatsCredentials {
-    fn names(_: &mut dyn FnMut(&'static str)) {}
-
-    fn set(&mut self, _: &str, _: &str) -> Result<bool, Unfit> {
-        Ok(false)
-    }
-}
+pub(crate) use credentials::FILES;
+pub use credentials::{NatsAuth, NatsAuthCallback, NatsCredentials};
 
 rr_spi::options! {
     /// Connection options of requesters and servers.
@@ -91,10 +56,20 @@ rr_spi::options! {
         /// deadline of their call. Default 256, kept low because messages queued while the server
         /// stalls are sent late. 0 counts as 1.
         pub outgoing_max: usize = 256, with_outgoing_max(usize);
+        /// Whether TLS begins before the server has sent its first line, for servers whose `tls`
+        /// block has `handshake_first: true`. Default false. Has no effect without a `nats+tls://`
+        /// URL.
+        pub tls_first: bool = false, with_tls_first(bool);
     }
     parts {
-        /// Credentials of the connection. Default none; credentials in the URL take precedence.
+        /// Credentials of the connection. Default none; credentials in the URL take precedence. A
+        /// URL has a user and a password or a token before its `@`, or names a file by the option
+        /// `credentials_file` or `nkey_file`.
         pub credentials: NatsCredentials, with_credentials;
+    }
+    parts with "tls" {
+        /// TLS of `nats+tls://`, `tls://` and `wss://` URLs; it has no effect on others.
+        pub tls: rr_tls::TlsConfig, with_tls;
     }
 }
 
@@ -221,6 +196,10 @@ mod tests {
         let text = r#"{"connection":{"name":"x","credentials":{"token":"t"}},"calls":{"timeout":"1500ms"}}"#;
         let config: NatsConfig = serde_json::from_str(text).unwrap();
         assert_eq!(config.calls.timeout, Duration::from_millis(1500));
+        let text = r#"{"connection":{"credentials":{"credentials_file":"/a.creds"}}}"#;
+        let config: NatsConfig = serde_json::from_str(text).unwrap();
+        let expected = NatsCredentials::CredentialsFile("/a.creds".into());
+        assert_eq!(config.connection.credentials, expected);
         assert!(serde_json::from_str::<NatsConfig>(r#"{"tiemout":"1s"}"#).is_err());
         assert!(serde_json::from_str::<NatsServerConfig>(r#"{"connection":{"nmae":""}}"#).is_err());
         let text = r#"{"queue":null,"dispatch":"always"}"#;

@@ -1,6 +1,8 @@
 //! Connection of a requester; a background task makes it again whenever it is lost.
 
+mod authenticate;
 mod backoff;
+mod channel;
 mod dialer;
 mod doubt;
 mod events;
@@ -17,6 +19,8 @@ mod reconnect;
 mod reliance;
 mod runtimes;
 mod stats;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -24,6 +28,7 @@ use std::time::Duration;
 use rr_spi::{CancelHandle, Context, Error};
 use tokio::sync::Notify;
 
+pub(crate) use channel::Channel;
 pub(crate) use dialer::Dialer;
 pub(crate) use learned::Learned;
 pub(crate) use link::{Link, message, next};
@@ -50,7 +55,8 @@ pub enum NatsState {
     /// There is no connection, and attempts continue. Calls wait for `connection_wait`, then fail.
     Disconnected,
     /// There is no connection because a server refuses the credentials, denies their user the
-    /// inbox, requires TLS or has headers disabled. Calls fail immediately with that error.
+    /// inbox, requires TLS or has headers disabled, or because a TLS handshake failed. Calls fail
+    /// immediately with that error.
     /// Attempts continue at the longest pause, since the server's configuration may be corrected.
     Refused,
 }

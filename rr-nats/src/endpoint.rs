@@ -5,10 +5,8 @@ use std::borrow::Cow;
 use rr_spi::wire::percent_decode;
 use rr_spi::{Code, Delivery, Error, HostPort, Location};
 
-use crate::config::{NatsConfig, NatsCredentials, NatsServerConfig};
-
-/// Port of a host for which a URL names none.
-const PORT_DEFAULT: u16 = 4222;
+use crate::config::{FILES, NatsConfig, NatsCredentials, NatsServerConfig};
+use crate::scheme::Scheme;
 
 /// Maximum number of hosts in one URL; a cluster announces its other members.
 const HOSTS_MAX: usize = 16;
@@ -20,6 +18,7 @@ const PREFIX_BYTES_MAX: usize = 256;
 /// Server addresses, subject prefix and credentials of a URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
+    pub(crate) scheme: Scheme,
     /// `host:port`, in the order of the URL; at least one.
     pub(crate) addresses: Vec<String>,
     /// Tokens separated by dots; empty if the URL has no path.
@@ -31,19 +30,18 @@ pub(crate) struct Endpoint {
 impl Endpoint {
     /// Parses the part of a URL before its query.
     pub(crate) fn of(location: &Location) -> Result<Self, Error> {
-        if location.scheme() != "nats" {
-            return Err(invalid("the scheme of a NATS URL is `nats`"));
-        }
+        let scheme = Scheme::parse(location.scheme())?;
         let (user, hosts) = match location.authority().rsplit_once('@') {
             Some((user, hosts)) => (Some(user), hosts),
             None => (None, location.authority()),
         };
+        let address = |text| address(text, scheme.port_default());
         let addresses: Vec<_> = hosts.split(',').map(address).collect::<Result<_, _>>()?;
         if addresses.len() > HOSTS_MAX {
             return Err(invalid("the URL names more than 16 hosts"));
         }
         let credentials = user.map(credentials).transpose()?;
-        Ok(Self { addresses, prefix: prefix(location.path())?, credentials })
+        Ok(Self { scheme, addresses, prefix: prefix(location.path())?, credentials })
     }
 }
 
@@ -55,6 +53,10 @@ pub(crate) fn configure(
 ) -> Result<(Endpoint, NatsConfig, NatsServerConfig), Error> {
     let location = Location::parse(url)?;
     let endpoint = Endpoint::of(&location)?;
+    check_credentials(&location, &endpoint)?;
+    check_tls(&location, endpoint.scheme)?;
+    #[cfg(feature = "tls")]
+    rr_tls::check_url(&location)?;
     let (mut client, mut server) = location.configure(client, server)?;
     if let Some(credentials) = &endpoint.credentials {
         client.connection.credentials = credentials.clone();
@@ -65,13 +67,36 @@ pub(crate) fn configure(
     Ok((endpoint, client, server))
 }
 
+/// Checks that a URL has credentials in one place.
+fn check_credentials(location: &Location, endpoint: &Endpoint) -> Result<(), Error> {
+    let is_file = |name: &str| FILES.contains(&name);
+    let files = location.query().filter(|(name, _)| is_file(name)).count();
+    if files + usize::from(endpoint.credentials.is_some()) <= 1 {
+        return Ok(());
+    }
+    let message = "the URL has several credentials";
+    Err(Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message)
+        .with_hint("keep one of `user:password@`, `token@`, `credentials_file=` and `nkey_file=`"))
+}
+
+/// Checks that a URL that sets TLS also requires it.
+fn check_tls(location: &Location, scheme: Scheme) -> Result<(), Error> {
+    let sets_tls = location.query().any(|(name, _)| name.starts_with("tls_"));
+    if scheme.is_secure() || !sets_tls {
+        return Ok(());
+    }
+    let message = "the URL sets options of TLS, but its scheme does not require TLS";
+    Err(Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message)
+        .with_hint("use a URL of the scheme `nats+tls`"))
+}
+
 /// Parses `host` or `host:port`, and adds the default port if there is none.
-pub(crate) fn address(text: &str) -> Result<String, Error> {
+pub(crate) fn address(text: &str, port_default: u16) -> Result<String, Error> {
     let server = HostPort::parse(text).map_err(with_hint)?;
     if server.port == Some(0) || !server.zone.is_empty() {
         return Err(invalid("a NATS server has a port other than 0 and an address without a zone"));
     }
-    let port = server.port.unwrap_or(PORT_DEFAULT);
+    let port = server.port.unwrap_or(port_default);
     Ok(match server.is_ipv6 {
         true => format!("[{}]:{port}", server.host),
         false => format!("{}:{port}", server.host),
@@ -237,6 +262,35 @@ mod tests {
         ] {
             assert!(requester(&format!("nats://h?{bad}")).is_err(), "{bad}");
         }
+    }
+
+    #[cfg(feature = "nkeys")]
+    #[test]
+    fn a_url_names_the_files_of_credentials_one_at_most() {
+        let credentials = |url| requester(url).map(|config| config.connection.credentials);
+        for (url, expected) in [
+            ("nats://h?nkey_file=%2fa.nk", NatsCredentials::NkeyFile("/a.nk".into())),
+            ("nats://h?credentials_file=b", NatsCredentials::CredentialsFile("b".into())),
+        ] {
+            assert_eq!(credentials(url).unwrap(), expected);
+        }
+        for bad in [
+            "nats://h?nkey_file=",
+            "nats://t0ken@h?nkey_file=a",
+            "nats://h?credentials_file=a&nkey_file=a",
+        ] {
+            let error = credentials(bad).unwrap_err();
+            assert_eq!(error.code(), Code::InvalidArgument, "{bad}");
+            assert!(error.hint().contains("file"), "{bad}: {}", error.hint());
+        }
+    }
+
+    #[cfg(not(feature = "nkeys"))]
+    #[test]
+    fn the_error_for_a_credentials_file_names_the_feature_that_reads_it() {
+        let error = requester("nats://h?credentials_file=a.creds").unwrap_err();
+        assert_eq!((error.code(), error.delivery()), (Code::InvalidArgument, Delivery::NotSent));
+        assert!(error.hint().contains("`nkeys`"), "{}", error.hint());
     }
 
     #[test]

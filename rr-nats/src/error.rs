@@ -11,7 +11,7 @@ use async_nats::client::PublishErrorKind;
 use async_nats::{
     ConnectError, ConnectErrorKind, PublishError, ServerError, SubscribeError, rustls,
 };
-use rr_spi::{Code, Delivery, Error, Reason};
+use rr_spi::{Code, Delivery, Error, Reason, excerpt};
 
 pub(crate) use server_error::{ServerErrorKind, Violation};
 
@@ -68,6 +68,40 @@ pub(crate) fn no_time(address: &str) -> Error {
         .with_hint("set `connect_timeout` to the time that a connection may take, such as 5s")
 }
 
+/// Makes the error for credentials that were not there in time: nothing was sent.
+pub(crate) fn credentials_late() -> Error {
+    let message = "the credentials were not there within `connect_timeout`";
+    Error::failure(Code::Unavailable, Delivery::NotSent, Reason::CONNECT_FAILED, message)
+        .with_hint("let the auth callback answer sooner, or raise `connect_timeout`")
+}
+
+/// Makes the error for an auth callback that returned no credentials: nothing was sent. A code that
+/// is a refusal is kept.
+pub(crate) fn callback_failed(what: &dyn Display, source: Option<Error>) -> Error {
+    let message = format!("the auth callback failed: {}", excerpt(&what.to_string(), 200));
+    let error = match source.as_ref().filter(|error| is_refused(error.code())) {
+        Some(refusal) => Error::failure(refusal.code(), Delivery::NotSent, None, message),
+        None => {
+            let reason = Reason::CONNECT_FAILED;
+            Error::failure(Code::Unavailable, Delivery::NotSent, reason, message)
+        }
+    };
+    let error = error.with_hint("the auth callback is called again for the next attempt");
+    match source {
+        Some(source) => error.with_source(source),
+        None => error,
+    }
+}
+
+/// Makes the error for a file of credentials that cannot be used: nothing was sent.
+#[cfg(feature = "nkeys")]
+pub(crate) fn credentials_file(path: &std::path::Path, what: impl Display) -> Error {
+    let path = excerpt(&path.display().to_string(), 256);
+    let message = format!("cannot use `{path}`: {what}");
+    Error::failure(Code::FailedPrecondition, Delivery::NotSent, None, message)
+        .with_hint("name a file that this process may read; it is read again for each connection")
+}
+
 /// Makes the error for a server that refused or ended a connection with a reason: nothing was sent.
 pub(crate) fn refused_by(address: &str, said: &str) -> Error {
     let (code, hint) = match ServerErrorKind::parse(said) {
@@ -82,8 +116,7 @@ pub(crate) fn refused_by(address: &str, said: &str) -> Error {
         ),
         ServerErrorKind::Tls => (
             Code::FailedPrecondition,
-            "rr-nats does not speak TLS: let it reach the NATS server without, by an own listener \
-             or a sidecar that adds TLS",
+            "the server requires TLS: use a URL of the scheme `nats+tls`, with the feature `tls`",
         ),
         ServerErrorKind::ControlLine => (
             Code::FailedPrecondition,
@@ -106,8 +139,19 @@ pub(crate) fn refused_by(address: &str, said: &str) -> Error {
 
 /// Returns whether an error is a refusal: waiting does not help, since a configuration must change.
 pub(crate) fn is_refusal(error: &Error) -> bool {
+    is_refused(error.code()) || is_handshake(error)
+}
+
+fn is_refused(code: Code) -> bool {
     use Code::{FailedPrecondition, PermissionDenied, Unauthenticated};
-    matches!(error.code(), Unauthenticated | PermissionDenied | FailedPrecondition)
+    matches!(code, Unauthenticated | PermissionDenied | FailedPrecondition)
+}
+
+/// Returns whether an error is about certificates or other parameters of TLS, which somebody has to
+/// put right.
+fn is_handshake(error: &Error) -> bool {
+    let source = StdError::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    source.and_then(io::Error::get_ref).is_some_and(|inner| inner.is::<rustls::Error>())
 }
 
 /// Returns the server's error that ended an attempt to connect. async-nats exposes the error as the

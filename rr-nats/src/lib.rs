@@ -9,18 +9,22 @@
 //! |---|---|
 //! | send requests | [`NatsRequester`], [`NatsConfig`] |
 //! | answer requests | [`serve`], [`serve_with`], [`NatsServerConfig`], [`NatsDispatch`] |
-//! | set credentials and connection options | [`NatsConnectionConfig`], [`NatsCredentials`] |
+//! | set connection options | [`NatsConnectionConfig`] |
+//! | authenticate | [`NatsCredentials`], [`NatsAuth`], [`NatsAuthCallback`] |
 //! | configure several transports in one place | [`NatsSection`], [`NatsServerSection`] |
 //! | read statistics | [`NatsState`], [`NatsStats`], [`serve_with_stats`], [`NatsServerStats`] |
 //!
 //! # URLs
 //!
-//! Both ends take `nats://user:password@host1:4222,host2/prefix?name=orders&queue=blue`. The path
-//! is a prefix of every subject: `/team` makes `service.ping` the subject `team.service.ping`. The
-//! query sets options by field name. On both ends: `name`, `inbox_prefix`, `connect_timeout`,
-//! `ping_interval`, `members_interval`, `ignore_discovered`, `clocks_agree` and `in_flight_max`; on
-//! a requester: `timeout` and `connection_wait`; on a server: `queue` (empty for none),
-//! `sole_group`, `dispatch` and `version`. Both ends check every option. The fields in
+//! Both ends take `nats://user:password@host1:4222,host2/prefix?name=orders&queue=blue`. With the
+//! feature `tls`, `nats+tls://` or `tls://` requires TLS; with the feature `websockets`, `ws://`
+//! connects over a websocket; with both, `wss://` connects over a websocket over TLS. The path is a
+//! prefix of every subject: `/team` makes `service.ping` the subject `team.service.ping`. The query
+//! sets options by field name. On both ends: `credentials_file`, `nkey_file`, `tls_first`, with the
+//! feature `tls` the options of `rr_tls::TlsConfig` with the prefix `tls_`, `name`, `inbox_prefix`,
+//! `connect_timeout`, `ping_interval`, `members_interval`, `ignore_discovered`, `clocks_agree` and
+//! `in_flight_max`; on a requester: `timeout` and `connection_wait`; on a server: `queue` (empty
+//! for none), `sole_group`, `dispatch` and `version`. Both ends check every option. The fields in
 //! [`NatsConfig`], [`NatsServerConfig`] and [`NatsConnectionConfig`] document each option.
 //!
 //! # Reconnecting
@@ -56,13 +60,14 @@ mod error;
 #[doc(hidden)]
 pub mod fuzz;
 mod requester;
+mod scheme;
 mod server;
 mod sync;
 mod wire;
 
 pub use config::{
-    NatsConfig, NatsConnectionConfig, NatsCredentials, NatsDispatch, NatsSection, NatsServerConfig,
-    NatsServerSection,
+    NatsAuth, NatsAuthCallback, NatsConfig, NatsConnectionConfig, NatsCredentials, NatsDispatch,
+    NatsSection, NatsServerConfig, NatsServerSection,
 };
 pub use connection::{NatsState, NatsStats};
 pub use requester::NatsRequester;

@@ -15,8 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::clock;
 use crate::config::{NatsConfig, NatsServerConfig};
 use crate::connection::{
-    Connections, Learned, Link, LinkSetup, Members, NatsState, NatsStats, Outcome, SendPermit,
-    Slot, message,
+    Channel, Connections, Learned, Link, LinkSetup, Members, NatsState, NatsStats, Outcome,
+    SendPermit, Slot, message,
 };
 use crate::endpoint;
 use crate::error;
@@ -68,7 +68,7 @@ impl NatsRequester {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument`, not sent, if the URL is malformed.
+    /// `InvalidArgument`, not sent, if the URL is malformed or a file of TLS cannot be used.
     ///
     /// # Cancel safety
     ///
@@ -92,6 +92,7 @@ impl NatsRequester {
         let (endpoint, config, _) = endpoint::configure(url, config, server)?;
         let learned = Arc::new(Learned::default());
         let setup = LinkSetup {
+            channel: Channel::new(endpoint.scheme, &config.connection)?,
             config: config.connection.clone(),
             prefix: endpoint.prefix.clone(),
             incoming_max: config.in_flight_max.saturating_add(STRAY_REPLIES_MAX).min(INCOMING_MAX),
@@ -100,7 +101,8 @@ impl NatsRequester {
             needs_inbox: true,
         };
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy::new());
-        let members = Members::new(endpoint.addresses, config.connection.ignore_discovered);
+        let members =
+            Members::new(endpoint.addresses, endpoint.scheme, config.connection.ignore_discovered);
         let connections = Connections::new(setup, members, Arc::clone(&entropy));
         // Outside of a runtime, the first call starts the connection.
         let _ = connections.current();
@@ -122,9 +124,10 @@ impl NatsRequester {
     ///
     /// The delivery is always `NotSent`. Immediately, since waiting does not help:
     /// `Unauthenticated` if a server refuses the credentials, `PermissionDenied` if it denies the
-    /// inbox, and `FailedPrecondition` if it requires TLS, has headers disabled or limits protocol
-    /// lines to less than rr-nats needs. At the deadline: the error of the last attempt to connect,
-    /// or else `DeadlineExceeded`. `Canceled` if the call was cancelled.
+    /// inbox, `FailedPrecondition` if it requires TLS, has headers disabled or limits protocol lines
+    /// to less than rr-nats needs, or if a file of credentials cannot be used, and `Unavailable` if
+    /// a certificate cannot be verified or a TLS handshake fails otherwise. At the deadline:
+    /// the error of the last attempt to connect, or else `DeadlineExceeded`. `Canceled` if the call was cancelled.
     ///
     /// # Cancel safety
     ///

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use rr_spi::{Context, Entropy, Error, Intake, OsEntropy, Routes, Server};
 
 use crate::config::{NatsConfig, NatsServerConfig};
-use crate::connection::{Dialer, LinkSetup, Members};
+use crate::connection::{Channel, Dialer, LinkSetup, Members};
 use crate::endpoint;
 
 use reconnect::Cleanup;
@@ -41,9 +41,10 @@ const INCOMING_MAX: usize = 16 * 1024;
 ///
 /// # Errors
 ///
-/// The delivery is always `NotSent`. `InvalidArgument` if the URL is malformed, or if there is a
-/// fallback and no prefix; `Unavailable`, `connect-failed`, if no NATS server can be reached;
-/// `Unauthenticated` if the NATS server refuses the credentials; `PermissionDenied` if it denies a
+/// The delivery is always `NotSent`. `InvalidArgument` if the URL is malformed, a file of TLS cannot
+/// be used, or there is a fallback and no prefix; `Unavailable`, `connect-failed`, if no NATS server
+/// can be reached or verified; `Unauthenticated` if the NATS server refuses the credentials;
+/// `FailedPrecondition` if a file of credentials cannot be used; `PermissionDenied` if it denies a
 /// subscription.
 ///
 /// # Cancel safety
@@ -103,6 +104,7 @@ pub async fn serve_with_stats(
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy::new());
     let (alive, life) = Context::background().child();
     let setup = LinkSetup {
+        channel: Channel::new(endpoint.scheme, &config.connection)?,
         config: config.connection.clone(),
         prefix: endpoint.prefix.clone(),
         incoming_max: INCOMING_MAX,
@@ -111,7 +113,8 @@ pub async fn serve_with_stats(
         // A server makes no calls.
         cancels_max: 1,
     };
-    let members = Members::new(endpoint.addresses, config.connection.ignore_discovered);
+    let members =
+        Members::new(endpoint.addresses, endpoint.scheme, config.connection.ignore_discovered);
     let mut dialer = Dialer::new(setup, Arc::new(members), Arc::clone(&entropy));
     let (prefix, id) = (endpoint.prefix, entropy.next_u64());
     let state = Arc::new(ServerState::new(prefix, intake.clone(), config, id, alive)?);

@@ -1,7 +1,7 @@
 //! Real nats-server processes on loopback, for tests.
 
 use std::env;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -11,6 +11,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 mod monitor;
+mod setup;
+
+pub use setup::NatsServerSetup;
 
 /// Longest wait for a server to listen. A start takes about 11 ms on an idle machine.
 const START_MAX: Duration = Duration::from_secs(10);
@@ -44,70 +47,6 @@ pub struct NatsServer {
     config: Option<PathBuf>,
 }
 
-/// Configuration of a [`NatsServer`].
-///
-/// # Examples
-///
-/// ```
-/// let config = rr_testkit::NatsServerSetup::default()
-///     .with_max_payload(1024)
-///     .with_user("alice", "secret", r#"publish: ["svc.>"], subscribe: ["_INBOX.>"]"#);
-/// # drop(config);
-/// ```
-#[derive(Clone, Default)]
-pub struct NatsServerSetup {
-    max_payload: Option<usize>,
-    users: String,
-    extra: String,
-}
-
-impl NatsServerSetup {
-    /// Sets the longest message in bytes, headers included.
-    #[must_use]
-    pub fn with_max_payload(mut self, bytes: usize) -> Self {
-        self.max_payload = Some(bytes);
-        self
-    }
-
-    /// Adds a user. With at least one user, every client has to authenticate. `permissions` is the
-    /// content of the server's `permissions` block and may be empty.
-    #[must_use]
-    pub fn with_user(mut self, user: &str, password: &str, permissions: &str) -> Self {
-        let line =
-            format!("{{user: {user:?}, password: {password:?}, permissions: {{{permissions}}}}}\n");
-        self.users.push_str(&line);
-        self
-    }
-
-    /// Adds lines in the server's configuration language.
-    #[must_use]
-    pub fn with_lines(mut self, lines: &str) -> Self {
-        self.extra.push_str(lines);
-        self.extra.push('\n');
-        self
-    }
-
-    fn text(&self) -> String {
-        let mut text = self.extra.clone();
-        if let Some(bytes) = self.max_payload {
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "max_payload: {bytes}");
-        }
-        if !self.users.is_empty() {
-            let _ = writeln!(text, "authorization {{ users: [\n{}] }}", self.users);
-        }
-        text
-    }
-}
-
-impl fmt::Debug for NatsServerSetup {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NatsServerSetup")
-            .field("max_payload", &self.max_payload)
-            .finish_non_exhaustive()
-    }
-}
-
 impl NatsServer {
     /// Starts a server with the default configuration, which allows everything.
     ///
@@ -137,14 +76,12 @@ impl NatsServer {
         let serial = STARTED.fetch_add(1, Ordering::Relaxed);
         let directory = env::temp_dir().join(format!("rr-nats-{}-{serial}", std::process::id()));
         fs::create_dir_all(&directory)?;
-        let text = setup.text();
-        let config = (!text.is_empty()).then(|| directory.join("server.conf"));
-        if let Some(path) = &config {
-            fs::write(path, text)?;
-        }
+        let config = setup.write(&directory, None)?;
         let child = spawn(&directory, config.as_deref(), None)?;
         let mut server = Self { child, ports: Ports::default(), directory, config };
         server.ports = server.announced_ports().await?;
+        // Only the configuration can fix the port for websockets over a restart.
+        setup.write(&server.directory, Some(server.ports.websocket))?;
         server.listening().await?;
         Ok(server)
     }
@@ -162,6 +99,23 @@ impl NatsServer {
     ///
     /// Dropping the future kills the servers.
     pub async fn start_cluster(members: usize) -> io::Result<Vec<Self>> {
+        Self::start_cluster_with(members, &NatsServerSetup::default()).await
+    }
+
+    /// Starts a cluster of servers like [`NatsServer::start_cluster`], each with the given
+    /// configuration.
+    ///
+    /// # Errors
+    ///
+    /// As [`NatsServer::start`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future kills the servers.
+    pub async fn start_cluster_with(
+        members: usize,
+        setup: &NatsServerSetup,
+    ) -> io::Result<Vec<Self>> {
         let mut servers: Vec<Self> = Vec::new();
         for at in 0..members {
             let routes: Vec<_> = servers
@@ -171,7 +125,7 @@ impl NatsServer {
             let lines = format!(
                 "server_name: n{at}\ncluster {{ name: rr, listen: \"127.0.0.1:-1\", routes: {routes:?} }}"
             );
-            let setup = NatsServerSetup::default().with_lines(&lines);
+            let setup = setup.clone().with_lines(&lines);
             servers.push(Self::start_with(&setup).await?);
         }
         Ok(servers)
@@ -187,6 +141,13 @@ impl NatsServer {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.ports.clients))
+    }
+
+    /// Returns the address for websockets, which stays the same over a restart; its port is 0 without
+    /// [`NatsServerSetup::with_websocket`].
+    #[must_use]
+    pub fn websocket_address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.ports.websocket))
     }
 
     /// Returns the subscribed subjects of each client connection, as the server reports them.
@@ -255,15 +216,17 @@ impl NatsServer {
         self.signal("-CONT")
     }
 
-    /// Replaces the configuration file and makes the server reload it (SIGHUP).
+    /// Replaces the configuration files and makes the server reload them (SIGHUP).
     ///
     /// # Errors
     ///
     /// The errors of writing a file and of running `kill`; `InvalidInput` when the server was
     /// started without a configuration file.
     pub fn reload(&self, setup: &NatsServerSetup) -> io::Result<()> {
-        let path = self.config.as_ref().ok_or(io::ErrorKind::InvalidInput)?;
-        fs::write(path, setup.text())?;
+        if self.config.is_none() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        setup.write(&self.directory, Some(self.ports.websocket))?;
         self.signal("-HUP")
     }
 
@@ -391,13 +354,21 @@ struct Ports {
     cluster: u16,
     /// Port of the HTTP monitoring endpoint.
     monitoring: u16,
+    /// Port for websockets; 0 without them.
+    websocket: u16,
 }
 
 /// Reads a ports file: `{"nats":["nats://127.0.0.1:4222"]}`, with `monitoring` and optionally
-/// `cluster` in the same form. Returns `None` while the file is incomplete.
+/// `cluster` and `websocket` in the same form. Returns `None` while the file is incomplete.
 fn read_ports(path: &Path) -> Option<Ports> {
     let document: serde_json::Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
     let port = |key: &str| document[key][0].as_str()?.rsplit_once(':')?.1.parse().ok();
     let (clients, monitoring) = (port("nats")?, port("monitoring")?);
-    Some(Ports { clients, cluster: port("cluster").unwrap_or(0), monitoring })
+    let or_none = |key| port(key).unwrap_or(0);
+    Some(Ports {
+        clients,
+        cluster: or_none("cluster"),
+        monitoring,
+        websocket: or_none("websocket"),
+    })
 }

@@ -6,7 +6,7 @@ use crate::workspace::{find, packages};
 
 /// Features whose every combination is checked: they select code that refers to each other. Any other
 /// feature is checked alone and together with all.
-const COMBINED: [&str; 4] = ["http", "json", "memory", "nats"];
+const COMBINED: [&str; 5] = ["http", "json", "memory", "nats", "tls"];
 
 /// Runs the command `features`.
 pub(crate) fn features() -> Outcome {

@@ -18,13 +18,14 @@ const LIST: &str = "RR_INTEROP_LIST";
 /// A part of the installation: its name, what the names of its tests contain, and how it is installed.
 type Part = (&'static str, &'static str, fn(&Path) -> Outcome);
 
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     ("python", "::python_", peers::install_python),
     ("node", "::node_", peers::install_node),
     ("go", "::go_", go::install),
     ("nats", "nats::", |_| nats_server::find_or_fetch().map(drop)),
     ("haproxy", "::haproxy_", |folder| proxy("haproxy", folder)),
     ("nginx", "::nginx_", |folder| proxy("nginx", folder)),
+    ("tinyproxy", "::tinyproxy_", tinyproxy),
     ("chromium", "::chromium_", chromium),
 ];
 
@@ -91,6 +92,17 @@ fn proxy(name: &str, folder: &Path) -> Outcome {
         return Ok(());
     }
     debian::unpack_whole(name, &folder.join(name))
+}
+
+/// Unpacks Debian's tinyproxy, unless the system's starts.
+fn tinyproxy(folder: &Path) -> Outcome {
+    let folder = folder.join("tinyproxy");
+    if folder.join("usr/bin/tinyproxy").is_file()
+        || succeeds(&mut command("/usr/bin/tinyproxy", ["-v"]))
+    {
+        return Ok(());
+    }
+    debian::unpack(&["tinyproxy-bin"], &folder)
 }
 
 /// Unpacks Debian's Chromium without a window, unless the system's starts. The page that it opens is part of what

@@ -48,7 +48,7 @@ usage: cargo xtask COMMAND
   features
       check every combination of rr-core's features
   interop [FILTER].. [--without chromium] [--without go] [--without haproxy] [--without nats]
-          [--without nginx]
+          [--without nginx] [--without tinyproxy]
       run the tests of interop/ that have a FILTER in their names, or all of them: foreign clients
       and servers against the examples orders, ping_http and ping_nats
       (installs them into target/interop; needs curl, python3, node and npm)
@@ -97,7 +97,7 @@ fn command(arguments: &[&str]) -> Outcome<Run> {
         ["guard"] => Box::new(guard::guard),
         ["features"] => Box::new(features::features),
         ["interop", options @ ..] => {
-            let parts = ["chromium", "go", "haproxy", "nats", "nginx"];
+            let parts = ["chromium", "go", "haproxy", "nats", "nginx", "tinyproxy"];
             let filters = options.iter().take_while(|option| !option.starts_with('-'));
             let filters: Vec<String> = filters.map(ToString::to_string).collect();
             let without = without(&options[filters.len()..], &parts)?;

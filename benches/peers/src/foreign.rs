@@ -11,6 +11,7 @@ mod reqwest_axum;
 mod tarpc;
 mod tcp;
 mod tcp_mux;
+pub mod tls;
 mod tonic;
 mod tower;
 
@@ -42,6 +43,13 @@ fn http() -> Vec<Peer> {
         Peer::apart("reqwest + axum h1", Http, |_| reqwest_axum::serve(), reqwest_axum::connect),
         Peer::apart("raw hyper h2", Http, |_| hyper_h2::serve(), hyper_h2::connect),
         Peer::apart("tonic", Http, |_| tonic::serve(), tonic::connect),
+        Peer::apart(
+            "reqwest + axum https",
+            Http,
+            |_| reqwest_axum::serve_tls(),
+            reqwest_axum::connect_tls,
+        ),
+        Peer::apart("tonic https", Http, |_| tonic::serve_tls(), tonic::connect_tls),
     ]
 }
 

@@ -12,14 +12,16 @@ mod http_server;
 mod input;
 mod nats_wire;
 mod pipe;
+mod proxy_header;
 mod stateful;
 mod wire;
 mod world;
 
 pub use dedup::dedup;
-pub use gzip::gzip;
+pub use gzip::{gzip, zstd};
 pub use http_client::http_client;
 pub use http_server::http_server;
 pub use nats_wire::nats_wire;
+pub use proxy_header::proxy_header;
 pub use stateful::{Plant, stateful, stateful_with};
 pub use wire::wire;

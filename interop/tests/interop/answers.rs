@@ -42,6 +42,12 @@ checks! {
     put_is_refused: wrong_verb(&["--request", "PUT"], "rejected");
     unknown_content_encoding_names_gzip: unknown_encoding();
     unknown_protocol_version_is_rejected: unknown_version();
+    long_reply_comes_in_gzip: compressed(LARGE, "gzip", Some("gzip"), "--http1.1");
+    long_reply_comes_in_gzip_over_http_2: compressed(LARGE, "gzip", Some("gzip"), H2);
+    long_reply_comes_in_zstd: compressed(LARGE, "gzip, zstd", Some("zstd"), "--http1.1");
+    reply_of_1_kib_comes_in_zstd_over_http_2: compressed(1024, "deflate, zstd", Some("zstd"), H2);
+    shorter_reply_comes_as_it_is: compressed(1023, "gzip, zstd", None, "--http1.1");
+    reply_comes_as_it_is_if_gzip_is_excluded: compressed(LARGE, "gzip;q=0", None, "--http1.1");
 }
 
 fn get_ping() -> Outcome {
@@ -179,6 +185,20 @@ fn unknown_encoding() -> Outcome {
     reply.has_header("rr-delivery", Some("rejected"))?;
     let message = reply.document()["message"].as_str().unwrap_or_default().to_owned();
     ensure(message.contains("gzip"), || format!("expected the message to list gzip: {message}"))
+}
+
+/// Echoes text, which curl decompresses.
+fn compressed(length: usize, accepted: &str, coding: Option<&str>, version: &str) -> Outcome {
+    let curl = Curl::start_compressing()?;
+    let text: String =
+        (0..length / 5).map(|at| format!("{at},")).collect::<String>() + &"x".repeat(length);
+    let text = &text.as_bytes()[..length];
+    let accept = format!("accept-encoding: {accepted}");
+    let options =
+        ["--compressed", "--header", &accept, "--header", "content-type: text/plain", version];
+    let reply = curl.text("/echo", text, &options)?;
+    ensure(reply.body == text, || format!("the text does not come back: {}", reply.seen()))?;
+    reply.has_header("content-encoding", coding)
 }
 
 fn unknown_version() -> Outcome {

@@ -43,12 +43,23 @@ impl Curl {
         Ok(Self { server: PING_HTTP.serve(None)? })
     }
 
+    /// Starts a server that compresses replies.
+    pub(crate) fn start_compressing() -> Outcome<Self> {
+        let url = "http://127.0.0.1:0?compress_bytes_min=1024";
+        Ok(Self { server: PING_HTTP.serve(Some(url))? })
+    }
+
     /// Builds the command for a path, for callers that do something else meanwhile.
     pub(crate) fn command(&self, path: &str, options: &[&str]) -> Command {
         let mut curl = command("curl");
         curl.args(["--silent", "--show-error", "--max-time", "30"]);
-        curl.args(options).arg(format!("{}{path}", self.server.url()));
+        curl.args(options).arg(format!("{}{path}", self.base()));
         curl
+    }
+
+    /// The URL of the server without its query.
+    fn base(&self) -> &str {
+        self.server.url().split('?').next().unwrap_or_default()
     }
 
     /// Makes one call.
@@ -66,6 +77,11 @@ impl Curl {
     pub(crate) fn post(&self, path: &str, body: &[u8], options: &[&str]) -> Outcome<Reply> {
         let blob = ["--header", "content-type: application/x-blob", "--data-binary", "@-"];
         self.send(path, body, &[&blob, options].concat())
+    }
+
+    /// Posts text, whose content type the options state.
+    pub(crate) fn text(&self, path: &str, body: &[u8], options: &[&str]) -> Outcome<Reply> {
+        self.send(path, body, &[&["--data-binary", "@-"], options].concat())
     }
 
     /// Makes a call whose options may read `body` from the standard input.

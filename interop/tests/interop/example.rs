@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::check::{Outcome, command, ensure};
+use crate::check::{Outcome, command, ensure, printed};
 use crate::server::Server;
 
 /// What a client must say of a failure: its code, its delivery and its origin.
@@ -48,6 +48,11 @@ impl Example {
     /// Starts it as a server; `url` may be left to its default.
     pub(crate) fn serve(self, url: Option<&str>) -> Outcome<Server> {
         Server::start(self.0, command(self.executable()?).arg("serve").args(url))
+    }
+
+    /// The OpenAPI document that it prints.
+    pub(crate) fn openapi(self) -> Outcome<String> {
+        printed(command(self.executable()?).arg("openapi"))
     }
 
     /// Calls `ping` at a URL.

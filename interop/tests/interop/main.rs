@@ -9,10 +9,14 @@
 mod check;
 
 mod answers;
+#[path = "../../../rr-tls/tests/it/authority.rs"]
+#[allow(dead_code, clippy::unwrap_used, reason = "the helper of the tests of rr-tls")]
+mod authority;
 mod browser;
 mod curl;
 mod example;
 mod foreign;
+mod forward_proxy;
 mod go;
 mod limits;
 mod lives;
@@ -23,4 +27,5 @@ mod page;
 mod proxies;
 mod proxy;
 mod scripts;
+mod secured;
 mod server;

@@ -11,6 +11,7 @@ use crate::example::{PING_NATS, Told};
 use crate::go::{prints, program};
 use crate::openapi::described;
 use crate::scripts::{holds, node, python};
+use crate::secured::Secured;
 use crate::server::Server;
 
 /// Longest time until a call learns that there is no responder, without the start and the connection.
@@ -57,6 +58,23 @@ checks! {
 fn python_client() -> Outcome {
     let (_broker, url, _server) = served()?;
     holds(20, python("nats_client.py").arg(url))
+}
+
+#[test]
+fn python_client_over_tls_with_an_nkey() -> Outcome {
+    let secured = Secured::start()?;
+    let server = PING_NATS.serve(Some(&secured.url("")))?;
+    holds(20, &mut secured.peer(python("nats_client.py")))?;
+    drop(server);
+    Ok(())
+}
+
+#[test]
+fn python_answer_over_tls_with_an_nkey() -> Outcome {
+    let secured = Secured::start()?;
+    let _server = Server::start("secured-python", &mut secured.peer(python("nats_responder.py")))?;
+    PING_NATS.is_answered(&secured.url("/ok"), "pong from python")?;
+    passed("nats-py over TLS with an nkey answers")
 }
 
 #[test]

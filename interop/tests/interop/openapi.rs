@@ -22,8 +22,12 @@ fn node_client_generated_from_openapi() -> Outcome {
 
 /// Writes the document of the service to a file.
 fn document() -> Outcome<PathBuf> {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("catalog.json");
-    let document = printed(described().arg("openapi"))?;
+    written("catalog.json", &printed(described().arg("openapi"))?)
+}
+
+/// Writes a document to a file of this name.
+pub(crate) fn written(name: &str, document: &str) -> Outcome<PathBuf> {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::write(&path, document).map_err(|error| format!("cannot write the document: {error}"))?;
     Ok(path)
 }

@@ -6,7 +6,8 @@ use crate::check::{Outcome, ensure};
 use crate::curl::{Curl, Reply};
 use crate::example::ORDERS;
 use crate::nats::broker;
-use crate::scripts::{holds, python};
+use crate::openapi::written;
+use crate::scripts::{holds, node, python};
 
 const TOKEN: [&str; 2] = ["--header", "authorization: Bearer demo"];
 
@@ -24,6 +25,13 @@ fn python_client_of_orders() -> Outcome {
     let (_broker, url) = broker()?;
     let server = ORDERS.serve_at("ORDERS_URL", &url)?;
     holds(6, python("orders_client.py").arg(server.url()))
+}
+
+#[test]
+fn node_client_generated_for_orders() -> Outcome {
+    let document = written("orders.json", &ORDERS.openapi()?)?;
+    let server = ORDERS.serve_at("ORDERS_URL", "http://127.0.0.1:0")?;
+    holds(8, node("orders_client.mjs").arg(server.url()).arg(document))
 }
 
 fn curl() -> Outcome<Curl> {

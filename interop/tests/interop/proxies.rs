@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::check::{Outcome, command, ensure, passed};
+use crate::check::{Outcome, command, ensure, passed, printed};
 use crate::proxy::{Program, Proxy, free_ports};
 use crate::server::Server;
 
@@ -74,6 +74,33 @@ fn nginx_connect_get_bare() -> Outcome {
 #[test]
 fn nginx_connect_get_recommended() -> Outcome {
     GET.calls("recommended")
+}
+
+#[test]
+fn haproxy_announces_its_client() -> Outcome {
+    let folder = folder("announced")?;
+    let ports = free_ports::<2>()?;
+    let start = |at: usize| {
+        let url = format!("http://127.0.0.1:{}?proxy_protocol=required", ports[at]);
+        let log = folder.join(format!("{at}"));
+        Server::start(&format!("announced-{at}"), ends().args(["serve", &url]).arg(log))
+    };
+    let _servers = [start(0)?, start(1)?];
+    let proxy = Proxy::start(Program::AnnouncingHaProxy, &folder, ports)?;
+    // Another address than that of HAProxy, which connects from 127.0.0.1.
+    let whoami = |port: u16| {
+        let mut curl = command("curl");
+        curl.args(["--silent", "--show-error", "--max-time", "30", "--interface", "127.0.0.2"]);
+        printed(curl.arg(format!("http://127.0.0.1:{port}/proxied/whoami")))
+    };
+    for _ in 0..4 {
+        let told = whoami(proxy.port)?;
+        ensure(told.starts_with("127.0.0.2:"), || format!("the peer is {told:?}"))?;
+    }
+    // Who does not announce its client is not served.
+    let direct = whoami(ports[0]);
+    ensure(direct.is_err(), || format!("{direct:?} without a header"))?;
+    passed("HAProxy, send-proxy-v2: the servers see its client's address")
 }
 
 /// The program of both ends.

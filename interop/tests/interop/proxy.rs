@@ -19,6 +19,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) enum Program {
     /// With what a person's configuration has at least; HTTP/2 or HTTP/1.1 on both sides.
     HaProxy { h2: bool },
+    /// HAProxy that announces its client to the servers, by the PROXY protocol.
+    AnnouncingHaProxy,
     /// With its default of trying the next server, and HTTP/1.1 to them.
     Nginx,
 }
@@ -26,7 +28,7 @@ pub(crate) enum Program {
 impl Program {
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::HaProxy { .. } => "haproxy",
+            Self::HaProxy { .. } | Self::AnnouncingHaProxy => "haproxy",
             Self::Nginx => "nginx",
         }
     }
@@ -34,15 +36,20 @@ impl Program {
     fn configuration(self, folder: &Path, port: u16, servers: [u16; 2]) -> String {
         let [first, second] = servers;
         match self {
-            Self::HaProxy { h2 } => {
-                let proto = if h2 { "proto h2" } else { "" };
+            Self::HaProxy { .. } | Self::AnnouncingHaProxy => {
+                let is_h2 = matches!(self, Self::HaProxy { h2: true });
+                let proto = if is_h2 { "proto h2" } else { "" };
+                let announce = match self {
+                    Self::AnnouncingHaProxy => "send-proxy-v2 check-send-proxy",
+                    _ => "",
+                };
                 format!(
                     "defaults\n  mode http\n  timeout connect 5s\n  timeout client 50s\n  \
                      timeout server 50s\n\
                      frontend in\n  bind 127.0.0.1:{port} {proto}\n  default_backend out\n\
                      backend out\n  balance roundrobin\n  option redispatch\n  \
-                     server first 127.0.0.1:{first} {proto} check inter 100ms\n  \
-                     server second 127.0.0.1:{second} {proto} check inter 100ms\n"
+                     server first 127.0.0.1:{first} {proto} {announce} check inter 100ms\n  \
+                     server second 127.0.0.1:{second} {proto} {announce} check inter 100ms\n"
                 )
             }
             Self::Nginx => format!(
@@ -64,7 +71,9 @@ impl Program {
     fn command(self, binary: &Path, folder: &Path, configuration: &Path) -> Command {
         let mut proxy = command(binary);
         match self {
-            Self::HaProxy { .. } => proxy.args(["-db", "-f"]).arg(configuration),
+            Self::HaProxy { .. } | Self::AnnouncingHaProxy => {
+                proxy.args(["-db", "-f"]).arg(configuration)
+            }
             Self::Nginx => proxy
                 .arg("-p")
                 .arg(folder)

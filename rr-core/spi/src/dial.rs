@@ -141,6 +141,13 @@ impl Lookup {
         Self { literal, ..Self::with_resolver(resolve) }
     }
 
+    /// Makes a look-up whose result is always this address.
+    #[must_use]
+    pub fn fixed(address: SocketAddr) -> Self {
+        let resolve = move || Ok(vec![address]);
+        Self { literal: Some(address), ..Self::with_resolver(resolve) }
+    }
+
     /// Makes a look-up that calls `resolve`, which may block, instead of the system's resolver.
     #[must_use]
     pub fn with_resolver(
@@ -304,5 +311,7 @@ mod tests {
     async fn an_ip_address_is_not_looked_up() {
         let lookup = Lookup::new("::1", 7);
         assert_eq!(lookup.addresses().await.unwrap(), ["[::1]:7".parse().unwrap()]);
+        let scoped: SocketAddr = "[fe80::1%3]:7".parse().unwrap();
+        assert_eq!(Lookup::fixed(scoped).addresses().await.unwrap(), [scoped]);
     }
 }

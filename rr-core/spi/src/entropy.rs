@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Source of random numbers, which can be replaced by a seeded one.
 pub trait Entropy: Send + Sync + 'static {
@@ -58,9 +59,30 @@ impl Entropy for SeededEntropy {
     }
 }
 
+/// Shortens a time by up to a tenth at random, so that what began simultaneously does not end or
+/// repeat simultaneously.
+#[must_use]
+pub fn jittered(time: Duration, entropy: &dyn Entropy) -> Duration {
+    let tenth = (time / 10).as_nanos();
+    let drawn = (tenth * u128::from(entropy.next_u64() >> 32)) >> 32;
+    time.saturating_sub(Duration::from_nanos(u64::try_from(drawn).unwrap_or(u64::MAX)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn jitter_takes_a_tenth_at_most_of_any_time() {
+        let entropy = SeededEntropy::new(1);
+        for whole in [Duration::ZERO, Duration::from_millis(1), Duration::from_secs(600)] {
+            for _ in 0..100 {
+                let time = jittered(whole, &entropy);
+                assert!(time <= whole && time >= whole / 10 * 9, "{time:?} of {whole:?}");
+            }
+        }
+        assert!(jittered(Duration::MAX, &entropy) > Duration::MAX / 2);
+    }
 
     #[test]
     fn seeded_sequence_has_its_published_values() {

@@ -16,6 +16,8 @@ pub(crate) struct InFlight {
     /// Shielded futures. They have the same limit as requests, counted separately: a request that
     /// shields its work would otherwise take two places.
     shielded: AtomicUsize,
+    /// Whether a shutdown was asked for: the lame duck or the drain has begun.
+    announced: AtomicBool,
     draining: AtomicBool,
     /// Whether a drain still admits requests, which a broker routed here and cannot route
     /// elsewhere.
@@ -42,6 +44,14 @@ pub struct DrainReport {
 }
 
 impl InFlight {
+    pub(crate) fn announce_drain(&self) {
+        self.announced.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_drain_announced(&self) -> bool {
+        self.announced.load(Ordering::SeqCst) || self.is_draining()
+    }
+
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
     }

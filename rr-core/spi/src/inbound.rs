@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::context::Context;
+use crate::peer::Peer;
 use crate::request::Request;
-use crate::request_info::Peer;
 
 /// Head of a request, as far as it becomes the request's [`Context`].
 #[derive(Clone, Copy, Debug, Default)]

@@ -14,6 +14,7 @@ use crate::context::{CancelHandle, Cause, Context, Deadline, Metadata, ServerSta
 use crate::error::Error;
 use crate::in_flight::{DrainReport, InFlight};
 use crate::inbound::Inbound;
+use crate::readiness::{self, Readiness};
 use crate::request::Request;
 use crate::routes::{RouteMatch, Routes};
 use crate::target::Target;
@@ -126,6 +127,36 @@ impl Intake {
     /// Dropping the returned future drops the handler and releases the in-flight permit.
     pub fn handle<'a>(&'a self, ctx: &'a Context, request: Request) -> Handle<'a> {
         Handle::new(&self.0, ctx, request)
+    }
+
+    /// Announces a drain, while requests are still admitted; see [`IntakeConfig::lame_duck`].
+    pub fn announce_drain(&self) {
+        self.0.in_flight.announce_drain();
+    }
+
+    /// Returns whether a drain was announced or has begun: no new connections should come here.
+    #[must_use]
+    pub fn is_drain_announced(&self) -> bool {
+        self.0.in_flight.is_drain_announced()
+    }
+
+    /// Returns whether load balancers should send requests here: no drain was announced, and every
+    /// [readiness check](Routes::readiness_check) passes. Takes at most 1 s per run of the checks.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the checks that it runs; the next caller runs them again.
+    pub async fn readiness(&self) -> Readiness {
+        if self.is_drain_announced() {
+            return Readiness::Draining;
+        }
+        let failed = readiness::failed(self.0.routes.checks()).await;
+        // A drain may have been announced while the checks ran.
+        match () {
+            () if self.is_drain_announced() => Readiness::Draining,
+            () if failed.is_empty() => Readiness::Ready,
+            () => Readiness::Unready(failed),
+        }
     }
 
     /// Stops admission: from then on requests are refused as `draining`.

@@ -26,6 +26,7 @@ mod attempt;
 mod box_future;
 mod call_config;
 mod checked_headers;
+mod contained;
 mod context;
 mod dedup;
 pub mod defaults;
@@ -45,6 +46,8 @@ mod limits;
 mod location;
 mod middleware;
 pub mod options;
+mod peer;
+mod readiness;
 mod request;
 mod request_info;
 mod requester;
@@ -69,7 +72,7 @@ pub use context::{
 };
 pub use dedup::Dedup;
 pub use doubt::Doubt;
-pub use entropy::{Entropy, OsEntropy, SeededEntropy};
+pub use entropy::{Entropy, OsEntropy, SeededEntropy, jittered};
 pub use error::{
     AttemptRecord, Code, Delivery, Detail, Error, Origin, Reason, RetryDecision, RetryHint,
 };
@@ -83,8 +86,10 @@ pub use intake::{BodyAccount, BodyBudget, BodyShare, Handle, Intake, IntakeConfi
 pub use limits::Limits;
 pub use location::Location;
 pub use middleware::{Middleware, Next};
+pub use peer::{Peer, PeerIdentity};
+pub use readiness::{FailedCheck, Readiness};
 pub use request::Request;
-pub use request_info::{Peer, RequestInfo};
+pub use request_info::RequestInfo;
 pub use requester::Requester;
 pub use rescope::{rescope, rescope_called};
 pub use responder::Responder;

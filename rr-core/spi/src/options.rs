@@ -4,7 +4,7 @@ use serde::de::value::{Error as Unfit, MapDeserializer};
 use serde::de::{DeserializeOwned, Deserializer, Error as _, IntoDeserializer, Visitor};
 
 use crate::error::Error;
-use crate::excerpt::excerpt;
+use crate::excerpt::{excerpt, hide_credentials};
 use crate::location::Location;
 
 /// Configuration declared by [`options!`](crate::options!).
@@ -18,6 +18,13 @@ pub trait Options: Sized {
     ///
     /// Serde's, when the text does not fit the option.
     fn set(&mut self, name: &str, text: &str) -> Result<bool, Unfit>;
+
+    /// Returns the cargo feature that an option of this name needs, if the configuration lacks the
+    /// option only because the feature is not enabled.
+    #[must_use]
+    fn missing_feature(_name: &str) -> Option<&'static str> {
+        None
+    }
 }
 
 /// Declares a configuration: each option is a field with its default and its setter.
@@ -26,6 +33,10 @@ pub trait Options: Sized {
 /// `serde` with `derive`. A URL sets each option by the name of its field, including the options of
 /// `parts`, which are separate configurations. A part converts into the whole configuration, with
 /// defaults for all other options.
+///
+/// `parts with "feature"` declares one part that exists only with a cargo feature of the calling
+/// crate. `pub struct Name named "prefix_"` adds a prefix to the names that a URL uses, but not to
+/// those in files: a part `tls` with the option `roots` is set by `tls_roots`.
 ///
 /// The part that all transports have in common may follow as `common as Section`. The macro then
 /// also declares `Section`: the same options without the common part, for a configuration that has
@@ -75,6 +86,9 @@ macro_rules! options {
         $(parts {
             $($(#[$on_part:meta])* pub $part:ident: $Part:ty, $part_setter:ident;)*
         })?
+        $(parts with $feature:literal {
+            $(#[$on_gated:meta])* pub $gated:ident: $Gated:ty, $gated_setter:ident;
+        })?
         common as $Section:ident {
             $(#[$on_common:meta])* pub $common:ident: $Common:ty, $common_setter:ident;
         }
@@ -88,6 +102,9 @@ macro_rules! options {
                 $($($(#[$on_part])* pub $part: $Part, $part_setter;)*)?
                 $(#[$on_common])* pub $common: $Common, $common_setter;
             }
+            $(parts with $feature {
+                $(#[$on_gated])* pub $gated: $Gated, $gated_setter;
+            })?
         }
 
         $crate::options! {
@@ -102,6 +119,9 @@ macro_rules! options {
             parts {
                 $($($(#[$on_part])* pub $part: $Part, $part_setter;)*)?
             }
+            $(parts with $feature {
+                $(#[$on_gated])* pub $gated: $Gated, $gated_setter;
+            })?
         }
 
         impl $Section {
@@ -111,12 +131,38 @@ macro_rules! options {
                 $Config {
                     $($field: self.$field,)*
                     $($($part: self.$part,)*)?
+                    $(#[cfg(feature = $feature)] $gated: self.$gated,)?
                     $common,
                 }
             }
         }
     };
     (
+        $(#[$on_struct:meta])*
+        pub struct $Config:ident named $prefix:literal { $($fields:tt)* }
+        $($parts:tt)*
+    ) => {
+        $crate::options! {
+            @with $prefix;
+            $(#[$on_struct])*
+            pub struct $Config { $($fields)* }
+            $($parts)*
+        }
+    };
+    (
+        $(#[$on_struct:meta])*
+        pub struct $Config:ident { $($fields:tt)* }
+        $($parts:tt)*
+    ) => {
+        $crate::options! {
+            @with "";
+            $(#[$on_struct])*
+            pub struct $Config { $($fields)* }
+            $($parts)*
+        }
+    };
+    (
+        @with $prefix:literal;
         $(#[$on_struct:meta])*
         pub struct $Config:ident {
             $(
@@ -127,6 +173,9 @@ macro_rules! options {
         $(parts {
             $($(#[$on_part:meta])* pub $part:ident: $Part:ty, $part_setter:ident;)*
         })?
+        $(parts with $feature:literal {
+            $(#[$on_gated:meta])* pub $gated:ident: $Gated:ty, $gated_setter:ident;
+        })?
     ) => {
         $(#[$on_struct])*
         #[derive(Clone, Debug, PartialEq, Eq, ::serde::Deserialize)]
@@ -135,6 +184,7 @@ macro_rules! options {
         pub struct $Config {
             $($(#[$on_field])* pub $field: $Kind,)*
             $($($(#[$on_part])* pub $part: $Part,)*)?
+            $(#[cfg(feature = $feature)] $(#[$on_gated])* pub $gated: $Gated,)?
         }
 
         impl ::std::default::Default for $Config {
@@ -142,6 +192,10 @@ macro_rules! options {
                 Self {
                     $($field: $default,)*
                     $($($part: ::std::default::Default::default(),)*)?
+                    $(
+                        #[cfg(feature = $feature)]
+                        $gated: ::std::default::Default::default(),
+                    )?
                 }
             }
         }
@@ -163,6 +217,15 @@ macro_rules! options {
                     self
                 }
             )*)?
+            $(
+                #[doc = concat!("Replaces [`Self::", stringify!($gated), "`].")]
+                #[cfg(feature = $feature)]
+                #[must_use]
+                pub fn $gated_setter(mut self, $gated: $Gated) -> Self {
+                    self.$gated = $gated;
+                    self
+                }
+            )?
         }
 
         $($(
@@ -174,26 +237,60 @@ macro_rules! options {
             }
         )*)?
 
+        $(
+            #[cfg(feature = $feature)]
+            impl ::std::convert::From<$Gated> for $Config {
+                #[doc = concat!("Makes the default with a [`Self::", stringify!($gated), "`].")]
+                fn from($gated: $Gated) -> Self {
+                    Self { $gated, ..Self::default() }
+                }
+            }
+        )?
+
         impl $crate::options::Options for $Config {
             fn names(each: &mut dyn FnMut(&'static str)) {
-                $(each(stringify!($field));)*
+                $(each(concat!($prefix, stringify!($field)));)*
                 $($(<$Part as $crate::options::Options>::names(each);)*)?
+                $(
+                    #[cfg(feature = $feature)]
+                    <$Gated as $crate::options::Options>::names(each);
+                )?
             }
 
             fn set(&mut self, name: &str, text: &str) -> Result<bool, ::serde::de::value::Error> {
-                match name {
-                    $(stringify!($field) => {
-                        self.$field = $crate::options::read::<Self>(name, text)?.$field;
+                $(
+                    if name == concat!($prefix, stringify!($field)) {
+                        let read = $crate::options::read::<Self>(stringify!($field), text)?;
+                        self.$field = read.$field;
                         return Ok(true);
-                    })*
-                    _ => {}
-                }
+                    }
+                )*
                 $($(
                     if $crate::options::Options::set(&mut self.$part, name, text)? {
                         return Ok(true);
                     }
                 )*)?
+                $(
+                    #[cfg(feature = $feature)]
+                    if $crate::options::Options::set(&mut self.$gated, name, text)? {
+                        return Ok(true);
+                    }
+                )?
                 Ok(false)
+            }
+
+            fn missing_feature(name: &str) -> Option<&'static str> {
+                $(
+                    #[cfg(not(feature = $feature))]
+                    if name.starts_with(concat!(stringify!($gated), "_")) {
+                        return Some($feature);
+                    }
+                )?
+                let parts: &[Option<&'static str>] = &[
+                    $($(<$Part as $crate::options::Options>::missing_feature(name),)*)?
+                ];
+                let _ = name;
+                parts.iter().copied().flatten().next()
             }
         }
     };
@@ -234,7 +331,8 @@ impl Location {
 }
 
 fn unfit(name: &str, text: &str, error: &Unfit) -> Error {
-    let message = format!("parameter `{name}` cannot be `{}`", excerpt(text, 64));
+    let message =
+        format!("parameter `{name}` cannot be `{}`", excerpt(&hide_credentials(text), 64));
     Error::invalid_argument(message).with_hint(error.to_string())
 }
 
@@ -247,8 +345,11 @@ fn unknown<C: Options, S: Options>(name: &str) -> Error {
     };
     C::names(&mut add);
     S::names(&mut add);
-    let message = format!("unknown parameter `{}`", excerpt(name, 64));
-    Error::invalid_argument(message).with_hint(format!("known parameters: {}", known.join(", ")))
+    let error = Error::invalid_argument(format!("unknown parameter `{}`", excerpt(name, 64)));
+    match C::missing_feature(name).or_else(|| S::missing_feature(name)) {
+        Some(feature) => error.with_hint(format!("enable the feature `{feature}`")),
+        None => error.with_hint(format!("known parameters: {}", known.join(", "))),
+    }
 }
 
 /// Value of a parameter, from which serde also reads numbers and booleans.
@@ -329,120 +430,6 @@ impl<'de> Deserializer<'de> for Text<'_> {
 
 #[cfg(test)]
 #[allow(unreachable_pub, reason = "the macro declares public types")]
-mod tests {
-    use std::time::Duration;
-
-    use serde::Deserialize;
-
-    use super::*;
-    use crate::error::{Code, Delivery};
-    use crate::{CallConfig, IntakeConfig};
-
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-    #[serde(rename_all = "snake_case")]
-    pub enum Colour {
-        DarkRed,
-        Green,
-    }
-
-    /// A number with a name.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-    pub struct Ratio(u8);
-
-    crate::options! {
-        /// One option of each kind.
-        pub struct Kinds {
-            /// A time.
-            #[serde(deserialize_with = "crate::duration::deserialize")]
-            pub pause: Duration = Duration::from_secs(1), with_pause(Duration);
-            /// A small number.
-            pub small: u32 = 1, with_small(u32);
-            /// A number.
-            pub count: usize = 2, with_count(usize);
-            /// A signed number.
-            pub offset: i32 = 0, with_offset(i32);
-            /// A number of a type of its own.
-            pub ratio: Ratio = Ratio(0), with_ratio(Ratio);
-            /// A boolean.
-            pub on: bool = false, with_on(bool);
-            /// An optional text.
-            pub group: Option<String> = Some("q".to_owned()), with_group(Option<String>);
-            /// One of several.
-            pub colour: Colour = Colour::Green, with_colour(Colour);
-        }
-        parts {
-            /// A part.
-            pub calls: CallConfig, with_calls;
-        }
-    }
-
-    fn kinds(query: &str) -> Result<Kinds, Error> {
-        let location = Location::parse(&format!("x://h?{query}"))?;
-        Ok(location.configure(Kinds::default(), IntakeConfig::default())?.0)
-    }
-
-    #[test]
-    fn a_url_sets_options_of_every_kind_and_those_of_parts() {
-        let query = "pause=20ms&small=3&count=4&on=true&group=blue&colour=dark_red&timeout=5s\
-                     &offset=-7&ratio=8";
-        let expected = Kinds::default()
-            .with_pause(Duration::from_millis(20))
-            .with_small(3)
-            .with_count(4)
-            .with_on(true)
-            .with_offset(-7)
-            .with_ratio(Ratio(8))
-            .with_group(Some("blue".to_owned()))
-            .with_colour(Colour::DarkRed)
-            .with_calls(CallConfig::default().with_timeout(Duration::from_secs(5)));
-        assert_eq!(Kinds::from(expected.calls), Kinds::default().with_calls(expected.calls));
-        assert_eq!(kinds(query).unwrap(), expected);
-        assert_eq!(kinds("group=").unwrap().group, None);
-        assert_eq!(kinds("").unwrap(), Kinds::default());
-    }
-
-    #[test]
-    fn one_url_does_for_both_ends() {
-        let location = Location::parse("x://h?request_bytes_max=7&in_flight_max=8&small=9");
-        let both = location.unwrap().configure(Kinds::default(), IntakeConfig::default()).unwrap();
-        assert_eq!(both.0.calls.limits.request_bytes_max, 7);
-        assert_eq!(both.1.limits.request_bytes_max, 7);
-        assert_eq!((both.0.small, both.1.in_flight_max), (9, 8));
-    }
-
-    #[test]
-    fn mistakes_are_refused_by_name_and_the_hint_shows_the_good_form() {
-        for (bad, hint) in [
-            ("pause=5", "`1500ms`"),
-            ("small=5000000000", "u32"),
-            ("count=-1", "`64`"),
-            ("count=", "`64`"),
-            ("on=yes", "`true`"),
-            ("colour=blue", "`dark_red` or `green`"),
-            ("timeout=5", "`1500ms`"),
-            ("in_flight_max=many", "`64`"),
-            ("smal=3", "small, count"),
-        ] {
-            let error = kinds(bad).unwrap_err();
-            let told = (error.code(), error.delivery());
-            assert_eq!(told, (Code::InvalidArgument, Delivery::NotSent), "{bad}");
-            let name = bad.split('=').next().unwrap();
-            assert!(error.message().contains(&format!("`{name}`")), "{error}");
-            assert!(error.hint().contains(hint), "{bad}: {}", error.hint());
-        }
-        for bad in ["pause=%0a%1b", "colour=%0a%1b", "count=%0a%1b", "on=%0a%1b", "%0a%1b=1"] {
-            let error = kinds(bad).unwrap_err();
-            let shown = format!("{} {}", error.message(), error.hint());
-            assert!(!shown.contains(['\n', '\x1b']), "{bad}: {shown}");
-        }
-    }
-
-    #[test]
-    fn files_and_urls_name_the_same_options() {
-        let text = r#"{"pause": "20ms", "small": 3, "calls": {"timeout": "5s"}}"#;
-        let kinds: Kinds = serde_json::from_str(text).unwrap();
-        assert_eq!((kinds.pause, kinds.small), (Duration::from_millis(20), 3));
-        assert_eq!(kinds.calls.timeout, Duration::from_secs(5));
-        assert!(serde_json::from_str::<Kinds>(r#"{"smal": 3}"#).is_err());
-    }
-}
+#[allow(dead_code, reason = "the macro declares a setter for each option")]
+#[allow(unexpected_cfgs, reason = "a feature that the crate does not have")]
+mod tests;

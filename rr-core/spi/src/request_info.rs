@@ -1,12 +1,12 @@
-//! Head of a request for its handler, and the peer that sent it.
+//! Head of a request for its handler.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::headers::Headers;
 use crate::idempotency::Idempotency;
+use crate::peer::Peer;
 use crate::request::Request;
 use crate::target::Target;
 
@@ -131,34 +131,6 @@ impl RequestInfo {
     #[must_use]
     pub fn with_peer(mut self, peer: impl Into<Arc<Peer>>) -> Self {
         self.peer = Some(peer.into());
-        self
-    }
-}
-
-/// Other end of the connection on which a request arrived.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Peer {
-    address: Option<SocketAddr>,
-}
-
-impl Peer {
-    /// Makes a peer without an address.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Returns the address of the other end: of the caller, or of the last proxy before this
-    /// server. `None` over a Unix socket, and over streams that the application made.
-    #[must_use]
-    pub fn address(&self) -> Option<SocketAddr> {
-        self.address
-    }
-
-    /// Replaces the address.
-    #[must_use]
-    pub fn with_address(mut self, address: impl Into<Option<SocketAddr>>) -> Self {
-        self.address = address.into();
         self
     }
 }

@@ -9,7 +9,9 @@ use serde_json::Value;
 use crate::box_future::BoxFuture;
 use crate::context::Context;
 use crate::error::{Code, Delivery, Error, Reason};
+use crate::excerpt::excerpt;
 use crate::middleware::{Middleware, Next};
+use crate::readiness::ReadinessCheck;
 use crate::request::Request;
 use crate::responder::Responder;
 use crate::response::Response;
@@ -43,6 +45,9 @@ pub enum Declared {
     Keyed,
 }
 
+/// Maximum number of bytes of the name of a readiness check.
+const CHECK_NAME_BYTES_MAX: usize = 64;
+
 /// Routing table: the responder of each target, passed to a transport's `serve`.
 ///
 /// `rr-core`'s `Router` converts into `Routes`. A transport looks up a target with [`Routes::find`]
@@ -53,6 +58,7 @@ pub struct Routes {
     services: BTreeMap<String, Service>,
     fallback: Option<Entry>,
     descriptions: Vec<(String, Arc<Value>)>,
+    checks: Vec<ReadinessCheck>,
 }
 
 #[derive(Clone, Debug)]
@@ -168,12 +174,56 @@ impl Routes {
         Self { descriptions: Vec::new(), ..self }
     }
 
-    /// Adds every route and every description of another table.
+    /// Adds a readiness check, which transports with a health check run when it is asked for:
+    /// `rr-http` at `/.well-known/rr/health`.
+    ///
+    /// A check has 1 s. At most one run of it is in progress, and its outcome is reused for 1 s,
+    /// also by the clones of this table. A panic fails the check. The message of its error is
+    /// shown; that of an error that a downstream call or a transport made is replaced by a general
+    /// text, unless the error is [exposed](Error::expose).
     ///
     /// # Errors
     ///
-    /// `AlreadyExists`, not sent, when a route is in both.
+    /// `InvalidArgument`, not sent, when the name is empty or has more than 64 bytes;
+    /// `AlreadyExists`, not sent, when there is a check with this name.
+    pub fn readiness_check(
+        &mut self,
+        name: &str,
+        check: impl Fn() -> BoxFuture<'static, Result<(), Error>> + Send + Sync + 'static,
+    ) -> Result<(), Error> {
+        if name.is_empty() || name.len() > CHECK_NAME_BYTES_MAX {
+            let text = format!("`{}` cannot be the name of a readiness check", excerpt(name, 64));
+            let hint = format!("a name has 1 to {CHECK_NAME_BYTES_MAX} bytes");
+            return Err(Error::invalid_argument(text).with_hint(hint));
+        }
+        self.add_check(ReadinessCheck::new(name, Box::new(check)))
+    }
+
+    /// Returns the readiness checks.
+    pub(crate) fn checks(&self) -> &[ReadinessCheck] {
+        &self.checks
+    }
+
+    fn add_check(&mut self, check: ReadinessCheck) -> Result<(), Error> {
+        if self.checks.iter().any(|known| known.name() == check.name()) {
+            let text =
+                format!("there is a readiness check `{}` already", excerpt(check.name(), 64));
+            let error = Error::failure(Code::AlreadyExists, Delivery::NotSent, None, text);
+            return Err(error.with_hint("give each readiness check its own name"));
+        }
+        self.checks.push(check);
+        Ok(())
+    }
+
+    /// Adds every route, every description and every readiness check of another table.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists`, not sent, when a route or a check is in both.
     pub fn merge(&mut self, other: Self) -> Result<(), Error> {
+        for check in other.checks {
+            self.add_check(check)?;
+        }
         self.descriptions.extend(other.descriptions);
         for (name, entry) in other.targets {
             self.add(Route::Target(name), entry)?;
@@ -405,6 +455,25 @@ mod tests {
         let hidden = routes.without_descriptions();
         assert_eq!(hidden.descriptions().count(), 0);
         assert_eq!(hidden.iter().count(), 3);
+    }
+
+    #[test]
+    fn readiness_checks_have_different_names_and_survive_a_merge() {
+        let ready = || -> BoxFuture<'static, _> { Box::pin(async { Ok(()) }) };
+        let mut routes = Routes::new();
+        routes.readiness_check("db", ready).unwrap();
+        assert_eq!(routes.readiness_check("db", ready).unwrap_err().code(), Code::AlreadyExists);
+        for bad in [String::new(), "x".repeat(65)] {
+            let error = routes.readiness_check(&bad, ready).unwrap_err();
+            assert_eq!(error.code(), Code::InvalidArgument);
+            assert!(error.hint().contains("64"), "{}", error.hint());
+        }
+        let mut others = Routes::new();
+        others.readiness_check("cache", ready).unwrap();
+        routes.merge(others.clone().wrap(&[])).unwrap();
+        let names: Vec<_> = routes.checks().iter().map(ReadinessCheck::name).collect();
+        assert_eq!(names, ["db", "cache"]);
+        assert_eq!(routes.merge(others).unwrap_err().code(), Code::AlreadyExists);
     }
 
     #[test]

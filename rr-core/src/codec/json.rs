@@ -64,15 +64,31 @@ fn describe<T: DeserializeOwned>(body: &[u8], error: serde_json::Error) -> Codec
     if let Some(path) = path_of_mismatch::<T>(body) {
         text.push_str(&format!(" at `{path}`"));
     }
-    let reason = error.to_string();
-    // These reasons name only a field of the type; serde's other reasons quote the body.
-    let is_quotable = ["missing field `", "duplicate field `"].iter();
-    if is_quotable.clone().any(|known| reason.starts_with(known)) {
-        let end = reason.rfind(" at line ").unwrap_or(reason.len());
-        text.push_str(&format!(": {}", &reason[..end]));
+    if let Some(reason) = quotable(&error.to_string()) {
+        text.push_str(&format!(": {reason}"));
     }
     text.push_str(&format!(" (line {}, column {})", error.line(), error.column()));
     CodecError::new(text).with_source(error)
+}
+
+/// Returns the part of serde's reason that comes from the type, such as ``missing field `id` `` or
+/// `expected u8`; `None` if there is none. The rest of a reason may quote the body.
+fn quotable(reason: &str) -> Option<&str> {
+    let reason = &reason[..reason.rfind(" at line ").unwrap_or(reason.len())];
+    let starts_with = |known: &[&str]| known.iter().any(|known| reason.starts_with(known));
+    if starts_with(&["missing field `", "duplicate field `"]) {
+        return Some(reason);
+    }
+    let is_mismatch = starts_with(&[
+        "invalid type: ",
+        "invalid value: ",
+        "invalid length ",
+        "unknown field `",
+        "unknown variant `",
+    ]);
+    // The quoted part of the body comes before it.
+    let at = reason.rfind(", expected ").filter(|_| is_mismatch)?;
+    Some(&reason[at + ", ".len()..])
 }
 
 /// Returns the path of the failure, such as `items[1].price`; `None` for the whole body. Decodes a
@@ -118,6 +134,29 @@ mod tests {
     #[test]
     fn decode_errors_do_not_quote_the_body() {
         let error = decode::<u8>(&"\"secret\"".into()).unwrap_err().to_string();
-        assert!(!error.contains("secret") && error.contains("line 1"), "{error}");
+        assert_eq!(error, "the body is JSON of another shape: expected u8 (line 1, column 8)");
+        let error = decode::<u8>(&r#""x, expected secret""#.into()).unwrap_err().to_string();
+        assert!(!error.contains("secret") && error.contains(": expected u8"), "{error}");
+    }
+
+    #[test]
+    fn decode_errors_name_what_the_type_expects() {
+        #[derive(Debug, Deserialize)]
+        #[serde(rename_all = "lowercase")]
+        enum Kind {
+            Tea,
+            Coffee,
+        }
+        let error = decode::<Vec<Kind>>(&r#"["tea", "secret"]"#.into()).unwrap_err().to_string();
+        assert!(error.contains("`[1]`: expected `tea` or `coffee`"), "{error}");
+        assert!(!error.contains("secret"), "{error}");
+        let kinds = decode::<Vec<Kind>>(&r#"["tea", "coffee"]"#.into()).unwrap();
+        assert!(matches!(kinds[..], [Kind::Tea, Kind::Coffee]));
+    }
+
+    #[test]
+    fn reasons_that_a_deserializer_words_itself_are_not_quoted() {
+        assert_eq!(quotable("no tea, expected secret at line 1 column 2"), None);
+        assert_eq!(quotable("trailing characters at line 1 column 2"), None);
     }
 }

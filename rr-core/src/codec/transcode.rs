@@ -168,7 +168,10 @@ mod tests {
             _price: u32,
         }
         for (body, text) in [
-            (r#"{"items":[{"price":1},{"price":"secret"}]}"#, "at `items[1].price` (line"),
+            (
+                r#"{"items":[{"price":1},{"price":"secret"}]}"#,
+                "at `items[1].price`: expected u32 (line",
+            ),
             (r#"{"items":[{}]}"#, "at `items[0]`: missing field `price` (line"),
             ("{}", "of another shape: missing field `items` (line"),
         ] {

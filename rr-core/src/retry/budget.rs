@@ -86,11 +86,11 @@ impl RetryBudget {
         self.lock().balance(Instant::now()) / COST
     }
 
-    pub(super) fn deposit_at(&self, now: Instant) {
+    pub(crate) fn deposit_at(&self, now: Instant) {
         self.lock().deposit(now);
     }
 
-    pub(super) fn withdraw_at(&self, now: Instant) -> bool {
+    pub(crate) fn withdraw_at(&self, now: Instant) -> bool {
         self.lock().withdraw(now)
     }
 

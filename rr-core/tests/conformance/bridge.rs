@@ -52,6 +52,7 @@ impl Harness for Bridge {
 
     async fn start(&self, routes: Routes, options: StartOptions) -> Result<Box<dyn Rig>, Error> {
         let client = memory::client_config(&options);
+        let lame_duck = options.server.lame_duck;
         let back = Ends::start(routes, options.server, Some(CallConfig::default())).await?;
         let router = match self {
             Self::Front | Self::Back => Router::new().fallback(Forward(back.requester())),
@@ -60,7 +61,9 @@ impl Harness for Bridge {
                 Router::new().fallback(Forward(onward)).with(Nested).with(Pass)
             }
         };
-        let front = Ends::start(router.into(), IntakeConfig::default(), Some(client)).await?;
+        // Either side may be the one that is stopped.
+        let config = IntakeConfig::default().with_lame_duck(lame_duck);
+        let front = Ends::start(router.into(), config, Some(client)).await?;
         Ok(Box::new(Running { side: *self, front, back }))
     }
 }

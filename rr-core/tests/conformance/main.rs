@@ -12,6 +12,7 @@
     allow(dead_code, reason = "rigs by URL need the features that bring a URL")
 )]
 
+mod balanced;
 mod bridge;
 mod bridge_plan;
 mod dedup;
@@ -69,6 +70,12 @@ rigs! {
         .and_routes(|router| router.with(Nested).with(Pass)), Plan::v1();
     retry: Layered::calls("retry (memory)", |client| Stack::new(client).with(Retry::new())), retrying();
     recommended_stack: Layered::calls("recommended (memory)", recommended), retrying();
+    balance_over_one: Layered::calls("balance over one (memory)", |client| {
+        Stack::new(balanced::over(&client, 1)).with(Pass)
+    }), Plan::v1();
+    balance_over_three: Layered::calls("balance over three (memory)", |client| {
+        Stack::new(balanced::over(&client, 3)).with(Pass)
+    }), Plan::v1();
     deduplicating: Layered::routes("deduplicating (memory)", |router| {
         router.with(Deduplicate::in_process())
     }), Plan::v1();

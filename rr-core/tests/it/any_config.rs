@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use rr_core::balance::{Balance, BalanceConfig, Endpoint};
 use rr_core::retry::{RetryBudgetConfig, RetryConfig};
 use rr_core::transport::options::Options;
 use rr_core::{
-    Context, Error, Local, Request, RequesterExt, Response, Router, Stack,
+    Context, Error, Local, Request, RequesterExt, Response, Router, Server, Stack,
     config::{CallConfig, IntakeConfig, Limits},
     connect, dedup, serve,
 };
@@ -42,6 +43,11 @@ async fn call(client: &impl rr_core::Requester) {
     }
 }
 
+/// Stops a server; the second shutdown ends a lame duck of any length.
+async fn stop(server: &Server, grace: Duration) {
+    tokio::join!(server.shutdown(grace), server.shutdown(grace));
+}
+
 /// Returns what `text` makes of a field, where it fits the field's type. A field of a part is called
 /// `part.field`.
 fn with<C: DeserializeOwned>(field: &str, text: &str) -> Option<C> {
@@ -57,17 +63,44 @@ fn key(field: &'static str) -> &'static str {
 }
 
 fn values(field: &str) -> &'static [&'static str] {
-    let is_time = ["timeout", "ttl", "window", "linger", "backoff"].iter();
-    let is_time = is_time.clone().any(|word| field.contains(word));
+    let is_time = [
+        "timeout",
+        "ttl",
+        "window",
+        "linger",
+        "backoff",
+        "decay",
+        "ejection",
+        "interval",
+        "keepalive",
+        "lame",
+        "age",
+    ];
+    let is_time = is_time.iter().any(|word| field.contains(word));
     match field {
-        "version" => &["h1", "h2c"],
+        "version" => &["auto", "h1", "h2c"],
+        "tls_client_auth" => &["none"],
+        "proxy_protocol" => &["off", "required"],
+        "hosts" => &["", "127.0.0.1:9", "127.0.0.1:9,localhost:9"],
+        "addresses" => &["first", "all"],
         "refusals" => &["none", "goaway", "all"],
         "status_codes" => &["connect", "http"],
+        "proxy" => &["none", "http://user:password@127.0.0.1:1"],
+        #[cfg(feature = "zstd")]
+        "accept_encoding" => &["none", "gzip", "zstd"],
+        #[cfg(not(feature = "zstd"))]
+        "accept_encoding" => &["none", "gzip"],
         "cors_origins" => &["", "*", "https://a.example,http://127.0.0.1:5173"],
         "deduplicates" | "retries_internal" => &["false", "true"],
         _ if is_time => &DURATIONS,
         _ => &COUNTS,
     }
+}
+
+/// The fields of a configuration and those of its TLS, if that is compiled in.
+fn and_tls(fields: &[&'static str], tls: &[&'static str]) -> Vec<&'static str> {
+    let tls = if cfg!(feature = "tls") { tls } else { &[] };
+    [fields, tls].concat()
 }
 
 /// Asserts that a list names every field of a configuration, as serde tells them.
@@ -91,23 +124,27 @@ fn assert_names<C: Options>(listed: &[&'static str]) {
 
 #[test]
 fn every_field_is_tried() {
-    assert_complete::<HttpConfig>(&HTTP);
-    assert_complete::<HttpServerConfig>(&HTTP_SERVER);
-    assert_names::<HttpConfig>(&HTTP);
-    assert_names::<HttpServerConfig>(&HTTP_SERVER);
+    let http = and_tls(&HTTP, &TLS);
+    let http_server = and_tls(&HTTP_SERVER, &TLS_SERVER);
+    assert_complete::<HttpConfig>(&http);
+    assert_complete::<HttpServerConfig>(&http_server);
+    assert_names::<HttpConfig>(&http);
+    assert_names::<HttpServerConfig>(&http_server);
     assert_complete::<IntakeConfig>(&INTAKE);
     assert_complete::<Limits>(&["request_bytes_max", "response_bytes_max"]);
     assert_complete::<CallConfig>(&CALLS);
     assert_complete::<RetryConfig>(&RETRY);
     assert_complete::<RetryBudgetConfig>(&BUDGET);
+    assert_complete::<BalanceConfig>(&BALANCE);
     assert_complete::<dedup::MemoryStoreConfig>(&STORE);
 }
 
-const HTTP: [&str; 13] = [
+const HTTP: [&str; 17] = [
     "version",
     "calls.timeout",
     "connect_timeout",
     "idle_timeout",
+    "connection_age_max",
     "idle_max",
     "connections_max",
     "h2_connections_max",
@@ -117,9 +154,31 @@ const HTTP: [&str; 13] = [
     "get_bytes_max",
     "refusals",
     "status_codes",
+    "accept_encoding",
+    "tcp_keepalive",
+    "tcp_user_timeout",
+    "proxy",
+    "hosts",
+    "addresses",
+    "lookup_interval",
 ];
 
-const HTTP_SERVER: [&str; 16] = [
+/// The parameters of a client's TLS, which are no fields: their names in a file have no prefix.
+const TLS: [&str; 5] =
+    ["tls.tls_roots", "tls.tls_certificate", "tls.tls_key", "tls.tls_server_name", "tls.tls_crls"];
+
+const TLS_SERVER: [&str; 8] = [
+    "tls.tls_certificate",
+    "tls.tls_key",
+    "tls.tls_client_auth",
+    "tls.tls_client_roots",
+    "tls.tls_client_crls",
+    "tls.tls_handshake_timeout",
+    "tls.tls_handshakes_max",
+    "tls.tls_reload_interval",
+];
+
+const HTTP_SERVER: [&str; 20] = [
     "intake.in_flight_max",
     "intake.timeout_default",
     "intake.timeout_min",
@@ -131,14 +190,19 @@ const HTTP_SERVER: [&str; 16] = [
     "header_read_timeout",
     "body_read_timeout",
     "intake.bodies_bytes_max",
+    "intake.lame_duck",
     "write_timeout",
     "idle_timeout",
     "drain_linger",
+    "connection_age_max",
+    "proxy_protocol",
     "h2_streams_max",
     "cors_origins",
+    "compress_bytes_min",
+    "tcp_keepalive",
 ];
 
-const INTAKE: [&str; 7] = [
+const INTAKE: [&str; 8] = [
     "in_flight_max",
     "timeout_default",
     "timeout_min",
@@ -146,6 +210,7 @@ const INTAKE: [&str; 7] = [
     "limits.request_bytes_max",
     "limits.response_bytes_max",
     "bodies_bytes_max",
+    "lame_duck",
 ];
 
 const CALLS: [&str; 3] = ["timeout", "limits.request_bytes_max", "limits.response_bytes_max"];
@@ -165,6 +230,20 @@ const RETRY: [&str; 10] = [
 
 const BUDGET: [&str; 3] = ["percent", "floor_per_second", "window"];
 
+const BALANCE: [&str; 11] = [
+    "timeout",
+    "latency_decay",
+    "failures_in_row_max",
+    "success_percent_min",
+    "success_window",
+    "success_calls_min",
+    "ejection_time",
+    "ejection_time_max",
+    "budget.percent",
+    "budget.floor_per_second",
+    "budget.window",
+];
+
 const STORE: [&str; 3] = ["ttl", "entries_max", "bytes_max"];
 
 async fn over_http_by_url() {
@@ -181,7 +260,7 @@ async fn over_http_by_url() {
             }
         }
     }
-    server.shutdown(Duration::MAX).await;
+    stop(&server, Duration::MAX).await;
 }
 
 async fn over_http_to_any_server() {
@@ -190,7 +269,7 @@ async fn over_http_to_any_server() {
             let url = format!("http://127.0.0.1:0?{key}={value}");
             let server = serve(&url, router()).await.unwrap();
             call(&connect(server.url()).await.unwrap()).await;
-            server.shutdown(Duration::from_millis(1)).await;
+            stop(&server, Duration::from_millis(1)).await;
         }
     }
     for field in HTTP_SERVER {
@@ -201,9 +280,39 @@ async fn over_http_to_any_server() {
                 let url = format!("{}?version={version}", server.url());
                 call(&connect(&url).await.unwrap()).await;
             }
+            stop(&server, Duration::from_millis(1)).await;
+        }
+    }
+}
+
+#[cfg(feature = "tls")]
+async fn over_tls_to_any_server() {
+    use rr_core::config::{ClientConfig, HttpSection, TlsConfig, TlsServerConfig};
+    use rr_core::connect_with;
+
+    let authority = crate::authority::Authority::new("any config");
+    let pair = authority.pair(&["127.0.0.1"]);
+    let server_tls =
+        TlsServerConfig::default().with_certificate(pair.certificate).with_key(pair.key);
+    let tls = TlsConfig::default().with_roots(authority.pem());
+    let client = ClientConfig::from(HttpSection::default().with_tls(tls));
+    for key in TLS_SERVER.map(key).into_iter().filter(|key| !is_pem(key)) {
+        for value in values(key) {
+            let url = format!("https://127.0.0.1:0?{key}={value}");
+            let config = HttpServerConfig::default().with_tls(server_tls.clone());
+            let server = rr_http::serve_with(&url, router(), config).await.unwrap();
+            for version in ["auto", "h1", "h2"] {
+                let url = format!("{}&version={version}", server.url());
+                call(&connect_with(&url, client.clone()).await.unwrap()).await;
+            }
             server.shutdown(Duration::from_millis(1)).await;
         }
     }
+}
+
+#[cfg(feature = "tls")]
+fn is_pem(key: &str) -> bool {
+    ["certificate", "key", "roots", "crls"].iter().any(|kind| key.ends_with(kind))
 }
 
 async fn in_this_process() {
@@ -212,7 +321,7 @@ async fn in_this_process() {
             let url = format!("memory://any-config?{key}={value}");
             let server = serve(&url, router()).await.unwrap();
             call(&connect(&url).await.unwrap()).await;
-            server.shutdown(Duration::MAX).await;
+            stop(&server, Duration::MAX).await;
         }
     }
     let server = serve("memory://any-config", router()).await.unwrap();
@@ -222,14 +331,38 @@ async fn in_this_process() {
             call(&MemoryRequester::new(server.url(), config).unwrap()).await;
         }
     }
-    server.shutdown(Duration::MAX).await;
+    stop(&server, Duration::MAX).await;
     for field in INTAKE {
         for value in values(field) {
             let config: IntakeConfig = with(field, value).unwrap();
             call(&Local::with_config(router(), config.clone())).await;
             let server = rr_testkit::serve_with("memory://any-intake", router(), config).unwrap();
             call(&connect(server.url()).await.unwrap()).await;
-            server.shutdown(Duration::MAX).await;
+            stop(&server, Duration::MAX).await;
+        }
+    }
+}
+
+async fn balanced() {
+    for field in BALANCE {
+        for value in values(field) {
+            let Some(config) = with(field, value) else { continue };
+            let config: BalanceConfig = config;
+            let refusing = IntakeConfig::default().with_in_flight_max(0);
+            let refusing = || Local::with_config(router(), refusing.clone());
+            let named = ["a", "b"].map(|name| Endpoint::new(name, refusing()));
+            let balance = Balance::with_config(named, config.clone()).unwrap();
+            call(&balance).await;
+            let gone = ["a", "b", "c"].map(|name| {
+                Endpoint::new(
+                    name,
+                    MemoryRequester::new("memory://no-one", CallConfig::default()).unwrap(),
+                )
+            });
+            balance.set(gone).unwrap();
+            for _ in 0..5 {
+                call(&balance).await;
+            }
         }
     }
 }
@@ -296,7 +429,12 @@ fn every_duration_and_count_from_0_to_the_largest_works_without_a_panic() {
         tokio::join!(
             over_http_by_url(),
             over_http_to_any_server(),
+            async {
+                #[cfg(feature = "tls")]
+                over_tls_to_any_server().await;
+            },
             in_this_process(),
+            balanced(),
             retried_and_deduplicated(),
         );
     });

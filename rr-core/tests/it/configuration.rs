@@ -178,15 +178,26 @@ fn names<C: Options>() -> BTreeSet<String> {
 #[test]
 fn the_documentation_lists_every_parameter_of_a_url() {
     let http = "`http://`";
+    let (mut client, mut server) = (documented(http, "client"), documented(http, "server"));
+    if cfg!(feature = "tls") {
+        client.append(&mut documented("`https://`", "client"));
+        server.append(&mut documented("`https://`", "server"));
+    }
     assert_eq!(documented("all schemes", "client"), names::<CallConfig>());
     assert_eq!(documented("all schemes", "server"), names::<IntakeConfig>());
-    assert_eq!(documented(http, "client"), names::<HttpSection>());
-    assert_eq!(documented(http, "server"), names::<HttpServerSection>());
+    assert_eq!(client, names::<HttpSection>());
+    assert_eq!(server, names::<HttpServerSection>());
     #[cfg(feature = "nats")]
     {
         use rr_core::config::{NatsSection, NatsServerSection};
 
-        assert_eq!(documented("`nats://`", "client"), names::<NatsSection>());
-        assert_eq!(documented("`nats://`", "server"), names::<NatsServerSection>());
+        let nats = "`nats://`";
+        let (mut client, mut server) = (documented(nats, "client"), documented(nats, "server"));
+        if cfg!(feature = "tls") {
+            client.append(&mut documented("`nats+tls://`", "client"));
+            server.append(&mut documented("`nats+tls://`", "server"));
+        }
+        assert_eq!(client, names::<NatsSection>());
+        assert_eq!(server, names::<NatsServerSection>());
     }
 }

@@ -4,6 +4,12 @@ use std::panic::{PanicHookInfo, set_hook, take_hook};
 use std::sync::{Mutex, PoisonError};
 
 mod any_config;
+#[cfg(feature = "tls")]
+#[path = "../../../rr-tls/tests/it/authority.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
+#[allow(clippy::unwrap_used, reason = "helpers of tests, outside of any test function")]
+mod authority;
+mod balance;
 mod codecs;
 mod configuration;
 mod contracts;
@@ -22,9 +28,13 @@ mod routing;
 mod service_macro;
 mod services;
 mod serving;
+mod several_hosts;
 mod several_urls;
+#[cfg(all(feature = "http", feature = "tls"))]
+mod tls;
 #[cfg(feature = "tower")]
 mod tower;
+mod trials;
 
 /// Adds a hook for panics to those that there are: tests of one process do not replace each other's.
 #[allow(dead_code, reason = "some features leave no test that needs it")]

@@ -119,3 +119,36 @@ async fn a_router_can_be_one_handler_of_another() {
     let error = client.call_raw(&ctx, "a.other", "").await.unwrap_err();
     assert_eq!((error.code(), error.delivery()), (Code::Unimplemented, Delivery::Processed));
 }
+
+/// Sends SIGTERM to this process until a future completes.
+#[cfg(unix)]
+async fn terminated<F: Future>(future: F) -> F::Output {
+    let process = std::process::id().to_string();
+    let mut future = std::pin::pin!(future);
+    loop {
+        let kill = std::process::Command::new("kill").args(["-TERM", &process]).status();
+        assert!(kill.is_ok_and(|status| status.success()));
+        let step = tokio::time::timeout(Duration::from_millis(20), future.as_mut());
+        if let Ok(output) = step.await {
+            return output;
+        }
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_second_signal_ends_the_lame_duck() {
+    // From here on the signal does not end the process.
+    let first = rr_core::shutdown_signal();
+    let mut first = std::pin::pin!(first);
+    let installed = tokio::time::timeout(Duration::ZERO, first.as_mut()).await;
+    assert!(installed.is_err());
+    let url = "memory://lame-duck?lame_duck=24h";
+    let served = serve_until(url, router(), std::future::ready(()));
+    let report = tokio::time::timeout(Duration::from_secs(20), terminated(served)).await;
+    assert_eq!(report.expect("the lame duck goes on").unwrap().aborted, 0);
+    let urls = ["memory://lame-duck?lame_duck=24h", "memory://no-lame-duck"];
+    let served = rr_core::serve_all_until(urls, router(), std::future::ready(()));
+    let report = tokio::time::timeout(Duration::from_secs(20), terminated(served)).await;
+    assert_eq!(report.expect("the lame duck goes on").unwrap().aborted, 0);
+}

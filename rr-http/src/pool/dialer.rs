@@ -10,10 +10,14 @@ use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
 
+use super::tunnel::Tunnel;
 use crate::connector::Connector;
 use crate::endpoint::{Address, Endpoint};
 use crate::error::{connect_failed, connect_timed_out};
-use crate::socket::Socket;
+use crate::proxy::ProxyServer;
+#[cfg(feature = "tls")]
+use crate::socket::TlsClient;
+use crate::socket::{Socket, SocketOptions};
 use crate::sync::{Gauge, GaugeGuard};
 
 /// Dialer of one endpoint; counts its open connections.
@@ -21,6 +25,10 @@ use crate::sync::{Gauge, GaugeGuard};
 pub(crate) struct Dialer {
     pub(super) authority: String,
     route: Route,
+    /// TLS over the connections of the route.
+    #[cfg(feature = "tls")]
+    tls: Option<TlsClient>,
+    options: SocketOptions,
     timeout: Duration,
     open: Gauge,
 }
@@ -30,6 +38,8 @@ pub(crate) struct Dialer {
 enum Route {
     /// Any of the addresses of a host; the look-up is shared by all dials of the requester.
     Tcp(Lookup),
+    /// The same through a forward proxy.
+    Tunnel(Box<Tunnel>),
     #[cfg(unix)]
     Unix(std::path::PathBuf),
     /// Connector of the application.
@@ -44,7 +54,61 @@ impl Dialer {
             #[cfg(unix)]
             (None, Address::Unix(path)) => Route::Unix(path),
         };
-        Self { authority: endpoint.authority, route, timeout, open: Gauge::default() }
+        Self {
+            authority: endpoint.authority,
+            route,
+            #[cfg(feature = "tls")]
+            tls: None,
+            options: SocketOptions::default(),
+            timeout,
+            open: Gauge::default(),
+        }
+    }
+
+    /// Connects to a host and port through a proxy from now on.
+    pub(crate) fn through(self, proxy: ProxyServer, host: &str, port: u16) -> Self {
+        Self { route: Route::Tunnel(Box::new(Tunnel::new(proxy, host, port))), ..self }
+    }
+
+    /// Sets these options of every TCP socket.
+    pub(crate) fn with_options(self, options: SocketOptions) -> Self {
+        Self { options, ..self }
+    }
+
+    /// Makes TLS connections from now on.
+    #[cfg(feature = "tls")]
+    pub(crate) fn with_tls(self, tls: TlsClient) -> Self {
+        Self { tls: Some(tls), ..self }
+    }
+
+    /// Returns a dialer of one address, for the same server; `None` if its connections are not made
+    /// by name.
+    pub(crate) fn at(&self, address: SocketAddr) -> Option<Self> {
+        let Route::Tcp(_) = self.route else { return None };
+        Some(Self {
+            authority: self.authority.clone(),
+            route: Route::Tcp(Lookup::fixed(address)),
+            #[cfg(feature = "tls")]
+            tls: self.tls.clone(),
+            options: self.options,
+            timeout: self.timeout,
+            open: Gauge::default(),
+        })
+    }
+
+    /// Looks up the addresses of the server within the connect timeout.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, not sent, `connect-failed`.
+    pub(crate) async fn addresses(&self) -> Result<Vec<SocketAddr>, Error> {
+        let failed = |error| connect_failed(&self.authority, error);
+        let Route::Tcp(lookup) = &self.route else { return Err(failed(no_address())) };
+        let bound = Context::background().with_timeout(self.timeout);
+        match bound.race(lookup.addresses()).await {
+            Ok(outcome) => outcome.map_err(failed),
+            Err(_) => Err(connect_timed_out(&self.authority, self.timeout)),
+        }
     }
 
     /// Returns the number of open connections, unused ones included.
@@ -52,7 +116,7 @@ impl Dialer {
         self.open.now()
     }
 
-    /// Connects within the connect timeout, name lookup included. The owner of the connection holds
+    /// Connects within the connect timeout, name lookup and handshake included. The owner of the connection holds
     /// the returned guard, which counts it.
     ///
     /// # Errors
@@ -62,24 +126,53 @@ impl Dialer {
         let bound = Context::background().with_timeout(self.timeout);
         match bound.race(self.connect()).await {
             Ok(Ok(socket)) => Ok((socket, self.open.one())),
-            Ok(Err(error)) => Err(connect_failed(&self.authority, error)),
+            Ok(Err(error)) => Err(error),
             Err(_) => Err(connect_timed_out(&self.authority, self.timeout)),
         }
     }
 
-    async fn connect(&self) -> io::Result<Socket> {
-        match &self.route {
-            Route::Tcp(lookup) => connect_tcp(lookup.addresses().await?).await,
+    async fn connect(&self) -> Result<Socket, Error> {
+        let socket = self.connect_route().await?;
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            return over(tls, socket).await;
+        }
+        Ok(socket)
+    }
+
+    async fn connect_route(&self) -> Result<Socket, Error> {
+        let connected = match &self.route {
+            Route::Tcp(lookup) => self.connect_tcp(lookup).await.map(Socket::Tcp),
+            Route::Tunnel(tunnel) => {
+                let stream = self.connect_tcp(&tunnel.lookup).await;
+                let stream = stream.map_err(|error| tunnel.failed(&self.authority, &error))?;
+                tunnel.open(&stream, &self.authority).await?;
+                Ok(Socket::Tcp(stream))
+            }
             #[cfg(unix)]
             Route::Unix(path) => UnixStream::connect(path).await.map(Socket::Unix),
             Route::Connector(connector) => connector.connect().await,
-        }
+        };
+        connected.map_err(|error| connect_failed(&self.authority, error))
+    }
+
+    async fn connect_tcp(&self, lookup: &Lookup) -> io::Result<TcpStream> {
+        let stream = connect_any(lookup.addresses().await?).await?;
+        self.options.apply(&stream);
+        Ok(stream)
     }
 
     /// Makes the error for a connection on which the protocol could not begin.
     pub(super) fn failed(&self, source: impl std::error::Error + Send + Sync + 'static) -> Error {
         connect_failed(&self.authority, io::Error::other(source))
     }
+}
+
+#[cfg(feature = "tls")]
+async fn over(tls: &TlsClient, socket: Socket) -> Result<Socket, Error> {
+    // Only TCP has TLS of this crate.
+    let Socket::Tcp(stream) = socket else { return Ok(socket) };
+    Ok(Socket::Tls(Box::new(tls.connect(stream).await?)))
 }
 
 /// Connects to the first address that answers; the next one is tried 250 ms after the one before,
@@ -89,12 +182,12 @@ impl Dialer {
 /// # Errors
 ///
 /// The error of the address that failed last.
-async fn connect_tcp(addresses: Vec<SocketAddr>) -> io::Result<Socket> {
+async fn connect_any(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     let connect = |address: SocketAddr| TcpStream::connect(address);
     match staggered(interleaved(addresses), ATTEMPT_DELAY, connect).await {
         Ok(stream) => {
             stream.set_nodelay(true)?;
-            Ok(Socket::Tcp(stream))
+            Ok(stream)
         }
         Err(mut errors) => Err(errors.pop().unwrap_or_else(no_address)),
     }
@@ -109,7 +202,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Arc, Mutex, mpsc};
 
-    use rr_spi::Delivery;
+    use rr_spi::{Delivery, Location};
     use tokio::net::{TcpListener, TcpSocket};
 
     use super::*;
@@ -119,7 +212,8 @@ mod tests {
         timeout: Duration,
     ) -> Dialer {
         let route = Route::Tcp(Lookup::with_resolver(resolve));
-        Dialer { authority: "name".to_owned(), route, timeout, open: Gauge::default() }
+        let endpoint = Location::parse("http://name").and_then(|it| Endpoint::of(&it)).unwrap();
+        Dialer { route, ..Dialer::new(endpoint, None, timeout) }
     }
 
     /// Returns a listener whose queue is full, so that connecting to it never completes.
@@ -146,6 +240,24 @@ mod tests {
         let (Socket::Tcp(stream), _counted) = dialer.dial().await.unwrap() else { panic!() };
         assert_eq!(stream.peer_addr().unwrap(), live.local_addr().unwrap());
         assert_eq!(dialer.open(), 1);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_dialled_socket_has_the_options_of_its_requester() {
+        let live = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = live.local_addr().unwrap();
+        let options = SocketOptions {
+            keepalive: Duration::from_secs(7),
+            user_timeout: Duration::from_secs(11),
+        };
+        let dialer = dialer(move || Ok(vec![address]), Duration::from_secs(10));
+        let (socket, _counted) = dialer.with_options(options).dial().await.unwrap();
+        let Socket::Tcp(stream) = socket else { panic!() };
+        let socket = socket2::SockRef::from(&stream);
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), options.keepalive);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(options.user_timeout));
+        assert!(stream.nodelay().unwrap());
     }
 
     #[tokio::test]

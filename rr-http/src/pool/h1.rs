@@ -7,6 +7,7 @@
 
 mod dial;
 mod idle_reaper;
+mod maker;
 mod silence;
 mod waiting;
 
@@ -20,7 +21,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
-use hyper::client::conn::http1::{self, Connection, SendRequest};
+use hyper::client::conn::http1::{Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use pin_project_lite::pin_project;
 use rr_spi::{Attempt, Error, Target};
@@ -29,14 +30,16 @@ use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 
 use self::idle_reaper::IdleReaper;
+use self::maker::H1Maker;
 use self::silence::SilenceGuard;
 use self::waiting::{Told, Waiting};
+use super::negotiated::Negotiation;
 use super::tapped::{Tapped, UnreadCheck};
-use super::{Dialer, RuntimePool, after};
+use super::{AgeLimit, Dialer, RuntimePool, after};
 use crate::body::Whole;
 use crate::config::HttpConfig;
 use crate::self_wake::SelfWake;
-use crate::socket::Socket;
+use crate::socket::{Refused, Socket};
 use crate::sync::GaugeGuard;
 use crate::sync::lock;
 
@@ -46,9 +49,8 @@ pub(crate) struct H1Pool {
     places: Semaphore,
 }
 
-struct H1Shared {
-    dialer: Arc<Dialer>,
-    host: HeaderValue,
+pub(super) struct H1Shared {
+    maker: H1Maker,
     idle: Mutex<IdleConnections>,
     idle_max: usize,
     idle_timeout: Duration,
@@ -79,6 +81,8 @@ pub(crate) struct H1Connection {
     pub(crate) host: HeaderValue,
     /// Whether a request was handed over to the connection.
     is_used: bool,
+    /// From then on, the connection is closed instead of kept; `None` without a limit.
+    retires: Option<Instant>,
     /// The target of the last call, and its URI.
     pub(crate) last: Option<(Target, Uri)>,
     /// Value of [`IdleConnections::answers`] when the connection was kept; `None` from the next
@@ -90,6 +94,7 @@ pub(crate) struct H1Connection {
     connection: Option<Conversation>,
     self_wake: SelfWake,
     unread: UnreadCheck,
+    refused: Refused,
     _open: GaugeGuard,
 }
 
@@ -111,9 +116,19 @@ pub(crate) struct H1Lease<'a> {
 
 impl H1Pool {
     pub(crate) fn new(dialer: Arc<Dialer>, host: HeaderValue, config: &HttpConfig) -> Self {
+        Self::negotiated(dialer, host, config, Negotiation::default())
+    }
+
+    /// Makes a pool that passes connections of the other version on.
+    pub(super) fn negotiated(
+        dialer: Arc<Dialer>,
+        host: HeaderValue,
+        config: &HttpConfig,
+        negotiation: Negotiation,
+    ) -> Self {
+        let age = AgeLimit::new(config.connection_age_max);
         let shared = H1Shared {
-            dialer,
-            host,
+            maker: H1Maker { dialer, host, negotiation, age },
             idle: Mutex::default(),
             idle_max: config.idle_max,
             idle_timeout: config.idle_timeout,
@@ -150,7 +165,7 @@ impl H1Pool {
         lease: H1Lease<'a>,
     ) -> Result<H1Lease<'a>, Error> {
         let place = lease.into_place();
-        let link = connect(&self.shared.dialer, &self.shared.host).await?;
+        let link = self.shared.maker.connect().await?;
         Ok(H1Lease { link, place })
     }
 
@@ -193,7 +208,11 @@ impl H1Pool {
         if keep.is_zero() || !lease.link.is_usable() {
             return;
         }
-        shared.give(Idle { link: lease.link, expires: after(keep) }, None);
+        let expires = lease.link.expires(keep);
+        // While calls wait, an old connection would otherwise pass from one to the next.
+        if Instant::now() < expires {
+            shared.give(Idle { link: lease.link, expires }, None);
+        }
     }
 }
 
@@ -201,6 +220,26 @@ impl<'a> H1Lease<'a> {
     /// Closes the connection and keeps the place in the pool.
     fn into_place(self) -> SemaphorePermit<'a> {
         self.place
+    }
+}
+
+#[cfg(feature = "tls")]
+impl H1Pool {
+    pub(super) fn downgrade(&self) -> std::sync::Weak<H1Shared> {
+        Arc::downgrade(&self.shared)
+    }
+}
+
+#[cfg(feature = "tls")]
+impl H1Shared {
+    /// Gives a connection that another pool made to a waiting call, or keeps it.
+    pub(super) async fn adopt(self: &Arc<Self>, socket: Socket, open: GaugeGuard) {
+        let Ok(mut link) = self.maker.begin(socket, open).await else { return };
+        // Polled once, so that the end of the connection is noticed while it is unused.
+        if link.is_usable() {
+            let expires = link.expires(self.idle_timeout);
+            self.give(Idle { link, expires }, None);
+        }
     }
 }
 
@@ -224,6 +263,11 @@ impl H1Connection {
         Some(self.sender.as_mut()?.try_send_request(message))
     }
 
+    /// Returns the refusal of the connection by its server, if there was one.
+    pub(crate) fn refused(&self) -> &Refused {
+        &self.refused
+    }
+
     /// Drives the connection until `part` of a call on it completes.
     pub(crate) fn drive<F: Future>(&mut self, part: F) -> DriveFuture<'_, F> {
         DriveFuture { part, connection: &mut self.connection, self_wake: &mut self.self_wake }
@@ -244,6 +288,13 @@ impl H1Connection {
         let is_usable = self.is_usable();
         self.unread.arm();
         is_usable
+    }
+
+    /// Returns the end of the time for which the connection is kept: that of its idle time or of
+    /// its age.
+    fn expires(&self, idle_timeout: Duration) -> Instant {
+        let expires = after(idle_timeout);
+        self.retires.map_or(expires, |retires| retires.min(expires))
     }
 
     fn is_ready(&self) -> bool {
@@ -353,36 +404,4 @@ impl H1Shared {
             }
         }
     }
-}
-
-/// Makes a connection.
-async fn connect(dialer: &Dialer, host: &HeaderValue) -> Result<Box<H1Connection>, Error> {
-    let (socket, open) = dialer.dial().await?;
-    let self_wake = match socket {
-        Socket::Stream(_) => SelfWake::of_stream(),
-        Socket::Tcp(_) => SelfWake::new(),
-        #[cfg(unix)]
-        Socket::Unix(_) => SelfWake::new(),
-    };
-    let unread = UnreadCheck::default();
-    let socket = Tapped::new(socket, unread.clone());
-    // Folded header lines are read as spaces (RFC 9112 §5.2).
-    let mut builder = http1::Builder::new();
-    builder.allow_obsolete_multiline_headers_in_responses(true);
-    let handshake = builder.handshake(TokioIo::new(socket)).await;
-    let (sender, connection) = handshake.map_err(|error| dialer.failed(error))?;
-    // The bytes come from a valid value, and so are valid.
-    let own_host = HeaderValue::from_bytes(host.as_bytes());
-    Ok(Box::new(H1Connection {
-        sender: Some(sender),
-        host: own_host.unwrap_or_else(|_| host.clone()),
-        is_used: false,
-        last: None,
-        idle_since: None,
-        spare: HeaderMap::new(),
-        connection: Some(connection),
-        self_wake,
-        unread,
-        _open: open,
-    }))
 }

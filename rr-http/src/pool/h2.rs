@@ -16,10 +16,12 @@ use tokio::sync::{Notify, Semaphore};
 
 use self::state::{PoolState, Sent, Step, StreamPermit, WaitTicket};
 use self::task::{BEFORE_SETTINGS, ConnectionTask};
+use super::negotiated::{NegotiatedVersion, Negotiation};
 use super::tapped::Tapped;
 use super::{Dialer, Owned, RuntimePool, pause};
 use crate::config::HttpConfig;
 use crate::error::handed_back;
+use crate::socket::{Refused, Socket};
 use crate::sync::GaugeGuard;
 use crate::sync::lock;
 use crate::wire::{FRAME_BYTES_MAX, HEADER_LIST_BYTES_MAX};
@@ -42,8 +44,9 @@ pub(crate) struct H2Pool {
 }
 
 #[derive(Debug)]
-struct H2Shared {
+pub(super) struct H2Shared {
     dialer: Arc<Dialer>,
+    negotiation: Negotiation,
     state: Mutex<PoolState>,
     /// Notified when the first waiting call should check again.
     changed: Notify,
@@ -57,12 +60,23 @@ pub(crate) struct H2Lease<'a> {
     pub(crate) sender: SendRequest<Bytes>,
     id: u64,
     sent: Sent,
+    refused: Refused,
     shared: &'a H2Shared,
 }
 
 impl H2Pool {
     pub(crate) fn new(dialer: Arc<Dialer>, config: &HttpConfig) -> Self {
+        Self::negotiated(dialer, config, Negotiation::default())
+    }
+
+    /// Makes a pool that passes connections of the other version on.
+    pub(super) fn negotiated(
+        dialer: Arc<Dialer>,
+        config: &HttpConfig,
+        negotiation: Negotiation,
+    ) -> Self {
         let shared = H2Shared {
+            negotiation,
             state: Mutex::new(PoolState::new(Arc::clone(&dialer), config)),
             dialer,
             changed: Notify::new(),
@@ -110,15 +124,36 @@ impl H2Pool {
         }
     }
 
-    fn lease(&self, StreamPermit { id, sender, sent }: StreamPermit) -> H2Lease<'_> {
-        H2Lease { sender, id, sent, shared: &self.shared }
+    fn lease(&self, StreamPermit { id, sender, sent, refused }: StreamPermit) -> H2Lease<'_> {
+        H2Lease { sender, id, sent, refused, shared: &self.shared }
     }
 
     /// Dials in a task that may outlive the call, since other calls wait for the connection too.
     fn dial(&self) {
-        let dial = dial(Arc::clone(&self.shared.dialer), Dial(Arc::downgrade(&self.shared)));
+        let shared = &self.shared;
+        let with = (Arc::clone(&shared.dialer), shared.negotiation.clone());
+        let dial = dial(with, Dial(Arc::downgrade(shared)));
         let task = tokio::spawn(dial).abort_handle();
         self.shared.with(|state| state.dial = Owned(Some(task)));
+    }
+}
+
+#[cfg(feature = "tls")]
+impl H2Pool {
+    pub(super) fn downgrade(&self) -> Weak<H2Shared> {
+        Arc::downgrade(&self.shared)
+    }
+}
+
+#[cfg(feature = "tls")]
+impl H2Shared {
+    /// Keeps a connection that another pool made, unless there are enough.
+    pub(super) async fn adopt(self: &Arc<Self>, socket: Socket, open: GaugeGuard) {
+        let Ok(dialed) = begin(&self.dialer, socket, open).await else { return };
+        if self.with(|state| state.has_place()) {
+            self.keep(dialed);
+            self.change(|_| ());
+        }
     }
 }
 
@@ -145,6 +180,11 @@ impl H2Lease<'_> {
     /// takes no calls until the server has answered a `PING`, for which it has 10 s (hyper#4186).
     pub(crate) fn sent(&mut self, deadline: Option<Deadline>) {
         self.sent.deadline = deadline;
+    }
+
+    /// Returns the refusal of the connection by its server, if there was one.
+    pub(crate) fn refused(&self) -> &Refused {
+        &self.refused
     }
 
     /// Stops new calls on the connection; calls in flight continue.
@@ -180,14 +220,14 @@ impl H2Shared {
 
     /// Keeps a connection, and starts the task that drives it.
     fn keep(self: &Arc<Self>, dialed: Dialed) {
-        let Dialed { sender, connection, doubt, open } = dialed;
+        let Dialed { sender, connection, doubt, refused, open } = dialed;
         let id = {
             let mut state = lock(&self.state);
             if !state.reaper.is_running() {
                 let reaping = reap(Arc::downgrade(self), pause(self.idle_timeout));
                 state.reaper = Owned(Some(tokio::spawn(reaping).abort_handle()));
             }
-            state.add(sender, Arc::clone(&doubt))
+            state.add(sender, Arc::clone(&doubt), refused)
         };
         // The task ends with its connection, which ends when no sender and no stream is left. The
         // task is not spawned under the lock: a runtime that is ending drops it immediately.
@@ -226,6 +266,7 @@ struct Dialed {
     sender: SendRequest<Bytes>,
     connection: Connection<Tapped<Arc<Doubt>>, Bytes>,
     doubt: Arc<Doubt>,
+    refused: Refused,
     open: GaugeGuard,
 }
 
@@ -246,8 +287,8 @@ impl Dial {
     }
 }
 
-async fn dial(dialer: Arc<Dialer>, mut dial: Dial) {
-    match connect(&dialer).await {
+async fn dial((dialer, negotiation): (Arc<Dialer>, Negotiation), mut dial: Dial) {
+    match connect(&dialer, &negotiation).await {
         Ok(dialed) => {
             if let Some(shared) = dial.0.upgrade() {
                 shared.keep(dialed);
@@ -258,8 +299,16 @@ async fn dial(dialer: Arc<Dialer>, mut dial: Dial) {
     }
 }
 
-async fn connect(dialer: &Dialer) -> Result<Dialed, Error> {
+async fn connect(dialer: &Dialer, negotiation: &Negotiation) -> Result<Dialed, Error> {
     let (socket, open) = dialer.dial().await?;
+    let wanted = NegotiatedVersion::H2;
+    let (socket, open) = negotiation.admit(wanted, socket, open, &dialer.authority).await?;
+    begin(dialer, socket, open).await
+}
+
+/// Begins HTTP/2 on a socket.
+async fn begin(dialer: &Dialer, socket: Socket, open: GaugeGuard) -> Result<Dialed, Error> {
+    let refused = socket.refused();
     let doubt = Arc::new(Doubt::default());
     let handshake = Builder::new()
         .enable_push(false)
@@ -272,5 +321,5 @@ async fn connect(dialer: &Dialer) -> Result<Dialed, Error> {
         .handshake(Tapped::new(socket, Arc::clone(&doubt)))
         .await;
     let (sender, connection) = handshake.map_err(|error| dialer.failed(error))?;
-    Ok(Dialed { sender, connection, doubt, open })
+    Ok(Dialed { sender, connection, doubt, refused, open })
 }

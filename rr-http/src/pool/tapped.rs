@@ -70,12 +70,14 @@ impl ReadTap for UnreadCheck {
 
 /// Returns whether a byte, the end or an error waits to be read. Always `false` for streams of the
 /// application, which report these only when they are read.
-fn has_unread(socket: &Socket) -> bool {
+fn has_unread(socket: &mut Socket) -> bool {
     let mut byte = [MaybeUninit::uninit()];
     let peeked = match socket {
-        Socket::Tcp(stream) => SockRef::from(stream).peek(&mut byte),
+        Socket::Tcp(stream) => SockRef::from(&*stream).peek(&mut byte),
         #[cfg(unix)]
-        Socket::Unix(stream) => SockRef::from(stream).peek(&mut byte),
+        Socket::Unix(stream) => SockRef::from(&*stream).peek(&mut byte),
+        #[cfg(feature = "tls")]
+        Socket::Tls(stream) => return stream.has_unread(),
         Socket::Stream(_) => return false,
     };
     !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)

@@ -8,7 +8,7 @@ use crate::body::Whole;
 use crate::error::{handed_back, of_hyper};
 use crate::pool::{H1Connection, H1Pool, Message, Replied};
 use crate::wire::{
-    decimal, emptied, encode_request, granted, is_replayable, set_timeout, turn_into_get,
+    ask_for, decimal, emptied, encode_request, granted, is_replayable, set_timeout, turn_into_get,
 };
 
 impl Inner {
@@ -41,6 +41,9 @@ impl Inner {
                     Some(unwritten) => {
                         came_back = Some(Box::new(unwritten));
                         attempt.unsent();
+                        if let Some(refusal) = lease.link.refused().not_sent() {
+                            return Err(refusal);
+                        }
                         // Boxed: this path is rare, and inline it would enlarge every call.
                         lease = match ROUNDS - round {
                             0 => break,
@@ -49,7 +52,10 @@ impl Inner {
                         };
                         continue;
                     }
-                    None => return Err(of_hyper(failed.into_error())),
+                    None => {
+                        let refusal = lease.link.refused().rejected();
+                        return Err(refusal.unwrap_or_else(|| of_hyper(failed.into_error())));
+                    }
                 },
             };
             let (parts, mut body) = reply.into_parts();
@@ -101,7 +107,7 @@ impl Inner {
         let uri = match &link.last {
             Some((target, uri)) if *target == request.target => uri.clone(),
             _ => {
-                let uri = self.make_uri(&request.target)?;
+                let uri = self.path_uri(&request.target)?;
                 link.last = Some((request.target.clone(), uri.clone()));
                 uri
             }
@@ -109,6 +115,7 @@ impl Inner {
         let body = Whole::new(request.body.clone());
         let map = std::mem::take(&mut link.spare);
         let mut message = encode_request(ctx, request, uri, Some(&link.host), map, body)?;
+        ask_for(self.config.accept_encoding, message.headers_mut());
         if turn_into_get(&mut message, request, self.config.get_bytes_max) {
             *message.body_mut() = Whole::empty();
         } else {

@@ -13,7 +13,7 @@ use crate::config::HttpRefusals;
 use crate::error::{handed_back, is_spared, of_h2};
 use crate::pool::H2Pool;
 use crate::sync::lock;
-use crate::wire::{decimal, encode_request, is_replayable, set_timeout, turn_into_get};
+use crate::wire::{ask_for, decimal, encode_request, is_replayable, set_timeout, turn_into_get};
 
 /// Maximum number of targets whose URI is remembered. The URIs of further targets are made for each
 /// call.
@@ -40,7 +40,10 @@ impl Inner {
             else {
                 lease.retire();
                 attempt.unsent();
-                continue;
+                match lease.refused().not_sent() {
+                    Some(refusal) => return Err(refusal),
+                    None => continue,
+                }
             };
             lease.sent(attempt.context().deadline());
             let (parts, stream) = match reply.await {
@@ -52,7 +55,10 @@ impl Inner {
                     attempt.unsent();
                     continue;
                 }
-                Err(error) => return Err(of_h2(error, self.config.refusals)),
+                Err(error) => {
+                    let refusal = lease.refused().rejected();
+                    return Err(refusal.unwrap_or_else(|| of_h2(error, self.config.refusals)));
+                }
             };
             let length = parts.headers.get(header::CONTENT_LENGTH);
             let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
@@ -74,6 +80,7 @@ impl Inner {
     ) -> Result<Option<(ResponseFuture, bool)>, Error> {
         let (ctx, map, uri) = (attempt.context(), HeaderMap::new(), self.uri(&request.target)?);
         let mut message = encode_request(ctx, request, uri, None, map, ())?;
+        ask_for(self.config.accept_encoding, message.headers_mut());
         let is_get = turn_into_get(&mut message, request, self.config.get_bytes_max);
         let body = if is_get {
             Bytes::new()
@@ -104,7 +111,7 @@ impl Inner {
         if let Some(uri) = known(&lock(&self.uris)) {
             return Ok(uri);
         }
-        let uri = self.make_uri(target)?;
+        let uri = self.absolute_uri(target)?;
         let mut uris = lock(&self.uris);
         if uris.len() < URIS_MAX {
             uris.insert(target.clone(), uri.clone());

@@ -11,7 +11,7 @@ use super::ServerState;
 use super::connection::serve_connection;
 use super::listener::Listener;
 use super::tasks::Tasks;
-use crate::socket::Socket;
+use crate::socket::{Socket, SocketOptions};
 
 /// Time for which connections are still served after the last accept: a client that connected at
 /// the last moment has sent its request by then, and gets a refusal instead of a reset. A shorter
@@ -20,7 +20,8 @@ const LAST_CALLS: Duration = Duration::from_millis(100);
 
 /// Serves until a drain is done or the transport must end, and waits until all tasks have ended.
 ///
-/// A drain first keeps accepting, while requests are in flight and for a short linger: the intake
+/// A shutdown may announce itself first: during the lame duck requests are served as before, and in
+/// its second half connections are asked to move elsewhere. A drain first keeps accepting, while requests are in flight and for a short linger: the intake
 /// refuses new requests, and every reply closes its connection. A request that races with the start
 /// of the drain is therefore answered rather than lost. Then accepting stops, and connections end
 /// as soon as they have nothing to answer.
@@ -28,7 +29,10 @@ pub(super) async fn run(listener: Listener, state: Arc<ServerState>, shutdown: S
     let tasks = Tasks::new(state.stats.tasks.clone());
     // However this future ends, its tasks end with it.
     let owner = Owner(tasks.clone());
-    let _ = shutdown.until_closing(serve(listener, &state, &shutdown, &tasks)).await;
+    let serving = serve(listener, &state, &shutdown, &tasks);
+    #[cfg(feature = "tls")]
+    let serving = until_served(&state, serving);
+    let _ = shutdown.until_closing(serving).await;
     drop(owner);
     tasks.none().await;
 }
@@ -48,7 +52,15 @@ async fn serve(
     tasks: &Tasks,
 ) {
     let linger = state.config.drain_linger;
-    let lame_duck = async {
+    let last_accepts = async {
+        shutdown.announced().await;
+        // In the first half of the lame duck, load balancers notice. In the second half, the
+        // clients that are connected move, so that the drain finds few of them. Without a lame
+        // duck they would return immediately.
+        let half = state.config.intake.lame_duck / 2;
+        if shutdown.until_draining(tokio::time::sleep(half)).await.is_some() {
+            state.leaving.stop();
+        }
         shutdown.draining().await;
         tokio::time::sleep(linger).await;
         state.intake.idle().await;
@@ -58,7 +70,7 @@ async fn serve(
     };
     let most = state.config.connections_max.min(Semaphore::MAX_PERMITS);
     let places = Arc::new(Semaphore::new(most));
-    until(accept(&mut listener, &places, state, tasks), lame_duck).await;
+    until(accept(&mut listener, &places, state, tasks), last_accepts).await;
     let left = listener.close();
     let last_calls = if left.is_empty() { linger.min(LAST_CALLS) } else { LAST_CALLS };
     for socket in left {
@@ -94,9 +106,22 @@ fn begin(
     state: &Arc<ServerState>,
     tasks: &Tasks,
 ) {
+    socket.set_options(SocketOptions {
+        keepalive: state.config.tcp_keepalive,
+        ..SocketOptions::default()
+    });
     let counted = state.stats.connections.one();
     let connection = serve_connection(socket, Arc::clone(state), tasks.clone());
     tasks.spawn((place, counted), connection);
+}
+
+/// Follows the files of TLS while the server serves.
+#[cfg(feature = "tls")]
+async fn until_served(state: &ServerState, serving: impl Future<Output = ()>) {
+    match &state.tls {
+        Some(tls) => until(tls.acceptor().follow_files(), serving).await,
+        None => serving.await,
+    }
 }
 
 /// Runs a future until `end` is ready, which is polled second.

@@ -30,6 +30,10 @@ pub(super) trait Carrier {
     /// Returns the account to which bodies are charged.
     fn account(&self) -> &Arc<BodyAccount>;
 
+    /// Returns whether the next reply of HTTP/1.1 is to be the last one on its connection, although
+    /// the server continues to serve.
+    fn retires(&self) -> bool;
+
     /// Discards the rest of a body while the reply leaves.
     fn discard(&self, rest: Self::Body);
 

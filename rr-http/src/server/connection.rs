@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Poll, ready};
+use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
 use http::Request;
@@ -19,10 +19,14 @@ use tokio::time::sleep;
 use super::ServerState;
 use super::keep_alive::{KeepAlive, promise};
 use super::peer::Peer;
+use super::proxy_header::{self, Announced};
 use super::request::answer;
+use super::retirement::{Retirement, age_limit};
+use super::stop::Stopped;
 use super::tasks::{H2Executor, Tasks};
 use super::timeouts::{ActivityMonitor, Check};
 use super::version_detect::{Sniffed, Version};
+use crate::config::HttpProxyProtocol;
 use crate::self_wake::SelfWake;
 use crate::socket::Socket;
 use crate::wire::{FRAME_BYTES_MAX, HEADER_LIST_BYTES_MAX};
@@ -49,17 +53,53 @@ const CLOSE: Duration = Duration::from_millis(100);
 /// Serves one connection until it ends, or until the server stops serving requests and the
 /// connection has sent its pending replies.
 pub(super) async fn serve_connection(socket: Socket, state: Arc<ServerState>, tasks: Tasks) {
-    let activity = ActivityMonitor::new(&state.config, state.intake.bodies());
-    let info = Arc::new(rr_spi::Peer::new().with_address(socket.peer_address()));
-    let mut io = Sniffed::new(socket, Arc::clone(&activity));
-    let bound = Context::background().with_timeout(state.config.first_bytes_timeout);
-    let first = pin!(bound.race(future::poll_fn(|cx| io.poll_version(cx))));
-    let Some(Ok(Ok(version))) = state.stop.race(first).await else { return };
-    let peer = Peer { info, state, tasks, activity };
+    let age_max = age_limit(state.config.connection_age_max, &state.entropy);
+    let activity = ActivityMonitor::new(&state.config, state.intake.bodies(), age_max);
+    let retirement = Retirement::new(&state.leaving);
+    let opened = {
+        let opening = pin!(open(socket, &state, &activity));
+        state.stop.race(opening).await
+    };
+    let Some(Some((io, version, info))) = opened else { return };
+    let peer = Peer { info: Arc::new(info), state, tasks, activity, retirement };
     match version {
         Version::H1 => serve_h1(io, peer).await,
         Version::H2 => serve_h2(io, peer).await,
     }
+}
+
+/// Reads the first bytes of a connection: the PROXY header if one is required, the handshake if the
+/// server speaks TLS, then those that determine the version. `None` when the peer is refused, ends
+/// the connection or takes too long.
+async fn open(
+    mut socket: Socket,
+    state: &ServerState,
+    activity: &Arc<ActivityMonitor>,
+) -> Option<(Sniffed, Version, rr_spi::Peer)> {
+    let limit = || Context::background().with_timeout(state.config.first_bytes_timeout);
+    let address = match state.config.proxy_protocol {
+        HttpProxyProtocol::Off => socket.peer_address(),
+        HttpProxyProtocol::Required => {
+            let reading = limit().race(proxy_header::read(&mut socket)).await;
+            match reading.ok()?.ok()? {
+                Announced::Proxy => socket.peer_address(),
+                Announced::Client(address) => address,
+            }
+        }
+    };
+    let info = rr_spi::Peer::new().with_address(address);
+    #[cfg(feature = "tls")]
+    let (socket, info) = match &state.tls {
+        None => (socket, info),
+        Some(tls) => {
+            // Boxed: a handshake needs more memory than the rest of the connection's life.
+            let (socket, identity) = Box::pin(tls.accept(socket, &state.stats)).await?;
+            (socket, info.with_identity(identity))
+        }
+    };
+    let mut io = Sniffed::new(socket, Arc::clone(activity));
+    let version = limit().race(future::poll_fn(|cx| io.poll_version(cx))).await.ok()?.ok()?;
+    Some((io, version, info))
 }
 
 async fn serve_h1(io: Sniffed, peer: Peer) {
@@ -86,7 +126,8 @@ async fn serve_h1(io: Sniffed, peer: Peer) {
         }
     });
     let connection = pin!(builder.serve_connection(TokioIo::new(io), service));
-    drive(connection, http1::Connection::graceful_shutdown, &peer).await;
+    // The next reply closes a retired connection; closing an unused one could lose a request.
+    drive(connection, http1::Connection::graceful_shutdown, |_, _| (), &peer).await;
 }
 
 async fn serve_h2(io: Sniffed, peer: Peer) {
@@ -111,18 +152,31 @@ async fn serve_h2(io: Sniffed, peer: Peer) {
         }
     });
     let connection = pin!(builder.serve_connection(TokioIo::new(io), service));
-    drive(connection, http2::Connection::graceful_shutdown, &peer).await;
+    let mut leaving = peer.retirement.wait(&peer.state.leaving);
+    let mut is_retired = false;
+    let retire = |connection: Pin<&mut http2::Connection<_, _, _>>, cx: &mut TaskContext<'_>| {
+        let leaves = |leaving: &mut Stopped<'_>| Pin::new(leaving).poll(cx).is_ready();
+        if !is_retired && (peer.activity.is_retired() || leaving.as_mut().is_some_and(leaves)) {
+            is_retired = true;
+            // Two GOAWAYs, with a ping in between: streams that the client opens before it has
+            // received the first are served (RFC 9113 §6.8).
+            connection.graceful_shutdown();
+        }
+    };
+    drive(connection, http2::Connection::graceful_shutdown, retire, &peer).await;
 }
 
 /// Drives a connection. Once it is unused or the server stops serving requests, drives it only
-/// until its replies have left.
+/// until its replies have left. `retire` is called before each poll, and asks the peer to replace
+/// the connection when it is time.
 async fn drive<C: Future>(
     mut connection: Pin<&mut C>,
     shut_down: impl FnOnce(Pin<&mut C>),
+    retire: impl FnMut(Pin<&mut C>, &mut TaskContext<'_>),
     peer: &Peer,
 ) {
     let end = {
-        let watched = pin!(watched(connection.as_mut(), &peer.activity));
+        let watched = pin!(watched(connection.as_mut(), retire, &peer.activity));
         peer.state.stop.race(watched).await
     };
     match end {
@@ -148,8 +202,12 @@ enum End {
 
 /// Drives a connection until it ends, or until one of its timeouts passes. One timer serves all of
 /// its requests.
-async fn watched<C: Future>(mut connection: Pin<&mut C>, activity: &ActivityMonitor) -> End {
-    let mut timer = pin!(sleep(activity.pace()));
+async fn watched<C: Future>(
+    mut connection: Pin<&mut C>,
+    mut retire: impl FnMut(Pin<&mut C>, &mut TaskContext<'_>),
+    activity: &ActivityMonitor,
+) -> End {
+    let mut timer = pin!(sleep(activity.first_check()));
     // Whether the timer holds the task's waker: a connection stays with its task.
     let mut is_armed = false;
     // A handler runs within the connection, and wakes it by reading the body or by answering.
@@ -157,6 +215,7 @@ async fn watched<C: Future>(mut connection: Pin<&mut C>, activity: &ActivityMoni
     let mut turn = YieldBeforeWrite::default();
     future::poll_fn(|cx| {
         ready!(turn.poll(activity.active(), cx));
+        retire(connection.as_mut(), cx);
         if self_wake.poll(cx, |cx, _| connection.as_mut().poll(cx)).is_ready() {
             return Poll::Ready(End::Closed);
         }
@@ -165,10 +224,15 @@ async fn watched<C: Future>(mut connection: Pin<&mut C>, activity: &ActivityMoni
             return Poll::Pending;
         }
         while timer.as_mut().poll(cx).is_ready() {
+            let was_retired = activity.is_retired();
             match activity.check() {
                 Check::Fine(wait) => timer.as_mut().reset(Deadline::after(wait).instant()),
                 Check::Unused => return Poll::Ready(End::Unused),
                 Check::Stuck => return Poll::Ready(End::Stuck),
+            }
+            if activity.is_retired() && !was_retired {
+                // Polled again, so that the peer learns it.
+                cx.waker().wake_by_ref();
             }
         }
         // Without budget the timer did not store the waker, and tokio polls the task again.

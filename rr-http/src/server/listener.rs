@@ -56,9 +56,7 @@ impl Listener {
                 };
                 let (listeners, port) =
                     bound.map_err(|error| failed(&endpoint.authority, error))?;
-                let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-                let url = format!("http://{host}:{port}{}", endpoint.prefix);
-                Ok((Self::Tcp(listeners), url))
+                Ok((Self::Tcp(listeners), endpoint.url(host, port)))
             }
             #[cfg(unix)]
             Address::Unix(path) => {
@@ -68,6 +66,12 @@ impl Listener {
                 Ok((Self::Unix(Box::new(bound)), url.to_owned()))
             }
         }
+    }
+
+    /// Makes a listener of a Unix socket whose file belongs to another program.
+    #[cfg(unix)]
+    pub(super) fn unix(listener: tokio::net::UnixListener) -> Self {
+        Self::Unix(Box::new(unix::Bound::of_another(listener)))
     }
 
     /// Accepts the next connection. Errors never end a server: it retries after a pause that
@@ -190,7 +194,7 @@ fn is_of_peer(kind: io::ErrorKind) -> bool {
     matches!(kind, ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-fn failed(address: &str, source: io::Error) -> Error {
+pub(super) fn failed(address: &str, source: io::Error) -> Error {
     let code = match source.kind() {
         io::ErrorKind::PermissionDenied => Code::PermissionDenied,
         _ => Code::Unavailable,
@@ -218,6 +222,11 @@ mod unix {
     }
 
     impl Bound {
+        /// Takes a socket whose file is not removed.
+        pub(super) fn of_another(listener: UnixListener) -> Self {
+            Self { listener, path: PathBuf::new(), file: None }
+        }
+
         /// Binds a path. A socket that refuses connections is left over from a killed server, and
         /// is replaced; any other file is not touched.
         pub(super) async fn bind(path: &Path) -> io::Result<Self> {

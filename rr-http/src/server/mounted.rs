@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response, Version};
 use http_body::Body;
-use rr_spi::{BodyAccount, BodyShare, DrainReport, Intake, Routes, Server, Shutdown};
+use rr_spi::{BodyAccount, BodyShare, DrainReport, Routes, Server, Shutdown};
 use tower_service::Service;
 
 use self::request::{BodyFailure, RequestBody, caller};
@@ -23,7 +23,7 @@ use super::carrier::Carrier;
 use super::drain_body::discard;
 use super::request::answer;
 use super::tasks::{Running, Tasks};
-use super::{BoxError, HttpServerStats, ServerState};
+use super::{BoxError, HttpServerBuilder, HttpServerStats, ServerState};
 use crate::config::HttpServerConfig;
 use crate::sync::Gauge;
 
@@ -127,12 +127,11 @@ struct Shared {
 impl HttpService {
     /// Makes a service with a configuration.
     pub fn new(routes: impl Into<Routes>, config: HttpServerConfig) -> Self {
-        let intake = Intake::new(routes, config.intake.clone());
-        let stats = HttpServerStats::default();
-        let requests = Tasks::new(stats.tasks.clone());
+        let server = HttpServerBuilder::new(routes).with_config(config);
+        let state = ServerState::new(String::new(), server);
+        let requests = Tasks::new(state.stats.tasks.clone());
         let discards = Tasks::new(Gauge::default());
-        let account = intake.bodies().whole();
-        let state = ServerState::new(String::new(), intake, config, stats, None);
+        let account = state.intake.bodies().whole();
         let drain = OnceLock::new();
         Self(Arc::new(Shared { state, requests, discards, account, drain }))
     }
@@ -292,6 +291,11 @@ where
 
     fn account(&self) -> &Arc<BodyAccount> {
         &self.shared.account
+    }
+
+    /// Connections belong to the server of the application.
+    fn retires(&self) -> bool {
+        false
     }
 
     fn discard(&self, rest: RequestBody<B>) {

@@ -11,6 +11,7 @@ use super::ServerState;
 use super::carrier::Carrier;
 use super::drain_body::discard;
 use super::reply::Reply;
+use super::retirement::Retirement;
 use super::tasks::Tasks;
 use super::timeouts::ActivityMonitor;
 
@@ -21,6 +22,7 @@ pub(super) struct Peer {
     pub(super) state: Arc<ServerState>,
     pub(super) tasks: Tasks,
     pub(super) activity: Arc<ActivityMonitor>,
+    pub(super) retirement: Retirement,
 }
 
 impl Carrier for Peer {
@@ -38,6 +40,10 @@ impl Carrier for Peer {
 
     fn account(&self) -> &Arc<BodyAccount> {
         self.activity.account()
+    }
+
+    fn retires(&self) -> bool {
+        self.activity.is_retired() || self.retirement.is_due(&self.state.leaving)
     }
 
     /// The connection stays in use meanwhile: bytes that arrive do not belong to another request

@@ -1,5 +1,6 @@
 //! Reads request bodies: as a whole, in time, and within the server's body budget.
 
+use std::borrow::Cow;
 use std::pin::{Pin, pin};
 use std::task::{Context as TaskContext, Poll, ready};
 
@@ -8,8 +9,8 @@ use http_body::{Body, Frame, SizeHint};
 use rr_spi::{BodyShare, Cause, Code, Context, Delivery, Error};
 
 use super::ServerState;
-use super::gzip::{GzipError, decompress};
 use crate::body::{self, BodyError};
+use crate::compression::{Codec, DecompressError, decompress};
 use crate::wire::{Coding, Refusal, unsupported_coding};
 
 /// Number of polls of a body before a timer is made for it: a small body has arrived by the second
@@ -34,8 +35,7 @@ where
     let max = state.intake.config().limits.request_bytes_max;
     let raw_max = match coding {
         Coding::Identity => max,
-        // Incompressible data becomes slightly longer.
-        Coding::Gzip => max.saturating_add(max / 1024 + 64),
+        Coding::Encoded(_) => Codec::encoded_bytes_max(max),
         Coding::Unsupported(_) => 0,
     };
     let promised = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
@@ -53,20 +53,31 @@ where
         }
     };
     *unread = None;
-    decode(state, read, coding)
+    decode(state, read, coding).await
 }
 
 /// Decodes a body. An empty body was never encoded, whatever its head declares.
-pub(super) fn decode(state: &ServerState, body: Bytes, coding: &Coding) -> Result<Bytes, Refusal> {
+pub(super) async fn decode(
+    state: &ServerState,
+    body: Bytes,
+    coding: &Coding,
+) -> Result<Bytes, Refusal> {
     let max = state.intake.config().limits.request_bytes_max;
     match coding {
         _ if body.is_empty() => Ok(body),
         Coding::Identity => Ok(body),
         Coding::Unsupported(shown) => Err(unsupported_coding(shown)),
-        Coding::Gzip => decompress(&body, max).map_err(|error| match error {
-            GzipError::TooLarge => too_large(state, coding),
-            GzipError::Malformed(error) => invalid("the body is no gzip", error),
-        }),
+        // Boxed: compressed requests are rare, and inline this would enlarge every request.
+        Coding::Encoded(codec) => {
+            let decoded = Box::pin(decompress(*codec, &body, max)).await;
+            decoded.map_err(|error| match error {
+                DecompressError::TooLarge => too_large(state, coding),
+                DecompressError::Malformed(error) => {
+                    let text = format!("the body is no {}", codec.token());
+                    invalid(text, error)
+                }
+            })
+        }
     }
 }
 
@@ -167,7 +178,7 @@ fn too_slow() -> Error {
 }
 
 fn invalid(
-    message: &'static str,
+    message: impl Into<Cow<'static, str>>,
     source: impl std::error::Error + Send + Sync + 'static,
 ) -> Refusal {
     Error::failure(Code::InvalidArgument, Delivery::Rejected, None, message)

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response as HttpResponse, Version, header};
 use http_body::Body as _;
-use rr_spi::{BodyShare, CancelHandle, Cause, Code, Delivery, Error, Reason, Response, Target};
+use rr_spi::{
+    BodyShare, CancelHandle, Cause, Code, Delivery, Error, Readiness, Reason, Response, Target,
+};
 
 use super::ServerState;
 use super::carrier::Carrier;
@@ -16,11 +18,15 @@ use super::fallback::Fallback;
 use super::read_body::{decode, read_body};
 use crate::wire::{
     Head, Lines, Refusal, ReplyStyle, check_framing, decode_path, emptied, encode_descriptions,
-    encode_error, encode_health, encode_no_content, encode_response, is_replayable,
+    encode_error, encode_health, encode_live, encode_no_content, encode_response, is_replayable,
+    negotiate,
 };
 
-/// Path at which a load balancer asks whether this server accepts requests.
+/// Path at which a load balancer asks whether this server is to get requests.
 const HEALTH: &str = "/.well-known/rr/health";
+
+/// Path at which an orchestrator asks whether this process answers at all.
+const LIVE: &str = "/.well-known/rr/health/live";
 
 /// Path of the descriptions of the services.
 const DESCRIPTIONS: &str = "/.well-known/rr";
@@ -38,7 +44,11 @@ pub(super) async fn answer<C: Carrier>(
     let mut unread = Some(body);
     let outcome = match state.kind(parts) {
         Kind::Call => exchange(carrier, parts, &mut unread).await.map(Outcome::Answer),
-        Kind::Health => check(parts).map(|()| Outcome::Health),
+        Kind::Health => match check(parts) {
+            Ok(()) => Ok(Outcome::Health(state.intake.readiness().await)),
+            Err(refusal) => Err(refusal),
+        },
+        Kind::Live => check(parts).map(|()| Outcome::Live),
         Kind::Descriptions(body) => check(parts).map(|()| Outcome::Descriptions(body.clone())),
         Kind::Preflight(cors) => check(parts).and_then(|()| {
             let headers = cors.preflight(&parts.headers)?;
@@ -56,7 +66,7 @@ pub(super) async fn answer<C: Carrier>(
     // A reply that leaves before its request has wholly arrived is the last on its connection.
     // Otherwise hyper would read the next head while the reply waits for the socket, and answer a
     // malformed head in the middle of the reply. Replies are whole and in order (RFC 9112 §9.3.2).
-    let closes = is_h1 && (state.intake.is_draining() || rest.is_some());
+    let closes = is_h1 && (state.intake.is_draining() || carrier.retires() || rest.is_some());
     let style = ReplyStyle { is_get, is_replayable, is_head, closes };
     if let Some(rest) = rest {
         carrier.discard(rest);
@@ -64,19 +74,27 @@ pub(super) async fn answer<C: Carrier>(
     let mut held = None;
     let cors = state.cors.as_ref().filter(|_| !matches!(outcome, Ok(Outcome::Preflight(_))));
     let grant = cors.map(|cors| cors.grant(&parts.headers));
+    let compression = state.compression.as_ref();
+    // The headers of the request are reused for the reply.
+    let accepted = compression.and_then(|_| negotiate(&parts.headers));
     let mut reply = match outcome {
         Ok(Outcome::Answer((response, content_type, share))) => {
             held = Some(share);
             let map = emptied(std::mem::take(&mut parts.headers));
             encode_response(response, content_type.as_ref(), map, style)
         }
-        Ok(Outcome::Health) => encode_health(state.intake.is_draining(), style),
+        Ok(Outcome::Health(readiness)) => encode_health(&readiness, style),
+        Ok(Outcome::Live) => encode_live(style),
         Ok(Outcome::Descriptions(body)) => encode_descriptions(body, style),
         Ok(Outcome::Preflight(map)) => encode_no_content(map, style),
         Err(refusal) => encode_error(&refusal, style),
     };
     if let Some(grant) = grant {
         cors::mark(grant, reply.headers_mut());
+    }
+    if let Some(compression) = compression.filter(|compression| compression.is_long(&reply)) {
+        // Boxed, so that it does not enlarge every request.
+        Box::pin(compression.apply(accepted, is_get, &mut reply)).await;
     }
     // Successes and errors alike hold their bytes until these have left.
     let mut share = held.unwrap_or_else(|| carrier.account().open());
@@ -88,6 +106,7 @@ pub(super) async fn answer<C: Carrier>(
 enum Kind<'a> {
     Call,
     Health,
+    Live,
     Descriptions(&'a Bytes),
     Preflight(&'a Cors),
 }
@@ -100,7 +119,8 @@ fn check(parts: &Parts) -> Result<(), Refusal> {
 /// Outcome of a request that is not refused.
 enum Outcome {
     Answer(Answer),
-    Health,
+    Health(Readiness),
+    Live,
     Descriptions(Bytes),
     /// The headers of the reply, including those of CORS.
     Preflight(HeaderMap),
@@ -123,7 +143,7 @@ async fn exchange<C: Carrier>(
     let body = match head.message {
         // A request that would be refused anyway is refused before its body has arrived.
         _ if state.intake.is_draining() => Bytes::new(),
-        Some(message) => decode(state, message, &head.coding)?,
+        Some(message) => decode(state, message, &head.coding).await?,
         None => read_body(state, &ctx, unread, &head.coding, &mut share).await?,
     };
     let request = head.common.into_request(target, body);
@@ -151,7 +171,7 @@ impl ServerState {
     pub(super) fn fallback(&self, parts: &Parts) -> Option<&Fallback> {
         let fallback = self.fallback.as_ref()?;
         let is_own = match self.kind(parts) {
-            Kind::Health | Kind::Descriptions(_) => true,
+            Kind::Health | Kind::Live | Kind::Descriptions(_) => true,
             Kind::Call | Kind::Preflight(_) => {
                 let target = self.target(parts.uri.path());
                 target.is_ok_and(|target| self.intake.find(&target).is_ok())
@@ -168,6 +188,7 @@ impl ServerState {
                 Kind::Preflight(cors)
             }
             _ if is_get && parts.uri.path() == HEALTH => Kind::Health,
+            _ if is_get && parts.uri.path() == LIVE => Kind::Live,
             _ if is_get && parts.uri.path() == DESCRIPTIONS => {
                 self.descriptions.as_ref().map_or(Kind::Call, Kind::Descriptions)
             }

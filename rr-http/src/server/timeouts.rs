@@ -30,6 +30,10 @@ pub(super) struct ActivityMonitor {
     /// replies that have not wholly left; requests being answered, and unread bodies being
     /// discarded.
     busy: AtomicU64,
+    /// Age from which the connection should be replaced, and whether a check has found that it has
+    /// come.
+    age_max: Duration,
+    is_retired: AtomicBool,
     /// Start of the unused time.
     idle_since: AtomicInstant,
     /// Whether the head of an HTTP/1 request has begun to arrive, and when.
@@ -77,7 +81,12 @@ pub(super) enum Check {
 }
 
 impl ActivityMonitor {
-    pub(super) fn new(config: &HttpServerConfig, bodies: &BodyBudget) -> Arc<Self> {
+    /// Makes the monitor of a connection that should be replaced at an age of `age_max`.
+    pub(super) fn new(
+        config: &HttpServerConfig,
+        bodies: &BodyBudget,
+        age_max: Duration,
+    ) -> Arc<Self> {
         let monitor = Self {
             born: Instant::now(),
             timeouts: Timeouts {
@@ -85,6 +94,8 @@ impl ActivityMonitor {
                 idle: config.idle_timeout,
                 head: config.header_read_timeout,
             },
+            age_max,
+            is_retired: AtomicBool::new(age_max.is_zero()),
             busy: AtomicU64::new(0),
             idle_since: AtomicInstant::default(),
             head_began: AtomicBool::new(false),
@@ -242,7 +253,15 @@ impl ActivityMonitor {
     pub(super) fn check(&self) -> Check {
         self.flush_timestamps();
         let now = self.age();
+        if now >= self.age_max {
+            self.is_retired.store(true, Ordering::Relaxed);
+        }
         if self.turn_round(now) { self.check_at(now) } else { Check::Stuck }
+    }
+
+    /// Returns whether the connection should be replaced because of its age.
+    pub(super) fn is_retired(&self) -> bool {
+        self.is_retired.load(Ordering::Relaxed)
     }
 
     fn check_at(&self, now: Duration) -> Check {
@@ -258,7 +277,19 @@ impl ActivityMonitor {
                 (since.saturating_add(idle), Check::Unused)
             }
         };
-        if now >= end { verdict } else { Check::Fine((end - now).min(self.pace())) }
+        // An age that has come needs no check.
+        let age_left = self.age_max.checked_sub(now).filter(|left| !left.is_zero());
+        let wait = self.pace().min(age_left.unwrap_or(Duration::MAX));
+        if now >= end { verdict } else { Check::Fine((end - now).min(wait)) }
+    }
+
+    /// Returns the time until the first check by the timer. A connection whose first bytes came late
+    /// may have reached its age already.
+    pub(super) fn first_check(&self) -> Duration {
+        match self.check() {
+            Check::Fine(wait) => wait.max(CHECK_MIN),
+            Check::Unused | Check::Stuck => CHECK_MIN,
+        }
     }
 
     /// Returns the interval between checks: the shortest timeout, since nothing that begins after a

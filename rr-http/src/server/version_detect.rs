@@ -118,8 +118,10 @@ impl AsyncWrite for Sniffed {
         // Hyper flushes once it has nothing left to write, h2 after each frame. Over HTTP/2,
         // streams therefore count their own progress.
         let polled = Pin::new(&mut self.socket).poll_flush(cx);
-        if polled.is_ready() {
-            self.activity.flushed();
+        match polled {
+            Poll::Ready(_) => self.activity.flushed(),
+            // Only TLS holds bytes back, up to 64 KiB.
+            Poll::Pending => self.activity.blocked(),
         }
         polled
     }

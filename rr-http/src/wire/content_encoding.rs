@@ -1,9 +1,10 @@
-//! Content encoding of request bodies.
+//! Content encoding of bodies.
 
 use http::{HeaderMap, header};
 use rr_spi::{Code, Delivery, Error, Reason};
 
 use super::refusal::Refusal;
+use crate::compression::Codec;
 
 /// Maximum number of characters of an unsupported coding's name that an error shows.
 const SHOWN_CHARS_MAX: usize = 32;
@@ -12,7 +13,7 @@ const SHOWN_CHARS_MAX: usize = 32;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Coding {
     Identity,
-    Gzip,
+    Encoded(Codec),
     /// Name of an unsupported coding. An empty body is still accepted: it was never encoded.
     Unsupported(String),
 }
@@ -38,18 +39,15 @@ impl Coding {
         tokens.filter(|token| !token.eq_ignore_ascii_case("identity")).fold(self, Self::add_coding)
     }
 
-    /// Adds one coding. A single gzip is supported; all other combinations are
+    /// Adds one coding. A single one of a [`Codec`] is supported; all other combinations are
     /// [`Coding::Unsupported`].
     fn add_coding(self, token: &str) -> Self {
         let all = match self {
-            // RFC 9110 §8.4.1.3: `x-gzip` is the same.
-            Self::Identity
-                if ["gzip", "x-gzip"].iter().any(|gzip| token.eq_ignore_ascii_case(gzip)) =>
-            {
-                return Self::Gzip;
-            }
-            Self::Identity => token.to_owned(),
-            Self::Gzip => format!("gzip, {token}"),
+            Self::Identity => match Codec::of_token(token.as_bytes()) {
+                Some(codec) => return Self::Encoded(codec),
+                None => token.to_owned(),
+            },
+            Self::Encoded(codec) => format!("{}, {token}", codec.token()),
             Self::Unsupported(before) => format!("{before}, {token}"),
         };
         Self::Unsupported(all.chars().take(SHOWN_CHARS_MAX).collect())
@@ -59,9 +57,9 @@ impl Coding {
 /// Makes the refusal of a body whose encoding is not supported.
 pub(crate) fn unsupported_coding(shown: &str) -> Refusal {
     let shown = shown.escape_debug();
-    let message = format!("encoding `{shown}` is not supported; supported: identity, gzip");
+    let message = format!("encoding `{shown}` is not supported; supported: {}", Codec::ACCEPTED);
     let error = Error::failure(Code::Unimplemented, Delivery::Rejected, Reason::CODEC, message);
-    Refusal { accept_encoding: Some("identity, gzip"), ..Refusal::from(error) }
+    Refusal { accept_encoding: Some(Codec::ACCEPTED), ..Refusal::from(error) }
 }
 
 #[cfg(test)]
@@ -74,7 +72,7 @@ mod tests {
             assert_eq!(Coding::of_list(Some(none)), Coding::Identity, "{none}");
         }
         for gzip in ["gzip", "GZIP", "x-gzip", "X-GZip", "identity, gzip", "gzip,identity"] {
-            assert_eq!(Coding::of_list(Some(gzip)), Coding::Gzip, "{gzip}");
+            assert_eq!(Coding::of_list(Some(gzip)), Coding::Encoded(Codec::Gzip), "{gzip}");
         }
         for other in ["br", "gzip, gzip", "br, gzip", "gzip, br", "x"] {
             let read = Coding::of_list(Some(other));
@@ -90,7 +88,7 @@ mod tests {
         assert_eq!(Coding::of(&map), Coding::Identity);
         map.append(header::CONTENT_ENCODING, "identity".parse().unwrap());
         map.append(header::CONTENT_ENCODING, "gzip".parse().unwrap());
-        assert_eq!(Coding::of(&map), Coding::Gzip);
+        assert_eq!(Coding::of(&map), Coding::Encoded(Codec::Gzip));
         map.append(header::CONTENT_ENCODING, "br".parse().unwrap());
         assert_eq!(Coding::of(&map), Coding::Unsupported("gzip, br".to_owned()));
     }

@@ -8,24 +8,27 @@ use http::{HeaderMap, HeaderName, StatusCode, header};
 use rr_spi::wire::{CONTENT_TYPE, ErrorDocument, ResponseHead};
 use rr_spi::{Code, Delivery, Error, Headers, Response};
 
+use super::accept_encoding::is_asked_for;
+use super::content_encoding::Coding;
 use super::status::of_status;
 use super::{JSON, headers, name};
-use crate::config::HttpStatusCodes;
+use crate::compression::Codec;
+use crate::config::{HttpEncoding, HttpStatusCodes};
 use crate::error::{RawReply, bad_response};
 
 /// Reads the head of a successful reply, before its body.
 ///
 /// # Errors
 ///
-/// `Internal`, processed, `bad-response`, when the content encoding is not identity, the transfer
+/// `Internal`, processed, `bad-response`, when the content encoding was not asked for, the transfer
 /// encoding is not chunked, or there are too many headers.
-pub(crate) fn decode_response(parts: &Parts) -> Result<Response, Error> {
-    let encoding = [header::CONTENT_ENCODING, header::TRANSFER_ENCODING];
-    let message = if carries(&parts.headers, &encoding) { encoded(&parts.headers) } else { None };
-    if let Some(message) = message {
-        return Err(bad_response(Delivery::Processed, message));
-    }
-    read(&parts.headers).into_response(Bytes::new())
+pub(crate) fn decode_response(
+    parts: &Parts,
+    asked: HttpEncoding,
+) -> Result<(Response, Option<Codec>), Error> {
+    let codec = codec_of(&parts.headers, asked)
+        .map_err(|message| bad_response(Delivery::Processed, message))?;
+    Ok((read(&parts.headers).into_response(Bytes::new())?, codec))
 }
 
 fn read(map: &HeaderMap) -> ResponseHead<'_> {
@@ -55,13 +58,30 @@ fn is_json(content_type: Option<&str>) -> bool {
     media_type.is_some_and(|text| text.trim().eq_ignore_ascii_case(JSON))
 }
 
-/// Returns why the body is not what the application sent, or `None` when it is.
-fn encoded(map: &HeaderMap) -> Option<&'static str> {
-    let codings = map.get_all(header::CONTENT_ENCODING).iter();
-    let identity = |value: &[u8]| value.is_empty() || value.eq_ignore_ascii_case(b"identity");
-    if !codings.flat_map(tokens).all(identity) {
-        return Some("the reply is compressed, which was not asked for");
+/// Returns the codec of the body of a reply, `None` for identity.
+///
+/// # Errors
+///
+/// Why the body cannot be decoded.
+pub(crate) fn codec_of(
+    map: &HeaderMap,
+    asked: HttpEncoding,
+) -> Result<Option<Codec>, &'static str> {
+    if !carries(map, &[header::CONTENT_ENCODING, header::TRANSFER_ENCODING]) {
+        return Ok(None);
     }
+    if let Some(message) = encoded_for_transfer(map) {
+        return Err(message);
+    }
+    match Coding::of(map) {
+        Coding::Identity => Ok(None),
+        Coding::Encoded(codec) if is_asked_for(codec, asked) => Ok(Some(codec)),
+        _ => Err("the reply is compressed in a way that was not asked for"),
+    }
+}
+
+/// Returns why the body is not what the application sent, or `None` when it is.
+fn encoded_for_transfer(map: &HeaderMap) -> Option<&'static str> {
     // Hyper decodes `chunked`, the last coding, and leaves the others.
     let mut transfer = map.get_all(header::TRANSFER_ENCODING).iter();
     let first = transfer.next()?;
@@ -135,11 +155,20 @@ mod tests {
     #[test]
     fn only_identity_and_chunked_leave_the_body_as_it_was_sent() {
         for plain in [&[][..], &[""], &["identity"], &["Identity", "identity"], &["identity, "]] {
-            assert_eq!(encoded(&map("content-encoding", plain)), None, "{plain:?}");
+            let map = map("content-encoding", plain);
+            assert_eq!(codec_of(&map, HttpEncoding::None), Ok(None), "{plain:?}");
         }
         for other in [&["gzip"][..], &["identity", "gzip"], &["identity, gzip"], &["x"]] {
-            assert!(encoded(&map("content-encoding", other)).is_some(), "{other:?}");
+            let map = map("content-encoding", other);
+            assert!(codec_of(&map, HttpEncoding::None).is_err(), "{other:?}");
+            let gzip = codec_of(&map, HttpEncoding::Gzip);
+            assert_eq!(gzip.is_ok_and(|codec| codec == Some(Codec::Gzip)), other != ["x"]);
         }
+        for other in [&["gzip, gzip"][..], &["gzip", "br"], &["zstd"]] {
+            let map = map("content-encoding", other);
+            assert!(codec_of(&map, HttpEncoding::Gzip).is_err(), "{other:?}");
+        }
+        let encoded = |map: &HeaderMap| codec_of(map, HttpEncoding::Gzip).err();
         for plain in [&[][..], &["chunked"], &["Chunked"]] {
             assert_eq!(encoded(&map("transfer-encoding", plain)), None, "{plain:?}");
         }

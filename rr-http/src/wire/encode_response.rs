@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response as HttpResponse, StatusCode, header};
 use rr_spi::wire::{CONTENT_TYPE, ErrorDocument, ErrorHeaders, RR_DEDUP, status_of};
-use rr_spi::{Code, Delivery, Error, Reason, Response, RetryHint};
+use rr_spi::{Code, Delivery, Error, Readiness, Reason, Response, RetryHint};
 
 use super::refusal::Refusal;
 use super::{JSON, OCTET_STREAM, headers};
@@ -110,22 +110,31 @@ fn is_of_protocol(status: StatusCode, refusal: &Refusal) -> bool {
             && refusal.error.details().is_empty())
 }
 
-/// Makes the answer to a health check: 503 once the server drains, so that no new work comes.
-pub(crate) fn encode_health(is_draining: bool, style: ReplyStyle) -> Reply {
+/// Makes the answer to a health check: 503 unless the server is ready, so that no new work comes.
+pub(crate) fn encode_health(readiness: &Readiness, style: ReplyStyle) -> Reply {
+    let status = match readiness {
+        Readiness::Ready => StatusCode::OK,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    finish(status, json(), readiness.document(), ReplyStyle { is_get: true, ..style })
+}
+
+/// Makes the answer to the question whether this process answers.
+pub(crate) fn encode_live(style: ReplyStyle) -> Reply {
+    let body = Bytes::from_static(br#"{"status":"live"}"#);
+    finish(StatusCode::OK, json(), body, ReplyStyle { is_get: true, ..style })
+}
+
+/// Makes the headers of a JSON document.
+fn json() -> HeaderMap {
     let mut map = HeaderMap::with_capacity(4);
     map.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
-    let (status, body) = match is_draining {
-        true => (StatusCode::SERVICE_UNAVAILABLE, &br#"{"status":"draining"}"#[..]),
-        false => (StatusCode::OK, &br#"{"status":"serving"}"#[..]),
-    };
-    finish(status, map, Bytes::from_static(body), ReplyStyle { is_get: true, ..style })
+    map
 }
 
 /// Makes the reply that describes the services.
 pub(crate) fn encode_descriptions(body: Bytes, style: ReplyStyle) -> Reply {
-    let mut map = HeaderMap::with_capacity(4);
-    map.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
-    finish(StatusCode::OK, map, body, style)
+    finish(StatusCode::OK, json(), body, style)
 }
 
 /// Makes a reply that has headers only.

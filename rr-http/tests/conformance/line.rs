@@ -3,6 +3,8 @@
 mod pipe;
 mod proxied;
 mod tcp;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::io;
 use std::sync::Arc;
@@ -15,6 +17,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 pub(crate) use pipe::Pipe;
 pub(crate) use proxied::Proxied;
 pub(crate) use tcp::Tcp;
+#[cfg(feature = "tls")]
+pub(crate) use tls::Tls;
 
 /// What bytes travel on, for a peer below the API.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}

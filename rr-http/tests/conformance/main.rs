@@ -5,6 +5,10 @@
 //! runs.
 #![allow(clippy::unwrap_used, reason = "harnesses of tests, outside of any test function")]
 
+#[cfg(feature = "tls")]
+#[path = "../../../rr-tls/tests/it/authority.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
+mod authority;
 mod line;
 mod mounted;
 mod raw;
@@ -51,6 +55,28 @@ impl Http {
         };
         let line = || Arc::new(Tcp::default()) as _;
         Self { name, version, line, timing: Timing::real(), has_link: false, parallel_max }
+    }
+
+    #[cfg(feature = "tls")]
+    fn tls(version: HttpVersion) -> Self {
+        let (name, parallel_max) = match version {
+            HttpVersion::H2 => ("https (h2)", STREAMS_MAX),
+            _ => ("https (h1)", 200),
+        };
+        Self {
+            name,
+            version,
+            line: || Arc::new(line::Tls::new()),
+            parallel_max,
+            ..Self::tcp(version)
+        }
+    }
+
+    /// Both ends give certificates, and the server chooses the version.
+    #[cfg(feature = "tls")]
+    fn mutual_tls() -> Self {
+        let line = || Arc::new(line::Tls::mutual()) as _;
+        Self { name: "https (mutual)", line, ..Self::tls(HttpVersion::Auto) }
     }
 
     fn proxied(version: HttpVersion) -> Self {
@@ -127,6 +153,27 @@ mod h2c_pipe {
     use super::*;
 
     rr_testkit::conformance!(Http::pipe(HttpVersion::H2c));
+}
+
+#[cfg(feature = "tls")]
+mod over_tls {
+    mod h1 {
+        use crate::*;
+
+        rr_testkit::conformance!(Http::tls(HttpVersion::H1));
+    }
+
+    mod h2 {
+        use crate::*;
+
+        rr_testkit::conformance!(Http::tls(HttpVersion::H2));
+    }
+
+    mod mutual {
+        use crate::*;
+
+        rr_testkit::conformance!(Http::mutual_tls());
+    }
 }
 
 /// Through the proxy: what needs the link, and what does more where there is one.

@@ -31,14 +31,16 @@ impl Raw for Peer {
     async fn send(&self, request: RawRequest) -> Result<RawReply, Error> {
         let stream = self.line.stream().await.map_err(failed)?;
         let reply = match self.config.version {
-            HttpVersion::H2c => h2::send(stream, request).await.map_err(io::Error::other),
+            HttpVersion::H2 | HttpVersion::H2c => {
+                h2::send(stream, request).await.map_err(io::Error::other)
+            }
             _ => h1::send(stream, request).await,
         };
         reply.map_err(failed)
     }
 
     async fn answering(&self, answer: RawAnswer) -> Result<Arc<dyn Requester>, Error> {
-        let is_h2 = self.config.version == HttpVersion::H2c;
+        let is_h2 = matches!(self.config.version, HttpVersion::H2 | HttpVersion::H2c);
         let foreign: Foreign = Arc::new(move |stream| {
             let answer = answer.clone();
             Box::pin(async move {
@@ -55,7 +57,7 @@ impl Raw for Peer {
     async fn garbage(&self, garbage: RawGarbage) -> Result<Box<dyn Any + Send>, Error> {
         let mut stream = self.line.stream().await.map_err(failed)?;
         let bytes = match self.config.version {
-            HttpVersion::H2c => h2::garbage(garbage),
+            HttpVersion::H2 | HttpVersion::H2c => h2::garbage(garbage),
             _ => h1::garbage(garbage),
         };
         // A server that has heard enough need not read on.
@@ -66,7 +68,7 @@ impl Raw for Peer {
     async fn endless(&self, request: RawRequest, bytes_max: usize) -> Result<usize, Error> {
         let mut stream = self.line.stream().await.map_err(failed)?;
         let (head, piece) = match self.config.version {
-            HttpVersion::H2c => h2::endless(&request),
+            HttpVersion::H2 | HttpVersion::H2c => h2::endless(&request),
             _ => h1::endless(&request),
         };
         Ok(write_on(&mut *stream, &head, &piece, bytes_max).await)
@@ -75,7 +77,7 @@ impl Raw for Peer {
     async fn unread(&self, request: RawRequest, times: usize) -> Result<Vec<RawUnread>, Error> {
         let mut stream = self.line.stream().await.map_err(failed)?;
         let bytes = match self.config.version {
-            HttpVersion::H2c => h2::many(&request, times),
+            HttpVersion::H2 | HttpVersion::H2c => h2::many(&request, times),
             _ => h1::many(&request, times),
         };
         stream.write_all(&bytes).await.map_err(failed)?;

@@ -271,6 +271,17 @@ async fn client_of(url: &str, fields: &str) -> HttpRequester {
 }
 
 #[tokio::test]
+async fn another_connection_is_made_only_when_the_servers_limit_of_streams_is_reached() {
+    let (script, url) = Script::bind().await;
+    let client = client_of(&url, "h2_streams_max=100").await;
+    let mut server = Held::start(script, 8);
+    let (_calls, _held) = (start(&client, 8), server.next_of(8).await);
+    assert_eq!((server.connections(), client.connections()), (1, 1));
+    let (_ninth, _held_too) = (start(&client, 1), server.next().await);
+    assert_eq!((server.connections(), client.connections()), (2, 2));
+}
+
+#[tokio::test]
 async fn limits_of_streams_and_of_connections_are_kept_and_further_calls_wait() {
     for (streams, connections_max) in [(2, 4), (1, 1), (1, 3), (2, 1)] {
         let (script, url) = Script::bind().await;

@@ -278,6 +278,11 @@ impl Script {
         (Self { listener }, url)
     }
 
+    /// Accepts the next connection, however late it comes.
+    pub async fn accept_any(&self) -> TcpStream {
+        self.listener.accept().await.unwrap().0
+    }
+
     pub async fn accept(&self) -> TcpStream {
         within(self.listener.accept()).await.unwrap().0
     }

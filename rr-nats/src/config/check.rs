@@ -12,7 +12,14 @@ const BYTES_MAX: usize = 128;
 impl NatsConnectionConfig {
     pub(crate) fn check(&self) -> Result<(), Error> {
         tokens("name", &self.name)?;
-        tokens("inbox_prefix", &self.inbox_prefix)
+        tokens("inbox_prefix", &self.inbox_prefix)?;
+        if self.credentials.needs_nkeys() && !cfg!(feature = "nkeys") {
+            let message = "nkeys and credentials files are not compiled in";
+            let error = Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message);
+            return Err(error
+                .with_hint("enable the feature `nkeys` of rr-core, or of rr-nats if you use it"));
+        }
+        Ok(())
     }
 }
 

@@ -80,9 +80,13 @@ impl Dialer {
         let found = found.map_err(|source| error::unresolved(&host.address, Some(source)))?;
         let attempt = |socket| {
             let unique = self.entropy.next_u64();
-            Link::open(&self.setup, &host.address, socket, unique)
+            Link::open(&self.setup, host, socket, unique)
         };
-        let opened = staggered(interleaved(found), ATTEMPT_DELAY, attempt).await;
+        let mut found = interleaved(found);
+        if !self.setup.channel.dials_addresses() {
+            found.truncate(1);
+        }
+        let opened = staggered(found, ATTEMPT_DELAY, attempt).await;
         opened.map_err(|errors| match errors.is_empty() {
             true => error::unresolved(&host.address, None),
             false => error_of_round(errors),
@@ -92,14 +96,19 @@ impl Dialer {
     /// Learns addresses and the message limit from a connection, now and until it ends.
     fn learn_from(&self, link: &Link) {
         self.members.worked(link.address());
-        self.members.learn(&link.announced());
+        self.members.learn(&link.announced(), &link.route().name);
         let (alive, interval) = (link.alive().clone(), self.setup.config.members_interval);
         let entropy = Arc::clone(&self.entropy);
-        tokio::spawn(Arc::clone(&self.members).watch(link.socket(), alive, interval, entropy));
+        tokio::spawn(Arc::clone(&self.members).watch(
+            link.route().clone(),
+            alive,
+            interval,
+            entropy,
+        ));
         let (alive, entropy) = (link.alive().clone(), Arc::clone(&self.entropy));
         let (payload, config) =
             (Arc::clone(&self.setup.learned.payload), self.setup.config.clone());
-        let server = (link.socket(), link.server_id());
+        let server = (link.route().clone(), link.server_id());
         tokio::spawn(payload.watch(server, config, alive, entropy));
     }
 
@@ -150,18 +159,21 @@ mod tests {
 
     use super::*;
     use crate::config::NatsConnectionConfig;
+    use crate::connection::channel::Channel;
+    use crate::scheme::Scheme;
 
     fn dialer() -> Dialer {
         let config = NatsConnectionConfig::default();
         let setup = LinkSetup {
             config,
+            channel: Channel::plain(),
             prefix: String::new(),
             incoming_max: 1,
             cancels_max: 1,
             learned: Arc::default(),
             needs_inbox: true,
         };
-        let members = Arc::new(Members::new(vec!["a:1".to_owned()], false));
+        let members = Arc::new(Members::new(vec!["a:1".to_owned()], Scheme::Nats, false));
         Dialer::new(setup, members, Arc::new(SeededEntropy::new(7)))
     }
 
@@ -208,7 +220,7 @@ mod tests {
         dialer.setup.config.connect_timeout = Duration::from_secs(300);
         let limit = Context::background().with_timeout(Duration::from_secs(10));
         let link = limit.race(dialer.open(&host)).await.unwrap().unwrap();
-        assert_eq!((link.address(), link.socket()), ("name:1", nats.address()));
+        assert_eq!((link.address(), link.route().socket), ("name:1", nats.address()));
     }
 
     #[test]

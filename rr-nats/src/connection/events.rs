@@ -10,6 +10,7 @@ use async_nats::{ClientError, Event, Message, ServerError};
 use rr_spi::{CancelHandle, Cause, Context, Doubt};
 use tokio::sync::Notify;
 
+use super::authenticate::Authentication;
 use super::learned::Learned;
 use super::pending_calls::PendingCalls;
 use crate::error::{self, ServerErrorKind, Violation};
@@ -38,6 +39,7 @@ pub(super) struct Events {
     /// Ends when the server announces its end (lame duck mode), at the latest with `alive`.
     pub(super) staying: Context,
     stay: CancelHandle,
+    pub(super) authentication: Authentication,
     dials: AtomicUsize,
     refusing: AtomicBool,
     /// Denials since all subscriptions were confirmed; `None` before.
@@ -81,6 +83,7 @@ impl Events {
             life,
             staying,
             stay,
+            authentication: Authentication::default(),
             dials: AtomicUsize::new(0),
             refusing: AtomicBool::new(false),
             denied: Mutex::default(),

@@ -1,7 +1,6 @@
-//! Reads `INFO` lines over a short TCP connection: async-nats does not pass on all of their fields.
+//! Reads `INFO` lines over a short connection: async-nats does not pass on all of their fields.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use rr_spi::Context;
@@ -10,7 +9,9 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
-use crate::config::{NatsConnectionConfig, NatsCredentials};
+use super::authenticate::authenticate;
+use super::channel::{Route, Stream, TlsBegin};
+use crate::config::{NatsAuth, NatsConnectionConfig};
 
 /// Maximum number of bytes read: an `INFO` line of nats-server has about 1 KiB and 64 bytes for
 /// each member, and there are two such lines.
@@ -28,14 +29,15 @@ pub(super) const INTERVAL_MIN: Duration = Duration::from_millis(100);
 #[serde(default)]
 struct Info {
     server_id: String,
+    nonce: String,
     connect_urls: Vec<String>,
     max_payload: Option<usize>,
 }
 
 /// Asks a server for the members that it announces; the client library reads them only when it
 /// connects.
-pub(super) async fn announced_by(server: SocketAddr) -> Option<Vec<String>> {
-    let asked = async { Some(Asked::connect(server).await.ok()?.info().await?.connect_urls) };
+pub(super) async fn announced_by(server: &Route) -> Option<Vec<String>> {
+    let asked = async { Some(Asked::connect(server).await?.info.connect_urls) };
     answered(asked).await
 }
 
@@ -54,15 +56,20 @@ pub(super) struct ServerLimits {
 /// The server sends a second `INFO` line with the limits of user and account after the first
 /// `PING`; the answer to the second `PING` shows that no further line follows.
 pub(super) async fn server_limits(
-    server: SocketAddr,
+    server: &Route,
     server_id: &str,
     config: &NatsConnectionConfig,
 ) -> Option<ServerLimits> {
     let asked = async {
-        let mut asked = Asked::connect(server).await.ok()?;
-        let info = asked.info().await.filter(|info| info.server_id == server_id)?;
-        asked.write(&format!("CONNECT {}\r\nPING\r\nPING\r\n", introduction(config))).await.ok()?;
-        let announced = info.max_payload?;
+        let mut asked = Asked::connect(server).await?;
+        let Info { server_id: id, nonce, max_payload, .. } = std::mem::take(&mut asked.info);
+        if id != server_id {
+            return None;
+        }
+        let auth = authenticate(&config.credentials, nonce.into()).await.ok()?;
+        let introduction = introduction(&config.name, &auth);
+        asked.write(&format!("CONNECT {introduction}\r\nPING\r\nPING\r\n")).await.ok()?;
+        let announced = max_payload?;
         Some(ServerLimits { announced, bytes_max: asked.until_pongs(2, announced).await? })
     };
     answered(asked).await
@@ -72,51 +79,68 @@ async fn answered<T>(asked: impl Future<Output = Option<T>>) -> Option<T> {
     Context::background().with_timeout(ANSWER_MAX).race(asked).await.ok().flatten()
 }
 
-/// Returns the options of a `CONNECT` line, with the credentials of the connection.
-fn introduction(config: &NatsConnectionConfig) -> serde_json::Value {
-    let mut hello = json!({
-        "verbose": false, "pedantic": false, "headers": true, "protocol": 1, "name": config.name,
-    });
-    match &config.credentials {
-        NatsCredentials::None => {}
-        NatsCredentials::UserPassword { user, password } => {
-            hello["user"] = user.as_str().into();
-            hello["pass"] = password.as_str().into();
-        }
-        NatsCredentials::Token(token) => hello["auth_token"] = token.as_str().into(),
-    }
-    hello
+/// Returns the options of a `CONNECT` line.
+fn introduction(name: &str, auth: &NatsAuth) -> serde_json::Value {
+    json!({
+        "verbose": false, "pedantic": false, "headers": true, "protocol": 1, "name": name,
+        "user": auth.user, "pass": auth.password, "auth_token": auth.token,
+        "jwt": auth.jwt, "nkey": auth.nkey, "sig": signature(auth),
+    })
+}
+
+/// Encodes the signature of the nonce.
+#[cfg(feature = "nkeys")]
+fn signature(auth: &NatsAuth) -> Option<String> {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+    auth.signature.as_ref().map(|signature| URL_SAFE_NO_PAD.encode(signature))
+}
+
+/// Without the feature, no credentials have a signature.
+#[cfg(not(feature = "nkeys"))]
+fn signature(_: &NatsAuth) -> Option<String> {
+    None
 }
 
 /// Short connection for one question.
-struct Asked(BufReader<tokio::io::Take<TcpStream>>);
+struct Asked {
+    info: Info,
+    lines: Lines,
+}
+
+type Lines = BufReader<tokio::io::Take<Stream>>;
 
 impl Asked {
-    async fn connect(server: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(server).await?;
-        Ok(Self(BufReader::new(stream.take(READ_BYTES_MAX))))
+    /// Connects and reads the first `INFO` line; begins TLS if the connection has it.
+    async fn connect(server: &Route) -> Option<Self> {
+        let begin = server.channel.tls_begin();
+        let secure = |stream| server.channel.begin_tls(stream, &server.name);
+        let mut stream: Stream = Box::new(TcpStream::connect(server.socket).await.ok()?);
+        if begin == TlsBegin::First {
+            stream = secure(stream).await.ok()?;
+        }
+        let mut lines = BufReader::new(stream.take(READ_BYTES_MAX));
+        let info = Info::parse(&line(&mut lines).await.ok()?)?;
+        if begin == TlsBegin::AfterInfo {
+            // The server sends nothing more before the handshake, so that nothing is buffered.
+            let stream = secure(lines.into_inner().into_inner()).await.ok()?;
+            lines = BufReader::new(stream.take(READ_BYTES_MAX));
+        }
+        Some(Self { info, lines })
     }
 
     async fn write(&mut self, text: &str) -> io::Result<()> {
-        self.0.get_mut().get_mut().write_all(text.as_bytes()).await
-    }
-
-    /// Reads the next line; returns an empty line when there are no more.
-    async fn line(&mut self) -> io::Result<Vec<u8>> {
-        let mut line = Vec::new();
-        self.0.read_until(b'\n', &mut line).await?;
-        Ok(line)
-    }
-
-    async fn info(&mut self) -> Option<Info> {
-        Info::parse(&self.line().await.ok()?)
+        let stream = self.lines.get_mut().get_mut();
+        stream.write_all(text.as_bytes()).await?;
+        stream.flush().await
     }
 
     /// Reads until `pongs` lines `PONG` have arrived. Returns the limit of the last `INFO` line, or
     /// `told` without one.
     async fn until_pongs(&mut self, mut pongs: u32, mut told: usize) -> Option<usize> {
         while pongs > 0 {
-            let line = self.line().await.ok()?;
+            let line = line(&mut self.lines).await.ok()?;
             match line.split(|byte| byte.is_ascii_whitespace()).next() {
                 Some(b"PONG") => pongs -= 1,
                 Some(b"INFO") => told = Info::parse(&line)?.max_payload.unwrap_or(told),
@@ -126,6 +150,13 @@ impl Asked {
         }
         Some(told)
     }
+}
+
+/// Reads the next line; returns an empty line when there are no more.
+async fn line(lines: &mut Lines) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    lines.read_until(b'\n', &mut line).await?;
+    Ok(line)
 }
 
 impl Info {
@@ -140,11 +171,15 @@ mod tests {
     use rr_testkit::{NatsServer, NatsServerSetup};
 
     use super::*;
+    use crate::config::NatsCredentials;
+    use crate::connection::channel::Channel;
 
     async fn told(nats: &NatsServer, config: &NatsConnectionConfig) -> Option<(usize, usize)> {
-        let id = Asked::connect(nats.address()).await.unwrap().info().await.unwrap().server_id;
-        assert_eq!(server_limits(nats.address(), "another", config).await, None);
-        let told = server_limits(nats.address(), &id, config).await?;
+        let (channel, socket) = (Channel::plain(), nats.address());
+        let server = Route { channel, socket, name: String::new() };
+        let id = Asked::connect(&server).await.unwrap().info.server_id;
+        assert_eq!(server_limits(&server, "another", config).await, None);
+        let told = server_limits(&server, &id, config).await?;
         Some((told.announced, told.bytes_max))
     }
 

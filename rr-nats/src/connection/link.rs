@@ -14,10 +14,12 @@ use async_nats::{
     Client, HeaderMap, HeaderName, HeaderValue, Message, PublishError, Subject, Subscriber,
 };
 use futures_core::Stream as _;
-use rr_spi::{Bytes, Context, Delivery, Error};
+use rr_spi::{Bytes, Code, Context, Delivery, Error};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::channel::Route;
 use super::events::Events;
+use super::members::Host;
 use super::options::{LinkSetup, options, queued_max};
 use super::outbox::{Cancel, DirectSender, Outbox};
 use super::pending_calls::PendingCalls;
@@ -33,7 +35,7 @@ const FLUSH_MAX: Duration = Duration::from_millis(500);
 pub(crate) struct Link {
     /// `host:port`, from the URL or as a server announced it.
     address: String,
-    socket: SocketAddr,
+    route: Route,
     client: Client,
     direct: DirectSender,
     outbox: Outbox,
@@ -44,9 +46,9 @@ pub(crate) struct Link {
 impl Link {
     /// Connects to one IP address of the server at `address`, and proves the connection by a round
     /// trip.
-    pub(crate) async fn open(
+    pub(super) async fn open(
         setup: &LinkSetup,
-        address: &str,
+        host: &Host,
         socket: SocketAddr,
         unique: u64,
     ) -> Result<Self, Error> {
@@ -54,33 +56,40 @@ impl Link {
         let learned = Arc::clone(&setup.learned);
         let events = Arc::new(Events::new(inbox, setup.prefix.clone(), learned));
         let deadline = Context::background().with_timeout(setup.config.connect_timeout);
-        let opened = deadline.race(Self::establish(setup, address, socket, &events)).await;
+        let opened = deadline.race(Self::establish(setup, host, socket, &events)).await;
         let opened =
-            opened.unwrap_or_else(|_| Err(error::unproven(address, setup.config.connect_timeout)));
-        let link = opened.inspect_err(|_| events.mark_lost())?;
+            opened.unwrap_or_else(|_| Err(setup.channel.silent(&host.address, &setup.config)));
+        let link = opened.map_err(|error| {
+            events.mark_lost();
+            explained(error, setup, &events)
+        })?;
         // Asked before the first message, which may be too long.
         let server_id = link.server_id();
-        let ask = setup.learned.payload.ask(socket, &server_id, &setup.config);
+        let ask = setup.learned.payload.ask(&link.route, &server_id, &setup.config);
         let _: Result<(), _> = deadline.race(ask).await;
         Ok(link)
     }
 
     async fn establish(
         setup: &LinkSetup,
-        address: &str,
+        host: &Host,
         socket: SocketAddr,
         events: &Arc<Events>,
     ) -> Result<Self, Error> {
-        let connecting = options(setup, events).connect(format!("nats://{socket}"));
-        let client = connecting.await.map_err(|source| error::connect(address, source))?;
+        let Host { address, name, .. } = host;
+        let channel = &setup.channel;
+        let options = channel.secured(options(setup, events), name).await?;
+        let connecting = options.connect(channel.url(host, socket));
+        let client = connecting.await.map_err(|source| channel.failed(address, source))?;
         let probes = AtomicU64::new(0);
         let events = Arc::clone(events);
         let (outbox, outbox_task) = Outbox::new(queued_max(&setup.config), setup.cancels_max);
         // The task ends with the connection, or when the link is dropped.
         tokio::spawn(outbox_task.run(client.clone(), events.alive.clone()));
         let direct = DirectSender::new(client.clone());
-        let address = address.to_owned();
-        let link = Self { address, socket, client, direct, outbox, events, probes };
+        let route = Route { channel: channel.clone(), socket, name: name.clone() };
+        let address = address.clone();
+        let link = Self { address, route, client, direct, outbox, events, probes };
         match link.prove(setup.needs_inbox).await {
             Ok(()) => Ok(link),
             Err(error) if error::is_refusal(&error) => Err(error),
@@ -109,9 +118,9 @@ impl Link {
         &self.address
     }
 
-    /// Returns the address that the connection was made to.
-    pub(crate) fn socket(&self) -> SocketAddr {
-        self.socket
+    /// Returns the way to the server.
+    pub(super) fn route(&self) -> &Route {
+        &self.route
     }
 
     /// Returns the server's id; a server takes a new id each time that it starts.
@@ -380,6 +389,18 @@ impl Link {
             self.client.flush().await
         };
         let _ = limit.race(flushed).await;
+    }
+}
+
+/// Returns the error of a connection that was not made: why there was no proof of identity, or why it
+/// was refused.
+fn explained(error: Error, setup: &LinkSetup, events: &Events) -> Error {
+    match events.authentication.failure() {
+        Some(failure) => failure,
+        None if error.code() == Code::Unauthenticated => {
+            error.with_hint(setup.config.credentials.hint())
+        }
+        None => error,
     }
 }
 

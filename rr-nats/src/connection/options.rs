@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use async_nats::{Auth, AuthError, ConnectOptions};
 
+use super::channel::Channel;
 use super::events::Events;
 use super::learned::Learned;
-use crate::config::{NatsConnectionConfig, NatsCredentials};
+use crate::config::{NatsAuth, NatsConnectionConfig};
 
 /// Maximum number of messages that wait to be sent, whatever is configured: a channel's capacity is
 /// limited to an eighth of the address space, and a million is more than any connection can use.
@@ -17,6 +18,7 @@ const OUTGOING_MAX: usize = 1 << 20;
 #[derive(Clone, Debug)]
 pub(crate) struct LinkSetup {
     pub(crate) config: NatsConnectionConfig,
+    pub(crate) channel: Channel,
     /// The prefix of the URL.
     pub(crate) prefix: String,
     /// Maximum number of messages that wait on one subscription.
@@ -41,21 +43,18 @@ pub(super) fn queued_max(config: &NatsConnectionConfig) -> usize {
 
 pub(super) fn options(setup: &LinkSetup, events: &Arc<Events>) -> ConnectOptions {
     let config = &setup.config;
-    let mut auth = Auth::new();
-    match &config.credentials {
-        NatsCredentials::None => {}
-        NatsCredentials::UserPassword { user, password } => {
-            auth.username = Some(user.clone());
-            auth.password = Some(password.clone());
-        }
-        NatsCredentials::Token(token) => auth.token = Some(token.clone()),
-    }
+    let credentials = config.credentials.clone();
     let (authenticating, dialling, events) =
         (Arc::clone(events), Arc::clone(events), Arc::clone(events));
-    ConnectOptions::with_auth_callback(move |_nonce| {
-        let refused = authenticating.is_refusing();
-        let answer = if refused { Err(AuthError::new("lost")) } else { Ok(auth.clone()) };
-        async move { answer }
+    ConnectOptions::with_auth_callback(move |nonce| {
+        let (events, credentials) = (Arc::clone(&authenticating), credentials.clone());
+        async move {
+            if events.is_refusing() {
+                return Err(AuthError::new("lost"));
+            }
+            let auth = events.authentication.run(&credentials, nonce.into()).await;
+            auth.map(sent).ok_or_else(|| AuthError::new("no credentials"))
+        }
     })
     .reconnect_delay_callback(move |_| {
         dialling.dialling();
@@ -73,4 +72,12 @@ pub(super) fn options(setup: &LinkSetup, events: &Arc<Events>) -> ConnectOptions
     .client_capacity(outgoing_max(config) - queued_max(config).min(outgoing_max(config) - 1))
     .subscription_capacity(setup.incoming_max)
     .name(&config.name)
+}
+
+/// Returns the proof of identity as the client library takes it.
+fn sent(auth: NatsAuth) -> Auth {
+    let mut sent = Auth::new();
+    (sent.username, sent.password, sent.token) = (auth.user, auth.password, auth.token);
+    (sent.jwt, sent.nkey, sent.signature) = (auth.jwt, auth.nkey, auth.signature);
+    sent
 }

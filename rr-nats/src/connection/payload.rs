@@ -1,7 +1,6 @@
 //! Longest message that the server accepts from this user or account, if that is less than it
 //! announces.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,6 +8,7 @@ use std::time::Duration;
 use rr_spi::{Context, Entropy};
 use tokio::time::Instant;
 
+use super::channel::Route;
 use super::info::ServerLimits;
 use super::{backoff, info};
 use crate::config::NatsConnectionConfig;
@@ -83,12 +83,7 @@ impl Payload {
     }
 
     /// Asks a server for the limit, if [`Asks`] includes the server.
-    pub(super) async fn ask(
-        &self,
-        server: SocketAddr,
-        server_id: &str,
-        config: &NatsConnectionConfig,
-    ) {
+    pub(super) async fn ask(&self, server: &Route, server_id: &str, config: &NatsConnectionConfig) {
         if !lock(&self.known).asks(server_id) {
             return;
         }
@@ -101,12 +96,12 @@ impl Payload {
     /// message was ever too long.
     pub(super) async fn watch(
         self: Arc<Self>,
-        (server, server_id): (SocketAddr, String),
+        (server, server_id): (Route, String),
         config: NatsConnectionConfig,
         alive: Context,
         entropy: Arc<dyn Entropy>,
     ) {
-        if lock(&self.known).asks != Asks::Always {
+        if lock(&self.known).asks != Asks::Always || !server.channel.can_ask() {
             return;
         }
         let pause = match config.members_interval {
@@ -117,7 +112,7 @@ impl Payload {
             loop {
                 // Half of the pause is random, so that clients do not ask simultaneously.
                 tokio::time::sleep(pause / 2 + backoff::spread(pause / 2, &*entropy)).await;
-                self.ask(server, &server_id, &config).await;
+                self.ask(&server, &server_id, &config).await;
             }
         };
         let _: Result<(), _> = alive.race(ask).await;

@@ -9,7 +9,11 @@
 //! | an auth callback that fails ends an attempt to connect, and nothing queued is sent | `Events::is_refusing` | `failures::a_stalled_server_keeps_no_call_beyond_its_deadline_and_runs_none_after_its_death` |
 //! | a message that cannot be parsed ends the connection, with the event `Disconnected` alone | `Loss::compare` | `connection::messages_that_cannot_be_parsed_cost_other_idempotent_calls_nothing_and_are_named` |
 //! | an error of the server in place of `INFO` is shown as `Error(Other("..."))` in the source | `error::said_by_server` | `connection::a_full_server_is_named_and_waited_for` |
-//! | a failed TLS handshake is an `io::Error` around a `rustls::Error` | `error::is_tls` | `connection::a_server_that_waiting_does_not_mend_is_told_immediately_in_its_own_words` |
+//! | a failed TLS handshake is an `io::Error` around a `rustls::Error` | `error::is_tls`, `tls::rustls_error` | `connection::a_server_that_waiting_does_not_mend_is_told_immediately_in_its_own_words`, `tls::a_certificate_that_cannot_be_verified_is_told_at_once` |
+//! | a given TLS configuration is used as it is, also for TLS that the server alone requires | `Channel::secured` | `tls::tls_that_only_one_end_speaks_is_told_at_once_with_the_scheme_to_use` |
+//! | the name of the server is only passed to the verifier of that configuration | `Tls::apply` | `tls::both_ends_verify_the_name_of_the_url_and_not_the_address_that_it_has` |
+//! | the platform's roots are read for each TLS connection too, and an error in them fails it with the kind `Tls` | `Tls::failed` | none: the roots of the platform belong to the whole process |
+//! | the auth callback gets the nonce of the server, and its signature is sent | `Authentication::run` | `credentials::both_ends_authenticate_by_nkey_and_by_a_file_that_holds_it` |
 //! | `unsubscribe_after` counts delivered messages as the server does | `Subscription::unsubscribe_by_count` | `drain::a_drain_by_count_loses_nothing` |
 
 #[cfg(test)]

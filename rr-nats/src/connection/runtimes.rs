@@ -159,6 +159,8 @@ mod tests {
 
     use super::*;
     use crate::config::NatsConnectionConfig;
+    use crate::connection::channel::Channel;
+    use crate::scheme::Scheme;
 
     fn runtime() -> Runtime {
         Builder::new_current_thread().enable_all().build().unwrap()
@@ -167,13 +169,14 @@ mod tests {
     fn connections(address: String, runtimes_max: usize) -> Connections {
         let setup = LinkSetup {
             config: NatsConnectionConfig::default(),
+            channel: Channel::plain(),
             prefix: String::new(),
             incoming_max: 1,
             cancels_max: 1,
             learned: Arc::default(),
             needs_inbox: true,
         };
-        let members = Members::new(vec![address], false);
+        let members = Members::new(vec![address], Scheme::Nats, false);
         let connections = Connections::new(setup, members, Arc::new(SeededEntropy::new(7)));
         Connections { runtimes_max, ..connections }
     }

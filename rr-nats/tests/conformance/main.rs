@@ -9,8 +9,14 @@
 //! leaves, as its node drops what other nodes send before they hear of it.
 #![allow(clippy::unwrap_used, reason = "harnesses of tests, outside of any test function")]
 
+#[cfg(all(feature = "nkeys", feature = "tls"))]
+#[path = "../../../rr-tls/tests/it/authority.rs"]
+#[allow(dead_code, reason = "the suite needs a part of it")]
+mod authority;
 mod raw;
 mod rig;
+#[cfg(all(feature = "nkeys", feature = "tls"))]
+mod secured;
 
 use std::time::Duration;
 
@@ -72,6 +78,8 @@ fn across() -> Plan {
         "idle_clients_do_not_hold_it",
         "in_flight_finish",
         "newcomers_rejected_retryable",
+        "lame_duck_serves_until_the_drain",
+        "second_stop_ends_the_lame_duck",
         "shorter_grace_holds",
         "stop_twice",
         "under_load_loses_nothing",

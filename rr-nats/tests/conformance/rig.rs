@@ -18,6 +18,7 @@ pub(crate) struct Way {
     /// The responder is at the first one, requesters at the last.
     nodes: Vec<NatsServer>,
     proxies: Option<Proxies>,
+    scheme: &'static str,
 }
 
 /// What can be cut.
@@ -28,25 +29,33 @@ struct Proxies {
 
 impl Way {
     pub(crate) fn direct(nodes: Vec<NatsServer>) -> Self {
-        Self { nodes, proxies: None }
+        Self { nodes, proxies: None, scheme: "nats" }
     }
 
     pub(crate) async fn proxied(node: NatsServer) -> Self {
         let requesters = TcpProxy::start(node.address()).await.unwrap();
         let responder = TcpProxy::start(node.address()).await.unwrap();
-        Self { nodes: vec![node], proxies: Some(Proxies { requesters, responder }) }
+        let proxies = Some(Proxies { requesters, responder });
+        Self { nodes: vec![node], proxies, scheme: "nats" }
+    }
+
+    /// The same way over TLS.
+    #[cfg(all(feature = "nkeys", feature = "tls"))]
+    pub(crate) fn over_tls(mut self) -> Self {
+        self.scheme = "nats+tls";
+        self
     }
 
     fn responders_url(&self) -> String {
         let direct = self.nodes[0].address();
         let address = self.proxies.as_ref().map_or(direct, |proxies| proxies.responder.address());
-        format!("nats://{address}/case")
+        format!("{}://{address}/case", self.scheme)
     }
 
     fn requesters_url(&self) -> String {
         let direct = self.nodes[self.nodes.len() - 1].address();
         let address = self.proxies.as_ref().map_or(direct, |proxies| proxies.requesters.address());
-        format!("nats://{address}/case")
+        format!("{}://{address}/case", self.scheme)
     }
 
     /// Returns a foreign peer at the requesters' node.

@@ -21,13 +21,14 @@ const DURATIONS: [&str; 4] = ["\"0ms\"", "\"1us\"", "\"365000h\"", "\"1844674407
 const COUNTS: [&str; 4] = ["0", "1", "4294967295", "18446744073709551615"];
 
 /// Fields of the common part, of a requester and of a server.
-const CONNECTION: [&str; 6] = [
+const CONNECTION: [&str; 7] = [
     "connect_timeout",
     "ping_interval",
     "reconnect_delay_max",
     "members_interval",
     "ignore_discovered",
     "outgoing_max",
+    "tls_first",
 ];
 const REQUESTER: [&str; 7] = [
     "connection_wait",
@@ -38,7 +39,7 @@ const REQUESTER: [&str; 7] = [
     "calls.limits.request_bytes_max",
     "calls.limits.response_bytes_max",
 ];
-const SERVER: [&str; 15] = [
+const SERVER: [&str; 16] = [
     "sole_group",
     "dispatch",
     "drain_by_count",
@@ -50,6 +51,7 @@ const SERVER: [&str; 15] = [
     "intake.in_flight_max",
     "intake.bodies_bytes_max",
     "intake.timeout_default",
+    "intake.lame_duck",
     "intake.timeout_min",
     "intake.timeout_max",
     "intake.limits.request_bytes_max",
@@ -57,7 +59,10 @@ const SERVER: [&str; 15] = [
 ];
 
 /// What is text, or holds what is listed for itself.
+#[cfg(not(feature = "tls"))]
 const CONNECTION_TEXTS: [&str; 3] = ["credentials", "name", "inbox_prefix"];
+#[cfg(feature = "tls")]
+const CONNECTION_TEXTS: [&str; 4] = ["credentials", "name", "inbox_prefix", "tls"];
 const REQUESTER_PARTS: [&str; 1] = ["connection"];
 const SERVER_TEXTS: [&str; 3] = ["connection", "queue", "version"];
 
@@ -81,7 +86,7 @@ fn configs<C: DeserializeOwned>(own: &'static [&str]) -> impl Iterator<Item = (S
 fn values(field: &str) -> &'static [&'static str] {
     match field.rsplit('.').next().unwrap() {
         "drain_by_count" | "ignore_discovered" | "sole_group" | "cancel" | "clocks_agree"
-        | "discovery" => &["false", "true"],
+        | "discovery" | "tls_first" => &["false", "true"],
         "dispatch" => &["\"when_pending\"", "\"always\""],
         "reconnect_delay_max" | "timeout_max" => &DURATIONS,
         _ if field.ends_with("_max") => &COUNTS,
@@ -140,7 +145,9 @@ async fn every_duration_and_count_from_0_to_the_largest_works_without_a_panic() 
             timeout(PATIENCE, serve_with(url, route("echo", echo), config)).await
         {
             call_twice(&client).await;
-            let _ = server.shutdown(Duration::from_millis(1)).await;
+            let grace = Duration::from_millis(1);
+            // The second shutdown ends a lame duck of any length.
+            tokio::join!(server.shutdown(grace), server.shutdown(grace));
         }
         assert_eq!(PANICS.load(Ordering::SeqCst), 0, "{text}");
         seen += 1;

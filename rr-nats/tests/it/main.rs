@@ -4,6 +4,8 @@ mod any_config;
 mod cancel;
 mod clocks;
 mod connection;
+#[cfg(feature = "nkeys")]
+mod credentials;
 mod drain;
 mod echo;
 mod failover;
@@ -17,3 +19,7 @@ mod payload;
 mod refusals;
 mod responder;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(feature = "websockets")]
+mod websockets;

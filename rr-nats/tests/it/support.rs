@@ -2,8 +2,13 @@
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
+#[cfg(feature = "tls")]
+#[path = "../../../rr-tls/tests/it/authority.rs"]
+pub mod authority;
 mod counted;
 mod delay;
+#[cfg(feature = "nkeys")]
+pub mod operator;
 mod stall;
 
 #[allow(unused_imports, reason = "each test uses a part of it")]

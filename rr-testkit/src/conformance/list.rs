@@ -209,6 +209,8 @@ macro_rules! __conformance_list {
                 Must stop_twice: Drain;
                 Must under_load_loses_nothing: Drain;
                 Must client_first: Drain;
+                Must lame_duck_serves_until_the_drain: Drain;
+                Must second_stop_ends_the_lame_duck: Drain;
             }
             reconnect {
                 Must outage_fails_within_deadline: Link;

@@ -62,6 +62,10 @@ impl Harness for Broken {
                 options.with_calls(calls)
             }
             IgnoresTheServersConfig => options.with_server(honest.server),
+            SkipsTheLameDuck => {
+                let server = options.server.clone().with_lame_duck(Duration::ZERO);
+                options.with_server(server)
+            }
             IgnoresTheServersResponseLimit => {
                 let bytes = honest.calls.limits.response_bytes_max;
                 let limits = options.server.limits.with_response_bytes_max(bytes);
@@ -128,6 +132,7 @@ impl Rig for BrokenRig {
             DropsTheGrace => self.inner.stop(Duration::ZERO).await,
             NeverStops => DrainReport::default(),
             IgnoresAShorterGrace => self.inner.stop(*self.shared.grace.get_or_init(|| grace)).await,
+            IgnoresASecondStop if self.shared.grace.set(grace).is_err() => DrainReport::default(),
             CapsTheGrace => self.inner.stop(grace.min(GRACE_MAX)).await,
             WaitsForIdleClients => {
                 let end = Instant::now() + grace;

@@ -6,15 +6,18 @@ use std::path::{Path, PathBuf};
 use crate::command::{Outcome, command, root, run};
 
 /// What Node's scripts are made of.
-const NODE_FILES: [&str; 12] = [
+const NODE_FILES: [&str; 15] = [
     "checks.mjs",
     "connect_client.mjs",
+    "generated.mjs",
     "nats_client.mjs",
     "nats_described.mjs",
     "nats_responder.mjs",
     "node_fetch.mjs",
     "openapi_calls.ts",
     "openapi_client.mjs",
+    "orders_calls.ts",
+    "orders_client.mjs",
     "package.json",
     "page.html",
     "page.mjs",

@@ -4,13 +4,16 @@ use std::process::Command;
 
 /// Names of the tests that only `--all` runs, or a part of their paths. Each is long, and repeats on another
 /// rig what the first tier shows, tries the suite itself, or compiles programs.
-const ADDED: [(&str, &str); 7] = [
+const ADDED: [(&str, &str); 10] = [
+    ("over_tls::", "the suite over TLS"),
     ("proxied::", "the suite through a proxy that cuts the link"),
     ("_axum::", "the suite over a service mounted in axum"),
     ("cluster::", "the suite over a NATS cluster"),
+    ("secured::", "the suite over NATS with TLS and nkeys"),
     ("over_nats::", "the suite over the bridge between HTTP and NATS"),
     ("every_case_catches_a_saboteur", "the table of saboteurs"),
     ("amplification::", "the long property of retries"),
+    ("trials::", "three hosts under load, some of which fail"),
     ("mistakes::", "the compiler's messages for mistakes"),
 ];
 

@@ -1,27 +1,66 @@
 //! What most services are written with: reqwest and axum.
 
 use crate::Client;
+use axum::Router;
 use axum::routing::post;
-use axum::serve::ListenerExt as _;
+use axum::serve::{Listener, ListenerExt as _};
 use bytes::Bytes;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
+use super::tls::{self, Identity};
 use super::{Result, Served};
 
 async fn echo(body: Bytes) -> Bytes {
     body
 }
 
+fn app() -> Router {
+    Router::new().route("/bench/echo", post(echo))
+}
+
 pub(super) async fn serve() -> Result<Served> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/bench/echo", listener.local_addr()?);
-    let app = axum::Router::new().route("/bench/echo", post(echo));
+    let app = app();
     let listener = listener.tap_io(|stream| {
         // Off by default.
         let _ = stream.set_nodelay(true);
     });
     let serving = tokio::spawn(async move { axum::serve(listener, app).await });
     Ok(Served::new(url, serving))
+}
+
+/// A listener whose connections are over TLS.
+struct TlsListener(TcpListener, TlsAcceptor);
+
+impl Listener for TlsListener {
+    type Io = TlsStream<TcpStream>;
+    type Addr = std::net::SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let (stream, address) = Listener::accept(&mut self.0).await;
+            let _ = stream.set_nodelay(true);
+            if let Ok(stream) = self.1.accept(stream).await {
+                return (stream, address);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        self.0.local_addr()
+    }
+}
+
+pub(super) async fn serve_tls() -> Result<Served> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let identity = Identity::new()?;
+    let address = identity.address(&listener.local_addr()?.to_string());
+    let listener = TlsListener(listener, identity.server_config()?.into());
+    let serving = tokio::spawn(async move { axum::serve(listener, app()).await });
+    Ok(Served::new(address, (serving, identity)))
 }
 
 #[derive(Clone)]
@@ -33,6 +72,13 @@ struct Reqwest {
 pub(super) async fn connect(url: String) -> Result<impl Client> {
     // Its own defaults have TCP_NODELAY on and no timeout.
     Ok(Reqwest { client: reqwest::Client::new(), url })
+}
+
+pub(super) async fn connect_tls(address: String) -> Result<impl Client> {
+    let (url, certificate) = tls::parts(&address)?;
+    let tls = tls::client_config(&certificate)?;
+    let client = reqwest::Client::builder().tls_backend_preconfigured(tls).build()?;
+    Ok(Reqwest { client, url: format!("{url}/bench/echo") })
 }
 
 impl Client for Reqwest {

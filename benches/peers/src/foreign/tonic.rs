@@ -13,9 +13,13 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::{BoxFuture, Service};
 use tonic::server::NamedService;
 use tonic::transport::server::TcpIncoming;
-use tonic::transport::{Channel, Endpoint, Server};
+use tonic::transport::{
+    Certificate, Channel, ClientTlsConfig, Endpoint, Identity as TonicIdentity, Server,
+    ServerTlsConfig,
+};
 use tonic::{Request, Response, Status, client, server};
 
+use super::tls::{self, Identity};
 use super::{Result, Served};
 
 /// A message is its bytes: less than what protocol buffers do.
@@ -103,12 +107,32 @@ pub(super) async fn serve() -> Result<Served> {
     Ok(Served::new(url, tokio::spawn(serving)))
 }
 
+pub(super) async fn serve_tls() -> Result<Served> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let identity = Identity::new()?;
+    let address = identity.address(&listener.local_addr()?.to_string());
+    let pair = [std::fs::read(identity.certificate())?, std::fs::read(identity.key())?];
+    let [certificate, key] = pair;
+    let config = ServerTlsConfig::new().identity(TonicIdentity::from_pem(certificate, key));
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let server = Server::builder().tls_config(config)?.add_service(Bench);
+    let serving = tokio::spawn(server.serve_with_incoming(incoming));
+    Ok(Served::new(address, (serving, identity)))
+}
+
 #[derive(Clone)]
 struct Tonic(client::Grpc<Channel>);
 
 pub(super) async fn connect(url: String) -> Result<impl Client> {
     // Its own defaults have TCP_NODELAY on and no timeout.
     Ok(Tonic(client::Grpc::new(Endpoint::from_shared(url)?.connect().await?)))
+}
+
+pub(super) async fn connect_tls(address: String) -> Result<impl Client> {
+    let (url, certificate) = tls::parts(&address)?;
+    let config = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(certificate));
+    let endpoint = Endpoint::from_shared(url.to_owned())?.tls_config(config)?;
+    Ok(Tonic(client::Grpc::new(endpoint.connect().await?)))
 }
 
 impl Client for Tonic {

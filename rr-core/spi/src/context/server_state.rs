@@ -5,7 +5,8 @@ use std::sync::{Arc, OnceLock};
 
 use crate::error::Delivery;
 use crate::in_flight::InFlight;
-use crate::request_info::{Peer, RequestInfo};
+use crate::peer::Peer;
+use crate::request_info::RequestInfo;
 
 /// Progress of a call on the server. It never decreases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,6 +1,7 @@
 //! Records of the attempts of a failed call.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Code, Delivery, Error, Reason};
@@ -11,6 +12,8 @@ use super::{Code, Delivery, Error, Reason};
 pub enum RetryDecision {
     /// Sent again immediately as the same attempt, since the handler provably did not run.
     Resend,
+    /// Sent again immediately to another endpoint, since the handler provably did not run.
+    Moved,
     /// Tried again after this delay.
     Again(Duration),
     /// Given up: errors of this kind are not retried.
@@ -33,7 +36,7 @@ impl RetryDecision {
     /// Returns whether the request was sent again.
     #[must_use]
     pub const fn is_retry(self) -> bool {
-        matches!(self, Self::Resend | Self::Again(_))
+        matches!(self, Self::Resend | Self::Moved | Self::Again(_))
     }
 }
 
@@ -41,6 +44,7 @@ impl fmt::Display for RetryDecision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Resend => "sent again at once",
+            Self::Moved => "sent at once to another endpoint",
             Self::Again(delay) => return write!(f, "tried again after {delay:.1?}"),
             Self::Final => "given up: such an error is final",
             Self::Never => "given up: the error says never",
@@ -69,6 +73,8 @@ pub struct AttemptRecord {
     pub elapsed: Duration,
     /// The decision after the attempt; `None` without a retry layer.
     pub decision: Option<RetryDecision>,
+    /// The name of the endpoint, if a balance selected it.
+    pub endpoint: Option<Arc<str>>,
 }
 
 impl AttemptRecord {
@@ -81,6 +87,7 @@ impl AttemptRecord {
             reason: error.reason().cloned(),
             elapsed,
             decision: None,
+            endpoint: None,
         }
     }
 
@@ -88,6 +95,13 @@ impl AttemptRecord {
     #[must_use]
     pub fn with_decision(mut self, decision: RetryDecision) -> Self {
         self.decision = Some(decision);
+        self
+    }
+
+    /// Sets the name of the endpoint.
+    #[must_use]
+    pub fn with_endpoint(mut self, endpoint: Arc<str>) -> Self {
+        self.endpoint = Some(endpoint);
         self
     }
 }
@@ -98,7 +112,11 @@ impl fmt::Display for AttemptRecord {
         if let Some(reason) = &self.reason {
             write!(f, "/{reason}")?;
         }
-        write!(f, " ({}) in {:.1?}", self.delivery.as_str(), self.elapsed)?;
+        write!(f, " ({})", self.delivery.as_str())?;
+        if let Some(endpoint) = &self.endpoint {
+            write!(f, " at {endpoint}")?;
+        }
+        write!(f, " in {:.1?}", self.elapsed)?;
         match self.decision {
             Some(decision) => write!(f, "; {decision}"),
             None => Ok(()),
@@ -156,8 +174,9 @@ impl fmt::Display for Account<'_> {
         let (mut number, mut again) = (1, "");
         for attempt in self.0.attempts() {
             write!(f, "\n  attempt {number}{again}: {attempt}")?;
-            // An immediate resend belongs to the same attempt.
-            again = if attempt.decision == Some(RetryDecision::Resend) { " again" } else { "" };
+            // An immediate resend belongs to the same attempt, at the same endpoint or another.
+            let same = [RetryDecision::Resend, RetryDecision::Moved].map(Some);
+            again = if same.contains(&attempt.decision) { " again" } else { "" };
             number += u32::from(again.is_empty());
         }
         Ok(())
@@ -199,5 +218,22 @@ mod tests {
             report.lines().skip(1).filter_map(|line| line.split_once(':')).map(|l| l.0).collect();
         assert_eq!(numbers, ["  attempt 1", "  attempt 1 again", "  attempt 2"], "{report}");
         assert!(report.contains("unavailable (not_sent) in 1.5ms; sent again at once"));
+    }
+
+    #[test]
+    fn a_move_to_another_endpoint_names_both() {
+        let record = |endpoint: &str, decision| {
+            AttemptRecord::of(&failed(Delivery::NotSent), Duration::from_millis(2))
+                .with_endpoint(endpoint.into())
+                .with_decision(decision)
+        };
+        let attempts =
+            vec![record("a:1", RetryDecision::Moved), record("b:2", RetryDecision::AttemptsSpent)];
+        let report = failed(Delivery::NotSent).with_attempts(attempts).report().to_string();
+        let lines: Vec<_> = report.lines().skip(1).map(str::trim).collect();
+        let moved =
+            "attempt 1: unavailable (not_sent) at a:1 in 2.0ms; sent at once to another endpoint";
+        assert_eq!(lines[0], moved);
+        assert!(lines[1].starts_with("attempt 1 again: unavailable (not_sent) at b:2"), "{report}");
     }
 }

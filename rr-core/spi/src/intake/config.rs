@@ -37,6 +37,15 @@ crate::options! {
         /// does not fit is refused before its handler runs; a reply that does not fit is dropped
         /// and replaced by an error. Default 64 MiB; 0 allows only empty bodies.
         pub bodies_bytes_max: usize = defaults::BODIES_BYTES_MAX, with_bodies_bytes_max(usize);
+        /// Time between the announcement of a shutdown and its drain. Meanwhile the server serves
+        /// as before, and over HTTP its health check answers 503, so that load balancers send new
+        /// connections elsewhere. Over NATS and in memory nothing needs to be announced, and the
+        /// server only serves for this time: a drain there loses no request. A second shutdown ends
+        /// the lame duck. Default 0: a shutdown drains immediately. Give it a few seconds more than
+        /// a load balancer takes to notice; the orchestrator must wait for the sum of this time
+        /// and the grace of the drain.
+        #[serde(deserialize_with = "crate::duration::deserialize")]
+        pub lame_duck: Duration = Duration::ZERO, with_lame_duck(Duration);
     }
     parts {
         /// Longest request and response bodies.

@@ -1,10 +1,8 @@
 //! Future of one request: runs the handler, drops it when the context ends, states the delivery.
 
-use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
 
@@ -13,6 +11,7 @@ use pin_project_lite::pin_project;
 use super::pending::PendingKey;
 use super::{BodyShare, Shared};
 use crate::box_future::BoxFuture;
+use crate::contained::{Panicked, contained};
 use crate::context::{Cause, Context, Mark, Race};
 use crate::error::{Code, Delivery, Error, Reason};
 use crate::in_flight::InFlightPermit;
@@ -252,20 +251,6 @@ fn interruption(shared: &Shared, ctx: &Context, interrupt: &Interrupt) -> Error 
         }
     };
     error.with_dedup(ctx.dedup())
-}
-
-/// Marker of a contained panic, whose text goes to the panic hook and nowhere else.
-struct Panicked;
-
-/// Runs foreign code and contains its panic, including a second panic from dropping the payload.
-fn contained<T>(run: impl FnOnce() -> T) -> Result<T, Panicked> {
-    let discard = |payload: Box<dyn Any + Send>| {
-        if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-            mem::forget(again);
-        }
-        Panicked
-    };
-    catch_unwind(AssertUnwindSafe(run)).map_err(discard)
 }
 
 impl fmt::Debug for Handle<'_> {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::Deref;
 
+use crate::excerpt::hide_credentials;
+
 /// URL at which a server is called, including credentials and query.
 ///
 /// The URL dereferences to `str`, so that `connect(server.url())` works. `Display` and `Debug`, and
@@ -79,10 +81,14 @@ impl fmt::Display for ServerUrl {
             Some((scheme, rest)) => write!(f, "{scheme}://***@{rest}")?,
             None => f.write_str(before)?,
         }
-        match query {
-            "" => Ok(()),
-            query => write!(f, "?{query}"),
+        for (at, parameter) in query.split('&').filter(|_| !query.is_empty()).enumerate() {
+            f.write_str(if at == 0 { "?" } else { "&" })?;
+            match parameter.split_once('=') {
+                Some((name, value)) => write!(f, "{name}={}", hide_credentials(value))?,
+                None => f.write_str(parameter)?,
+            }
         }
+        Ok(())
     }
 }
 
@@ -104,6 +110,13 @@ mod tests {
         {
             assert_eq!(ServerUrl::from(url.to_owned()).to_string(), url);
         }
+    }
+
+    #[test]
+    fn the_credentials_of_a_url_in_the_query_are_hidden() {
+        let url = "http://h:1/a?idle_max=3&proxy=http://user:hunter2@p:1&x";
+        let shown = ServerUrl::from(url.to_owned()).to_string();
+        assert_eq!(shown, "http://h:1/a?idle_max=3&proxy=***@p:1&x");
     }
 
     proptest! {

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use rr_core::config::IntakeConfig;
 use rr_core::transport::Routes;
 use rr_core::{Context, DrainReport, Error, Forward, Requester, Router, Server, async_trait};
 use rr_http::{HttpConfig, HttpRequester, HttpServerConfig, HttpServerStats};
@@ -81,11 +82,14 @@ impl Harness for Bridge {
     }
 
     async fn start(&self, routes: Routes, options: StartOptions) -> Result<Box<dyn Rig>, Error> {
+        // Either side may be the one that is stopped.
+        let lame_duck = IntakeConfig::default().with_lame_duck(options.server.lame_duck);
         let back = Back::start(routes, NatsServerConfig::default().with_intake(options.server));
         let back = back.await?;
         let client =
             HttpConfig::default().with_connections_max(PARALLEL_MAX).with_calls(options.calls);
         let grant = HttpServerConfig::default().with_write_timeout(options.write_timeout);
+        let grant = grant.with_intake(lame_duck);
         let front = Front::start(Arc::clone(&back.requester), grant, client).await?;
         Ok(Box::new(Running { side: *self, front, back }))
     }

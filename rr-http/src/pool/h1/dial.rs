@@ -2,15 +2,14 @@
 
 use std::sync::{Arc, Weak};
 
-use http::HeaderValue;
 use rr_spi::Error;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
+use super::maker::H1Maker;
 use super::waiting::Begin;
-use super::{H1Connection, H1Shared, Idle, connect};
+use super::{H1Connection, H1Shared, Idle};
 use crate::error::handed_back;
-use crate::pool::{Dialer, after};
 use crate::sync::lock;
 
 /// Call that waits for a connection.
@@ -61,7 +60,7 @@ impl H1Shared {
             Begin::Never => return None,
         };
         let dialing = Dialing { shared: Arc::downgrade(self), id };
-        let dial = dial(Arc::clone(&self.dialer), self.host.clone(), dialing);
+        let dial = dial(self.maker.clone(), dialing);
         // Not under the lock: a runtime that is ending drops the task immediately.
         let task = tokio::spawn(dial).abort_handle();
         lock(&self.idle).waiting.own(id, task);
@@ -124,7 +123,8 @@ impl Dialing {
             (Ok(mut link), call) => {
                 // Polled once, so that the end of the connection is noticed while it is unused.
                 if call.is_some() || link.is_usable() {
-                    shared.give(Idle { link, expires: after(shared.idle_timeout) }, call);
+                    let expires = link.expires(shared.idle_timeout);
+                    shared.give(Idle { link, expires }, call);
                 }
             }
             (Err(error), Some(call)) => drop(call.send(Err(error))),
@@ -134,7 +134,7 @@ impl Dialing {
     }
 }
 
-async fn dial(dialer: Arc<Dialer>, host: HeaderValue, dialing: Dialing) {
-    let outcome = connect(&dialer, &host).await;
+async fn dial(maker: H1Maker, dialing: Dialing) {
+    let outcome = maker.connect().await;
     dialing.end(outcome);
 }

@@ -11,7 +11,8 @@ use tokio::time::Instant;
 
 use crate::config::HttpConfig;
 use crate::error::closed_early;
-use crate::pool::{Dialer, Owned, REAP_PAUSE_MIN};
+use crate::pool::{AgeLimit, Dialer, Owned, REAP_PAUSE_MIN};
+use crate::socket::Refused;
 
 /// State of an HTTP/2 pool.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub(super) struct PoolState {
     connections_max: usize,
     streams_max: usize,
     idle_timeout: Duration,
+    age: AgeLimit,
     /// Id of the next connection; ids only grow.
     next_id: u64,
     /// Number of calls that wait for a permit.
@@ -48,12 +50,15 @@ struct H2Connection {
     /// Whether a call has ever used the connection.
     used: bool,
     idle_since: Instant,
+    /// From then on, the connection takes no new calls; `None` without a limit.
+    retires: Option<Instant>,
     /// While in doubt, the connection takes no calls, and its task pings the peer.
     doubt: Arc<Doubt>,
     /// Consecutive calls that ended with nothing received since they were sent.
     unheard: usize,
     /// Wakes the task of the connection.
     task: Option<Waker>,
+    refused: Refused,
 }
 
 /// Consecutive calls that end unheard before the connection is in doubt. Each of them resets a
@@ -83,6 +88,7 @@ pub(super) struct StreamPermit {
     /// Opens a stream.
     pub(super) sender: SendRequest<Bytes>,
     pub(super) sent: Sent,
+    pub(super) refused: Refused,
 }
 
 /// Receive count of the connection when a call took its permit, and the deadline of the call once
@@ -109,6 +115,7 @@ impl PoolState {
             connections_max: config.h2_connections_max.max(1),
             streams_max: config.h2_streams_max.max(1),
             idle_timeout: config.idle_timeout,
+            age: AgeLimit::new(config.connection_age_max),
             next_id: 0,
             waiting: 0,
             dialing: false,
@@ -151,15 +158,20 @@ impl PoolState {
         }
         // A connection that awaits its server's SETTINGS may soon have capacity for all calls.
         let settled = self.usable().all(|link| link.streams_max.is_some());
-        let room = usable < self.connections_max
-            // As many again may be closing, with calls in flight.
-            && self.connections.len() < self.connections_max.saturating_mul(2);
-        if room && settled && !self.dialing && !(failed_since && self.failure.is_some()) {
+        if self.has_place() && settled && !self.dialing && !(failed_since && self.failure.is_some())
+        {
             self.dialing = true;
             return Step::Dial;
         }
         let old_will_do = ticket.since > 0 && !self.dialing;
         old_will_do.then(|| self.take_permit(0)).flatten().map_or(Step::Wait, Step::Go)
+    }
+
+    /// Returns whether one more connection is allowed.
+    pub(super) fn has_place(&self) -> bool {
+        self.usable().count() < self.connections_max
+            // As many again may be closing, with calls in flight.
+            && self.connections.len() < self.connections_max.saturating_mul(2)
     }
 
     /// Takes a permit on the oldest connection that has one free, so that connections made for a
@@ -178,7 +190,8 @@ impl PoolState {
                 link.in_use += 1;
                 link.used = true;
                 let sent = Sent { received: link.doubt.received_so_far(), deadline: None };
-                return Some(StreamPermit { id, sender, sent });
+                let refused = link.refused.clone();
+                return Some(StreamPermit { id, sender, sent, refused });
             }
             self.retire(id);
         }
@@ -213,7 +226,12 @@ impl PoolState {
     }
 
     /// Adds a connection, and returns its id.
-    pub(super) fn add(&mut self, sender: SendRequest<Bytes>, doubt: Arc<Doubt>) -> u64 {
+    pub(super) fn add(
+        &mut self,
+        sender: SendRequest<Bytes>,
+        doubt: Arc<Doubt>,
+        refused: Refused,
+    ) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
         self.connections.push(H2Connection {
@@ -223,9 +241,11 @@ impl PoolState {
             in_use: 0,
             used: false,
             idle_since: Instant::now(),
+            retires: self.age.end(),
             doubt,
             unheard: 0,
             task: None,
+            refused,
         });
         id
     }
@@ -268,6 +288,7 @@ impl PoolState {
             return;
         }
         let was_of_use = link.used && link.streams_max.is_some();
+        let refused = link.refused.clone();
         if self.usable().next().is_none() {
             // The last usable connection existed until now: waiting calls may dial again.
             self.failure = None;
@@ -275,7 +296,8 @@ impl PoolState {
         if !was_of_use {
             // Counts as a failed dial: otherwise waiting calls would dial one connection after
             // another.
-            self.fail(closed_early(&self.dialer.authority));
+            let refusal = refused.not_sent();
+            self.fail(refusal.unwrap_or_else(|| closed_early(&self.dialer.authority)));
         }
     }
 
@@ -285,12 +307,15 @@ impl PoolState {
         self.connections.retain(|link| link.id != id);
     }
 
-    /// Closes connections that have been unused for too long. Returns whether any remain open.
+    /// Closes connections that have been unused for too long, and stops new calls on connections
+    /// that are too old. Returns whether any take calls.
     pub(super) fn expire(&mut self) -> bool {
         // A connection that was just made counts as unused too.
         let idle_timeout = self.idle_timeout.max(REAP_PAUSE_MIN);
+        let now = Instant::now();
         for link in &mut self.connections {
-            if link.in_use == 0 && link.idle_since.elapsed() >= idle_timeout {
+            let is_idle = link.in_use == 0 && now - link.idle_since >= idle_timeout;
+            if is_idle || link.retires.is_some_and(|retires| retires <= now) {
                 link.sender = None;
             }
         }
@@ -356,7 +381,7 @@ mod tests {
     async fn add(state: &mut PoolState, allowed: Option<usize>) -> Held {
         let (near, far) = tokio::io::duplex(1024);
         let (sender, connection) = Builder::new().handshake(near).await.unwrap();
-        let id = state.add(sender, Arc::default());
+        let id = state.add(sender, Arc::default(), Refused::default());
         if let Some(allowed) = allowed {
             state.set_peer_limit(id, allowed);
         }

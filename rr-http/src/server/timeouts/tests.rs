@@ -14,7 +14,7 @@ fn monitor() -> Arc<ActivityMonitor> {
         .with_write_timeout(ms(300))
         .with_idle_timeout(ms(600))
         .with_header_read_timeout(ms(200));
-    ActivityMonitor::new(&config, &BodyBudget::new(0))
+    ActivityMonitor::new(&config, &BodyBudget::new(0), Duration::MAX)
 }
 
 #[tokio::test(start_paused = true)]
@@ -144,14 +144,28 @@ async fn timeouts_of_any_length_are_looked_after_now_and_then() {
         .with_write_timeout(Duration::MAX)
         .with_idle_timeout(Duration::MAX)
         .with_header_read_timeout(Duration::MAX);
-    let monitor = ActivityMonitor::new(&config, &BodyBudget::new(0));
+    let monitor = ActivityMonitor::new(&config, &BodyBudget::new(0), Duration::MAX);
     pass(10).await;
     monitor.received();
     monitor.blocked();
     assert_eq!(monitor.check(), Check::Fine(CHECK_MAX));
     let config = HttpServerConfig::default().with_idle_timeout(Duration::ZERO);
-    let monitor = ActivityMonitor::new(&config, &BodyBudget::new(0));
+    let monitor = ActivityMonitor::new(&config, &BodyBudget::new(0), Duration::MAX);
     assert_eq!(monitor.check(), Check::Unused);
     let _request = monitor.start_request();
     assert_eq!(monitor.check(), Check::Fine(CHECK_MIN));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_age_is_noticed_when_it_comes_and_ends_nothing() {
+    let config = HttpServerConfig::default();
+    let monitor = ActivityMonitor::new(&config, &BodyBudget::new(0), ms(10_000));
+    let _request = monitor.start_request();
+    assert_eq!(monitor.first_check(), ms(10_000));
+    pass(4_000).await;
+    assert_eq!(monitor.check(), Check::Fine(ms(6_000)));
+    assert!(!monitor.is_retired());
+    pass(6_000).await;
+    assert_eq!(monitor.check(), Check::Fine(ms(30_000)));
+    assert!(monitor.is_retired());
 }

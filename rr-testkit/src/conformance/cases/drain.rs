@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rr_spi::{Cause, Code, Context, DrainReport, Error, Requester, RetryHint, defaults};
+use rr_spi::{
+    Cause, Code, Context, DrainReport, Error, IntakeConfig, Requester, RetryHint, defaults,
+};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
@@ -265,4 +267,52 @@ pub(crate) async fn client_first(stage: &Stage) {
         scene.ended(&ask).await;
     }
     scene.idle().await;
+}
+
+pub(crate) async fn lame_duck_serves_until_the_drain(stage: &Stage) {
+    let lame_duck = stage.units(10);
+    let scene = stage.open_server(IntakeConfig::default().with_lame_duck(lame_duck)).await;
+    let held = scene.ask().gate("held");
+    let call = scene.spawn(&Context::background(), &held);
+    scene.entered(&held).await;
+    let begin = Instant::now();
+    let stopping = stop(&scene, stage.units(1000));
+    // New clients and known ones are served, until shortly before the drain.
+    let other = scene.rig.connect_again().await.expect("a second client");
+    while begin.elapsed() < lame_duck / 2 {
+        for client in [&scene.client, &other] {
+            let outcome = scene.call_by(&**client, &Context::background(), &scene.ask()).await;
+            // A busy machine may run this after the lame duck.
+            assert!(outcome.is_ok() || begin.elapsed() >= lame_duck, "{outcome:?}");
+        }
+        sleep(stage.timing().unit()).await;
+    }
+    assert_too_late(&refused(stage, &scene, &*scene.client).await);
+    assert!(begin.elapsed() >= lame_duck, "the drain began after {:?}", begin.elapsed());
+    assert!(!stopping.is_finished(), "the drain did not wait");
+    scene.lab.open_gate("held");
+    call.await.expect("the task ends").expect("an answer");
+    let report = stopping.await.expect("the task ends");
+    assert!(report.completed >= 1 && report.aborted == 0, "{report:?}");
+}
+
+pub(crate) async fn second_stop_ends_the_lame_duck(stage: &Stage) {
+    let lame_duck = stage.units(100_000);
+    let scene = stage.open_server(IntakeConfig::default().with_lame_duck(lame_duck)).await;
+    let held = scene.ask().gate("held");
+    let call = scene.spawn(&Context::background(), &held);
+    scene.entered(&held).await;
+    let first = stop(&scene, stage.units(1000));
+    sleep(stage.units(2)).await;
+    scene.call_by(&*scene.client, &Context::background(), &scene.ask()).await.expect("an answer");
+    let second = stop(&scene, stage.units(1000));
+    assert_too_late(&refused(stage, &scene, &*scene.client).await);
+    scene.lab.open_gate("held");
+    call.await.expect("the task ends").expect("an answer");
+    let watch = scene.watch();
+    let first = first.await.expect("the task ends");
+    let second = second.await.expect("the task ends");
+    watch.assert_at_once();
+    assert!(first.completed >= 1 && first.aborted == 0, "{first:?}");
+    assert_eq!((first.completed, first.aborted), (second.completed, second.aborted));
 }

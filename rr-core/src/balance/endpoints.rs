@@ -1,0 +1,360 @@
+//! State of all endpoints, and the choice among them: reads no clock and draws no numbers itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rr_spi::Entropy;
+use tokio::time::Instant;
+
+use super::config::BalanceConfig;
+use super::health::{Entry, Health, Role, Suspicion, after};
+use super::latency::PeakAverage;
+use super::verdict::Verdict;
+
+/// Largest set whose endpoints are all compared before two are drawn. In a larger set, two random
+/// endpoints are both far worse than the cheapest only if many are.
+const COMPARED_MAX: usize = 16;
+
+/// An endpoint that costs more than this many times the cheapest is left out of the draw. Of three
+/// endpoints, two random ones would otherwise be the two bad ones in a third of all calls.
+const COST_RATIO_MAX: f64 = 4.0;
+
+/// Latency below which endpoints do not differ, in seconds: so little is noise of schedulers.
+const LATENCY_MIN: f64 = 0.001;
+
+/// The endpoints of a balance; `R` is their requester.
+#[derive(Debug)]
+pub(super) struct Endpoints<R> {
+    slots: Vec<Slot<R>>,
+    next_id: u64,
+}
+
+#[derive(Debug)]
+struct Slot<R> {
+    /// Never used again: a call that ends finds its endpoint by it, or finds it removed.
+    id: u64,
+    name: Arc<str>,
+    requester: R,
+    in_flight: usize,
+    /// The last time that a call got an answer, or the first of several began.
+    waiting_since: Instant,
+    latency: PeakAverage,
+    /// Whether a call has succeeded. The latency of the first one does not count: it includes the
+    /// time to connect.
+    is_warm: bool,
+    health: Health,
+    /// Until then, other endpoints are preferred.
+    avoided_until: Option<Instant>,
+}
+
+/// Endpoint that was chosen for a call.
+#[derive(Debug)]
+pub(super) struct Chosen<R> {
+    pub(super) name: Arc<str>,
+    pub(super) requester: R,
+    pub(super) call: Started,
+}
+
+/// Call in flight at an endpoint.
+#[derive(Debug)]
+pub(super) struct Started {
+    pub(super) id: u64,
+    entry: Entry,
+    pub(super) at: Instant,
+}
+
+/// End of a call, as far as its endpoint is concerned.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ended {
+    pub(super) verdict: Verdict,
+    /// Time for which the endpoint is avoided.
+    pub(super) avoided: Duration,
+}
+
+/// State of one endpoint at an instant.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Observed {
+    pub(super) name: Arc<str>,
+    pub(super) in_flight: usize,
+    pub(super) latency: Option<Duration>,
+    pub(super) ejected_for: Option<Duration>,
+}
+
+impl<R: Clone> Endpoints<R> {
+    pub(super) fn new() -> Self {
+        Self { slots: Vec::new(), next_id: 0 }
+    }
+
+    /// Replaces the endpoints. A name that is kept keeps its statistics. Returns the requesters that
+    /// are no longer used, to be dropped outside of a lock.
+    pub(super) fn set(&mut self, endpoints: Vec<(Arc<str>, R)>, now: Instant) -> Vec<R> {
+        let mut before = std::mem::take(&mut self.slots);
+        let mut replaced = Vec::new();
+        for (name, requester) in endpoints {
+            if let Some(at) = before.iter().position(|slot| slot.name == name) {
+                let mut slot = before.swap_remove(at);
+                replaced.push(std::mem::replace(&mut slot.requester, requester));
+                self.slots.push(slot);
+                continue;
+            }
+            let id = self.next_id;
+            self.next_id += 1;
+            self.slots.push(Slot {
+                id,
+                name,
+                requester,
+                in_flight: 0,
+                waiting_since: now,
+                latency: PeakAverage::default(),
+                is_warm: false,
+                health: Health::default(),
+                avoided_until: None,
+            });
+        }
+        replaced.extend(before.into_iter().map(|slot| slot.requester));
+        replaced
+    }
+
+    pub(super) fn observed(&self, now: Instant, config: &BalanceConfig) -> Vec<Observed> {
+        let observe = |slot: &Slot<R>| Observed {
+            name: Arc::clone(&slot.name),
+            in_flight: slot.in_flight,
+            latency: slot.latency(now, config).and_then(|s| Duration::try_from_secs_f64(s).ok()),
+            ejected_for: slot.health.ejected_for(now),
+        };
+        self.slots.iter().map(observe).collect()
+    }
+
+    /// Chooses an endpoint that is not among `tried`, and counts the call as in flight there.
+    ///
+    /// An endpoint whose ejection is over gets one call as a probe. Otherwise the call goes to the
+    /// cheaper of two random endpoints of the first of these groups that is not empty: healthy ones
+    /// that did not just refuse a call, healthy ones, all.
+    pub(super) fn choose(
+        &mut self,
+        tried: &[u64],
+        now: Instant,
+        entropy: &dyn Entropy,
+        config: &BalanceConfig,
+    ) -> Option<Chosen<R>> {
+        let (at, role) = match self.probe(tried, now) {
+            Some(at) => (at, Role::Probe),
+            None => (self.preferred(tried, now, entropy, config)?, Role::Ordinary),
+        };
+        let slot = &mut self.slots[at];
+        if slot.in_flight == 0 {
+            slot.waiting_since = now;
+        }
+        slot.in_flight += 1;
+        let call = Started { id: slot.id, entry: slot.health.enter(role), at: now };
+        Some(Chosen { name: Arc::clone(&slot.name), requester: slot.requester.clone(), call })
+    }
+
+    /// Returns the endpoint that this call should probe. A call that another endpoint has refused
+    /// already takes no further chance.
+    fn probe(&self, tried: &[u64], now: Instant) -> Option<usize> {
+        if !tried.is_empty() {
+            return None;
+        }
+        self.slots.iter().position(|slot| slot.health.is_probe_due(now))
+    }
+
+    fn preferred(
+        &self,
+        tried: &[u64],
+        now: Instant,
+        entropy: &dyn Entropy,
+        config: &BalanceConfig,
+    ) -> Option<usize> {
+        Group::ALL.into_iter().find_map(|group| {
+            let is_candidate = |at: usize| {
+                let slot = &self.slots[at];
+                !tried.contains(&slot.id) && group.contains(slot, now)
+            };
+            self.cheaper_of_two(is_candidate, now, entropy, config)
+        })
+    }
+
+    /// Draws two different endpoints of a group, and returns the cheaper one.
+    fn cheaper_of_two(
+        &self,
+        is_candidate: impl Fn(usize) -> bool,
+        now: Instant,
+        entropy: &dyn Entropy,
+        config: &BalanceConfig,
+    ) -> Option<usize> {
+        let cost = |at: usize| self.cost(at, now, config);
+        let candidates = || (0..self.slots.len()).filter(|at| is_candidate(*at));
+        let count = candidates().count();
+        if count < 2 {
+            return candidates().next();
+        }
+        let cheapest = match count {
+            ..=COMPARED_MAX => candidates().map(cost).fold(f64::INFINITY, f64::min),
+            _ => f64::INFINITY,
+        };
+        let group = || candidates().filter(|at| cost(*at) <= cheapest * COST_RATIO_MAX);
+        let (one, other) =
+            drawn_pair(entropy, if cheapest.is_finite() { group().count() } else { count });
+        let one = group().nth(one)?;
+        match other.and_then(|other| group().nth(other)) {
+            Some(other) if cost(other) < cost(one) => Some(other),
+            _ => Some(one),
+        }
+    }
+
+    /// Returns the cost of one more call: calls in flight, that call included, times the latency.
+    fn cost(&self, at: usize, now: Instant, config: &BalanceConfig) -> f64 {
+        let slot = &self.slots[at];
+        let latency =
+            slot.latency(now, config).or_else(|| self.typical(at, now, config)).unwrap_or_default();
+        (slot.in_flight as f64 + 1.0) * slot.pending(now, latency.max(LATENCY_MIN))
+    }
+
+    /// Returns the mean latency of the other endpoints.
+    fn typical(&self, at: usize, now: Instant, config: &BalanceConfig) -> Option<f64> {
+        let others = self.slots.iter().enumerate().filter(|(index, _)| *index != at);
+        let known = others.filter_map(|(_, slot)| slot.latency(now, config));
+        let (sum, count) = known.fold((0.0, 0.0), |(sum, count), one| (sum + one, count + 1.0));
+        (count > 0.0).then(|| sum / count)
+    }
+
+    /// Records the end of a call. An endpoint that was removed meanwhile is ignored.
+    pub(super) fn finish(
+        &mut self,
+        call: &Started,
+        ended: Ended,
+        now: Instant,
+        config: &BalanceConfig,
+    ) {
+        let Some(at) = self.slots.iter().position(|slot| slot.id == call.id) else { return };
+        let took = now.saturating_duration_since(call.at);
+        let verdict = match ended.verdict {
+            Verdict::Late
+                if self
+                    .typical(at, now, config)
+                    .is_none_or(|usual| usual <= took.as_secs_f64()) =>
+            {
+                Verdict::Failure
+            }
+            // The call had less time than others take: that is no fault of the endpoint.
+            Verdict::Late => Verdict::Neutral,
+            other => other,
+        };
+        self.observe(at, ended.verdict, took, now, config);
+        let slot = &mut self.slots[at];
+        slot.in_flight -= 1;
+        if matches!(ended.verdict, Verdict::Success | Verdict::Failure) {
+            slot.waiting_since = now;
+        }
+        if !ended.avoided.is_zero() {
+            slot.avoided_until = Some(after(now, ended.avoided));
+        }
+        let suspicion = match verdict {
+            Verdict::Success => {
+                slot.health.success(call.entry, now, config);
+                None
+            }
+            Verdict::Failure => slot.health.failure(call.entry, now, config),
+            Verdict::Late | Verdict::Neutral => {
+                slot.health.neutral(call.entry);
+                None
+            }
+        };
+        if suspicion.is_some_and(|suspicion| self.may_eject(suspicion, now, config)) {
+            self.slots[at].health.eject(now, config);
+        }
+    }
+
+    /// Records the latency of a call. One that failed or was dropped took at least as long, which
+    /// counts only if it is longer than usual: a fast refusal is no fast answer.
+    fn observe(
+        &mut self,
+        at: usize,
+        verdict: Verdict,
+        took: Duration,
+        now: Instant,
+        config: &BalanceConfig,
+    ) {
+        let usual = self.slots[at].latency.last().or_else(|| self.typical(at, now, config));
+        let counts = match (verdict, usual) {
+            (Verdict::Success, _) => std::mem::replace(&mut self.slots[at].is_warm, true),
+            (_, Some(usual)) => took.as_secs_f64() > usual,
+            (Verdict::Failure, None) => false,
+            (_, None) => true,
+        };
+        if counts {
+            self.slots[at].latency.observe(took, now, config.latency_decay);
+        }
+    }
+
+    /// Returns whether one more endpoint may be ejected: never more than half of them, and for its
+    /// success rate only if another endpoint has one to compare with.
+    fn may_eject(&self, suspicion: Suspicion, now: Instant, config: &BalanceConfig) -> bool {
+        let ejected = self.slots.iter().filter(|slot| !slot.health.is_healthy()).count();
+        if (ejected + 1) * 2 > self.slots.len() {
+            return false;
+        }
+        let rated = || self.slots.iter().filter(|slot| slot.health.has_success_rate(now, config));
+        suspicion == Suspicion::FailuresInRow || rated().count() > 1
+    }
+}
+
+/// Group of endpoints among which a call is placed.
+#[derive(Clone, Copy)]
+enum Group {
+    /// Healthy endpoints that did not just refuse a call.
+    Preferred,
+    Healthy,
+    All,
+}
+
+impl Group {
+    /// Best group first.
+    const ALL: [Self; 3] = [Self::Preferred, Self::Healthy, Self::All];
+
+    fn contains<R>(self, slot: &Slot<R>, now: Instant) -> bool {
+        match self {
+            Self::Preferred => {
+                slot.health.is_healthy() && slot.avoided_until.is_none_or(|until| until <= now)
+            }
+            Self::Healthy => slot.health.is_healthy(),
+            Self::All => true,
+        }
+    }
+}
+
+/// Draws two different numbers below `size`; the second is `None` if there is only one.
+fn drawn_pair(entropy: &dyn Entropy, size: usize) -> (usize, Option<usize>) {
+    if size < 2 {
+        return (0, None);
+    }
+    let (drawn, size) = (entropy.next_u64(), size as u64);
+    let one = ((drawn >> 32) * size) >> 32;
+    let other = ((drawn & 0xffff_ffff) * (size - 1)) >> 32;
+    let other = if other >= one { other + 1 } else { other };
+    (one as usize, Some(other as usize))
+}
+
+impl<R> Slot<R> {
+    /// Returns the latency in seconds; `None` until a call has ended. It decays only while nothing
+    /// is in flight: the silence of an endpoint that has calls is no sign of recovery.
+    fn latency(&self, now: Instant, config: &BalanceConfig) -> Option<f64> {
+        match self.in_flight {
+            0 => self.latency.decayed(now, config.latency_decay),
+            _ => self.latency.last(),
+        }
+    }
+
+    /// Returns `latency`, or the time for which all calls in flight have waited if that is longer:
+    /// an endpoint that stops answering is noticed before its calls end.
+    fn pending(&self, now: Instant, latency: f64) -> f64 {
+        match self.in_flight {
+            0 => latency,
+            _ => latency.max(now.saturating_duration_since(self.waiting_since).as_secs_f64()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,303 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use rr_spi::SeededEntropy;
+
+use super::*;
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+fn ended(verdict: Verdict) -> Ended {
+    Ended { verdict, avoided: Duration::ZERO }
+}
+
+/// Endpoints in virtual time, without a runtime.
+struct Bench {
+    endpoints: Endpoints<()>,
+    config: BalanceConfig,
+    entropy: SeededEntropy,
+    now: Instant,
+}
+
+impl Bench {
+    fn new(names: &[&str], seed: u64) -> Self {
+        let mut bench = Self {
+            endpoints: Endpoints::new(),
+            config: BalanceConfig::default(),
+            entropy: SeededEntropy::new(seed),
+            now: Instant::now(),
+        };
+        bench.set(names);
+        bench
+    }
+
+    fn set(&mut self, names: &[&str]) {
+        let named = names.iter().map(|name| (Arc::from(*name), ())).collect();
+        self.endpoints.set(named, self.now);
+    }
+
+    fn choose(&mut self, tried: &[u64]) -> Option<Chosen<()>> {
+        self.endpoints.choose(tried, self.now, &self.entropy, &self.config)
+    }
+
+    fn finish(&mut self, call: &Started, verdict: Verdict) {
+        self.endpoints.finish(call, ended(verdict), self.now, &self.config);
+    }
+
+    fn observed(&self, name: &str) -> Observed {
+        let all = self.endpoints.observed(self.now, &self.config);
+        all.into_iter().find(|one| &*one.name == name).unwrap()
+    }
+
+    /// Makes one call at a time; `outcome` is its duration and verdict.
+    fn one_by_one(
+        &mut self,
+        calls: usize,
+        outcome: impl Fn(&str) -> (u64, Verdict),
+    ) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for _ in 0..calls {
+            let Chosen { name, call, .. } = self.choose(&[]).unwrap();
+            let (took, verdict) = outcome(&name);
+            self.now += ms(took);
+            self.finish(&call, verdict);
+            *counts.entry(name.to_string()).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Makes a call every `pause`, each as long as `latency` says; `None` never ends.
+    fn at_a_rate(
+        &mut self,
+        calls: usize,
+        pause: Duration,
+        latency: impl Fn(&str) -> Option<u64>,
+    ) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        let mut running: Vec<(Instant, Started)> = Vec::new();
+        let end = self.now + pause * calls as u32;
+        while self.now < end {
+            self.now += pause;
+            let (done, rest) = running.into_iter().partition(|(at, _)| *at <= self.now);
+            running = rest;
+            for (at, call) in done {
+                self.endpoints.finish(&call, ended(Verdict::Success), at, &self.config);
+            }
+            let Chosen { name, call, .. } = self.choose(&[]).unwrap();
+            *counts.entry(name.to_string()).or_default() += 1;
+            if let Some(took) = latency(&name) {
+                running.push((self.now + ms(took), call));
+            }
+        }
+        counts
+    }
+}
+
+#[test]
+fn equal_endpoints_get_equal_shares() {
+    for seed in 0..8 {
+        let mut bench = Bench::new(&["a", "b", "c", "d"], seed);
+        let counts = bench.at_a_rate(4000, ms(2), |_| Some(5));
+        assert!(counts.values().all(|count| (800..1200).contains(count)), "{seed}: {counts:?}");
+    }
+}
+
+#[test]
+fn a_slow_endpoint_gets_few_calls_and_one_that_never_answers_fewer() {
+    for seed in 0..8 {
+        let mut bench = Bench::new(&["fast", "slow", "silent"], seed);
+        let counts = bench.at_a_rate(2500, ms(2), |name| match name {
+            "fast" => Some(5),
+            "slow" => Some(500),
+            _ => None,
+        });
+        assert!(counts["slow"] <= 25, "{seed}: {counts:?}");
+        assert!(counts["silent"] <= 5, "{seed}: {counts:?}");
+    }
+}
+
+#[test]
+fn an_endpoint_that_was_slow_gets_calls_again_after_a_while() {
+    let mut bench = Bench::new(&["a", "b"], 7);
+    bench.at_a_rate(500, ms(2), |name| Some(if name == "a" { 300 } else { 5 }));
+    let counts = bench.at_a_rate(60_000, ms(2), |_| Some(5));
+    assert!(counts["a"] > 10_000, "{counts:?}");
+}
+
+#[test]
+fn an_endpoint_without_data_takes_the_average_of_the_others() {
+    let mut bench = Bench::new(&["a"], 1);
+    bench.one_by_one(10, |_| (20, Verdict::Success));
+    bench.set(&["a", "new"]);
+    let cost = |bench: &Bench, at| bench.endpoints.cost(at, bench.now, &bench.config);
+    assert_eq!((cost(&bench, 0), cost(&bench, 1)), (0.020, 0.020));
+    assert_eq!(bench.observed("new").latency, None);
+    // Also a while later, when the known average has decayed: neither is preferred for good.
+    bench.now += ms(3000);
+    assert_eq!(cost(&bench, 0), cost(&bench, 1));
+    let counts = bench
+        .one_by_one(40, |name| (20, if name == "a" { Verdict::Success } else { Verdict::Neutral }));
+    assert!(counts["new"] > 5, "{counts:?}");
+}
+
+#[test]
+fn a_refusal_in_no_time_is_no_fast_answer() {
+    let mut bench = Bench::new(&["fast", "refuses"], 3);
+    bench.config.failures_in_row_max = 0;
+    bench.config.success_percent_min = 0;
+    bench.one_by_one(200, |name| match name {
+        "fast" => (10, Verdict::Success),
+        _ => (0, Verdict::Failure),
+    });
+    assert_eq!(bench.observed("refuses").latency, None);
+}
+
+#[test]
+fn an_avoided_endpoint_gets_calls_only_if_no_other_is_left() {
+    let mut bench = Bench::new(&["a", "b"], 5);
+    let first = bench.choose(&[]).unwrap();
+    let avoided = Ended { verdict: Verdict::Neutral, avoided: ms(1000) };
+    bench.endpoints.finish(&first.call, avoided, bench.now, &bench.config);
+    for _ in 0..100 {
+        let next = bench.choose(&[]).unwrap();
+        assert_ne!(next.name, first.name);
+        bench.finish(&next.call, Verdict::Success);
+    }
+    let other = bench.choose(&[]).unwrap();
+    assert_eq!(bench.choose(&[other.call.id]).unwrap().name, first.name);
+    bench.now += ms(1000);
+    let names: Vec<_> = (0..20).map(|_| bench.choose(&[]).unwrap().name).collect();
+    assert!(names.contains(&first.name));
+}
+
+#[test]
+fn a_dead_endpoint_is_ejected_probed_and_comes_back() {
+    let mut bench = Bench::new(&["a", "b", "dead"], 11);
+    let dead = |name: &str| match name {
+        "dead" => (1, Verdict::Failure),
+        _ => (1, Verdict::Success),
+    };
+    let counts = bench.one_by_one(100, dead);
+    assert_eq!(counts["dead"], 5);
+    assert!(bench.observed("dead").ejected_for.unwrap() > ms(29_000));
+    bench.now += ms(30_000);
+    assert_eq!(&*bench.choose(&[]).unwrap().name, "dead", "a probe");
+    assert_ne!(&*bench.choose(&[]).unwrap().name, "dead", "one at a time");
+    let mut bench = Bench::new(&["a", "b", "dead"], 11);
+    bench.one_by_one(100, dead);
+    bench.now += ms(30_000);
+    let counts = bench.one_by_one(100, dead);
+    assert_eq!(counts["dead"], 1);
+    bench.now += ms(60_000);
+    let counts = bench.one_by_one(300, |_| (1, Verdict::Success));
+    assert!(counts["dead"] > 50, "{counts:?}");
+    assert_eq!(bench.observed("dead").ejected_for, None);
+}
+
+#[test]
+fn never_more_than_half_are_ejected_and_calls_go_somewhere_if_all_fail() {
+    for (names, most) in
+        [(&["a"][..], 0), (&["a", "b"], 1), (&["a", "b", "c"], 1), (&["a", "b", "c", "d"], 2)]
+    {
+        let mut bench = Bench::new(names, 2);
+        bench.one_by_one(500, |_| (1, Verdict::Failure));
+        let all = bench.endpoints.observed(bench.now, &bench.config);
+        assert_eq!(all.iter().filter(|one| one.ejected_for.is_some()).count(), most, "{names:?}");
+    }
+}
+
+#[test]
+fn a_success_rate_ejects_only_beside_another_endpoint_with_enough_calls() {
+    let failing = std::cell::Cell::new(0);
+    let third_fails = |name: &str| match name {
+        "bad" => {
+            failing.set(failing.get() + 1);
+            (1, if failing.get() % 3 == 0 { Verdict::Failure } else { Verdict::Success })
+        }
+        _ => (1, Verdict::Success),
+    };
+    let mut bench = Bench::new(&["bad", "good"], 4);
+    bench.one_by_one(400, third_fails);
+    assert!(bench.observed("bad").ejected_for.is_some());
+
+    let mut bench = Bench::new(&["bad", "idle"], 4);
+    for count in 1..400_u32 {
+        // Calls that were moved away from the other endpoint, which gets no answer.
+        let idle = bench.endpoints.slots[1].id;
+        let call = bench.choose(&[idle]).unwrap().call;
+        let verdict = if count % 3 == 0 { Verdict::Failure } else { Verdict::Success };
+        bench.finish(&call, verdict);
+    }
+    assert_eq!(bench.observed("bad").ejected_for, None);
+}
+
+#[test]
+fn a_deadline_shorter_than_calls_take_elsewhere_is_no_failure() {
+    let mut bench = Bench::new(&["a", "b"], 6);
+    bench.one_by_one(20, |_| (50, Verdict::Success));
+    bench.one_by_one(200, |_| (10, Verdict::Late));
+    let all = bench.endpoints.observed(bench.now, &bench.config);
+    assert!(all.iter().all(|one| one.ejected_for.is_none()), "{all:?}");
+    bench.one_by_one(200, |_| (100, Verdict::Late));
+    let all = bench.endpoints.observed(bench.now, &bench.config);
+    assert_eq!(all.iter().filter(|one| one.ejected_for.is_some()).count(), 1);
+}
+
+#[test]
+fn a_name_that_is_kept_keeps_its_statistics_and_a_removed_endpoint_ends_its_calls() {
+    let mut bench = Bench::new(&["a", "b"], 8);
+    bench.one_by_one(20, |_| (10, Verdict::Success));
+    let kept = bench.choose(&[bench.endpoints.slots[1].id]).unwrap();
+    let removed = bench.choose(&[bench.endpoints.slots[0].id]).unwrap();
+    bench.set(&["c", "a"]);
+    assert_eq!(bench.observed("a").in_flight, 1);
+    assert_eq!(bench.observed("a").latency, Some(ms(10)));
+    bench.finish(&removed.call, Verdict::Failure);
+    bench.finish(&kept.call, Verdict::Success);
+    assert_eq!((bench.observed("a").in_flight, bench.observed("c").in_flight), (0, 0));
+    bench.set(&[]);
+    assert!(bench.choose(&[]).is_none());
+}
+
+/// One event: milliseconds since the last, whether a call starts, what becomes of one that runs.
+fn events() -> impl Strategy<Value = Vec<(u64, bool, u8)>> {
+    let pause = prop_oneof![8 => 0_u64..50, 1 => 0_u64..40_000];
+    prop::collection::vec((pause, any::<bool>(), any::<u8>()), 0..600)
+}
+
+proptest! {
+    /// Whatever happens: at most half are ejected, a call finds an endpoint that it has not tried,
+    /// and the calls in flight are those that have not ended.
+    #[test]
+    fn the_limits_hold_over_any_schedule(events in events(), names in 1_usize..7, seed: u64) {
+        let all = ["a", "b", "c", "d", "e", "f", "g"];
+        let mut bench = Bench::new(&all[..names], seed);
+        let mut running: Vec<Started> = Vec::new();
+        for (pause, starts, fate) in events {
+            bench.now += ms(pause);
+            if starts || running.is_empty() {
+                let ids: Vec<u64> = bench.endpoints.slots.iter().map(|slot| slot.id).collect();
+                let tried = &ids[..usize::from(fate) % names];
+                let chosen = bench.choose(tried).expect("one is untried");
+                prop_assert!(!tried.contains(&chosen.call.id));
+                running.push(chosen.call);
+            } else {
+                let call = running.swap_remove(usize::from(fate) % running.len());
+                let verdict = match fate % 8 {
+                    0..3 => Verdict::Success,
+                    3..6 => Verdict::Failure,
+                    6 => Verdict::Late,
+                    _ => Verdict::Neutral,
+                };
+                bench.finish(&call, verdict);
+            }
+            let observed = bench.endpoints.observed(bench.now, &bench.config);
+            let ejected = observed.iter().filter(|one| one.ejected_for.is_some()).count();
+            prop_assert!(ejected * 2 <= names, "{ejected} of {names}");
+            let in_flight: usize = observed.iter().map(|one| one.in_flight).sum();
+            prop_assert_eq!(in_flight, running.len());
+        }
+    }
+}

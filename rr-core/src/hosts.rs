@@ -1,0 +1,167 @@
+//! Several hosts behind one URL: a balance over one requester for each host or address.
+
+mod members;
+mod split;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rr_http::{HttpAddresses, HttpConfig, HttpRequester, HttpServerConfig};
+use rr_spi::{Context, Error, Location, OsEntropy, Requester, dial, jittered};
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use crate::balance::{Balance, BalanceConfig, Endpoint};
+use members::Members;
+
+/// Requesters of a URL.
+pub(crate) enum Connected {
+    One(HttpRequester),
+    Several(Hosts),
+}
+
+/// Makes the requesters of a URL, whose query overrides fields of `config`.
+pub(crate) fn connect(url: &str, config: HttpConfig) -> Result<Connected, Error> {
+    let location = Location::parse(url)?;
+    let (config, _) = location.configure(config, HttpServerConfig::default())?;
+    let hosts = split::hosts(&location, &config.hosts)?;
+    let single = config.clone().with_hosts(Vec::new()).with_addresses(HttpAddresses::First);
+    // A unix socket has no name that could have several addresses.
+    let is_named = !location.authority().is_empty();
+    let looks_up = is_named && config.addresses == HttpAddresses::All;
+    let named: Result<Vec<_>, Error> = hosts
+        .into_iter()
+        .map(|host| {
+            let url = split::url_of(url, &location, &host);
+            Ok((host, HttpRequester::new(&url, single.clone())?))
+        })
+        .collect();
+    let mut named = named?;
+    if named.len() == 1 && !looks_up {
+        return Ok(Connected::One(named.remove(0).1));
+    }
+    let timeout = config.calls.timeout;
+    let lookups = looks_up.then(|| Lookups::new(config.lookup_interval));
+    Ok(Connected::Several(Hosts::new(named, timeout, lookups)?))
+}
+
+/// Requester over several hosts. Clones share everything.
+#[derive(Clone)]
+pub(crate) struct Hosts(Arc<Inner>);
+
+struct Inner {
+    balance: Balance,
+    /// Requester of each host, by its name.
+    named: Vec<HttpRequester>,
+    /// `None` if each host is one endpoint.
+    lookups: Option<Lookups>,
+    members: Mutex<Members>,
+}
+
+/// When names are looked up, and the task that does it.
+struct Lookups {
+    interval: Duration,
+    entropy: OsEntropy,
+    next: Mutex<Next>,
+}
+
+#[derive(Default)]
+struct Next {
+    due: Option<Instant>,
+    task: Option<Owned>,
+}
+
+/// Task that is aborted when its owner is dropped.
+struct Owned(AbortHandle);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Lookups {
+    fn new(interval: Duration) -> Self {
+        Self { interval, entropy: OsEntropy::new(), next: Mutex::default() }
+    }
+}
+
+impl Hosts {
+    fn new(
+        named: Vec<(String, HttpRequester)>,
+        timeout: Duration,
+        lookups: Option<Lookups>,
+    ) -> Result<Self, Error> {
+        let endpoints = named.iter().map(|(host, one)| Endpoint::new(host.as_str(), one.clone()));
+        // Until the first look-up has ended, the names themselves are the endpoints.
+        let balance =
+            Balance::with_config(endpoints, BalanceConfig::default().with_timeout(timeout))?;
+        let members = Mutex::new(Members::new(named.clone()));
+        let named = named.into_iter().map(|(_, requester)| requester).collect();
+        Ok(Self(Arc::new(Inner { balance, named, lookups, members })))
+    }
+
+    /// Waits until a connection to any of the hosts can be made.
+    pub(crate) async fn ready(&self, ctx: &Context) -> Result<(), Error> {
+        let tries = self.0.named.iter();
+        let ready = dial::staggered(tries, Duration::ZERO, |host| host.ready(ctx)).await;
+        ready.map_err(|mut errors| errors.pop().unwrap_or_else(split::no_host))
+    }
+
+    /// Starts a look-up of the names in a task, if it is time.
+    fn look_up_if_due(&self) {
+        let Some(lookups) = &self.0.lookups else { return };
+        let now = Instant::now();
+        let mut next = lookups.next.lock().unwrap_or_else(PoisonError::into_inner);
+        if next.due.is_some_and(|due| now < due) {
+            return;
+        }
+        let is_running = |task: &Owned| !task.0.is_finished();
+        let Ok(runtime) = Handle::try_current() else { return };
+        let pause = jittered(lookups.interval, &lookups.entropy);
+        // A look-up that its runtime has lost is started again after the pause as well.
+        next.due = now.checked_add(pause);
+        if next.task.as_ref().is_some_and(is_running) {
+            return;
+        }
+        let (named, inner) = (self.0.named.clone(), Arc::downgrade(&self.0));
+        let looking_up = async move {
+            let found = members::look_up(named).await;
+            if let Some(inner) = inner.upgrade() {
+                inner.replace(found);
+            }
+        };
+        next.task = Some(Owned(runtime.spawn(looking_up).abort_handle()));
+    }
+}
+
+impl Inner {
+    /// Replaces the addresses of the hosts that were found; the other hosts keep theirs.
+    fn replace(&self, found: Vec<members::Found>) {
+        let endpoints = {
+            let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+            members.replace(found)
+        };
+        if let Some(endpoints) = endpoints {
+            // The names differ and are few enough: see `Members::replace`.
+            let _ = self.balance.set(endpoints);
+        }
+    }
+}
+
+impl Requester for Hosts {
+    rr_spi::boxed! {
+        fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
+            self.look_up_if_due();
+            self.0.balance.request(ctx, request)
+        }
+    }
+}
+
+impl fmt::Debug for Hosts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hosts").field("balance", &self.0.balance).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,7 @@
+//! Calls over several endpoints, in virtual time, over requesters that behave as they are told.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod moves;
+mod outages;
+mod support;

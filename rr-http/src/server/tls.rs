@@ -1,0 +1,131 @@
+//! Handshakes of TLS: within the task of their connection, bounded in number and in time.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header};
+use rr_spi::{Code, Context, Delivery, Error, PeerIdentity};
+use rr_tls::{TlsAcceptor, TlsServerConfig};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+
+use super::HttpServerStats;
+use crate::socket::{ALPN, Socket, TlsSocket};
+use crate::wire::{Refusal, ReplyStyle, encode_error};
+
+/// TLS of a server.
+pub(super) struct Tls {
+    acceptor: TlsAcceptor,
+    places: Semaphore,
+    timeout: Duration,
+}
+
+/// Longest time, and most bytes, for which a refused connection is read before it is closed: closing
+/// a socket with unread bytes resets it, and the peer may lose the answer that names the cause.
+const LINGER: Duration = Duration::from_millis(500);
+const LINGER_BYTES_MAX: u64 = 64 * 1024;
+
+impl Tls {
+    /// # Errors
+    ///
+    /// `InvalidArgument`, not sent, when the configuration or its files cannot be used.
+    pub(super) fn new(config: &TlsServerConfig) -> Result<Self, Error> {
+        let most = config.handshakes_max.min(Semaphore::MAX_PERMITS);
+        Ok(Self {
+            acceptor: TlsAcceptor::new(config, ALPN)?,
+            places: Semaphore::new(most),
+            timeout: config.handshake_timeout,
+        })
+    }
+
+    pub(super) fn acceptor(&self) -> &TlsAcceptor {
+        &self.acceptor
+    }
+
+    /// Completes the handshake of a connection. Returns `None` when it fails or takes too long.
+    pub(super) async fn accept(
+        &self,
+        socket: Socket,
+        stats: &HttpServerStats,
+    ) -> Option<(Socket, Option<PeerIdentity>)> {
+        // Only TCP has TLS of this crate.
+        let Socket::Tcp(stream) = socket else { return Some((socket, None)) };
+        let bound = Context::background().with_timeout(self.timeout);
+        let accepted = bound.race(self.shake_hands(stream, stats)).await.ok().flatten();
+        let Some(socket) = accepted else {
+            stats.handshake_failed();
+            return None;
+        };
+        let identity = socket.identity();
+        Some((Socket::Tls(Box::new(socket)), identity))
+    }
+
+    async fn shake_hands(&self, stream: TcpStream, stats: &HttpServerStats) -> Option<TlsSocket> {
+        let _counted = stats.handshakes.one_here();
+        // The semaphore is never closed.
+        let _place = self.places.acquire().await.ok()?;
+        if is_plain(&stream).await.ok()? {
+            refuse_plain(stream).await;
+            return None;
+        }
+        let acceptor = tokio_rustls::TlsAcceptor::from(self.acceptor.server_config());
+        match acceptor.accept(stream).into_fallible().await {
+            Ok(stream) => Some(TlsSocket::accepted(stream)),
+            Err((_, stream)) => {
+                linger(stream).await;
+                None
+            }
+        }
+    }
+}
+
+/// Returns whether a connection begins with the name of a method: HTTP without TLS. A connection
+/// with TLS begins with the byte 22 (RFC 8446 §5.1).
+async fn is_plain(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [0];
+    let length = stream.peek(&mut first).await?;
+    Ok(length == 1 && first[0].is_ascii_alphabetic())
+}
+
+/// Answers a request without TLS.
+async fn refuse_plain(mut stream: TcpStream) {
+    let error = Error::failure(
+        Code::InvalidArgument,
+        Delivery::Rejected,
+        None,
+        "this port speaks TLS: use https://",
+    );
+    let style = ReplyStyle { closes: true, ..ReplyStyle::default() };
+    let (head, body) = encode_error(&Refusal::from(error), style).into_parts();
+    if stream.write_all(&plain_reply(head.status, &head.headers, &body)).await.is_ok() {
+        linger(stream).await;
+    }
+}
+
+/// Writes a reply of HTTP/1.1: no connection of hyper serves a peer that is not served.
+fn plain_reply(status: StatusCode, headers: &HeaderMap, body: &Bytes) -> Vec<u8> {
+    let mut reply = format!("HTTP/1.1 {status}\r\n").into_bytes();
+    let mut line = |name: &str, value: &[u8]| {
+        reply.extend_from_slice(&[name.as_bytes(), b": ", value, b"\r\n"].concat());
+    };
+    for (name, value) in headers {
+        line(name.as_str(), value.as_bytes());
+    }
+    line(header::CONTENT_LENGTH.as_str(), body.len().to_string().as_bytes());
+    reply.extend_from_slice(b"\r\n");
+    reply.extend_from_slice(body);
+    reply
+}
+
+/// Ends a connection so that its peer can read what was written.
+async fn linger(mut stream: TcpStream) {
+    let bound = Context::background().with_timeout(LINGER);
+    let reading = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(LINGER_BYTES_MAX), &mut tokio::io::sink()).await
+    };
+    // The connection is over in any case.
+    let _ = bound.race(reading).await;
+}

@@ -1,0 +1,99 @@
+//! Handshakes that do not end.
+
+use std::time::Duration;
+
+use rr_http::HttpServerConfig;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::authority::Authority;
+use crate::support::{
+    VERSIONS, address, client, echo, serve, serve_at, server_tls, trusting, until,
+};
+
+/// Connections that send the first bytes of a handshake, or none, and no more.
+async fn half_open(address: &str, count: usize) -> Vec<TcpStream> {
+    let mut streams = Vec::new();
+    for number in 0..count {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        if number % 2 == 0 {
+            stream.write_all(&[22, 3, 1, 2, 0, 1]).await.unwrap();
+        }
+        streams.push(stream);
+    }
+    streams
+}
+
+#[tokio::test]
+async fn five_hundred_half_open_handshakes_do_not_disturb_calls() {
+    let authority = Authority::new("a");
+    let (server, stats) = serve(server_tls(&authority.pair(&["localhost"]))).await;
+    let held = half_open(&address(&server), 500).await;
+    until(|| stats.handshakes() == 500).await;
+    for version in VERSIONS {
+        // Each makes its connection now.
+        let client = client(&server, trusting(&authority), version);
+        for _ in 0..20 {
+            assert_eq!(echo(&client, "x").await.unwrap(), "x");
+        }
+    }
+    assert_eq!(stats.handshakes(), 500);
+    drop(held);
+    until(|| stats.handshakes() == 0).await;
+    assert_eq!(stats.handshakes_failed(), 500);
+}
+
+#[tokio::test]
+async fn a_handshake_that_takes_too_long_is_closed() {
+    let authority = Authority::new("a");
+    let tls = server_tls(&authority.pair(&["localhost"]));
+    let (server, stats) = serve(tls.with_handshake_timeout(Duration::from_millis(50))).await;
+    for mut stream in half_open(&address(&server), 2).await {
+        let mut rest = Vec::new();
+        // Closed or reset: the server has not read all of it.
+        let _ = stream.read_to_end(&mut rest).await;
+        assert!(rest.is_empty());
+    }
+    until(|| stats.handshakes_failed() == 2).await;
+    assert_eq!(stats.connections(), 0);
+}
+
+#[tokio::test]
+async fn handshakes_above_the_limit_wait_for_their_turn() {
+    let authority = Authority::new("a");
+    let tls = server_tls(&authority.pair(&["localhost"])).with_handshakes_max(1);
+    let (server, stats) = serve(tls).await;
+    let held = half_open(&address(&server), 1).await;
+    until(|| stats.handshakes() == 1).await;
+    let client = client(&server, trusting(&authority), VERSIONS[0]);
+    let calling = tokio::spawn(async move { echo(&client, "x").await });
+    until(|| stats.handshakes() == 2).await;
+    drop(held);
+    assert_eq!(calling.await.unwrap().unwrap(), "x");
+}
+
+#[tokio::test]
+async fn a_drain_reaches_connections_in_their_handshake() {
+    let authority = Authority::new("a");
+    let tls = server_tls(&authority.pair(&["localhost"]));
+    let (server, stats) = serve(tls.with_handshake_timeout(Duration::from_secs(600))).await;
+    let _held = half_open(&address(&server), 4).await;
+    until(|| stats.handshakes() == 4).await;
+    let began = Instant::now();
+    server.shutdown(Duration::from_secs(60)).await;
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    assert_eq!((stats.handshakes(), stats.connections(), stats.tasks()), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn dropping_a_server_ends_its_handshakes() {
+    let authority = Authority::new("a");
+    let tls = server_tls(&authority.pair(&["localhost"]));
+    let config = HttpServerConfig::default().with_tls(tls);
+    let (server, stats) = serve_at("https://localhost:0", config).await;
+    let _held = half_open(&address(&server), 4).await;
+    until(|| stats.handshakes() == 4).await;
+    drop(server);
+    until(|| stats.tasks() == 0 && stats.handshakes() == 0).await;
+}
