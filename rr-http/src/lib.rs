@@ -12,6 +12,7 @@
 //! | answer requests | [`serve`], [`serve_with`], [`HttpServerConfig`] |
 //! | mount rr in axum or another server of the application | [`service`], [`HttpService`] |
 //! | answer other requests with a service of the application | [`HttpServerBuilder::with_fallback`] |
+//! | use TLS | [`HttpConfig`] and [`HttpServerConfig`] with the feature `tls`, and the crate rr-tls |
 //! | let web pages call | [`HttpServerConfig::cors_origins`], [`HttpOrigins`] |
 //! | compress replies | [`HttpServerConfig::compress_bytes_min`], [`HttpConfig::accept_encoding`] |
 //! | connect through a forward proxy | [`HttpConfig::proxy`], [`HttpProxy`] |
@@ -23,9 +24,10 @@
 //!
 //! # URLs
 //!
-//! Both ends accept `http://host:port/prefix` and `http+unix:///path/to.sock`. The query of a
-//! requester's URL sets fields of [`HttpConfig`]: `?version=h2c` selects HTTP/2 with prior
-//! knowledge. A server answers both versions on one port.
+//! Both ends accept `http://host:port/prefix` and `http+unix:///path/to.sock`, and with the feature
+//! `tls` also `https://host:port/prefix`. The query of a requester's URL sets fields of
+//! [`HttpConfig`]: `?version=h2c` selects HTTP/2 with prior knowledge. A server answers both
+//! versions on one port; over `https://`, requester and server agree on one in the handshake.
 //!
 //! # Examples
 //!

@@ -147,8 +147,8 @@ fn is_refused(code: Code) -> bool {
     matches!(code, Unauthenticated | PermissionDenied | FailedPrecondition)
 }
 
-/// Returns whether an error is about certificates or other parameters of TLS, which somebody has to
-/// put right.
+/// Returns whether an error is about certificates or other parameters of TLS, which an operator has
+/// to correct.
 fn is_handshake(error: &Error) -> bool {
     let source = StdError::source(error).and_then(|source| source.downcast_ref::<io::Error>());
     source.and_then(io::Error::get_ref).is_some_and(|inner| inner.is::<rustls::Error>())

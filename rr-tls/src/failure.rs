@@ -33,8 +33,9 @@ pub fn connect_failed(authority: &str, source: io::Error) -> Error {
 ///
 /// In TLS 1.3 a client completes its handshake before the server has seen its certificate, and may
 /// have written a request by then. The server ends the handshake with an alert that is about
-/// certificates, and never reads that request (RFC 8446 §4.4.2.4). Call this only while nothing has
-/// been received on the connection.
+/// certificates, and never reads that request (RFC 8446 §4.4.2.4). Call this only for a connection
+/// of TLS 1.3, and while nothing has been received on it: in TLS 1.2, a server may ask for a
+/// certificate when it has read a request.
 #[must_use]
 pub fn refusal(authority: &str, error: &io::Error) -> Option<Error> {
     let TlsError::AlertReceived(alert) = of_rustls(error)? else { return None };
@@ -159,11 +160,7 @@ fn about_own_certificate(alert: AlertDescription) -> Option<(&'static str, &'sta
             "the server refused the client certificate: its issuer is unknown there",
             "use a certificate of an authority that the server trusts",
         ),
-        A::BadCertificate
-        | A::UnsupportedCertificate
-        | A::CertificateUnknown
-        | A::DecryptError
-        | A::AccessDenied => (
+        A::BadCertificate | A::UnsupportedCertificate | A::CertificateUnknown => (
             "the server refused the client certificate, or requires one",
             "set `tls_certificate` and `tls_key` to a pair that the server trusts",
         ),
@@ -179,6 +176,10 @@ fn about_alert(alert: AlertDescription) -> Explained {
         A::HandshakeFailure | A::InsufficientSecurity => (
             "the server found no common parameters, or requires a client certificate".into(),
             "check the versions and cipher suites that the server allows, and `tls_certificate`",
+        ),
+        A::AccessDenied => (
+            "the server denied access to the client certificate".into(),
+            "use a certificate to which the server gives access",
         ),
         A::UnrecognisedName => ("the server does not know the name of the URL".into(), NAME),
         other => (

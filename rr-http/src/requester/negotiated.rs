@@ -12,7 +12,7 @@ const SWITCHES_MAX: usize = 8;
 
 impl Inner {
     /// Makes the call by the version of the newest connection. A call that waits for a connection
-    /// which turns out to have the other version goes on with that version.
+    /// which turns out to have the other version continues in the pool of that version.
     pub(super) async fn call_negotiated(
         &self,
         pools: &BothPools,

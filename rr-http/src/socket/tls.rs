@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{CommonState, ConnectionCommon, SideData};
+use tokio_rustls::rustls::{CommonState, ConnectionCommon, ProtocolVersion, SideData};
 
 /// Versions of HTTP that a server offers, and a requester that negotiates; the preferred one first.
 pub(crate) const ALPN: &[&[u8]] = &[H2, H1];
@@ -113,12 +113,12 @@ impl TlsSocket {
     /// Notes what a read has shown.
     fn note(&mut self, polled: &Poll<io::Result<()>>, received: bool) {
         self.has_heard |= received;
-        if let (Poll::Ready(Err(error)), false, Some(authority)) =
-            (polled, self.has_heard, &self.authority)
-        {
-            if let Some(refusal) = rr_tls::refusal(authority, error) {
-                let _first = self.refused.set(refusal);
-            }
+        let (Poll::Ready(Err(error)), Some(authority)) = (polled, &self.authority) else { return };
+        // Only in TLS 1.3 does a server verify the client after the client's handshake.
+        let is_early =
+            !self.has_heard && self.common().protocol_version() == Some(ProtocolVersion::TLSv1_3);
+        if let Some(refusal) = is_early.then(|| rr_tls::refusal(authority, error)).flatten() {
+            let _first = self.refused.set(refusal);
         }
     }
 }

@@ -15,6 +15,8 @@ mod raw;
 mod rig;
 
 use std::sync::Arc;
+#[cfg(feature = "tls")]
+use std::time::Duration;
 
 use rr_http::{HttpConfig, HttpServerConfig, HttpVersion};
 use rr_spi::{Error, Routes, async_trait};
@@ -63,10 +65,14 @@ impl Http {
             HttpVersion::H2 => ("https (h2)", STREAMS_MAX),
             _ => ("https (h1)", 200),
         };
+        // A handshake without optimizations takes several milliseconds at each end, and a burst of
+        // HTTP/1.1 calls needs one for each.
+        let timing = Timing::Real { unit: Duration::from_millis(100) };
         Self {
             name,
             version,
             line: || Arc::new(line::Tls::new()),
+            timing,
             parallel_max,
             ..Self::tcp(version)
         }

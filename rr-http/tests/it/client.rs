@@ -348,7 +348,10 @@ async fn bursts_share_the_configured_connections() {
 #[test]
 fn urls_that_cannot_work_are_refused_at_once() {
     for bad in [
+        #[cfg(not(feature = "tls"))]
         "https://h",
+        "https://h?version=h2c",
+        "http://h?version=h2",
         "http://",
         "http://h?verison=h2c",
         "http://h?timeout=5",

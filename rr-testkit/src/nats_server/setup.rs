@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Configuration of a [`NatsServer`].
+/// Configuration of a [`NatsServer`](super::NatsServer).
 ///
 /// # Examples
 ///

@@ -14,7 +14,7 @@ const TRANSPORT_CRATES: [&str; 7] =
 const BARE_CRATES_MAX: usize = 27;
 const HTTP_CRATES_MAX: usize = 59;
 const NATS_CRATES_MAX: usize = 100;
-const EXAMPLES_CRATES_MAX: usize = 130;
+const EXAMPLES_CRATES_MAX: usize = 135;
 
 /// A package with some of its features, and how many crates it may take.
 pub(crate) struct Selection {

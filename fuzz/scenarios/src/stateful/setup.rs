@@ -34,7 +34,7 @@ type Connect = Arc<Mutex<Option<mpsc::Sender<DuplexStream>>>>;
 /// One transport.
 enum Wire {
     Memory { url: String, link: MemoryLink, config: IntakeConfig },
-    Http { connect: Connect, link: StreamLink, config: HttpServerConfig },
+    Http { connect: Connect, link: StreamLink, config: Box<HttpServerConfig> },
 }
 
 /// A requester and a server that can be stopped and started.
@@ -70,7 +70,7 @@ impl Setup {
             Wire::Memory { url, config, .. } => {
                 rr_testkit::serve_with(url, router(runs), config.clone())
             }
-            Wire::Http { connect, config, .. } => pipe::serve(router(runs).into(), config.clone())
+            Wire::Http { connect, config, .. } => pipe::serve(router(runs).into(), *config.clone())
                 .map(|(server, sender)| {
                     *connect.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
                     server
@@ -163,7 +163,7 @@ fn http(input: &mut Input<'_>, version: HttpVersion) -> (Wire, Arc<dyn Requester
     let server = move || server.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let requester = pipe::requester(server, &link, pipe_bytes, client);
     let requester = requester.expect("the configuration is valid");
-    (Wire::Http { connect, link, config }, Arc::new(requester))
+    (Wire::Http { connect, link, config: Box::new(config) }, Arc::new(requester))
 }
 
 /// A requester with a planted fault.
