@@ -94,7 +94,7 @@ impl TlsAcceptor {
     }
 
     /// Reads the files again if they have changed, and returns whether they had. Blocks while it
-    /// reads.
+    /// reads; returns `false` immediately while another thread does.
     ///
     /// # Errors
     ///

@@ -96,9 +96,9 @@ rr_spi::options! {
         pub handshake_timeout: Duration = Duration::from_secs(10),
             with_handshake_timeout(Duration);
         /// Maximum number of handshakes in progress; further connections wait for their turn within
-        /// [`Self::handshake_timeout`]. Default 1024: an unfinished handshake holds up to 40 KiB,
-        /// so that all together hold at most 40 MiB, and a client that leaves handshakes unfinished
-        /// cannot occupy all connections of a server. 0 accepts no connection.
+        /// [`Self::handshake_timeout`]. A connection that has sent nothing is not counted. Default
+        /// 1024: an unfinished handshake holds up to 64 KiB, which is the first message of a client
+        /// in fragments, so that all together hold at most 64 MiB. 0 accepts no connection.
         pub handshakes_max: usize = 1024, with_handshakes_max(usize);
         /// Interval between two checks for changed files. Default 10 s; 0 counts as 100 ms.
         #[serde(deserialize_with = "rr_spi::duration::deserialize")]

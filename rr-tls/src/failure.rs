@@ -7,7 +7,7 @@ use rr_spi::{Code, Delivery, Error, Origin, Reason, excerpt};
 use rustls::{AlertDescription, CertificateError, Error as TlsError, PeerIncompatible};
 use rustls_pki_types::{ServerName, UnixTime};
 
-use crate::self_signed::SelfSigned;
+use crate::self_signed::{SelfSigned, is_of_authority};
 
 /// Makes the error of a client for a handshake that failed: `Unavailable`, not sent,
 /// `connect-failed`. The message names the cause, and the hint a remedy.
@@ -108,6 +108,11 @@ fn about_certificate(error: &CertificateError) -> Explained {
             "the issuer of the server's certificate is unknown".into(),
             "add the certificate of the issuer to `tls_roots`, or let the server send its \
              intermediate certificates",
+        ),
+        E::Other(other) if is_of_authority(other) => (
+            "the server's certificate is that of an authority (CA:TRUE)".into(),
+            "give the server a certificate that the authority has signed, or make a self-signed \
+             one with `-addext basicConstraints=critical,CA:FALSE`",
         ),
         E::Other(other) if other.0.is::<SelfSigned>() => (
             "the server's certificate is self-signed".into(),

@@ -2,7 +2,7 @@
 
 use std::fs::Metadata;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::SystemTime;
 
 use rr_spi::Error;
@@ -68,13 +68,18 @@ impl<T> Followed<T> {
     }
 
     /// Makes the value again if a file has changed, and returns whether it did. Blocks while it
-    /// reads.
+    /// reads. During another check it returns `false` immediately: on a file system that hangs,
+    /// checks do not pile up.
     ///
     /// # Errors
     ///
     /// Those of `make`, once for each change.
     pub(crate) fn check(&self) -> Result<bool, Error> {
-        let _alone = self.checking.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = match self.checking.try_lock() {
+            Ok(alone) => alone,
+            Err(TryLockError::Poisoned(alone)) => alone.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(false),
+        };
         let now = stamps(&self.files);
         if self.lock().seen == now {
             return Ok(false);
@@ -111,4 +116,41 @@ fn inode(found: &Metadata) -> u64 {
 #[cfg(not(unix))]
 fn inode(_: &Metadata) -> u64 {
     0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn a_check_that_hangs_holds_up_no_other() {
+        let file = std::env::temp_dir().join(format!("rr-tls-followed-{}", std::process::id()));
+        std::fs::write(&file, "old").unwrap();
+        let (began, beginnings) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let (runs, released) = (AtomicUsize::new(0), Mutex::new(released));
+        let followed = Followed::new(&[&Pem::from(file.as_path())], move || {
+            let run = runs.fetch_add(1, Ordering::SeqCst);
+            if run > 0 {
+                began.send(()).unwrap();
+                released.lock().unwrap().recv().unwrap();
+            }
+            Ok(Arc::new(run))
+        })
+        .unwrap();
+        std::fs::write(&file, "newer").unwrap();
+        std::thread::scope(|scope| {
+            let hanging = scope.spawn(|| followed.check().unwrap());
+            beginnings.recv().unwrap();
+            assert!(!followed.check().unwrap());
+            assert_eq!(*followed.current(), 0);
+            release.send(()).unwrap();
+            assert!(hanging.join().unwrap());
+        });
+        assert_eq!(*followed.current(), 1);
+        std::fs::remove_file(file).unwrap();
+    }
 }

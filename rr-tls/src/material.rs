@@ -92,7 +92,7 @@ fn unreadable(pem: &Pem, option: &'static str, error: &std::io::Error) -> Error 
 /// Makes the error for a value that was read and cannot be used.
 pub(crate) fn unusable(pem: &Pem, option: &'static str, why: &str) -> Error {
     let message = format!("`{option}` of {} cannot be used: {why}", pem.origin());
-    invalid(message).with_hint("a text in PEM begins with `-----BEGIN`, and has the right kind")
+    invalid(message).with_hint("give a path, or a text in PEM with `-----BEGIN` and of the right kind")
 }
 
 pub(crate) fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
@@ -103,7 +103,7 @@ pub(crate) fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Err
 ///
 /// # Errors
 ///
-/// `InvalidArgument`, not sent, when `tls_key` is the text of a key.
+/// `InvalidArgument`, not sent, when `tls_key` is not the path of a file.
 pub fn check_url(location: &Location) -> Result<(), Error> {
     let is_text = |text: &str| !text.is_empty() && Pem::from(text).path().is_none();
     if location.query().any(|(name, text)| name == "tls_key" && is_text(text)) {

@@ -9,8 +9,10 @@ use serde::Deserialize;
 
 /// Certificates, a key or revocation lists in PEM: the path of a file, or the text.
 ///
-/// A value that begins with `-----BEGIN` is the text, an empty value is none, and any other value is
-/// a path. `Debug` shows a path, but never the text.
+/// A value that contains `-----BEGIN` or a line break, or that cannot be the path of a file, is the
+/// text. An empty value is none, and any other value is a path. `Debug` and errors show a path, but
+/// never the text. Values that look like base64 (64 characters or more of its alphabet, not starting
+/// with `/`) count as text, since they are probably a key; `./` before such a path makes it one.
 ///
 /// # Examples
 ///
@@ -38,6 +40,15 @@ enum Source {
 
 /// Beginning of a text in PEM (RFC 7468 §2).
 const BEGIN: &str = "-----BEGIN";
+
+/// Beginning of base64 of a text in PEM.
+const BEGIN_BASE64: &str = "LS0tLS1C";
+
+/// Shortest value that may be base64 of a key: an Ed25519 key in PKCS #8 has 64 characters.
+const BASE64_BYTES_MIN: usize = 64;
+
+/// Longest name in a path, in bytes, on the usual file systems.
+const NAME_BYTES_MAX: usize = 255;
 
 /// Longest file that is read, in bytes. The roots of a platform take a quarter of a MiB; a larger
 /// file is a mistake, such as a device.
@@ -83,7 +94,7 @@ impl Pem {
     pub(crate) fn origin(&self) -> String {
         match &self.0 {
             Source::None => "nothing".to_owned(),
-            Source::Text(_) => "the given text".to_owned(),
+            Source::Text(_) => "the given value".to_owned(),
             Source::File(path) => format!("`{}`", rr_spi::excerpt(&path.to_string_lossy(), 256)),
         }
     }
@@ -93,12 +104,28 @@ impl From<String> for Pem {
     fn from(value: String) -> Self {
         Self(if value.is_empty() {
             Source::None
-        } else if value.trim_start().starts_with(BEGIN) {
-            Source::Text(value)
-        } else {
+        } else if is_path(&value) {
             Source::File(value.into())
+        } else {
+            // A byte order mark hides the first line from the parser.
+            Source::Text(value.trim_start_matches('\u{feff}').to_owned())
         })
     }
+}
+
+/// Returns whether a value can be shown as the path of a file. Everything else may be a key.
+fn is_path(value: &str) -> bool {
+    let is_text = value.contains(BEGIN) || value.contains(['\n', '\r']);
+    let is_too_long = value.split(['/', '\\']).any(|name| name.len() > NAME_BYTES_MAX);
+    !is_text && !is_too_long && !is_base64(value)
+}
+
+fn is_base64(value: &str) -> bool {
+    let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
+    value.starts_with(BEGIN_BASE64)
+        || value.len() >= BASE64_BYTES_MIN
+            && !value.starts_with('/')
+            && value.bytes().all(is_digit)
 }
 
 impl From<&str> for Pem {

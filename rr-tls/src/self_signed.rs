@@ -37,12 +37,14 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<ServerCertVerified, Error> {
         let verified =
             self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
-        let is_about_trust = matches!(
-            verified,
-            Err(Error::InvalidCertificate(
-                CertificateError::UnknownIssuer | CertificateError::Other(_)
-            ))
-        );
+        let is_about_trust = match &verified {
+            Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => true,
+            // A root does not make the certificate of an authority one of a server.
+            Err(Error::InvalidCertificate(CertificateError::Other(other))) => {
+                !is_of_authority(other)
+            }
+            _ => false,
+        };
         if is_about_trust && is_self_signed(end_entity) {
             let cause = OtherError(Arc::new(SelfSigned));
             return Err(Error::InvalidCertificate(CertificateError::Other(cause)));
@@ -71,6 +73,12 @@ impl ServerCertVerifier for Verifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.supported_verify_schemes()
     }
+}
+
+/// Returns whether a server was refused because its certificate is that of an authority, as
+/// `openssl req -x509` makes them. This is decided before the roots are looked at.
+pub(crate) fn is_of_authority(cause: &OtherError) -> bool {
+    matches!(cause.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
 }
 
 fn is_self_signed(certificate: &CertificateDer<'_>) -> bool {

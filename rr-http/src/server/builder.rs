@@ -20,7 +20,7 @@ use crate::config::HttpServerConfig;
 ///
 /// # Examples
 ///
-/// Pages of the application beside the routes, on one port. Any [`tower_service::Service`] does, such
+/// Pages of the application and the routes, on one port. Any [`tower_service::Service`] does, such
 /// as an `axum::Router`:
 ///
 /// ```

@@ -64,16 +64,18 @@ impl Tls {
 
     async fn shake_hands(&self, stream: TcpStream, stats: &HttpServerStats) -> Option<TlsSocket> {
         let _counted = stats.handshakes.one_here();
-        // The semaphore is never closed.
-        let _place = self.places.acquire().await.ok()?;
+        // Only from the first byte on, so that silent connections take no places.
         if is_plain(&stream).await.ok()? {
             refuse_plain(stream).await;
             return None;
         }
+        // The semaphore is never closed.
+        let place = self.places.acquire().await.ok()?;
         let acceptor = tokio_rustls::TlsAcceptor::from(self.acceptor.server_config());
         match acceptor.accept(stream).into_fallible().await {
             Ok(stream) => Some(TlsSocket::accepted(stream)),
             Err((_, stream)) => {
+                drop(place);
                 linger(stream).await;
                 None
             }
@@ -89,15 +91,13 @@ async fn is_plain(stream: &TcpStream) -> io::Result<bool> {
     Ok(length == 1 && first[0].is_ascii_alphabetic())
 }
 
-/// Answers a request without TLS.
+/// Answers a request without TLS. The request is not read, and may be one that a proxy repeats: the
+/// reply proves nothing about its delivery.
 async fn refuse_plain(mut stream: TcpStream) {
-    let error = Error::failure(
-        Code::InvalidArgument,
-        Delivery::Rejected,
-        None,
-        "this port speaks TLS: use https://",
-    );
-    let style = ReplyStyle { closes: true, ..ReplyStyle::default() };
+    let text = "this port speaks TLS: use https://";
+    let error = Error::failure(Code::InvalidArgument, Delivery::Unknown, None, text);
+    let replayable = ReplyStyle { is_get: true, is_replayable: true, ..ReplyStyle::default() };
+    let style = ReplyStyle { closes: true, ..replayable };
     let (head, body) = encode_error(&Refusal::from(error), style).into_parts();
     if stream.write_all(&plain_reply(head.status, &head.headers, &body)).await.is_ok() {
         linger(stream).await;

@@ -19,6 +19,14 @@ pub(crate) const ALPN: &[&[u8]] = &[H2, H1];
 pub(crate) const H1: &[u8] = b"http/1.1";
 pub(crate) const H2: &[u8] = b"h2";
 
+/// Most reads that look for unread bytes; each takes up to 4 KiB. A server has a few session tickets
+/// to send, and a connection on which more arrives is not used again.
+const READS_MAX: usize = 16;
+
+/// Most bytes of replies that wait in the session of a server, which is one record. The buffers of
+/// hyper and of the kernel hold the others.
+const REPLY_BYTES_MAX: usize = 16 * 1024;
+
 /// TCP connection whose handshake is complete.
 pub(crate) struct TlsSocket {
     stream: TlsStream<TcpStream>,
@@ -68,7 +76,8 @@ impl TlsSocket {
     }
 
     /// Makes the socket of a server.
-    pub(crate) fn accepted(stream: tokio_rustls::server::TlsStream<TcpStream>) -> Self {
+    pub(crate) fn accepted(mut stream: tokio_rustls::server::TlsStream<TcpStream>) -> Self {
+        stream.get_mut().1.set_buffer_limit(Some(REPLY_BYTES_MAX));
         Self::new(stream.into(), None)
     }
 
@@ -114,19 +123,30 @@ impl TlsSocket {
     fn note(&mut self, polled: &Poll<io::Result<()>>, received: bool) {
         self.has_heard |= received;
         let (Poll::Ready(Err(error)), Some(authority)) = (polled, &self.authority) else { return };
+        let Some(refusal) = rr_tls::refusal(authority, error) else { return };
         // Only in TLS 1.3 does a server verify the client after the client's handshake.
-        let is_early =
-            !self.has_heard && self.common().protocol_version() == Some(ProtocolVersion::TLSv1_3);
-        if let Some(refusal) = is_early.then(|| rr_tls::refusal(authority, error)).flatten() {
+        let is_late = self.common().protocol_version() == Some(ProtocolVersion::TLSv1_3);
+        if is_late && !self.has_heard && !self.has_plaintext() {
             let _first = self.refused.set(refusal);
         }
+    }
+
+    /// Returns whether bytes arrived together with an alert, which hides them from reads. Takes one
+    /// of them: the connection is over.
+    fn has_plaintext(&mut self) -> bool {
+        let mut byte = [0];
+        let read = match &mut self.stream {
+            TlsStream::Client(stream) => stream.get_mut().1.reader().read(&mut byte),
+            TlsStream::Server(stream) => stream.get_mut().1.reader().read(&mut byte),
+        };
+        matches!(read, Ok(1))
     }
 }
 
 /// Reads what the kernel has, past tokio, which reads only once its driver has seen an event.
 fn has_unread<D: SideData>(tcp: &TcpStream, session: &mut ConnectionCommon<D>) -> bool {
     let socket = SockRef::from(tcp);
-    loop {
+    for _ in 0..READS_MAX {
         match session.process_new_packets() {
             Ok(state) if state.plaintext_bytes_to_read() == 0 && !state.peer_has_closed() => {}
             _ => return true,
@@ -139,6 +159,7 @@ fn has_unread<D: SideData>(tcp: &TcpStream, session: &mut ConnectionCommon<D>) -
             Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
         }
     }
+    true
 }
 
 impl AsyncRead for TlsSocket {

@@ -74,6 +74,20 @@ async fn handshakes_above_the_limit_wait_for_their_turn() {
 }
 
 #[tokio::test]
+async fn silent_connections_take_no_turn() {
+    let authority = Authority::new("a");
+    let tls = server_tls(&authority.pair(&["localhost"])).with_handshakes_max(1);
+    let (server, stats) = serve(tls.with_handshake_timeout(Duration::from_secs(600))).await;
+    let _silent = [
+        TcpStream::connect(address(&server)).await.unwrap(),
+        TcpStream::connect(address(&server)).await.unwrap(),
+    ];
+    until(|| stats.handshakes() == 2).await;
+    let client = client(&server, trusting(&authority), VERSIONS[0]);
+    assert_eq!(echo(&client, "x").await.unwrap(), "x");
+}
+
+#[tokio::test]
 async fn a_drain_reaches_connections_in_their_handshake() {
     let authority = Authority::new("a");
     let tls = server_tls(&authority.pair(&["localhost"]));

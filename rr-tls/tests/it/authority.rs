@@ -49,6 +49,12 @@ impl Leaf {
         self
     }
 
+    /// Makes it the certificate of an authority.
+    pub(crate) fn authority(mut self) -> Self {
+        self.params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        self
+    }
+
     /// Signs the certificate by its own key.
     pub(crate) fn self_signed(self) -> Pair {
         let key = KeyPair::generate().unwrap();

@@ -1,7 +1,9 @@
 //! What a configuration accepts and shows.
 
 use rr_spi::{Code, Delivery, Error, IntakeConfig, Location};
-use rr_tls::{Pem, TlsAcceptor, TlsClientAuth, TlsConfig, TlsConnector, TlsServerConfig};
+use rr_tls::{
+    Pem, TlsAcceptor, TlsClientAuth, TlsConfig, TlsConnector, TlsServerConfig, check_url,
+};
 
 use crate::authority::Authority;
 use crate::directory::Directory;
@@ -68,6 +70,46 @@ fn no_key_is_in_a_debug_text_or_an_error() {
     }
     let error = TlsAcceptor::new(&server.with_certificate(pair.key.as_str()), &[]).unwrap_err();
     assert_hides(&pair.key, &shown(&error));
+}
+
+#[test]
+fn a_key_is_hidden_in_every_form_in_which_it_may_be_given() {
+    let pair = Authority::new("a").pair(&["a"]);
+    let body: String = pair.key.lines().filter(|line| !line.starts_with('-')).collect();
+    let forms = [
+        (format!("Bag Attributes\n    localKeyID: 01\n{}", pair.key), true),
+        (format!("# key of orders\n{}", pair.key), true),
+        (format!("\u{feff}{}", pair.key), true),
+        (format!("\n  {}", pair.key.trim_start()), false),
+        (pair.key.replace('\n', " "), false),
+        (pair.key.replace('\n', "\\n"), false),
+        (format!("LS0tLS1CRUdJTiBQUklWQVRF{body}"), false),
+        (body.clone(), false),
+        (body.replace('+', ".").repeat(3).replace('/', "."), false),
+    ];
+    let whole = TlsServerConfig::default().with_certificate(pair.certificate.as_str());
+    for (form, is_usable) in forms {
+        let config = whole.clone().with_key(form.as_str());
+        assert_eq!(Pem::from(form.as_str()).path(), None, "{form}");
+        assert_hides(&body, &format!("{config:?}"));
+        match TlsAcceptor::new(&config, &[]) {
+            Ok(_) => assert!(is_usable, "{form}"),
+            Err(error) => {
+                assert!(!is_usable, "{form}: {error}");
+                assert_hides(&body, &shown(&error));
+                assert!(error.hint().contains("-----BEGIN"), "{}", error.hint());
+            }
+        }
+        let escaped: String = form.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let location = Location::parse(&format!("x://h?tls_key={escaped}")).unwrap();
+        let error = check_url(&location).unwrap_err();
+        assert_eq!((error.code(), error.delivery()), (Code::InvalidArgument, Delivery::NotSent));
+        assert_hides(&body, &shown(&error));
+    }
+    for path in ["tls.key", "./tls.key", "/run/secrets/tls/key", r"C:\keys\tls.key"] {
+        assert!(Pem::from(path).path().is_some(), "{path}");
+        assert!(check_url(&Location::parse("x://h?tls_key=/run/key").unwrap()).is_ok());
+    }
 }
 
 #[test]

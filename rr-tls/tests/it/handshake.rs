@@ -83,6 +83,8 @@ async fn each_bad_certificate_of_a_server_is_explained() {
     let leaf = || Leaf::new(&["orders.example"]);
     let trusting = TlsConfig::default().with_roots(authority.pem());
     let checking = trusting.clone().with_crls(authority.revoke(&[7]));
+    let of_authority = leaf().authority().self_signed();
+    let trusted = TlsConfig::default().with_roots(of_authority.certificate.as_str());
     let elsewhere = trusting.clone().with_crls(other.revoke(&[7]));
     let table = [
         (authority.sign(&leaf().years(2000, 2001)), &trusting, "expired", "renew"),
@@ -90,6 +92,8 @@ async fn each_bad_certificate_of_a_server_is_explained() {
         (authority.pair(&["a.example", "b.example"]), &trusting, NAMES, "tls_server_name"),
         (other.sign(&leaf()), &trusting, "issuer", "tls_roots"),
         (leaf().self_signed(), &trusting, "is self-signed", "tls_roots"),
+        (of_authority.clone(), &trusting, "of an authority (CA:TRUE)", "CA:FALSE"),
+        (of_authority, &trusted, "of an authority (CA:TRUE)", "CA:FALSE"),
         (authority.sign(&leaf().serial(7)), &checking, "is revoked", "new certificate"),
         (authority.sign(&leaf().serial(8)), &elsewhere, "no revocation list", "tls_crls"),
     ];
