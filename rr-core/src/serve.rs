@@ -78,17 +78,18 @@ pub(crate) async fn start(
     routes: Routes,
     config: ServerConfig,
 ) -> Result<Server, Error> {
+    // Boxed: binding is rare, and inline it would enlarge every future that serves.
     match scheme(url).as_str() {
         #[cfg(feature = "http")]
-        "http" | "http+unix" => http(url, routes, config).await,
+        "http" | "http+unix" => Box::pin(http(url, routes, config)).await,
         #[cfg(all(feature = "http", feature = "tls"))]
-        "https" => http(url, routes, config).await,
+        "https" => Box::pin(http(url, routes, config)).await,
         #[cfg(feature = "memory")]
         "memory" => rr_testkit::serve_with(url, routes, config.intake),
         #[cfg(feature = "nats")]
         "nats" | "nats+tls" | "tls" | "ws" | "wss" => {
             let config = config.nats.into_config(config.intake);
-            rr_nats::serve_with(url, routes, config).await
+            Box::pin(rr_nats::serve_with(url, routes, config)).await
         }
         scheme => Err(unknown(scheme)),
     }

@@ -92,7 +92,8 @@ fn unreadable(pem: &Pem, option: &'static str, error: &std::io::Error) -> Error 
 /// Makes the error for a value that was read and cannot be used.
 pub(crate) fn unusable(pem: &Pem, option: &'static str, why: &str) -> Error {
     let message = format!("`{option}` of {} cannot be used: {why}", pem.origin());
-    invalid(message).with_hint("give a path, or a text in PEM with `-----BEGIN` and of the right kind")
+    invalid(message)
+        .with_hint("give a path, or a text in PEM with `-----BEGIN` and of the right kind")
 }
 
 pub(crate) fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
