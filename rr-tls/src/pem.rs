@@ -123,9 +123,7 @@ fn is_path(value: &str) -> bool {
 fn is_base64(value: &str) -> bool {
     let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
     value.starts_with(BEGIN_BASE64)
-        || value.len() >= BASE64_BYTES_MIN
-            && !value.starts_with('/')
-            && value.bytes().all(is_digit)
+        || value.len() >= BASE64_BYTES_MIN && !value.starts_with('/') && value.bytes().all(is_digit)
 }
 
 impl From<&str> for Pem {
