@@ -243,7 +243,8 @@ where
             let mut dropped = inner.call(call.clone());
             std::future::poll_fn(|cx| {
                 let polled = std::pin::Pin::new(&mut dropped).poll(cx);
-                std::task::Poll::Ready(assert!(polled.is_pending()))
+                assert!(polled.is_pending());
+                std::task::Poll::Ready(())
             })
             .await;
             drop(dropped);
