@@ -99,7 +99,9 @@ impl HttpRequester {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument`, not sent, when the URL is malformed or has an unknown parameter.
+    /// Not sent: `InvalidArgument` when the URL is malformed or has an unknown parameter, or when
+    /// certificates or keys of TLS cannot be read or used; `FailedPrecondition` when `tls_roots` is
+    /// not given and the operating system has no roots.
     ///
     /// # Cancel safety
     ///

@@ -62,8 +62,9 @@ use stop::Stop;
 ///
 /// # Errors
 ///
-/// Not sent: `InvalidArgument` when the URL is malformed; `PermissionDenied` when the process may
-/// not bind the address; `Unavailable` when it cannot be bound for another reason.
+/// Not sent: `InvalidArgument` when the URL is malformed, or when the certificate and the key of TLS
+/// are missing or cannot be read or used; `PermissionDenied` when the process may not bind the
+/// address; `Unavailable` when it cannot be bound for another reason.
 ///
 /// # Cancel safety
 ///

@@ -23,7 +23,7 @@ rr_spi::options! {
     /// ```
     pub struct TlsConfig named "tls_" {
         /// Certificates of the authorities that are trusted. Default none: those of the operating
-        /// system. Given roots replace these.
+        /// system, which are read once in a process. Given roots replace these.
         pub roots: Pem = Pem::NONE, with_roots(impl Into<Pem>);
         /// Certificate of the client for mutual TLS, followed by its intermediate certificates.
         /// Default none. Requires [`Self::key`].

@@ -66,7 +66,7 @@ impl TlsConnector {
             name(&server_name)?;
         }
         let alpn: Vec<_> = alpn.iter().map(|name| name.to_vec()).collect();
-        // Read once: the platform's roots are no file that this value could follow.
+        // The platform's roots are no file that this value could follow.
         let platform = if roots.is_none() { Some(platform_roots()?) } else { None };
         let parts = Parts { roots: roots.clone(), certificate, key, crls, alpn };
         let files = parts.clone();

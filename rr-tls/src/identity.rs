@@ -6,7 +6,8 @@ use rustls::CommonState;
 use webpki::EndEntityCert;
 
 /// Returns the identity of the other end of a connection whose handshake is complete: `None` if it
-/// gave no certificate. The certificates of a complete handshake are verified.
+/// gave no certificate. The leaf of a complete handshake is verified; the other certificates are as
+/// the peer sent them. Names that are malformed are left out.
 #[must_use]
 pub fn peer_identity(connection: &CommonState) -> Option<PeerIdentity> {
     if connection.is_handshaking() {

@@ -21,7 +21,8 @@
 //!
 //! Without [`TlsConfig::roots`], the roots are those that the operating system has, as
 //! rustls-native-certs finds them. They verify in process by the same rules as given roots, and so
-//! together with [`TlsConfig::crls`], on every platform.
+//! together with [`TlsConfig::crls`], on every platform. They are read once in a process, and shared:
+//! a change of them takes effect when the process starts again.
 
 #![forbid(unsafe_code)]
 

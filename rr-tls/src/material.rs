@@ -1,6 +1,6 @@
 //! Certificates, keys and revocation lists, read and checked.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rr_spi::{Code, Delivery, Error, Location};
 use rustls::RootCertStore;
@@ -51,8 +51,20 @@ pub(crate) fn read_roots(pem: &Pem, option: &'static str) -> Result<Arc<RootCert
     Ok(Arc::new(roots))
 }
 
-/// Reads the trusted certificates of the operating system.
+/// Roots of the operating system. Clients share them, since they take a quarter of a MiB and a few
+/// milliseconds to read.
+static PLATFORM_ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+
+/// Returns the trusted certificates of the operating system, read once in a process.
 pub(crate) fn platform_roots() -> Result<Arc<RootCertStore>, Error> {
+    if let Some(roots) = PLATFORM_ROOTS.get() {
+        return Ok(Arc::clone(roots));
+    }
+    let roots = read_platform_roots()?;
+    Ok(Arc::clone(PLATFORM_ROOTS.get_or_init(|| roots)))
+}
+
+fn read_platform_roots() -> Result<Arc<RootCertStore>, Error> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     // Platforms have certificates that no library for the web can use.

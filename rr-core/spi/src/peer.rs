@@ -90,7 +90,10 @@ impl PeerIdentity {
         Self { certificates: certificates.into_iter().collect(), ..Self::default() }
     }
 
-    /// Returns the certificate chain as the peer sent it, in DER, leaf first.
+    /// Returns the certificates as the peer sent them, in DER, leaf first.
+    ///
+    /// Only the leaf is proved to be the peer's. The others are what the peer sent along: they need
+    /// not be part of the chain that was verified.
     #[must_use]
     pub fn certificates(&self) -> &[Bytes] {
         &self.certificates
@@ -110,7 +113,8 @@ impl PeerIdentity {
     }
 
     /// Returns the SPIFFE ID: the URI with the scheme `spiffe`. `None` if the certificate has
-    /// another URI too, since a SPIFFE certificate has exactly one (X.509-SVID §2).
+    /// another URI too, since a SPIFFE certificate has exactly one (X.509-SVID §2). A second name that
+    /// is no valid URI is not noticed: transports leave it out.
     #[must_use]
     pub fn spiffe_id(&self) -> Option<&str> {
         match self.uris.as_slice() {

@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
-use rr_spi::{BoxFuture, Error, Middleware, Next, Requester, Response};
+use rr_spi::{BoxFuture, Code, Error, Middleware, Next, Requester, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::call_request::CallRequest;
+use super::foreign::Codes;
 use super::service_requester::ServiceRequester;
 
 /// Tower layer made of a middleware.
@@ -32,13 +33,27 @@ use super::service_requester::ServiceRequester;
 /// }
 /// ```
 #[derive(Clone)]
-pub struct MiddlewareLayer(Arc<[Arc<dyn Middleware>; 1]>);
+pub struct MiddlewareLayer {
+    middleware: Arc<[Arc<dyn Middleware>; 1]>,
+    codes: Codes,
+}
 
 impl MiddlewareLayer {
     /// Makes a layer of a middleware.
     #[must_use]
     pub fn new(middleware: impl Middleware) -> Self {
-        Self(Arc::new([Arc::new(middleware)]))
+        Self { middleware: Arc::new([Arc::new(middleware)]), codes: Codes::UNAVAILABLE }
+    }
+
+    /// Replaces the code of errors of the service that are not an [`Error`]; `Unavailable` for all by
+    /// default.
+    #[must_use]
+    pub fn with_codes(
+        mut self,
+        code: impl Fn(&(dyn std::error::Error + Send + Sync + 'static)) -> Code + Send + Sync + 'static,
+    ) -> Self {
+        self.codes = Codes::new(code);
+        self
     }
 }
 
@@ -46,7 +61,8 @@ impl<S> Layer<S> for MiddlewareLayer {
     type Service = MiddlewareService<S>;
 
     fn layer(&self, inner: S) -> MiddlewareService<S> {
-        MiddlewareService { middleware: Arc::clone(&self.0), inner: ServiceRequester::new(inner) }
+        let (middleware, codes) = (Arc::clone(&self.middleware), self.codes.clone());
+        MiddlewareService { middleware, codes, inner }
     }
 }
 
@@ -60,7 +76,8 @@ impl fmt::Debug for MiddlewareLayer {
 #[derive(Clone)]
 pub struct MiddlewareService<S> {
     middleware: Arc<[Arc<dyn Middleware>; 1]>,
-    inner: ServiceRequester<S>,
+    codes: Codes,
+    inner: S,
 }
 
 impl<S> Service<CallRequest> for MiddlewareService<S>
@@ -77,10 +94,13 @@ where
     }
 
     fn call(&mut self, call: CallRequest) -> Self::Future {
-        let (middleware, inner) = (Arc::clone(&self.middleware), self.inner.clone());
+        let CallRequest { context, request, link, .. } = call;
+        let middleware = Arc::clone(&self.middleware);
+        // Inside of a `LayerMiddleware`, the requests of the middleware belong to the same call.
+        let inner = ServiceRequester::of_layer(self.inner.clone(), self.codes.clone(), link);
         Box::pin(async move {
             let next = Next::for_requester(&middleware[..], &inner);
-            next.run(&call.context, call.request).await
+            next.run(&context, request).await
         })
     }
 }

@@ -77,6 +77,10 @@ impl<'a> Runs<'a> {
         while self.active.len() < RUNS_MAX {
             let Poll::Ready(Some(asked)) = self.asked.poll_recv(cx) else { break };
             let (next, Asked { context, request, reply }) = (self.next, asked);
+            // The layer has dropped its future before the run began.
+            if reply.is_closed() {
+                continue;
+            }
             let future = Box::pin(async move { next.run(&context, request).await });
             self.active.push(Run { future, reply });
             moved = true;

@@ -10,6 +10,7 @@ use tower_service::Service;
 
 use super::call_request::CallRequest;
 use super::foreign::{BoxError, Codes};
+use super::runs::Link;
 
 /// Requester that calls a tower service.
 ///
@@ -36,13 +37,15 @@ use super::foreign::{BoxError, Codes};
 pub struct ServiceRequester<S> {
     service: S,
     codes: Codes,
+    /// The call inside a [`LayerMiddleware`](super::LayerMiddleware) that the requests belong to.
+    link: Option<Link>,
 }
 
 impl<S> ServiceRequester<S> {
     /// Makes a requester of a service.
     #[must_use]
     pub const fn new(service: S) -> Self {
-        Self { service, codes: Codes::UNAVAILABLE }
+        Self { service, codes: Codes::UNAVAILABLE, link: None }
     }
 
     /// Replaces the code of errors that are not an [`Error`]; `Unavailable` for all by default.
@@ -53,6 +56,11 @@ impl<S> ServiceRequester<S> {
     ) -> Self {
         self.codes = Codes::new(code);
         self
+    }
+
+    /// Makes the requester of a layer's service, for one call.
+    pub(super) fn of_layer(service: S, codes: Codes, link: Option<Link>) -> Self {
+        Self { service, codes, link }
     }
 }
 
@@ -66,6 +74,7 @@ where
         let attempt = Attempt::start(ctx, defaults::CLIENT_TIMEOUT)?;
         let mut service = self.service.clone();
         let call = CallRequest::new(attempt.context().clone(), request);
+        let call = CallRequest { link: self.link.clone(), ..call };
         let copies = call.copies.watch();
         let called = async {
             let outcome: Result<Response, S::Error> = async {

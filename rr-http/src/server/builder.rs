@@ -90,7 +90,8 @@ impl HttpServerBuilder {
     /// refused before.
     ///
     /// Bodies are streamed both ways. The extensions of a request have the caller, as an
-    /// `Arc<`[`Peer`](rr_spi::Peer)`>` and as a [`SocketAddr`](std::net::SocketAddr) if it is known.
+    /// `Arc<`[`Peer`](rr_spi::Peer)`>` (`rr_core::context::Peer` in applications) and as a
+    /// [`SocketAddr`](std::net::SocketAddr) if it is known.
     /// The limits of the intake, the budget of bodies, `body_read_timeout` and CORS do not apply:
     /// the service has its own, and `connections_max` times `h2_streams_max` bounds its requests.
     /// `write_timeout` applies to connections that accept no bytes, but not to single HTTP/2

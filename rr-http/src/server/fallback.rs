@@ -37,9 +37,13 @@ impl Fallback {
         S::Future: Send,
         B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
     {
+        let service = Arc::new(service);
         Self(Arc::new(move |request| {
-            let mut service = service.clone();
+            let shared = Arc::clone(&service);
             Box::pin(async move {
+                // Here, so that a panic of `Clone` is contained too.
+                let mut service = S::clone(&shared);
+                drop(shared);
                 let Ok(()) = poll_fn(|cx| service.poll_ready(cx)).await;
                 let Ok(reply) = service.call(request).await;
                 reply.map(|body| Box::pin(Contained(Some(Box::pin(body)))) as _)
@@ -62,13 +66,10 @@ impl Fallback {
         parts.extensions.insert(Arc::clone(&peer.info));
         let is_h1 = parts.version < Version::HTTP_2;
         let (state, active) = (Arc::clone(&peer.state), peer.activity.start_request());
-        let mut answering = (self.0)(Request::from_parts(parts, HttpRequestBody(body)));
+        let mut answering =
+            Contained(Some((self.0)(Request::from_parts(parts, HttpRequestBody(body)))));
         Box::pin(async move {
-            let contained = poll_fn(|cx| match contained(|| answering.as_mut().poll(cx)) {
-                Ok(polled) => polled.map(Some),
-                Err(_) => Poll::Ready(None),
-            });
-            let mut reply = contained.await.unwrap_or_else(failed);
+            let mut reply = poll_fn(|cx| answering.poll_answer(cx)).await.unwrap_or_else(failed);
             if is_h1 && state.intake.is_draining() {
                 reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
@@ -117,8 +118,32 @@ impl fmt::Debug for HttpRequestBody {
     }
 }
 
-/// Body of a reply of the service. A panic ends it with an error. `None` after that.
-struct Contained<B>(Option<Pin<Box<B>>>);
+/// Future or body of the service, whose panics are contained, those of its destructor too. `None`
+/// after a panic.
+struct Contained<T: ?Sized>(Option<Pin<Box<T>>>);
+
+impl<T: ?Sized> Contained<T> {
+    fn end(&mut self) {
+        let value = self.0.take();
+        // The panic hook has shown it.
+        let _ = contained(|| drop(value));
+    }
+}
+
+impl<T: ?Sized> Drop for Contained<T> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl<T: ?Sized + Future> Contained<T> {
+    /// Polls the future. The outcome is `None` if it has panicked.
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Option<T::Output>> {
+        let Some(future) = &mut self.0 else { return Poll::Ready(None) };
+        let polled = contained(|| future.as_mut().poll(cx));
+        polled.map_or(Poll::Ready(None), |polled| polled.map(Some))
+    }
+}
 
 impl<B: Body<Error: Into<BoxError>>> Body for Contained<B> {
     type Data = Bytes;
@@ -138,16 +163,18 @@ impl<B: Body<Error: Into<BoxError>>> Body for Contained<B> {
                 }))
             });
         polled.unwrap_or_else(|error| {
-            self.0 = None;
+            self.end();
             Poll::Ready(Some(Err(error)))
         })
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(|body| body.is_end_stream())
+        let is_end = |body: &Pin<Box<B>>| contained(|| body.is_end_stream()).unwrap_or(false);
+        self.0.as_ref().is_none_or(is_end)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.as_ref().map_or_else(SizeHint::default, |body| body.size_hint())
+        let hint = |body: &Pin<Box<B>>| contained(|| body.size_hint()).unwrap_or_default();
+        self.0.as_ref().map_or_else(SizeHint::default, hint)
     }
 }

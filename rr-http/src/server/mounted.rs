@@ -69,9 +69,10 @@ pub fn service(routes: impl Into<Routes>) -> HttpService {
 ///
 /// # Callers
 ///
-/// [`RequestInfo::peer`](rr_spi::RequestInfo::peer) is the [`rr_spi::Peer`] (plain or in an `Arc`)
-/// in the extensions of a request, or has the [`SocketAddr`](std::net::SocketAddr) there; without
-/// either it is `None`. In axum, one layer passes on the address:
+/// [`RequestInfo::peer`](rr_spi::RequestInfo::peer) is the [`Peer`](rr_spi::Peer) in the extensions
+/// of a request (plain or in an `Arc`; applications know it as `rr_core::context::Peer`), or has the
+/// [`SocketAddr`](std::net::SocketAddr) there; without either it is `None`. In axum, one layer passes
+/// on the address:
 ///
 /// ```ignore
 /// async fn address(info: ConnectInfo<SocketAddr>, mut request: Request, next: Next) -> Response {

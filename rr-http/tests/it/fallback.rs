@@ -14,7 +14,7 @@ use axum::extract::{Path, State};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use bytes::Bytes;
-use http_body::{Body, Frame};
+use http_body::{Body, Frame, SizeHint};
 use rr_http::{HttpConfig, HttpRequester, HttpServerBuilder, HttpServerConfig, HttpVersion};
 use rr_spi::{Code, Delivery, Peer, Requester as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
@@ -47,12 +47,61 @@ impl Body for Channel {
     }
 }
 
+/// Empty body whose destructor panics.
+struct Fragile;
+
+impl Body for Fragile {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(None)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(0)
+    }
+}
+
+impl Drop for Fragile {
+    fn drop(&mut self) {
+        panic!("secret");
+    }
+}
+
+/// Service that cannot be cloned.
+struct Unclonable;
+
+impl Clone for Unclonable {
+    fn clone(&self) -> Self {
+        panic!("secret");
+    }
+}
+
+impl tower_service::Service<http::Request<rr_http::HttpRequestBody>> for Unclonable {
+    type Response = http::Response<String>;
+    type Error = Infallible;
+    type Future = std::future::Ready<Result<http::Response<String>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut TaskContext<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: http::Request<rr_http::HttpRequestBody>) -> Self::Future {
+        std::future::ready(Ok(http::Response::default()))
+    }
+}
+
 fn app(state: App) -> Router {
     Router::new()
         .route("/", get(async || "a page"))
         .route("/a/b/{c}", get(async |Path(c): Path<String>| c))
         .route("/a/b/echo", post(async |body: AxumBody| body))
         .route("/a/b/panic", get(async || -> String { panic!("secret") }))
+        .route("/a/b/panic-drop", get(async || AxumBody::new(Fragile)))
         .route(
             "/a/b/panic-body",
             get(async || {
@@ -246,4 +295,25 @@ async fn a_reply_of_the_service_may_pause_longer_than_any_timeout() {
         }
     }
     drop((sender, server));
+}
+
+#[tokio::test]
+async fn panics_of_clones_and_destructors_end_no_connection() {
+    let both = both().await;
+    let mut raw = both.get("/a/b/panic-drop").await;
+    assert_eq!(raw.answer().await.unwrap().status, 200);
+    raw.send("GET / HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    assert_eq!(raw.answer().await.unwrap().text(), "a page");
+
+    let (routes, seen, runs) = probed();
+    let builder = HttpServerBuilder::new(routes).with_fallback(Unclonable);
+    let stats = builder.stats();
+    let server = builder.serve("http://127.0.0.1:0").await.unwrap();
+    let fixture = Fixture { server, stats, seen, runs };
+    let mut raw = fixture.raw().await;
+    for _ in 0..2 {
+        raw.send("GET / HTTP/1.1\r\nhost: h\r\n\r\n").await;
+        let answer = raw.answer().await.unwrap();
+        assert_eq!((answer.status, answer.text().contains("secret")), (500, false));
+    }
 }

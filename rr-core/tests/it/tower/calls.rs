@@ -216,3 +216,51 @@ async fn runs_that_are_in_progress_at_the_deadline_say_what_they_know() {
     });
     assert_eq!(told(&outcome.unwrap_err()), (Code::Canceled, Delivery::NotSent));
 }
+
+/// Service that asks for a run, drops it, and asks for another one.
+#[derive(Clone)]
+struct Hasty<S>(S);
+
+impl<S> Service<CallRequest> for Hasty<S>
+where
+    S: Service<CallRequest, Response = Response, Error = Error, Future: Send + Unpin>,
+    S: Clone + Send + 'static,
+{
+    type Response = Response;
+    type Error = Error;
+    type Future = rr_core::transport::BoxFuture<'static, Result<Response, Error>>;
+
+    fn poll_ready(
+        &mut self,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, call: CallRequest) -> Self::Future {
+        let mut inner = self.0.clone();
+        Box::pin(async move {
+            let mut dropped = inner.call(call.clone());
+            std::future::poll_fn(|cx| {
+                let polled = std::pin::Pin::new(&mut dropped).poll(cx);
+                assert!(polled.is_pending());
+                std::task::Poll::Ready(())
+            })
+            .await;
+            drop(dropped);
+            inner.call(call).await
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_dropped_before_it_begins_never_runs() {
+    let probe = Probe::default();
+    let client = layered!(probe, tower_layer::layer_fn(Hasty));
+    assert_eq!(client.request(&within(1_000), request("hi")).await.unwrap().body, "hi");
+    assert_eq!(probe.runs(), 1);
+    let probe = Probe::failing([unavailable(Delivery::NotSent)]);
+    let client = layered!(probe, tower_layer::layer_fn(Hasty));
+    let error = client.request(&within(1_000), request("hi")).await.unwrap_err();
+    assert_eq!(told(&error), (Code::Unavailable, Delivery::NotSent));
+}

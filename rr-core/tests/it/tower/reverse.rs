@@ -1,7 +1,7 @@
 //! Requesters and middleware in stacks of tower.
 
-use rr_core::tower::{MiddlewareLayer, RequesterService, ServiceRequester};
-use rr_core::{Middleware, Next};
+use rr_core::tower::{LayerMiddleware, MiddlewareLayer, RequesterService, ServiceRequester};
+use rr_core::{Middleware, Next, Stack};
 use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 
 use super::*;
@@ -114,4 +114,31 @@ async fn an_error_of_rr_keeps_its_delivery_unless_the_request_was_cloned() {
     let client = ServiceRequester::new(service);
     let told_again = client.request(&within(1_000), request("hi")).await.unwrap_err();
     assert_eq!(told(&told_again), (Code::Unavailable, Delivery::Unknown));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_middleware_in_a_layer_in_a_middleware_runs_the_rest_of_the_call() {
+    let probe = Probe::failing([unavailable(Delivery::NotSent)]);
+    let layers = || ServiceBuilder::new().layer(MiddlewareLayer::new(TagAndRepeat)).timeout(ms(50));
+    let client = Stack::new(probe.clone()).with(LayerMiddleware::new(layers()));
+    let reply = client.request(&within(1_000), request("hi")).await.unwrap();
+    assert_eq!((reply.body, probe.runs()), ("hi".into(), 2));
+    assert_eq!(probe.0.headers.lock().unwrap().as_deref(), Some("a"));
+
+    let refusals = [unavailable(Delivery::Unknown), unavailable(Delivery::NotSent)];
+    let probe = Probe::failing(refusals);
+    let client = Stack::new(probe.clone()).with(LayerMiddleware::new(layers()));
+    let error = client.request(&within(1_000), request("hi")).await.unwrap_err();
+    assert_eq!(told(&error), (Code::Unavailable, Delivery::Unknown));
+    assert_eq!(probe.runs(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_of_a_middleware_gives_foreign_errors_their_codes() {
+    let probe = Probe::default();
+    let layers = ServiceBuilder::new().layer(MiddlewareLayer::new(TagAndRepeat).with_codes(code));
+    let service = layers.timeout(ms(50)).service(RequesterService::new(probe.clone()));
+    let error = service.oneshot(CallRequest::new(within(1_000), request("hang")));
+    let error = error.await.unwrap_err();
+    assert_eq!(told(&error), (Code::DeadlineExceeded, Delivery::Unknown));
 }
