@@ -7,9 +7,7 @@ mod compress;
 mod decompress;
 
 pub(crate) use compress::{Compressors, compress};
-#[cfg(feature = "_fuzz")]
-pub(crate) use decompress::Decompression;
-pub(crate) use decompress::{DecompressError, decompress};
+pub(crate) use decompress::{DecompressError, Decompression, decompress, decompress_start};
 
 /// Content coding that this crate applies and removes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

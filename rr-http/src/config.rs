@@ -116,11 +116,13 @@ rr_spi::options! {
         pub idle_timeout: Duration = Duration::from_secs(30), with_idle_timeout(Duration);
         /// Time without traffic after which the operating system probes whether the peer of a TCP
         /// connection is still there, and the time between two probes. After three unanswered probes
-        /// the connection ends. Whole seconds, at least 1 s. Default 15 s; 0 sends no probes.
+        /// the connection ends; on Linux, with the first probe after `tcp_user_timeout` instead,
+        /// unless that is 0. Whole seconds, at least 1 s. Default 15 s; 0 sends no probes.
         #[serde(deserialize_with = "rr_spi::duration::deserialize")]
         pub tcp_keepalive: Duration = Duration::from_secs(15), with_tcp_keepalive(Duration);
         /// Longest time that sent bytes stay unacknowledged, or wait for a peer that accepts none,
-        /// before the TCP connection ends (`TCP_USER_TIMEOUT`, Linux only). Default 30 s; 0 leaves it
+        /// before the TCP connection ends (`TCP_USER_TIMEOUT`, Linux only). It also replaces the
+        /// number of probes of `tcp_keepalive`. Default 30 s; 0 leaves it
         /// to the operating system, which waits for a quarter of an hour.
         #[serde(deserialize_with = "rr_spi::duration::deserialize")]
         pub tcp_user_timeout: Duration = Duration::from_secs(30), with_tcp_user_timeout(Duration);
@@ -165,7 +167,9 @@ rr_spi::options! {
         /// Each connection is a tunnel (`CONNECT`), also for `http://`: the proxy passes bytes on and
         /// reads no request, so that reuse of connections, HTTP/2, TLS and the delivery of errors
         /// are those of the server. A proxy that opens no tunnel fails the call: `Unavailable`, not
-        /// sent, `connect-failed`. Unix sockets and connectors of the application use no proxy.
+        /// sent, `connect-failed`, never to be retried if it asks for credentials (401, 407) or does
+        /// not allow the tunnel (403, 405). Unix sockets and connectors of the application use no
+        /// proxy.
         pub proxy: HttpProxy = HttpProxy::none(), with_proxy(HttpProxy);
         /// Further hosts, besides those of the URL, over which `rr_core::connect` balances calls;
         /// each is `host` or `host:port`. In a URL it is a list with commas. Default none. At most
@@ -282,7 +286,9 @@ rr_spi::options! {
         /// takes 15 µs with gzip, about as long as a call takes otherwise; 1 MiB takes 10 ms in
         /// steps of 0.3 ms. Zstd takes half of that. Only text and the content types of codecs are
         /// compressed, and only if that makes the body shorter. A reply with
-        /// `cache-control: no-transform` or a strong `etag` is not. Set `no-transform` on replies
+        /// `cache-control: no-transform` or a strong `etag` is not. At most 64 replies are compressed
+        /// simultaneously, others leave as they are; each takes up to its length in memory once more,
+        /// which `bodies_bytes_max` does not count. Set `no-transform` on replies
         /// that have a secret next to text of the caller: over TLS, the length of a compressed body
         /// reveals what both have in common (the attack BREACH).
         pub compress_bytes_min: usize = 0, with_compress_bytes_min(usize);

@@ -119,7 +119,7 @@ fn invalid(message: &'static str) -> Error {
 }
 
 fn with_hint(error: Error) -> Error {
-    error.with_hint("a URL looks like http://host:port/prefix or http+unix:///path/to.sock")
+    error.with_hint("a URL looks like http://host:port/prefix, https://host:port/prefix or http+unix:///path/to.sock")
 }
 
 #[cfg(test)]

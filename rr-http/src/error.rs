@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use rr_spi::{Code, Delivery, Error, Origin, Reason};
+use rr_spi::{Code, Delivery, Error, Origin, Reason, RetryHint};
 
 use crate::config::HttpRefusals;
 
@@ -69,6 +69,7 @@ pub(crate) fn not_sent(refusal: &Error) -> Error {
     let (code, message) = (refusal.code(), refusal.message().to_owned());
     Error::failure(code, Delivery::NotSent, refusal.reason().cloned(), message)
         .with_origin(refusal.origin())
+        .with_retry(refusal.retry())
         .with_hint(refusal.hint().to_owned())
 }
 
@@ -90,8 +91,14 @@ pub(crate) fn proxy_refused(authority: &str, proxy: &str, status: StatusCode) ->
         }
         _ => "check that the URL of the option `proxy` is that of a proxy that allows CONNECT",
     };
+    let retry = match status {
+        // The configuration is wrong, at one end or the other.
+        401 | 403 | 405 | 407 => RetryHint::Never,
+        _ => RetryHint::Unset,
+    };
     Error::failure(Code::Unavailable, Delivery::NotSent, Reason::CONNECT_FAILED, message)
         .with_origin(Origin::Intermediary)
+        .with_retry(retry)
         .with_hint(hint)
 }
 

@@ -14,7 +14,7 @@ use crate::server::{Announced, read_proxy_header};
 pub enum Refused {
     /// Longer than the limit once decoded.
     TooLarge,
-    /// Malformed or cut short.
+    /// Malformed or cut short, or beyond a limit of the decoder.
     Malformed,
 }
 
@@ -40,7 +40,7 @@ pub fn unzstd(body: &[u8], max: usize) -> Result<Bytes, Refused> {
 fn decompress(codec: Codec, body: &[u8], max: usize) -> Result<Bytes, Refused> {
     let refused = |error| match error {
         DecompressError::TooLarge => Refused::TooLarge,
-        DecompressError::Malformed(_) => Refused::Malformed,
+        DecompressError::Malformed(_) | DecompressError::Unsupported(_) => Refused::Malformed,
     };
     let mut decompression = Decompression::new(codec, body, max);
     while decompression.step().map_err(refused)? {}

@@ -19,7 +19,9 @@ const PORT_DEFAULT: u16 = 80;
 /// Forward proxy of a requester: none, one by its URL, or the one that the environment names.
 ///
 /// Text has the URL `http://user:password@host:port`, `none`, or with the feature `proxy-env` `env`.
-/// The credentials are optional and may be percent-encoded; `Debug` does not show them.
+/// The credentials are optional and may be percent-encoded; `Debug` does not show them. In the query
+/// of a URL, the text is encoded once more: a password `a@b` is `a%40b` in the proxy's URL, and
+/// `a%2540b` in `proxy=` of the server's.
 ///
 /// # Examples
 ///

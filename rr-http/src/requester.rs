@@ -24,7 +24,7 @@ use rr_spi::{
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::body::{self, BodyError};
-use crate::compression::{Codec, DecompressError, decompress};
+use crate::compression::{Codec, DecompressError, decompress, decompress_start};
 use crate::config::{HttpConfig, HttpServerConfig};
 use crate::connector::Connector;
 use crate::endpoint::{Address, Endpoint};
@@ -437,6 +437,7 @@ impl Inner {
         let max = self.limits.response_bytes_max;
         decompress(codec, &body, max).await.map_err(|error| match error {
             DecompressError::TooLarge => self.limits.response_too_large(),
+            DecompressError::Unsupported(text) => bad_response(Delivery::Processed, text),
             DecompressError::Malformed(error) => {
                 let text = "the compressed reply is malformed or cut short";
                 bad_response(Delivery::Processed, text).with_source(error)
@@ -481,9 +482,8 @@ impl Inner {
         let whole = bound.race(reading).await.unwrap_or(false);
         let mut start = Bytes::from(start);
         if let Ok(Some(codec)) = codec_of(&parts.headers, self.config.accept_encoding) {
-            // Without a readable body, the head states the error.
-            let decoded = decompress(codec, &start, ERROR_BODY_BYTES_MAX).await;
-            start = decoded.unwrap_or_default();
+            // Like a body that is cut, what is readable remains.
+            start = decompress_start(codec, &start, ERROR_BODY_BYTES_MAX).await;
         }
         (decode_error(parts, start, self.config.status_codes), whole)
     }

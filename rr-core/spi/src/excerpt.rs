@@ -12,17 +12,26 @@ pub fn excerpt(text: &str, chars_max: usize) -> String {
     text[..end].escape_debug().to_string()
 }
 
-/// Hides the credentials of a URL that is the value of a parameter, such as that of a proxy: all text
-/// before the last `@`. The value may be percent-encoded.
-pub(crate) fn hide_credentials(value: &str) -> Cow<'_, str> {
+/// Returns the value of an option as logs and errors may show it.
+///
+/// The URL of a proxy is not shown at all: even a malformed one may contain a password. Of any other
+/// value, the text before the last `@` is hidden. The value may be percent-encoded.
+pub(crate) fn shown_value<'a>(name: &str, value: &'a str) -> Cow<'a, str> {
+    if is_secret(name) {
+        return "***".into();
+    }
     let lower = value.to_ascii_lowercase();
-    let is_url = lower.contains("//") || lower.contains("%2f");
     let plain = lower.rfind('@').map(|at| at + 1);
-    let end = plain.max(lower.rfind("%40").map(|at| at + 3));
-    match end.filter(|_| is_url) {
+    match plain.max(lower.rfind("%40").map(|at| at + 3)) {
         Some(end) => format!("***@{}", &value[end..]).into(),
         None => value.into(),
     }
+}
+
+/// Returns whether an option or an environment variable holds the URL of a proxy. An encoded name
+/// may be any.
+fn is_secret(name: &str) -> bool {
+    name.contains('%') || name.to_ascii_lowercase().ends_with("proxy")
 }
 
 #[cfg(test)]
@@ -37,16 +46,23 @@ mod tests {
     }
 
     #[test]
-    fn the_credentials_of_a_url_are_hidden_and_other_values_are_shown() {
+    fn nothing_of_a_proxy_is_shown_and_of_other_values_nothing_before_an_at() {
+        for secret in ["orders:hunter2@proxy:3128", "http:/u:hunter2@h", "http://u:hunter2", ""] {
+            for name in ["proxy", "PROXY", "RR_HTTP_PROXY", "pro%78y"] {
+                assert_eq!(shown_value(name, secret), "***", "{name}");
+            }
+        }
         for (value, shown) in [
             ("http://user:hunter2@proxy:3128", "***@proxy:3128"),
             ("http%3A%2F%2Fuser%3Ahunter2%40proxy", "***@proxy"),
             ("http://user:hun@ter2%40proxy/a", "***@proxy/a"),
+            ("orders:hunter2@proxy:3128", "***@proxy:3128"),
+            ("http:/u:hunter2@h", "***@h"),
             ("http://proxy:3128", "http://proxy:3128"),
-            ("y@z", "y@z"),
+            ("y@z", "***@z"),
             ("", ""),
         ] {
-            assert_eq!(hide_credentials(value), shown);
+            assert_eq!(shown_value("hosts", value), shown);
         }
     }
 }

@@ -4,7 +4,7 @@ use serde::de::value::{Error as Unfit, MapDeserializer};
 use serde::de::{DeserializeOwned, Deserializer, Error as _, IntoDeserializer, Visitor};
 
 use crate::error::Error;
-use crate::excerpt::{excerpt, hide_credentials};
+use crate::excerpt::{excerpt, shown_value};
 use crate::location::Location;
 
 /// Configuration declared by [`options!`](crate::options!).
@@ -330,9 +330,15 @@ impl Location {
     }
 }
 
+/// Returns the beginning of the value of an option for an error message, without credentials.
+#[doc(hidden)]
+#[must_use]
+pub fn shown(name: &str, text: &str) -> String {
+    excerpt(&shown_value(name, text), 64)
+}
+
 fn unfit(name: &str, text: &str, error: &Unfit) -> Error {
-    let message =
-        format!("parameter `{name}` cannot be `{}`", excerpt(&hide_credentials(text), 64));
+    let message = format!("parameter `{name}` cannot be `{}`", shown(name, text));
     Error::invalid_argument(message).with_hint(error.to_string())
 }
 

@@ -61,11 +61,11 @@ pub fn service(routes: impl Into<Routes>) -> HttpService {
 ///
 /// # Configuration
 ///
-/// Of [`HttpServerConfig`], the service uses `body_read_timeout`, `drain_linger`, `cors_origins` and
-/// `intake`. The other fields have no effect, since they are about connections, which the server of
-/// the application has: `connections_max`, `first_bytes_timeout`, `header_read_timeout`,
-/// `write_timeout`, `idle_timeout`, `h2_streams_max`. Connections are not distinguished in the
-/// budget of bodies: one of them can use all of it.
+/// Of [`HttpServerConfig`], the service uses `body_read_timeout`, `compress_bytes_min`,
+/// `drain_linger`, `cors_origins` and `intake`. The other fields have no effect, since they are about
+/// connections, which the server of the application has: `connections_max`, `first_bytes_timeout`,
+/// `header_read_timeout`, `write_timeout`, `idle_timeout`, `h2_streams_max`, `tcp_keepalive`, `tls`.
+/// Connections are not distinguished in the budget of bodies: one of them can use all of it.
 ///
 /// # Callers
 ///

@@ -10,7 +10,7 @@ use rr_spi::{BodyShare, Cause, Code, Context, Delivery, Error};
 
 use super::ServerState;
 use crate::body::{self, BodyError};
-use crate::compression::{Codec, DecompressError, decompress};
+use crate::compression::{Codec, DecompressError, Decompression};
 use crate::wire::{Coding, Refusal, unsupported_coding};
 
 /// Number of polls of a body before a timer is made for it: a small body has arrived by the second
@@ -43,7 +43,7 @@ where
         return Err(too_large(state, coding));
     }
     share.grow(promised)?;
-    let mut body = Charged { body, read: 0, share };
+    let mut body = Charged { body, read: 0, share: &mut *share };
     let read = match read_within(state, ctx, &mut body, raw_max).await? {
         Ok(read) => read,
         Err(BodyError::TooLarge) => return Err(too_large(state, coding)),
@@ -53,7 +53,7 @@ where
         }
     };
     *unread = None;
-    decode(state, read, coding).await
+    decode(state, read, coding, share).await
 }
 
 /// Decodes a body. An empty body was never encoded, whatever its head declares.
@@ -61,6 +61,7 @@ pub(super) async fn decode(
     state: &ServerState,
     body: Bytes,
     coding: &Coding,
+    share: &mut BodyShare,
 ) -> Result<Bytes, Refusal> {
     let max = state.intake.config().limits.request_bytes_max;
     match coding {
@@ -69,9 +70,9 @@ pub(super) async fn decode(
         Coding::Unsupported(shown) => Err(unsupported_coding(shown)),
         // Boxed: compressed requests are rare, and inline this would enlarge every request.
         Coding::Encoded(codec) => {
-            let decoded = Box::pin(decompress(*codec, &body, max)).await;
-            decoded.map_err(|error| match error {
+            Box::pin(decompress(*codec, &body, max, share)).await?.map_err(|error| match error {
                 DecompressError::TooLarge => too_large(state, coding),
+                DecompressError::Unsupported(text) => unsupported(text).into(),
                 DecompressError::Malformed(error) => {
                     let text = format!("the body is no {}", codec.token());
                     invalid(text, error)
@@ -79,6 +80,28 @@ pub(super) async fn decode(
             })
         }
     }
+}
+
+/// Decompresses a body. The share covers the compressed bytes and those decoded so far, and in the
+/// end the latter.
+async fn decompress(
+    codec: Codec,
+    body: &[u8],
+    max: usize,
+    share: &mut BodyShare,
+) -> Result<Result<Bytes, DecompressError>, Error> {
+    let mut decompression = Decompression::new(codec, body, max);
+    loop {
+        let step = decompression.step();
+        share.grow(body.len().saturating_add(decompression.len()))?;
+        match step {
+            Ok(true) => tokio::task::yield_now().await,
+            Ok(false) => break,
+            Err(error) => return Ok(Err(error)),
+        }
+    }
+    share.shrink(decompression.len());
+    Ok(Ok(decompression.into_bytes()))
 }
 
 /// Reads a body until the context ends or the server stops serving requests.
@@ -175,6 +198,11 @@ fn too_large(state: &ServerState, coding: &Coding) -> Refusal {
 fn too_slow() -> Error {
     let text = "the body did not arrive in time";
     Error::failure(Code::DeadlineExceeded, Delivery::Rejected, None, text)
+}
+
+fn unsupported(text: &'static str) -> Error {
+    Error::failure(Code::InvalidArgument, Delivery::Rejected, None, text)
+        .with_hint("compress the body with the usual settings, or send it as it is")
 }
 
 fn invalid(

@@ -99,6 +99,8 @@ pub(super) async fn answer<C: Carrier>(
     // Successes and errors alike hold their bytes until these have left.
     let mut share = held.unwrap_or_else(|| carrier.account().open());
     share.raise(reply.body().len());
+    // Compression has made it shorter.
+    share.shrink(reply.body().len());
     reply.map(|body| carrier.reply(body, share, parts.version))
 }
 
@@ -143,7 +145,7 @@ async fn exchange<C: Carrier>(
     let body = match head.message {
         // A request that would be refused anyway is refused before its body has arrived.
         _ if state.intake.is_draining() => Bytes::new(),
-        Some(message) => decode(state, message, &head.coding).await?,
+        Some(message) => decode(state, message, &head.coding, &mut share).await?,
         None => read_body(state, &ctx, unread, &head.coding, &mut share).await?,
     };
     let request = head.common.into_request(target, body);

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, outside of any test function")]
 
+use std::error::Error as _;
 use std::io::{Read as _, Write as _};
 
 use crate::support::*;
@@ -10,8 +11,8 @@ use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use rr_http::{HttpConfig, HttpEncoding, HttpRequester, HttpServerConfig, HttpVersion};
 use rr_spi::{
-    CallConfig, Code, Delivery, Error, Headers, Idempotency, Limits, Request, Requester as _,
-    Response,
+    CallConfig, Code, Delivery, Error, Headers, Idempotency, IntakeConfig, Limits, Request,
+    Requester as _, Response,
 };
 use tokio::io::AsyncWriteExt as _;
 
@@ -268,6 +269,43 @@ async fn an_error_whose_body_cannot_be_decoded_is_known_by_its_head() {
         let error = answered(HttpEncoding::Gzip, 1000, head, body).await.unwrap_err();
         assert_eq!((error.code(), error.delivery()), (Code::Unavailable, Delivery::Rejected));
     }
+}
+
+#[tokio::test]
+async fn what_is_readable_of_a_broken_error_body_is_kept() {
+    let body = gzip(&b"the upstream is gone ".repeat(50));
+    let head = "502 X\r\ncontent-encoding: gzip\r\n";
+    let cut = &body[..body.len() - 1];
+    let error = answered(HttpEncoding::Gzip, 1000, head, cut).await.unwrap_err();
+    let raw = error.source().and_then(|source| source.downcast_ref::<rr_http::RawReply>());
+    assert!(raw.unwrap().body.starts_with(b"the upstream is gone"), "{raw:?}");
+}
+
+#[tokio::test]
+async fn a_request_is_refused_as_overloaded_as_soon_as_it_decodes_to_more_than_the_budget() {
+    use base64::Engine as _;
+
+    let intake = IntakeConfig::default().with_bodies_bytes_max(200_000);
+    let fixture = fixture(HttpServerConfig::default().with_intake(intake)).await;
+    // Decoded to the end, it would be longer than any request may be.
+    let bomb = gzip(&vec![b'a'; 3_000_000]);
+    let message = base64::engine::general_purpose::URL_SAFE.encode(&bomb);
+    let query = format!("base64=1&compression=gzip&encoding=json&message={message}");
+    let get = format!("GET /safe?{query} HTTP/1.1\r\nhost: h\r\n\r\n");
+    let head = format!("content-encoding: gzip\r\ncontent-length: {}", bomb.len());
+    let post = format!("POST /echo HTTP/1.1\r\nhost: h\r\n{head}\r\n\r\n");
+    for (head, body) in [(get, &[][..]), (post, &bomb)] {
+        let mut raw = fixture.raw().await;
+        raw.send(&head).await;
+        raw.0.write_all(body).await.unwrap();
+        let answer = raw.answer().await.unwrap();
+        assert_eq!(answer.header("rr-reason"), Some("overloaded"), "{answer:?}");
+    }
+    assert_eq!(fixture.runs(), 0);
+    // What the refused ones held is free again.
+    let mut raw = fixture.raw().await;
+    raw.post("/echo", "", &text(100_000)).await;
+    assert_eq!(raw.answer().await.unwrap().status, 200);
 }
 
 #[cfg(feature = "zstd")]

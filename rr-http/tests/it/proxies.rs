@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::support::*;
 use rr_http::{HttpConfig, HttpProxy, HttpRequester, HttpServerConfig, HttpVersion};
-use rr_spi::{Code, Delivery, Error, Origin, Requester as _, Response};
+use rr_spi::{Code, Delivery, Error, Origin, Requester as _, Response, RetryHint};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -152,6 +152,7 @@ async fn a_proxy_that_opens_no_tunnel_is_named_with_its_status_and_nothing_was_s
         ),
         ("HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno", "403", "443"),
         ("HTTP/1.1 401 X\r\n\r\n", "401", "user:password"),
+        ("HTTP/1.1 405 X\r\n\r\n", "405", "443"),
         ("HTTP/1.0 502 Bad Gateway\r\n\r\n<html>", "502", "does not reach"),
         ("HTTP/1.1 504\r\n\r\n", "504", "does not reach"),
         ("HTTP/1.1 302 Found\r\nlocation: /\r\n\r\n", "302", "allows CONNECT"),
@@ -160,6 +161,8 @@ async fn a_proxy_that_opens_no_tunnel_is_named_with_its_status_and_nothing_was_s
         for version in [HttpVersion::H1, HttpVersion::H2c] {
             let error = call(&through(&proxy.url(), version)).await.unwrap_err();
             assert_eq!((told(&error), error.origin()), (not_connected, Origin::Intermediary));
+            let is_final = ["401", "403", "405", "407"].contains(&says);
+            assert_eq!(error.retry() == RetryHint::Never, is_final, "{says} {version:?}");
             let message = error.message();
             let names = message.contains(says) && message.contains(&proxy.port.to_string());
             assert!(names && error.hint().contains(hints), "{message}: {}", error.hint());

@@ -228,6 +228,13 @@ impl BodyShare {
             self.bytes += more;
         }
     }
+
+    /// Shrinks to this many bytes, as when a body has been compressed.
+    pub fn shrink(&mut self, bytes: usize) {
+        let less = self.bytes.saturating_sub(bytes);
+        self.account.put_back(less);
+        self.bytes -= less;
+    }
 }
 
 impl Drop for BodyShare {
@@ -259,6 +266,19 @@ mod tests {
         assert!(account.request(7).is_err());
         drop(second);
         drop(account.request(10).unwrap());
+        assert_eq!(budget.held(), 0);
+    }
+
+    #[test]
+    fn a_share_gives_back_what_it_shrinks_by() {
+        let budget = BodyBudget::new(10);
+        let account = budget.connection();
+        let mut share = account.request(8).unwrap();
+        share.shrink(9);
+        assert_eq!(budget.held(), 8);
+        share.shrink(3);
+        assert_eq!(budget.held(), 3);
+        drop(share);
         assert_eq!(budget.held(), 0);
     }
 
