@@ -216,13 +216,15 @@ fn at(url: &str, error: &Error) -> Error {
 }
 
 /// Returns a URL without credentials. The URL may be malformed: the text before the last `@` is
-/// hidden, wherever that is.
+/// hidden, wherever that is, and so are options that may contain a secret.
 fn shown(url: &str) -> String {
     let hidden = url.rsplit_once('@').map(|(before, rest)| {
         let scheme = before.split_once("://").map(|(scheme, _)| format!("{scheme}://"));
         format!("{}***@{rest}", scheme.unwrap_or_default())
     });
-    rr_spi::excerpt(hidden.as_deref().unwrap_or(url), 256)
+    let hidden = ServerUrl::from(hidden.unwrap_or_else(|| url.to_owned()));
+    // Displayed: as a text, the URL has its secrets.
+    rr_spi::excerpt(&format!("{hidden}"), 256)
 }
 
 #[cfg(test)]
@@ -256,6 +258,8 @@ mod tests {
             ("nats://user:hunter2@h:1/team?name=x", "nats://***@h:1/team?name=x"),
             ("nats://user:hun?ter2@h", "nats://***@h"),
             ("nats:/user:hunter2@h", "***@h"),
+            ("http://h?proxy=http://user:hunter2&x=1", "http://h?proxy=***&x=1"),
+            ("http://h?proxy=user%3Ahunter2%40p", "http://h?proxy=***"),
             ("http://h:1/a?idle_max=3", "http://h:1/a?idle_max=3"),
             ("h\n", "h\\n"),
         ] {

@@ -73,7 +73,8 @@ fn unknown(prefix: &str, variable: &str, known: &Known) -> Error {
 }
 
 fn unfit(variable: &str, text: &str, hint: &str) -> Error {
-    let message = format!("variable `{variable}` cannot be `{}`", rr_spi::excerpt(text, 64));
+    let shown = rr_spi::options::shown(variable, text);
+    let message = format!("variable `{variable}` cannot be `{shown}`");
     invalid(message).with_hint(hint.to_owned())
 }
 
@@ -148,6 +149,19 @@ mod tests {
         }
         let error = read::<ClientConfig>(&[("RR_A\n\x1b", "1")]).unwrap_err();
         assert!(!error.message().contains(['\n', '\x1b']), "{error}");
+    }
+
+    #[cfg(feature = "http")]
+    #[test]
+    fn a_refused_proxy_is_named_without_its_password() {
+        for text in
+            ["orders:hunter2@p:3128", "http:/u:hunter2@h", "http://u:hunter2", "ftp://hunter2"]
+        {
+            let error = read::<ClientConfig>(&[("RR_HTTP_PROXY", text)]).unwrap_err();
+            assert!(error.message().contains("`RR_HTTP_PROXY`"), "{error}");
+            let shown = format!("{error:?} {error} {}", error.hint());
+            assert!(!shown.contains("hunter2"), "{shown}");
+        }
     }
 
     #[cfg(not(feature = "http"))]
