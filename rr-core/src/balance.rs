@@ -21,8 +21,8 @@ use endpoints::Endpoints;
 
 pub use config::BalanceConfig;
 
-/// Maximum number of endpoints of a balance. Each call looks at all of them, which takes a
-/// microsecond for this many.
+/// Maximum number of endpoints of a balance. Each call looks at all of them under a lock,
+/// a few times.
 const ENDPOINTS_MAX: usize = 1024;
 
 /// Requester that balances calls over several endpoints.
@@ -48,7 +48,8 @@ const ENDPOINTS_MAX: usize = 1024;
 /// `draining`, `no-responder`, `breaker-open`), after `DeadlineExceeded` of a timeout inside of the
 /// endpoint, and after `ResourceExhausted` with the reason `overloaded`; always only as `NotSent` or
 /// `Rejected`, and not with [`RetryHint::Never`](crate::retry::RetryHint::Never). The endpoint that
-/// refused is avoided for a second, or for up to 10 s if it asks for that. Calls that may have run
+/// refused is avoided for a second, or for up to 10 s if it asks for that. To an ejected endpoint a
+/// call moves only after `connect-failed` and `draining`, and if no other is left. Calls that may have run
 /// are never repeated: put [`recommended`](crate::recommended) around the balance for that.
 ///
 /// # Ejection
@@ -57,7 +58,7 @@ const ENDPOINTS_MAX: usize = 1024;
 /// failures in a row, or if less than 80 % of its calls succeed in 10 s, with at least 50 calls there
 /// and at another endpoint. After the ejection one call at a time probes it, until one succeeds.
 /// Each further ejection is 30 s longer, up to 300 s, and each 30 s of health shorten the next one.
-/// Never more than half of the endpoints are ejected, so that calls go somewhere if all of them fail.
+/// No ejection makes it more than half of the endpoints, so that calls go somewhere if all of them fail.
 ///
 /// | outcome | counts as |
 /// |---|---|
@@ -154,8 +155,8 @@ pub struct EndpointStatus {
     pub name: Arc<str>,
     /// Calls in flight. 0 in a balance that was made over one endpoint, which counts nothing.
     pub in_flight: usize,
-    /// Moving average of the latency; `None` until two calls have succeeded, as the first may have
-    /// to connect.
+    /// Moving average of the latency. `None` until two calls have succeeded, as the first may have to
+    /// connect, or one without a reply took longer than calls take at the other endpoints.
     pub latency: Option<Duration>,
     /// Rest of the ejection; `None` while the endpoint is not ejected. Zero from the end of the
     /// ejection until a call to the endpoint has succeeded.
@@ -216,7 +217,8 @@ impl Balance {
     }
 
     /// Replaces the endpoints. An endpoint whose name is kept keeps its statistics, with the new
-    /// requester. Calls in flight at a removed endpoint continue there.
+    /// requester. Calls in flight at a removed endpoint continue there. Ejected endpoints that are kept
+    /// stay ejected, also if they are then more than half; if all are, all get calls.
     ///
     /// Without endpoints, calls fail with `Unavailable`, not sent, until the next replacement. The
     /// requester of a balance that was made over one endpoint is dropped with the balance.

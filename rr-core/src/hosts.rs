@@ -39,11 +39,14 @@ pub(crate) fn connect(url: &str, config: HttpConfig) -> Result<Connected, Error>
         })
         .collect();
     let mut named = named?;
+    if looks_up {
+        split::check_direct(named.iter().map(|(_, requester)| requester))?;
+    }
     if named.len() == 1 && !looks_up {
         return Ok(Connected::One(named.remove(0).1));
     }
     let timeout = config.calls.timeout;
-    let lookups = looks_up.then(|| Lookups::new(config.lookup_interval));
+    let lookups = looks_up.then(|| Lookups::new(config.lookup_interval, config.connect_timeout));
     Ok(Connected::Several(Hosts::new(named, timeout, lookups)?))
 }
 
@@ -63,6 +66,8 @@ struct Inner {
 /// When names are looked up, and the task that does it.
 struct Lookups {
     interval: Duration,
+    /// A look-up that has not ended for so long is lost: its runtime does not run it.
+    lost_after: Duration,
     entropy: OsEntropy,
     next: Mutex<Next>,
 }
@@ -74,17 +79,29 @@ struct Next {
 }
 
 /// Task that is aborted when its owner is dropped.
-struct Owned(AbortHandle);
+struct Owned {
+    handle: AbortHandle,
+    /// `None` if that is too far away.
+    lost_at: Option<Instant>,
+}
+
+impl Owned {
+    fn is_running(&self, now: Instant) -> bool {
+        !self.handle.is_finished() && self.lost_at.is_none_or(|lost_at| now < lost_at)
+    }
+}
 
 impl Drop for Owned {
     fn drop(&mut self) {
-        self.0.abort();
+        self.handle.abort();
     }
 }
 
 impl Lookups {
-    fn new(interval: Duration) -> Self {
-        Self { interval, entropy: OsEntropy::new(), next: Mutex::default() }
+    /// Looks up at this interval; each look-up ends within `timeout`.
+    fn new(interval: Duration, timeout: Duration) -> Self {
+        let lost_after = timeout.saturating_add(interval).saturating_mul(2);
+        Self { interval, lost_after, entropy: OsEntropy::new(), next: Mutex::default() }
     }
 }
 
@@ -118,12 +135,10 @@ impl Hosts {
         if next.due.is_some_and(|due| now < due) {
             return;
         }
-        let is_running = |task: &Owned| !task.0.is_finished();
         let Ok(runtime) = Handle::try_current() else { return };
         let pause = jittered(lookups.interval, &lookups.entropy);
-        // A look-up that its runtime has lost is started again after the pause as well.
         next.due = now.checked_add(pause);
-        if next.task.as_ref().is_some_and(is_running) {
+        if next.task.as_ref().is_some_and(|task| task.is_running(now)) {
             return;
         }
         let (named, inner) = (self.0.named.clone(), Arc::downgrade(&self.0));
@@ -133,7 +148,8 @@ impl Hosts {
                 inner.replace(found);
             }
         };
-        next.task = Some(Owned(runtime.spawn(looking_up).abort_handle()));
+        let handle = runtime.spawn(looking_up).abort_handle();
+        next.task = Some(Owned { handle, lost_at: now.checked_add(lookups.lost_after) });
     }
 }
 
@@ -163,5 +179,35 @@ impl Requester for Hosts {
 impl fmt::Debug for Hosts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hosts").field("balance", &self.0.balance).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::runtime::Builder;
+    use tokio::task::yield_now;
+
+    use super::*;
+
+    #[test]
+    fn a_look_up_on_a_runtime_that_nobody_drives_is_replaced() {
+        let url = "http://127.0.0.1:1?addresses=all&lookup_interval=1ms&connect_timeout=20ms";
+        let Ok(Connected::Several(hosts)) = connect(url, HttpConfig::default()) else {
+            panic!("each address is an endpoint");
+        };
+        let is_looked_up = || &*hosts.0.balance.endpoints()[0].name != "127.0.0.1:1";
+        let stuck = Builder::new_current_thread().enable_all().build().unwrap();
+        stuck.block_on(async { hosts.look_up_if_due() });
+        assert!(!is_looked_up());
+        let other = Builder::new_current_thread().enable_all().build().unwrap();
+        other.block_on(async {
+            let begin = Instant::now();
+            while !is_looked_up() {
+                hosts.look_up_if_due();
+                yield_now().await;
+                assert!(begin.elapsed() < Duration::from_secs(60), "{hosts:?}");
+            }
+        });
+        drop(stuck);
     }
 }

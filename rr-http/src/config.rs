@@ -177,7 +177,7 @@ rr_spi::options! {
         #[serde(deserialize_with = "crate::hosts::deserialize")]
         pub hosts: Vec<String> = Vec::new(), with_hosts(impl Into<Vec<String>>);
         /// Use of the addresses of a name that has several. Default `first`; with `all`,
-        /// `rr_core::connect` balances calls over all addresses.
+        /// `rr_core::connect` balances calls over all addresses, which it refuses behind a `proxy`.
         pub addresses: HttpAddresses = HttpAddresses::First, with_addresses(HttpAddresses);
         /// Pause between two look-ups of the names with `addresses=all`, while calls are made. Each
         /// pause is shortened at random by up to a tenth. Default 30 s; 0 looks up again with every

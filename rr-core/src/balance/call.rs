@@ -6,8 +6,8 @@ use std::time::Duration;
 use rr_spi::{Attempt, AttemptRecord, Context, Error, Request, Requester, Response, RetryDecision};
 use tokio::time::Instant;
 
-use super::endpoints::{Chosen, Ended, Started};
-use super::verdict::{Verdict, avoidance, may_move, verdict};
+use super::endpoints::{Chosen, Ejected, Ended, Started};
+use super::verdict::{Verdict, avoidance, may_move, may_rescue, verdict};
 use super::{Balance, Budget, no_endpoints};
 
 /// Call that failed at an endpoint.
@@ -41,7 +41,7 @@ impl Balance {
         // All endpoints that the call tries share one deadline.
         let attempt = Attempt::start(ctx, self.config.timeout)?;
         let ctx = attempt.context();
-        let first = self.choose(&[]).ok_or_else(no_endpoints)?;
+        let first = self.choose(&[], Ejected::LastResort).ok_or_else(no_endpoints)?;
         if let (Budget::Own(budget), 0) = (&self.budget, ctx.retries()) {
             budget.deposit_at(first.call.at);
         }
@@ -100,7 +100,11 @@ impl Balance {
         if !may_move(error) {
             return Err(RetryDecision::Final);
         }
-        let next = self.choose(tried).ok_or(RetryDecision::AttemptsSpent)?;
+        let ejected = match may_rescue(error) {
+            true => Ejected::LastResort,
+            false => Ejected::Unused,
+        };
+        let next = self.choose(tried, ejected).ok_or(RetryDecision::AttemptsSpent)?;
         let (Budget::Own(budget) | Budget::Shared(budget)) = &self.budget;
         if !budget.withdraw_at(next.call.at) {
             drop(self.in_flight(next.call));
@@ -109,8 +113,8 @@ impl Balance {
         Ok(next)
     }
 
-    fn choose(&self, tried: &[u64]) -> Option<Chosen<Arc<dyn Requester>>> {
-        self.lock().choose(tried, Instant::now(), &*self.entropy, &self.config)
+    fn choose(&self, tried: &[u64], ejected: Ejected) -> Option<Chosen<Arc<dyn Requester>>> {
+        self.lock().choose(tried, ejected, Instant::now(), &*self.entropy, &self.config)
     }
 
     fn in_flight(&self, call: Started) -> InFlight<'_> {
@@ -137,9 +141,22 @@ impl Balance {
         in_flight.ended = Ended { verdict: verdict(&error), avoided: avoidance(&error) };
         let (id, took) = (in_flight.call.id, in_flight.call.at.elapsed());
         drop(in_flight);
+        let error = with_endpoint(error, &name);
         let record = AttemptRecord::of(&error, took).with_endpoint(name);
         Err(Failed { id, error, record })
     }
+}
+
+/// Adds the name of the endpoint to the records of inner layers that have none.
+fn with_endpoint(error: Error, name: &Arc<str>) -> Error {
+    if error.attempts().is_empty() {
+        return error;
+    }
+    let mut attempts = error.attempts().to_vec();
+    for attempt in &mut attempts {
+        attempt.endpoint.get_or_insert_with(|| Arc::clone(name));
+    }
+    error.with_attempts(attempts)
 }
 
 /// Records an attempt. If an inner layer made several attempts of it, adds that layer's records.

@@ -1,5 +1,6 @@
 //! State of all endpoints, and the choice among them: reads no clock and draws no numbers itself.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,6 +72,14 @@ pub(super) struct Ended {
     pub(super) avoided: Duration,
 }
 
+/// Use of ejected endpoints by a call for which no healthy one is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ejected {
+    LastResort,
+    /// The call fails rather than wait for an endpoint that is probably dead.
+    Unused,
+}
+
 /// State of one endpoint at an instant.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Observed {
@@ -129,17 +138,18 @@ impl<R: Clone> Endpoints<R> {
     ///
     /// An endpoint whose ejection is over gets one call as a probe. Otherwise the call goes to the
     /// cheaper of two random endpoints of the first of these groups that is not empty: healthy ones
-    /// that did not just refuse a call, healthy ones, all.
+    /// that did not just refuse a call, healthy ones, and all as `ejected` allows.
     pub(super) fn choose(
         &mut self,
         tried: &[u64],
+        ejected: Ejected,
         now: Instant,
         entropy: &dyn Entropy,
         config: &BalanceConfig,
     ) -> Option<Chosen<R>> {
         let (at, role) = match self.probe(tried, now) {
             Some(at) => (at, Role::Probe),
-            None => (self.preferred(tried, now, entropy, config)?, Role::Ordinary),
+            None => (self.preferred(tried, ejected, now, entropy, config)?, Role::Ordinary),
         };
         let slot = &mut self.slots[at];
         if slot.in_flight == 0 {
@@ -162,11 +172,12 @@ impl<R: Clone> Endpoints<R> {
     fn preferred(
         &self,
         tried: &[u64],
+        ejected: Ejected,
         now: Instant,
         entropy: &dyn Entropy,
         config: &BalanceConfig,
     ) -> Option<usize> {
-        Group::ALL.into_iter().find_map(|group| {
+        Group::of(ejected).iter().find_map(|group| {
             let is_candidate = |at: usize| {
                 let slot = &self.slots[at];
                 !tried.contains(&slot.id) && group.contains(slot, now)
@@ -183,37 +194,40 @@ impl<R: Clone> Endpoints<R> {
         entropy: &dyn Entropy,
         config: &BalanceConfig,
     ) -> Option<usize> {
-        let cost = |at: usize| self.cost(at, now, config);
         let candidates = || (0..self.slots.len()).filter(|at| is_candidate(*at));
         let count = candidates().count();
         if count < 2 {
             return candidates().next();
         }
-        let cheapest = match count {
-            ..=COMPARED_MAX => candidates().map(cost).fold(f64::INFINITY, f64::min),
-            _ => f64::INFINITY,
-        };
-        let group = || candidates().filter(|at| cost(*at) <= cheapest * COST_RATIO_MAX);
-        let (one, other) =
-            drawn_pair(entropy, if cheapest.is_finite() { group().count() } else { count });
-        let one = group().nth(one)?;
-        match other.and_then(|other| group().nth(other)) {
-            Some(other) if cost(other) < cost(one) => Some(other),
-            _ => Some(one),
+        // Once for all endpoints, and only if one has no latency of its own.
+        let typical = OnceCell::new();
+        let usual = || *typical.get_or_init(|| self.typical(None, now, config).unwrap_or_default());
+        let cost = |at: usize| self.cost(at, usual, now, config);
+        if count > COMPARED_MAX {
+            return cheaper_drawn(candidates, count, cost, entropy);
         }
+        let cheapest = candidates().map(cost).fold(f64::INFINITY, f64::min);
+        let near = || candidates().filter(|at| cost(*at) <= cheapest * COST_RATIO_MAX);
+        cheaper_drawn(near, near().count(), cost, entropy)
     }
 
-    /// Returns the cost of one more call: calls in flight, that call included, times the latency.
-    fn cost(&self, at: usize, now: Instant, config: &BalanceConfig) -> f64 {
+    /// Returns the cost of one more call: calls in flight, that call included, times the latency;
+    /// `usual` is the latency of an endpoint without one.
+    fn cost(
+        &self,
+        at: usize,
+        usual: impl Fn() -> f64,
+        now: Instant,
+        config: &BalanceConfig,
+    ) -> f64 {
         let slot = &self.slots[at];
-        let latency =
-            slot.latency(now, config).or_else(|| self.typical(at, now, config)).unwrap_or_default();
+        let latency = slot.latency(now, config).unwrap_or_else(usual);
         (slot.in_flight as f64 + 1.0) * slot.pending(now, latency.max(LATENCY_MIN))
     }
 
-    /// Returns the mean latency of the other endpoints.
-    fn typical(&self, at: usize, now: Instant, config: &BalanceConfig) -> Option<f64> {
-        let others = self.slots.iter().enumerate().filter(|(index, _)| *index != at);
+    /// Returns the mean of all known latencies except that of one endpoint.
+    fn typical(&self, except: Option<usize>, now: Instant, config: &BalanceConfig) -> Option<f64> {
+        let others = self.slots.iter().enumerate().filter(|(at, _)| Some(*at) != except);
         let known = others.filter_map(|(_, slot)| slot.latency(now, config));
         let (sum, count) = known.fold((0.0, 0.0), |(sum, count), one| (sum + one, count + 1.0));
         (count > 0.0).then(|| sum / count)
@@ -229,28 +243,17 @@ impl<R: Clone> Endpoints<R> {
     ) {
         let Some(at) = self.slots.iter().position(|slot| slot.id == call.id) else { return };
         let took = now.saturating_duration_since(call.at);
-        let verdict = match ended.verdict {
-            Verdict::Late
-                if self
-                    .typical(at, now, config)
-                    .is_none_or(|usual| usual <= took.as_secs_f64()) =>
-            {
-                Verdict::Failure
-            }
-            // The call had less time than others take: that is no fault of the endpoint.
-            Verdict::Late => Verdict::Neutral,
-            other => other,
-        };
+        if ended.verdict.is_answer() {
+            self.slots[at].waiting_since = now;
+        }
+        let ended = self.concluded(at, ended, took, now, config);
         self.observe(at, ended.verdict, took, now, config);
         let slot = &mut self.slots[at];
         slot.in_flight -= 1;
-        if matches!(ended.verdict, Verdict::Success | Verdict::Failure) {
-            slot.waiting_since = now;
-        }
         if !ended.avoided.is_zero() {
             slot.avoided_until = Some(after(now, ended.avoided));
         }
-        let suspicion = match verdict {
+        let suspicion = match ended.verdict {
             Verdict::Success => {
                 slot.health.success(call.entry, now, config);
                 None
@@ -266,6 +269,27 @@ impl<R: Clone> Endpoints<R> {
         }
     }
 
+    /// Decides whether a call that was late is a failure. If it had less time than calls take at the
+    /// other endpoints, that is no fault of the endpoint, which is not avoided either.
+    fn concluded(
+        &self,
+        at: usize,
+        ended: Ended,
+        took: Duration,
+        now: Instant,
+        config: &BalanceConfig,
+    ) -> Ended {
+        if ended.verdict != Verdict::Late {
+            return ended;
+        }
+        match self.typical(Some(at), now, config) {
+            Some(usual) if took.as_secs_f64() < usual => {
+                Ended { verdict: Verdict::Neutral, avoided: Duration::ZERO }
+            }
+            _ => Ended { verdict: Verdict::Failure, ..ended },
+        }
+    }
+
     /// Records the latency of a call. One that failed or was dropped took at least as long, which
     /// counts only if it is longer than usual: a fast refusal is no fast answer.
     fn observe(
@@ -276,12 +300,11 @@ impl<R: Clone> Endpoints<R> {
         now: Instant,
         config: &BalanceConfig,
     ) {
-        let usual = self.slots[at].latency.last().or_else(|| self.typical(at, now, config));
-        let counts = match (verdict, usual) {
-            (Verdict::Success, _) => std::mem::replace(&mut self.slots[at].is_warm, true),
-            (_, Some(usual)) => took.as_secs_f64() > usual,
-            (Verdict::Failure, None) => false,
-            (_, None) => true,
+        let usual =
+            || self.slots[at].latency.last().or_else(|| self.typical(Some(at), now, config));
+        let counts = match verdict {
+            Verdict::Success => std::mem::replace(&mut self.slots[at].is_warm, true),
+            _ => usual().is_some_and(|usual| took.as_secs_f64() > usual),
         };
         if counts {
             self.slots[at].latency.observe(took, now, config.latency_decay);
@@ -310,8 +333,13 @@ enum Group {
 }
 
 impl Group {
-    /// Best group first.
-    const ALL: [Self; 3] = [Self::Preferred, Self::Healthy, Self::All];
+    /// Returns the groups for a call, the best first.
+    fn of(ejected: Ejected) -> &'static [Self] {
+        match ejected {
+            Ejected::LastResort => &[Self::Preferred, Self::Healthy, Self::All],
+            Ejected::Unused => &[Self::Preferred, Self::Healthy],
+        }
+    }
 
     fn contains<R>(self, slot: &Slot<R>, now: Instant) -> bool {
         match self {
@@ -321,6 +349,21 @@ impl Group {
             Self::Healthy => slot.health.is_healthy(),
             Self::All => true,
         }
+    }
+}
+
+/// Draws two different endpoints of a group of this size, and returns the cheaper one.
+fn cheaper_drawn<I: Iterator<Item = usize>>(
+    group: impl Fn() -> I,
+    size: usize,
+    cost: impl Fn(usize) -> f64,
+    entropy: &dyn Entropy,
+) -> Option<usize> {
+    let (one, other) = drawn_pair(entropy, size);
+    let one = group().nth(one)?;
+    match other.and_then(|other| group().nth(other)) {
+        Some(other) if cost(other) < cost(one) => Some(other),
+        _ => Some(one),
     }
 }
 

@@ -24,6 +24,13 @@ pub(super) enum Verdict {
     Neutral,
 }
 
+impl Verdict {
+    /// Returns whether the endpoint, or the way to it, has given a sign of itself.
+    pub(super) fn is_answer(self) -> bool {
+        matches!(self, Self::Success | Self::Failure)
+    }
+}
+
 /// Returns the conclusion about the endpoint of a failed call.
 pub(super) fn verdict(error: &Error) -> Verdict {
     match error.code() {
@@ -45,9 +52,10 @@ fn is_of_transport(error: &Error) -> bool {
     error.origin() == Origin::Intermediary || error.reason().is_some_and(is_known)
 }
 
-/// Returns the time for which the endpoint of a failed call is avoided; zero if it is not.
+/// Returns the time for which the endpoint of a failed call is avoided; zero if it is not. It is
+/// avoided only if it did not take the call: a slow handler is no reason.
 pub(super) fn avoidance(error: &Error) -> Duration {
-    if !concerns_only_this_endpoint(error) {
+    if !may_move(error) {
         return Duration::ZERO;
     }
     match error.retry() {
@@ -60,6 +68,13 @@ pub(super) fn avoidance(error: &Error) -> Duration {
 /// and another endpoint may do better.
 pub(super) fn may_move(error: &Error) -> bool {
     error.delivery().is_unexecuted() && concerns_only_this_endpoint(error)
+}
+
+/// Returns whether a call that is refused because its endpoint goes away may move to an endpoint that
+/// was ejected: during a rolling restart, that one may be back.
+pub(super) fn may_rescue(error: &Error) -> bool {
+    let gone = [Reason::CONNECT_FAILED, Reason::DRAINING];
+    error.reason().is_some_and(|reason| gone.contains(reason))
 }
 
 /// Returns whether another endpoint may accept the call that this one did not.
@@ -146,5 +161,8 @@ mod tests {
         assert_eq!(avoidance(&full.clone().with_retry(after(3))), Duration::from_secs(3));
         assert_eq!(avoidance(&full.with_retry(after(60))), AVOIDED_MAX);
         assert_eq!(avoidance(&Error::new(Code::NotFound, "")), Duration::ZERO);
+        let slow = |delivery| avoidance(&failure(Code::DeadlineExceeded, delivery, None));
+        assert_eq!(slow(Delivery::Unknown), Duration::ZERO, "the handler may run");
+        assert_eq!(slow(Delivery::NotSent), AVOIDED);
     }
 }

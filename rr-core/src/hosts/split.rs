@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::net::{Ipv4Addr, SocketAddr};
 
+use rr_http::HttpRequester;
 use rr_spi::{Code, Delivery, Error, HostPort, Location};
 
 /// Maximum number of hosts. More belong behind a name with several addresses, or a load balancer.
@@ -58,6 +60,25 @@ fn check(hosts: &[String], port_default: u16) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Checks that connections go to addresses of the hosts themselves: a forward proxy looks the names
+/// up, so that there is nothing to choose from.
+///
+/// # Errors
+///
+/// `InvalidArgument`, not sent, for a requester that uses a forward proxy.
+pub(super) fn check_direct<'a>(
+    mut requesters: impl Iterator<Item = &'a HttpRequester>,
+) -> Result<(), Error> {
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+    match requesters.all(|one| one.at(any).is_ok()) {
+        true => Ok(()),
+        false => Err(invalid(
+            "`addresses=all` has no effect behind a forward proxy, which looks up names itself",
+            "leave out `addresses`, or use `proxy=none`",
+        )),
+    }
 }
 
 /// Returns the URL of one host: the scheme and the path of `url`, without its query.

@@ -113,6 +113,8 @@ async fn bad_lists_of_hosts_are_refused_with_a_hint() {
         "http://a,a:80",
         "http://a?hosts=b,,c",
         "http+unix:///run/a.sock?hosts=b",
+        "http://a?addresses=all&proxy=http://p:3128",
+        "http://a,b?addresses=all&proxy=http://p:3128",
         &format!("http://{}", many.join(",")),
         &format!("http://h?hosts={}", many.join(",")),
     ] {

@@ -52,6 +52,41 @@ async fn both_ends_are_configured_by_sections_and_a_handler_sees_the_identity() 
     server.shutdown(Duration::from_secs(5)).await;
 }
 
+#[tokio::test]
+async fn each_of_several_hosts_and_each_address_of_a_name_speaks_tls() {
+    let authority = Authority::new("a");
+    let serve = async || {
+        let pair = authority.pair(&["localhost"]);
+        let tls = TlsServerConfig::default().with_certificate(pair.certificate).with_key(pair.key);
+        let config = ServerConfig::from(HttpServerSection::default().with_tls(tls));
+        serve_with("https://localhost:0", router(), config).await.unwrap()
+    };
+    let (one, other) = (serve().await, serve().await);
+    let host = |url: &str| url.strip_prefix("https://").unwrap().to_owned();
+    let (first, second) = (host(one.url()), host(other.url()));
+    let ctx = Context::background().with_timeout(Duration::from_secs(30));
+    for (url, endpoints) in [
+        (format!("https://{first},{second}"), [first.clone(), second.clone()]),
+        (
+            format!("https://{first},{second}?addresses=all"),
+            [first.as_str(), second.as_str()].map(|host| format!("{host} (")),
+        ),
+    ] {
+        let tls = TlsConfig::default().with_roots(authority.pem());
+        let config = ClientConfig::from(HttpSection::default().with_tls(tls));
+        let client = connect_with(&url, config).await.unwrap();
+        let call = async || client.call_raw(&ctx, "who", "").await.unwrap();
+        while !endpoints.iter().all(|name| format!("{client:?}").contains(name)) {
+            assert_eq!(call().await.body, "nobody");
+        }
+        for _ in 0..20 {
+            assert_eq!(call().await.body, "nobody");
+        }
+    }
+    one.shutdown(Duration::from_secs(5)).await;
+    other.shutdown(Duration::from_secs(5)).await;
+}
+
 #[test]
 fn a_file_names_tls_as_a_part_of_its_section() {
     let file = r#"{"http": {"tls": {"roots": "/etc/ca.pem", "server_name": "orders"}}}"#;

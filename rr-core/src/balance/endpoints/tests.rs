@@ -39,7 +39,11 @@ impl Bench {
     }
 
     fn choose(&mut self, tried: &[u64]) -> Option<Chosen<()>> {
-        self.endpoints.choose(tried, self.now, &self.entropy, &self.config)
+        self.choose_for(tried, Ejected::LastResort)
+    }
+
+    fn choose_for(&mut self, tried: &[u64], ejected: Ejected) -> Option<Chosen<()>> {
+        self.endpoints.choose(tried, ejected, self.now, &self.entropy, &self.config)
     }
 
     fn finish(&mut self, call: &Started, verdict: Verdict) {
@@ -131,7 +135,10 @@ fn an_endpoint_without_data_takes_the_average_of_the_others() {
     let mut bench = Bench::new(&["a"], 1);
     bench.one_by_one(10, |_| (20, Verdict::Success));
     bench.set(&["a", "new"]);
-    let cost = |bench: &Bench, at| bench.endpoints.cost(at, bench.now, &bench.config);
+    let cost = |bench: &Bench, at| {
+        let usual = || bench.endpoints.typical(None, bench.now, &bench.config).unwrap();
+        bench.endpoints.cost(at, usual, bench.now, &bench.config)
+    };
     assert_eq!((cost(&bench, 0), cost(&bench, 1)), (0.020, 0.020));
     assert_eq!(bench.observed("new").latency, None);
     // Also a while later, when the known average has decayed: neither is preferred for good.
@@ -243,6 +250,52 @@ fn a_deadline_shorter_than_calls_take_elsewhere_is_no_failure() {
     bench.one_by_one(200, |_| (100, Verdict::Late));
     let all = bench.endpoints.observed(bench.now, &bench.config);
     assert_eq!(all.iter().filter(|one| one.ejected_for.is_some()).count(), 1);
+}
+
+#[test]
+fn a_late_call_is_a_reason_to_avoid_its_endpoint_only_if_it_is_a_failure() {
+    let mut bench = Bench::new(&["a", "b"], 6);
+    bench.one_by_one(20, |_| (50, Verdict::Success));
+    let late = Ended { verdict: Verdict::Late, avoided: ms(1000) };
+    for (took, is_avoided) in [(10, false), (100, true)] {
+        let Chosen { call, .. } = bench.choose(&[]).unwrap();
+        bench.now += ms(took);
+        bench.endpoints.finish(&call, late, bench.now, &bench.config);
+        let mut slots = bench.endpoints.slots.iter();
+        assert_eq!(slots.any(|slot| slot.avoided_until.is_some()), is_avoided, "{took} ms");
+    }
+}
+
+#[test]
+fn a_call_that_moves_uses_an_ejected_endpoint_only_as_the_last_resort() {
+    let mut bench = Bench::new(&["up", "dead"], 6);
+    bench.one_by_one(50, |name| match name {
+        "dead" => (1, Verdict::Failure),
+        _ => (1, Verdict::Success),
+    });
+    assert!(bench.observed("dead").ejected_for.is_some());
+    let up = bench.endpoints.slots[0].id;
+    assert!(bench.choose_for(&[up], Ejected::Unused).is_none());
+    assert_eq!(&*bench.choose_for(&[up], Ejected::LastResort).unwrap().name, "dead");
+}
+
+#[test]
+fn calls_without_an_answer_are_no_latency_while_none_is_known() {
+    let mut bench = Bench::new(&["a", "b"], 6);
+    bench.one_by_one(10, |_| (0, Verdict::Neutral));
+    bench.one_by_one(2, |_| (100, Verdict::Late));
+    for name in ["a", "b"] {
+        assert_eq!(bench.observed(name).latency, None);
+    }
+}
+
+#[test]
+fn of_many_endpoints_without_data_each_gets_calls() {
+    let names: Vec<String> = (0..64).map(|at| at.to_string()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut bench = Bench::new(&names, 6);
+    let counts = bench.one_by_one(2000, |_| (5, Verdict::Neutral));
+    assert_eq!(counts.len(), 64, "{counts:?}");
 }
 
 #[test]
