@@ -92,6 +92,8 @@ rigs! {
     bridge_layered_back: Bridge::LayeredBack, bridge_plan::back();
 }
 
+/// The file has the cards of every feature.
+#[cfg(feature = "tower")]
 #[test]
 fn the_cards_in_the_readme_are_current() {
     check_cards(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"), &cards());
