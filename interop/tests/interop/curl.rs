@@ -123,8 +123,12 @@ impl Reply {
         let headers =
             fields.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()));
         let took = Duration::from_secs_f64(seconds);
-        // For HEAD curl writes the head in the place of the body, which it counts as nothing.
-        body.truncate(word().parse().map_err(|_| format!("curl printed {line:?}"))?);
+        // For HEAD curl writes the head in the place of the body, which it counts as nothing. Of a
+        // compressed body it counts the bytes that came.
+        let came: usize = word().parse().map_err(|_| format!("curl printed {line:?}"))?;
+        if came == 0 {
+            body.clear();
+        }
         Ok(Self { status, version, headers: headers.collect(), body, took })
     }
 
