@@ -39,7 +39,7 @@ async fn main() -> Result<(), Error> {
     )
     .await?;
 
-    // A bridge is one line: whatever comes in goes on to the URL behind it.
+    // A bridge is one line: it passes every request on to the URL behind it.
     let nats = NatsServer::start().await;
     let mut hops = vec![backend];
     match &nats {

@@ -65,7 +65,7 @@ async fn a_warehouse_that_is_down_is_reported_without_its_secrets() -> Result<()
     let failed = scenario.shop.call::<String>(&ctx, "shop.sell", "tea").await;
     let error = Error::from(failed.expect_err("the warehouse is down"));
     assert_eq!(error.code(), Code::Unavailable);
-    // The shop's handler ran, whatever the warehouse says of its own.
+    // The shop's handler ran, whatever delivery the error of the warehouse has.
     assert_eq!(error.delivery(), Delivery::Processed);
     assert!(!error.message().contains("10.0.0.7"));
     Ok(())

@@ -1,5 +1,5 @@
-//! An axum app with a page of its own and a service of rr, on one port: called by a client of rr and
-//! by plain HTTP, and drained together.
+//! An axum app that has a page and a service of rr on one port: called by a client of rr and by plain
+//! HTTP, and drained together.
 //!
 //! * `cargo run --example axum_mount` serves, calls and stops in one run
 //! * `cargo run --example axum_mount -- serve [ADDRESS]` serves until ctrl-c

@@ -1,6 +1,6 @@
 //! One application over every transport compiled in, and the same outcomes on each.
 //!
-//! `cargo run --example transports`; it starts a NATS server of its own if there is one to start.
+//! `cargo run --example transports`; it starts a nats-server if one is installed.
 
 mod app;
 

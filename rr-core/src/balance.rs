@@ -20,10 +20,12 @@ use crate::retry::RetryBudget;
 use endpoints::Endpoints;
 
 pub use config::BalanceConfig;
+#[cfg(feature = "http")]
+pub(crate) use health::after;
 
 /// Maximum number of endpoints of a balance. Each call looks at all of them under a lock,
 /// a few times.
-const ENDPOINTS_MAX: usize = 1024;
+pub(crate) const ENDPOINTS_MAX: usize = 1024;
 
 /// Requester that balances calls over several endpoints.
 ///
@@ -108,12 +110,12 @@ pub struct Balance {
     entropy: Box<dyn Entropy>,
     /// The only endpoint. Its future borrows it, so it stays here until the balance is dropped.
     sole: Option<Arc<dyn Requester>>,
-    /// Whether the endpoints were replaced, so that `sole` is no longer used.
+    /// Set when the endpoints are replaced; `sole` is not used from then on.
     is_changed: AtomicBool,
     endpoints: Mutex<Endpoints<Arc<dyn Requester>>>,
 }
 
-/// Budget of the moves, and who deposits calls.
+/// Budget of the moves. Calls are deposited by the balance, or by the layer that shares the budget.
 #[derive(Debug)]
 enum Budget {
     Own(RetryBudget),
@@ -239,14 +241,7 @@ impl Balance {
     /// Returns the state of each endpoint, in the order in which they were given.
     #[must_use]
     pub fn endpoints(&self) -> Vec<EndpointStatus> {
-        let observed = self.lock().observed(Instant::now(), &self.config);
-        let status = observed.into_iter().map(|one| EndpointStatus {
-            name: one.name,
-            in_flight: one.in_flight,
-            latency: one.latency,
-            ejected_for: one.ejected_for,
-        });
-        status.collect()
+        self.lock().statuses(Instant::now(), &self.config)
     }
 
     fn lock(&self) -> MutexGuard<'_, Endpoints<Arc<dyn Requester>>> {
@@ -269,7 +264,7 @@ fn named(endpoints: impl IntoIterator<Item = Endpoint>) -> Result<Vec<Named>, Er
         }
         if !names.insert(Arc::clone(&name)) {
             let message = format!("two endpoints are called `{}`", rr_spi::excerpt(&name, 64));
-            return Err(invalid(message, "give each endpoint a name of its own"));
+            return Err(invalid(message, "give each endpoint a different name"));
         }
         named.push((name, requester));
     }

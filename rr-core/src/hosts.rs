@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use crate::balance::{Balance, BalanceConfig, Endpoint};
+use crate::balance::{Balance, BalanceConfig, Endpoint, after};
 use members::Members;
 
 /// Requesters of a URL.
@@ -69,29 +69,30 @@ struct Lookups {
     /// A look-up that has not ended for so long is lost: its runtime does not run it.
     lost_after: Duration,
     entropy: OsEntropy,
-    next: Mutex<Next>,
+    schedule: Mutex<Schedule>,
 }
 
+/// Time of the next look-up, and the task of the last one.
 #[derive(Default)]
-struct Next {
+struct Schedule {
+    /// `None` before the first call.
     due: Option<Instant>,
-    task: Option<Owned>,
+    task: Option<LookUpTask>,
 }
 
-/// Task that is aborted when its owner is dropped.
-struct Owned {
+/// Task of a look-up, which is aborted when this value is dropped.
+struct LookUpTask {
     handle: AbortHandle,
-    /// `None` if that is too far away.
-    lost_at: Option<Instant>,
+    lost_at: Instant,
 }
 
-impl Owned {
+impl LookUpTask {
     fn is_running(&self, now: Instant) -> bool {
-        !self.handle.is_finished() && self.lost_at.is_none_or(|lost_at| now < lost_at)
+        !self.handle.is_finished() && now < self.lost_at
     }
 }
 
-impl Drop for Owned {
+impl Drop for LookUpTask {
     fn drop(&mut self) {
         self.handle.abort();
     }
@@ -101,7 +102,7 @@ impl Lookups {
     /// Looks up at this interval; each look-up ends within `timeout`.
     fn new(interval: Duration, timeout: Duration) -> Self {
         let lost_after = timeout.saturating_add(interval).saturating_mul(2);
-        Self { interval, lost_after, entropy: OsEntropy::new(), next: Mutex::default() }
+        Self { interval, lost_after, entropy: OsEntropy::new(), schedule: Mutex::default() }
     }
 }
 
@@ -131,14 +132,14 @@ impl Hosts {
     fn look_up_if_due(&self) {
         let Some(lookups) = &self.0.lookups else { return };
         let now = Instant::now();
-        let mut next = lookups.next.lock().unwrap_or_else(PoisonError::into_inner);
-        if next.due.is_some_and(|due| now < due) {
+        let mut schedule = lookups.schedule.lock().unwrap_or_else(PoisonError::into_inner);
+        if schedule.due.is_some_and(|due| now < due) {
             return;
         }
         let Ok(runtime) = Handle::try_current() else { return };
         let pause = jittered(lookups.interval, &lookups.entropy);
-        next.due = now.checked_add(pause);
-        if next.task.as_ref().is_some_and(|task| task.is_running(now)) {
+        schedule.due = Some(after(now, pause));
+        if schedule.task.as_ref().is_some_and(|task| task.is_running(now)) {
             return;
         }
         let (named, inner) = (self.0.named.clone(), Arc::downgrade(&self.0));
@@ -149,7 +150,7 @@ impl Hosts {
             }
         };
         let handle = runtime.spawn(looking_up).abort_handle();
-        next.task = Some(Owned { handle, lost_at: now.checked_add(lookups.lost_after) });
+        schedule.task = Some(LookUpTask { handle, lost_at: after(now, lookups.lost_after) });
     }
 }
 
@@ -188,6 +189,23 @@ mod tests {
     use tokio::task::yield_now;
 
     use super::*;
+
+    #[tokio::test]
+    async fn the_longest_interval_looks_up_once() {
+        let config = HttpConfig::default()
+            .with_addresses(HttpAddresses::All)
+            .with_lookup_interval(Duration::MAX);
+        let Ok(Connected::Several(hosts)) = connect("http://127.0.0.1:1", config) else {
+            panic!("each address is an endpoint");
+        };
+        let is_due = || {
+            let due = hosts.0.lookups.as_ref().unwrap().schedule.lock().unwrap().due;
+            due.is_none_or(|due| due <= Instant::now())
+        };
+        assert!(is_due());
+        hosts.look_up_if_due();
+        assert!(!is_due());
+    }
 
     #[test]
     fn a_look_up_on_a_runtime_that_nobody_drives_is_replaced() {

@@ -27,7 +27,7 @@ use operation::Operations;
 /// * Every failure is the response `default`, whose body is Connect's error document. A method with
 ///   an application error describes its value in `details[].debug`, the member that shows the value
 ///   as JSON. A server omits `debug` if the value is too large or too deeply nested.
-/// * An alias of a method is a path of its own that is marked as deprecated.
+/// * An alias of a method is a separate path that is marked as deprecated.
 /// * Header parameters are the timeout of the call and, for a keyed method, the idempotency key.
 ///
 /// Definitions of schemas become components. If two different definitions have one name, the name of

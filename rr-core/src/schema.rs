@@ -13,7 +13,7 @@
 //!   the type `Option<T>` may be left out.
 //! * The schema of an input describes what the server decodes, and the other schemas what it encodes:
 //!   a member with `#[serde(default)]` is required in a reply and may be left out of a request.
-//! * Each schema is a document of its own, with the definitions that it refers to in `$defs`.
+//! * Each schema is a separate document, with the definitions that it refers to in `$defs`.
 //! * An error has a schema if it is an [`AppError`](crate::AppError), or the
 //!   [`CallError`](crate::CallError) of one. The description also names its type.
 //!

@@ -122,11 +122,12 @@ pub async fn serve_until(
     let server = serve(url, router).await?;
     // The wait also ends when the server ends before the signal.
     either(signal, server.wait()).await;
-    Ok(finish(server.lame_duck(), || server.shutdown(defaults::DRAIN_GRACE)).await)
+    Ok(drain(server.lame_duck(), || server.shutdown(defaults::DRAIN_GRACE)).await)
 }
 
-/// Shuts down. Another Ctrl-C or SIGTERM during the lame duck shuts down again, which ends it.
-pub(crate) async fn finish<F>(lame_duck: Duration, shutdown: impl Fn() -> F) -> DrainReport
+/// Drains servers with `shutdown`. Another Ctrl-C or SIGTERM during the lame duck calls `shutdown` again,
+/// which ends the lame duck.
+pub(crate) async fn drain<F>(lame_duck: Duration, shutdown: impl Fn() -> F) -> DrainReport
 where
     F: Future<Output = DrainReport>,
 {

@@ -9,7 +9,7 @@ use rr_spi::{Code, Delivery, DrainReport, Error, Routes, Server, ServerUrl, defa
 
 use crate::config::ServerConfig;
 use crate::router::Router;
-use crate::serve::{either, finish, start};
+use crate::serve::{drain, either, start};
 
 /// Servers of one router at several URLs, returned by [`serve_all`].
 ///
@@ -185,7 +185,7 @@ impl Servers {
     pub async fn until(self, signal: impl Future<Output = ()>) -> DrainReport {
         either(signal, self.wait()).await;
         let lame_duck = self.0.iter().map(Server::lame_duck).max().unwrap_or_default();
-        finish(lame_duck, || self.shutdown(defaults::DRAIN_GRACE)).await
+        drain(lame_duck, || self.shutdown(defaults::DRAIN_GRACE)).await
     }
 }
 

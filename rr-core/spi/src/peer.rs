@@ -113,8 +113,8 @@ impl PeerIdentity {
     }
 
     /// Returns the SPIFFE ID: the URI with the scheme `spiffe`. `None` if the certificate has
-    /// another URI too, since a SPIFFE certificate has exactly one (X.509-SVID §2). A second name that
-    /// is no valid URI is not noticed: transports leave it out.
+    /// another URI too, since a SPIFFE certificate has exactly one (X.509-SVID §2). A malformed second
+    /// URI does not count, since transports leave it out.
     #[must_use]
     pub fn spiffe_id(&self) -> Option<&str> {
         match self.uris.as_slice() {

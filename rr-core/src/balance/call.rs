@@ -27,7 +27,7 @@ struct InFlight<'a> {
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         let Balance { config, .. } = self.balance;
-        self.balance.lock().finish(&self.call, self.ended, Instant::now(), config);
+        self.balance.lock().end_call(&self.call, self.ended, Instant::now(), config);
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rr_spi::Entropy;
 use tokio::time::Instant;
 
+use super::EndpointStatus;
 use super::config::BalanceConfig;
 use super::health::{Entry, Health, Role, Suspicion, after};
 use super::latency::PeakAverage;
@@ -80,15 +81,6 @@ pub(super) enum Ejected {
     Unused,
 }
 
-/// State of one endpoint at an instant.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Observed {
-    pub(super) name: Arc<str>,
-    pub(super) in_flight: usize,
-    pub(super) latency: Option<Duration>,
-    pub(super) ejected_for: Option<Duration>,
-}
-
 impl<R: Clone> Endpoints<R> {
     pub(super) fn new() -> Self {
         Self { slots: Vec::new(), next_id: 0 }
@@ -124,14 +116,15 @@ impl<R: Clone> Endpoints<R> {
         replaced
     }
 
-    pub(super) fn observed(&self, now: Instant, config: &BalanceConfig) -> Vec<Observed> {
-        let observe = |slot: &Slot<R>| Observed {
+    /// Returns the state of each endpoint.
+    pub(super) fn statuses(&self, now: Instant, config: &BalanceConfig) -> Vec<EndpointStatus> {
+        let status = |slot: &Slot<R>| EndpointStatus {
             name: Arc::clone(&slot.name),
             in_flight: slot.in_flight,
             latency: slot.latency(now, config).and_then(|s| Duration::try_from_secs_f64(s).ok()),
             ejected_for: slot.health.ejected_for(now),
         };
-        self.slots.iter().map(observe).collect()
+        self.slots.iter().map(status).collect()
     }
 
     /// Chooses an endpoint that is not among `tried`, and counts the call as in flight there.
@@ -199,7 +192,7 @@ impl<R: Clone> Endpoints<R> {
         if count < 2 {
             return candidates().next();
         }
-        // Once for all endpoints, and only if one has no latency of its own.
+        // Once for all endpoints, and only if the latency of one is unknown.
         let typical = OnceCell::new();
         let usual = || *typical.get_or_init(|| self.typical(None, now, config).unwrap_or_default());
         let cost = |at: usize| self.cost(at, usual, now, config);
@@ -234,7 +227,7 @@ impl<R: Clone> Endpoints<R> {
     }
 
     /// Records the end of a call. An endpoint that was removed meanwhile is ignored.
-    pub(super) fn finish(
+    pub(super) fn end_call(
         &mut self,
         call: &Started,
         ended: Ended,
@@ -270,7 +263,7 @@ impl<R: Clone> Endpoints<R> {
     }
 
     /// Decides whether a call that was late is a failure. If it had less time than calls take at the
-    /// other endpoints, that is no fault of the endpoint, which is not avoided either.
+    /// other endpoints, the endpoint is not at fault, and is not avoided either.
     fn concluded(
         &self,
         at: usize,
@@ -291,7 +284,7 @@ impl<R: Clone> Endpoints<R> {
     }
 
     /// Records the latency of a call. One that failed or was dropped took at least as long, which
-    /// counts only if it is longer than usual: a fast refusal is no fast answer.
+    /// counts only if it is longer than usual: a fast refusal does not make an endpoint fast.
     fn observe(
         &mut self,
         at: usize,
@@ -381,7 +374,7 @@ fn drawn_pair(entropy: &dyn Entropy, size: usize) -> (usize, Option<usize>) {
 
 impl<R> Slot<R> {
     /// Returns the latency in seconds; `None` until a call has ended. It decays only while nothing
-    /// is in flight: the silence of an endpoint that has calls is no sign of recovery.
+    /// is in flight: an endpoint that leaves calls unanswered has not recovered.
     fn latency(&self, now: Instant, config: &BalanceConfig) -> Option<f64> {
         match self.in_flight {
             0 => self.latency.decayed(now, config.latency_decay),

@@ -176,7 +176,7 @@ impl Window {
 const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
 /// Returns the instant `time` after another, or one 30 years after it.
-pub(super) fn after(now: Instant, time: Duration) -> Instant {
+pub(crate) fn after(now: Instant, time: Duration) -> Instant {
     now + time.min(FAR)
 }
 

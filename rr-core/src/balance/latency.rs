@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn the_average_of_an_idle_endpoint_decays_to_nothing_and_without_a_decay_at_once() {
+    fn the_average_of_an_idle_endpoint_decays_to_nothing_and_without_a_decay_immediately() {
         let (mut average, start) = (PeakAverage::default(), Instant::now());
         average.observe(ms(500), start, DECAY);
         let left = |after| average.decayed(start + ms(after), DECAY).unwrap();

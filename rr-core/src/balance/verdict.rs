@@ -53,7 +53,7 @@ fn is_of_transport(error: &Error) -> bool {
 }
 
 /// Returns the time for which the endpoint of a failed call is avoided; zero if it is not. It is
-/// avoided only if it did not take the call: a slow handler is no reason.
+/// avoided only if it did not take the call, and not for a slow handler.
 pub(super) fn avoidance(error: &Error) -> Duration {
     if !may_move(error) {
         return Duration::ZERO;

@@ -5,10 +5,7 @@ use std::net::SocketAddr;
 use rr_http::HttpRequester;
 use tokio::task::JoinSet;
 
-use crate::balance::Endpoint;
-
-/// Maximum number of addresses of all hosts together: the most endpoints that a balance has.
-const ADDRESSES_MAX: usize = 1024;
+use crate::balance::{ENDPOINTS_MAX, Endpoint};
 
 /// The hosts and their addresses.
 pub(super) struct Members(Vec<Member>);
@@ -55,7 +52,7 @@ impl Members {
     /// `None` if nothing has changed. An address that is kept keeps its requester, and with it the
     /// connections.
     pub(super) fn replace(&mut self, found: Vec<Found>) -> Option<Vec<Endpoint>> {
-        let most = ADDRESSES_MAX / self.0.len().max(1);
+        let most = ENDPOINTS_MAX / self.0.len().max(1);
         let mut is_changed = false;
         for Found { host, mut addresses } in found {
             // The order of a resolver may change with each answer.

@@ -39,7 +39,7 @@ impl Schemas {
         Self { input, output, error }
     }
 
-    /// Adds the schemas to the description of a method. Each schema is a document of its own, with
+    /// Adds the schemas to the description of a method. Each schema is a separate document, with
     /// the definitions that it refers to.
     pub(super) fn add_to(self, method: &mut Value) {
         // The server decodes inputs and encodes everything else, which serde may treat differently.

@@ -7,6 +7,23 @@ use rr_spi::{Context, Request};
 
 use super::runs::Link;
 
+/// Items of a service that takes [`CallRequest`]s, is always ready, and has boxed futures.
+macro_rules! always_ready {
+    () => {
+        type Response = rr_spi::Response;
+        type Error = rr_spi::Error;
+        type Future = rr_spi::BoxFuture<'static, Result<rr_spi::Response, rr_spi::Error>>;
+
+        fn poll_ready(
+            &mut self,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Result<(), Self::Error>> {
+            std::task::Poll::Ready(Ok(()))
+        }
+    };
+}
+pub(super) use always_ready;
+
 /// Request of a call with its context: the request type of tower services.
 ///
 /// A layer may change both: add headers, or shorten the deadline with [`Context::with_timeout`]. It

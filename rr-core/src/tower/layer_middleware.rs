@@ -3,18 +3,18 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::task::{Context as TaskContext, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use rr_spi::{
-    Attempt, BoxFuture, Cause, Code, Context, Delivery, Error, Middleware, Next, Request, Response,
+    Attempt, Cause, Code, Context, Delivery, Error, Middleware, Next, Request, Response,
     async_trait,
 };
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::call_request::CallRequest;
-use super::foreign::{BoxError, Codes};
+use super::call_request::{CallRequest, always_ready};
+use super::foreign::{BoxError, Codes, Foreign};
 use super::runs::Runs;
 
 /// Middleware made of a tower layer, for requesters and routes.
@@ -73,10 +73,7 @@ impl<S> LayerMiddleware<S> {
     }
 
     /// Replaces the code of errors that the layer makes; `Unavailable` for all by default.
-    pub fn with_codes(
-        mut self,
-        code: impl Fn(&(dyn std::error::Error + Send + Sync + 'static)) -> Code + Send + Sync + 'static,
-    ) -> Self {
+    pub fn with_codes(mut self, code: impl Fn(&Foreign) -> Code + Send + Sync + 'static) -> Self {
         self.codes = Codes::new(code);
         self
     }
@@ -117,18 +114,18 @@ where
             Err(cause) => {
                 // Runs end with the same context, and know more about their delivery.
                 poll_fn(|cx| {
-                    runs.settle(cx);
+                    runs.poll_active(cx);
                     Poll::Ready(())
                 })
                 .await;
-                Err(ended(ctx, cause, runs.delivery()))
+                Err(ended_error(ctx, cause, runs.delivery()))
             }
         }
     }
 }
 
 /// Makes the error of a call whose context has ended.
-fn ended(ctx: &Context, cause: Cause, delivery: Delivery) -> Error {
+fn ended_error(ctx: &Context, cause: Cause, delivery: Delivery) -> Error {
     match Attempt::start(ctx, Duration::MAX) {
         Err(error) => error.raised_to(delivery),
         Ok(_) => Error::from_cause(cause, delivery),
@@ -148,13 +145,7 @@ impl<S> fmt::Debug for LayerMiddleware<S> {
 pub struct NextService(());
 
 impl Service<CallRequest> for NextService {
-    type Response = Response;
-    type Error = Error;
-    type Future = BoxFuture<'static, Result<Response, Error>>;
-
-    fn poll_ready(&mut self, _: &mut TaskContext<'_>) -> Poll<Result<(), Error>> {
-        Poll::Ready(Ok(()))
-    }
+    always_ready!();
 
     fn call(&mut self, call: CallRequest) -> Self::Future {
         let CallRequest { context, request, link, .. } = call;

@@ -2,14 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll};
 
-use rr_spi::{BoxFuture, Code, Error, Middleware, Next, Requester, Response};
+use rr_spi::{Code, Middleware, Next, Requester};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::call_request::CallRequest;
-use super::foreign::Codes;
+use super::call_request::{CallRequest, always_ready};
+use super::foreign::{Codes, Foreign};
 use super::service_requester::ServiceRequester;
 
 /// Tower layer made of a middleware.
@@ -45,13 +44,10 @@ impl MiddlewareLayer {
         Self { middleware: Arc::new([Arc::new(middleware)]), codes: Codes::UNAVAILABLE }
     }
 
-    /// Replaces the code of errors of the service that are not an [`Error`]; `Unavailable` for all by
-    /// default.
+    /// Replaces the code of errors of the service that are not an
+    /// [`Error`](rr_spi::Error); `Unavailable` for all by default.
     #[must_use]
-    pub fn with_codes(
-        mut self,
-        code: impl Fn(&(dyn std::error::Error + Send + Sync + 'static)) -> Code + Send + Sync + 'static,
-    ) -> Self {
+    pub fn with_codes(mut self, code: impl Fn(&Foreign) -> Code + Send + Sync + 'static) -> Self {
         self.codes = Codes::new(code);
         self
     }
@@ -85,13 +81,7 @@ where
     S: Clone,
     ServiceRequester<S>: Requester,
 {
-    type Response = Response;
-    type Error = Error;
-    type Future = BoxFuture<'static, Result<Response, Error>>;
-
-    fn poll_ready(&mut self, _: &mut TaskContext<'_>) -> Poll<Result<(), Error>> {
-        Poll::Ready(Ok(()))
-    }
+    always_ready!();
 
     fn call(&mut self, call: CallRequest) -> Self::Future {
         let CallRequest { context, request, link, .. } = call;

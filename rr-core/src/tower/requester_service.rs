@@ -1,12 +1,11 @@
 //! A requester as a tower service.
 
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll};
 
-use rr_spi::{BoxFuture, Error, Requester, Response};
+use rr_spi::Requester;
 use tower_service::Service;
 
-use super::call_request::CallRequest;
+use super::call_request::{CallRequest, always_ready};
 
 /// Tower service that sends calls through a requester.
 ///
@@ -51,13 +50,7 @@ impl<R: ?Sized> From<Arc<R>> for RequesterService<R> {
 }
 
 impl<R: Requester + ?Sized> Service<CallRequest> for RequesterService<R> {
-    type Response = Response;
-    type Error = Error;
-    type Future = BoxFuture<'static, Result<Response, Error>>;
-
-    fn poll_ready(&mut self, _: &mut TaskContext<'_>) -> Poll<Result<(), Error>> {
-        Poll::Ready(Ok(()))
-    }
+    always_ready!();
 
     fn call(&mut self, call: CallRequest) -> Self::Future {
         let requester = Arc::clone(&self.0);

@@ -32,14 +32,14 @@ impl Link {
     pub(super) async fn run(self, context: Context, request: Request) -> Outcome {
         let (reply, outcome) = oneshot::channel();
         if self.0.send(Asked { context, request, reply }).await.is_err() {
-            return Err(ended(Delivery::NotSent));
+            return Err(ended_error(Delivery::NotSent));
         }
-        outcome.await.unwrap_or_else(|_| Err(ended(Delivery::Unknown)))
+        outcome.await.unwrap_or_else(|_| Err(ended_error(Delivery::Unknown)))
     }
 }
 
 /// Makes the error of a run that outlives its call, as in the task of a layer.
-fn ended(delivery: Delivery) -> Error {
+fn ended_error(delivery: Delivery) -> Error {
     Error::failure(Code::Canceled, delivery, None, "the call has ended already")
 }
 
@@ -73,7 +73,7 @@ impl<'a> Runs<'a> {
 
     /// Polls the runs. Returns whether one has begun or ended, so that the layer has to be polled.
     pub(super) fn poll(&mut self, cx: &mut TaskContext<'_>) -> bool {
-        let mut moved = false;
+        let mut has_changed = false;
         while self.active.len() < RUNS_MAX {
             let Poll::Ready(Some(asked)) = self.asked.poll_recv(cx) else { break };
             let (next, Asked { context, request, reply }) = (self.next, asked);
@@ -83,15 +83,15 @@ impl<'a> Runs<'a> {
             }
             let future = Box::pin(async move { next.run(&context, request).await });
             self.active.push(Run { future, reply });
-            moved = true;
+            has_changed = true;
         }
         let before = self.active.len();
-        self.settle(cx);
-        moved || self.active.len() < before
+        self.poll_active(cx);
+        has_changed || self.active.len() < before
     }
 
     /// Polls the runs that have begun, and ends those that the layer has dropped.
-    pub(super) fn settle(&mut self, cx: &mut TaskContext<'_>) {
+    pub(super) fn poll_active(&mut self, cx: &mut TaskContext<'_>) {
         let mut at = 0;
         while let Some(run) = self.active.get_mut(at) {
             let delivery = match run.future.as_mut().poll(cx) {

@@ -9,7 +9,7 @@ use rr_spi::{
 use tower_service::Service;
 
 use super::call_request::CallRequest;
-use super::foreign::{BoxError, Codes};
+use super::foreign::{BoxError, Codes, Foreign};
 use super::runs::Link;
 
 /// Requester that calls a tower service.
@@ -50,10 +50,7 @@ impl<S> ServiceRequester<S> {
 
     /// Replaces the code of errors that are not an [`Error`]; `Unavailable` for all by default.
     #[must_use]
-    pub fn with_codes(
-        mut self,
-        code: impl Fn(&(dyn std::error::Error + Send + Sync + 'static)) -> Code + Send + Sync + 'static,
-    ) -> Self {
+    pub fn with_codes(mut self, code: impl Fn(&Foreign) -> Code + Send + Sync + 'static) -> Self {
         self.codes = Codes::new(code);
         self
     }

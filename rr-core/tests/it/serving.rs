@@ -146,9 +146,9 @@ async fn a_second_signal_ends_the_lame_duck() {
     let url = "memory://lame-duck?lame_duck=24h";
     let served = serve_until(url, router(), std::future::ready(()));
     let report = tokio::time::timeout(Duration::from_secs(20), terminated(served)).await;
-    assert_eq!(report.expect("the lame duck goes on").unwrap().aborted, 0);
+    assert_eq!(report.expect("the lame duck continues").unwrap().aborted, 0);
     let urls = ["memory://lame-duck?lame_duck=24h", "memory://no-lame-duck"];
     let served = rr_core::serve_all_until(urls, router(), std::future::ready(()));
     let report = tokio::time::timeout(Duration::from_secs(20), terminated(served)).await;
-    assert_eq!(report.expect("the lame duck goes on").unwrap().aborted, 0);
+    assert_eq!(report.expect("the lame duck continues").unwrap().aborted, 0);
 }

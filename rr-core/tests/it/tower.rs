@@ -120,6 +120,11 @@ fn code(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Code {
     }
 }
 
+/// Returns code and delivery, which every error must have right.
+fn told(error: &Error) -> (Code, Delivery) {
+    (error.code(), error.delivery())
+}
+
 /// Lets other tasks run until they all wait.
 async fn settle() {
     for _ in 0..20 {

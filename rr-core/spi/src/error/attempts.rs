@@ -43,8 +43,8 @@ impl RetryDecision {
 impl fmt::Display for RetryDecision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Resend => "sent again at once",
-            Self::Moved => "sent at once to another endpoint",
+            Self::Resend => "sent again immediately",
+            Self::Moved => "sent immediately to another endpoint",
             Self::Again(delay) => return write!(f, "tried again after {delay:.1?}"),
             Self::Final => "given up: such an error is final",
             Self::Never => "given up: the error says never",
@@ -217,7 +217,7 @@ mod tests {
         let numbers: Vec<_> =
             report.lines().skip(1).filter_map(|line| line.split_once(':')).map(|l| l.0).collect();
         assert_eq!(numbers, ["  attempt 1", "  attempt 1 again", "  attempt 2"], "{report}");
-        assert!(report.contains("unavailable (not_sent) in 1.5ms; sent again at once"));
+        assert!(report.contains("unavailable (not_sent) in 1.5ms; sent again immediately"));
     }
 
     #[test]
@@ -231,8 +231,7 @@ mod tests {
             vec![record("a:1", RetryDecision::Moved), record("b:2", RetryDecision::AttemptsSpent)];
         let report = failed(Delivery::NotSent).with_attempts(attempts).report().to_string();
         let lines: Vec<_> = report.lines().skip(1).map(str::trim).collect();
-        let moved =
-            "attempt 1: unavailable (not_sent) at a:1 in 2.0ms; sent at once to another endpoint";
+        let moved = "attempt 1: unavailable (not_sent) at a:1 in 2.0ms; sent immediately to another endpoint";
         assert_eq!(lines[0], moved);
         assert!(lines[1].starts_with("attempt 1 again: unavailable (not_sent) at b:2"), "{report}");
     }

@@ -44,7 +44,7 @@ const REASONS: &[(Reason, &str, &str)] = &[
     (
         Reason::RESPONSE_TOO_LARGE,
         "RR0112",
-        "ask for less at once, or raise the limit on both sides",
+        "ask for less in one call, or raise the limit on both sides",
     ),
     (
         Reason::EXPIRED_ON_ARRIVAL,

@@ -46,12 +46,12 @@ impl Bench {
         self.endpoints.choose(tried, ejected, self.now, &self.entropy, &self.config)
     }
 
-    fn finish(&mut self, call: &Started, verdict: Verdict) {
-        self.endpoints.finish(call, ended(verdict), self.now, &self.config);
+    fn end_call(&mut self, call: &Started, verdict: Verdict) {
+        self.endpoints.end_call(call, ended(verdict), self.now, &self.config);
     }
 
-    fn observed(&self, name: &str) -> Observed {
-        let all = self.endpoints.observed(self.now, &self.config);
+    fn status(&self, name: &str) -> EndpointStatus {
+        let all = self.endpoints.statuses(self.now, &self.config);
         all.into_iter().find(|one| &*one.name == name).unwrap()
     }
 
@@ -66,7 +66,7 @@ impl Bench {
             let Chosen { name, call, .. } = self.choose(&[]).unwrap();
             let (took, verdict) = outcome(&name);
             self.now += ms(took);
-            self.finish(&call, verdict);
+            self.end_call(&call, verdict);
             *counts.entry(name.to_string()).or_default() += 1;
         }
         counts
@@ -87,7 +87,7 @@ impl Bench {
             let (done, rest) = running.into_iter().partition(|(at, _)| *at <= self.now);
             running = rest;
             for (at, call) in done {
-                self.endpoints.finish(&call, ended(Verdict::Success), at, &self.config);
+                self.endpoints.end_call(&call, ended(Verdict::Success), at, &self.config);
             }
             let Chosen { name, call, .. } = self.choose(&[]).unwrap();
             *counts.entry(name.to_string()).or_default() += 1;
@@ -140,7 +140,7 @@ fn an_endpoint_without_data_takes_the_average_of_the_others() {
         bench.endpoints.cost(at, usual, bench.now, &bench.config)
     };
     assert_eq!((cost(&bench, 0), cost(&bench, 1)), (0.020, 0.020));
-    assert_eq!(bench.observed("new").latency, None);
+    assert_eq!(bench.status("new").latency, None);
     // Also a while later, when the known average has decayed: neither is preferred for good.
     bench.now += ms(3000);
     assert_eq!(cost(&bench, 0), cost(&bench, 1));
@@ -158,7 +158,7 @@ fn a_refusal_in_no_time_is_no_fast_answer() {
         "fast" => (10, Verdict::Success),
         _ => (0, Verdict::Failure),
     });
-    assert_eq!(bench.observed("refuses").latency, None);
+    assert_eq!(bench.status("refuses").latency, None);
 }
 
 #[test]
@@ -166,11 +166,11 @@ fn an_avoided_endpoint_gets_calls_only_if_no_other_is_left() {
     let mut bench = Bench::new(&["a", "b"], 5);
     let first = bench.choose(&[]).unwrap();
     let avoided = Ended { verdict: Verdict::Neutral, avoided: ms(1000) };
-    bench.endpoints.finish(&first.call, avoided, bench.now, &bench.config);
+    bench.endpoints.end_call(&first.call, avoided, bench.now, &bench.config);
     for _ in 0..100 {
         let next = bench.choose(&[]).unwrap();
         assert_ne!(next.name, first.name);
-        bench.finish(&next.call, Verdict::Success);
+        bench.end_call(&next.call, Verdict::Success);
     }
     let other = bench.choose(&[]).unwrap();
     assert_eq!(bench.choose(&[other.call.id]).unwrap().name, first.name);
@@ -188,7 +188,7 @@ fn a_dead_endpoint_is_ejected_probed_and_comes_back() {
     };
     let counts = bench.one_by_one(100, dead);
     assert_eq!(counts["dead"], 5);
-    assert!(bench.observed("dead").ejected_for.unwrap() > ms(29_000));
+    assert!(bench.status("dead").ejected_for.unwrap() > ms(29_000));
     bench.now += ms(30_000);
     assert_eq!(&*bench.choose(&[]).unwrap().name, "dead", "a probe");
     assert_ne!(&*bench.choose(&[]).unwrap().name, "dead", "one at a time");
@@ -200,7 +200,7 @@ fn a_dead_endpoint_is_ejected_probed_and_comes_back() {
     bench.now += ms(60_000);
     let counts = bench.one_by_one(300, |_| (1, Verdict::Success));
     assert!(counts["dead"] > 50, "{counts:?}");
-    assert_eq!(bench.observed("dead").ejected_for, None);
+    assert_eq!(bench.status("dead").ejected_for, None);
 }
 
 #[test]
@@ -210,13 +210,13 @@ fn never_more_than_half_are_ejected_and_calls_go_somewhere_if_all_fail() {
     {
         let mut bench = Bench::new(names, 2);
         bench.one_by_one(500, |_| (1, Verdict::Failure));
-        let all = bench.endpoints.observed(bench.now, &bench.config);
+        let all = bench.endpoints.statuses(bench.now, &bench.config);
         assert_eq!(all.iter().filter(|one| one.ejected_for.is_some()).count(), most, "{names:?}");
     }
 }
 
 #[test]
-fn a_success_rate_ejects_only_beside_another_endpoint_with_enough_calls() {
+fn a_success_rate_ejects_only_next_to_another_endpoint_with_enough_calls() {
     let failing = std::cell::Cell::new(0);
     let third_fails = |name: &str| match name {
         "bad" => {
@@ -227,7 +227,7 @@ fn a_success_rate_ejects_only_beside_another_endpoint_with_enough_calls() {
     };
     let mut bench = Bench::new(&["bad", "good"], 4);
     bench.one_by_one(400, third_fails);
-    assert!(bench.observed("bad").ejected_for.is_some());
+    assert!(bench.status("bad").ejected_for.is_some());
 
     let mut bench = Bench::new(&["bad", "idle"], 4);
     for count in 1..400_u32 {
@@ -235,9 +235,9 @@ fn a_success_rate_ejects_only_beside_another_endpoint_with_enough_calls() {
         let idle = bench.endpoints.slots[1].id;
         let call = bench.choose(&[idle]).unwrap().call;
         let verdict = if count % 3 == 0 { Verdict::Failure } else { Verdict::Success };
-        bench.finish(&call, verdict);
+        bench.end_call(&call, verdict);
     }
-    assert_eq!(bench.observed("bad").ejected_for, None);
+    assert_eq!(bench.status("bad").ejected_for, None);
 }
 
 #[test]
@@ -245,10 +245,10 @@ fn a_deadline_shorter_than_calls_take_elsewhere_is_no_failure() {
     let mut bench = Bench::new(&["a", "b"], 6);
     bench.one_by_one(20, |_| (50, Verdict::Success));
     bench.one_by_one(200, |_| (10, Verdict::Late));
-    let all = bench.endpoints.observed(bench.now, &bench.config);
+    let all = bench.endpoints.statuses(bench.now, &bench.config);
     assert!(all.iter().all(|one| one.ejected_for.is_none()), "{all:?}");
     bench.one_by_one(200, |_| (100, Verdict::Late));
-    let all = bench.endpoints.observed(bench.now, &bench.config);
+    let all = bench.endpoints.statuses(bench.now, &bench.config);
     assert_eq!(all.iter().filter(|one| one.ejected_for.is_some()).count(), 1);
 }
 
@@ -260,7 +260,7 @@ fn a_late_call_is_a_reason_to_avoid_its_endpoint_only_if_it_is_a_failure() {
     for (took, is_avoided) in [(10, false), (100, true)] {
         let Chosen { call, .. } = bench.choose(&[]).unwrap();
         bench.now += ms(took);
-        bench.endpoints.finish(&call, late, bench.now, &bench.config);
+        bench.endpoints.end_call(&call, late, bench.now, &bench.config);
         let mut slots = bench.endpoints.slots.iter();
         assert_eq!(slots.any(|slot| slot.avoided_until.is_some()), is_avoided, "{took} ms");
     }
@@ -273,7 +273,7 @@ fn a_call_that_moves_uses_an_ejected_endpoint_only_as_the_last_resort() {
         "dead" => (1, Verdict::Failure),
         _ => (1, Verdict::Success),
     });
-    assert!(bench.observed("dead").ejected_for.is_some());
+    assert!(bench.status("dead").ejected_for.is_some());
     let up = bench.endpoints.slots[0].id;
     assert!(bench.choose_for(&[up], Ejected::Unused).is_none());
     assert_eq!(&*bench.choose_for(&[up], Ejected::LastResort).unwrap().name, "dead");
@@ -285,7 +285,7 @@ fn calls_without_an_answer_are_no_latency_while_none_is_known() {
     bench.one_by_one(10, |_| (0, Verdict::Neutral));
     bench.one_by_one(2, |_| (100, Verdict::Late));
     for name in ["a", "b"] {
-        assert_eq!(bench.observed(name).latency, None);
+        assert_eq!(bench.status(name).latency, None);
     }
 }
 
@@ -305,11 +305,11 @@ fn a_name_that_is_kept_keeps_its_statistics_and_a_removed_endpoint_ends_its_call
     let kept = bench.choose(&[bench.endpoints.slots[1].id]).unwrap();
     let removed = bench.choose(&[bench.endpoints.slots[0].id]).unwrap();
     bench.set(&["c", "a"]);
-    assert_eq!(bench.observed("a").in_flight, 1);
-    assert_eq!(bench.observed("a").latency, Some(ms(10)));
-    bench.finish(&removed.call, Verdict::Failure);
-    bench.finish(&kept.call, Verdict::Success);
-    assert_eq!((bench.observed("a").in_flight, bench.observed("c").in_flight), (0, 0));
+    assert_eq!(bench.status("a").in_flight, 1);
+    assert_eq!(bench.status("a").latency, Some(ms(10)));
+    bench.end_call(&removed.call, Verdict::Failure);
+    bench.end_call(&kept.call, Verdict::Success);
+    assert_eq!((bench.status("a").in_flight, bench.status("c").in_flight), (0, 0));
     bench.set(&[]);
     assert!(bench.choose(&[]).is_none());
 }
@@ -344,12 +344,12 @@ proptest! {
                     6 => Verdict::Late,
                     _ => Verdict::Neutral,
                 };
-                bench.finish(&call, verdict);
+                bench.end_call(&call, verdict);
             }
-            let observed = bench.endpoints.observed(bench.now, &bench.config);
-            let ejected = observed.iter().filter(|one| one.ejected_for.is_some()).count();
+            let statuses = bench.endpoints.statuses(bench.now, &bench.config);
+            let ejected = statuses.iter().filter(|one| one.ejected_for.is_some()).count();
             prop_assert!(ejected * 2 <= names, "{ejected} of {names}");
-            let in_flight: usize = observed.iter().map(|one| one.in_flight).sum();
+            let in_flight: usize = statuses.iter().map(|one| one.in_flight).sum();
             prop_assert_eq!(in_flight, running.len());
         }
     }

@@ -180,7 +180,7 @@ proptest! {
     fn whatever_happens_the_rules_hold(case in case()) {
         let Run { outcome, seen, elapsed, deadline } = run(&case);
         let ceiling = case.attempts_max.clamp(1, 5) as usize;
-        prop_assert!(seen.len() <= ceiling + 1, "one more is sent again at once");
+        prop_assert!(seen.len() <= ceiling + 1, "one more is sent again immediately");
         prop_assert!(elapsed <= ms(case.timeout), "the call ends by its deadline");
 
         for (at, attempt) in seen.iter().enumerate() {
@@ -200,7 +200,7 @@ proptest! {
                 let expired = !granted.is_zero() && own < deadline && took >= granted;
                 prop_assert!(may_follow(&case, step, expired), "{step:?} was followed by another");
                 let again_at_once = next.retries == attempt.retries;
-                prop_assert!(!again_at_once || at == 0, "only the first is sent again at once");
+                prop_assert!(!again_at_once || at == 0, "only the first is sent again immediately");
                 prop_assert!(next.retries <= attempt.retries + 1);
             }
         }

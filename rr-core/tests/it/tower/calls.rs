@@ -21,10 +21,6 @@ fn spawn(client: &Arc<impl Requester>, ctx: Context, body: &'static str) -> Call
 
 type Call = tokio::task::JoinHandle<Result<Response, Error>>;
 
-fn told(error: &Error) -> (Code, Delivery) {
-    (error.code(), error.delivery())
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_timeout_ends_the_run_whose_delivery_is_unknown() {
     let probe = Probe::default();

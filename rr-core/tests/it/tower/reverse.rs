@@ -6,10 +6,6 @@ use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 
 use super::*;
 
-fn told(error: &Error) -> (Code, Delivery) {
-    (error.code(), error.delivery())
-}
-
 /// Adds a header, and runs a failed call once more.
 struct TagAndRepeat;
 

@@ -17,10 +17,6 @@ macro_rules! layered {
     };
 }
 
-fn told(error: &Error) -> (Code, Delivery) {
-    (error.code(), error.delivery())
-}
-
 fn spawn(
     server: &Arc<Local>,
     body: &'static str,
