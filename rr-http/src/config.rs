@@ -186,7 +186,7 @@ rr_spi::options! {
         pub lookup_interval: Duration = Duration::from_secs(30), with_lookup_interval(Duration);
     }
     parts with "tls" {
-        /// TLS of `https://` URLs; it has no effect on others.
+        /// TLS of `https://` URLs. It has no effect on other URLs, whose query cannot set it.
         pub tls: rr_tls::TlsConfig, with_tls;
     }
     common as HttpSection {
@@ -294,7 +294,7 @@ rr_spi::options! {
         pub compress_bytes_min: usize = 0, with_compress_bytes_min(usize);
     }
     parts with "tls" {
-        /// TLS of `https://` URLs; it has no effect on others.
+        /// TLS of `https://` URLs. It has no effect on other URLs, whose query cannot set it.
         pub tls: rr_tls::TlsServerConfig, with_tls;
     }
     common as HttpServerSection {

@@ -29,14 +29,24 @@ const PORT_DEFAULT: u16 = 80;
 const TLS_PORT_DEFAULT: u16 = 443;
 
 impl Endpoint {
-    /// Reads the parts of a URL.
+    /// Reads the parts of a URL. Options of TLS in its query are refused unless its scheme is
+    /// `https`: a caller that sets them expects encryption.
     pub(crate) fn of(location: &Location) -> Result<Self, Error> {
         match location.scheme() {
-            "http" => Self::tcp(location, "http"),
+            "http" => {
+                check_no_tls(location, "use https://")?;
+                Self::tcp(location, "http")
+            }
             #[cfg(unix)]
-            "http+unix" => Self::unix(location),
+            "http+unix" => {
+                check_no_tls(location, "use https:// with a host and a port")?;
+                Self::unix(location)
+            }
             #[cfg(feature = "tls")]
-            "https" => Self::tcp(location, "https"),
+            "https" => {
+                rr_tls::check_url(location)?;
+                Self::tcp(location, "https")
+            }
             #[cfg(not(feature = "tls"))]
             "https" => Err(invalid("https is not compiled in").with_hint(
                 "enable the feature `tls`, or use http:// behind something that ends TLS",
@@ -54,6 +64,7 @@ impl Endpoint {
     /// Reads the parts of a URL whose connections the application makes. Only the application knows
     /// whether they are encrypted.
     pub(crate) fn of_streams(location: &Location) -> Result<Self, Error> {
+        check_no_tls(location, "the application makes these streams, and sets up their TLS")?;
         match location.scheme() {
             "http" => Self::tcp(location, "http"),
             "https" => Self::tcp(location, "https"),
@@ -104,6 +115,15 @@ impl Endpoint {
     }
 }
 
+/// Refuses options of TLS in the query of a URL whose connections this crate does not encrypt.
+fn check_no_tls(location: &Location, hint: &'static str) -> Result<(), Error> {
+    let Some((name, _)) = location.query().find(|(name, _)| name.starts_with("tls_")) else {
+        return Ok(());
+    };
+    let message = format!("parameter `{name}` is for connections that rr encrypts");
+    Err(Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message).with_hint(hint))
+}
+
 /// Checks the prefix of every path, and removes its trailing slashes.
 fn prefix(path: &str) -> Result<String, Error> {
     let path = path.trim_end_matches('/');
@@ -146,6 +166,29 @@ mod tests {
         assert_eq!(of("https://a").unwrap().address, tcp("a", 443));
         #[cfg(unix)]
         assert_eq!(of("http+unix:///a/b").unwrap().address, Address::Unix("/a/b".into()));
+    }
+
+    #[test]
+    fn options_of_tls_are_refused_where_this_crate_does_not_encrypt() {
+        let of_streams = |url: &str| Endpoint::of_streams(&Location::parse(url)?);
+        for (outcome, hint) in [
+            (of("http://a?tls_roots=/ca.pem"), "use https://"),
+            (of("http://a?version=h1&tls_client_auth=required"), "use https://"),
+            #[cfg(unix)]
+            (of("http+unix:///a?tls_key=/k"), "use https://"),
+            (of_streams("http://a?tls_roots=/ca.pem"), "application"),
+            (of_streams("https://a?tls_roots=/ca.pem"), "application"),
+        ] {
+            let error = outcome.unwrap_err();
+            assert_eq!(
+                (error.code(), error.delivery()),
+                (Code::InvalidArgument, Delivery::NotSent)
+            );
+            assert!(error.message().contains("`tls_"), "{error}");
+            assert!(error.hint().contains(hint), "{}", error.hint());
+        }
+        #[cfg(feature = "tls")]
+        assert!(of("https://a?tls_roots=/ca.pem").is_ok());
     }
 
     #[test]

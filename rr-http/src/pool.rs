@@ -69,7 +69,7 @@ impl AgeLimit {
     /// Returns the instant from which a connection made now takes no more calls. The age is
     /// shortened by up to a tenth, so that connections made simultaneously are not replaced
     /// simultaneously.
-    fn end(&self) -> Option<Instant> {
+    fn retires_at(&self) -> Option<Instant> {
         (!self.max.is_zero()).then(|| after(jittered(self.max, &*self.entropy)))
     }
 }

@@ -1,17 +1,19 @@
 //! The forward proxy of a requester.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
+use rr_spi::wire::percent_decode;
 use rr_spi::{Code, Delivery, Error, HostPort};
 use serde::de::{Deserialize, Deserializer, Visitor};
 
 /// Form of a proxy, for people whose text has another one.
 const HINT: &str = "a proxy looks like `http://user:password@host:3128`; `env` reads the environment \
-                    variables `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`; `none` is no proxy";
+                    variables `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`; `none` means no proxy";
 
 /// Port of a proxy whose URL gives no port (RFC 9110 §4.2.1).
 const PORT_DEFAULT: u16 = 80;
@@ -28,8 +30,8 @@ const PORT_DEFAULT: u16 = 80;
 /// ```
 /// use rr_http::{HttpConfig, HttpProxy};
 ///
-/// let proxy: HttpProxy = "http://orders:secret@proxy.example:3128".parse()?;
-/// assert_eq!(format!("{proxy:?}"), "HttpProxy(http://***@proxy.example:3128)");
+/// let proxy: HttpProxy = "http://orders:secret@tunnel.example:3128".parse()?;
+/// assert_eq!(format!("{proxy:?}"), "HttpProxy(http://***@tunnel.example:3128)");
 /// let config = HttpConfig::default().with_proxy(proxy);
 /// # drop(config);
 /// # Ok::<(), rr_spi::Error>(())
@@ -126,13 +128,13 @@ impl ProxyServer {
 
     fn with_credentials(self, credentials: &str) -> Result<Self, Error> {
         let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
-        let mut plain = decoded(user)?;
+        let mut plain = decoded(user)?.into_owned();
         // The user must not contain it (RFC 7617 §2).
         if plain.contains(&b':') {
             return Err(invalid("the user of the proxy has a colon"));
         }
         plain.push(b':');
-        plain.extend(decoded(password)?);
+        plain.extend_from_slice(&decoded(password)?);
         let value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(plain)));
         let mut value = value.map_err(|_| invalid("the credentials of the proxy fit no header"))?;
         value.set_sensitive(true);
@@ -141,22 +143,8 @@ impl ProxyServer {
 }
 
 /// Decodes percent-escapes.
-fn decoded(text: &str) -> Result<Vec<u8>, Error> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        rest = after;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let digits = rest.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        let digits = digits.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
-        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        bytes.push(byte.ok_or_else(|| invalid("the proxy's URL has a broken percent-escape"))?);
-        rest = &rest[2..];
-    }
-    Ok(bytes)
+fn decoded(text: &str) -> Result<Cow<'_, [u8]>, Error> {
+    percent_decode(text).ok_or_else(|| invalid("the proxy's URL has a broken percent-escape"))
 }
 
 fn invalid(message: &'static str) -> Error {
@@ -175,7 +163,8 @@ impl FromStr for HttpProxy {
             "env" => return Err(invalid("`env` needs the feature `proxy-env`")),
             url => url,
         };
-        let (scheme, rest) = url.split_once("://").ok_or_else(|| invalid("the proxy is no URL"))?;
+        let (scheme, rest) =
+            url.split_once("://").ok_or_else(|| invalid("the proxy is not a URL"))?;
         if !scheme.eq_ignore_ascii_case("http") {
             return Err(invalid("the proxy is not http://"));
         }
@@ -248,8 +237,8 @@ mod tests {
 
     #[test]
     fn a_url_gives_host_port_and_credentials() {
-        let plain = server("http://proxy.example:3128");
-        assert_eq!((&*plain.host, plain.port, plain.authorization), ("proxy.example", 3128, None));
+        let plain = server("http://tunnel.example:3128");
+        assert_eq!((&*plain.host, plain.port, plain.authorization), ("tunnel.example", 3128, None));
         assert_eq!(server("HTTP://p/").port, 80);
         assert_eq!(server("http://[fe80::1%eth0]:1").host, "fe80::1%eth0");
         for (credentials, plain) in [

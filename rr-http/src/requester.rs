@@ -36,7 +36,8 @@ use crate::pool::{Dialer, H1Pool, H2Pool, Pools};
 use crate::socket::SocketOptions;
 use crate::sync::{Gauge, GaugeGuardRef};
 use crate::wire::{check_body, codec_of, decode_error, decode_response, encode_path};
-use version::{Choice, Ends};
+use h2::Resent;
+use version::{Ends, VersionChoice};
 
 /// Requester over HTTP. Clones share its connections.
 ///
@@ -118,8 +119,6 @@ impl HttpRequester {
     pub fn new(url: &str, config: HttpConfig) -> Result<Self, Error> {
         let location = Location::parse(url)?;
         let config = location.configure(config, HttpServerConfig::default())?.0;
-        #[cfg(feature = "tls")]
-        rr_tls::check_url(&location)?;
         check_single(&config)?;
         Self::assemble(Endpoint::of(&location)?, None, config)
     }
@@ -147,7 +146,7 @@ impl HttpRequester {
     pub fn at(&self, address: SocketAddr) -> Result<Self, Error> {
         let dialer = self.0.dialer.at(address).ok_or_else(not_by_name)?;
         let (endpoint, config) = (self.0.endpoint.clone(), self.0.config.clone());
-        let choice = Choice::of(config.version, endpoint.scheme, Ends::Sockets)?;
+        let choice = VersionChoice::of(config.version, endpoint.scheme, Ends::Sockets)?;
         Self::with_dialer(endpoint, choice, dialer, config)
     }
 
@@ -215,7 +214,7 @@ impl HttpRequester {
         config: HttpConfig,
     ) -> Result<Self, Error> {
         let ends = if connector.is_some() { Ends::Streams } else { Ends::Sockets };
-        let choice = Choice::of(config.version, endpoint.scheme, ends)?;
+        let choice = VersionChoice::of(config.version, endpoint.scheme, ends)?;
         let options = SocketOptions {
             keepalive: config.tcp_keepalive,
             user_timeout: config.tcp_user_timeout,
@@ -235,7 +234,7 @@ impl HttpRequester {
 
     fn with_dialer(
         endpoint: Endpoint,
-        choice: Choice,
+        choice: VersionChoice,
         dialer: Dialer,
         config: HttpConfig,
     ) -> Result<Self, Error> {
@@ -293,18 +292,23 @@ impl HttpRequester {
     }
 }
 
-fn make_pool(choice: Choice, dialer: Arc<Dialer>, host: HeaderValue, config: HttpConfig) -> Pool {
+fn make_pool(
+    choice: VersionChoice,
+    dialer: Arc<Dialer>,
+    host: HeaderValue,
+    config: HttpConfig,
+) -> Pool {
     match choice {
-        Choice::H1 => {
+        VersionChoice::H1 => {
             let make = move || H1Pool::new(Arc::clone(&dialer), host.clone(), &config);
             Pool::H1(Pools::new(make))
         }
-        Choice::H2 => {
+        VersionChoice::H2 => {
             let make = move || H2Pool::new(Arc::clone(&dialer), &config);
             Pool::H2(Pools::new(make))
         }
         #[cfg(feature = "tls")]
-        Choice::Server => {
+        VersionChoice::Server => {
             let make = move || BothPools::new(&dialer, host.clone(), &config);
             Pool::Both(Pools::new(make))
         }
@@ -353,7 +357,8 @@ impl Requester for HttpRequester {
                 Pool::H2(pools) => Box::pin(async move {
                     let (attempt, _counted) = inner.begin(ctx, &request)?;
                     let pool = pools.current()?;
-                    attempt.run(inner.call_h2(&pool, &attempt, &request)).await
+                    let mut resent = Resent::default();
+                    attempt.run(inner.call_h2(&pool, &attempt, &request, &mut resent)).await
                 }),
                 #[cfg(feature = "tls")]
                 Pool::Both(pools) => Box::pin(async move {

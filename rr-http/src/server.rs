@@ -5,13 +5,13 @@ mod bound;
 mod builder;
 mod carrier;
 mod connection;
+mod connection_state;
 mod cors;
 mod drain_body;
 mod fallback;
 mod keep_alive;
 mod listener;
 mod mounted;
-mod peer;
 mod proxy_header;
 mod read_body;
 mod reply;
@@ -133,8 +133,6 @@ async fn bind(url: &str, builder: HttpServerBuilder) -> Result<Server, Error> {
 fn prepared(url: &str, builder: HttpServerBuilder) -> Result<(Endpoint, ServerState), Error> {
     let location = Location::parse(url)?;
     let builder = configured(builder, &location)?;
-    #[cfg(feature = "tls")]
-    rr_tls::check_url(&location)?;
     let endpoint = Endpoint::of(&location)?;
     let state = ServerState::new(endpoint.prefix.clone(), builder);
     #[cfg(feature = "tls")]
@@ -365,6 +363,14 @@ impl ServerState {
             config,
             fallback,
         }
+    }
+
+    /// Returns whether handshakes of TLS are in progress.
+    fn shakes_hands(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.tls.as_ref().is_some_and(tls::Tls::shakes_hands);
+        #[cfg(not(feature = "tls"))]
+        false
     }
 
     /// Serves TLS.

@@ -40,8 +40,8 @@ struct Encoders {
 }
 
 impl Compressors {
-    /// Takes an encoder; `None` if [`ENCODERS_MAX`] are in use.
-    fn take(&self, codec: Codec) -> Option<Lease<'_>> {
+    /// Leases an encoder; `None` if [`ENCODERS_MAX`] are in use.
+    fn lease(&self, codec: Codec) -> Option<Lease<'_>> {
         let idle = {
             let mut encoders = lock(&self.0);
             if encoders.in_use == ENCODERS_MAX {
@@ -82,7 +82,7 @@ pub(crate) async fn compress(
     codec: Codec,
     body: &[u8],
 ) -> Option<Bytes> {
-    let mut lease = compressors.take(codec)?;
+    let mut lease = compressors.lease(codec)?;
     let mut compression = Compression::new(lease.encoder.as_mut()?, body)?;
     loop {
         match compression.step() {
@@ -113,7 +113,7 @@ enum Step {
 impl<'a> Compression<'a> {
     fn new(encoder: &'a mut Encoder, body: &'a [u8]) -> Option<Self> {
         let mut out = Vec::with_capacity(body.len());
-        encoder.begin(body.len(), &mut out).ok()?;
+        encoder.start_body(body.len(), &mut out).ok()?;
         Some(Self { encoder, body, taken: 0, out })
     }
 
@@ -178,9 +178,9 @@ impl Encoder {
     }
 
     /// Begins a body of a given length, whatever became of the one before.
-    fn begin(&mut self, length: usize, out: &mut Vec<u8>) -> io::Result<()> {
+    fn start_body(&mut self, length: usize, out: &mut Vec<u8>) -> io::Result<()> {
         match self {
-            Self::Gzip(gzip) => gzip.begin(length, out),
+            Self::Gzip(gzip) => gzip.start_body(length, out),
             #[cfg(feature = "zstd")]
             Self::Zstd(encoder) => {
                 use zstd::stream::raw::Operation as _;
@@ -228,7 +228,7 @@ impl Default for Gzip {
 }
 
 impl Gzip {
-    fn begin(&mut self, length: usize, out: &mut Vec<u8>) -> io::Result<()> {
+    fn start_body(&mut self, length: usize, out: &mut Vec<u8>) -> io::Result<()> {
         if length < GZIP_HEADER.len() + GZIP_TRAILER_BYTES {
             return Err(io::ErrorKind::WriteZero.into());
         }

@@ -116,8 +116,8 @@ impl Dialer {
         self.open.now()
     }
 
-    /// Connects within the connect timeout, name lookup and handshake included. The owner of the connection holds
-    /// the returned guard, which counts it.
+    /// Connects within the connect timeout, name lookup and handshake included. The owner of the
+    /// connection holds the returned guard, which counts it.
     ///
     /// # Errors
     ///
@@ -135,7 +135,7 @@ impl Dialer {
         let socket = self.connect_route().await?;
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
-            return over(tls, socket).await;
+            return connect_tls(tls, socket).await;
         }
         Ok(socket)
     }
@@ -169,7 +169,7 @@ impl Dialer {
 }
 
 #[cfg(feature = "tls")]
-async fn over(tls: &TlsClient, socket: Socket) -> Result<Socket, Error> {
+async fn connect_tls(tls: &TlsClient, socket: Socket) -> Result<Socket, Error> {
     // Only TCP has TLS of this crate.
     let Socket::Tcp(stream) = socket else { return Ok(socket) };
     Ok(Socket::Tls(Box::new(tls.connect(stream).await?)))

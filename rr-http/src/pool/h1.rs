@@ -210,9 +210,10 @@ impl H1Pool {
         if keep.is_zero() || !lease.link.is_usable() {
             return;
         }
-        let expires = lease.link.expires(keep);
+        let now = Instant::now();
+        let expires = lease.link.expires(now, keep);
         // While calls wait, an old connection would otherwise pass from one to the next.
-        if Instant::now() < expires {
+        if now < expires {
             shared.give(Idle { link: lease.link, expires }, None);
         }
     }
@@ -236,10 +237,10 @@ impl H1Pool {
 impl H1Shared {
     /// Gives a connection that another pool made to a waiting call, or keeps it.
     pub(super) async fn adopt(self: &Arc<Self>, socket: Socket, open: GaugeGuard) {
-        let Ok(mut link) = self.maker.begin(socket, open).await else { return };
+        let Ok(mut link) = self.maker.start_h1(socket, open).await else { return };
         // Polled once, so that the end of the connection is noticed while it is unused.
         if link.is_usable() {
-            let expires = link.expires(self.idle_timeout);
+            let expires = link.expires(Instant::now(), self.idle_timeout);
             self.give(Idle { link, expires }, None);
         }
     }
@@ -294,8 +295,8 @@ impl H1Connection {
 
     /// Returns the end of the time for which the connection is kept: that of its idle time or of
     /// its age.
-    fn expires(&self, idle_timeout: Duration) -> Instant {
-        let expires = after(idle_timeout);
+    fn expires(&self, now: Instant, idle_timeout: Duration) -> Instant {
+        let expires = now.checked_add(idle_timeout).unwrap_or_else(|| after(idle_timeout));
         self.retires.map_or(expires, |retires| retires.min(expires))
     }
 

@@ -149,7 +149,7 @@ impl H2Pool {
 impl H2Shared {
     /// Keeps a connection that another pool made, unless there are enough.
     pub(super) async fn adopt(self: &Arc<Self>, socket: Socket, open: GaugeGuard) {
-        let Ok(dialed) = begin(&self.dialer, socket, open).await else { return };
+        let Ok(dialed) = start_h2(&self.dialer, socket, open).await else { return };
         if self.with(|state| state.has_place()) {
             self.keep(dialed);
             self.change(|_| ());
@@ -303,11 +303,11 @@ async fn connect(dialer: &Dialer, negotiation: &Negotiation) -> Result<Dialed, E
     let (socket, open) = dialer.dial().await?;
     let wanted = NegotiatedVersion::H2;
     let (socket, open) = negotiation.admit(wanted, socket, open, &dialer.authority).await?;
-    begin(dialer, socket, open).await
+    start_h2(dialer, socket, open).await
 }
 
-/// Begins HTTP/2 on a socket.
-async fn begin(dialer: &Dialer, socket: Socket, open: GaugeGuard) -> Result<Dialed, Error> {
+/// Starts HTTP/2 on a socket.
+async fn start_h2(dialer: &Dialer, socket: Socket, open: GaugeGuard) -> Result<Dialed, Error> {
     let refused = socket.refused();
     let doubt = Arc::new(Doubt::default());
     let handshake = Builder::new()

@@ -32,7 +32,7 @@ pub(crate) enum NegotiatedVersion {
 
 /// Result of the negotiations of one pool's connections.
 #[derive(Clone, Default)]
-pub(super) struct Negotiation(#[cfg(feature = "tls")] Option<Arc<Choice>>);
+pub(super) struct Negotiation(#[cfg(feature = "tls")] Option<Arc<NewestVersion>>);
 
 impl fmt::Debug for Negotiation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -56,7 +56,7 @@ impl Negotiation {
     ) -> Result<(Socket, GaugeGuard), Error> {
         let Socket::Tls(tls) = &socket else { return Ok((socket, open)) };
         let version = if tls.is_h2() { NegotiatedVersion::H2 } else { NegotiatedVersion::H1 };
-        let Some(choice) = &self.0 else {
+        let Some(newest) = &self.0 else {
             return match version == wanted {
                 true => Ok((socket, open)),
                 // A server that negotiates nothing speaks HTTP/1.1.
@@ -64,11 +64,11 @@ impl Negotiation {
             };
         };
         if version == wanted {
-            choice.set(version);
+            newest.set(version);
             return Ok((socket, open));
         }
         // Boxed: rare, and inline it would enlarge every dial.
-        Box::pin(choice.pass_on(version, socket, open)).await;
+        Box::pin(newest.pass_on(version, socket, open)).await;
         Err(other_version(authority))
     }
 
@@ -90,13 +90,13 @@ impl Negotiation {
 pub(crate) struct BothPools {
     pub(crate) h1: H1Pool,
     pub(crate) h2: H2Pool,
-    choice: Arc<Choice>,
+    newest: Arc<NewestVersion>,
 }
 
 /// Version of the newest connection, and where a connection of each version belongs.
 #[cfg(feature = "tls")]
 #[derive(Default)]
-struct Choice {
+struct NewestVersion {
     is_h1: AtomicBool,
     h1: OnceLock<Weak<H1Shared>>,
     h2: OnceLock<Weak<H2Shared>>,
@@ -105,19 +105,19 @@ struct Choice {
 #[cfg(feature = "tls")]
 impl BothPools {
     pub(crate) fn new(dialer: &Arc<Dialer>, host: http::HeaderValue, config: &HttpConfig) -> Self {
-        let choice = Arc::<Choice>::default();
-        let negotiation = || Negotiation(Some(Arc::clone(&choice)));
+        let newest = Arc::<NewestVersion>::default();
+        let negotiation = || Negotiation(Some(Arc::clone(&newest)));
         let h1 = H1Pool::negotiated(Arc::clone(dialer), host, config, negotiation());
         let h2 = H2Pool::negotiated(Arc::clone(dialer), config, negotiation());
         // Both are set once, here.
-        let _ = choice.h1.set(h1.downgrade());
-        let _ = choice.h2.set(h2.downgrade());
-        Self { h1, h2, choice }
+        let _ = newest.h1.set(h1.downgrade());
+        let _ = newest.h2.set(h2.downgrade());
+        Self { h1, h2, newest }
     }
 
     /// Returns the version whose pool serves the next call.
     pub(crate) fn version(&self) -> NegotiatedVersion {
-        match self.choice.is_h1.load(Ordering::Acquire) {
+        match self.newest.is_h1.load(Ordering::Acquire) {
             true => NegotiatedVersion::H1,
             false => NegotiatedVersion::H2,
         }
@@ -132,7 +132,7 @@ impl RuntimePool for BothPools {
 }
 
 #[cfg(feature = "tls")]
-impl Choice {
+impl NewestVersion {
     fn set(&self, version: NegotiatedVersion) {
         self.is_h1.store(version == NegotiatedVersion::H1, Ordering::Release);
     }

@@ -108,7 +108,7 @@ async fn read_status(stream: &TcpStream) -> io::Result<StatusCode> {
             return Err(malformed("the head of its answer is longer than 8 KiB"));
         }
     }
-    parse_status(&head).ok_or_else(|| malformed("its answer is no HTTP/1"))
+    parse_status(&head).ok_or_else(|| malformed("its answer is not HTTP/1"))
 }
 
 /// End of a head.

@@ -19,6 +19,11 @@ use crate::wire::{ask_for, decimal, encode_request, is_replayable, set_timeout, 
 /// call.
 const URIS_MAX: usize = 1024;
 
+/// Whether the request of a call was sent again after a GOAWAY. That happens once in a call, even
+/// if the server changes its version of HTTP meanwhile.
+#[derive(Default)]
+pub(super) struct Resent(bool);
+
 impl Inner {
     /// Makes the call on a stream of a pooled connection.
     pub(super) async fn call_h2(
@@ -26,12 +31,12 @@ impl Inner {
         pool: &H2Pool,
         attempt: &Attempt,
         request: &Request,
+        resent: &mut Resent,
     ) -> Result<Response, Error> {
         let believes_goaway = self.config.refusals != HttpRefusals::None;
-        let mut resent = false;
         for round in 1..=ROUNDS {
             // Other existing connections may be closing too.
-            let mut lease = if round == ROUNDS || resent {
+            let mut lease = if round == ROUNDS || resent.0 {
                 pool.checkout_fresh().await?
             } else {
                 pool.checkout().await?
@@ -49,8 +54,10 @@ impl Inner {
             let (parts, stream) = match reply.await {
                 Ok(reply) => reply.into_parts(),
                 // The GOAWAY proves that the server did not process the request: resend it once.
-                Err(error) if believes_goaway && is_spared(&error) && !resent && round < ROUNDS => {
-                    resent = true;
+                Err(error)
+                    if believes_goaway && is_spared(&error) && !resent.0 && round < ROUNDS =>
+                {
+                    resent.0 = true;
                     lease.retire();
                     attempt.unsent();
                     continue;

@@ -19,9 +19,9 @@ pub(super) enum Ends {
     Streams,
 }
 
-/// Choice of a version.
+/// What a requester speaks, by its configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Choice {
+pub(super) enum VersionChoice {
     H1,
     H2,
     /// The server chooses in the handshake of TLS.
@@ -29,7 +29,7 @@ pub(super) enum Choice {
     Server,
 }
 
-impl Choice {
+impl VersionChoice {
     /// Returns the choice for a configured version and a scheme.
     ///
     /// # Errors
@@ -56,7 +56,7 @@ impl Choice {
 #[cfg(feature = "tls")]
 pub(super) fn with_tls(
     dialer: Dialer,
-    choice: Choice,
+    choice: VersionChoice,
     ends: Ends,
     endpoint: &Endpoint,
     config: &rr_tls::TlsConfig,
@@ -66,9 +66,9 @@ pub(super) fn with_tls(
         return Ok(dialer);
     }
     let offers: &[&[u8]] = match choice {
-        Choice::H1 => &[H1],
-        Choice::H2 => &[H2],
-        Choice::Server => ALPN,
+        VersionChoice::H1 => &[H1],
+        VersionChoice::H2 => &[H2],
+        VersionChoice::Server => ALPN,
     };
     Ok(dialer.with_tls(TlsClient::new(config, offers, (&endpoint.authority, host))?))
 }
@@ -85,20 +85,20 @@ mod tests {
     fn each_scheme_has_its_own_name_for_http_2() {
         use Ends::{Sockets, Streams};
         use HttpVersion::{Auto, H1, H2, H2c};
-        let of = |version, scheme, ends| Choice::of(version, scheme, ends);
+        let of = |version, scheme, ends| VersionChoice::of(version, scheme, ends);
         for (version, scheme, ends, expected) in [
-            (Auto, "http", Sockets, Choice::H1),
-            (H1, "http", Sockets, Choice::H1),
-            (H1, "https", Sockets, Choice::H1),
-            (H2c, "http", Sockets, Choice::H2),
-            (H2, "https", Sockets, Choice::H2),
-            (Auto, "https", Streams, Choice::H1),
-            (H2c, "https", Streams, Choice::H2),
+            (Auto, "http", Sockets, VersionChoice::H1),
+            (H1, "http", Sockets, VersionChoice::H1),
+            (H1, "https", Sockets, VersionChoice::H1),
+            (H2c, "http", Sockets, VersionChoice::H2),
+            (H2, "https", Sockets, VersionChoice::H2),
+            (Auto, "https", Streams, VersionChoice::H1),
+            (H2c, "https", Streams, VersionChoice::H2),
         ] {
             assert_eq!(of(version, scheme, ends).unwrap(), expected, "{version:?} {scheme}");
         }
         #[cfg(feature = "tls")]
-        assert_eq!(of(Auto, "https", Sockets).unwrap(), Choice::Server);
+        assert_eq!(of(Auto, "https", Sockets).unwrap(), VersionChoice::Server);
         for (version, scheme, hint) in
             [(H2, "http", "`version=h2c`"), (H2c, "https", "`version=h2`")]
         {

@@ -18,13 +18,19 @@ use crate::socket::{Socket, SocketOptions};
 /// linger shortens this time, unless the channel still held streams.
 const LAST_CALLS: Duration = Duration::from_millis(100);
 
+/// Maximum number of times that [`LAST_CALLS`] passes, if handshakes of TLS are in progress: a
+/// client that connected at the last moment sends its request only after them. With the constant
+/// above, 3 s: several round trips around the world, and the turn of a handshake that waits.
+const LAST_CALLS_TIMES_MAX: usize = 30;
+
 /// Serves until a drain is done or the transport must end, and waits until all tasks have ended.
 ///
 /// A shutdown may announce itself first: during the lame duck requests are served as before, and in
-/// its second half connections are asked to move elsewhere. A drain first keeps accepting, while requests are in flight and for a short linger: the intake
-/// refuses new requests, and every reply closes its connection. A request that races with the start
-/// of the drain is therefore answered rather than lost. Then accepting stops, and connections end
-/// as soon as they have nothing to answer.
+/// its second half connections are asked to move elsewhere. A drain first keeps accepting, while
+/// requests are in flight and for a short linger: the intake refuses new requests, and every reply
+/// closes its connection. A request that races with the start of the drain is therefore answered
+/// rather than lost. Then accepting stops, and connections end as soon as they have nothing to
+/// answer. Handshakes of TLS in progress get a little more time.
 pub(super) async fn run(listener: Listener, state: Arc<ServerState>, shutdown: Shutdown) {
     let tasks = Tasks::new(state.stats.tasks.clone());
     // However this future ends, its tasks end with it.
@@ -79,9 +85,24 @@ async fn serve(
         let place = Arc::clone(&places).try_acquire_owned().ok();
         begin(socket, place, state, tasks);
     }
-    let _ = Context::background().with_timeout(last_calls).race(tasks.none()).await;
+    answer_last_calls(state, tasks, last_calls).await;
     state.stop.stop();
     tasks.none().await;
+}
+
+/// Waits for the requests of clients that connected at the last moment.
+async fn answer_last_calls(state: &ServerState, tasks: &Tasks, last_calls: Duration) {
+    let mut had_handshakes = state.shakes_hands();
+    for _ in 0..LAST_CALLS_TIMES_MAX {
+        let bound = Context::background().with_timeout(last_calls);
+        let have_ended = bound.race(tasks.none()).await.is_ok();
+        // A handshake that ended meanwhile leaves time for the request after it.
+        let has_handshakes = state.shakes_hands();
+        if have_ended || !(had_handshakes || has_handshakes) {
+            return;
+        }
+        had_handshakes = has_handshakes;
+    }
 }
 
 /// Accepts connections for ever, as many simultaneously as there are permits.

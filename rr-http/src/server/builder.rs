@@ -84,8 +84,9 @@ impl HttpServerBuilder {
     /// Passes requests that no route answers to a service, such as an `axum::Router`.
     ///
     /// These are the requests whose path belongs to no target of the routes and is none of
-    /// `/.well-known/rr/health` and, if services are described, `/.well-known/rr`. With a fallback
-    /// among the routes, these are the paths that are no targets, such as `/` or `/a/b/c`. The
+    /// `/.well-known/rr/health`, `/.well-known/rr/health/live` and, if services are described,
+    /// `/.well-known/rr`. With a fallback
+    /// among the routes, these are the paths that name no target, such as `/` or `/a/b/c`. The
     /// prefix of the URL is not removed. A request with a malformed `Host` or transfer coding is
     /// refused before.
     ///
@@ -100,8 +101,9 @@ impl HttpServerBuilder {
     /// mount [`HttpService`](crate::HttpService) in a server of the application for that.
     ///
     /// A drain waits for the requests of the service within its grace, and its report does not
-    /// count them. They are still answered while the server listens; over HTTP/1 the replies then
-    /// close their connections.
+    /// count them. They are still answered while the server listens. Over HTTP/1 the replies then
+    /// close their connections, and so do replies on a connection that is due to be replaced
+    /// (`connection_age_max`, `lame_duck`).
     pub fn with_fallback<S, B>(mut self, service: S) -> Self
     where
         S: Service<Request<HttpRequestBody>, Response = Response<B>, Error = Infallible>,

@@ -12,16 +12,16 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rr_spi::{Context, Deadline};
+use rr_spi::{Context, Deadline, Peer, jittered};
 use tokio::task::coop::has_budget_remaining;
 use tokio::time::sleep;
 
 use super::ServerState;
+use super::connection_state::ConnectionState;
 use super::keep_alive::{KeepAlive, promise};
-use super::peer::Peer;
 use super::proxy_header::{self, Announced};
 use super::request::answer;
-use super::retirement::{Retirement, age_limit};
+use super::retirement::Retirement;
 use super::stop::Stopped;
 use super::tasks::{H2Executor, Tasks};
 use super::timeouts::{ActivityMonitor, Check};
@@ -53,18 +53,20 @@ const CLOSE: Duration = Duration::from_millis(100);
 /// Serves one connection until it ends, or until the server stops serving requests and the
 /// connection has sent its pending replies.
 pub(super) async fn serve_connection(socket: Socket, state: Arc<ServerState>, tasks: Tasks) {
-    let age_max = age_limit(state.config.connection_age_max, &state.entropy);
+    // Connections that were opened simultaneously are not replaced simultaneously.
+    let age_max = jittered(state.config.connection_age_max, &state.entropy);
     let activity = ActivityMonitor::new(&state.config, state.intake.bodies(), age_max);
     let retirement = Retirement::new(&state.leaving);
     let opened = {
         let opening = pin!(open(socket, &state, &activity));
         state.stop.race(opening).await
     };
-    let Some(Some((io, version, info))) = opened else { return };
-    let peer = Peer { info: Arc::new(info), state, tasks, activity, retirement };
+    let Some(Some((io, version, peer))) = opened else { return };
+    let peer = Arc::new(peer);
+    let shared = ConnectionState { peer, server: state, tasks, activity, retirement };
     match version {
-        Version::H1 => serve_h1(io, peer).await,
-        Version::H2 => serve_h2(io, peer).await,
+        Version::H1 => serve_h1(io, shared).await,
+        Version::H2 => serve_h2(io, shared).await,
     }
 }
 
@@ -75,7 +77,7 @@ async fn open(
     mut socket: Socket,
     state: &ServerState,
     activity: &Arc<ActivityMonitor>,
-) -> Option<(Sniffed, Version, rr_spi::Peer)> {
+) -> Option<(Sniffed, Version, Peer)> {
     let limit = || Context::background().with_timeout(state.config.first_bytes_timeout);
     let address = match state.config.proxy_protocol {
         HttpProxyProtocol::Off => socket.peer_address(),
@@ -87,39 +89,39 @@ async fn open(
             }
         }
     };
-    let info = rr_spi::Peer::new().with_address(address);
+    let peer = Peer::new().with_address(address);
     #[cfg(feature = "tls")]
-    let (socket, info) = match &state.tls {
-        None => (socket, info),
+    let (socket, peer) = match &state.tls {
+        None => (socket, peer),
         Some(tls) => {
             // Boxed: a handshake needs more memory than the rest of the connection's life.
             let (socket, identity) = Box::pin(tls.accept(socket, &state.stats)).await?;
-            (socket, info.with_identity(identity))
+            (socket, peer.with_identity(identity))
         }
     };
     let mut io = Sniffed::new(socket, Arc::clone(activity));
     let version = limit().race(future::poll_fn(|cx| io.poll_version(cx))).await.ok()?.ok()?;
-    Some((io, version, info))
+    Some((io, version, peer))
 }
 
-async fn serve_h1(io: Sniffed, peer: Peer) {
+async fn serve_h1(io: Sniffed, shared: ConnectionState) {
     let mut builder = http1::Builder::new();
     // The activity monitor distinguishes the head of a request from the time before it, and needs
     // no timer for each.
     builder.header_read_timeout(None);
     builder.max_header_size(HEAD_BYTES_MAX);
-    let keep_alive = KeepAlive::new(peer.state.config.idle_timeout);
+    let keep_alive = KeepAlive::new(shared.server.config.idle_timeout);
     // Split here: an argument that is passed on is stored twice.
     let service = service_fn(|request: Request<Incoming>| {
-        let active = peer.activity.start_request();
+        let active = shared.activity.start_request();
         let (mut parts, body) = request.into_parts();
-        let peer = &peer;
+        let shared = &shared;
         let hint = keep_alive.due(&parts);
         async move {
             let _active = active;
-            let mut reply = match peer.state.fallback(&parts) {
-                None => answer(peer, &mut parts, body).await,
-                Some(fallback) => fallback.answer(peer, parts, body).await,
+            let mut reply = match shared.server.fallback(&parts) {
+                None => answer(shared, &mut parts, body).await,
+                Some(fallback) => fallback.answer(shared, parts, body).await,
             };
             promise(hint, reply.headers_mut());
             Ok::<_, Infallible>(reply)
@@ -127,14 +129,14 @@ async fn serve_h1(io: Sniffed, peer: Peer) {
     });
     let connection = pin!(builder.serve_connection(TokioIo::new(io), service));
     // The next reply closes a retired connection; closing an unused one could lose a request.
-    drive(connection, http1::Connection::graceful_shutdown, |_, _| (), &peer).await;
+    drive(connection, http1::Connection::graceful_shutdown, |_, _| (), &shared).await;
 }
 
-async fn serve_h2(io: Sniffed, peer: Peer) {
-    let streams = H2Executor::new(peer.tasks.clone(), Arc::clone(&peer.activity));
+async fn serve_h2(io: Sniffed, shared: ConnectionState) {
+    let streams = H2Executor::new(shared.tasks.clone(), Arc::clone(&shared.activity));
     let mut builder = http2::Builder::new(streams);
     builder.timer(TokioTimer::new());
-    let streams_max = u32::try_from(peer.state.config.h2_streams_max).unwrap_or(u32::MAX);
+    let streams_max = u32::try_from(shared.server.config.h2_streams_max).unwrap_or(u32::MAX);
     builder.max_concurrent_streams(streams_max.max(1));
     builder.max_header_list_size(HEADER_LIST_BYTES_MAX);
     builder.max_frame_size(FRAME_BYTES_MAX);
@@ -143,27 +145,27 @@ async fn serve_h2(io: Sniffed, peer: Peer) {
     builder.keep_alive_timeout(PING_TIMEOUT);
     let service = service_fn(|request: Request<Incoming>| {
         let (mut parts, body) = request.into_parts();
-        let peer = peer.clone();
+        let shared = shared.clone();
         async move {
-            Ok::<_, Infallible>(match peer.state.fallback(&parts) {
-                None => answer(&peer, &mut parts, body).await,
-                Some(fallback) => fallback.answer(&peer, parts, body).await,
+            Ok::<_, Infallible>(match shared.server.fallback(&parts) {
+                None => answer(&shared, &mut parts, body).await,
+                Some(fallback) => fallback.answer(&shared, parts, body).await,
             })
         }
     });
     let connection = pin!(builder.serve_connection(TokioIo::new(io), service));
-    let mut leaving = peer.retirement.wait(&peer.state.leaving);
+    let mut leaving = shared.retirement.wait(&shared.server.leaving);
     let mut is_retired = false;
     let retire = |connection: Pin<&mut http2::Connection<_, _, _>>, cx: &mut TaskContext<'_>| {
         let leaves = |leaving: &mut Stopped<'_>| Pin::new(leaving).poll(cx).is_ready();
-        if !is_retired && (peer.activity.is_retired() || leaving.as_mut().is_some_and(leaves)) {
+        if !is_retired && (shared.activity.is_retired() || leaving.as_mut().is_some_and(leaves)) {
             is_retired = true;
             // Two GOAWAYs, with a ping in between: streams that the client opens before it has
             // received the first are served (RFC 9113 §6.8).
             connection.graceful_shutdown();
         }
     };
-    drive(connection, http2::Connection::graceful_shutdown, retire, &peer).await;
+    drive(connection, http2::Connection::graceful_shutdown, retire, &shared).await;
 }
 
 /// Drives a connection. Once it is unused or the server stops serving requests, drives it only
@@ -173,11 +175,11 @@ async fn drive<C: Future>(
     mut connection: Pin<&mut C>,
     shut_down: impl FnOnce(Pin<&mut C>),
     retire: impl FnMut(Pin<&mut C>, &mut TaskContext<'_>),
-    peer: &Peer,
+    shared: &ConnectionState,
 ) {
     let end = {
-        let watched = pin!(watched(connection.as_mut(), retire, &peer.activity));
-        peer.state.stop.race(watched).await
+        let watched = pin!(watched(connection.as_mut(), retire, &shared.activity));
+        shared.server.stop.race(watched).await
     };
     match end {
         // The calls on a connection learn how it ended; nothing else can act on that.
@@ -187,7 +189,7 @@ async fn drive<C: Future>(
     loop {
         let bound = Context::background().with_timeout(CLOSE);
         let has_ended = bound.race(connection.as_mut()).await.is_ok();
-        if has_ended || peer.activity.is_done() || peer.activity.check() == Check::Stuck {
+        if has_ended || shared.activity.is_done() || shared.activity.check() == Check::Stuck {
             return;
         }
     }

@@ -18,7 +18,8 @@ use rr_spi::BoxFuture;
 use tower_service::Service;
 
 use super::BoxError;
-use super::peer::Peer;
+use super::carrier::Carrier as _;
+use super::connection_state::ConnectionState;
 use super::reply::{Reply, StreamedBody};
 use crate::body::Whole;
 use crate::socket::contained;
@@ -54,23 +55,23 @@ impl Fallback {
     /// Answers a request. A panic of the service becomes a reply with status 500.
     pub(super) fn answer(
         &self,
-        peer: &Peer,
+        shared: &ConnectionState,
         mut parts: Parts,
         body: Incoming,
     ) -> BoxFuture<'static, Response<Reply>> {
         // Connections are not handed over, and a service that wants one refuses by itself.
         parts.extensions.remove::<OnUpgrade>();
-        if let Some(address) = peer.info.address() {
+        if let Some(address) = shared.peer.address() {
             parts.extensions.insert(address);
         }
-        parts.extensions.insert(Arc::clone(&peer.info));
+        parts.extensions.insert(Arc::clone(&shared.peer));
         let is_h1 = parts.version < Version::HTTP_2;
-        let (state, active) = (Arc::clone(&peer.state), peer.activity.start_request());
+        let (shared, active) = (shared.clone(), shared.activity.start_request());
         let mut answering =
             Contained(Some((self.0)(Request::from_parts(parts, HttpRequestBody(body)))));
         Box::pin(async move {
             let mut reply = poll_fn(|cx| answering.poll_answer(cx)).await.unwrap_or_else(failed);
-            if is_h1 && state.intake.is_draining() {
+            if is_h1 && (shared.server.intake.is_draining() || shared.retires()) {
                 reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             reply.map(|body| Reply::streamed(body, active))

@@ -1,4 +1,4 @@
-//! The server as a tower service, which the application mounts in a server of its own.
+//! The server as a tower service, which the application mounts in another server.
 
 mod reply;
 mod request;

@@ -102,7 +102,7 @@ fn read_addresses(kind: Kind, bytes: &[u8; INET6_BYTES]) -> Announced {
 ///
 /// # Errors
 ///
-/// `InvalidData` when the bytes are no header that this server accepts, and those of the stream.
+/// `InvalidData` when this server does not accept the header, and the errors of the stream.
 pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Announced> {
     let mut fixed = [0; FIXED_BYTES];
     stream.read_exact(&mut fixed).await?;

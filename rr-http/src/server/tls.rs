@@ -13,12 +13,15 @@ use tokio::sync::Semaphore;
 
 use super::HttpServerStats;
 use crate::socket::{ALPN, Socket, TlsSocket};
+use crate::sync::Gauge;
 use crate::wire::{Refusal, ReplyStyle, encode_error};
 
 /// TLS of a server.
 pub(super) struct Tls {
     acceptor: TlsAcceptor,
     places: Semaphore,
+    /// Handshakes whose first byte has arrived.
+    begun: Gauge,
     timeout: Duration,
 }
 
@@ -36,12 +39,18 @@ impl Tls {
         Ok(Self {
             acceptor: TlsAcceptor::new(config, ALPN)?,
             places: Semaphore::new(most),
+            begun: Gauge::default(),
             timeout: config.handshake_timeout,
         })
     }
 
     pub(super) fn acceptor(&self) -> &TlsAcceptor {
         &self.acceptor
+    }
+
+    /// Returns whether handshakes are in progress whose first byte has arrived.
+    pub(super) fn shakes_hands(&self) -> bool {
+        self.begun.now() > 0
     }
 
     /// Completes the handshake of a connection. Returns `None` when it fails or takes too long.
@@ -69,13 +78,14 @@ impl Tls {
             refuse_plain(stream).await;
             return None;
         }
+        let begun = self.begun.one_here();
         // The semaphore is never closed.
         let place = self.places.acquire().await.ok()?;
         let acceptor = tokio_rustls::TlsAcceptor::from(self.acceptor.server_config());
         match acceptor.accept(stream).into_fallible().await {
             Ok(stream) => Some(TlsSocket::accepted(stream)),
             Err((_, stream)) => {
-                drop(place);
+                drop((place, begun));
                 linger(stream).await;
                 None
             }

@@ -201,6 +201,19 @@ async fn one_connection_serves_both_and_malformed_hosts_reach_neither() {
 }
 
 #[tokio::test]
+async fn a_reply_of_the_service_is_the_last_on_an_old_connection() {
+    for (age, last) in [(Duration::ZERO, Some("close")), (Duration::from_secs(600), None)] {
+        let both = both_with(HttpServerConfig::default().with_connection_age_max(age)).await;
+        let mut raw = both.get("/").await;
+        let answer = raw.answer().await.unwrap();
+        assert_eq!((answer.text(), answer.header("connection")), ("a page", last));
+        if last.is_some() {
+            assert!(raw.rest().await.is_empty(), "the connection ends");
+        }
+    }
+}
+
+#[tokio::test]
 async fn bodies_are_streamed_both_ways() {
     let both = both().await;
     let mut raw = both.raw().await;

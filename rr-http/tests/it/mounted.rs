@@ -32,7 +32,7 @@ use tower_service::Service as _;
 
 use crate::support::*;
 
-/// A service with the probe behind every target, mounted under `/rr` beside a page.
+/// A service with the probe behind every target, mounted under `/rr` next to a page.
 pub(crate) struct Mounted {
     pub(crate) service: HttpService,
     pub(crate) url: String,

@@ -173,7 +173,7 @@ async fn a_proxy_that_opens_no_tunnel_is_named_with_its_status_and_nothing_was_s
     for (answer, says) in [
         ("", "closed the connection"),
         ("HTTP/1.1 200 OK\r\n", "closed the connection"),
-        ("SSH-2.0-x\r\n\r\n", "no HTTP/1"),
+        ("SSH-2.0-x\r\n\r\n", "not HTTP/1"),
         (long, "longer than 8 KiB"),
     ] {
         let proxy = Proxy::start(Answer::Says(answer)).await;

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use rr_http::HttpServerConfig;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use rr_http::{HttpConfig, HttpRequester, HttpServerConfig};
+use rr_spi::{Code, Delivery, Reason};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 use crate::authority::Authority;
@@ -98,6 +99,41 @@ async fn a_drain_reaches_connections_in_their_handshake() {
     server.shutdown(Duration::from_secs(60)).await;
     assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     assert_eq!((stats.handshakes(), stats.connections(), stats.tasks()), (0, 0, 0));
+}
+
+/// Forwards a connection. Most of what its client sends arrives later by `delay`.
+async fn forward_slowly(listener: TcpListener, server: String, delay: Duration) {
+    let (mut near, _) = listener.accept().await.unwrap();
+    let mut far = TcpStream::connect(server).await.unwrap();
+    let mut first = [0; 6];
+    near.read_exact(&mut first).await.unwrap();
+    far.write_all(&first).await.unwrap();
+    tokio::time::sleep(delay).await;
+    let _ = copy_bidirectional(&mut near, &mut far).await;
+}
+
+#[tokio::test]
+async fn a_slow_client_that_connected_before_a_drain_is_told() {
+    let authority = Authority::new("a");
+    for version in VERSIONS {
+        let tls = server_tls(&authority.pair(&["localhost"]));
+        let (server, stats) = serve(tls).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+        // Longer than the linger and the wait for the last calls.
+        let delay = HttpServerConfig::default().drain_linger + Duration::from_millis(350);
+        let relay = tokio::spawn(forward_slowly(listener, address(&server), delay));
+        let config = HttpConfig::default().with_tls(trusting(&authority)).with_version(version);
+        let client = HttpRequester::new(&url, config).unwrap();
+        let calling = tokio::spawn(async move { echo(&client, "x").await });
+        until(|| stats.handshakes() == 1).await;
+        let report = server.shutdown(Duration::from_secs(60)).await;
+        let error = calling.await.unwrap().unwrap_err();
+        assert_eq!((error.code(), error.delivery()), (Code::Unavailable, Delivery::Rejected));
+        assert_eq!(error.reason(), Some(&Reason::DRAINING), "{version:?}: {error}");
+        assert_eq!(report.refused, 1, "{version:?}");
+        relay.await.unwrap();
+    }
 }
 
 #[tokio::test]

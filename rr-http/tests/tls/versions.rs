@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rr_http::{HttpConfig, HttpRequester, HttpServerConfig};
-use rr_spi::{Context, Request, Requester as _, Server};
-use tokio::io::copy_bidirectional;
+use rr_spi::{Context, Delivery, Request, Requester as _, Server};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
@@ -159,4 +159,64 @@ async fn a_call_that_is_dropped_while_its_connection_is_made_leaves_it_to_others
     until(|| client.connections() == 1).await;
     assert_eq!(echo(&client, "x").await.unwrap(), "x");
     assert_eq!(front.made(), [1, 0]);
+}
+
+/// Serves one connection of HTTP/2 with a GOAWAY that does not count its first request. Returns
+/// whether there was one.
+async fn spare_the_request(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> bool {
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    const HEADERS: u8 = 1;
+    stream.write_all(&SETTINGS).await.unwrap();
+    let mut preface = [0; b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len()];
+    stream.read_exact(&mut preface).await.unwrap();
+    loop {
+        let mut head = [0; 9];
+        if stream.read_exact(&mut head).await.is_err() {
+            return false;
+        }
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        stream.read_exact(&mut vec![0; length as usize]).await.unwrap();
+        if head[3] == HEADERS {
+            stream.write_all(&GOAWAY).await.unwrap();
+            let _ = stream.shutdown().await;
+            return true;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_resent_once_although_the_version_changes_in_between() {
+    let authority = Authority::new("a");
+    let tls = server_tls(&authority.pair(&["localhost"]));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    let requests = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&requests);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let acceptors = [&[&b"http/1.1"[..]][..], &[b"h2"]]
+            .map(|alpn| rr_tls::TlsAcceptor::new(&tls, alpn).unwrap().server_config());
+        let mut connections = JoinSet::new();
+        for number in 1.. {
+            let (stream, _) = listener.accept().await.unwrap();
+            // The requester does not keep the second connection, since it is unused.
+            let version = if number == 2 { H1 } else { H2 };
+            let acceptor = tokio_rustls::TlsAcceptor::from(Arc::clone(&acceptors[version]));
+            let counted = Arc::clone(&counted);
+            connections.spawn(async move {
+                let Ok(mut stream) = acceptor.accept(stream).await else { return };
+                if version == H1 {
+                    let _ = stream.read_u8().await;
+                } else if spare_the_request(stream).await {
+                    counted.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+    });
+    let config = HttpConfig::default().with_tls(trusting(&authority));
+    let client = HttpRequester::new(&url, config.with_idle_timeout(Duration::ZERO)).unwrap();
+    let error = echo(&client, "x").await.unwrap_err();
+    assert_eq!(error.delivery(), Delivery::Rejected, "{error}");
+    assert_eq!(requests.load(Ordering::SeqCst), 2);
 }

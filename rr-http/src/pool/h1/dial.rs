@@ -123,7 +123,7 @@ impl Dialing {
             (Ok(mut link), call) => {
                 // Polled once, so that the end of the connection is noticed while it is unused.
                 if call.is_some() || link.is_usable() {
-                    let expires = link.expires(shared.idle_timeout);
+                    let expires = link.expires(Instant::now(), shared.idle_timeout);
                     shared.give(Idle { link, expires }, call);
                 }
             }

@@ -35,15 +35,15 @@ impl H1Maker {
         let wanted = NegotiatedVersion::H1;
         let admitted = self.negotiation.admit(wanted, socket, open, &self.dialer.authority).await;
         let (socket, open) = admitted?;
-        self.begin(socket, open).await
+        self.start_h1(socket, open).await
     }
 
-    /// Begins HTTP/1.1 on a socket.
+    /// Starts HTTP/1.1 on a socket.
     ///
     /// # Errors
     ///
     /// As [`H1Maker::connect`].
-    pub(super) async fn begin(
+    pub(super) async fn start_h1(
         &self,
         socket: Socket,
         open: GaugeGuard,
@@ -70,7 +70,7 @@ impl H1Maker {
             sender: Some(sender),
             host: own_host.unwrap_or_else(|_| self.host.clone()),
             is_used: false,
-            retires: self.age.end(),
+            retires: self.age.retires_at(),
             last: None,
             idle_since: None,
             spare: HeaderMap::new(),

@@ -241,7 +241,7 @@ impl PoolState {
             in_use: 0,
             used: false,
             idle_since: Instant::now(),
-            retires: self.age.end(),
+            retires: self.age.retires_at(),
             doubt,
             unheard: 0,
             task: None,

@@ -10,13 +10,14 @@ use http_body::{Body, Frame, SizeHint};
 use rr_spi::BodyShare;
 
 use super::super::tasks::Running;
+use crate::body::Whole;
 
 /// Body of a reply of [`HttpService`](super::HttpService): one frame of bytes, or none.
 ///
 /// The bytes count in the service's budget of bodies until the last reference to them has been
 /// dropped, as by the server that has written them.
 pub struct HttpReplyBody {
-    data: Option<Bytes>,
+    data: Whole<Bytes>,
     /// Keeps a drain waiting until the body has been sent or dropped.
     _running: Option<Running>,
 }
@@ -24,10 +25,10 @@ pub struct HttpReplyBody {
 impl HttpReplyBody {
     pub(super) fn new(bytes: Bytes, share: BodyShare, running: Option<Running>) -> Self {
         if bytes.is_empty() {
-            return Self { data: None, _running: running };
+            return Self { data: Whole::empty(), _running: running };
         }
         let leaving = Leaving { bytes, _share: share, _running: running.clone() };
-        Self { data: Some(Bytes::from_owner(leaving)), _running: running }
+        Self { data: Whole::new(Bytes::from_owner(leaving)), _running: running }
     }
 }
 
@@ -50,23 +51,23 @@ impl Body for HttpReplyBody {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.data.take().map(|data| Ok(Frame::data(data))))
+        Pin::new(&mut self.data).poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.data.is_none()
+        self.data.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.data.as_ref().map_or(0, |data| data.len() as u64))
+        self.data.size_hint()
     }
 }
 
 impl fmt::Debug for HttpReplyBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bytes = self.data.as_ref().map_or(0, Bytes::len);
+        let bytes = self.data.size_hint().lower();
         f.debug_struct("HttpReplyBody").field("bytes", &bytes).finish_non_exhaustive()
     }
 }

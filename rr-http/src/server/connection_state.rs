@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Version;
 use hyper::body::Incoming;
-use rr_spi::{BodyAccount, BodyShare};
+use rr_spi::{BodyAccount, BodyShare, Peer};
 
 use super::ServerState;
 use super::carrier::Carrier;
@@ -17,25 +17,25 @@ use super::timeouts::ActivityMonitor;
 
 /// State shared by the requests of one connection.
 #[derive(Clone)]
-pub(super) struct Peer {
-    pub(super) info: Arc<rr_spi::Peer>,
-    pub(super) state: Arc<ServerState>,
+pub(super) struct ConnectionState {
+    pub(super) peer: Arc<Peer>,
+    pub(super) server: Arc<ServerState>,
     pub(super) tasks: Tasks,
     pub(super) activity: Arc<ActivityMonitor>,
     pub(super) retirement: Retirement,
 }
 
-impl Carrier for Peer {
+impl Carrier for ConnectionState {
     type Body = Incoming;
     type Failure = hyper::Error;
     type Reply = Reply;
 
     fn state(&self) -> &ServerState {
-        &self.state
+        &self.server
     }
 
-    fn caller(&self) -> Option<&Arc<rr_spi::Peer>> {
-        Some(&self.info)
+    fn caller(&self) -> Option<&Arc<Peer>> {
+        Some(&self.peer)
     }
 
     fn account(&self) -> &Arc<BodyAccount> {
@@ -43,7 +43,7 @@ impl Carrier for Peer {
     }
 
     fn retires(&self) -> bool {
-        self.activity.is_retired() || self.retirement.is_due(&self.state.leaving)
+        self.activity.is_retired() || self.retirement.is_due(&self.server.leaving)
     }
 
     /// The connection stays in use meanwhile: bytes that arrive do not belong to another request
