@@ -57,8 +57,8 @@ rr_spi::options! {
         /// stalls are sent late. 0 counts as 1.
         pub outgoing_max: usize = 256, with_outgoing_max(usize);
         /// Whether TLS begins before the server has sent its first line, for servers whose `tls`
-        /// block has `handshake_first: true`. Default false. Has no effect without a `nats+tls://`
-        /// URL.
+        /// block has `handshake_first: true`. Default false. Has no effect on `nats://` and `ws://`
+        /// URLs, which refuse it in their query, and on `wss://`, where TLS always begins first.
         pub tls_first: bool = false, with_tls_first(bool);
     }
     parts {
@@ -68,7 +68,8 @@ rr_spi::options! {
         pub credentials: NatsCredentials, with_credentials;
     }
     parts with "tls" {
-        /// TLS of `nats+tls://`, `tls://` and `wss://` URLs; it has no effect on others.
+        /// TLS of `nats+tls://`, `tls://` and `wss://` URLs. It has no effect on others, which refuse
+        /// these options in their query.
         pub tls: rr_tls::TlsConfig, with_tls;
     }
 }

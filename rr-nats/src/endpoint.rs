@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use rr_spi::wire::percent_decode;
-use rr_spi::{Code, Delivery, Error, HostPort, Location};
+use rr_spi::{Code, Delivery, Error, HostPort, Location, excerpt};
 
 use crate::config::{FILES, NatsConfig, NatsCredentials, NatsServerConfig};
 use crate::scheme::Scheme;
@@ -81,13 +81,13 @@ fn check_credentials(location: &Location, endpoint: &Endpoint) -> Result<(), Err
 
 /// Checks that a URL that sets TLS also requires it.
 fn check_tls(location: &Location, scheme: Scheme) -> Result<(), Error> {
-    let sets_tls = location.query().any(|(name, _)| name.starts_with("tls_"));
-    if scheme.is_secure() || !sets_tls {
-        return Ok(());
-    }
-    let message = "the URL sets options of TLS, but its scheme does not require TLS";
+    let mut query = location.query();
+    let option = query.find(|(name, _)| name.starts_with("tls_"));
+    let (Some((name, _)), Some(secure)) = (option, scheme.secure_form()) else { return Ok(()) };
+    let message =
+        format!("the URL sets `{}`, but its scheme does not require TLS", excerpt(name, 64));
     Err(Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message)
-        .with_hint("use a URL of the scheme `nats+tls`"))
+        .with_hint(format!("use `{secure}://`, or leave out the options of TLS")))
 }
 
 /// Parses `host` or `host:port`, and adds the default port if there is none.
@@ -282,6 +282,32 @@ mod tests {
             let error = credentials(bad).unwrap_err();
             assert_eq!(error.code(), Code::InvalidArgument, "{bad}");
             assert!(error.hint().contains("file"), "{bad}: {}", error.hint());
+        }
+    }
+
+    #[cfg(feature = "nkeys")]
+    #[test]
+    fn a_secret_where_a_path_belongs_is_refused_and_not_shown() {
+        let seed = nkeys::KeyPair::new_user().seed().unwrap();
+        let file = "-----BEGIN%20USER%20NKEY%20SEED-----%0ASUAPLANTED";
+        let jwt = "eyJ0eXAiOiJKV1QifQ.eyJqdGkiOiJQTEFOVEVEIn0.sig";
+        for secret in [seed.as_str(), file, jwt] {
+            for option in FILES {
+                let error = requester(&format!("nats://h?{option}={secret}")).unwrap_err();
+                let told = (error.code(), error.delivery());
+                assert_eq!(told, (Code::InvalidArgument, Delivery::NotSent), "{error}");
+                assert!(error.message().contains(option) && error.hint().contains("path"));
+                let shown = format!("{error:?} {error}");
+                assert!(!shown.contains(secret) && !shown.contains("PLANTED"), "{shown}");
+                let path = format!("./{secret}");
+                assert!(secret == file || requester(&format!("nats://h?{option}={path}")).is_ok());
+            }
+            for credentials in [
+                NatsCredentials::NkeyFile(secret.into()),
+                NatsCredentials::CredentialsFile(secret.into()),
+            ] {
+                assert!(!format!("{credentials:?}").contains(secret), "{credentials:?}");
+            }
         }
     }
 

@@ -71,8 +71,10 @@ pub(crate) fn no_time(address: &str) -> Error {
 /// Makes the error for credentials that were not there in time: nothing was sent.
 pub(crate) fn credentials_late() -> Error {
     let message = "the credentials were not there within `connect_timeout`";
-    Error::failure(Code::Unavailable, Delivery::NotSent, Reason::CONNECT_FAILED, message)
-        .with_hint("let the auth callback answer sooner, or raise `connect_timeout`")
+    Error::failure(Code::Unavailable, Delivery::NotSent, Reason::CONNECT_FAILED, message).with_hint(
+        "let the auth callback answer sooner, check the file system of a credentials file, or \
+                    raise `connect_timeout`",
+    )
 }
 
 /// Makes the error for an auth callback that returned no credentials: nothing was sent. A code that

@@ -51,7 +51,16 @@ impl Scheme {
     }
 
     pub(crate) fn is_secure(self) -> bool {
-        matches!(self, Self::Tls | Self::SecureWebSocket)
+        self.secure_form().is_none()
+    }
+
+    /// Returns the scheme that requires TLS instead; `None` if this one does.
+    pub(crate) fn secure_form(self) -> Option<&'static str> {
+        match self {
+            Self::Nats => Some("nats+tls"),
+            Self::WebSocket => Some("wss"),
+            Self::Tls | Self::SecureWebSocket => None,
+        }
     }
 
     /// Returns the port of a host for which a URL names none.

@@ -14,9 +14,8 @@ use tokio::time::Instant;
 use crate::config::TlsConfig;
 use crate::followed::Followed;
 use crate::material::{invalid, platform_roots, read_chain, read_crls, read_roots, unusable};
-use crate::pinned::Pinned;
 use crate::provider::provider;
-use crate::self_signed::Verifier;
+use crate::verifier::Verifier;
 
 /// Shortest time between two checks of the files.
 const CHECK_PAUSE: Duration = Duration::from_secs(1);
@@ -103,7 +102,7 @@ impl TlsConnector {
     pub async fn client_config_for(&self, name: ServerName<'static>) -> ClientConfig {
         let client = self.checked().await;
         let mut config = ClientConfig::clone(&client.config);
-        let verifier = Pinned { inner: Arc::clone(&client.verifier), name };
+        let verifier = client.verifier.for_name(name);
         config.dangerous().set_certificate_verifier(Arc::new(verifier));
         config.resumption = Resumption::disabled();
         config
@@ -165,7 +164,7 @@ fn name(host: &str) -> Result<ServerName<'static>, Error> {
         return Ok(ServerName::from(address));
     }
     ServerName::try_from(host.to_owned()).map_err(|_| {
-        let message = format!("`{}` is no name that a certificate can have", excerpt(host, 64));
+        let message = format!("`{}` cannot be the name of a certificate", excerpt(host, 64));
         invalid(message).with_hint("a name is a DNS name such as orders.example, or an IP address")
     })
 }
@@ -188,7 +187,7 @@ impl Parts {
             .with_crls(crls)
             .build()
             .map_err(|error| unusable(&self.crls, "tls_crls", &error.to_string()))?;
-        let verifier = Arc::new(Verifier(verifier));
+        let verifier = Arc::new(Verifier::new(verifier));
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| invalid(error.to_string()))?

@@ -7,7 +7,7 @@ use rr_spi::{Code, Delivery, Error, Origin, Reason, excerpt};
 use rustls::{AlertDescription, CertificateError, Error as TlsError, PeerIncompatible};
 use rustls_pki_types::{ServerName, UnixTime};
 
-use crate::self_signed::{SelfSigned, is_of_authority};
+use crate::verifier::{SelfSigned, is_of_authority};
 
 /// Makes the error of a client for a handshake that failed: `Unavailable`, not sent,
 /// `connect-failed`. The message names the cause, and the hint a remedy.
@@ -15,7 +15,7 @@ use crate::self_signed::{SelfSigned, is_of_authority};
 pub fn connect_failed(authority: &str, source: io::Error) -> Error {
     let (cause, hint) = match of_rustls(&source) {
         Some(error) => explain(error),
-        None if is_end(&source) => (
+        None if is_closed(&source) => (
             "the server closed the connection during the handshake".into(),
             "check that the server speaks TLS on this port, and whether it requires a client \
              certificate",
@@ -52,7 +52,10 @@ fn of_rustls(error: &io::Error) -> Option<&TlsError> {
     error.get_ref()?.downcast_ref()
 }
 
-fn is_end(error: &io::Error) -> bool {
+/// Returns whether an error shows that the peer closed the connection, which is how some peers refuse
+/// a handshake.
+#[must_use]
+pub fn is_closed(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     matches!(error.kind(), UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe)
 }

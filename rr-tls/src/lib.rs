@@ -37,14 +37,13 @@ mod followed;
 mod identity;
 mod material;
 mod pem;
-mod pinned;
 mod provider;
-mod self_signed;
+mod verifier;
 
 pub use acceptor::TlsAcceptor;
 pub use config::{TlsClientAuth, TlsConfig, TlsServerConfig};
 pub use connector::TlsConnector;
-pub use failure::{connect_failed, refusal};
+pub use failure::{connect_failed, is_closed, refusal};
 pub use identity::peer_identity;
 pub use material::check_url;
 pub use pem::Pem;

@@ -36,7 +36,7 @@ fn read_key(pem: &Pem) -> Result<PrivateKeyDer<'static>, Error> {
     PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
         // The error of the library quotes the line, which may be a part of the key.
         PemError::NoItemsFound => unusable(pem, "tls_key", "it has no private key"),
-        _ => unusable(pem, "tls_key", "it is no valid PEM"),
+        _ => unusable(pem, "tls_key", "it is not valid PEM"),
     })
 }
 
@@ -92,7 +92,7 @@ fn read_all<T: PemObject + 'static>(pem: &Pem, option: &'static str) -> Result<V
     match items {
         Ok(items) if !items.is_empty() => Ok(items),
         Ok(_) => Err(unusable(pem, option, "nothing of the kind is in it")),
-        Err(_) => Err(unusable(pem, option, "it is no valid PEM")),
+        Err(_) => Err(unusable(pem, option, "it is not valid PEM")),
     }
 }
 

@@ -57,7 +57,7 @@ impl Curl {
         curl
     }
 
-    /// The URL of the server without its query.
+    /// Returns the URL of the server without its query.
     fn base(&self) -> &str {
         self.server.url().split('?').next().unwrap_or_default()
     }

@@ -50,7 +50,7 @@ impl Example {
         Server::start(self.0, command(self.executable()?).arg("serve").args(url))
     }
 
-    /// The OpenAPI document that it prints.
+    /// Returns the OpenAPI document that it prints.
     pub(crate) fn openapi(self) -> Outcome<String> {
         printed(command(self.executable()?).arg("openapi"))
     }

@@ -97,7 +97,7 @@ fn haproxy_announces_its_client() -> Outcome {
         let told = whoami(proxy.port)?;
         ensure(told.starts_with("127.0.0.2:"), || format!("the peer is {told:?}"))?;
     }
-    // Who does not announce its client is not served.
+    // A connection that does not begin with a header is not served.
     let direct = whoami(ports[0]);
     ensure(direct.is_err(), || format!("{direct:?} without a header"))?;
     passed("HAProxy, send-proxy-v2: the servers see its client's address")

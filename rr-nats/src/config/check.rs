@@ -13,6 +13,11 @@ impl NatsConnectionConfig {
     pub(crate) fn check(&self) -> Result<(), Error> {
         tokens("name", &self.name)?;
         tokens("inbox_prefix", &self.inbox_prefix)?;
+        if let Some(option) = self.credentials.misplaced_secret() {
+            let message = format!("`{option}` has the secret itself instead of a file");
+            return Err(Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message)
+                .with_hint("give the path of the file; `./` before a name makes it a path"));
+        }
         if self.credentials.needs_nkeys() && !cfg!(feature = "nkeys") {
             let message = "nkeys and credentials files are not compiled in";
             let error = Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message);

@@ -1,7 +1,7 @@
 //! Credentials of a connection, and the answers of an auth callback.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -19,7 +19,8 @@ use super::keys;
 /// Files and callbacks are read again for every connection, so that credentials that change while a
 /// requester or a server runs are followed: put the new ones in place before the old ones expire.
 /// Nkeys and files need the feature `nkeys`; without it, a URL or a configuration that has them is
-/// refused.
+/// refused. A path that looks like a seed, a JWT or the text of a file is refused as well, and not
+/// shown; `./` before such a name makes it a path.
 ///
 /// # Examples
 ///
@@ -119,6 +120,30 @@ impl NatsCredentials {
     pub(crate) fn needs_nkeys(&self) -> bool {
         matches!(self, Self::Nkey(_) | Self::NkeyFile(_) | Self::CredentialsFile(_))
     }
+
+    /// Returns the name of the option whose value is a secret instead of the path of a file.
+    pub(crate) fn misplaced_secret(&self) -> Option<&'static str> {
+        let (option, path) = match self {
+            Self::CredentialsFile(path) => ("credentials_file", path),
+            Self::NkeyFile(path) => ("nkey_file", path),
+            _ => return None,
+        };
+        is_secret(path).then_some(option)
+    }
+}
+
+/// Shortest value that counts as a seed: a whole one has 58 characters, but a part is secret too.
+const SEED_BYTES_MIN: usize = 32;
+
+/// Returns whether a path looks like the contents of a file: its text, a JWT or a seed.
+fn is_secret(path: &Path) -> bool {
+    let text = path.to_string_lossy();
+    let is_text = text.contains("-----BEGIN") || text.contains(['\n', '\r']);
+    let is_jwt = text.starts_with("eyJ");
+    let is_base32 = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+    let is_seed =
+        text.starts_with('S') && text.len() >= SEED_BYTES_MIN && text.trim().bytes().all(is_base32);
+    is_text || is_jwt || is_seed
 }
 
 impl fmt::Debug for NatsCredentials {
@@ -128,6 +153,9 @@ impl fmt::Debug for NatsCredentials {
             Self::UserPassword { .. } => f.write_str("UserPassword(***)"),
             Self::Token(_) => f.write_str("Token(***)"),
             Self::Nkey(_) => f.write_str("Nkey(***)"),
+            Self::NkeyFile(path) | Self::CredentialsFile(path) if is_secret(path) => {
+                f.write_str("File(***)")
+            }
             Self::NkeyFile(path) => f.debug_tuple("NkeyFile").field(path).finish(),
             Self::CredentialsFile(path) => f.debug_tuple("CredentialsFile").field(path).finish(),
             Self::Callback(_) => f.write_str("Callback"),

@@ -122,8 +122,16 @@ mod file {
     use std::path::Path;
 
     use rr_spi::Error;
+    use tokio::sync::Semaphore;
 
     use crate::error;
+
+    /// Maximum number of files that are read simultaneously in a process. A file system that hangs
+    /// holds a thread for each read, also after its connection has been given up, and look-ups of
+    /// names need these threads. Further reads wait within `connect_timeout`.
+    const READS_MAX: usize = 16;
+
+    static READS: Semaphore = Semaphore::const_new(READS_MAX);
 
     /// Maximum length of a credentials file: those of `nsc` have about 1 KiB.
     const BYTES_MAX: u64 = 64 * 1024;
@@ -131,9 +139,20 @@ mod file {
     /// Reads a file on a thread that may block.
     pub(super) async fn read(path: &Path) -> Result<String, Error> {
         let owned = path.to_owned();
-        let read = tokio::task::spawn_blocking(move || read_blocking(&owned)).await;
-        let text = read.unwrap_or_else(|_| Err(io::Error::other("the runtime is ending")));
+        let text = on_a_thread(move || read_blocking(&owned)).await;
         text.map_err(|cause| error::credentials_file(path, cause))
+    }
+
+    /// Runs a read on a thread, which counts until the read ends, even if this is dropped.
+    async fn on_a_thread<T: Send + 'static>(
+        read: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let permit = READS.acquire().await.map_err(io::Error::other)?;
+        let reading = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            read()
+        });
+        reading.await.unwrap_or_else(|_| Err(io::Error::other("the runtime is ending")))
     }
 
     fn read_blocking(path: &Path) -> io::Result<String> {
@@ -153,5 +172,36 @@ mod file {
     /// Adds the path to an error about the contents of a file.
     pub(super) fn in_file(path: &Path, error: &Error) -> Error {
         error::credentials_file(path, error.message()).with_hint(error.hint().to_owned())
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use std::sync::{Arc, Mutex};
+
+        use tokio::task::JoinSet;
+
+        use super::*;
+        use crate::sync::lock;
+
+        #[tokio::test]
+        async fn reads_that_hang_hold_their_threads_and_further_ones_wait() {
+            let gate = Arc::new(Mutex::new(()));
+            let closed = lock(&gate);
+            let mut hanging = JoinSet::new();
+            for _ in 0..READS_MAX {
+                let gate = Arc::clone(&gate);
+                hanging.spawn(on_a_thread(move || {
+                    drop(lock(&gate));
+                    Ok(())
+                }));
+            }
+            while READS.available_permits() > 0 {
+                tokio::task::yield_now().await;
+            }
+            hanging.shutdown().await;
+            assert_eq!(READS.available_permits(), 0, "a read that is given up still hangs");
+            drop(closed);
+            on_a_thread(|| Ok(())).await.unwrap();
+        }
     }
 }

@@ -123,7 +123,7 @@ impl Channel {
     pub(super) async fn begin_tls(&self, stream: Stream, name: &str) -> io::Result<Stream> {
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
-            return tls.begin(stream, name).await;
+            return tls.handshake(stream, name).await;
         }
         Err(io::ErrorKind::Unsupported.into())
     }

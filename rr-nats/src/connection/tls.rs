@@ -36,8 +36,8 @@ impl Tls {
         Ok(if self.first { options.tls_first() } else { options })
     }
 
-    /// Begins TLS on a stream.
-    pub(super) async fn begin(&self, stream: Stream, name: &str) -> io::Result<Stream> {
+    /// Shakes hands on a stream.
+    pub(super) async fn handshake(&self, stream: Stream, name: &str) -> io::Result<Stream> {
         let name = self.connector.server_name(name).map_err(io::Error::other)?;
         let connector = tokio_rustls::TlsConnector::from(self.connector.client_config().await);
         Ok(Box::new(connector.connect(name, stream).await?))
@@ -67,14 +67,9 @@ impl Tls {
                  `SSL_CERT_FILE` and `SSL_CERT_DIR` name",
             ));
         }
-        let ended = io_error(source).filter(|error| is_end(error.kind()))?;
+        let ended = io_error(source).filter(|error| rr_tls::is_closed(error))?;
         Some(rr_tls::connect_failed(address, io::Error::new(ended.kind(), ended.to_string())))
     }
-}
-
-fn is_end(kind: io::ErrorKind) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-    matches!(kind, UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe)
 }
 
 /// Returns the error of rustls that an error has as its cause.

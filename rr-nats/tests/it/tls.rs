@@ -117,6 +117,7 @@ async fn a_certificate_that_cannot_be_verified_is_told_at_once() {
         (authority.pair(&["other.test"]), trusting(), "other.test, not for localhost", "name"),
         (Authority::new("other").pair(&[NAME]), trusting(), "issuer", "`tls_roots`"),
         (leaf().self_signed(), trusting(), "self-signed", "`tls_roots`"),
+        (leaf().authority().self_signed(), trusting(), "(CA:TRUE)", "CA:FALSE"),
         (authority.sign(&leaf().serial(7)), revoking, "revoked", "new certificate"),
     ] {
         let nats = broker(&pair).await;
@@ -148,16 +149,18 @@ async fn tls_that_only_one_end_speaks_is_told_at_once_with_the_scheme_to_use() {
 
 #[tokio::test]
 async fn options_of_tls_without_tls_are_refused() {
-    for bad in [
-        "nats://h?tls_server_name=a",
-        "nats://h?tls_first=true",
-        "nats+tls://h?tls_roots=/no/such/file",
-        "nats+tls://h?tls_certificate=/no/such/file",
+    for (bad, hint) in [
+        ("nats://h?tls_server_name=a", "`nats+tls://`"),
+        ("nats://h?tls_first=true", "`nats+tls://`"),
+        #[cfg(feature = "websockets")]
+        ("ws://h?tls_roots=/ca.pem", "`wss://`"),
+        ("nats+tls://h?tls_roots=/no/such/file", "path"),
+        ("nats+tls://h?tls_certificate=/no/such/file", "set both"),
     ] {
         let error = NatsRequester::connect(bad).await.err().unwrap();
         let told = (error.code(), error.delivery());
         assert_eq!(told, (Code::InvalidArgument, Delivery::NotSent), "{bad}: {error}");
-        assert!(!error.hint().is_empty());
+        assert!(error.hint().contains(hint), "{bad}: {}", error.hint());
         assert!(serve(bad, route("svc.echo", echo)).await.is_err(), "{bad}");
     }
 }
@@ -176,8 +179,8 @@ async fn a_server_that_requires_client_certificates_maps_them_to_users() {
     let client = ready(&url(&nats), with(clients.pair(&["caller"]))).await;
     let told = told(call(&client, &within(5000), "svc.none").await);
     assert_eq!((told.0, told.1), (Code::Unavailable, Delivery::NotSent));
-    // How far a client without one comes depends on the network: it is told at once if its server
-    // was heard.
+    // How far a client without one comes depends on the network: it is told immediately if its
+    // server was heard.
     for tls in [trusting(&authority), with(Authority::new("others").pair(&["caller"]))] {
         let config = NatsServerConfig::default().with_connection(connection(tls));
         let url = url(&nats);

@@ -1,11 +1,15 @@
 //! What most services are written with: reqwest and axum.
 
+use std::io;
+use std::net::SocketAddr;
+
 use crate::Client;
 use axum::Router;
 use axum::routing::post;
 use axum::serve::{Listener, ListenerExt as _};
 use bytes::Bytes;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -32,25 +36,36 @@ pub(super) async fn serve() -> Result<Served> {
     Ok(Served::new(url, serving))
 }
 
-/// A listener whose connections are over TLS.
-struct TlsListener(TcpListener, TlsAcceptor);
+/// A listener whose connections are over TLS. Handshakes run in tasks, so that a slow one holds up no
+/// other connection.
+struct TlsListener {
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    handshakes: JoinSet<io::Result<(TlsStream<TcpStream>, SocketAddr)>>,
+}
 
 impl Listener for TlsListener {
     type Io = TlsStream<TcpStream>;
-    type Addr = std::net::SocketAddr;
+    type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         loop {
-            let (stream, address) = Listener::accept(&mut self.0).await;
+            let (stream, address) = tokio::select! {
+                biased;
+                Some(ended) = self.handshakes.join_next() => match ended {
+                    Ok(Ok(accepted)) => return accepted,
+                    _ => continue,
+                },
+                accepted = Listener::accept(&mut self.listener) => accepted,
+            };
             let _ = stream.set_nodelay(true);
-            if let Ok(stream) = self.1.accept(stream).await {
-                return (stream, address);
-            }
+            let handshake = self.acceptor.accept(stream);
+            self.handshakes.spawn(async move { Ok((handshake.await?, address)) });
         }
     }
 
-    fn local_addr(&self) -> std::io::Result<Self::Addr> {
-        self.0.local_addr()
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.listener.local_addr()
     }
 }
 
@@ -58,7 +73,8 @@ pub(super) async fn serve_tls() -> Result<Served> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let identity = Identity::new()?;
     let address = identity.address(&listener.local_addr()?.to_string());
-    let listener = TlsListener(listener, identity.server_config()?.into());
+    let acceptor = identity.server_config()?.into();
+    let listener = TlsListener { listener, acceptor, handshakes: JoinSet::new() };
     let serving = tokio::spawn(async move { axum::serve(listener, app()).await });
     Ok(Served::new(address, (serving, identity)))
 }

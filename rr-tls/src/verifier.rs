@@ -1,4 +1,5 @@
-//! Verification of servers, with a name of its own for a self-signed certificate.
+//! Verification of servers: by the name of the connection or a fixed one, with an error that names a
+//! self-signed certificate.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,10 +10,26 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, Signatu
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use webpki::EndEntityCert;
 
-/// Verifier that decides as rustls' own, and tells a self-signed certificate from one of an unknown
-/// issuer.
+/// Verifier that decides as rustls' own, tells a self-signed certificate from one of an unknown issuer,
+/// and may require the certificate of a fixed name.
 #[derive(Debug)]
-pub(crate) struct Verifier(pub(crate) Arc<WebPkiServerVerifier>);
+pub(crate) struct Verifier {
+    webpki: Arc<WebPkiServerVerifier>,
+    /// Name that the certificate must have, instead of the one that the connection was made with.
+    name: Option<ServerName<'static>>,
+}
+
+impl Verifier {
+    pub(crate) fn new(webpki: Arc<WebPkiServerVerifier>) -> Self {
+        Self { webpki, name: None }
+    }
+
+    /// Returns a verifier that requires the certificate of `name`, whatever name a connection is made
+    /// with.
+    pub(crate) fn for_name(&self, name: ServerName<'static>) -> Self {
+        Self { webpki: Arc::clone(&self.webpki), name: Some(name) }
+    }
+}
 
 /// Cause of a refusal: the certificate is signed by its own key, which is not trusted.
 #[derive(Debug)]
@@ -35,8 +52,9 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        let name = self.name.as_ref().unwrap_or(server_name);
         let verified =
-            self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+            self.webpki.verify_server_cert(end_entity, intermediates, name, ocsp_response, now);
         let is_about_trust = match &verified {
             Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => true,
             // A root does not make the certificate of an authority one of a server.
@@ -58,7 +76,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, certificate, signed)
+        self.webpki.verify_tls12_signature(message, certificate, signed)
     }
 
     fn verify_tls13_signature(
@@ -67,11 +85,11 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, certificate, signed)
+        self.webpki.verify_tls13_signature(message, certificate, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.webpki.supported_verify_schemes()
     }
 }
 
