@@ -176,22 +176,21 @@ mod file {
 
     #[cfg(test)]
     mod tests {
-        use std::sync::{Arc, Mutex};
+        use std::sync::mpsc;
 
         use tokio::task::JoinSet;
 
         use super::*;
-        use crate::sync::lock;
 
         #[tokio::test]
         async fn reads_that_hang_hold_their_threads_and_further_ones_wait() {
-            let gate = Arc::new(Mutex::new(()));
-            let closed = lock(&gate);
+            let mut closed_gates = Vec::new();
             let mut hanging = JoinSet::new();
             for _ in 0..READS_MAX {
-                let gate = Arc::clone(&gate);
+                let (closed, gate) = mpsc::channel::<()>();
+                closed_gates.push(closed);
                 hanging.spawn(on_a_thread(move || {
-                    drop(lock(&gate));
+                    gate.recv().unwrap_err();
                     Ok(())
                 }));
             }
@@ -200,7 +199,7 @@ mod file {
             }
             hanging.shutdown().await;
             assert_eq!(READS.available_permits(), 0, "a read that is given up still hangs");
-            drop(closed);
+            drop(closed_gates);
             on_a_thread(|| Ok(())).await.unwrap();
         }
     }
