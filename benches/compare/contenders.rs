@@ -17,6 +17,13 @@ pub(crate) fn all() -> Vec<Peer> {
         ),
         Peer::apart("rr-http h1 in axum", Http, |_| rr::serve_mounted(""), rr::connect),
         Peer::apart("rr-http h2 in axum", Http, |_| rr::serve_mounted("?version=h2c"), rr::connect),
+        Peer::apart("axum h1, called by rr", Http, |_| rr::serve_handler(""), rr::connect),
+        Peer::apart(
+            "axum h2, called by rr",
+            Http,
+            |_| rr::serve_handler("?version=h2c"),
+            rr::connect,
+        ),
         Peer::apart("rr-http https h1", Http, |_| rr::serve_tls("h1"), rr::connect),
         Peer::apart("rr-http https h2", Http, |_| rr::serve_tls("h2"), rr::connect),
         Peer::apart("rr-nats deadline", Nats, rr::serve_nats, rr::connect),

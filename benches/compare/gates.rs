@@ -18,13 +18,15 @@ const fn ratio(ours: &'static str, theirs: &'static str, gate: f64, goal: f64) -
     Ratio { ours, theirs, gate, goal }
 }
 
-pub(crate) const RATIOS: [Ratio; 14] = [
+pub(crate) const RATIOS: [Ratio; 16] = [
     ratio("rr-http h1", "reqwest + axum h1", 1.3, 1.6),
     ratio("rr-http h1", "raw hyper h1", 0.90, 0.97),
     ratio("rr-http h1", "hyper-util + hyper h1", 1.0, 1.15),
     ratio("rr-http h2", "tonic", 1.3, 1.6),
     ratio("rr-http h1 in axum", "rr-http h1", 0.90, 1.0),
     ratio("rr-http h2 in axum", "rr-http h2", 0.90, 1.0),
+    ratio("rr-http h1 in axum", "axum h1, called by rr", 0.90, 1.0),
+    ratio("rr-http h2 in axum", "axum h2, called by rr", 0.90, 1.0),
     ratio("rr-http https h1", "reqwest + axum https", 1.3, 1.5),
     ratio("rr-http https h2", "tonic https", 1.3, 1.5),
     ratio("rr-nats deadline", "async-nats headers", 1.0, 1.15),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::routing::post;
 use axum::serve::ListenerExt as _;
 use bytes::Bytes;
 use rr_benches_peers::foreign::tls::Identity;
@@ -36,11 +37,21 @@ pub(crate) async fn serve(url: &str) -> Result<Served> {
     Ok(Served::new(server.url().to_owned(), server))
 }
 
-/// The service in an axum app, as `axum::serve` serves it; `query` chooses the client's version.
+/// The service in an axum app; `query` chooses the client's version.
 pub(crate) async fn serve_mounted(query: &str) -> Result<Served> {
+    serve_axum(axum::Router::new().nest_service("/rr", rr_http::service(router())), query).await
+}
+
+/// A handler of axum without rr, at the path of [`serve_mounted`]'s echo.
+pub(crate) async fn serve_handler(query: &str) -> Result<Served> {
+    let echo = axum::Router::new().route("/bench/echo", post(async |body: Bytes| body));
+    serve_axum(axum::Router::new().nest("/rr", echo), query).await
+}
+
+/// An app, as `axum::serve` serves it.
+async fn serve_axum(app: axum::Router, query: &str) -> Result<Served> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/rr{query}", listener.local_addr()?);
-    let app = axum::Router::new().nest_service("/rr", rr_http::service(router()));
     let listener = listener.tap_io(|stream| {
         // Off by default.
         let _ = stream.set_nodelay(true);
