@@ -92,6 +92,11 @@ impl Collected {
         self.is_answered
     }
 
+    /// Returns the number of replies that were not read.
+    pub(super) fn unread(&self) -> u64 {
+        self.held.len() as u64
+    }
+
     /// Takes the waker of the code that waits.
     pub(super) fn take_waker(&mut self) -> Option<Waker> {
         self.waker.take()

@@ -200,6 +200,9 @@ impl PendingCalls {
     pub(crate) fn release_slot(&self, token: Token) {
         let mut table = lock(&self.table);
         let Some(entry) = table.entries.try_remove(token.slot) else { return };
+        if let State::Collecting(collected) = &entry.state {
+            self.late.fetch_add(collected.unread(), Ordering::Relaxed);
+        }
         if entry.state.is_answered() {
             table.answered.push(token, entry.target);
         }
