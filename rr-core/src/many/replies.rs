@@ -20,6 +20,7 @@ use crate::call::{Outcome, Raw};
 ///
 /// Dropping this value cancels what is left of the request: over NATS and over a
 /// [`Balance`](crate::balance::Balance), handlers that still run are cancelled on a best-effort basis.
+/// Until the end or the drop, the request counts as in flight at its requester, also if nothing waits.
 #[must_use = "replies are collected by `next`"]
 pub struct Replies<'a, K = Raw> {
     /// `None` after the end.

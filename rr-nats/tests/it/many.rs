@@ -12,6 +12,7 @@ use rr_spi::{Code, Delivery, Error, IntakeConfig, Reason, Response, Server};
 use rr_testkit::NatsServer;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
 /// A server of `svc.work` in a queue group, or none, that answers with its name.
 async fn named(nats: &NatsServer, name: &'static str, queue: Option<&str>) -> Server {
@@ -137,25 +138,32 @@ async fn the_refusal_of_one_server_is_an_item_that_proves_nothing_about_the_othe
     let routes = route("svc.work", |_, _| async { Ok(Response::new("")) });
     let config = group(Some("q")).with_intake(full);
     let _full = serve_with(&nats.url(), routes, config).await.unwrap();
-    let _works = named(&nats, "works", Some("blue")).await;
-    let (client, ctx) = (client(&nats.url()).await, within(10_000));
-    let (mut items, config) = (0, ManyConfig::default().with_replies_max(2));
-    let mut replies = request_many(&client, &ctx, work(), config);
-    while items < 2 {
-        items += 1;
-        if let Err(error) = replies.next().await.unwrap() {
-            assert_eq!(error.reason(), Some(&Reason::OVERLOADED));
-            assert_eq!(error.delivery(), Delivery::Unknown);
+    // The other one waits, so that the refusal is the first reply.
+    let (answer, waits) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (released, answering) = (Arc::clone(&answer), Arc::clone(&waits));
+    let routes = route("svc.work", move |_, _| {
+        let (released, answering) = (Arc::clone(&released), Arc::clone(&answering));
+        async move {
+            answering.notify_one();
+            released.notified().await;
+            Ok(Response::new("works"))
         }
-    }
+    });
+    let _works = serve_with(&nats.url(), routes, group(Some("blue"))).await.unwrap();
+    let (client, ctx) = (client(&nats.url()).await, within(10_000));
+    let config = ManyConfig::default().with_replies_max(2);
+    let mut replies = request_many(&client, &ctx, work(), config);
+    let error = replies.next().await.unwrap().unwrap_err();
+    assert_eq!(error.reason(), Some(&Reason::OVERLOADED));
+    assert_eq!(error.delivery(), Delivery::Unknown);
+    waits.notified().await;
+    answer.notify_one();
+    assert_eq!(body(&mut replies).await, "works");
     assert_eq!((replies.count(), replies.end()), (1, None));
     drop(replies);
     // Two replies teach the requester that a refusal of this target is no proof.
-    let error = loop {
-        if let Err(error) = call(&client, &ctx, "svc.work").await {
-            break error;
-        }
-    };
+    let error = call(&client, &ctx, "svc.work").await.unwrap_err();
+    assert_eq!(error.reason(), Some(&Reason::OVERLOADED));
     assert_eq!(error.delivery(), Delivery::Unknown);
 }
 
