@@ -3,8 +3,8 @@
 use std::io;
 
 use rr_spi::{
-    Attempt, CallConfig, Code, Context, Delivery, Error, IntakeConfig, Location, Reason, Request,
-    Requester, Response, async_trait, defaults,
+    Attempt, CallConfig, Code, Context, Delivery, Error, IntakeConfig, Location, ManyRequester,
+    Reason, Request, Requester, Response, async_trait, defaults,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -54,6 +54,9 @@ impl FramedRequester {
         self.calls.limits.check_incoming(&response).map(|()| response)
     }
 }
+
+/// A request gets one reply.
+impl ManyRequester for FramedRequester {}
 
 #[async_trait]
 impl Requester for FramedRequester {

@@ -5,6 +5,7 @@ mod config;
 mod endpoints;
 mod health;
 mod latency;
+mod many;
 mod verdict;
 
 use std::collections::HashSet;
@@ -69,6 +70,13 @@ pub(crate) const ENDPOINTS_MAX: usize = 1024;
 /// | `ResourceExhausted` | nothing: with `overloaded`, calls go elsewhere for a second, without an ejection |
 /// | `Canceled`, a dropped call, errors that this process makes before it sends | nothing |
 /// | a reply, any other error of the handler | success |
+///
+/// # Several replies
+///
+/// [`request_many`](crate::many::request_many) sends one request to all endpoints, ejected ones
+/// included, or to as many as replies are wanted. It prefers healthy endpoints, and of those the
+/// cheapest. Each endpoint gets the request once at most, and the budget does not count it. The outcomes
+/// count towards latency and ejection as those of other calls.
 ///
 /// # Errors
 ///
@@ -155,7 +163,8 @@ impl fmt::Debug for Endpoint {
 pub struct EndpointStatus {
     /// Name of the endpoint.
     pub name: Arc<str>,
-    /// Calls in flight. 0 in a balance that was made over one endpoint, which counts nothing.
+    /// Calls in flight. A balance that was made over one endpoint counts only requests with several
+    /// replies.
     pub in_flight: usize,
     /// Moving average of the latency. `None` until two calls have succeeded, as the first may have to
     /// connect, or one without a reply took longer than calls take at the other endpoints.

@@ -1,6 +1,9 @@
 //! Connecting by URL.
 
-use rr_spi::{Code, Context, Delivery, Error, Requester};
+use rr_spi::{
+    BoxFuture, Code, Context, Delivery, Error, ManyConfig, ManyEnd, ManyRequester, ReplySink,
+    Request, Requester,
+};
 
 use crate::config::ClientConfig;
 
@@ -161,6 +164,28 @@ impl Requester for Client {
                 #[cfg(feature = "nats")]
                 Inner::Nats(ref requester) => requester.request(ctx, request),
             }
+        }
+    }
+}
+
+impl ManyRequester for Client {
+    #[allow(unused_variables, reason = "without transports there is no variant")]
+    fn request_many<'f>(
+        &'f self,
+        ctx: &'f Context,
+        request: Request,
+        config: ManyConfig,
+        replies: ReplySink,
+    ) -> BoxFuture<'f, Result<ManyEnd, Error>> {
+        match self.0 {
+            #[cfg(feature = "http")]
+            Inner::Http(ref requester) => requester.request_many(ctx, request, config, replies),
+            #[cfg(feature = "http")]
+            Inner::Hosts(ref hosts) => hosts.request_many(ctx, request, config, replies),
+            #[cfg(feature = "memory")]
+            Inner::Memory(ref requester) => requester.request_many(ctx, request, config, replies),
+            #[cfg(feature = "nats")]
+            Inner::Nats(ref requester) => requester.request_many(ctx, request, config, replies),
         }
     }
 }

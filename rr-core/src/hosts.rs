@@ -8,7 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rr_http::{HttpAddresses, HttpConfig, HttpRequester, HttpServerConfig};
-use rr_spi::{Context, Error, Location, OsEntropy, Requester, dial, jittered};
+use rr_spi::{
+    BoxFuture, Context, Error, Location, ManyConfig, ManyEnd, ManyRequester, OsEntropy, ReplySink,
+    Request, Requester, dial, jittered,
+};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -174,6 +177,19 @@ impl Requester for Hosts {
             self.look_up_if_due();
             self.0.balance.request(ctx, request)
         }
+    }
+}
+
+impl ManyRequester for Hosts {
+    fn request_many<'f>(
+        &'f self,
+        ctx: &'f Context,
+        request: Request,
+        config: ManyConfig,
+        replies: ReplySink,
+    ) -> BoxFuture<'f, Result<ManyEnd, Error>> {
+        self.look_up_if_due();
+        self.0.balance.request_many(ctx, request, config, replies)
     }
 }
 

@@ -56,6 +56,7 @@
 )]
 //! | try failed calls again, safely | [`recommended`], [`retry`], [`Idempotency`] |
 //! | balance calls over several endpoints | [`balance`] |
+//! | collect several replies to one request | [`many`] |
 //! | run a request with an idempotency key once | [`dedup`] |
 //! | forward requests to another requester | [`Forward`] |
 //! | call routes in this process, without IO | [`Local`] |
@@ -102,6 +103,7 @@ mod handler_macro;
 #[cfg(feature = "http")]
 mod hosts;
 mod local;
+pub mod many;
 mod nesting;
 #[cfg(feature = "schema")]
 mod openapi;

@@ -5,8 +5,8 @@ use std::pin::pin;
 use std::task::{Context as TaskContext, Poll};
 
 use rr_spi::{
-    Attempt, CancelHandle, Cause, Code, Context, Delivery, Error, Intake, IntakeConfig, Reason,
-    Request, Requester, Response, Routes, async_trait, defaults,
+    Attempt, CancelHandle, Cause, Code, Context, Delivery, Error, Intake, IntakeConfig,
+    ManyRequester, Reason, Request, Requester, Response, Routes, async_trait, defaults,
 };
 use tokio::task::JoinHandle;
 use tokio::task::coop::consume_budget;
@@ -91,6 +91,8 @@ impl Requester for Local {
         outcome.map_err(Error::into_received)
     }
 }
+
+impl ManyRequester for Local {}
 
 /// Runs a handler in a task and thus on a fresh stack; dropping the call still drops the handler.
 async fn handle_in_task(

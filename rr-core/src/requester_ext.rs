@@ -1,6 +1,7 @@
 //! Builders of calls, sent by `.await`.
 
 mod into_target;
+mod many;
 mod outcome;
 #[cfg(feature = "json")]
 mod reply_value;

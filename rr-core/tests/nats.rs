@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rr_core::config::{NatsSection, NatsServerSection};
+use rr_core::many::{ManyConfig, ManyEnd};
 use rr_core::{
     CallError, Code, Context, Delivery, Error, Forward, Reason, Request, RequesterExt, Response,
     Router, Server,
@@ -278,6 +279,26 @@ async fn one_router_answers_over_http_nats_and_memory_together() -> Result<(), E
     assert!(error.message().contains(&named), "{error}");
     assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
     drop(serve("memory://together", echoing()).await?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_client_by_url_collects_the_typed_replies_of_all_groups() -> Result<(), CallError> {
+    let nats = NatsServer::start().await.expect("a nats-server starts");
+    let mut servers = Vec::new();
+    for (queue, node) in [("berlin", 1), ("oslo", 2), ("", 4)] {
+        let status = move |(): ()| async move { Ok::<u32, Error>(node) };
+        let url = format!("{}/team?queue={queue}", nats.url());
+        servers.push(serve(&url, Router::new().route("nodes.status", status)).await?);
+    }
+    let (client, ctx) = (connect(&format!("{}/team", nats.url())).await?, ctx());
+    let config = ManyConfig::default().with_replies_max(3);
+    let mut replies = client.call::<u32>(&ctx, "nodes.status", &()).many(config);
+    let mut sum = 0;
+    while let Some(node) = replies.next().await {
+        sum += node?;
+    }
+    assert_eq!((sum, replies.end()), (7, Some(ManyEnd::Count)));
     Ok(())
 }
 

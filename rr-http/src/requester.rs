@@ -18,8 +18,8 @@ use http::response::Parts;
 use http::{HeaderValue, Uri};
 use http_body::Body;
 use rr_spi::{
-    Attempt, Code, Context, Delivery, Error, Headers, Limits, Location, Request, Requester,
-    Response, Target,
+    Attempt, Code, Context, Delivery, Error, Headers, Limits, Location, ManyRequester, Request,
+    Requester, Response, Target,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -341,6 +341,8 @@ impl fmt::Debug for HttpRequester {
             .finish_non_exhaustive()
     }
 }
+
+impl ManyRequester for HttpRequester {}
 
 // Not `async_trait`: the future of each protocol gets a box of its size, with one copy of the
 // request.

@@ -3,6 +3,7 @@
 mod authenticate;
 mod backoff;
 mod channel;
+mod collected;
 mod dialer;
 mod doubt;
 mod events;
@@ -29,6 +30,7 @@ use rr_spi::{CancelHandle, Context, Error};
 use tokio::sync::Notify;
 
 pub(crate) use channel::Channel;
+pub(crate) use collected::{Ended, HeldMax};
 pub(crate) use dialer::Dialer;
 pub(crate) use learned::Learned;
 pub(crate) use link::{Link, message, next};
@@ -36,7 +38,7 @@ pub(crate) use loss::Loss;
 pub(crate) use members::Members;
 pub(crate) use options::LinkSetup;
 pub(crate) use outbox::SendPermit;
-pub(crate) use pending_calls::{Outcome, Slot};
+pub(crate) use pending_calls::{Outcome, PendingCalls, Slot};
 use reconnect::Reconnector;
 pub(crate) use runtimes::Connections;
 pub use stats::NatsStats;

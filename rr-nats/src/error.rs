@@ -11,7 +11,7 @@ use async_nats::client::PublishErrorKind;
 use async_nats::{
     ConnectError, ConnectErrorKind, PublishError, ServerError, SubscribeError, rustls,
 };
-use rr_spi::{Code, Delivery, Error, Reason, excerpt};
+use rr_spi::{Code, Delivery, Error, ManyConfig, Reason, excerpt};
 
 pub(crate) use server_error::{ServerErrorKind, Violation};
 
@@ -217,6 +217,17 @@ pub(crate) fn lost(delivery: Delivery, why: Option<&str>) -> Error {
     let why = why.map(|why| format!(": {why}")).unwrap_or_default();
     let message = format!("the connection was lost before the reply came{why}");
     Error::failure(Code::Unavailable, delivery, Reason::CONNECTION_LOST, message)
+}
+
+/// Makes the error for a request whose replies were not read in time: some were dropped.
+pub(crate) fn too_many_held(config: &ManyConfig) -> Error {
+    let ManyConfig { held_max, held_bytes_max, .. } = config;
+    let message = format!(
+        "more replies came than may be held unread: `held_max` is {held_max}, and `held_bytes_max` \
+         is {held_bytes_max}"
+    );
+    Error::failure(Code::ResourceExhausted, Delivery::Unknown, Reason::RESPONSE_TOO_LARGE, message)
+        .with_hint("read the replies faster, or raise the limit of the `ManyConfig`")
 }
 
 /// Makes the error for a message that async-nats did not accept: it was not sent.

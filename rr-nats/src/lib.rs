@@ -8,6 +8,7 @@
 //! | you want to | read |
 //! |---|---|
 //! | send requests | [`NatsRequester`], [`NatsConfig`] |
+//! | receive several replies to one request | [`NatsRequester`], by `rr_core::many` |
 //! | answer requests | [`serve`], [`serve_with`], [`NatsServerConfig`], [`NatsDispatch`] |
 //! | set connection options | [`NatsConnectionConfig`] |
 //! | authenticate | [`NatsCredentials`], [`NatsAuth`], [`NatsAuthCallback`] |

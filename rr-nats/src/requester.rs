@@ -1,5 +1,7 @@
 //! Requester over NATS.
 
+mod many;
+
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -16,7 +18,7 @@ use crate::clock;
 use crate::config::{NatsConfig, NatsServerConfig};
 use crate::connection::{
     Channel, Connections, Learned, Link, LinkSetup, Members, NatsState, NatsStats, Outcome,
-    SendPermit, Slot, message,
+    PendingCalls, SendPermit, Slot, message,
 };
 use crate::endpoint;
 use crate::error;
@@ -184,7 +186,7 @@ impl Requester for NatsRequester {
                 let inner = &*self.0;
                 let attempt = Attempt::start(ctx, inner.config.calls.timeout)?;
                 inner.limits.check_outgoing(&request)?;
-                let reply = attempt.run(inner.exchange(&attempt, &mut request)).await?;
+                let reply = attempt.run(inner.exchange(&attempt, &mut request, One)).await?;
                 let outcome = decode_reply(&request.target, reply);
                 let response =
                     outcome.map_err(|error| inner.believed(&request.target, error).into_failure())?;
@@ -206,10 +208,15 @@ impl Inner {
         error
     }
 
-    /// Sends a request and waits for the message that ends it.
+    /// Sends a request and receives what comes back.
     ///
     /// Moves the body out of the request instead of cloning it: it is not needed any more.
-    async fn exchange(&self, attempt: &Attempt, request: &mut Request) -> Result<Message, Error> {
+    async fn exchange<R: Receive>(
+        &self,
+        attempt: &Attempt,
+        request: &mut Request,
+        receive: R,
+    ) -> Result<R::Output, Error> {
         // Acquiring consumes the task's budget, so that a loop of calls that fail immediately
         // yields.
         let permit = Arc::clone(&self.permits).acquire_owned().await;
@@ -225,6 +232,7 @@ impl Inner {
                 Err(_) if link.is_lost() => continue,
                 Err(denied) => return Err(denied),
             };
+            receive.prepare(link.calls(), slot.token);
             let mut pending = PendingCall {
                 link: &link,
                 token: slot.token,
@@ -244,7 +252,37 @@ impl Inner {
                     continue;
                 }
             }
-            return pending.outcome().await;
+            return receive.receive(&mut pending).await;
+        }
+    }
+}
+
+/// Reception of what comes back for a request.
+trait Receive {
+    type Output;
+
+    /// Prepares the slot of the request before the request is sent.
+    fn prepare(&self, calls: &PendingCalls, token: Token);
+
+    /// Receives until the request has ended.
+    async fn receive(self, pending: &mut PendingCall<'_>) -> Result<Self::Output, Error>;
+}
+
+/// Reception of one reply.
+struct One;
+
+impl Receive for One {
+    type Output = Message;
+
+    fn prepare(&self, _: &PendingCalls, _: Token) {}
+
+    async fn receive(self, pending: &mut PendingCall<'_>) -> Result<Message, Error> {
+        let outcome = poll_fn(|cx| pending.link.calls().poll(pending.token, cx.waker())).await;
+        pending.waits = false;
+        match outcome {
+            Outcome::Reply(message) => Ok(message),
+            Outcome::Lost => Err(pending.lost()),
+            Outcome::Denied(delivery) => Err(pending.denied(delivery)),
         }
     }
 }
@@ -326,18 +364,14 @@ impl PendingCall<'_> {
         self.waits = true;
     }
 
-    async fn outcome(&mut self) -> Result<Message, Error> {
-        let outcome = poll_fn(|cx| self.link.calls().poll(self.token, cx.waker())).await;
-        self.waits = false;
-        match outcome {
-            Outcome::Reply(message) => Ok(message),
-            Outcome::Lost => {
-                Err(error::lost(self.attempt.delivery(), self.link.why_lost().as_deref()))
-            }
-            Outcome::Denied(delivery) => {
-                Err(error::denied("publishing to", &self.request.target, delivery))
-            }
-        }
+    /// Makes the error for a lost connection.
+    fn lost(&self) -> Error {
+        error::lost(self.attempt.delivery(), self.link.why_lost().as_deref())
+    }
+
+    /// Makes the error for a subject that the server denies.
+    fn denied(&self, delivery: Delivery) -> Error {
+        error::denied("publishing to", &self.request.target, delivery)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rr_spi::{CallConfig, Intake, IntakeConfig, Requester, Routes, Server};
+use rr_spi::{CallConfig, Intake, IntakeConfig, ManyRequester, Requester, Routes, Server};
 
 use crate::memory::{MemoryLink, MemoryRequester, Registry, serve_at};
 
@@ -85,6 +85,8 @@ impl Loopback {
         (self.requester, self.server)
     }
 }
+
+impl ManyRequester for Loopback {}
 
 impl Requester for Loopback {
     rr_spi::boxed! {

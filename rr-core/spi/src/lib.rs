@@ -9,6 +9,7 @@
 //! |---|---|
 //! | send one request | [`Requester`], [`Request`], [`Response`], [`Target`], [`Headers`] |
 //! | answer requests | [`Responder`], [`Routes`] |
+//! | receive several replies to one request | [`ManyRequester`], [`ReplySink`] |
 //! | wrap either side | [`Middleware`], [`Next`] |
 //! | bound a call in time, or cancel it | [`Context`], [`Deadline`], [`CancelHandle`], [`Cause`] |
 //! | say what went wrong, and whether the handler may have run | [`Error`], [`Code`], [`Delivery`] |
@@ -44,6 +45,7 @@ mod inbound;
 mod intake;
 mod limits;
 mod location;
+mod many;
 mod middleware;
 pub mod options;
 mod peer;
@@ -85,6 +87,7 @@ pub use inbound::Inbound;
 pub use intake::{BodyAccount, BodyBudget, BodyShare, Handle, Intake, IntakeConfig};
 pub use limits::Limits;
 pub use location::Location;
+pub use many::{ManyConfig, ManyEnd, ManyReply, ManyRequester, ReplySink};
 pub use middleware::{Middleware, Next};
 pub use peer::{Peer, PeerIdentity};
 pub use readiness::{FailedCheck, Readiness};

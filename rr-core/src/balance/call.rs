@@ -11,10 +11,10 @@ use super::verdict::{Verdict, avoidance, may_move, may_rescue, verdict};
 use super::{Balance, Budget, no_endpoints};
 
 /// Call that failed at an endpoint.
-struct Failed {
-    id: u64,
-    error: Error,
-    record: AttemptRecord,
+pub(super) struct Failed {
+    pub(super) id: u64,
+    pub(super) error: Error,
+    pub(super) record: AttemptRecord,
 }
 
 /// Call in flight at an endpoint. Dropped unfinished, it ends without a conclusion.
@@ -123,7 +123,7 @@ impl Balance {
     }
 
     /// Sends a call to one endpoint, and records its outcome.
-    async fn call(
+    pub(super) async fn call(
         &self,
         chosen: Chosen<Arc<dyn Requester>>,
         ctx: &Context,

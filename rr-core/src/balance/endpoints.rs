@@ -144,13 +144,39 @@ impl<R: Clone> Endpoints<R> {
             Some(at) => (at, Role::Probe),
             None => (self.preferred(tried, ejected, now, entropy, config)?, Role::Ordinary),
         };
-        let slot = &mut self.slots[at];
-        if slot.in_flight == 0 {
-            slot.waiting_since = now;
-        }
-        slot.in_flight += 1;
-        let call = Started { id: slot.id, entry: slot.health.enter(role), at: now };
-        Some(Chosen { name: Arc::clone(&slot.name), requester: slot.requester.clone(), call })
+        Some(self.slots[at].start(role, now))
+    }
+
+    /// Returns the identifiers of all endpoints, the preferred ones first: by group as in
+    /// [`Endpoints::choose`], then by cost. Endpoints of the same cost begin with a random one.
+    pub(super) fn ranked(
+        &self,
+        now: Instant,
+        entropy: &dyn Entropy,
+        config: &BalanceConfig,
+    ) -> Vec<u64> {
+        let typical = self.typical(None, now, config).unwrap_or_default();
+        let count = self.slots.len();
+        let first = drawn_pair(entropy, count).0;
+        let rank = |at: usize| {
+            let group = Group::of(Ejected::LastResort)
+                .iter()
+                .position(|group| group.contains(&self.slots[at], now));
+            (group, self.cost(at, || typical, now, config))
+        };
+        let slots = (0..count).map(|at| (at + first) % count);
+        let mut ranked: Vec<_> = slots.map(|at| (rank(at), self.slots[at].id)).collect();
+        ranked.sort_by(|((group, cost), _), ((other_group, other_cost), _)| {
+            group.cmp(other_group).then(cost.total_cmp(other_cost))
+        });
+        ranked.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// Counts a call as in flight at an endpoint; `None` if the endpoint was removed.
+    pub(super) fn start(&mut self, id: u64, now: Instant) -> Option<Chosen<R>> {
+        let slot = self.slots.iter_mut().find(|slot| slot.id == id)?;
+        let role = if slot.health.is_probe_due(now) { Role::Probe } else { Role::Ordinary };
+        Some(slot.start(role, now))
     }
 
     /// Returns the endpoint that this call should probe. A call that another endpoint has refused
@@ -370,6 +396,18 @@ fn drawn_pair(entropy: &dyn Entropy, size: usize) -> (usize, Option<usize>) {
     let other = ((drawn & 0xffff_ffff) * (size - 1)) >> 32;
     let other = if other >= one { other + 1 } else { other };
     (one as usize, Some(other as usize))
+}
+
+impl<R: Clone> Slot<R> {
+    /// Counts a call as in flight.
+    fn start(&mut self, role: Role, now: Instant) -> Chosen<R> {
+        if self.in_flight == 0 {
+            self.waiting_since = now;
+        }
+        self.in_flight += 1;
+        let call = Started { id: self.id, entry: self.health.enter(role), at: now };
+        Chosen { name: Arc::clone(&self.name), requester: self.requester.clone(), call }
+    }
 }
 
 impl<R> Slot<R> {

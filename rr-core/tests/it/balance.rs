@@ -4,4 +4,4 @@
 
 mod moves;
 mod outages;
-mod support;
+pub(crate) mod support;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rr_core::call::{Call, Raw};
+use rr_core::many::{ManyConfig, ManyRequester, request_many};
 use rr_core::transport::{Attempt, Intake};
 use rr_core::{
     Client, Context, Error, Forward, Headers, Local, Middleware, Request, Requester, RequesterExt,
@@ -52,6 +53,11 @@ fn traits_are_object_safe_and_smart_pointers_implement_them() {
     responder::<Arc<dyn Responder>>();
     responder::<Box<dyn Responder>>();
     shared::<Arc<dyn Middleware>>();
+    fn many<T: ManyRequester>() {}
+    many::<Arc<dyn ManyRequester>>();
+    many::<Box<dyn ManyRequester>>();
+    many::<&'static dyn ManyRequester>();
+    many::<Client>();
 }
 
 #[tokio::test]
@@ -62,6 +68,11 @@ async fn futures_can_be_spawned() {
     #[cfg(feature = "json")]
     sent(&client.call::<u8>(&ctx, "a", &()).into_future());
     sent(&ctx.cancelled());
+    let local = Local::new(Router::new());
+    let request = Request::new("a".try_into().unwrap(), "");
+    let mut replies = request_many(&local, &ctx, request, ManyConfig::default());
+    sent(&replies);
+    sent(&replies.next());
     sent(&rr_core::connect("x"));
     sent(&rr_core::serve("x", Router::new()));
 }

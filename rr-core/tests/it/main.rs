@@ -19,6 +19,7 @@ mod everywhere;
 mod forward;
 mod handler_macro;
 mod large_bodies;
+mod many;
 mod metadata;
 mod mistakes;
 mod nested;

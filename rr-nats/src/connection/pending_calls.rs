@@ -12,6 +12,7 @@ use rr_spi::{Delivery, Error, Target};
 use slab::Slab;
 use tokio::time::Instant;
 
+use super::collected::{Collected, Ended, HeldMax, Reception};
 use super::learned::{Answered, Learned};
 use super::stats::NatsStats;
 use crate::error;
@@ -69,6 +70,8 @@ enum State {
     Answered,
     /// Another outcome than a reply was handed out.
     Failed,
+    /// The request may have several replies.
+    Collecting(Box<Collected>),
 }
 
 /// Outcome of a call.
@@ -161,7 +164,7 @@ impl PendingCalls {
                 *none = Some(waker.clone());
                 Poll::Pending
             }
-            State::Answered | State::Failed => Poll::Pending,
+            State::Answered | State::Failed | State::Collecting(_) => Poll::Pending,
             State::Done(outcome) => {
                 let is_reply = matches!(outcome, Outcome::Reply(_));
                 let next = if is_reply { State::Answered } else { State::Failed };
@@ -173,10 +176,33 @@ impl PendingCalls {
         }
     }
 
+    /// Makes a slot that was just taken accept several replies.
+    pub(crate) fn collect(&self, token: Token, max: HeldMax) {
+        if let Some(entry) = lock(&self.table).entries.get_mut(token.slot) {
+            let collecting = State::Collecting(Box::new(Collected::new(max)));
+            // The connection may have been lost in between.
+            if let State::Done(outcome) = std::mem::replace(&mut entry.state, collecting) {
+                entry.complete(outcome);
+            }
+        }
+    }
+
+    /// Polls a slot that accepts several replies for the next one.
+    pub(crate) fn poll_next(&self, token: Token, waker: &Waker) -> Poll<Result<Message, Ended>> {
+        let mut table = lock(&self.table);
+        match table.entries.get_mut(token.slot).map(|entry| &mut entry.state) {
+            Some(State::Collecting(collected)) => collected.poll(waker),
+            _ => Poll::Pending,
+        }
+    }
+
     /// Frees a slot.
     pub(crate) fn release_slot(&self, token: Token) {
         let mut table = lock(&self.table);
         let Some(entry) = table.entries.try_remove(token.slot) else { return };
+        if let State::Collecting(collected) = &entry.state {
+            self.late.fetch_add(collected.unread(), Ordering::Relaxed);
+        }
         if entry.state.is_answered() {
             table.answered.push(token, entry.target);
         }
@@ -194,6 +220,14 @@ impl PendingCalls {
                     let waker = waker.take();
                     entry.state = State::Done(Outcome::Reply(message));
                     waker
+                }
+                State::Collecting(collected) => {
+                    match collected.push(message) {
+                        Reception::First => {}
+                        Reception::Further => self.learned.record_repeated(&entry.target),
+                        Reception::Late => self.count_late(),
+                    }
+                    collected.take_waker()
                 }
                 state if state.is_answered() => return self.record_repeated(&entry.target),
                 _ => return self.count_late(),
@@ -296,17 +330,32 @@ impl Table {
 impl State {
     /// Returns whether the call had its reply.
     fn is_answered(&self) -> bool {
-        matches!(self, Self::Answered | Self::Done(Outcome::Reply(_)))
+        match self {
+            Self::Collecting(collected) => collected.is_answered(),
+            _ => matches!(self, Self::Answered | Self::Done(Outcome::Reply(_))),
+        }
     }
 }
 
 impl Entry {
     /// Ends a call that still waits, and returns its waker.
     fn complete(&mut self, outcome: Outcome) -> Option<Waker> {
-        let State::Waiting(waker) = &mut self.state else { return None };
-        let waker = waker.take();
-        self.state = State::Done(outcome);
-        waker
+        match &mut self.state {
+            State::Waiting(waker) => {
+                let waker = waker.take();
+                self.state = State::Done(outcome);
+                waker
+            }
+            State::Collecting(collected) => {
+                match outcome {
+                    Outcome::Lost => collected.end(Ended::Lost),
+                    Outcome::Denied(delivery) => collected.end(Ended::Denied(delivery)),
+                    Outcome::Reply(_) => {}
+                }
+                collected.take_waker()
+            }
+            _ => None,
+        }
     }
 }
 

@@ -6,7 +6,8 @@
 pub struct NatsStats {
     /// Calls that currently hold a slot on a connection.
     pub in_flight: usize,
-    /// Replies to calls that had already ended.
+    /// Replies to calls that had already ended, and replies that a request with several replies left
+    /// unread.
     pub late_replies: u64,
     /// Replies to calls that had already received a reply.
     pub duplicate_replies: u64,

@@ -13,6 +13,7 @@ mod failures;
 mod foreign;
 mod groups;
 mod lame_duck;
+mod many;
 mod members;
 mod pace;
 mod payload;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rr_spi::{
     Attempt, CallConfig, CancelHandle, Cause, Code, Context, Delivery, Error, Intake, IntakeConfig,
-    Location, Reason, Request, Requester,
+    Location, ManyRequester, Reason, Request, Requester,
 };
 use tokio::task::coop::consume_budget;
 
@@ -71,6 +71,8 @@ impl MemoryRequester {
         attempt.run(served).await
     }
 }
+
+impl ManyRequester for MemoryRequester {}
 
 impl Requester for MemoryRequester {
     rr_spi::boxed! {

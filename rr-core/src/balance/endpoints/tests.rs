@@ -204,6 +204,34 @@ fn a_dead_endpoint_is_ejected_probed_and_comes_back() {
 }
 
 #[test]
+fn ranked_endpoints_begin_with_the_cheapest_healthy_ones_and_end_with_the_ejected() {
+    let mut bench = Bench::new(&["dead", "slow", "a", "b"], 11);
+    let dead = |name: &str| match name {
+        "dead" => (1, Verdict::Failure),
+        _ => (1, Verdict::Success),
+    };
+    bench.one_by_one(100, dead);
+    bench.one_by_one(100, |name| (if name == "slow" { 40 } else { 1 }, Verdict::Success));
+    assert!(bench.status("dead").ejected_for.is_some());
+    let mut firsts = BTreeMap::new();
+    for _ in 0..100 {
+        let ranked = bench.endpoints.ranked(bench.now, &bench.entropy, &bench.config);
+        let mut name = |id: &u64| bench.endpoints.start(*id, bench.now).unwrap();
+        let started: Vec<_> = ranked.iter().map(&mut name).collect();
+        let names: Vec<_> = started.iter().map(|one| one.name.to_string()).collect();
+        assert_eq!(names[2..], ["slow", "dead"]);
+        *firsts.entry(names[0].clone()).or_insert(0) += 1;
+        for one in started {
+            bench.end_call(&one.call, Verdict::Neutral);
+        }
+    }
+    assert!(firsts["a"] > 20 && firsts["b"] > 20, "{firsts:?}");
+    bench.set(&["a"]);
+    assert_eq!(bench.endpoints.ranked(bench.now, &bench.entropy, &bench.config).len(), 1);
+    assert!(bench.endpoints.start(99, bench.now).is_none());
+}
+
+#[test]
 fn never_more_than_half_are_ejected_and_calls_go_somewhere_if_all_fail() {
     for (names, most) in
         [(&["a"][..], 0), (&["a", "b"], 1), (&["a", "b", "c"], 1), (&["a", "b", "c", "d"], 2)]

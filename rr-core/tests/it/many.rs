@@ -1,0 +1,9 @@
+//! One request with several replies: when a collection ends, and what is said of it.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod endpoints;
+#[cfg(feature = "http")]
+mod hosts;
+mod rules;
+mod support;
