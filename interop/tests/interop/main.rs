@@ -34,6 +34,7 @@ mod lives;
 mod nats;
 mod openapi;
 mod orders;
+mod over_https;
 mod page;
 mod proxies;
 mod proxy;
