@@ -83,7 +83,9 @@
 //!
 //! The [`Lab`] counts how often each request ran. Any case fails when an error reports `NotSent` or
 //! `Rejected` for a request that ran, when a request runs twice, or when a request that never ran
-//! is answered. With an idempotency key, all calls of a request together run at most once.
+//! is answered. With an idempotency key, all calls of a request together run at most once. A case
+//! that a plan lists as known to fail is a failure too when an error reports `NotSent` or
+//! `Rejected` for a request that ran.
 //!
 //! # Skips
 //!

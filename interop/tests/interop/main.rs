@@ -8,11 +8,22 @@
 #[macro_use]
 mod check;
 
+#[path = "../../../rr-http/tests/conformance"]
+#[allow(dead_code, clippy::unwrap_used, reason = "the rig of the conformance tests of rr-http")]
+#[allow(unused_imports, unexpected_cfgs, reason = "its lines over TLS and pipes are left out")]
+mod of_rr_http {
+    pub(crate) mod line;
+    pub(crate) mod raw;
+    pub(crate) mod rig;
+}
+use of_rr_http::{line, raw, rig};
+
 mod answers;
 #[path = "../../../rr-tls/tests/it/authority.rs"]
 #[allow(dead_code, clippy::unwrap_used, reason = "the helper of the tests of rr-tls")]
 mod authority;
 mod browser;
+mod conformance;
 mod curl;
 mod example;
 mod foreign;
@@ -23,6 +34,7 @@ mod lives;
 mod nats;
 mod openapi;
 mod orders;
+mod over_https;
 mod page;
 mod proxies;
 mod proxy;

@@ -86,7 +86,7 @@ fn haproxy_announces_its_client() -> Outcome {
         Server::start(&format!("announced-{at}"), ends().args(["serve", &url]).arg(log))
     };
     let _servers = [start(0)?, start(1)?];
-    let proxy = Proxy::start(Program::AnnouncingHaProxy, &folder, ports)?;
+    let proxy = Proxy::start(Program::AnnouncingHaProxy, &folder, &ports)?;
     // Another address than that of HAProxy, which connects from 127.0.0.1.
     let whoami = |port: u16| {
         let mut curl = command("curl");
@@ -129,7 +129,7 @@ impl Through {
             Server::start(&format!("proxied-{at}"), ends().args(["serve", &url]).arg(&logs[at]))
         };
         let mut servers = [start(0)?, start(1)?];
-        let proxy = Proxy::start(self.program, &folder, ports)?;
+        let proxy = Proxy::start(self.program, &folder, &ports)?;
         let url = format!("http://127.0.0.1:{}{}", proxy.port, self.query);
         let mut client = ends()
             .args(["call", &url, &calls.to_string(), self.kind, stack])
@@ -162,7 +162,7 @@ impl Through {
 }
 
 /// An empty folder for the files of one check.
-fn folder(name: &str) -> Outcome<PathBuf> {
+pub(crate) fn folder(name: &str) -> Outcome<PathBuf> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     // It fails when there is none, which is as good.
     let _ = fs::remove_dir_all(&folder);

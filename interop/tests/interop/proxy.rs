@@ -1,4 +1,4 @@
-//! HAProxy and nginx as Debian has them, in front of two servers.
+//! HAProxy and nginx as Debian has them, in front of servers.
 
 use std::fs;
 use std::net::TcpListener;
@@ -33,8 +33,8 @@ impl Program {
         }
     }
 
-    fn configuration(self, folder: &Path, port: u16, servers: [u16; 2]) -> String {
-        let [first, second] = servers;
+    /// The configuration for these servers. A single server is not checked, since no other could take its place.
+    fn configuration(self, folder: &Path, port: u16, servers: &[u16]) -> String {
         match self {
             Self::HaProxy { .. } | Self::AnnouncingHaProxy => {
                 let is_h2 = matches!(self, Self::HaProxy { h2: true });
@@ -43,28 +43,37 @@ impl Program {
                     Self::AnnouncingHaProxy => "send-proxy-v2 check-send-proxy",
                     _ => "",
                 };
+                let check = if servers.len() > 1 { "check inter 100ms" } else { "" };
+                // It waits a second before it tries a server again.
+                let retries = if servers.len() > 1 { 3 } else { 1 };
+                let line = |(at, server): (usize, &u16)| {
+                    format!("  server s{at} 127.0.0.1:{server} {proto} {announce} {check}\n")
+                };
+                let servers: String = servers.iter().enumerate().map(line).collect();
                 format!(
-                    "defaults\n  mode http\n  timeout connect 5s\n  timeout client 50s\n  \
-                     timeout server 50s\n\
+                    "defaults\n  mode http\n  timeout connect 2s\n  timeout client 10s\n  \
+                     timeout server 50s\n  timeout http-keep-alive 5s\n  option abortonclose\n  \
+                     retries {retries}\n\
                      frontend in\n  bind 127.0.0.1:{port} {proto}\n  default_backend out\n\
-                     backend out\n  balance roundrobin\n  option redispatch\n  \
-                     server first 127.0.0.1:{first} {proto} {announce} check inter 100ms\n  \
-                     server second 127.0.0.1:{second} {proto} {announce} check inter 100ms\n"
+                     backend out\n  balance roundrobin\n  option redispatch\n{servers}"
                 )
             }
-            Self::Nginx => format!(
-                "daemon off;\npid {0}/pid;\nerror_log {0}/error.log;\nworker_processes 1;\n\
-                 events {{ worker_connections 512; }}\n\
-                 http {{\n  access_log off;\n  client_body_temp_path {0}/body;\n  \
-                 proxy_temp_path {0}/proxy;\n  fastcgi_temp_path {0}/fastcgi;\n  \
-                 uwsgi_temp_path {0}/uwsgi;\n  scgi_temp_path {0}/scgi;\n  \
-                 upstream out {{\n    server 127.0.0.1:{first} max_fails=0;\n    \
-                 server 127.0.0.1:{second} max_fails=0;\n    keepalive 16;\n  }}\n  \
-                 server {{\n    listen 127.0.0.1:{port};\n    location / {{\n      \
-                 proxy_pass http://out;\n      proxy_http_version 1.1;\n      \
-                 proxy_set_header Connection \"\";\n    }}\n  }}\n}}\n",
-                folder.display()
-            ),
+            Self::Nginx => {
+                let line = |server| format!("    server 127.0.0.1:{server} max_fails=0;\n");
+                let servers: String = servers.iter().map(line).collect();
+                format!(
+                    "daemon off;\npid {0}/pid;\nerror_log {0}/error.log;\nworker_processes 1;\n\
+                     events {{ worker_connections 512; }}\n\
+                     http {{\n  access_log off;\n  keepalive_timeout 5s;\n  client_body_temp_path {0}/body;\n  \
+                     proxy_temp_path {0}/proxy;\n  fastcgi_temp_path {0}/fastcgi;\n  \
+                     uwsgi_temp_path {0}/uwsgi;\n  scgi_temp_path {0}/scgi;\n  \
+                     upstream out {{\n{servers}    keepalive 16;\n  }}\n  \
+                     server {{\n    listen 127.0.0.1:{port};\n    location / {{\n      \
+                     proxy_pass http://out;\n      proxy_http_version 1.1;\n      \
+                     proxy_set_header Connection \"\";\n    }}\n  }}\n}}\n",
+                    folder.display()
+                )
+            }
         }
     }
 
@@ -99,7 +108,7 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    pub(crate) fn start(program: Program, folder: &Path, servers: [u16; 2]) -> Outcome<Self> {
+    pub(crate) fn start(program: Program, folder: &Path, servers: &[u16]) -> Outcome<Self> {
         let [port] = free_ports()?;
         let binary = program.binary();
         let configuration = folder.join("configuration");

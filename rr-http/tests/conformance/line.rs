@@ -52,6 +52,12 @@ pub(crate) trait Line: Send + Sync + 'static {
         None
     }
 
+    /// Whether its requesters' connections are the server's: false with a proxy between them that
+    /// has its own connections to the server.
+    fn is_end_to_end(&self) -> bool {
+        true
+    }
+
     /// Ends what stands before a server that has stopped: nobody is there any more.
     async fn end(&self) {}
 

@@ -63,6 +63,9 @@ impl Running {
     /// Waits until the requesters know that their connections are gone. Until the news has come, a
     /// call risks its request on one, and rightly says that it may have arrived.
     async fn have_heard(&self) {
+        if !self.line.is_end_to_end() {
+            return;
+        }
         let heard = async {
             while self.believed() > 0 {
                 tokio::time::sleep(LOOK).await;
@@ -128,11 +131,18 @@ impl Rig for Running {
     }
 
     fn live(&self) -> Live {
-        let believed = self.believed();
-        let live = Live::default().with_pending(self.requester.in_flight());
-        let Some(serving) = self.serving() else { return live.with_connections(believed) };
-        let there = self.line.connections().unwrap_or_else(|| serving.stats.connections());
-        live.with_in_flight(serving.server.in_flight()).with_connections(there.max(believed))
+        let mut live = Live::default().with_pending(self.requester.in_flight());
+        let serving = self.serving();
+        if let Some(serving) = &serving {
+            live = live.with_in_flight(serving.server.in_flight());
+        }
+        if !self.line.is_end_to_end() {
+            return live;
+        }
+        let there = serving.map_or(0, |serving| {
+            self.line.connections().unwrap_or_else(|| serving.stats.connections())
+        });
+        live.with_connections(there.max(self.believed()))
     }
 }
 

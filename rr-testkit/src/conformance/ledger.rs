@@ -61,6 +61,19 @@ impl Ledger {
         lock(&self.0).calls.values().any(|tally| tally.unexecuted > 0)
     }
 
+    /// Describes the first request that ran although each of its calls ended with `NotSent` or
+    /// `Rejected`.
+    pub(super) fn lie(&self, lab: &Lab) -> Option<String> {
+        let books = lock(&self.0);
+        let all_unexecuted = books
+            .calls
+            .iter()
+            .filter(|(_, tally)| tally.unexecuted > 0 && tally.unexecuted == tally.started);
+        let mut ran = all_unexecuted.map(|(key, _)| (key, lab.count(key)));
+        let (key, runs) = ran.find(|(_, runs)| *runs > 0)?;
+        Some(format!("{key} ran {runs} times, and an error said NotSent or Rejected"))
+    }
+
     /// Asserts that no request ran more often, or less often, than the outcomes of its calls allow.
     pub(super) fn check(&self, lab: &Lab) {
         for (key, tally) in &lock(&self.0).calls {

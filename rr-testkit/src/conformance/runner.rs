@@ -28,6 +28,20 @@ const TIMELINE_TIME_MAX: Duration = Duration::from_secs(1);
 /// Serializes real-time cases within one process, since they disturb each other's timing.
 static REAL_TIME: Mutex<()> = Mutex::new(());
 
+/// Failure of a case.
+#[derive(Debug)]
+struct Failure {
+    text: String,
+    /// Whether an error said `NotSent` or `Rejected` of a request that ran. No plan expects that.
+    is_lie: bool,
+}
+
+impl From<String> for Failure {
+    fn from(text: String) -> Self {
+        Self { text, is_lie: false }
+    }
+}
+
 /// Runs the conformance suite: expands to one `#[test]` per case, in a module per group.
 ///
 /// Takes an expression for a [`Harness`](crate::conformance::Harness), evaluated once per case, and
@@ -161,13 +175,15 @@ fn outcome(harness: &Arc<dyn Harness>, plan: &Plan, case: &'static Case) -> Outc
         (Ok(()), Some(reason)) => {
             Outcome::Failed(format!("it passes, but is listed as known to fail: {reason}"))
         }
-        (Err(_), Some(reason)) => Outcome::FailedAsKnown(reason.to_owned()),
-        (Err(text), None) => Outcome::Failed(text),
+        (Err(failure), Some(reason)) if !failure.is_lie => {
+            Outcome::FailedAsKnown(reason.to_owned())
+        }
+        (Err(failure), _) => Outcome::Failed(failure.text),
     }
 }
 
 /// Runs a case on a separate thread. The thread of a stuck case is leaked.
-fn execute(harness: &Arc<dyn Harness>, case: &'static Case) -> Result<(), String> {
+fn execute(harness: &Arc<dyn Harness>, case: &'static Case) -> Result<(), Failure> {
     let real = matches!(harness.timing(), Timing::Real { .. });
     let _alone = real.then(|| lock(&REAL_TIME));
     execute_within(THREAD_TIME_MAX, harness, case)
@@ -177,7 +193,7 @@ fn execute_within(
     limit: Duration,
     harness: &Arc<dyn Harness>,
     case: &'static Case,
-) -> Result<(), String> {
+) -> Result<(), Failure> {
     let stage = Arc::new(Stage::new(Arc::clone(harness)));
     let (done, result) = sync_channel(1);
     let playing = Arc::clone(&stage);
@@ -185,7 +201,7 @@ fn execute_within(
         // Sending fails when the watchdog has timed out.
         let _ = done.send(run_on_runtime(&playing, case));
     });
-    let Ok(thread) = thread else { return Err("no thread could be started".into()) };
+    let Ok(thread) = thread else { return Err("no thread could be started".to_owned().into()) };
     match result.recv_timeout(limit) {
         Ok(outcome) => {
             // The runtime and the remaining tasks of the case were dropped before the result came.
@@ -193,9 +209,11 @@ fn execute_within(
             outcome
         }
         Err(RecvTimeoutError::Timeout) => {
-            Err(format!("stuck for {limit:?}\n{}", timeline_of_stuck_case(stage)))
+            Err(format!("stuck for {limit:?}\n{}", timeline_of_stuck_case(stage)).into())
         }
-        Err(RecvTimeoutError::Disconnected) => Err("its thread ended without a result".into()),
+        Err(RecvTimeoutError::Disconnected) => {
+            Err("its thread ended without a result".to_owned().into())
+        }
     }
 }
 
@@ -212,7 +230,7 @@ fn timeline_of_stuck_case(stage: Arc<Stage>) -> String {
     told.unwrap_or_else(|| "  nothing can be told: what it saw is locked".to_owned())
 }
 
-fn run_on_runtime(stage: &Stage, case: &'static Case) -> Result<(), String> {
+fn run_on_runtime(stage: &Stage, case: &'static Case) -> Result<(), Failure> {
     let timing = stage.timing();
     let runtime = runtime(timing)?;
     let limit = match timing {
@@ -224,11 +242,17 @@ fn run_on_runtime(stage: &Stage, case: &'static Case) -> Result<(), String> {
         stage.check_ledgers().await;
     };
     let driven = || runtime.block_on(async { tokio::time::timeout(limit, work).await });
-    let outcome = match catch_unwind(AssertUnwindSafe(driven)) {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(format!("not over after {limit:?}\n{}", stage.timeline())),
-        Err(panic) => Err(format!("{}\n{}", text_of(&*panic), stage.timeline())),
+    let text = match catch_unwind(AssertUnwindSafe(driven)) {
+        Ok(Ok(())) => None,
+        Ok(Err(_)) => Some(format!("not over after {limit:?}\n{}", stage.timeline())),
+        Err(panic) => Some(format!("{}\n{}", text_of(&*panic), stage.timeline())),
     };
+    let outcome = text.map_or(Ok(()), |text| {
+        let lie = runtime.block_on(stage.lie());
+        let is_lie = lie.is_some();
+        let text = lie.map_or_else(|| text.clone(), |lie| format!("{lie}\n{text}"));
+        Err(Failure { text, is_lie })
+    });
     // Rigs are dropped inside their runtime, as in an application.
     let _inside = runtime.enter();
     stage.drop_rigs();
@@ -282,7 +306,7 @@ mod tests {
     #[test]
     fn a_case_that_never_ends_fails_with_its_timeline() {
         let harness: Arc<dyn Harness> = Arc::new(Stuck(None));
-        let text = execute(&harness, named("size/one_byte")).unwrap_err();
+        let text = execute(&harness, named("size/one_byte")).unwrap_err().text;
         assert!(text.starts_with("not over after 86400s\n"), "{text}");
     }
 
@@ -291,7 +315,7 @@ mod tests {
         let (_release, held) = channel();
         let harness: Arc<dyn Harness> = Arc::new(Stuck(Some(Mutex::new(held))));
         let limit = Duration::from_millis(100);
-        let text = execute_within(limit, &harness, named("size/one_byte")).unwrap_err();
+        let text = execute_within(limit, &harness, named("size/one_byte")).unwrap_err().text;
         assert!(text.starts_with("stuck for 100ms\n"), "{text}");
     }
 }

@@ -161,11 +161,29 @@ impl Stage {
     }
 
     async fn check_ledger(&self, scene: &Scene) {
+        self.late_runs(scene).await;
+        scene.ledger.check(&scene.lab);
+    }
+
+    /// Describes a request of any rig that ran although its error said that it did not. Looked for
+    /// after a failure, when the calls of the case need not be over.
+    pub(super) async fn lie(&self) -> Option<String> {
+        let scenes = lock(&self.scenes).clone();
+        for scene in scenes {
+            self.late_runs(&scene).await;
+            if let Some(lie) = scene.ledger.lie(&scene.lab) {
+                return Some(lie);
+            }
+        }
+        None
+    }
+
+    /// Waits for runs that come late.
+    async fn late_runs(&self, scene: &Scene) {
         let is_virtual = self.timing() == Timing::Virtual;
         if is_virtual || scene.ledger.has_unexecuted() {
             sleep(self.late()).await;
         }
-        scene.ledger.check(&scene.lab);
     }
 
     /// Drops every rig.

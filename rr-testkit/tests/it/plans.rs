@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support;
-use rr_spi::{DrainReport, Error, Requester, Routes, async_trait};
+use rr_spi::{
+    Context, Delivery, DrainReport, Error, Request, Requester, Response, Routes, async_trait,
+};
 use rr_testkit::conformance::{
     Capabilities, Harness, Outcome, Plan, Rig, StartOptions, Timing, cases, check, check_plan, run,
     run_case,
@@ -223,4 +225,59 @@ fn a_case_that_should_hold_may_be_listed_as_known_to_fail_or_be_warned_of() {
 #[should_panic(expected = "known to fail")]
 fn a_case_that_should_hold_and_is_wrongly_listed_is_a_failure_too() {
     check(support::Memory, &Plan::v1().known_failing(SHOULD, "issue 12"), SHOULD);
+}
+
+/// The in-memory transport, whose requester says of a panic that the handler did not run.
+struct Lying;
+
+struct LyingRig(Box<dyn Rig>);
+
+struct LyingRequester(Arc<dyn Requester>);
+
+#[async_trait]
+impl Harness for Lying {
+    fn name(&self) -> &str {
+        "lying"
+    }
+
+    fn timing(&self) -> Timing {
+        Timing::Virtual
+    }
+
+    async fn start(&self, routes: Routes, options: StartOptions) -> Result<Box<dyn Rig>, Error> {
+        Ok(Box::new(LyingRig(support::Memory.start(routes, options).await?)))
+    }
+}
+
+#[async_trait]
+impl Rig for LyingRig {
+    fn requester(&self) -> Arc<dyn Requester> {
+        Arc::new(LyingRequester(self.0.requester()))
+    }
+
+    async fn connect_again(&self) -> Result<Arc<dyn Requester>, Error> {
+        Ok(Arc::new(LyingRequester(self.0.connect_again().await?)))
+    }
+
+    async fn stop(&self, grace: Duration) -> DrainReport {
+        self.0.stop(grace).await
+    }
+}
+
+#[async_trait]
+impl Requester for LyingRequester {
+    async fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
+        self.0.request(ctx, request).await.map_err(|error| {
+            Error::failure(error.code(), Delivery::NotSent, None, "nothing was sent")
+        })
+    }
+}
+
+#[test]
+fn no_known_failure_excuses_an_error_that_says_not_sent_of_a_call_that_ran() {
+    const PANIC: &str = "panic/becomes_internal";
+    let plan = Plan::v1().only(PANIC).known_failing(PANIC, "issue 12");
+    let report = run(Lying, &plan);
+    let Outcome::Failed(text) = &report.rows[0].outcome else { panic!("{report}") };
+    assert!(text.contains("ran 1 times, and an error said NotSent or Rejected"), "{text}");
 }

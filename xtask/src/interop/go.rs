@@ -18,8 +18,15 @@ const LIBRARIES: [&str; 4] = [
 /// The one that measures nats.go beside ours, in `cargo xtask bench`.
 pub(super) const BENCH: &str = "nats_bench";
 
-const PROGRAMS: [&str; 5] =
-    ["http_server", "http_client", "nats_responder", "nats_requester", BENCH];
+const PROGRAMS: [&str; 7] = [
+    "http_server",
+    "http_client",
+    "https_server",
+    "https_client",
+    "nats_responder",
+    "nats_requester",
+    BENCH,
+];
 
 /// Gets the toolchain and the libraries, unless they are there in the pinned version, and builds
 /// the programs.

@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use crate::command::{Outcome, command, root, run};
 
 /// What Node's scripts are made of.
-const NODE_FILES: [&str; 15] = [
+const NODE_FILES: [&str; 17] = [
     "checks.mjs",
     "connect_client.mjs",
     "generated.mjs",
+    "https_client.mjs",
+    "https_server.mjs",
     "nats_client.mjs",
     "nats_described.mjs",
     "nats_responder.mjs",
