@@ -1,11 +1,21 @@
 //! Mutual TLS.
 
-use rr_http::HttpVersion;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rr_http::{HttpConfig, HttpRequester, HttpVersion};
 use rr_spi::{Code, Delivery, Error};
-use rr_tls::{TlsClientAuth, TlsConfig, TlsServerConfig};
+use rr_tls::{TlsAcceptor, TlsClientAuth, TlsConfig, TlsServerConfig};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::version::TLS12;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 use crate::authority::{Authority, Leaf, Pair};
-use crate::support::{VERSIONS, call, client, serve, server_tls, trusting};
+use crate::support::{VERSIONS, assert_not_sent, call, client, echo, serve, server_tls, trusting};
 
 const BILLING: &str = "spiffe://shop.example/billing";
 
@@ -82,4 +92,57 @@ async fn a_client_that_the_server_does_not_accept_learns_why() {
         }
     }
     assert!(stats.handshakes_failed() >= 12);
+}
+
+/// Makes the configuration of a server that speaks TLS 1.2 alone and requires a certificate of the
+/// authority.
+fn tls_1_2(authority: &Authority) -> Arc<ServerConfig> {
+    let both = TlsAcceptor::new(&asking(authority, TlsClientAuth::Required), &[b"http/1.1"]);
+    let both = both.unwrap().server_config();
+    let provider = Arc::clone(both.crypto_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap()).unwrap();
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS12])
+        .unwrap()
+        .with_client_cert_verifier(verifier.build().unwrap())
+        .with_cert_resolver(Arc::clone(&both.cert_resolver));
+    Arc::new(config)
+}
+
+/// Answers "hi" to each request of each connection, and counts the reads that brought bytes.
+async fn answer(listener: TcpListener, config: Arc<ServerConfig>, reads: Arc<AtomicUsize>) {
+    let acceptor = tokio_rustls::TlsAcceptor::from(config);
+    while let Ok((stream, _)) = listener.accept().await {
+        let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+        let mut request = vec![0; 4096];
+        while stream.read(&mut request).await.is_ok_and(|read| read > 0) {
+            reads.fetch_add(1, Ordering::SeqCst);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await;
+            let _ = stream.flush().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn in_tls_1_2_a_refused_certificate_ends_the_handshake_before_the_request() {
+    let (authority, other) = (Authority::new("a"), Authority::new("b"));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    let reads = Arc::<AtomicUsize>::default();
+    tokio::spawn(answer(listener, tls_1_2(&authority), Arc::clone(&reads)));
+    let leaf = || Leaf::new(&["billing"]);
+    let trusts = trusting(&authority);
+    for tls in [trusts.clone(), with(trusts.clone(), &other.sign(&leaf()))] {
+        let client = HttpRequester::new(&url, HttpConfig::default().with_tls(tls)).unwrap();
+        for _ in 0..8 {
+            assert_not_sent(&echo(&client, "x").await.unwrap_err());
+        }
+    }
+    assert_eq!(reads.load(Ordering::SeqCst), 0);
+    let tls = with(trusts, &authority.sign(&leaf()));
+    let client = HttpRequester::new(&url, HttpConfig::default().with_tls(tls)).unwrap();
+    assert_eq!(echo(&client, "x").await.unwrap(), "hi");
+    assert!(reads.load(Ordering::SeqCst) > 0);
 }

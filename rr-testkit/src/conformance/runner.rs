@@ -248,10 +248,10 @@ fn run_on_runtime(stage: &Stage, case: &'static Case) -> Result<(), Failure> {
         Err(panic) => Some(format!("{}\n{}", text_of(&*panic), stage.timeline())),
     };
     let outcome = text.map_or(Ok(()), |text| {
-        let lie = runtime.block_on(stage.lie());
-        let is_lie = lie.is_some();
-        let text = lie.map_or_else(|| text.clone(), |lie| format!("{lie}\n{text}"));
-        Err(Failure { text, is_lie })
+        Err(match runtime.block_on(stage.lie()) {
+            Some(lie) => Failure { text: format!("{lie}\n{text}"), is_lie: true },
+            None => text.into(),
+        })
     });
     // Rigs are dropped inside their runtime, as in an application.
     let _inside = runtime.enter();
