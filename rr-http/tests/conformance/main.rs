@@ -9,6 +9,8 @@
 #[path = "../../../rr-tls/tests/it/authority.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
 mod authority;
+#[cfg(feature = "tls")]
+mod cards;
 mod line;
 mod mounted;
 mod raw;
@@ -21,8 +23,7 @@ use std::time::Duration;
 use rr_http::{HttpConfig, HttpServerConfig, HttpVersion};
 use rr_spi::{Error, Routes, async_trait};
 use rr_testkit::conformance::{
-    Capabilities, Capability, Card, Case, Harness, Plan, Rig, StartOptions, Timing, cases,
-    check_cards,
+    Capabilities, Capability, Case, Harness, Plan, Rig, StartOptions, Timing, cases,
 };
 
 use line::{Line, Pipe, Proxied, Tcp};
@@ -212,17 +213,4 @@ mod h2c_axum {
     use super::*;
 
     rr_testkit::conformance!(Mounted::axum(HttpVersion::H2c), Mounted::plan(HttpVersion::H2c));
-}
-
-#[test]
-fn the_cards_in_the_readme_are_current() {
-    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-    let card = |make: fn(HttpVersion) -> Http, plan: fn() -> Plan| {
-        both(make).map(|harness| Card::of(&harness, &plan()))
-    };
-    let in_axum = [HttpVersion::H1, HttpVersion::H2c]
-        .map(|version| Card::of(&Mounted::axum(version), &Mounted::plan(version)));
-    let cards =
-        [card(Http::tcp, Plan::v1), card(Http::pipe, Plan::v1), card(Http::proxied, cut), in_axum];
-    check_cards(readme, &cards.concat());
 }

@@ -13,6 +13,8 @@
 #[path = "../../../rr-tls/tests/it/authority.rs"]
 #[allow(dead_code, reason = "the suite needs a part of it")]
 mod authority;
+#[cfg(all(feature = "nkeys", feature = "tls"))]
+mod cards;
 mod raw;
 mod rig;
 #[cfg(all(feature = "nkeys", feature = "tls"))]
@@ -24,7 +26,7 @@ use rr_nats::{NatsConfig, NatsServerConfig};
 use rr_spi::{Error, Routes, async_trait};
 use rr_testkit::NatsServer;
 use rr_testkit::conformance::{
-    Capabilities, Capability, Card, Case, Harness, Lab, Plan, Rig, StartOptions, cases, check_cards,
+    Capabilities, Capability, Case, Harness, Lab, Plan, Rig, StartOptions, cases,
 };
 
 use rig::{Running, Way};
@@ -133,11 +135,4 @@ async fn the_servers_count_shows_who_is_connected_and_what_is_subscribed() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
-}
-
-#[test]
-fn the_cards_in_the_readme_are_current() {
-    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-    let plans = [(Nats::One, plan()), (Nats::Proxied, cut()), (Nats::Cluster, across())];
-    check_cards(readme, &plans.map(|(harness, plan)| Card::of(&harness, &plan)));
 }

@@ -14,7 +14,7 @@ use crate::plan;
 use crate::rig::{Running, Way};
 
 /// One server that requires certificates to be verified and nonces to be signed.
-struct Secured;
+pub(crate) struct Secured;
 
 #[async_trait]
 impl Harness for Secured {
