@@ -5,7 +5,7 @@ mod plans;
 
 use std::sync::Arc;
 
-use rr_http::{HttpConfig, HttpServerConfig, HttpVersion};
+use rr_http::HttpVersion;
 use rr_spi::{Error, Routes, async_trait};
 use rr_testkit::conformance::{
     self, Capabilities, Card, Harness, Plan, Rig, StartOptions, Timing, check_cards,
@@ -13,7 +13,7 @@ use rr_testkit::conformance::{
 
 use crate::check::{Outcome, passed};
 use crate::proxy::Program;
-use crate::rig::Running;
+use crate::rig::{Running, configs};
 use between::Between;
 
 /// One version of HTTP through one proxy.
@@ -106,13 +106,7 @@ impl Harness for Through {
     }
 
     async fn start(&self, routes: Routes, options: StartOptions) -> Result<Box<dyn Rig>, Error> {
-        let server = HttpServerConfig::default()
-            .with_intake(options.server)
-            .with_write_timeout(options.write_timeout);
-        let client = HttpConfig::default()
-            .with_version(self.version)
-            .with_connections_max(self.parallel_max)
-            .with_calls(options.calls);
+        let (server, client) = configs(options, self.version, self.parallel_max);
         let line = Arc::new(Between::new(self.program));
         Ok(Box::new(Running::start(line, routes, server, client).await?))
     }

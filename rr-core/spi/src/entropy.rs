@@ -85,6 +85,16 @@ mod tests {
     }
 
     #[test]
+    fn jitter_is_spread_over_the_whole_tenth() {
+        let (entropy, whole) = (SeededEntropy::new(7), Duration::from_secs(1000));
+        let times: Vec<_> = (0..1000).map(|_| jittered(whole, &entropy)).collect();
+        let (least, most) = (*times.iter().min().unwrap(), *times.iter().max().unwrap());
+        assert!(least >= Duration::from_secs(900) && least < Duration::from_secs(905), "{least:?}");
+        assert!(most <= whole && most > Duration::from_secs(995), "{most:?}");
+        assert_eq!(jittered(Duration::ZERO, &entropy), Duration::ZERO);
+    }
+
+    #[test]
     fn seeded_sequence_has_its_published_values() {
         let entropy = SeededEntropy::new(1_234_567);
         assert_eq!(entropy.next_u64(), 6_457_827_717_110_365_317);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rr_spi::Deadline;
 use tokio::time::Instant;
 
 use super::config::BalanceConfig;
@@ -172,12 +173,9 @@ impl Window {
     }
 }
 
-/// Instants farther away do not differ: 30 years.
-const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
-
 /// Returns the instant `time` after another, or one 30 years after it.
 pub(crate) fn after(now: Instant, time: Duration) -> Instant {
-    now + time.min(FAR)
+    Deadline::after_at(now, time).instant()
 }
 
 #[cfg(test)]

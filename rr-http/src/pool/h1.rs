@@ -24,7 +24,7 @@ use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use pin_project_lite::pin_project;
-use rr_spi::{Attempt, Error, Target};
+use rr_spi::{Attempt, Deadline, Error, Target};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
@@ -35,7 +35,7 @@ use self::silence::SilenceGuard;
 use self::waiting::{Told, Waiting};
 use super::negotiated::Negotiation;
 use super::tapped::{Tapped, UnreadCheck};
-use super::{AgeLimit, Dialer, RuntimePool, after};
+use super::{AgeLimit, Dialer, RuntimePool};
 use crate::body::Whole;
 use crate::config::HttpConfig;
 use crate::self_wake::SelfWake;
@@ -296,7 +296,7 @@ impl H1Connection {
     /// Returns the end of the time for which the connection is kept: that of its idle time or of
     /// its age.
     fn expires(&self, now: Instant, idle_timeout: Duration) -> Instant {
-        let expires = now.checked_add(idle_timeout).unwrap_or_else(|| after(idle_timeout));
+        let expires = Deadline::after_at(now, idle_timeout).instant();
         self.retires.map_or(expires, |retires| retires.min(expires))
     }
 

@@ -28,22 +28,3 @@ impl Retirement {
         (!self.is_late).then(|| leaving.wait())
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use rr_spi::{SeededEntropy, jittered};
-
-    #[test]
-    fn the_age_limit_is_within_10_percent_of_the_maximum_and_differs() {
-        let entropy = SeededEntropy::new(7);
-        let max = Duration::from_secs(1000);
-        let limits: Vec<_> = (0..1000).map(|_| jittered(max, &entropy)).collect();
-        let (least, most) = (*limits.iter().min().unwrap(), *limits.iter().max().unwrap());
-        assert!(least >= Duration::from_secs(900) && least < Duration::from_secs(905), "{least:?}");
-        assert!(most <= max && most > Duration::from_secs(995), "{most:?}");
-        assert!(jittered(Duration::MAX, &entropy) > Duration::MAX / 2);
-        assert_eq!(jittered(Duration::ZERO, &entropy), Duration::ZERO);
-    }
-}

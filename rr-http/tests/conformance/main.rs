@@ -20,7 +20,7 @@ use std::sync::Arc;
 #[cfg(feature = "tls")]
 use std::time::Duration;
 
-use rr_http::{HttpConfig, HttpServerConfig, HttpVersion};
+use rr_http::HttpVersion;
 use rr_spi::{Error, Routes, async_trait};
 use rr_testkit::conformance::{
     Capabilities, Capability, Case, Harness, Plan, Rig, StartOptions, Timing, cases,
@@ -28,7 +28,7 @@ use rr_testkit::conformance::{
 
 use line::{Line, Pipe, Proxied, Tcp};
 use mounted::Mounted;
-use rig::Running;
+use rig::{Running, configs};
 
 /// One version of HTTP over one kind of line.
 struct Http {
@@ -125,13 +125,7 @@ impl Harness for Http {
     }
 
     async fn start(&self, routes: Routes, options: StartOptions) -> Result<Box<dyn Rig>, Error> {
-        let server = HttpServerConfig::default()
-            .with_intake(options.server)
-            .with_write_timeout(options.write_timeout);
-        let client = HttpConfig::default()
-            .with_version(self.version)
-            .with_connections_max(self.parallel_max)
-            .with_calls(options.calls);
+        let (server, client) = configs(options, self.version, self.parallel_max);
         Ok(Box::new(Running::start((self.line)(), routes, server, client).await?))
     }
 }

@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 
 use crate::line::{Foreign, Line, Stream, Tcp, failed};
 use crate::raw::Peer;
+use crate::rig::configs;
 
 /// One version of HTTP to an axum app that has the service as its fallback.
 pub(crate) struct Mounted {
@@ -72,14 +73,8 @@ impl Harness for Mounted {
     }
 
     async fn start(&self, routes: Routes, options: StartOptions) -> Result<Box<dyn Rig>, Error> {
-        let config = HttpServerConfig::default()
-            .with_intake(options.server)
-            .with_write_timeout(options.write_timeout);
+        let (config, client_config) = configs(options, self.version, self.parallel_max);
         let service = HttpService::new(routes, config);
-        let client_config = HttpConfig::default()
-            .with_version(self.version)
-            .with_connections_max(self.parallel_max)
-            .with_calls(options.calls);
         let app = Arc::new(App::start(service.clone()).await.map_err(failed)?);
         let requester = Arc::new(app.requester(client_config.clone())?);
         Ok(Box::new(Running { app, service, client_config, requester, others: Mutex::default() }))

@@ -3,13 +3,29 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use rr_http::{HttpConfig, HttpRequester, HttpServerConfig, HttpServerStats};
+use rr_http::{HttpConfig, HttpRequester, HttpServerConfig, HttpServerStats, HttpVersion};
 use rr_spi::{DrainReport, Error, Requester, Routes, Server, async_trait};
 use rr_testkit::Direction;
-use rr_testkit::conformance::{Live, Raw, Rig};
+use rr_testkit::conformance::{Live, Raw, Rig, StartOptions};
 
 use crate::line::Line;
 use crate::raw::Peer;
+
+/// Returns the configurations of a server and of its requesters.
+pub(crate) fn configs(
+    options: StartOptions,
+    version: HttpVersion,
+    parallel_max: usize,
+) -> (HttpServerConfig, HttpConfig) {
+    let server = HttpServerConfig::default()
+        .with_intake(options.server)
+        .with_write_timeout(options.write_timeout);
+    let client = HttpConfig::default()
+        .with_version(version)
+        .with_connections_max(parallel_max)
+        .with_calls(options.calls);
+    (server, client)
+}
 
 pub(crate) struct Running {
     line: Arc<dyn Line>,

@@ -80,7 +80,7 @@ impl Collected {
     /// Ends the collection, if it has not ended. The replies that are held can still be read.
     ///
     /// A denial after a reply concerns another request of the subject, and ends nothing.
-    pub(super) fn end(&mut self, end: Ended) {
+    pub(super) fn end_with(&mut self, end: Ended) {
         let concerns = !(self.is_answered && matches!(end, Ended::Denied(_)));
         if concerns {
             self.end.get_or_insert(end);
@@ -161,7 +161,7 @@ mod tests {
         let mut one = collected(9, 1000);
         assert_eq!(one.push(message(1)), Reception::First);
         assert_eq!(one.push(message(2)), Reception::Further);
-        one.end(Ended::Lost);
+        one.end_with(Ended::Lost);
         assert_eq!(one.push(message(3)), Reception::Late);
         assert_eq!(read(&mut one), (vec![1, 2], Some(Ended::Lost)));
         assert_eq!(read(&mut one), (vec![], Some(Ended::Lost)));
@@ -197,11 +197,11 @@ mod tests {
     fn a_denial_after_a_reply_concerns_another_request() {
         let denied = Ended::Denied(Delivery::NotSent);
         let mut one = collected(9, 1000);
-        one.end(denied);
+        one.end_with(denied);
         assert_eq!(read(&mut one), (vec![], Some(denied)));
         let mut one = collected(9, 1000);
         one.push(message(1));
-        one.end(denied);
+        one.end_with(denied);
         assert_eq!(read(&mut one), (vec![1], None));
     }
 }

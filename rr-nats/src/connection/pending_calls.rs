@@ -348,8 +348,8 @@ impl Entry {
             }
             State::Collecting(collected) => {
                 match outcome {
-                    Outcome::Lost => collected.end(Ended::Lost),
-                    Outcome::Denied(delivery) => collected.end(Ended::Denied(delivery)),
+                    Outcome::Lost => collected.end_with(Ended::Lost),
+                    Outcome::Denied(delivery) => collected.end_with(Ended::Denied(delivery)),
                     Outcome::Reply(_) => {}
                 }
                 collected.take_waker()

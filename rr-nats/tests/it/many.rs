@@ -47,6 +47,13 @@ impl Foreign {
         message.reply.unwrap().to_string()
     }
 
+    /// Answers the next request; see [`Foreign::answer`]. Returns its reply subject.
+    async fn answer_next(&mut self, bodies: &[&'static str]) -> String {
+        let reply = self.requested().await;
+        self.answer(&reply, bodies).await;
+        reply
+    }
+
     /// Answers with bodies, one message each, and waits until they are on the wire.
     async fn answer(&self, reply: &str, bodies: &[&'static str]) {
         for body in bodies {
@@ -174,29 +181,23 @@ async fn a_foreign_service_answers_in_pieces_and_marks_the_end() {
     let (client, ctx) = (client(&nats.url()).await, within(10_000));
     let config = ManyConfig::default().with_empty_ends(true);
     let mut replies = request_many(&client, &ctx, work(), config);
-    let answering = async {
-        let reply = foreign.requested().await;
-        foreign.answer(&reply, &["a", "b", "c", "", "d"]).await;
-    };
-    let ((bodies, errors), ()) = tokio::join!(all(&mut replies), answering);
+    let answering = foreign.answer_next(&["a", "b", "c", "", "d"]);
+    let ((bodies, errors), _) = tokio::join!(all(&mut replies), answering);
     assert_eq!((bodies, errors.len()), (["a", "b", "c"].map(str::to_owned).to_vec(), 0));
     assert_eq!((replies.end(), replies.count()), (Some(ManyEnd::Sentinel), 3));
     until_stray(&client, 1).await;
     // Without the option, an empty reply is a reply.
     let config = ManyConfig::default().with_replies_max(2);
     let mut replies = request_many(&client, &ctx, work(), config);
-    let answering = async {
-        let reply = foreign.requested().await;
-        foreign.answer(&reply, &["", "z", "late"]).await;
-    };
-    let ((bodies, _), ()) = tokio::join!(all(&mut replies), answering);
+    let answering = foreign.answer_next(&["", "z", "late"]);
+    let ((bodies, _), _) = tokio::join!(all(&mut replies), answering);
     assert_eq!((bodies, replies.end()), (vec![String::new(), "z".into()], Some(ManyEnd::Count)));
     // Replies beyond the count are counted as second ones.
     until_stray(&client, 2).await;
 }
 
 #[tokio::test]
-async fn an_error_with_an_empty_body_is_no_mark_of_the_end() {
+async fn an_error_with_an_empty_body_does_not_end_the_collection() {
     let nats = nats().await;
     let mut foreign = Foreign::start(&nats).await;
     let (client, ctx) = (client(&nats.url()).await, within(10_000));
@@ -234,11 +235,7 @@ async fn no_responders_after_a_reply_ends_the_collection_as_unknown() {
     let mut foreign = Foreign::start(&nats).await;
     let (client, ctx) = (client(&nats.url()).await, within(10_000));
     let mut replies = request_many(&client, &ctx, work(), ManyConfig::default());
-    let answering = async {
-        let reply = foreign.requested().await;
-        foreign.answer(&reply, &["a"]).await;
-        reply
-    };
+    let answering = foreign.answer_next(&["a"]);
     let (first, reply) = tokio::join!(body(&mut replies), answering);
     assert_eq!(first, "a");
     // No library writes a status: byte for byte, as the NATS server would.
@@ -333,11 +330,8 @@ async fn a_lost_connection_ends_the_collection_as_unknown_after_what_has_arrived
     let mut foreign = Foreign::start(&nats).await;
     let (client, ctx) = (client(&nats.url()).await, within(60_000));
     let mut replies = request_many(&client, &ctx, work(), ManyConfig::default());
-    let answering = async {
-        let reply = foreign.requested().await;
-        foreign.answer(&reply, &["a", "b"]).await;
-    };
-    let (first, ()) = tokio::join!(body(&mut replies), answering);
+    let answering = foreign.answer_next(&["a", "b"]);
+    let (first, _) = tokio::join!(body(&mut replies), answering);
     assert_eq!(first, "a");
     // The second reply arrives before the connection is lost, and is read after that.
     let other = call(&client, &ctx, "svc.other").await.unwrap_err();
@@ -377,11 +371,7 @@ async fn replies_that_are_not_read_are_bounded_and_their_loss_is_told() {
     ] {
         let before = client.stats().late_replies;
         let mut replies = request_many(&client, &ctx, work(), config);
-        let answering = async {
-            let reply = foreign.requested().await;
-            foreign.answer(&reply, &["first"]).await;
-            reply
-        };
+        let answering = foreign.answer_next(&["first"]);
         let (first, reply) = tokio::join!(body(&mut replies), answering);
         assert_eq!(first, "first");
         foreign.answer(&reply, &["x"; 20]).await;
@@ -407,11 +397,8 @@ async fn a_reply_over_the_limit_of_bodies_is_an_item() {
     let ctx = within(10_000);
     let config = ManyConfig::default().with_replies_max(2);
     let mut replies = request_many(&client, &ctx, work(), config);
-    let answering = async {
-        let reply = foreign.requested().await;
-        foreign.answer(&reply, &["abc", "abcd", "abc"]).await;
-    };
-    let ((bodies, errors), ()) = tokio::join!(all(&mut replies), answering);
+    let answering = foreign.answer_next(&["abc", "abcd", "abc"]);
+    let ((bodies, errors), _) = tokio::join!(all(&mut replies), answering);
     assert_eq!((bodies.len(), replies.end()), (2, Some(ManyEnd::Count)));
     assert_eq!(errors[0].reason(), Some(&Reason::RESPONSE_TOO_LARGE));
     assert_eq!(errors[0].delivery(), Delivery::Processed);

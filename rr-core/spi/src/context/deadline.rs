@@ -22,8 +22,9 @@ impl Deadline {
         Self::after_at(Instant::now(), timeout)
     }
 
-    /// Returns the deadline `timeout` after an instant; see [`Deadline::after`].
-    pub(crate) fn after_at(now: Instant, timeout: Duration) -> Self {
+    /// Returns the deadline `timeout` after an instant, at most 30 years after it.
+    #[must_use]
+    pub fn after_at(now: Instant, timeout: Duration) -> Self {
         Self(now.checked_add(timeout.min(FAR)).unwrap_or(now))
     }
 
