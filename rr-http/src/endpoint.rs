@@ -34,12 +34,12 @@ impl Endpoint {
     pub(crate) fn of(location: &Location) -> Result<Self, Error> {
         match location.scheme() {
             "http" => {
-                check_no_tls(location, "use https://")?;
+                refuse_tls(location, "use https://")?;
                 Self::tcp(location, "http")
             }
             #[cfg(unix)]
             "http+unix" => {
-                check_no_tls(location, "use https:// with a host and a port")?;
+                refuse_tls(location, "use https:// with a host and a port")?;
                 Self::unix(location)
             }
             #[cfg(feature = "tls")]
@@ -64,7 +64,7 @@ impl Endpoint {
     /// Reads the parts of a URL whose connections the application makes. Only the application knows
     /// whether they are encrypted.
     pub(crate) fn of_streams(location: &Location) -> Result<Self, Error> {
-        check_no_tls(location, "the application makes these streams, and sets up their TLS")?;
+        refuse_tls(location, "the application makes these streams, and sets up their TLS")?;
         match location.scheme() {
             "http" => Self::tcp(location, "http"),
             "https" => Self::tcp(location, "https"),
@@ -115,13 +115,9 @@ impl Endpoint {
     }
 }
 
-/// Refuses options of TLS in the query of a URL whose connections this crate does not encrypt.
-fn check_no_tls(location: &Location, hint: &'static str) -> Result<(), Error> {
-    let Some((name, _)) = location.query().find(|(name, _)| name.starts_with("tls_")) else {
-        return Ok(());
-    };
-    let message = format!("parameter `{name}` is for connections that rr encrypts");
-    Err(Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message).with_hint(hint))
+/// Refuses options of TLS, with a hint.
+fn refuse_tls(location: &Location, hint: &'static str) -> Result<(), Error> {
+    location.check_no_tls().map_err(|error| error.with_hint(hint))
 }
 
 /// Checks the prefix of every path, and removes its trailing slashes.

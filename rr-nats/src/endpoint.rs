@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use rr_spi::wire::percent_decode;
-use rr_spi::{Code, Delivery, Error, HostPort, Location, excerpt};
+use rr_spi::{Code, Delivery, Error, HostPort, Location};
 
 use crate::config::{FILES, NatsConfig, NatsCredentials, NatsServerConfig};
 use crate::scheme::Scheme;
@@ -79,15 +79,12 @@ fn check_credentials(location: &Location, endpoint: &Endpoint) -> Result<(), Err
         .with_hint("keep one of `user:password@`, `token@`, `credentials_file=` and `nkey_file=`"))
 }
 
-/// Checks that a URL that sets TLS also requires it.
+/// Checks that a URL that sets options of TLS also requires TLS.
 fn check_tls(location: &Location, scheme: Scheme) -> Result<(), Error> {
-    let mut query = location.query();
-    let option = query.find(|(name, _)| name.starts_with("tls_"));
-    let (Some((name, _)), Some(secure)) = (option, scheme.secure_form()) else { return Ok(()) };
-    let message =
-        format!("the URL sets `{}`, but its scheme does not require TLS", excerpt(name, 64));
-    Err(Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message)
-        .with_hint(format!("use `{secure}://`, or leave out the options of TLS")))
+    let Some(secure) = scheme.secure_form() else { return Ok(()) };
+    location.check_no_tls().map_err(|error| {
+        error.with_hint(format!("use `{secure}://`, or leave out the options of TLS"))
+    })
 }
 
 /// Parses `host` or `host:port`, and adds the default port if there is none.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::error::Error;
+use crate::excerpt::excerpt;
 use crate::wire::percent_decode;
 
 /// Parts of a transport's URL: `scheme://authority/path?key=value`.
@@ -85,6 +86,23 @@ impl Location {
     pub fn query(&self) -> impl Iterator<Item = (&str, &str)> {
         self.query.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
+
+    /// Refuses options of TLS in the query, for URLs whose connections the transport does not encrypt:
+    /// a caller that sets them expects encryption.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument`, not sent, when the name of a parameter begins with `tls_`. The hint should
+    /// name the URL to use instead.
+    pub fn check_no_tls(&self) -> Result<(), Error> {
+        match self.query().find(|(name, _)| name.starts_with("tls_")) {
+            None => Ok(()),
+            Some((name, _)) => Err(Error::invalid_argument(format!(
+                "parameter `{}` is for connections that rr encrypts",
+                excerpt(name, 64)
+            ))),
+        }
+    }
 }
 
 fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
@@ -151,6 +169,17 @@ mod tests {
         assert_eq!(location.authority(), "u:p@h:1");
         assert_eq!(location.path(), "/a b");
         assert_eq!(location.query().collect::<Vec<_>>(), [("k", "v=1+2"), ("x", "")]);
+    }
+
+    #[test]
+    fn options_of_tls_are_told_by_name() {
+        let location = |url: &str| Location::parse(url).unwrap();
+        assert!(location("nats://h?name=tls_roots").check_no_tls().is_ok());
+        let error = location("nats://h?name=a&tls_roots=secret").check_no_tls().unwrap_err();
+        assert_eq!(error.code(), Code::InvalidArgument);
+        assert!(error.message().contains("`tls_roots`") && !error.message().contains("secret"));
+        let long = location(&format!("http://h?tls_{}=x", "a".repeat(1000)));
+        assert!(long.check_no_tls().unwrap_err().message().len() < 200);
     }
 
     #[test]

@@ -85,10 +85,9 @@ impl HttpServerBuilder {
     ///
     /// These are the requests whose path belongs to no target of the routes and is none of
     /// `/.well-known/rr/health`, `/.well-known/rr/health/live` and, if services are described,
-    /// `/.well-known/rr`. With a fallback
-    /// among the routes, these are the paths that name no target, such as `/` or `/a/b/c`. The
-    /// prefix of the URL is not removed. A request with a malformed `Host` or transfer coding is
-    /// refused before.
+    /// `/.well-known/rr`. With a fallback among the routes, these are the paths that name no target,
+    /// such as `/` or `/a/b/c`. The prefix of the URL is not removed. A request with a malformed
+    /// `Host` or transfer coding is refused before.
     ///
     /// Bodies are streamed both ways. The extensions of a request have the caller, as an
     /// `Arc<`[`Peer`](rr_spi::Peer)`>` (`rr_core::context::Peer` in applications) and as a
