@@ -1,4 +1,4 @@
-//! One request with several replies: when a collection ends, and what is said of it.
+//! One request with several replies: when a collection ends, and its errors.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
