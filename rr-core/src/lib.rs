@@ -143,6 +143,16 @@ pub mod context {
     pub use rr_spi::{CancelHandle, Cause, Criticality, Deadline, Peer, PeerIdentity, RequestInfo};
 }
 
+/// Observation of requests, attempts and calls: outcomes, events, and where the time went.
+pub mod observe {
+    #[doc(inline)]
+    pub use rr_spi::observe::{
+        End, Event, Kind, Observer, Observers, Outcome, Span, Start, WatchedAttempt, WatchedRequest,
+    };
+    #[doc(inline)]
+    pub use rr_spi::{Stage, Timeline};
+}
+
 /// Items for transports and their tests. Transport authors depend on `rr-spi` alone, which exports
 /// the same items at its root.
 pub mod transport {

@@ -1,4 +1,4 @@
-//! Deadline, cancellation and delivery of one attempt, for every transport's requester.
+//! Deadline, cancellation, delivery and time ledger of one attempt, for every transport's requester.
 
 use std::fmt;
 use std::future::Future;
@@ -10,11 +10,12 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-use crate::context::{Context, Race};
+use crate::context::{Cause, Context, Race};
 use crate::error::{Delivery, Error};
 use crate::inbound::Inbound;
+use crate::timeline::{Ledger, Stage, Timeline};
 
-/// Attempt of a call. Tracks its deadline and whether its bytes have left.
+/// Attempt of a call. Tracks its deadline, whether its bytes have left, and what it waits for.
 ///
 /// # Examples
 ///
@@ -38,6 +39,7 @@ use crate::inbound::Inbound;
 pub struct Attempt {
     ctx: Context,
     sent: AtomicBool,
+    ledger: Ledger,
 }
 
 impl Attempt {
@@ -47,10 +49,28 @@ impl Attempt {
     ///
     /// `DeadlineExceeded` or `Canceled`, not sent, when the context has ended.
     pub fn start(ctx: &Context, default: Duration) -> Result<Self, Error> {
-        match ctx.cause() {
-            None => Ok(Self { ctx: ctx.or_timeout(default), sent: AtomicBool::new(false) }),
+        let now = Instant::now();
+        match ctx.cause_at(now) {
+            None => Ok(Self {
+                ctx: ctx.or_timeout_at(default, now),
+                sent: AtomicBool::new(false),
+                ledger: Ledger::new(now),
+            }),
             Some(cause) => Err(Error::call_ended(cause, Delivery::NotSent).into_failure()),
         }
+    }
+
+    /// Records what the attempt waits for from now on. It starts with [`Stage::Place`].
+    ///
+    /// Costs no reading of the clock.
+    pub fn stage(&self, stage: Stage) {
+        self.ledger.enter(stage);
+    }
+
+    /// Returns where the time of the attempt went until it was last woken.
+    #[must_use]
+    pub fn timeline(&self) -> Timeline {
+        self.ledger.timeline()
     }
 
     /// Fails if the context has ended.
@@ -65,8 +85,20 @@ impl Attempt {
     pub fn check(&self) -> Result<(), Error> {
         match self.ctx.cause() {
             None => Ok(()),
-            Some(cause) => Err(Error::call_ended(cause, self.delivery()).into_failure()),
+            Some(cause) => Err(self.ended(cause).into_failure()),
         }
+    }
+
+    /// Makes the error of an attempt whose context has ended. An expiry has the stage as reason.
+    fn ended(&self, cause: Cause) -> Error {
+        self.ledger.tick();
+        let timeline = self.ledger.timeline();
+        let error = Error::call_ended(cause, self.delivery());
+        let error = match cause {
+            Cause::DeadlineExceeded => error.with_reason(timeline.last().expired()),
+            _ => error,
+        };
+        error.with_timeline(timeline)
     }
 
     /// Returns the context of the attempt, including its deadline.
@@ -91,16 +123,20 @@ impl Attempt {
         Inbound::of(&self.ctx, Instant::now())
     }
 
-    /// Records that the request's bytes are about to be handed over.
+    /// Records that the request's bytes are about to be handed over, and that the attempt waits for
+    /// the reply.
     ///
     /// From then on, expiry and cancellation report `Unknown` instead of `NotSent`.
     pub fn sent(&self) {
         self.sent.store(true, Ordering::Relaxed);
+        self.stage(Stage::Reply);
     }
 
-    /// Records that the bytes provably were not written: expiry reports `NotSent` again.
+    /// Records that the bytes provably were not written, and that the attempt waits for another
+    /// connection: expiry reports `NotSent` again.
     pub fn unsent(&self) {
         self.sent.store(false, Ordering::Relaxed);
+        self.stage(Stage::Connection);
     }
 
     /// Returns the current delivery: `NotSent` until [`Attempt::sent`], `Unknown` afterwards.
@@ -125,7 +161,7 @@ impl Attempt {
     where
         F: Future<Output = Result<T, Error>>,
     {
-        Run { race: self.ctx.race(future), attempt: self }
+        Run { race: self.ctx.race(future), attempt: self, is_woken: false }
     }
 }
 
@@ -146,6 +182,7 @@ pin_project! {
         #[pin]
         race: Race<'a, F>,
         attempt: &'a Attempt,
+        is_woken: bool,
     }
 }
 
@@ -154,9 +191,16 @@ impl<T, F: Future<Output = Result<T, Error>>> Future for Run<'_, F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        // The time until now was spent in the stage in which the attempt waited.
+        if std::mem::replace(this.is_woken, true) {
+            this.attempt.ledger.tick();
+        }
         let outcome = match ready!(this.race.poll(cx)) {
-            Ok(output) => output,
-            Err(cause) => Err(Error::call_ended(cause, this.attempt.delivery())),
+            Ok(outcome) => outcome.map_err(|error| match error.timeline() {
+                Some(_) => error,
+                None => error.with_timeline(this.attempt.timeline()),
+            }),
+            Err(cause) => Err(this.attempt.ended(cause)),
         };
         Poll::Ready(outcome.map_err(Error::into_failure))
     }

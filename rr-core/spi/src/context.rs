@@ -18,6 +18,8 @@ use std::future::{Future, pending};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::error::Error;
 use crate::request::Request;
 use crate::request_info::RequestInfo;
@@ -110,10 +112,14 @@ impl Context {
     /// For the outermost layer of a call, so that all attempts share one deadline.
     #[must_use]
     pub fn or_timeout(&self, default: Duration) -> Self {
+        self.or_timeout_at(default, Instant::now())
+    }
+
+    pub(crate) fn or_timeout_at(&self, default: Duration, now: Instant) -> Self {
         if self.deadline.is_some() || self.unbounded {
             return self.clone();
         }
-        self.with_timeout(default)
+        self.with_deadline(Deadline::after_at(now, default))
     }
 
     /// Returns the instant at which the call ends.
@@ -197,8 +203,16 @@ impl Context {
     /// Returns the cause if the context has ended, else `None`.
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
-        let expired = || self.deadline.filter(|deadline| deadline.has_passed());
-        self.scope_cause().or_else(|| expired().map(|_| Cause::DeadlineExceeded))
+        self.cause_by(|deadline| deadline.has_passed())
+    }
+
+    pub(crate) fn cause_at(&self, now: Instant) -> Option<Cause> {
+        self.cause_by(|deadline| deadline.instant() <= now)
+    }
+
+    fn cause_by(&self, has_passed: impl FnOnce(&Deadline) -> bool) -> Option<Cause> {
+        let expired = || self.deadline.as_ref().is_some_and(has_passed);
+        self.scope_cause().or_else(|| expired().then_some(Cause::DeadlineExceeded))
     }
 
     /// Returns whether a call that is dropped now counts as expired: its deadline has passed, or

@@ -1,5 +1,6 @@
 //! The error type: its code, and whether the handler may have run.
 
+mod account;
 mod attempts;
 mod code;
 mod delivery;
@@ -17,6 +18,7 @@ use bytes::Bytes;
 use crate::dedup::Dedup;
 use crate::defaults;
 use crate::headers::{CONTENT_TYPE, Headers};
+use crate::timeline::Timeline;
 
 pub use attempts::{AttemptRecord, RetryDecision};
 pub use code::Code;
@@ -63,6 +65,7 @@ struct Inner {
     details: Vec<Detail>,
     headers: Headers,
     attempts: Vec<AttemptRecord>,
+    timeline: Option<Timeline>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -94,6 +97,7 @@ impl Error {
             details: Vec::new(),
             headers: Headers::new(),
             attempts: Vec::new(),
+            timeline: None,
             source: None,
         }))
     }
@@ -309,6 +313,7 @@ impl Error {
         error.0.source = None;
         error.0.hint = None;
         error.0.attempts = Vec::new();
+        error.0.timeline = None;
         if error.0.origin == Origin::Local {
             error.0.origin = Origin::Peer;
         }
@@ -329,6 +334,7 @@ impl Error {
         }
         self.0.source = None;
         self.0.attempts = Vec::new();
+        self.0.timeline = None;
         self
     }
 

@@ -14,6 +14,8 @@ use crate::context::{CancelHandle, Cause, Context, Deadline, Metadata, ServerSta
 use crate::error::Error;
 use crate::in_flight::{DrainReport, InFlight};
 use crate::inbound::Inbound;
+use crate::observe::{Observers, Outcome, WatchedRequest};
+use crate::peer::Peer;
 use crate::readiness::{self, Readiness};
 use crate::request::Request;
 use crate::routes::{RouteMatch, Routes};
@@ -100,13 +102,50 @@ impl Intake {
             inbound.tracestate,
             inbound.baggage,
         );
-        let server =
-            ServerState::new(inbound.retries, Arc::clone(&self.0.in_flight), inbound.peer.cloned());
+        let (in_flight, peer) = (Arc::clone(&self.0.in_flight), inbound.peer.cloned());
+        let server = ServerState::new(inbound.retries, now, in_flight, peer);
         let (ctx, handle) = Context::for_inbound(deadline, data, server);
         if let Some(request) = inbound.request {
             ctx.set_request(request);
         }
         (ctx, handle)
+    }
+
+    /// Observes a request from here on; `None` without observers.
+    ///
+    /// Every server calls this once for each request whose head it has read, runs the handler with
+    /// [`WatchedRequest::context`] and [`Handle::watched`], and reports the outcome that it sends
+    /// with [`WatchedRequest::end`]. A request whose head cannot be read is reported with
+    /// [`Intake::refused`].
+    #[inline]
+    pub fn watch(&self, ctx: &Context, target: Option<&Target>) -> Option<WatchedRequest> {
+        let observers = &self.0.config.observers;
+        if observers.is_empty() {
+            return None;
+        }
+        let found = target.and_then(|target| self.find(target).ok());
+        let route = found.map(RouteMatch::name);
+        Some(WatchedRequest::start(observers, ctx, target, route))
+    }
+
+    /// Reports a request that was refused before it had a context: its head cannot be read, or it
+    /// names no target.
+    pub fn refused(&self, peer: Option<&Arc<Peer>>, target: Option<&Target>, error: &Error) {
+        if self.0.config.observers.is_empty() {
+            return;
+        }
+        let mut inbound = Inbound::default();
+        inbound.peer = peer;
+        let (ctx, _handle) = self.context(inbound);
+        if let Some(watched) = self.watch(&ctx, target) {
+            watched.end(Outcome::Failure(error));
+        }
+    }
+
+    /// Returns the observers of this server, to report events.
+    #[must_use]
+    pub fn observers(&self) -> &Observers {
+        &self.0.config.observers
     }
 
     /// Handles one request in the context that [`Intake::context`] made for it.

@@ -15,6 +15,7 @@
 //! | say what went wrong, and whether the handler may have run | [`Error`], [`Code`], [`Delivery`] |
 //! | write the client side of a transport | [`Attempt`], [`Limits`], [`Doubt`], [`dial`], [`wire`] |
 //! | write the server side of a transport | [`Intake`], [`Inbound`], [`Server`], [`Shutdown`] |
+//! | see the outcome of every request and attempt | [`observe`] |
 //!
 //! A transport is two thin layers around [`Attempt`] and [`Intake`]: it moves bytes and reports
 //! when they leave ([`Attempt::sent`]). This crate decides about deadlines, cancellation,
@@ -47,6 +48,7 @@ mod limits;
 mod location;
 mod many;
 mod middleware;
+pub mod observe;
 pub mod options;
 mod peer;
 mod readiness;
@@ -60,6 +62,7 @@ mod route_handler;
 mod routes;
 mod server;
 mod target;
+mod timeline;
 pub mod wire;
 
 pub use async_trait::async_trait;
@@ -100,3 +103,4 @@ pub use response::Response;
 pub use routes::{Declared, Route, RouteMatch, Routes};
 pub use server::{Server, ServerUrl, Shutdown};
 pub use target::Target;
+pub use timeline::{Stage, Timeline};

@@ -74,11 +74,17 @@ struct Entry {
     handler: RouteHandler,
     middleware: Arc<[Arc<dyn Middleware>]>,
     declared: Declared,
+    name: Arc<str>,
 }
 
 impl Entry {
-    fn new(handler: RouteHandler, declared: Declared) -> Self {
-        Self { handler, middleware: Arc::default(), declared }
+    fn new(route: &Route, handler: RouteHandler, declared: Declared) -> Self {
+        let name = match route {
+            Route::Target(name) => Arc::from(name.as_str()),
+            Route::Service(name) => Arc::from(format!("{name}.*")),
+            Route::Fallback => Arc::from("*"),
+        };
+        Self { handler, middleware: Arc::default(), declared, name }
     }
 }
 
@@ -107,7 +113,8 @@ impl Routes {
         declared: Declared,
         responder: Arc<dyn Responder>,
     ) -> Result<(), Error> {
-        self.add(route, Entry::new(RouteHandler { responder, marks: true }, declared))
+        let entry = Entry::new(&route, RouteHandler { responder, marks: true }, declared);
+        self.add(route, entry)
     }
 
     /// Adds a responder that sets the mark itself, with [`Context::mark_ran`] or [`Context::pass`].
@@ -123,7 +130,8 @@ impl Routes {
         declared: Declared,
         responder: Arc<dyn Responder>,
     ) -> Result<(), Error> {
-        self.add(route, Entry::new(RouteHandler { responder, marks: false }, declared))
+        let entry = Entry::new(&route, RouteHandler { responder, marks: false }, declared);
+        self.add(route, entry)
     }
 
     /// Declares that a service has no methods besides those routed by name.
@@ -341,6 +349,11 @@ impl<'a> RouteMatch<'a> {
     #[must_use]
     pub fn declared(self) -> Declared {
         self.0.declared
+    }
+
+    /// Returns the name of the route: the target, `service.*` or `*`.
+    pub(crate) fn name(self) -> &'a Arc<str> {
+        &self.0.name
     }
 
     /// Returns whether the route has no middleware and its responder does not set the mark.

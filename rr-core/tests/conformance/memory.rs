@@ -66,7 +66,7 @@ impl Harness for Memory {
 
 /// Returns what a case configures of the requester.
 pub(crate) fn client_config(options: &StartOptions) -> CallConfig {
-    options.calls
+    options.calls.clone()
 }
 
 /// A server under a name of its own, and requesters of it.
@@ -103,7 +103,7 @@ impl Ends {
 
 async fn requester(url: &str, by_hand: Option<&CallConfig>) -> Result<Arc<dyn Requester>, Error> {
     Ok(match by_hand {
-        Some(config) => Arc::new(MemoryRequester::new(url, *config)?),
+        Some(config) => Arc::new(MemoryRequester::new(url, config.clone())?),
         None => Arc::new(connect(url).await?),
     })
 }

@@ -37,7 +37,7 @@ impl Harness for Memory {
     async fn start(&self, routes: Routes, options: StartOptions) -> Result<Box<dyn Rig>, Error> {
         let url = format!("memory://rig-{}", STARTED.fetch_add(1, Ordering::Relaxed));
         let client = options.calls;
-        let requester = MemoryRequester::new(&url, client)?;
+        let requester = MemoryRequester::new(&url, client.clone())?;
         let server = Arc::new(serve_with(&url, routes.clone(), options.server.clone())?);
         let server = Mutex::new(server);
         Ok(Box::new(Running { url, routes, config: options.server, client, requester, server }))
@@ -66,7 +66,7 @@ impl Rig for Running {
     }
 
     async fn connect_again(&self) -> Result<Arc<dyn Requester>, Error> {
-        Ok(Arc::new(MemoryRequester::new(&self.url, self.client)?))
+        Ok(Arc::new(MemoryRequester::new(&self.url, self.client.clone())?))
     }
 
     async fn stop(&self, grace: Duration) -> DrainReport {

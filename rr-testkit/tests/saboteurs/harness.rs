@@ -47,18 +47,18 @@ impl Harness for Broken {
         let honest = StartOptions::default();
         let options = match self.0 {
             IgnoresTheDefaultTimeout => {
-                let calls = options.calls.with_timeout(honest.calls.timeout);
+                let calls = options.calls.clone().with_timeout(honest.calls.timeout);
                 options.with_calls(calls)
             }
             IgnoresItsLimits => {
                 let endless = honest.calls.limits.with_request_bytes_max(usize::MAX);
-                let calls = options.calls.with_limits(endless);
+                let calls = options.calls.clone().with_limits(endless);
                 options.with_calls(calls)
             }
             IgnoresItsRequestLimit => {
                 let bytes = honest.calls.limits.request_bytes_max;
                 let limits = options.calls.limits.with_request_bytes_max(bytes);
-                let calls = options.calls.with_limits(limits);
+                let calls = options.calls.clone().with_limits(limits);
                 options.with_calls(calls)
             }
             IgnoresTheServersConfig => options.with_server(honest.server),

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use tokio::time::Instant;
+
 use super::Context;
 use super::server_state::{Mark, ServerState};
 use crate::dedup::Dedup;
@@ -112,6 +114,12 @@ impl Context {
         })
     }
 
+    /// Returns the instant at which the head of the request arrived; `None` on a context that no
+    /// server made.
+    pub(crate) fn arrived(&self) -> Option<Instant> {
+        self.server_state().map(|server| server.arrived)
+    }
+
     /// Returns the number of attempts before the one being handled.
     ///
     /// 0 on the first attempt, and on a context that no server made.
@@ -147,8 +155,11 @@ mod tests {
     fn what_is_known_of_the_handler_goes_from_the_mark_over_the_runs_elsewhere() {
         assert_eq!(Context::background().delivery(), None);
         let end = crate::Deadline::after(std::time::Duration::MAX);
-        let (ctx, _handle) =
-            Context::for_inbound(end, None, ServerState::new(0, Arc::default(), None));
+        let (ctx, _handle) = Context::for_inbound(
+            end,
+            None,
+            ServerState::new(0, Instant::now(), Arc::default(), None),
+        );
         assert_eq!(ctx.delivery(), Some(Delivery::Rejected));
         ctx.pass().not_run();
         assert_eq!(ctx.child().0.delivery(), Some(Delivery::Rejected));

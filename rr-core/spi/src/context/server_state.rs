@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use tokio::time::Instant;
+
 use crate::error::Delivery;
 use crate::in_flight::InFlight;
 use crate::peer::Peer;
@@ -30,6 +32,7 @@ pub(crate) struct ServerState {
     /// Whether duplicates of the request are suppressed.
     pub(super) deduplicated: AtomicBool,
     pub(super) retries: u32,
+    pub(super) arrived: Instant,
     pub(super) in_flight: Arc<InFlight>,
     pub(super) peer: Option<Arc<Peer>>,
     /// Set when the handler is entered: the context is made before the body has arrived.
@@ -37,12 +40,18 @@ pub(crate) struct ServerState {
 }
 
 impl ServerState {
-    pub(crate) fn new(retries: u32, in_flight: Arc<InFlight>, peer: Option<Arc<Peer>>) -> Self {
+    pub(crate) fn new(
+        retries: u32,
+        arrived: Instant,
+        in_flight: Arc<InFlight>,
+        peer: Option<Arc<Peer>>,
+    ) -> Self {
         Self {
             mark: AtomicU8::new(Mark::NotRun as u8),
             passed: AtomicU8::new(0),
             deduplicated: AtomicBool::new(false),
             retries,
+            arrived,
             in_flight,
             peer,
             request: OnceLock::new(),

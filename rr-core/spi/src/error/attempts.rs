@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Code, Delivery, Error, Reason};
+use crate::timeline::Timeline;
 
 /// Decision of a retry layer after a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -75,6 +76,8 @@ pub struct AttemptRecord {
     pub decision: Option<RetryDecision>,
     /// The name of the endpoint, if a balance selected it.
     pub endpoint: Option<Arc<str>>,
+    /// Where the time of the attempt went, if its transport records it.
+    pub timeline: Option<Timeline>,
 }
 
 impl AttemptRecord {
@@ -88,6 +91,7 @@ impl AttemptRecord {
             elapsed,
             decision: None,
             endpoint: None,
+            timeline: error.timeline().cloned(),
         }
     }
 
@@ -161,14 +165,14 @@ impl Error {
     /// ```
     #[must_use]
     pub fn report(&self) -> impl fmt::Display {
-        Account(self)
+        Report(self)
     }
 }
 
 /// An error with its attempts; see [`Error::report`].
-struct Account<'a>(&'a Error);
+struct Report<'a>(&'a Error);
 
-impl fmt::Display for Account<'_> {
+impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)?;
         let (mut number, mut again) = (1, "");

@@ -84,6 +84,27 @@ const REASONS: &[(Reason, &str, &str)] = &[
         "RR0122",
         "find out what the first call with this key did; only a new key runs it again",
     ),
+    (
+        Reason::EXPIRED_WAITING,
+        "RR0123",
+        "raise the requester's limit of calls in flight, or send fewer calls at once",
+    ),
+    (
+        Reason::EXPIRED_CONNECTING,
+        "RR0124",
+        "check the server and the network, or allow more connections; `account` names the part",
+    ),
+    (
+        Reason::EXPIRED_SENDING,
+        "RR0125",
+        "the peer reads too slowly: send less at once, or give the call more time",
+    ),
+    (
+        Reason::EXPIRED_AWAITING_REPLY,
+        "RR0126",
+        "give the call more time, or find out what makes the handler slow",
+    ),
+    (Reason::EXPIRED_READING, "RR0127", "give the call more time, or ask for a shorter reply"),
 ];
 
 /// Identifiers and hints by code, in the order of [`Code::ALL`].

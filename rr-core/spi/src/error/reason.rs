@@ -49,6 +49,16 @@ reasons! {
     RESPONSE_TOO_LARGE = "response-too-large";
     /// DeadlineExceeded: the deadline had passed before the handler could start.
     EXPIRED_ON_ARRIVAL = "expired-on-arrival";
+    /// DeadlineExceeded: the call waited for its place among the calls in flight.
+    EXPIRED_WAITING = "expired-waiting";
+    /// DeadlineExceeded: the call waited for a connection, or for the making of one.
+    EXPIRED_CONNECTING = "expired-connecting";
+    /// DeadlineExceeded: the request waited to be sent.
+    EXPIRED_SENDING = "expired-sending";
+    /// DeadlineExceeded: the request was sent, and no byte of the reply arrived.
+    EXPIRED_AWAITING_REPLY = "expired-awaiting-reply";
+    /// DeadlineExceeded: the reply had begun to arrive.
+    EXPIRED_READING = "expired-reading";
     /// InvalidArgument at the server, Internal at the client: the body could not be decoded.
     DECODE = "decode";
     /// InvalidArgument: an idempotency key was used again with another body.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::defaults;
 use crate::limits::Limits;
+use crate::observe::Observers;
 
 crate::options! {
     /// Limits and timeouts of a server's requests, the same for every transport.
@@ -50,6 +51,9 @@ crate::options! {
     parts {
         /// Longest request and response bodies.
         pub limits: Limits, with_limits;
+        /// Observers of the requests that arrive. Set in code only. Default none.
+        #[serde(skip)]
+        pub observers: Observers, with_observers;
     }
 }
 

@@ -15,6 +15,7 @@ use crate::contained::{Panicked, contained};
 use crate::context::{Cause, Context, Mark, Race};
 use crate::error::{Code, Delivery, Error, Reason};
 use crate::in_flight::InFlightPermit;
+use crate::observe::{WatchedRequest, within};
 use crate::request::Request;
 use crate::rescope::{rescope, rescope_outcome};
 use crate::response::Response;
@@ -40,6 +41,7 @@ pin_project! {
         // Body bytes of the request: in the transport's share, or charged by this future.
         share: Option<BodyShare>,
         bytes: usize,
+        watched: Option<&'a WatchedRequest>,
     }
 
     impl PinnedDrop for Handle<'_> {
@@ -70,7 +72,7 @@ pin_project! {
 /// Reason why a handler did not complete.
 enum Interrupt {
     Ended(Cause),
-    Panicked,
+    Panicked(Panicked),
 }
 
 impl<'a> Handle<'a> {
@@ -85,7 +87,15 @@ impl<'a> Handle<'a> {
             permit: None,
             share: None,
             bytes: 0,
+            watched: None,
         }
+    }
+
+    /// Observes the handler: its polls run inside of the observers' span, and the message of its
+    /// panic is kept for the report.
+    pub fn watched(mut self, watched: Option<&'a WatchedRequest>) -> Self {
+        self.watched = watched;
+        self
     }
 
     /// Charges the request's body to a share that the transport holds for all or part of it.
@@ -118,7 +128,11 @@ impl Future for Handle<'_> {
                     this.ctx.set_request(&request);
                     // Without middleware in between, mark and re-scoping need no separate future.
                     *this.rescopes = found.is_direct();
-                    contained(|| found.run(this.ctx, request))
+                    if let Some(watched) = this.watched {
+                        watched.enter();
+                    }
+                    let span = this.watched.and_then(WatchedRequest::span);
+                    within(span, || contained(|| found.run(this.ctx, request)))
                 }
                 Some(Err(error)) => {
                     this.state.set(State::Done);
@@ -130,13 +144,16 @@ impl Future for Handle<'_> {
                 Ok(future) => {
                     this.state.set(State::Running { race: Race::checked(this.ctx, future) })
                 }
-                Err(Panicked) => return Poll::Ready(release(this, Err(Interrupt::Panicked))),
+                Err(panicked) => {
+                    return Poll::Ready(release(this, Err(Interrupt::Panicked(panicked))));
+                }
             }
         }
-        let StateProjection::Running { race } = this.state.as_mut().project() else {
+        let span = this.watched.and_then(WatchedRequest::span);
+        let StateProjection::Running { mut race } = this.state.as_mut().project() else {
             return Poll::Pending;
         };
-        let outcome = match contained(|| race.poll(cx)) {
+        let outcome = match within(span, || contained(|| race.as_mut().poll(cx))) {
             Ok(Poll::Pending) => {
                 let (pending, ctx) = (&this.shared.pending, *this.ctx);
                 this.registered.get_or_insert_with(|| pending.insert(ctx));
@@ -144,7 +161,7 @@ impl Future for Handle<'_> {
             }
             Ok(Poll::Ready(Ok(outcome))) => Ok(outcome),
             Ok(Poll::Ready(Err(cause))) => Err(Interrupt::Ended(cause)),
-            Err(Panicked) => Err(Interrupt::Panicked),
+            Err(panicked) => Err(Interrupt::Panicked(panicked)),
         };
         Poll::Ready(release(this, outcome))
     }
@@ -183,7 +200,10 @@ fn charge(shared: &Shared, share: &mut Option<BodyShare>, bytes: usize) -> Resul
 fn release(mut this: HandleProjection<'_, '_>, outcome: Result<Outcome, Interrupt>) -> Outcome {
     // The handler's locals are dropped before its permit, so that no drain ends before they are.
     let dropped = contained(|| this.state.set(State::Done));
-    let outcome = if dropped.is_ok() { outcome } else { Err(Interrupt::Panicked) };
+    let outcome = match dropped {
+        Ok(()) => outcome,
+        Err(panicked) => Err(Interrupt::Panicked(panicked)),
+    };
     unregister(this.shared, this.registered);
     this.shared.in_flight.count(matches!(outcome, Err(Interrupt::Ended(Cause::Shutdown))));
     *this.permit = None;
@@ -193,7 +213,13 @@ fn release(mut this: HandleProjection<'_, '_>, outcome: Result<Outcome, Interrup
     {
         Ok(Ok(response)) => within_limit(this.shared, response),
         Ok(Err(error)) => Err(with_known_delivery(this.shared, this.ctx, error)),
-        Err(interrupt) => Err(interruption(this.shared, this.ctx, &interrupt)),
+        Err(Interrupt::Panicked(Panicked(message))) => {
+            if let (Some(watched), Some(message)) = (this.watched, message) {
+                watched.panicked(message);
+            }
+            Err(interruption(this.shared, this.ctx, None))
+        }
+        Err(Interrupt::Ended(cause)) => Err(interruption(this.shared, this.ctx, Some(cause))),
     }
 }
 
@@ -239,13 +265,14 @@ fn with_known_delivery(shared: &Shared, ctx: &Context, error: Error) -> Error {
     }
 }
 
-fn interruption(shared: &Shared, ctx: &Context, interrupt: &Interrupt) -> Error {
+/// Makes the error of a handler that its context ended, or that panicked.
+fn interruption(shared: &Shared, ctx: &Context, ended: Option<Cause>) -> Error {
     let mark = mark(shared, ctx);
     let least = if mark == Mark::Passed { Delivery::Unknown } else { Delivery::NotSent };
     let delivery = known(mark, ctx).max(least);
-    let error = match interrupt {
-        Interrupt::Ended(cause) => Error::from_cause(*cause, delivery),
-        Interrupt::Panicked => {
+    let error = match ended {
+        Some(cause) => Error::from_cause(cause, delivery),
+        None => {
             let text = "the handler failed unexpectedly";
             Error::failure(Code::Internal, delivery, Reason::PANIC, text)
         }

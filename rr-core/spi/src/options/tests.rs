@@ -108,7 +108,10 @@ fn a_url_sets_options_of_every_kind_and_those_of_parts() {
         .with_group(Some("blue".to_owned()))
         .with_colour(Colour::DarkRed)
         .with_calls(CallConfig::default().with_timeout(Duration::from_secs(5)));
-    assert_eq!(Kinds::from(expected.calls), Kinds::default().with_calls(expected.calls));
+    assert_eq!(
+        Kinds::from(expected.calls.clone()),
+        Kinds::default().with_calls(expected.calls.clone())
+    );
     assert_eq!(kinds(query).unwrap(), expected);
     assert_eq!(kinds("group=").unwrap().group, None);
     assert_eq!(kinds("").unwrap(), Kinds::default());

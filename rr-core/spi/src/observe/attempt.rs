@@ -1,0 +1,158 @@
+//! Observation of attempts and calls, on the client side.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll};
+
+use pin_project_lite::pin_project;
+use tokio::time::Instant;
+
+use super::span::within;
+use super::{End, Kind, Observers, Outcome, Span, Start};
+use crate::context::Context;
+use crate::error::{Delivery, Error};
+use crate::request::Request;
+use crate::response::Response;
+use crate::target::Target;
+
+/// Writes the boxed future of a requester: as it is without observers, else observed.
+///
+/// The request is observed as one [`Kind`](crate::observe::Kind) of operation; its future sees the
+/// context that carries the observer's trace context on.
+///
+/// # Examples
+///
+/// ```
+/// use rr_spi::observe::{Kind, Observers};
+/// use rr_spi::{Context, Error, Request, Requester, Response, boxed, observed};
+///
+/// struct Counted<R> {
+///     inner: R,
+///     observers: Observers,
+/// }
+///
+/// impl<R: Requester> Requester for Counted<R> {
+///     boxed! {
+///         fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
+///             observed!(&self.observers, Kind::Call, |ctx, request| {
+///                 self.inner.request(ctx, request)
+///             })
+///         }
+///     }
+/// }
+/// ```
+#[macro_export]
+macro_rules! observed {
+    ($observers:expr, $kind:expr, |$ctx:ident, $request:ident| $call:expr) => {{
+        let observers: &$crate::observe::Observers = $observers;
+        if observers.is_empty() {
+            ::std::boxed::Box::pin($call)
+        } else {
+            ::std::boxed::Box::pin(async move {
+                let watched =
+                    $crate::observe::WatchedAttempt::start(observers, $kind, $ctx, &$request);
+                let own = watched.context();
+                let $ctx = own.as_ref().unwrap_or($ctx);
+                watched.run($call).await
+            })
+        }
+    }};
+}
+
+/// Attempt or call that is observed; see [`observed!`](crate::observed!).
+pub struct WatchedAttempt<'a> {
+    observers: &'a Observers,
+    kind: Kind,
+    ctx: &'a Context,
+    target: Target,
+    request_bytes: usize,
+    began: Instant,
+    span: Option<Box<dyn Span>>,
+}
+
+impl<'a> WatchedAttempt<'a> {
+    /// Reports the start of an attempt or a call.
+    pub fn start(
+        observers: &'a Observers,
+        kind: Kind,
+        ctx: &'a Context,
+        request: &Request,
+    ) -> Self {
+        let target = request.target.clone();
+        let route = Some(target.as_str());
+        let span = observers.started(&Start { kind, context: ctx, target: Some(&target), route });
+        let (request_bytes, began) = (request.body.len(), Instant::now());
+        Self { observers, kind, ctx, target, request_bytes, began, span }
+    }
+
+    /// Returns the context for the operation if it differs: it carries the trace context of the
+    /// span.
+    #[must_use]
+    pub fn context(&self) -> Option<Context> {
+        traced(self.ctx, self.span.as_deref())
+    }
+
+    /// Runs the operation, and reports its end when it completes or is dropped.
+    pub fn run<F>(self, future: F) -> impl Future<Output = Result<Response, Error>>
+    where
+        F: Future<Output = Result<Response, Error>>,
+    {
+        Watched { future, watched: Guard(Some(self)) }
+    }
+
+    fn report(mut self, outcome: Outcome<'_>) {
+        let Self { kind, ctx: context, ref target, request_bytes, began, .. } = self;
+        let route = Some(target.as_str());
+        let start = Start { kind, context, target: Some(target), route };
+        let end = End { start, outcome, request_bytes, began, entered: None, panic: None };
+        self.observers.ended(self.span.take(), &end);
+    }
+}
+
+impl std::fmt::Debug for WatchedAttempt<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WatchedAttempt").field("target", &self.target).finish_non_exhaustive()
+    }
+}
+
+/// Returns a context with the trace context of a span, if the span has one that fits.
+pub(super) fn traced(ctx: &Context, span: Option<&dyn Span>) -> Option<Context> {
+    let (parent, state) = span?.trace()?;
+    ctx.with_trace(&parent, state.as_deref()).ok()
+}
+
+struct Guard<'a>(Option<WatchedAttempt<'a>>);
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if let Some(watched) = self.0.take() {
+            // A dropped future proves nothing about a request that was on its way.
+            watched.report(Outcome::Dropped(Delivery::Unknown));
+        }
+    }
+}
+
+pin_project! {
+    struct Watched<'a, F> {
+        // Dropped before the guard reports.
+        #[pin]
+        future: F,
+        watched: Guard<'a>,
+    }
+}
+
+impl<F: Future<Output = Result<Response, Error>>> Future for Watched<'_, F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let span = this.watched.0.as_ref().and_then(|watched| watched.span.as_deref());
+        let polled = within(span, || this.future.as_mut().poll(cx));
+        if let Poll::Ready(outcome) = &polled {
+            if let Some(watched) = this.watched.0.take() {
+                watched.report(Outcome::of(outcome));
+            }
+        }
+        polled
+    }
+}

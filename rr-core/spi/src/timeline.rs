@@ -1,0 +1,255 @@
+//! Time ledger of an attempt: where its time went.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::error::Reason;
+
+/// Number of stages.
+const STAGES: usize = 8;
+
+/// Stage of an attempt: what it waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+#[repr(u8)]
+pub enum Stage {
+    /// A place among the calls that the requester has in flight.
+    Place = 0,
+    /// A connection: one that becomes free, or one that is being made or restored.
+    Connection = 1,
+    /// The addresses of the server's name.
+    Lookup = 2,
+    /// The connection of the socket, including that through a proxy.
+    Connect = 3,
+    /// The handshake of TLS, or of the transport.
+    Handshake = 4,
+    /// Room to write the request: the peer's window, or the queue of the connection.
+    Send = 5,
+    /// The first byte of the reply.
+    Reply = 6,
+    /// The rest of the reply.
+    Body = 7,
+}
+
+impl Stage {
+    const ALL: [Self; STAGES] = [
+        Self::Place,
+        Self::Connection,
+        Self::Lookup,
+        Self::Connect,
+        Self::Handshake,
+        Self::Send,
+        Self::Reply,
+        Self::Body,
+    ];
+
+    /// Returns the reason of an attempt that expired in this stage.
+    #[must_use]
+    pub const fn expired(self) -> Reason {
+        match self {
+            Self::Place => Reason::EXPIRED_WAITING,
+            Self::Connection | Self::Lookup | Self::Connect | Self::Handshake => {
+                Reason::EXPIRED_CONNECTING
+            }
+            Self::Send => Reason::EXPIRED_SENDING,
+            Self::Reply => Reason::EXPIRED_AWAITING_REPLY,
+            Self::Body => Reason::EXPIRED_READING,
+        }
+    }
+
+    /// Returns what an attempt does in this stage, in words.
+    #[must_use]
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::Place => "waiting for a place among the calls in flight",
+            Self::Connection => "waiting for a connection",
+            Self::Lookup => "looking up the address",
+            Self::Connect => "connecting",
+            Self::Handshake => "in the handshake",
+            Self::Send => "waiting to send the request",
+            Self::Reply => "waiting for the reply",
+            Self::Body => "reading the reply",
+        }
+    }
+}
+
+/// Times of the stages of one attempt.
+///
+/// A stage begins when the attempt waits for something else than before. The time that the attempt
+/// computes counts to the stage in which it waits next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeline {
+    micros: [u32; STAGES],
+    last: Stage,
+    note: Option<Cow<'static, str>>,
+}
+
+impl Timeline {
+    /// Returns the time spent in a stage, in whole microseconds, at most 71 minutes.
+    #[must_use]
+    pub fn spent(&self, stage: Stage) -> Duration {
+        Duration::from_micros(self.micros[stage as usize].into())
+    }
+
+    /// Returns the stage in which the attempt ended.
+    #[must_use]
+    pub fn last(&self) -> Stage {
+        self.last
+    }
+
+    /// Returns the stages that took time, in the order in which an attempt passes them.
+    pub fn stages(&self) -> impl Iterator<Item = (Stage, Duration)> {
+        let spent = Stage::ALL.map(|stage| (stage, self.spent(stage)));
+        spent.into_iter().filter(|(_, spent)| !spent.is_zero())
+    }
+
+    /// Returns the time of all stages.
+    #[must_use]
+    pub fn total(&self) -> Duration {
+        self.stages().map(|(_, spent)| spent).sum()
+    }
+
+    /// Returns the stage that took longest.
+    #[must_use]
+    pub fn longest(&self) -> Stage {
+        let longest = Stage::ALL.into_iter().max_by_key(|stage| self.micros[*stage as usize]);
+        longest.unwrap_or(self.last)
+    }
+
+    /// Moves time from one stage to another: at most what the first has.
+    ///
+    /// For stages that run in another task, such as those of a dial for which several calls wait.
+    pub fn moved(&mut self, from: Stage, to: Stage, time: Duration) {
+        let time = micros(time).min(self.micros[from as usize]);
+        self.micros[from as usize] -= time;
+        self.micros[to as usize] = self.micros[to as usize].saturating_add(time);
+    }
+
+    /// Returns what the transport says about the stage in which the attempt ended, such as how many
+    /// connections are in use.
+    #[must_use]
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
+    }
+
+    /// Sets the note about the stage in which the attempt ended. For transports.
+    #[must_use]
+    pub fn with_note(mut self, note: impl Into<Cow<'static, str>>) -> Self {
+        self.note = Some(note.into());
+        self
+    }
+
+    /// Sets the stage in which the attempt ended.
+    #[must_use]
+    pub fn with_last(mut self, last: Stage) -> Self {
+        self.last = last;
+        self
+    }
+}
+
+impl fmt::Display for Timeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for (stage, spent) in self.stages() {
+            write!(f, "{separator}{spent:.1?} {}", stage.describe())?;
+            separator = ", ";
+        }
+        if separator.is_empty() { f.write_str("no time") } else { Ok(()) }
+    }
+}
+
+/// Ledger of a running attempt.
+///
+/// The clock is read once at the start and once for each time that the attempt is woken.
+pub(crate) struct Ledger {
+    began: Instant,
+    micros: [AtomicU32; STAGES],
+    stage: AtomicU8,
+}
+
+impl Ledger {
+    pub(crate) fn new(began: Instant) -> Self {
+        Self { began, micros: Default::default(), stage: AtomicU8::new(Stage::Place as u8) }
+    }
+
+    /// Records what the attempt waits for from now on.
+    pub(crate) fn enter(&self, stage: Stage) {
+        self.stage.store(stage as u8, Ordering::Relaxed);
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        let stage = usize::from(self.stage.load(Ordering::Relaxed));
+        Stage::ALL[stage.min(STAGES - 1)]
+    }
+
+    /// Adds the time since the last tick to the current stage.
+    pub(crate) fn tick(&self) {
+        let passed = micros(self.began.elapsed());
+        let known: u32 = self.micros.iter().map(|spent| spent.load(Ordering::Relaxed)).sum();
+        let spent = &self.micros[self.stage() as usize];
+        spent.fetch_add(passed.saturating_sub(known), Ordering::Relaxed);
+    }
+
+    pub(crate) fn timeline(&self) -> Timeline {
+        let micros = self.micros.each_ref().map(|spent| spent.load(Ordering::Relaxed));
+        Timeline { micros, last: self.stage(), note: None }
+    }
+}
+
+/// Returns a duration in microseconds, at most 71 minutes.
+fn micros(time: Duration) -> u32 {
+    u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_counts_to_the_stage_in_which_it_passed() {
+        let ledger = Ledger::new(Instant::now());
+        ledger.enter(Stage::Connection);
+        tokio::time::advance(ms(30)).await;
+        ledger.tick();
+        ledger.enter(Stage::Reply);
+        tokio::time::advance(ms(12)).await;
+        ledger.tick();
+        let mut timeline = ledger.timeline();
+        let stages: Vec<_> = timeline.stages().collect();
+        assert_eq!(stages, [(Stage::Connection, ms(30)), (Stage::Reply, ms(12))]);
+        assert_eq!((timeline.total(), timeline.longest()), (ms(42), Stage::Connection));
+        assert_eq!(timeline.last(), Stage::Reply);
+        timeline.moved(Stage::Connection, Stage::Lookup, ms(10));
+        timeline.moved(Stage::Connection, Stage::Connect, ms(100));
+        assert_eq!(
+            timeline.to_string(),
+            "10.0ms looking up the address, 20.0ms connecting, 12.0ms waiting for the reply"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_of_days_is_cut_and_does_not_wrap() {
+        let ledger = Ledger::new(Instant::now());
+        for _ in 0..3 {
+            tokio::time::advance(ms(60 * 60 * 1000)).await;
+            ledger.tick();
+        }
+        let total = Duration::from_micros(u32::MAX.into());
+        assert_eq!(ledger.timeline().total(), total);
+    }
+
+    #[test]
+    fn stages_stand_at_their_own_numbers() {
+        for (at, stage) in Stage::ALL.into_iter().enumerate() {
+            assert_eq!(stage as usize, at);
+        }
+    }
+}
