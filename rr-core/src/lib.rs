@@ -150,7 +150,7 @@ pub mod observe {
         End, Event, Kind, Observer, Observers, Outcome, Span, Start, WatchedAttempt, WatchedRequest,
     };
     #[doc(inline)]
-    pub use rr_spi::{Stage, Timeline};
+    pub use rr_spi::{Recording, Spent, Stage, Timeline};
 }
 
 /// Items for transports and their tests. Transport authors depend on `rr-spi` alone, which exports

@@ -88,7 +88,7 @@ impl Requester for Local {
             Poll::Pending => attempt.run(poll_fn(|cx| poll(cx).map(Ok))).await?,
         };
         handle.cancel_with(Cause::Finished);
-        outcome.map_err(Error::into_received)
+        attempt.take_spent(outcome.map_err(Error::into_received))
     }
 }
 
@@ -111,7 +111,7 @@ async fn handle_in_task(
         let text = "the runtime that the handler ran on ended";
         Err(Error::failure(Code::Unavailable, Delivery::Unknown, Reason::CONNECTION_LOST, text))
     });
-    outcome.map_err(Error::into_received)
+    attempt.take_spent(outcome.map_err(Error::into_received))
 }
 
 /// Task of one call, aborted on drop.

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use http::response::Parts;
 use http::{HeaderValue, Uri};
 use http_body::Body;
+use rr_spi::wire::RR_SPENT;
 use rr_spi::{
     Attempt, Code, Context, Delivery, Error, Headers, Limits, Location, ManyRequester, Request,
     Requester, Response, Target,
@@ -375,7 +376,7 @@ impl Requester for HttpRequester {
 
 /// Reply whose head has arrived, and its call.
 struct Exchange<'a> {
-    ctx: &'a Context,
+    attempt: &'a Attempt,
     called: &'a Headers,
     /// Whether a proxy may have repeated the request.
     is_replayable: bool,
@@ -403,7 +404,12 @@ impl Inner {
     where
         B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
     {
-        let Exchange { ctx, called, is_replayable, parts } = exchange;
+        let Exchange { attempt, called, is_replayable, parts } = exchange;
+        let ctx = attempt.context();
+        if ctx.wants_spent() {
+            let spent = parts.headers.get(RR_SPENT);
+            attempt.spent(spent.and_then(|value| value.to_str().ok()));
+        }
         if !parts.status.is_success() {
             // Boxed: error replies are rare, and inline this would enlarge every call.
             let (error, whole) = Box::pin(self.read_error(ctx, parts, body)).await;

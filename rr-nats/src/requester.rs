@@ -7,7 +7,9 @@ use std::future::poll_fn;
 use std::sync::Arc;
 
 use async_nats::Message;
+use async_nats::header::HeaderValue;
 use async_nats::message::OutboundMessage;
+use rr_spi::wire::RR_SPENT;
 use rr_spi::{
     Attempt, Bytes, Code, Context, Delivery, Entropy, Error, Limits, OsEntropy, Request, Requester,
     Target,
@@ -187,9 +189,16 @@ impl Requester for NatsRequester {
                 let attempt = Attempt::start(ctx, inner.config.calls.timeout)?;
                 inner.limits.check_outgoing(&request)?;
                 let reply = attempt.run(inner.exchange(&attempt, &mut request, One)).await?;
+                if attempt.context().wants_spent() {
+                    let spent = reply.headers.as_ref().and_then(|map| map.get(RR_SPENT));
+                    attempt.spent(spent.map(HeaderValue::as_str));
+                }
                 let outcome = decode_reply(&request.target, reply);
                 let response =
-                    outcome.map_err(|error| inner.believed(&request.target, error).into_failure())?;
+                    outcome.map_err(|error| {
+                        let error = inner.believed(&request.target, error);
+                        error.with_timeline(attempt.timeline()).into_failure()
+                    })?;
                 inner.limits.check_incoming(&response)?;
                 Ok(response)
             })

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
@@ -13,6 +14,8 @@ use tokio::time::Instant;
 use crate::context::{Cause, Context, Race};
 use crate::error::{Delivery, Error};
 use crate::inbound::Inbound;
+use crate::recording::Spent;
+use crate::response::Response;
 use crate::timeline::{Ledger, Stage, Timeline};
 
 /// Attempt of a call. Tracks its deadline, whether its bytes have left, and what it waits for.
@@ -40,6 +43,8 @@ pub struct Attempt {
     ctx: Context,
     sent: AtomicBool,
     ledger: Ledger,
+    /// What the server states about the request, if it was asked.
+    server: OnceLock<Box<Spent>>,
 }
 
 impl Attempt {
@@ -55,6 +60,7 @@ impl Attempt {
                 ctx: ctx.or_timeout_at(default, now),
                 sent: AtomicBool::new(false),
                 ledger: Ledger::new(now),
+                server: OnceLock::new(),
             }),
             Some(cause) => Err(Error::call_ended(cause, Delivery::NotSent).into_failure()),
         }
@@ -70,7 +76,33 @@ impl Attempt {
     /// Returns where the time of the attempt went until it was last woken.
     #[must_use]
     pub fn timeline(&self) -> Timeline {
-        self.ledger.timeline()
+        self.ledger.timeline().with_server(self.server.get().cloned())
+    }
+
+    /// Records what the server states in the header `rr-spent` of its reply, if it was asked. A
+    /// malformed value is ignored.
+    pub fn spent(&self, header: Option<&str>) {
+        if let Some(spent) = header.filter(|_| self.ctx.wants_spent()).and_then(Spent::decode) {
+            let _ = self.server.set(Box::new(spent));
+        }
+    }
+
+    /// Takes what the server states out of an outcome that a transport passes by value.
+    pub fn take_spent(&self, outcome: Result<Response, Error>) -> Result<Response, Error> {
+        if !self.ctx.wants_spent() {
+            return outcome;
+        }
+        match outcome {
+            Ok(mut response) => {
+                self.spent(response.headers.take_spent().as_deref());
+                Ok(response)
+            }
+            Err(error) => {
+                let mut headers = error.headers().clone();
+                self.spent(headers.take_spent().as_deref());
+                Err(error.with_headers(headers).with_timeline(self.timeline()))
+            }
+        }
     }
 
     /// Fails if the context has ended.
@@ -92,7 +124,7 @@ impl Attempt {
     /// Makes the error of an attempt whose context has ended. An expiry has the stage as reason.
     fn ended(&self, cause: Cause) -> Error {
         self.ledger.tick();
-        let timeline = self.ledger.timeline();
+        let timeline = self.timeline();
         let error = Error::call_ended(cause, self.delivery());
         let error = match cause {
             Cause::DeadlineExceeded => error.with_reason(timeline.last().expired()),
@@ -162,6 +194,15 @@ impl Attempt {
         F: Future<Output = Result<T, Error>>,
     {
         Run { race: self.ctx.race(future), attempt: self, is_woken: false }
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if let Some(recording) = self.ctx.recording() {
+            self.ledger.tick();
+            recording.add(&self.timeline());
+        }
     }
 }
 

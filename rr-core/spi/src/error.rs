@@ -20,6 +20,7 @@ use crate::defaults;
 use crate::headers::{CONTENT_TYPE, Headers};
 use crate::timeline::Timeline;
 
+pub(crate) use account::account_of;
 pub use attempts::{AttemptRecord, RetryDecision};
 pub use code::Code;
 pub use delivery::{Delivery, Origin, RetryHint};

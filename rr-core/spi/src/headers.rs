@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::defaults;
+use crate::wire::RR_SPENT;
 
 pub use binary::{decode_binary, encode_binary};
 
@@ -221,6 +222,18 @@ impl Headers {
             (Some(own), Some(others)) => Arc::ptr_eq(own, others),
             _ => self.is_empty() && other.is_empty(),
         }
+    }
+
+    /// Adds the times of the handler, which no application sees.
+    pub(crate) fn set_spent(&mut self, value: String) {
+        self.push(Cow::Borrowed(RR_SPENT), value.into());
+    }
+
+    /// Removes the times of the handler.
+    pub(crate) fn take_spent(&mut self) -> Option<String> {
+        let value = self.get(RR_SPENT)?.to_owned();
+        self.remove(RR_SPENT);
+        Some(value)
     }
 
     pub(crate) fn remove_reply_only(&mut self) {

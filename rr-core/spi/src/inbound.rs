@@ -31,6 +31,8 @@ pub struct Inbound<'a> {
     /// it waits; see [`RequestInfo::to_request`](crate::RequestInfo::to_request).
     pub request: Option<&'a Request>,
     /// The arrival time, if the clock has just been read.
+    /// Whether the reply should state the times of the handler.
+    pub wants_spent: bool,
     pub(crate) arrived: Option<Instant>,
 }
 
@@ -53,6 +55,7 @@ impl<'a> Inbound<'a> {
             baggage: ctx.baggage(),
             peer: None,
             request: None,
+            wants_spent: ctx.wants_spent(),
             arrived: Some(now),
         }
     }

@@ -101,6 +101,7 @@ impl Intake {
             inbound.traceparent,
             inbound.tracestate,
             inbound.baggage,
+            inbound.wants_spent,
         );
         let (in_flight, peer) = (Arc::clone(&self.0.in_flight), inbound.peer.cloned());
         let server = ServerState::new(inbound.retries, now, in_flight, peer);

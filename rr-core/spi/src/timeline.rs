@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::error::Reason;
+use crate::recording::Spent;
 
 /// Number of stages.
 const STAGES: usize = 8;
@@ -86,6 +87,7 @@ pub struct Timeline {
     micros: [u32; STAGES],
     last: Stage,
     note: Option<Cow<'static, str>>,
+    server: Option<Box<Spent>>,
 }
 
 impl Timeline {
@@ -143,6 +145,18 @@ impl Timeline {
         self
     }
 
+    /// Returns what the server states about the time while the attempt waited for the reply; `None`
+    /// unless it was [asked](crate::Context::recorded) and answered.
+    #[must_use]
+    pub fn server(&self) -> Option<&Spent> {
+        self.server.as_deref()
+    }
+
+    pub(crate) fn with_server(mut self, server: Option<Box<Spent>>) -> Self {
+        self.server = server;
+        self
+    }
+
     /// Sets the stage in which the attempt ended.
     #[must_use]
     pub fn with_last(mut self, last: Stage) -> Self {
@@ -196,7 +210,7 @@ impl Ledger {
 
     pub(crate) fn timeline(&self) -> Timeline {
         let micros = self.micros.each_ref().map(|spent| spent.load(Ordering::Relaxed));
-        Timeline { micros, last: self.stage(), note: None }
+        Timeline { micros, last: self.stage(), note: None, server: None }
     }
 }
 

@@ -24,6 +24,7 @@ mod metadata;
 mod mistakes;
 mod nested;
 mod panics;
+mod recording;
 mod retry;
 mod routing;
 mod service_macro;

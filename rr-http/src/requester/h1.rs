@@ -60,7 +60,7 @@ impl Inner {
             };
             let (parts, mut body) = reply.into_parts();
             let called = &request.headers;
-            let exchange = Exchange { ctx: attempt.context(), called, is_replayable, parts };
+            let exchange = Exchange { attempt, called, is_replayable, parts };
             let (outcome, whole) = lease.link.drive(self.finish(&exchange, &mut body)).await;
             // The connection is kept only if the body was read to its end: the rest of it would be
             // taken for the next reply.

@@ -71,7 +71,7 @@ impl Inner {
             let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
             let mut body = StreamBody::new(stream, length);
             let called = &request.headers;
-            let exchange = Exchange { ctx: attempt.context(), called, is_replayable, parts };
+            let exchange = Exchange { attempt, called, is_replayable, parts };
             return self.finish(&exchange, &mut body).await.0;
         }
         Err(handed_back())

@@ -105,7 +105,7 @@ impl Requester for MemoryRequester {
                         Box::pin(inject_fault(fault, &attempt, link, intake, request)).await?
                     }
                 };
-                let response = outcome?;
+                let response = attempt.take_spent(outcome)?;
                 self.config.limits.check_incoming(&response)?;
                 Ok(response)
             })

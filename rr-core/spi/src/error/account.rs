@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{AttemptRecord, Error, RetryDecision};
-use crate::timeline::{Stage, Timeline};
+use crate::timeline::Timeline;
 
 impl Error {
     /// Returns where the time of the last attempt went; `None` for an error that no attempt of this
@@ -56,37 +56,34 @@ impl fmt::Display for Account<'_> {
         let error = self.0;
         let mut parts = Parts::default();
         match error.attempts() {
-            [] => parts.add_timeline(error.timeline()),
+            [] => parts.add_timelines(error.timeline()),
             attempts => attempts.iter().for_each(|attempt| parts.add_attempt(attempt)),
         }
-        let total: Duration = parts.0.iter().map(|part| part.1).sum();
-        // The sort is stable: parts of equal length stay in the order of their stages.
-        parts.0.sort_by_key(|part| std::cmp::Reverse(part.1));
-        let Some(((longest, time), rest)) = parts.0.split_first() else {
-            return f.write_str("the call took no time");
-        };
-        write!(f, "{time:.2?} of {total:.2?} {longest}")?;
-        let note = error.timeline().and_then(Timeline::note);
-        if let Some(note) = note.filter(|_| *longest == self.stage().describe()) {
-            write!(f, ": {note}")?;
-        }
-        let mut separator = "; ";
-        for (what, time) in rest {
-            write!(f, "{separator}{time:.2?} {what}")?;
-            separator = ", ";
-        }
-        Ok(())
+        parts.write(error.timeline(), f)
     }
 }
 
-impl Account<'_> {
-    fn stage(&self) -> Stage {
-        self.0.timeline().map_or(Stage::Place, Timeline::longest)
+/// Returns where the time of several attempts went, in a sentence.
+pub(crate) fn account_of(timelines: &[Timeline]) -> impl fmt::Display + use<> {
+    let mut parts = Parts::default();
+    parts.add_timelines(timelines);
+    let slowest = timelines.iter().max_by_key(|timeline| timeline.total());
+    OfTimelines { parts, slowest: slowest.cloned() }
+}
+
+struct OfTimelines {
+    parts: Parts,
+    slowest: Option<Timeline>,
+}
+
+impl fmt::Display for OfTimelines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.parts.clone().write(self.slowest.as_ref(), f)
     }
 }
 
 /// Parts of a call's time, each with what the call did.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Parts(Vec<(&'static str, Duration)>);
 
 impl Parts {
@@ -98,20 +95,43 @@ impl Parts {
         }
     }
 
-    fn add_timeline(&mut self, timeline: Option<&Timeline>) {
-        for (stage, time) in timeline.iter().flat_map(|timeline| timeline.stages()) {
+    fn add_timelines<'a>(&mut self, timelines: impl IntoIterator<Item = &'a Timeline>) {
+        for (stage, time) in timelines.into_iter().flat_map(Timeline::stages) {
             self.add(stage.describe(), time);
         }
     }
 
     fn add_attempt(&mut self, attempt: &AttemptRecord) {
         match &attempt.timeline {
-            Some(timeline) => self.add_timeline(Some(timeline)),
+            Some(timeline) => self.add_timelines([timeline]),
             None => self.add("in an attempt", attempt.elapsed),
         }
         if let Some(RetryDecision::Again(pause)) = attempt.decision {
             self.add("pausing before another attempt", pause);
         }
+    }
+
+    /// Writes the parts, the longest first, with what is known about it of one of the attempts.
+    fn write(mut self, known: Option<&Timeline>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let total: Duration = self.0.iter().map(|part| part.1).sum();
+        // The sort is stable: parts of equal length stay in the order of their stages.
+        self.0.sort_by_key(|part| std::cmp::Reverse(part.1));
+        let Some(((longest, time), rest)) = self.0.split_first() else {
+            return f.write_str("the call took no time");
+        };
+        write!(f, "{time:.2?} of {total:.2?} {longest}")?;
+        let known = known.filter(|known| known.longest().describe() == *longest);
+        match known.map(|known| (known.note(), known.server())) {
+            Some((Some(note), _)) => write!(f, ": {note}")?,
+            Some((None, Some(server))) => write!(f, ": {server}")?,
+            _ => {}
+        }
+        let mut separator = "; ";
+        for (what, time) in rest {
+            write!(f, "{separator}{time:.2?} {what}")?;
+            separator = ", ";
+        }
+        Ok(())
     }
 }
 
@@ -121,7 +141,7 @@ mod tests {
 
     use super::*;
     use crate::error::{Code, Delivery};
-    use crate::timeline::Ledger;
+    use crate::timeline::{Ledger, Stage};
 
     async fn timeline(stages: &[(Stage, u64)]) -> Timeline {
         let ledger = Ledger::new(Instant::now());

@@ -128,6 +128,9 @@ impl Future for Handle<'_> {
                     this.ctx.set_request(&request);
                     // Without middleware in between, mark and re-scoping need no separate future.
                     *this.rescopes = found.is_direct();
+                    if let Some(recording) = this.ctx.recording() {
+                        recording.enter();
+                    }
                     if let Some(watched) = this.watched {
                         watched.enter();
                     }
@@ -209,7 +212,9 @@ fn release(mut this: HandleProjection<'_, '_>, outcome: Result<Outcome, Interrup
     *this.permit = None;
     *this.share = None;
     this.shared.account.put_back(mem::take(this.bytes));
-    match outcome.map(|returned| if *this.rescopes { rescope_outcome(returned) } else { returned })
+    let spent = stated(this.ctx);
+    let outcome = match outcome
+        .map(|returned| if *this.rescopes { rescope_outcome(returned) } else { returned })
     {
         Ok(Ok(response)) => within_limit(this.shared, response),
         Ok(Err(error)) => Err(with_known_delivery(this.shared, this.ctx, error)),
@@ -220,6 +225,30 @@ fn release(mut this: HandleProjection<'_, '_>, outcome: Result<Outcome, Interrup
             Err(interruption(this.shared, this.ctx, None))
         }
         Err(Interrupt::Ended(cause)) => Err(interruption(this.shared, this.ctx, Some(cause))),
+    };
+    match spent {
+        None => outcome,
+        Some(spent) => with_spent(outcome, spent),
+    }
+}
+
+/// Returns the header with the times of the handler, if the request asked for them.
+fn stated(ctx: &Context) -> Option<String> {
+    let recording = ctx.recording()?;
+    Some(recording.spent(ctx.arrived()?)?.encode())
+}
+
+fn with_spent(outcome: Outcome, spent: String) -> Outcome {
+    match outcome {
+        Ok(mut response) => {
+            response.headers.set_spent(spent);
+            Ok(response)
+        }
+        Err(error) => {
+            let mut headers = error.headers().clone();
+            headers.set_spent(spent);
+            Err(error.with_headers(headers))
+        }
     }
 }
 

@@ -32,6 +32,8 @@ pub struct CallHeader {
     pub retries: u32,
     /// `i`: [`Idempotency::Safe`] or [`Idempotency::Idempotent`]; absent for other values.
     pub idempotency: Idempotency,
+    /// `s`: whether the reply should state the times of the handler in `rr-spent`.
+    pub wants_spent: bool,
 }
 
 impl CallHeader {
@@ -59,6 +61,9 @@ impl CallHeader {
             Idempotency::Safe => pair("i", &"safe"),
             Idempotency::Idempotent => pair("i", &"idempotent"),
             Idempotency::Unspecified | Idempotency::Keyed(_) => {}
+        }
+        if self.wants_spent {
+            pair("s", &1);
         }
         (!out.is_empty()).then_some(out)
     }
@@ -99,7 +104,8 @@ impl CallHeader {
                         _ => return Err(malformed(key)),
                     };
                 }
-                "v" if value != "1" => return Err(malformed(key)),
+                "s" if value == "1" => header.wants_spent = true,
+                "s" | "v" if value != "1" => return Err(malformed(key)),
                 _ => {}
             }
         }
@@ -153,6 +159,8 @@ mod tests {
             "i=maybe",
             "t",
             "v=2",
+            "s=0",
+            "s=11",
         ] {
             let error = CallHeader::decode(bad).unwrap_err();
             assert_eq!(
@@ -172,6 +180,7 @@ mod tests {
             at in prop::option::of(0u64..=999_999_999_999_999),
             retries in 0u32..1_000_000,
             i in 0..3,
+            s: bool,
         ) {
             let idempotency = [Idempotency::Unspecified, Idempotency::Safe, Idempotency::Idempotent];
             let header = CallHeader {
@@ -179,6 +188,7 @@ mod tests {
                 sent_at_millis: at,
                 retries,
                 idempotency: idempotency[i as usize].clone(),
+                wants_spent: s,
             };
             let text = header.encode().unwrap_or_default();
             prop_assert_eq!(CallHeader::decode(&text).unwrap(), header);

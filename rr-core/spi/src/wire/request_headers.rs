@@ -54,8 +54,12 @@ impl<'a> RequestHeaders<'a> {
             Idempotency::Keyed(_) => Idempotency::Unspecified,
             other => other.clone(),
         };
-        let call =
-            CallHeader { retries: ctx.retries(), idempotency: stated, ..CallHeader::default() };
+        let call = CallHeader {
+            retries: ctx.retries(),
+            idempotency: stated,
+            wants_spent: ctx.wants_spent(),
+            ..CallHeader::default()
+        };
         Self { ctx, idempotency, call }
     }
 
@@ -194,6 +198,7 @@ impl<'a> RequestHead<'a> {
     pub fn inbound(&self) -> Inbound<'_> {
         let mut inbound = Inbound::new(self.call.timeout_millis.map(Duration::from_millis));
         inbound.retries = self.call.retries;
+        inbound.wants_spent = self.call.wants_spent;
         inbound.request_id = self.request_id;
         inbound.traceparent = self.traceparent;
         inbound.tracestate = self.tracestate.text();
