@@ -406,10 +406,7 @@ impl Inner {
     {
         let Exchange { attempt, called, is_replayable, parts } = exchange;
         let ctx = attempt.context();
-        if ctx.wants_spent() {
-            let spent = parts.headers.get(RR_SPENT);
-            attempt.spent(spent.and_then(|value| value.to_str().ok()));
-        }
+        attempt.spent(|| parts.headers.get(RR_SPENT)?.to_str().ok());
         if !parts.status.is_success() {
             // Boxed: error replies are rare, and inline this would enlarge every call.
             let (error, whole) = Box::pin(self.read_error(ctx, parts, body)).await;

@@ -7,7 +7,6 @@ use std::future::poll_fn;
 use std::sync::Arc;
 
 use async_nats::Message;
-use async_nats::header::HeaderValue;
 use async_nats::message::OutboundMessage;
 use rr_spi::wire::RR_SPENT;
 use rr_spi::{
@@ -189,10 +188,7 @@ impl Requester for NatsRequester {
                 let attempt = Attempt::start(ctx, inner.config.calls.timeout)?;
                 inner.limits.check_outgoing(&request)?;
                 let reply = attempt.run(inner.exchange(&attempt, &mut request, One)).await?;
-                if attempt.context().wants_spent() {
-                    let spent = reply.headers.as_ref().and_then(|map| map.get(RR_SPENT));
-                    attempt.spent(spent.map(HeaderValue::as_str));
-                }
+                attempt.spent(|| Some(reply.headers.as_ref()?.get(RR_SPENT)?.as_str()));
                 let outcome = decode_reply(&request.target, reply);
                 let response =
                     outcome.map_err(|error| {

@@ -12,10 +12,10 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use crate::context::{Cause, Context, Race};
-use crate::error::{Delivery, Error};
+use crate::error::{Delivery, Error, Reason};
 use crate::inbound::Inbound;
-use crate::recording::Spent;
 use crate::response::Response;
+use crate::spent::Spent;
 use crate::timeline::{Ledger, Stage, Timeline};
 
 /// Attempt of a call. Tracks its deadline, whether its bytes have left, and what it waits for.
@@ -79,27 +79,36 @@ impl Attempt {
         self.ledger.timeline().with_server(self.server.get().cloned())
     }
 
-    /// Records what the server states in the header `rr-spent` of its reply, if it was asked. A
-    /// malformed value is ignored.
-    pub fn spent(&self, header: Option<&str>) {
-        if let Some(spent) = header.filter(|_| self.ctx.wants_spent()).and_then(Spent::decode) {
+    /// Records what the server states in the header `rr-spent` of its reply. The header is read only
+    /// if the server was asked; a malformed value is ignored.
+    pub fn spent<'h>(&self, header: impl FnOnce() -> Option<&'h str>) {
+        if !self.ctx.wants_spent() {
+            return;
+        }
+        if let Some(spent) = header().and_then(Spent::decode) {
             let _ = self.server.set(Box::new(spent));
         }
     }
 
     /// Takes what the server states out of an outcome that a transport passes by value.
+    ///
+    /// # Errors
+    ///
+    /// That of the outcome.
     pub fn take_spent(&self, outcome: Result<Response, Error>) -> Result<Response, Error> {
         if !self.ctx.wants_spent() {
             return outcome;
         }
         match outcome {
             Ok(mut response) => {
-                self.spent(response.headers.take_spent().as_deref());
+                let spent = response.headers.take_spent();
+                self.spent(|| spent.as_deref());
                 Ok(response)
             }
             Err(error) => {
                 let mut headers = error.headers().clone();
-                self.spent(headers.take_spent().as_deref());
+                let spent = headers.take_spent();
+                self.spent(|| spent.as_deref());
                 Err(error.with_headers(headers).with_timeline(self.timeline()))
             }
         }
@@ -127,7 +136,7 @@ impl Attempt {
         let timeline = self.timeline();
         let error = Error::call_ended(cause, self.delivery());
         let error = match cause {
-            Cause::DeadlineExceeded => error.with_reason(timeline.last().expired()),
+            Cause::DeadlineExceeded => error.with_reason(Reason::expired_in(timeline.last())),
             _ => error,
         };
         error.with_timeline(timeline)

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::defaults;
-use crate::wire::RR_SPENT;
+use crate::spent::RR_SPENT;
 
 pub use binary::{decode_binary, encode_binary};
 

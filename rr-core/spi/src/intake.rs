@@ -101,13 +101,16 @@ impl Intake {
             inbound.traceparent,
             inbound.tracestate,
             inbound.baggage,
-            inbound.wants_spent,
         );
         let (in_flight, peer) = (Arc::clone(&self.0.in_flight), inbound.peer.cloned());
         let server = ServerState::new(inbound.retries, now, in_flight, peer);
         let (ctx, handle) = Context::for_inbound(deadline, data, server);
         if let Some(request) = inbound.request {
             ctx.set_request(request);
+        }
+        if inbound.wants_spent {
+            // The calls of the handler are recorded, for the reply.
+            return (ctx.recorded().0, handle);
         }
         (ctx, handle)
     }
@@ -135,9 +138,7 @@ impl Intake {
         if self.0.config.observers.is_empty() {
             return;
         }
-        let mut inbound = Inbound::default();
-        inbound.peer = peer;
-        let (ctx, _handle) = self.context(inbound);
+        let (ctx, _handle) = self.context(Inbound { peer, ..Inbound::default() });
         if let Some(watched) = self.watch(&ctx, target) {
             watched.end(Outcome::Failure(error));
         }

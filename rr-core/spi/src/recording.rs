@@ -1,7 +1,5 @@
 //! Recording of attempts on demand, and the times that servers state about them.
 
-mod spent;
-
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -9,9 +7,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::context::Context;
+use crate::spent::Spent;
 use crate::timeline::Timeline;
-
-pub use spent::Spent;
 
 /// Maximum number of attempts that a recording keeps; further attempts are not recorded.
 const ATTEMPTS_MAX: usize = 64;

@@ -331,13 +331,9 @@ fn taken(route: &Route) -> Error {
         Route::Service(name) => format!("service `{name}`"),
         Route::Fallback => "the fallback".to_owned(),
     };
-    Error::failure(
-        Code::AlreadyExists,
-        Delivery::NotSent,
-        None,
-        format!("{what} is routed already"),
-    )
-    .with_hint("route each target, service and the fallback once")
+    let (code, text) = (Code::AlreadyExists, format!("{what} is routed already"));
+    Error::failure(code, Delivery::NotSent, None, text)
+        .with_hint("route each target, service and the fallback once")
 }
 
 /// Route that answers a target; see [`Routes::find`].

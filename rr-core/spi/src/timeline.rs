@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::error::Reason;
-use crate::recording::Spent;
+use crate::spent::Spent;
 
 /// Number of stages.
 const STAGES: usize = 8;
@@ -47,20 +46,6 @@ impl Stage {
         Self::Reply,
         Self::Body,
     ];
-
-    /// Returns the reason of an attempt that expired in this stage.
-    #[must_use]
-    pub const fn expired(self) -> Reason {
-        match self {
-            Self::Place => Reason::EXPIRED_WAITING,
-            Self::Connection | Self::Lookup | Self::Connect | Self::Handshake => {
-                Reason::EXPIRED_CONNECTING
-            }
-            Self::Send => Reason::EXPIRED_SENDING,
-            Self::Reply => Reason::EXPIRED_AWAITING_REPLY,
-            Self::Body => Reason::EXPIRED_READING,
-        }
-    }
 
     /// Returns what an attempt does in this stage, in words.
     #[must_use]
@@ -231,10 +216,10 @@ mod tests {
     async fn time_counts_to_the_stage_in_which_it_passed() {
         let ledger = Ledger::new(Instant::now());
         ledger.enter(Stage::Connection);
-        tokio::time::advance(ms(30)).await;
+        tokio::time::sleep(ms(30)).await;
         ledger.tick();
         ledger.enter(Stage::Reply);
-        tokio::time::advance(ms(12)).await;
+        tokio::time::sleep(ms(12)).await;
         ledger.tick();
         let mut timeline = ledger.timeline();
         let stages: Vec<_> = timeline.stages().collect();
@@ -253,7 +238,7 @@ mod tests {
     async fn an_attempt_of_days_is_cut_and_does_not_wrap() {
         let ledger = Ledger::new(Instant::now());
         for _ in 0..3 {
-            tokio::time::advance(ms(60 * 60 * 1000)).await;
+            tokio::time::sleep(ms(60 * 60 * 1000)).await;
             ledger.tick();
         }
         let total = Duration::from_micros(u32::MAX.into());

@@ -18,6 +18,7 @@ pub use response_headers::{ErrorHeaders, ResponseHead};
 pub use status::status_of;
 
 pub use crate::headers::{CONTENT_TYPE, decode_binary, encode_binary};
+pub use crate::spent::RR_SPENT;
 
 /// The header of a request that carries timeout, time of sending, retries and idempotency.
 pub const RR: &str = "rr";
@@ -31,8 +32,6 @@ pub const RR_DELIVERY: &str = "rr-delivery";
 pub const RR_RETRY_AFTER_MS: &str = "rr-retry-after-ms";
 /// Set on replies to keyed requests by a responder that deduplicates.
 pub const RR_DEDUP: &str = "rr-dedup";
-/// The times of the handler, in a reply whose request asks for them.
-pub const RR_SPENT: &str = "rr-spent";
 /// The key of a keyed request.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// The request id, which is passed on over every hop.

@@ -4,7 +4,6 @@ use std::any::Any;
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::recording::Recording;
 use crate::request_info::RequestInfo;
 
 /// Longest request id in bytes; proxies write 32 to 64.
@@ -45,8 +44,7 @@ pub(crate) struct Metadata {
 }
 
 impl Metadata {
-    /// Makes the metadata that a peer sent; `None` without request id, `traceparent` and `baggage`,
-    /// unless the times of the handler are wanted.
+    /// Makes the metadata that a peer sent; `None` without request id, `traceparent` and `baggage`.
     ///
     /// Values that do not fit the limits are dropped; metadata never causes a call to be refused.
     pub(crate) fn receive<'a>(
@@ -54,15 +52,11 @@ impl Metadata {
         traceparent: Option<&'a str>,
         tracestate: Option<&'a str>,
         baggage: Option<&'a str>,
-        wants_spent: bool,
     ) -> Option<Self> {
         let fit = |value: Option<&'a str>, limit| {
             value.filter(|value| fits(value, limit)).map(Arc::<str>::from)
         };
-        // The calls of the handler are recorded, for the reply.
-        let recording = || Arc::new(Recording::default()) as Arc<dyn Any + Send + Sync>;
         let data = Self {
-            values: wants_spent.then(recording).into_iter().collect(),
             request_id: fit(request_id, REQUEST_ID_BYTES_MAX),
             traceparent: fit(traceparent, TRACE_BYTES_MAX),
             tracestate: fit(tracestate, TRACE_BYTES_MAX),
@@ -70,7 +64,7 @@ impl Metadata {
             ..Self::default()
         };
         let any = data.request_id.is_some() || data.traceparent.is_some() || data.baggage.is_some();
-        (any || wants_spent).then_some(data)
+        any.then_some(data)
     }
 }
 

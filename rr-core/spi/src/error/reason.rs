@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::timeline::Stage;
+
 /// Reason token of an error in lower kebab case, such as `no-responder`.
 ///
 /// The constants are the reasons that rr itself gives. The set is open: services may use their own.
@@ -97,6 +99,19 @@ impl Reason {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Returns the reason of an attempt that expired in a stage.
+    pub(crate) const fn expired_in(stage: Stage) -> Self {
+        match stage {
+            Stage::Place => Self::EXPIRED_WAITING,
+            Stage::Connection | Stage::Lookup | Stage::Connect | Stage::Handshake => {
+                Self::EXPIRED_CONNECTING
+            }
+            Stage::Send => Self::EXPIRED_SENDING,
+            Stage::Reply => Self::EXPIRED_AWAITING_REPLY,
+            Stage::Body => Self::EXPIRED_READING,
+        }
     }
 
     /// Returns whether retrying the same call is useless by definition (docs/src/retry-table.md).

@@ -1,4 +1,4 @@
-//! Events: what happens beside operations.
+//! Events: what happens apart from operations.
 
 use std::net::SocketAddr;
 

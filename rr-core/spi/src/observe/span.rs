@@ -61,7 +61,7 @@ fn each_within(spans: &[Box<dyn Span>], poll: &mut dyn FnMut()) {
 }
 
 /// Polls inside of a span, if there is one. A span that panics or does not call `poll` is ignored; a
-/// panic of `poll` itself goes on.
+/// panic of `poll` itself is passed on.
 pub(crate) fn within<T>(span: Option<&dyn Span>, poll: impl FnOnce() -> T) -> T {
     let Some(span) = span else { return poll() };
     let (mut poll, mut polled) = (Some(poll), None);

@@ -215,7 +215,7 @@ async fn an_observer_that_panics_harms_no_operation_and_no_other_observer() {
     assert!(remote.request(&ctx, request("t")).await.is_ok());
     assert_eq!(lines.take().iter().filter(|line| line.starts_with("ok")).count(), 1);
 
-    // The panic of the operation itself goes on.
+    // The panic of the operation itself is passed on.
     let call = tokio::spawn(async move {
         let ctx = Context::background();
         Remote(Observers::new(Panics)).request(&ctx, request("panics")).await

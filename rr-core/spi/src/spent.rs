@@ -4,6 +4,9 @@
 use std::fmt;
 use std::time::Duration;
 
+/// The header of a reply with the times of the handler, when the request asks for them.
+pub const RR_SPENT: &str = "rr-spent";
+
 /// Maximum number of calls below a request that the header lists.
 const ENTRIES_MAX: usize = 8;
 
