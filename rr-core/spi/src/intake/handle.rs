@@ -91,9 +91,12 @@ impl<'a> Handle<'a> {
         }
     }
 
-    /// Observes the handler: its polls run inside of the observers' span, and the message of its
-    /// panic is kept for the report.
+    /// Observes the handler: its polls run inside of the observers' span, and the length of its
+    /// request and the message of its panic are kept for the report.
     pub fn watched(mut self, watched: Option<&'a WatchedRequest>) -> Self {
+        if let (Some(watched), State::Waiting { request: Some(request) }) = (watched, &self.state) {
+            watched.received(request.body.len());
+        }
         self.watched = watched;
         self
     }

@@ -1,6 +1,7 @@
 //! Observation of requests, on the server side.
 
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use tokio::time::Instant;
@@ -14,13 +15,16 @@ use crate::target::Target;
 /// Request that a server observes, from its arrival to its outcome; see
 /// [`Intake::watch`](crate::Intake::watch).
 ///
-/// It is reported once: by [`WatchedRequest::end`], or as dropped when it is dropped before.
-pub struct WatchedRequest {
+/// It is reported once: by [`WatchedRequest::end`], or as dropped when it is dropped before. Takes
+/// one pointer: a server keeps an `Option` of it with each request.
+pub struct WatchedRequest(Box<Watched>);
+
+struct Watched {
     observers: Observers,
     ctx: Context,
     target: Option<Target>,
     route: Option<Arc<str>>,
-    request_bytes: usize,
+    request_bytes: AtomicUsize,
     began: Instant,
     entered: OnceLock<Instant>,
     panic: OnceLock<Box<str>>,
@@ -37,50 +41,55 @@ impl WatchedRequest {
     ) -> Self {
         let (kind, name) = (Kind::Request, route.map(|route| &**route));
         let span = observers.started(&Start { kind, context: ctx, target, route: name });
-        Self {
+        Self(Box::new(Watched {
             ctx: traced(ctx, span.as_deref()).unwrap_or_else(|| ctx.clone()),
             observers: observers.clone(),
             target: target.cloned(),
             route: route.cloned(),
-            request_bytes: 0,
+            request_bytes: AtomicUsize::new(0),
             began: ctx.arrived().unwrap_or_else(Instant::now),
             entered: OnceLock::new(),
             panic: OnceLock::new(),
             span,
             is_reported: false,
-        }
+        }))
     }
 
     /// Returns the context for the handler: it carries the trace context of the span.
     #[must_use]
     pub fn context(&self) -> &Context {
-        &self.ctx
+        &self.0.ctx
     }
 
     /// Records the length of the request's body, when it has been received.
-    pub fn received(&mut self, request_bytes: usize) {
-        self.request_bytes = request_bytes;
+    ///
+    /// [`Handle::watched`](crate::Handle::watched) does it too: only a server that refuses a request
+    /// with its body does it by itself.
+    pub fn received(&self, request_bytes: usize) {
+        self.0.request_bytes.store(request_bytes, Ordering::Relaxed);
     }
 
     /// Reports the outcome that the caller is sent.
     pub fn end(mut self, outcome: Outcome<'_>) {
-        self.report(outcome);
+        self.0.report(outcome);
     }
 
     /// Records that the handler is entered.
     pub(crate) fn enter(&self) {
-        let _ = self.entered.set(Instant::now());
+        let _ = self.0.entered.set(Instant::now());
     }
 
     /// Records the message of the handler's panic.
     pub(crate) fn panicked(&self, message: Box<str>) {
-        let _ = self.panic.set(message);
+        let _ = self.0.panic.set(message);
     }
 
     pub(crate) fn span(&self) -> Option<&dyn Span> {
-        self.span.as_deref()
+        self.0.span.as_deref()
     }
+}
 
+impl Watched {
     fn report(&mut self, outcome: Outcome<'_>) {
         self.is_reported = true;
         let span = self.span.take();
@@ -89,7 +98,7 @@ impl WatchedRequest {
         let end = End {
             start: Start { kind, context, target, route },
             outcome,
-            request_bytes: self.request_bytes,
+            request_bytes: self.request_bytes.load(Ordering::Relaxed),
             began: self.began,
             entered: self.entered.get().copied(),
             panic: self.panic.get().map(|message| &**message),
@@ -98,7 +107,7 @@ impl WatchedRequest {
     }
 }
 
-impl Drop for WatchedRequest {
+impl Drop for Watched {
     fn drop(&mut self) {
         if !self.is_reported {
             let delivery = self.ctx.delivery().unwrap_or(Delivery::Processed);
@@ -109,6 +118,6 @@ impl Drop for WatchedRequest {
 
 impl fmt::Debug for WatchedRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WatchedRequest").field("target", &self.target).finish_non_exhaustive()
+        f.debug_struct("WatchedRequest").field("target", &self.0.target).finish_non_exhaustive()
     }
 }
