@@ -110,33 +110,29 @@ impl Intake {
         (ctx, handle)
     }
 
-    /// Observes a request from here on; `None` without observers.
+    /// Observes a request from here on, if there are observers.
     ///
     /// Every server calls this once for each request, as soon as its context is made. The server
     /// runs the handler with [`WatchedRequest::context`] and [`Handle::watched`], and reports the
     /// outcome that it sends with [`WatchedRequest::end`]. `target` is `None` if the request names
     /// none that can be read.
     #[inline]
-    pub fn watch(&self, ctx: &Context, target: Option<&Target>) -> Option<WatchedRequest> {
+    pub fn watch(&self, ctx: &Context, target: Option<&Target>) -> WatchedRequest {
         let observers = &self.0.config.observers;
         if observers.is_empty() {
-            return None;
+            return WatchedRequest::default();
         }
         let found = target.and_then(|target| self.find(target).ok());
         let route = found.map(RouteMatch::name);
-        Some(WatchedRequest::start(observers, ctx, target, route))
+        WatchedRequest::start(observers, ctx, target, route)
     }
 
-    /// Observes a request that is refused before it has a context; `None` without observers.
+    /// Observes a request that is refused before it has a context, if there are observers.
     ///
     /// `inbound` is what can be read of its head.
-    pub fn watch_refused(
-        &self,
-        inbound: Inbound<'_>,
-        target: Option<&Target>,
-    ) -> Option<WatchedRequest> {
+    pub fn watch_refused(&self, inbound: Inbound<'_>, target: Option<&Target>) -> WatchedRequest {
         if self.0.config.observers.is_empty() {
-            return None;
+            return WatchedRequest::default();
         }
         let (ctx, _handle) = self.context(inbound);
         self.watch(&ctx, target)

@@ -12,14 +12,16 @@ use crate::context::Context;
 use crate::error::Delivery;
 use crate::target::Target;
 
-/// Request that a server observes, from its arrival to its outcome; see
+/// Request of a server from its arrival to its outcome, observed if the server has observers; see
 /// [`Intake::watch`](crate::Intake::watch).
 ///
 /// It is reported once: by [`WatchedRequest::end`], or as dropped when it is dropped before. Takes
-/// one pointer: a server keeps an `Option` of it with each request.
-pub struct WatchedRequest(Box<Watched>);
+/// one pointer. The default is a request that is not observed.
+#[derive(Default)]
+pub struct WatchedRequest(Option<Box<Watched>>);
 
-struct Watched {
+/// Request that is observed.
+pub(crate) struct Watched {
     observers: Observers,
     ctx: Context,
     target: Option<Target>,
@@ -41,7 +43,7 @@ impl WatchedRequest {
     ) -> Self {
         let (kind, name) = (Kind::Request, route.map(|route| &**route));
         let span = observers.started(&Start { kind, context: ctx, target, route: name });
-        Self(Box::new(Watched {
+        Self(Some(Box::new(Watched {
             ctx: traced(ctx, span.as_deref()).unwrap_or_else(|| ctx.clone()),
             observers: observers.clone(),
             target: target.cloned(),
@@ -52,13 +54,15 @@ impl WatchedRequest {
             panic: OnceLock::new(),
             span,
             is_reported: false,
-        }))
+        })))
     }
 
-    /// Returns the context for the handler: it carries the trace context of the span.
+    /// Returns the context for the handler: `ctx`, with the trace context of the span if there is
+    /// one.
     #[must_use]
-    pub fn context(&self) -> &Context {
-        &self.0.ctx
+    #[inline]
+    pub fn context<'a>(&'a self, ctx: &'a Context) -> &'a Context {
+        self.0.as_ref().map_or(ctx, |watched| &watched.ctx)
     }
 
     /// Records the length of the request's body, when it has been received.
@@ -66,30 +70,43 @@ impl WatchedRequest {
     /// [`Handle::watched`](crate::Handle::watched) does it too: only a server that refuses a request
     /// with its body does it by itself.
     pub fn received(&self, request_bytes: usize) {
-        self.0.request_bytes.store(request_bytes, Ordering::Relaxed);
+        if let Some(watched) = &self.0 {
+            watched.received(request_bytes);
+        }
     }
 
     /// Reports the outcome that the caller is sent.
-    pub fn end(mut self, outcome: Outcome<'_>) {
-        self.0.report(outcome);
+    #[inline]
+    pub fn end(self, outcome: Outcome<'_>) {
+        if let Some(mut watched) = self.0 {
+            watched.report(outcome);
+        }
     }
 
-    /// Records that the handler is entered.
-    pub(crate) fn enter(&self) {
-        let _ = self.0.entered.set(Instant::now());
-    }
-
-    /// Records the message of the handler's panic.
-    pub(crate) fn panicked(&self, message: Box<str>) {
-        let _ = self.0.panic.set(message);
-    }
-
-    pub(crate) fn span(&self) -> Option<&dyn Span> {
-        self.0.span.as_deref()
+    pub(crate) fn watched(&self) -> Option<&Watched> {
+        self.0.as_deref()
     }
 }
 
 impl Watched {
+    pub(crate) fn received(&self, request_bytes: usize) {
+        self.request_bytes.store(request_bytes, Ordering::Relaxed);
+    }
+
+    /// Records that the handler is entered.
+    pub(crate) fn enter(&self) {
+        let _ = self.entered.set(Instant::now());
+    }
+
+    /// Records the message of the handler's panic.
+    pub(crate) fn panicked(&self, message: Box<str>) {
+        let _ = self.panic.set(message);
+    }
+
+    pub(crate) fn span(&self) -> Option<&dyn Span> {
+        self.span.as_deref()
+    }
+
     fn report(&mut self, outcome: Outcome<'_>) {
         self.is_reported = true;
         let span = self.span.take();
@@ -118,6 +135,7 @@ impl Drop for Watched {
 
 impl fmt::Debug for WatchedRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WatchedRequest").field("target", &self.0.target).finish_non_exhaustive()
+        let target = self.0.as_ref().and_then(|watched| watched.target.as_ref());
+        f.debug_struct("WatchedRequest").field("target", &target).finish_non_exhaustive()
     }
 }
