@@ -116,6 +116,7 @@ impl Intake {
     /// runs the handler with [`WatchedRequest::context`] and [`Handle::watched`], and reports the
     /// outcome that it sends with [`WatchedRequest::end`]. `target` is `None` if the request names
     /// none that can be read.
+    #[must_use]
     #[inline]
     pub fn watch(&self, ctx: &Context, target: Option<&Target>) -> WatchedRequest {
         let observers = &self.0.config.observers;
@@ -130,6 +131,7 @@ impl Intake {
     /// Observes a request that is refused before it has a context, if there are observers.
     ///
     /// `inbound` is what can be read of its head.
+    #[must_use]
     pub fn watch_refused(&self, inbound: Inbound<'_>, target: Option<&Target>) -> WatchedRequest {
         if self.0.config.observers.is_empty() {
             return WatchedRequest::default();

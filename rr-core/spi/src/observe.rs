@@ -103,6 +103,7 @@ impl Observers {
     }
 
     /// Reports the start of an operation; returns the spans that the observers keep.
+    #[must_use]
     pub fn started(&self, start: &Start<'_>) -> Option<Box<dyn Span>> {
         let mut spans = Vec::new();
         self.each(|observer| spans.extend(observer.started(start)));

@@ -57,6 +57,13 @@ impl WatchedRequest {
         })))
     }
 
+    /// Returns whether there are observers.
+    #[must_use]
+    #[inline]
+    pub fn is_observed(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Returns the context for the handler: `ctx`, with the trace context of the span if there is
     /// one.
     #[must_use]
