@@ -5,9 +5,10 @@ use std::future::pending;
 use std::io;
 use std::time::Duration;
 
+use rr_spi::observe::Outcome;
 use rr_spi::{
-    Bytes, CallConfig, Cause, Code, Delivery, Error, Intake, IntakeConfig, Location, Response,
-    Routes, Server, Shutdown,
+    Bytes, CallConfig, Cause, Code, Delivery, Error, Inbound, Intake, IntakeConfig, Location,
+    Response, Routes, Server, Shutdown,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::ReadHalf;
@@ -81,9 +82,18 @@ async fn answer(
     peer: &mut ReadHalf<'_>,
 ) -> Result<Response, Error> {
     let too_large = || intake.config().limits.request_too_large(Delivery::Rejected);
-    let message = message.ok_or_else(too_large)?;
-    let (head, target, body) = wire::read_request(&message)?;
+    let read = message.as_ref().map_or_else(|| Err(too_large()), |read| wire::read_request(read));
+    let (head, target, body) = match read {
+        Ok(read) => read,
+        Err(error) => {
+            let watched = intake.watch_refused(Inbound::default(), None);
+            watched.end(Outcome::Failure(&error));
+            return Err(error);
+        }
+    };
     let (ctx, handle) = intake.context(head.inbound());
+    let watched = intake.watch(&ctx, Some(&target));
+    let request = head.into_request(target, body);
     let gone = async {
         // Nothing may follow a request: whatever comes is the end of the connection.
         let _ = peer.read_u8().await;
@@ -92,9 +102,10 @@ async fn answer(
     };
     let outcome = tokio::select! {
         biased;
-        outcome = intake.handle(&ctx, head.into_request(target, body)) => outcome,
+        outcome = intake.handle(watched.context(&ctx), request).watched(&watched) => outcome,
         never = gone => match never {},
     };
     handle.cancel_with(Cause::Finished);
+    watched.end(Outcome::of(&outcome));
     outcome
 }

@@ -4,6 +4,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::{Context as TaskContext, Poll};
 
+use rr_spi::observe::{Outcome, WatchedRequest};
 use rr_spi::{
     Attempt, CancelHandle, Cause, Code, Context, Delivery, Error, Intake, IntakeConfig,
     ManyRequester, Reason, Request, Requester, Response, Routes, async_trait, defaults,
@@ -68,41 +69,63 @@ impl Requester for Local {
         consume_budget().await;
         let (inner, handle) = self.intake.context(attempt.inbound());
         attempt.sent();
+        let watched = self.intake.watch(&inner, Some(&request.target));
         if nesting::is_full() {
-            return Box::pin(handle_in_task(&attempt, self.intake.clone(), inner, handle, request))
-                .await;
+            let handling = Handling { intake: self.intake.clone(), inner, watched, request };
+            return Box::pin(handle_in_task(&attempt, handling, handle)).await;
         }
-        let mut handling = pin!(self.intake.handle(&inner, request));
-        // Declared after the handler and therefore dropped first, so that a dropped handler can
-        // read the cause.
-        let handle = handle;
-        let mut poll = |cx: &mut TaskContext<'_>| nesting::within(|| handling.as_mut().poll(cx));
-        // Most handlers complete on the first poll and need no timer.
-        let outcome = match poll_fn(|cx| Poll::Ready(poll(cx))).await {
-            Poll::Ready(outcome) => {
+        let ended = {
+            let handling = self.intake.handle(watched.context(&inner), request).watched(&watched);
+            let mut handling = pin!(handling);
+            // Declared after the handler and therefore dropped first, so that a dropped handler can
+            // read the cause.
+            let handle = handle;
+            let mut poll =
+                |cx: &mut TaskContext<'_>| nesting::within(|| handling.as_mut().poll(cx));
+            // Most handlers complete on the first poll and need no timer.
+            let ended = match poll_fn(|cx| Poll::Ready(poll(cx))).await {
                 // The handler may have computed past the deadline.
-                attempt.check()?;
-                outcome
+                Poll::Ready(outcome) => attempt.check().map(|()| outcome),
+                // An error of the handler is not a failure of the attempt.
+                Poll::Pending => attempt.run(poll_fn(|cx| poll(cx).map(Ok))).await,
+            };
+            if ended.is_ok() {
+                handle.cancel_with(Cause::Finished);
             }
-            // An error of the handler is not a failure of the attempt.
-            Poll::Pending => attempt.run(poll_fn(|cx| poll(cx).map(Ok))).await?,
+            ended
         };
-        handle.cancel_with(Cause::Finished);
-        attempt.take_spent(outcome.map_err(Error::into_received))
+        // The caller is told that its deadline has passed, although the handler may have answered.
+        watched.end(ended.as_ref().map_or_else(Outcome::Failure, Outcome::of));
+        attempt.take_spent(ended?.map_err(Error::into_received))
     }
 }
 
 impl ManyRequester for Local {}
 
+/// Request whose handler runs in a task.
+struct Handling {
+    intake: Intake,
+    inner: Context,
+    watched: WatchedRequest,
+    request: Request,
+}
+
+impl Handling {
+    async fn run(self) -> Result<Response, Error> {
+        let Self { intake, inner, watched, request } = self;
+        let outcome = intake.handle(watched.context(&inner), request).watched(&watched).await;
+        watched.end(Outcome::of(&outcome));
+        outcome
+    }
+}
+
 /// Runs a handler in a task and thus on a fresh stack; dropping the call still drops the handler.
 async fn handle_in_task(
     attempt: &Attempt,
-    intake: Intake,
-    inner: Context,
+    handling: Handling,
     handle: CancelHandle,
-    request: Request,
 ) -> Result<Response, Error> {
-    let mut task = Task(tokio::spawn(async move { intake.handle(&inner, request).await }));
+    let mut task = Task(tokio::spawn(handling.run()));
     // Dropped before the task, so that the handler can read the cause.
     let handle = handle;
     let outcome = attempt.run(async { Ok((&mut task.0).await) }).await?;

@@ -21,8 +21,8 @@ pub(crate) use decode_request::Head;
 pub(crate) use decode_response::{check_body, codec_of, decode_error, decode_response, granted};
 pub(crate) use encode_request::{encode_request, set_timeout, turn_into_get};
 pub(crate) use encode_response::{
-    ReplyStyle, encode_descriptions, encode_error, encode_health, encode_live, encode_no_content,
-    encode_response,
+    ReplyStyle, encode_descriptions, encode_error, encode_head, encode_health, encode_live,
+    encode_no_content, encode_response,
 };
 pub(crate) use framing::check_framing;
 pub(crate) use headers::{decimal, emptied};

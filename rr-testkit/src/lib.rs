@@ -8,6 +8,7 @@
 //! | connect a requester and a server at `memory://name` | [`MemoryRequester`], [`serve`] |
 //! | test an application through an outage in memory | [`MemoryLink`] |
 //! | lose single requests and replies in memory | [`MemoryFaults`] |
+//! | record what a server or a client reports to its observers | [`Reports`] |
 //! | cut connections between real sockets | `TcpProxy` (feature `proxy`) |
 //! | cut in-process streams at any byte | `StreamLink` (feature `proxy`) |
 //! | run real NATS servers | `NatsServer` (feature `nats-server`) |
@@ -26,6 +27,7 @@ mod memory;
 mod nats_server;
 #[cfg(feature = "proxy")]
 mod proxy;
+mod reports;
 #[cfg(feature = "proxy")]
 mod stream_link;
 mod sync;
@@ -36,5 +38,6 @@ pub use memory::{MemoryFault, MemoryFaults, MemoryLink, MemoryRequester, serve, 
 pub use nats_server::{NatsServer, NatsServerSetup};
 #[cfg(feature = "proxy")]
 pub use proxy::TcpProxy;
+pub use reports::{Report, Reports};
 #[cfg(feature = "proxy")]
 pub use stream_link::{Direction, StreamLink};

@@ -14,8 +14,7 @@ use crate::context::{CancelHandle, Cause, Context, Deadline, Metadata, ServerSta
 use crate::error::Error;
 use crate::in_flight::{DrainReport, InFlight};
 use crate::inbound::Inbound;
-use crate::observe::{Observers, Outcome, WatchedRequest};
-use crate::peer::Peer;
+use crate::observe::{Observers, WatchedRequest};
 use crate::readiness::{self, Readiness};
 use crate::request::Request;
 use crate::routes::{RouteMatch, Routes};
@@ -115,33 +114,34 @@ impl Intake {
         (ctx, handle)
     }
 
-    /// Observes a request from here on; `None` without observers.
+    /// Observes a request from here on, if there are observers.
     ///
-    /// Every server calls this once for each request whose head it has read, runs the handler with
-    /// [`WatchedRequest::context`] and [`Handle::watched`], and reports the outcome that it sends
-    /// with [`WatchedRequest::end`]. A request whose head cannot be read is reported with
-    /// [`Intake::refused`].
+    /// Every server calls this once for each request, as soon as its context is made. The server
+    /// runs the handler with [`WatchedRequest::context`] and [`Handle::watched`], and reports the
+    /// outcome that it sends with [`WatchedRequest::end`]. `target` is `None` if the request names
+    /// none that can be read.
+    #[must_use]
     #[inline]
-    pub fn watch(&self, ctx: &Context, target: Option<&Target>) -> Option<WatchedRequest> {
+    pub fn watch(&self, ctx: &Context, target: Option<&Target>) -> WatchedRequest {
         let observers = &self.0.config.observers;
         if observers.is_empty() {
-            return None;
+            return WatchedRequest::default();
         }
         let found = target.and_then(|target| self.find(target).ok());
         let route = found.map(RouteMatch::name);
-        Some(WatchedRequest::start(observers, ctx, target, route))
+        WatchedRequest::start(observers, ctx, target, route)
     }
 
-    /// Reports a request that was refused before it had a context: its head cannot be read, or it
-    /// names no target.
-    pub fn refused(&self, peer: Option<&Arc<Peer>>, target: Option<&Target>, error: &Error) {
+    /// Observes a request that is refused before it has a context, if there are observers.
+    ///
+    /// `inbound` is what can be read of its head.
+    #[must_use]
+    pub fn watch_refused(&self, inbound: Inbound<'_>, target: Option<&Target>) -> WatchedRequest {
         if self.0.config.observers.is_empty() {
-            return;
+            return WatchedRequest::default();
         }
-        let (ctx, _handle) = self.context(Inbound { peer, ..Inbound::default() });
-        if let Some(watched) = self.watch(&ctx, target) {
-            watched.end(Outcome::Failure(error));
-        }
+        let (ctx, _handle) = self.context(inbound);
+        self.watch(&ctx, target)
     }
 
     /// Returns the observers of this server, to report events.

@@ -20,6 +20,7 @@ pub use operation::{End, Kind, Outcome, Start};
 pub use request::WatchedRequest;
 pub use span::Span;
 
+pub(crate) use request::Watched;
 pub(crate) use span::within;
 
 /// Observer of requests, attempts and calls: the base of logs, spans, metrics and records.

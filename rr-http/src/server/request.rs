@@ -1,13 +1,16 @@
 //! One request: its head, its body, its handler, its reply.
 
 use std::pin::pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response as HttpResponse, Version, header};
 use http_body::Body as _;
+use rr_spi::observe::{self, WatchedRequest};
 use rr_spi::{
-    BodyShare, CancelHandle, Cause, Code, Delivery, Error, Readiness, Reason, Response, Target,
+    BodyShare, CancelHandle, Cause, Code, Declared, Delivery, Error, Peer, Readiness, Reason,
+    Response, Target,
 };
 
 use super::ServerState;
@@ -18,8 +21,8 @@ use super::fallback::Fallback;
 use super::read_body::{decode, read_body};
 use crate::wire::{
     Head, Lines, Refusal, ReplyStyle, check_framing, decode_path, emptied, encode_descriptions,
-    encode_error, encode_health, encode_live, encode_no_content, encode_response, is_replayable,
-    negotiate,
+    encode_error, encode_head, encode_health, encode_live, encode_no_content, encode_response,
+    is_replayable, negotiate,
 };
 
 /// Path at which a load balancer asks whether this server is to get requests.
@@ -41,9 +44,11 @@ pub(super) async fn answer<C: Carrier>(
     let is_head = parts.method == Method::HEAD;
     let is_get = is_head || parts.method == Method::GET;
     let is_replayable = is_replayable(&parts.method, &parts.headers, body.size_hint().lower());
-    let mut unread = Some(body);
+    let (mut unread, mut watched) = (Some(body), WatchedRequest::default());
     let outcome = match state.kind(parts) {
-        Kind::Call => exchange(carrier, parts, &mut unread).await.map(Outcome::Answer),
+        Kind::Call => {
+            exchange(carrier, parts, &mut unread, &mut watched).await.map(Outcome::Answer)
+        }
         Kind::Health => match check(parts) {
             Ok(()) => Ok(Outcome::Health(state.intake.readiness().await)),
             Err(refusal) => Err(refusal),
@@ -67,7 +72,7 @@ pub(super) async fn answer<C: Carrier>(
     // Otherwise hyper would read the next head while the reply waits for the socket, and answer a
     // malformed head in the middle of the reply. Replies are whole and in order (RFC 9112 §9.3.2).
     let closes = is_h1 && (state.intake.is_draining() || carrier.retires() || rest.is_some());
-    let style = ReplyStyle { is_get, is_replayable, is_head, closes };
+    let style = ReplyStyle { is_get, is_head, closes };
     if let Some(rest) = rest {
         carrier.discard(rest);
     }
@@ -81,13 +86,23 @@ pub(super) async fn answer<C: Carrier>(
         Ok(Outcome::Answer((response, content_type, share))) => {
             held = Some(share);
             let map = emptied(std::mem::take(&mut parts.headers));
-            encode_response(response, content_type.as_ref(), map, style)
+            match encode_head(&response, content_type.as_ref(), map) {
+                Ok(map) => {
+                    watched.end(observe::Outcome::Success(&response));
+                    encode_response(response, map, style)
+                }
+                Err(error) => refuse(watched, &Refusal::from(error), style),
+            }
         }
         Ok(Outcome::Health(readiness)) => encode_health(&readiness, style),
         Ok(Outcome::Live) => encode_live(style),
         Ok(Outcome::Descriptions(body)) => encode_descriptions(body, style),
         Ok(Outcome::Preflight(map)) => encode_no_content(map, style),
-        Err(refusal) => encode_error(&refusal, style),
+        // A proxy may have repeated the request, and another server may have run it.
+        Err(refusal) if is_replayable => {
+            refuse(watched, &refusal.raised_to(Delivery::Unknown), style)
+        }
+        Err(refusal) => refuse(watched, &refusal, style),
     };
     if let Some(grant) = grant {
         cors::mark(grant, reply.headers_mut());
@@ -102,6 +117,12 @@ pub(super) async fn answer<C: Carrier>(
     // Compression has made it shorter.
     share.shrink(reply.body().len());
     reply.map(|body| carrier.reply(body, share, parts.version))
+}
+
+/// Makes the reply for a request that failed or was refused, and reports it.
+fn refuse(watched: WatchedRequest, refusal: &Refusal, style: ReplyStyle) -> HttpResponse<Bytes> {
+    watched.end(observe::Outcome::Failure(&refusal.error));
+    encode_error(refusal, style)
 }
 
 /// Kind of a request: a call, or one that the server answers by itself, also during a drain.
@@ -130,26 +151,37 @@ enum Outcome {
 
 type Answer = (Response, Option<HeaderValue>, BodyShare);
 
+/// Runs a call, from its head to its outcome. Sets `watched` if the call is observed: the caller of
+/// this function reports the outcome.
 async fn exchange<C: Carrier>(
     carrier: &C,
     parts: &Parts,
     unread: &mut Option<C::Body>,
+    watched: &mut WatchedRequest,
 ) -> Result<Answer, Refusal> {
     let state = carrier.state();
-    let (target, head) = state.read_head(parts)?;
+    let (target, head) = match state.read_head(parts) {
+        Ok(read) => read,
+        Err(refusal) => {
+            *watched = state.watch_refused(parts, carrier.caller());
+            return Err(refusal);
+        }
+    };
     state.stats.drop_headers(head.common.dropped);
     let mut inbound = head.inbound();
     inbound.peer = carrier.caller();
     let (ctx, cancel) = state.intake.context(inbound);
+    *watched = state.intake.watch(&ctx, Some(&target));
+    let ctx = watched.context(&ctx);
     let mut share = carrier.account().open();
     let body = match head.message {
         // A request that would be refused anyway is refused before its body has arrived.
         _ if state.intake.is_draining() => Bytes::new(),
         Some(message) => decode(state, message, &head.coding, &mut share).await?,
-        None => read_body(state, &ctx, unread, &head.coding, &mut share).await?,
+        None => read_body(state, ctx, unread, &head.coding, &mut share).await?,
     };
     let request = head.common.into_request(target, body);
-    let mut handler = pin!(state.intake.handle(&ctx, request).charged(share));
+    let mut handler = pin!(state.intake.handle(ctx, request).charged(share).watched(watched));
     // Declared after the handler, and so dropped before it: when the peer disconnects, destructors
     // in the handler find the context cancelled.
     let caller = Caller(cancel);
@@ -205,6 +237,18 @@ impl ServerState {
         let target = self.target(parts.uri.path())?;
         let declared = self.intake.find(&target)?.declared();
         Ok((target, Head::read(parts, &lines, declared)?))
+    }
+
+    /// Observes a request whose head was refused, with what can be read of it.
+    fn watch_refused(&self, parts: &Parts, caller: Option<&Arc<Peer>>) -> WatchedRequest {
+        if self.intake.observers().is_empty() {
+            return WatchedRequest::default();
+        }
+        let target = self.target(parts.uri.path()).ok();
+        let head = Head::read(parts, &Lines::of(&parts.headers), Declared::Unspecified).ok();
+        let mut inbound = head.as_ref().map(Head::inbound).unwrap_or_default();
+        inbound.peer = caller;
+        self.intake.watch_refused(inbound, target.as_ref())
     }
 
     fn target(&self, path: &str) -> Result<Target, Error> {

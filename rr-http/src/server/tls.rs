@@ -106,8 +106,7 @@ async fn is_plain(stream: &TcpStream) -> io::Result<bool> {
 async fn refuse_plain(mut stream: TcpStream) {
     let text = "this port speaks TLS: use https://";
     let error = Error::failure(Code::InvalidArgument, Delivery::Unknown, None, text);
-    let replayable = ReplyStyle { is_get: true, is_replayable: true, ..ReplyStyle::default() };
-    let style = ReplyStyle { closes: true, ..replayable };
+    let style = ReplyStyle { is_get: true, closes: true, ..ReplyStyle::default() };
     let (head, body) = encode_error(&Refusal::from(error), style).into_parts();
     if stream.write_all(&plain_reply(head.status, &head.headers, &body)).await.is_ok() {
         linger(stream).await;

@@ -22,26 +22,27 @@ type Reply = HttpResponse<Bytes>;
 pub(crate) struct ReplyStyle {
     /// Reply to GET or HEAD: caches must not store it.
     pub(crate) is_get: bool,
-    /// A proxy may have repeated the request: see [`is_replayable`](super::is_replayable).
-    pub(crate) is_replayable: bool,
     /// Reply to HEAD: the head only.
     pub(crate) is_head: bool,
     /// Last reply on an HTTP/1 connection.
     pub(crate) closes: bool,
 }
 
-/// Makes the reply of a handler that succeeded, in an empty map.
-pub(crate) fn encode_response(
-    response: Response,
+/// Makes the headers of a response, in an empty map.
+///
+/// # Errors
+///
+/// `Internal`, processed, when the handler's headers do not fit HTTP.
+pub(crate) fn encode_head(
+    response: &Response,
     request_type: Option<&HeaderValue>,
     mut map: HeaderMap,
-    style: ReplyStyle,
-) -> Reply {
+) -> Result<HeaderMap, Error> {
     map.reserve(3 + response.headers.len());
     if headers::write(&response.headers, &mut map).is_err() {
+        let (code, reason) = (Code::Internal, Reason::BAD_RESPONSE);
         let text = "the handler's headers do not fit HTTP";
-        let error = Error::failure(Code::Internal, Delivery::Processed, Reason::BAD_RESPONSE, text);
-        return encode_error(&Refusal::from(error), style);
+        return Err(Error::failure(code, Delivery::Processed, reason, text));
     }
     if !response.headers.contains(CONTENT_TYPE) {
         let own = if response.is_text() { TEXT } else { OCTET_STREAM };
@@ -51,6 +52,11 @@ pub(crate) fn encode_response(
     if let Some(dedup) = response.dedup() {
         map.insert(HeaderName::from_static(RR_DEDUP), HeaderValue::from_static(dedup.as_str()));
     }
+    Ok(map)
+}
+
+/// Makes the reply of a handler that succeeded; `map` is that of [`encode_head`].
+pub(crate) fn encode_response(response: Response, map: HeaderMap, style: ReplyStyle) -> Reply {
     finish(StatusCode::OK, map, response.body, style)
 }
 
@@ -60,11 +66,7 @@ fn status(error: &Error) -> StatusCode {
 
 /// Makes the reply for a request that failed or was refused.
 pub(crate) fn encode_error(refusal: &Refusal, style: ReplyStyle) -> Reply {
-    // A proxy may have repeated the request, and another server may have run it.
-    let error = match style.is_replayable {
-        true => &refusal.error.clone().raised_to(Delivery::Unknown),
-        false => &refusal.error,
-    };
+    let error = &refusal.error;
     let status = refusal.status.unwrap_or_else(|| status(error));
     let mut map = HeaderMap::with_capacity(8 + error.headers().len());
     // Drops headers that do not fit, and keeps the error.

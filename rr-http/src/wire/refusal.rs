@@ -1,7 +1,7 @@
 //! Error with which a request is answered, and its HTTP details.
 
 use http::StatusCode;
-use rr_spi::Error;
+use rr_spi::{Delivery, Error};
 
 /// Error with which a request is answered, and its HTTP details.
 #[derive(Debug)]
@@ -26,6 +26,11 @@ impl From<Error> for Refusal {
 impl Refusal {
     pub(super) fn with_status(error: Error, status: StatusCode) -> Self {
         Self { status: Some(status), ..Self::from(error) }
+    }
+
+    /// Raises the delivery of the error; see [`Error::raised_to`].
+    pub(crate) fn raised_to(self, delivery: Delivery) -> Self {
+        Self { error: self.error.raised_to(delivery), ..self }
     }
 
     pub(super) fn closing(self) -> Self {

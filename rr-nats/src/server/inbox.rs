@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, TryLockError};
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -37,9 +37,12 @@ struct Shared<S> {
     guarding: AtomicBool,
     /// Whether a call of the waker has not been handled yet.
     wake_pending: AtomicBool,
-    /// Messages dropped because the backlog was full.
-    given_up: AtomicUsize,
+    /// Called with each message that is dropped because the backlog is full.
+    give_up: GiveUp,
 }
+
+/// Function that is told of a message that is dropped. It runs under the lock of the inbox.
+pub(super) type GiveUp = Box<dyn Fn(Message) + Send + Sync>;
 
 struct State<S> {
     source: Option<S>,
@@ -50,14 +53,19 @@ struct State<S> {
 pub(super) struct Guard<'a>(&'a AtomicBool);
 
 impl<S: Stream<Item = Message> + Unpin + Send + 'static> Inbox<S> {
-    pub(super) fn new(source: S, account: Arc<BodyAccount>, backlog_max: usize) -> Self {
+    pub(super) fn new(
+        source: S,
+        account: Arc<BodyAccount>,
+        backlog_max: usize,
+        give_up: GiveUp,
+    ) -> Self {
         Self(Arc::new(Shared {
             account,
             backlog_max,
             state: Mutex::new(State { source: Some(source), backlog: VecDeque::new() }),
             guarding: AtomicBool::new(false),
             wake_pending: AtomicBool::new(false),
-            given_up: AtomicUsize::new(0),
+            give_up,
         }))
     }
 
@@ -86,14 +94,6 @@ impl<S: Stream<Item = Message> + Unpin + Send + 'static> Inbox<S> {
         self.0.wake_pending.store(true, Ordering::SeqCst);
         self.0.run_missed_wakes();
         Guard(&self.0.guarding)
-    }
-
-    /// Returns how many messages were given up since the last call.
-    pub(super) fn take_given_up(&self) -> usize {
-        match self.0.given_up.load(Ordering::SeqCst) {
-            0 => 0,
-            _ => self.0.given_up.swap(0, Ordering::SeqCst),
-        }
     }
 
     /// Takes the source out, to end it. Until it is put back there are no more messages.
@@ -156,8 +156,8 @@ impl<S: Stream<Item = Message> + Unpin + Send + 'static> Shared<S> {
             match next.poll(&mut cx) {
                 Poll::Pending => return,
                 Poll::Ready(None) => state.source = None,
-                Poll::Ready(Some(_)) if state.backlog.len() >= self.backlog_max => {
-                    self.given_up.fetch_add(1, Ordering::SeqCst);
+                Poll::Ready(Some(message)) if state.backlog.len() >= self.backlog_max => {
+                    (self.give_up)(message);
                 }
                 Poll::Ready(Some(message)) => state.backlog.push_back(self.charge(message)),
             }
@@ -178,6 +178,8 @@ impl<S: Stream<Item = Message> + Unpin + Send + 'static> Wake for Shared<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
     use rr_spi::{BodyBudget, Delivery, Reason};
     use tokio::sync::mpsc::{Receiver, Sender, channel};
 
@@ -194,8 +196,22 @@ mod tests {
     }
 
     fn inbox(budget: &BodyBudget, backlog_max: usize) -> (Sender<Message>, Inbox<Source>) {
+        let (sender, inbox, _) = counting_inbox(budget, backlog_max);
+        (sender, inbox)
+    }
+
+    /// Makes an inbox and the count of the messages that it gives up.
+    fn counting_inbox(
+        budget: &BodyBudget,
+        backlog_max: usize,
+    ) -> (Sender<Message>, Inbox<Source>, Arc<AtomicUsize>) {
         let (sender, source) = channel(1024);
-        (sender, Inbox::new(Source(source), budget.whole(), backlog_max))
+        let given_up = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&given_up);
+        let give_up = Box::new(move |_| {
+            count.fetch_add(1, Ordering::SeqCst);
+        });
+        (sender, Inbox::new(Source(source), budget.whole(), backlog_max, give_up), given_up)
     }
 
     fn message(bytes: usize) -> Message {
@@ -246,7 +262,7 @@ mod tests {
     #[tokio::test]
     async fn a_loop_that_waits_is_woken_after_a_guard_as_before() {
         let budget = BodyBudget::new(100);
-        let (sender, inbox) = inbox(&budget, 2);
+        let (sender, inbox, given_up) = counting_inbox(&budget, 2);
         for _ in 0..3 {
             drop(inbox.guard());
             let (received, ()) = tokio::join!(next(&inbox), async {
@@ -260,7 +276,7 @@ mod tests {
             sender.send(message(1)).await.unwrap();
         }
         drop((guard, sender));
-        assert_eq!(inbox.take_given_up(), 3);
+        assert_eq!(given_up.load(Ordering::SeqCst), 3);
         assert!(next(&inbox).await.is_some() && next(&inbox).await.is_some());
         assert!(next(&inbox).await.is_none());
     }

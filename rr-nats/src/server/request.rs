@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Subject;
+use rr_spi::observe::{self, WatchedRequest};
 use rr_spi::wire::RequestHead;
 use rr_spi::{
     BodyShare, CancelHandle, Code, Context, Delivery, Error, Inbound, Reason, Request, Target,
@@ -27,6 +28,7 @@ pub(super) struct IncomingRequest {
     pub(super) key: u64,
     request: Result<(Request, BodyShare), Error>,
     counters: Option<Arc<Counters>>,
+    watched: WatchedRequest,
 }
 
 /// Single target of a subscription, with its counters looked up once.
@@ -55,10 +57,7 @@ impl IncomingRequest {
         let Received { message, share } = received;
         // A reply to a longer subject would exceed the server's line limit, and the server would
         // close the connection: such a message counts as one without a reply subject.
-        let Some(reply) = message.reply.filter(|reply| reply.len() <= REPLY_BYTES_MAX) else {
-            state.counts.without_reply();
-            return None;
-        };
+        let reply = message.reply.filter(|reply| reply.len() <= REPLY_BYTES_MAX)?;
         let head =
             message.headers.as_ref().map_or_else(|| Ok(RequestHead::default()), decode_request);
         let now = state.config.clocks_agree.then(clock::unix_millis);
@@ -73,6 +72,8 @@ impl IncomingRequest {
                 (target, counters)
             }
         };
+        let watched = state.intake.watch(&ctx, target.as_ref().ok());
+        watched.received(message.payload.len());
         let request = head.and_then(|head| {
             state.counts.headers_dropped(head.dropped);
             let request = Request::new(target?, message.payload)
@@ -80,7 +81,7 @@ impl IncomingRequest {
                 .with_idempotency(head.idempotency);
             Ok((request, share?))
         });
-        Some(Self { ctx, handle, reply, key, request, counters })
+        Some(Self { ctx, handle, reply, key, request, counters, watched })
     }
 
     /// Returns the body length in bytes.
@@ -90,9 +91,12 @@ impl IncomingRequest {
 
     /// Replaces the request by a refusal: too many requests wait already.
     pub(super) fn refuse(&mut self) {
-        let (code, reason) = (Code::ResourceExhausted, Reason::OVERLOADED);
-        let text = "too many requests wait already";
-        self.request = Err(Error::failure(code, Delivery::Rejected, reason, text));
+        self.request = Err(overloaded());
+    }
+
+    /// Reports the request as refused, although no reply can be sent.
+    pub(super) fn give_up(self) {
+        self.watched.end(observe::Outcome::Failure(&overloaded()));
     }
 
     /// Splits the request into the future that answers it, its cancel handle and its key. The
@@ -103,10 +107,13 @@ impl IncomingRequest {
         link: Arc<Link>,
         start: Instant,
     ) -> (impl Future<Output = Duration> + Send + 'static, CancelHandle, u64) {
-        let Self { ctx, handle, reply, key, request, counters } = self;
+        let Self { ctx, handle, reply, key, request, counters, watched } = self;
         let answer = async move {
             let outcome = match request {
-                Ok((request, share)) => state.intake.handle(&ctx, request).charged(share).await,
+                Ok((request, share)) => {
+                    let handling = state.intake.handle(watched.context(&ctx), request);
+                    handling.charged(share).watched(&watched).await
+                }
                 Err(error) => Err(error),
             };
             // Otherwise another responder may have run the handler.
@@ -117,12 +124,18 @@ impl IncomingRequest {
             if let Some(counters) = counters {
                 counters.count(took, &outcome);
             }
-            let reply = EncodedReply::new(&link, reply, state.account.reply(outcome));
+            let reply = EncodedReply::new(&link, reply, state.account.reply(outcome), watched);
             deliver(&state, &ctx, link, reply).await;
             took
         };
         (answer, handle, key)
     }
+}
+
+/// Makes the error of a request that arrived while too many requests waited.
+pub(super) fn overloaded() -> Error {
+    let (code, reason) = (Code::ResourceExhausted, Reason::OVERLOADED);
+    Error::failure(code, Delivery::Rejected, reason, "too many requests wait already")
 }
 
 fn target(prefix: &str, subject: &str) -> Result<Target, Error> {

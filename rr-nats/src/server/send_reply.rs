@@ -6,6 +6,7 @@ use std::task::{Poll, Waker};
 
 use async_nats::message::OutboundMessage;
 use async_nats::{HeaderMap, Subject};
+use rr_spi::observe::{Outcome, WatchedRequest};
 use rr_spi::wire::ErrorDocument;
 use rr_spi::{BodyShare, Bytes, Code, Context, Delivery, Error, Reason, Response};
 
@@ -66,14 +67,34 @@ pub(super) struct EncodedReply {
 }
 
 impl EncodedReply {
+    /// Encodes the outcome of a request, and reports what is sent: a reply that is too long for the
+    /// NATS server is replaced by an error. A reply that has to wait for another NATS server, which
+    /// accepts less, is reported as it was before.
     pub(super) fn new(
         link: &Link,
         to: Subject,
         (outcome, share): (Result<Response, Error>, BodyShare),
+        watched: WatchedRequest,
     ) -> Self {
         let error = outcome.as_ref().err().cloned();
         let failed = error.as_ref().map(minimal);
-        let (headers, body) = fitting(link, encode_reply(outcome), error.as_ref());
+        let written = match outcome {
+            Ok(response) if watched.is_observed() => {
+                let written = encode_reply(Ok(response.clone()));
+                match link.check(length(&written)) {
+                    Ok(()) => watched.end(Outcome::Success(&response)),
+                    Err(refused) => {
+                        watched.end(Outcome::Failure(&too_long(refused.bytes_max)));
+                    }
+                }
+                written
+            }
+            outcome => {
+                watched.end(Outcome::of(&outcome));
+                encode_reply(outcome)
+            }
+        };
+        let (headers, body) = fitting(link, written, error.as_ref());
         let (body, share) = held(body, share);
         Self { message: message(to, None, headers, body), failed, _share: share }
     }

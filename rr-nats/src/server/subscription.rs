@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::INCOMING_MAX;
 use super::inbox::{Inbox, Received};
 use super::pace::Pace;
-use super::request::{IncomingRequest, KnownTarget};
+use super::request::{IncomingRequest, KnownTarget, overloaded};
 use super::state::ServerState;
 use crate::config::NatsDispatch;
 use crate::connection::Link;
@@ -45,7 +45,7 @@ pub(super) struct Subscription<F> {
     /// Number of messages received from the subscription.
     pub(super) received: u64,
     /// The single target of the subscription; `None` for a wildcard.
-    known: Option<KnownTarget>,
+    known: Option<Arc<KnownTarget>>,
     answer: Split<F>,
     /// Requests that were received and are not yet being answered.
     waiting: VecDeque<IncomingRequest>,
@@ -68,8 +68,8 @@ pub(super) async fn consume(
     shutdown: Shutdown,
 ) -> bool {
     let Subscribed { subject, subscriber, target } = subscribed;
-    let known = target.map(|target| KnownTarget::of(&state, target));
-    let inbox = inbox(&state, subscriber);
+    let known = target.map(|target| Arc::new(KnownTarget::of(&state, target)));
+    let inbox = inbox(&state, known.as_ref(), subscriber);
     let mut subscription = Subscription {
         state,
         link,
@@ -87,8 +87,24 @@ pub(super) async fn consume(
     subscription.run(&shutdown).await
 }
 
-fn inbox(state: &ServerState, subscriber: Subscriber) -> Inbox {
-    Inbox::new(subscriber, Arc::clone(&state.account), INCOMING_MAX)
+fn inbox(
+    state: &Arc<ServerState>,
+    known: Option<&Arc<KnownTarget>>,
+    subscriber: Subscriber,
+) -> Inbox {
+    // Weak: the client library may keep the inbox for longer than the server lives.
+    let (server, known) = (Arc::downgrade(state), known.cloned());
+    let give_up = move |message| {
+        let Some(server) = server.upgrade() else { return };
+        server.counts.given_up(1);
+        if !server.intake.observers().is_empty() {
+            let received = Received { message, share: Err(overloaded()) };
+            if let Some(arrived) = IncomingRequest::read(&server, known.as_deref(), received) {
+                arrived.give_up();
+            }
+        }
+    };
+    Inbox::new(subscriber, Arc::clone(&state.account), INCOMING_MAX, Box::new(give_up))
 }
 
 impl<F: Future<Output = Duration> + Send + 'static> Subscription<F> {
@@ -116,7 +132,8 @@ impl<F: Future<Output = Duration> + Send + 'static> Subscription<F> {
                 return;
             };
             self.collect_ready();
-            (self.inbox, self.received, self.ended) = (inbox(&state, subscriber), 0, false);
+            self.inbox = inbox(&state, self.known.as_ref(), subscriber);
+            (self.received, self.ended) = (0, false);
             denials = known;
         }
     }
@@ -172,8 +189,8 @@ impl<F: Future<Output = Duration> + Send + 'static> Subscription<F> {
     /// Queues a request that arrived. If the queue is full, starts a refusal; at the limit of
     /// tasks, drops the request and counts it as given up.
     fn receive(&mut self, received: Received) {
-        let arrived = IncomingRequest::read(&self.state, self.known.as_ref(), received);
-        let Some(mut arrived) = arrived else { return };
+        let arrived = IncomingRequest::read(&self.state, self.known.as_deref(), received);
+        let Some(mut arrived) = arrived else { return self.state.counts.without_reply() };
         let config = &self.state.config;
         let bytes = self.waiting_bytes.saturating_add(arrived.len());
         let fits = self.waiting.len() < config.waiting_max && bytes <= config.waiting_bytes_max;
@@ -186,6 +203,7 @@ impl<F: Future<Output = Duration> + Send + 'static> Subscription<F> {
             self.start(arrived);
         } else {
             self.state.counts.given_up(1);
+            arrived.give_up();
         }
     }
 
@@ -225,10 +243,6 @@ impl<F: Future<Output = Duration> + Send + 'static> Subscription<F> {
             let guard = self.inbox.guard();
             let polled = poll(&mut answer, &mut cx);
             drop(guard);
-            let given_up = self.inbox.take_given_up();
-            if given_up > 0 {
-                self.state.counts.given_up(given_up);
-            }
             if let Poll::Ready(took) = polled {
                 self.pace.polled(start, took);
                 handle.cancel_with(Cause::Finished);
@@ -269,6 +283,8 @@ impl<F: Future<Output = Duration> + Send + 'static> Subscription<F> {
         while let Some(arrived) = self.pop() {
             if self.state.tasks.now() >= self.tasks_max() {
                 self.state.counts.given_up(1 + self.waiting.len());
+                arrived.give_up();
+                self.waiting.drain(..).for_each(IncomingRequest::give_up);
                 return;
             }
             self.start(arrived);

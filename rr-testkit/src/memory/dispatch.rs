@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::task::Poll;
 
-use rr_spi::{BoxFuture, Bytes, Code, Context, Error, Intake, Response};
+use rr_spi::{BoxFuture, Bytes, Code, Context, Error, Intake, Request, Response, observe};
 use tokio::sync::oneshot;
 
 /// Outcome of a handler, with its error converted to the caller's view.
@@ -36,13 +36,32 @@ pub(super) type Handling = BoxFuture<'static, Outcome>;
 /// Makes the future that runs the handler of one request. The context holds the head of the
 /// request: capturing the whole request would store the head twice.
 pub(super) fn handler_future(intake: Intake, ctx: Context, body: Bytes) -> Handling {
+    if !intake.observers().is_empty() {
+        // A separate type: without observers the future takes no memory for them.
+        return observed(intake, ctx, body);
+    }
     Box::pin(async move {
-        let Some(request) = ctx.request().to_request(body) else {
-            return Err(Error::new(Code::Internal, "the request has no head"));
-        };
+        let request = to_request(&ctx, body)?;
         let outcome = intake.handle(&ctx, request).await;
         outcome.map_err(Error::into_received)
     })
+}
+
+fn observed(intake: Intake, ctx: Context, body: Bytes) -> Handling {
+    let watched = intake.watch(&ctx, ctx.request().target());
+    Box::pin(async move {
+        let outcome = match to_request(&ctx, body) {
+            Ok(request) => intake.handle(watched.context(&ctx), request).watched(&watched).await,
+            Err(error) => Err(error),
+        };
+        watched.end(observe::Outcome::of(&outcome));
+        outcome.map_err(Error::into_received)
+    })
+}
+
+fn to_request(ctx: &Context, body: Bytes) -> Result<Request, Error> {
+    let request = ctx.request().to_request(body);
+    request.ok_or_else(|| Error::new(Code::Internal, "the request has no head"))
 }
 
 /// Enters the handler of a request: polls it once in place, then spawns it if it is pending.

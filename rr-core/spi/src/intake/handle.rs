@@ -15,7 +15,7 @@ use crate::contained::{Panicked, contained};
 use crate::context::{Cause, Context, Mark, Race};
 use crate::error::{Code, Delivery, Error, Reason};
 use crate::in_flight::InFlightPermit;
-use crate::observe::{WatchedRequest, within};
+use crate::observe::{Watched, WatchedRequest, within};
 use crate::request::Request;
 use crate::rescope::{rescope, rescope_outcome};
 use crate::response::Response;
@@ -41,7 +41,7 @@ pin_project! {
         // Body bytes of the request: in the transport's share, or charged by this future.
         share: Option<BodyShare>,
         bytes: usize,
-        watched: Option<&'a WatchedRequest>,
+        watched: Option<&'a Watched>,
     }
 
     impl PinnedDrop for Handle<'_> {
@@ -91,10 +91,16 @@ impl<'a> Handle<'a> {
         }
     }
 
-    /// Observes the handler: its polls run inside of the observers' span, and the message of its
-    /// panic is kept for the report.
-    pub fn watched(mut self, watched: Option<&'a WatchedRequest>) -> Self {
-        self.watched = watched;
+    /// Observes the handler: its polls run inside of the observers' span, and the length of its
+    /// request and the message of its panic are kept for the report.
+    #[inline]
+    pub fn watched(mut self, watched: &'a WatchedRequest) -> Self {
+        self.watched = watched.watched();
+        if let (Some(watched), State::Waiting { request: Some(request) }) =
+            (self.watched, &self.state)
+        {
+            watched.received(request.body.len());
+        }
         self
     }
 
@@ -134,7 +140,7 @@ impl Future for Handle<'_> {
                     if let Some(watched) = this.watched {
                         watched.enter();
                     }
-                    let span = this.watched.and_then(WatchedRequest::span);
+                    let span = this.watched.and_then(Watched::span);
                     within(span, || contained(|| found.run(this.ctx, request)))
                 }
                 Some(Err(error)) => {
@@ -152,7 +158,7 @@ impl Future for Handle<'_> {
                 }
             }
         }
-        let span = this.watched.and_then(WatchedRequest::span);
+        let span = this.watched.and_then(Watched::span);
         let StateProjection::Running { mut race } = this.state.as_mut().project() else {
             return Poll::Pending;
         };

@@ -1,6 +1,7 @@
 //! Observation of requests, on the server side.
 
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use tokio::time::Instant;
@@ -11,16 +12,21 @@ use crate::context::Context;
 use crate::error::Delivery;
 use crate::target::Target;
 
-/// Request that a server observes, from its arrival to its outcome; see
+/// Request of a server from its arrival to its outcome, observed if the server has observers; see
 /// [`Intake::watch`](crate::Intake::watch).
 ///
-/// It is reported once: by [`WatchedRequest::end`], or as dropped when it is dropped before.
-pub struct WatchedRequest {
+/// It is reported once: by [`WatchedRequest::end`], or as dropped when it is dropped before. Takes
+/// one pointer. The default is a request that is not observed.
+#[derive(Default)]
+pub struct WatchedRequest(Option<Box<Watched>>);
+
+/// Request that is observed.
+pub(crate) struct Watched {
     observers: Observers,
     ctx: Context,
     target: Option<Target>,
     route: Option<Arc<str>>,
-    request_bytes: usize,
+    request_bytes: AtomicUsize,
     began: Instant,
     entered: OnceLock<Instant>,
     panic: OnceLock<Box<str>>,
@@ -37,34 +43,61 @@ impl WatchedRequest {
     ) -> Self {
         let (kind, name) = (Kind::Request, route.map(|route| &**route));
         let span = observers.started(&Start { kind, context: ctx, target, route: name });
-        Self {
+        Self(Some(Box::new(Watched {
             ctx: traced(ctx, span.as_deref()).unwrap_or_else(|| ctx.clone()),
             observers: observers.clone(),
             target: target.cloned(),
             route: route.cloned(),
-            request_bytes: 0,
+            request_bytes: AtomicUsize::new(0),
             began: ctx.arrived().unwrap_or_else(Instant::now),
             entered: OnceLock::new(),
             panic: OnceLock::new(),
             span,
             is_reported: false,
-        }
+        })))
     }
 
-    /// Returns the context for the handler: it carries the trace context of the span.
+    /// Returns whether there are observers.
     #[must_use]
-    pub fn context(&self) -> &Context {
-        &self.ctx
+    #[inline]
+    pub fn is_observed(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Returns the context for the handler: `ctx`, with the trace context of the span if there is
+    /// one.
+    #[must_use]
+    #[inline]
+    pub fn context<'a>(&'a self, ctx: &'a Context) -> &'a Context {
+        self.0.as_ref().map_or(ctx, |watched| &watched.ctx)
     }
 
     /// Records the length of the request's body, when it has been received.
-    pub fn received(&mut self, request_bytes: usize) {
-        self.request_bytes = request_bytes;
+    ///
+    /// [`Handle::watched`](crate::Handle::watched) does it too: only a server that refuses a request
+    /// with its body does it by itself.
+    pub fn received(&self, request_bytes: usize) {
+        if let Some(watched) = &self.0 {
+            watched.received(request_bytes);
+        }
     }
 
     /// Reports the outcome that the caller is sent.
-    pub fn end(mut self, outcome: Outcome<'_>) {
-        self.report(outcome);
+    #[inline]
+    pub fn end(self, outcome: Outcome<'_>) {
+        if let Some(mut watched) = self.0 {
+            watched.report(outcome);
+        }
+    }
+
+    pub(crate) fn watched(&self) -> Option<&Watched> {
+        self.0.as_deref()
+    }
+}
+
+impl Watched {
+    pub(crate) fn received(&self, request_bytes: usize) {
+        self.request_bytes.store(request_bytes, Ordering::Relaxed);
     }
 
     /// Records that the handler is entered.
@@ -89,7 +122,7 @@ impl WatchedRequest {
         let end = End {
             start: Start { kind, context, target, route },
             outcome,
-            request_bytes: self.request_bytes,
+            request_bytes: self.request_bytes.load(Ordering::Relaxed),
             began: self.began,
             entered: self.entered.get().copied(),
             panic: self.panic.get().map(|message| &**message),
@@ -98,7 +131,7 @@ impl WatchedRequest {
     }
 }
 
-impl Drop for WatchedRequest {
+impl Drop for Watched {
     fn drop(&mut self) {
         if !self.is_reported {
             let delivery = self.ctx.delivery().unwrap_or(Delivery::Processed);
@@ -109,6 +142,7 @@ impl Drop for WatchedRequest {
 
 impl fmt::Debug for WatchedRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WatchedRequest").field("target", &self.target).finish_non_exhaustive()
+        let target = self.0.as_ref().and_then(|watched| watched.target.as_ref());
+        f.debug_struct("WatchedRequest").field("target", &target).finish_non_exhaustive()
     }
 }

@@ -112,9 +112,8 @@ fn intake(observers: Observers, handler: fn(Context) -> BoxFuture<'static, Outco
 async fn handle(intake: &Intake, target: &'static str) -> Outcomes {
     let (ctx, _handle) = intake.context(Inbound::new(Some(Duration::from_millis(50))));
     let request = Request::new(Target::from_static(target).unwrap(), "body");
-    let mut watched = intake.watch(&ctx, Some(&request.target)).unwrap();
-    watched.received(request.body.len());
-    let outcome = intake.handle(watched.context(), request).watched(Some(&watched)).await;
+    let watched = intake.watch(&ctx, Some(&request.target));
+    let outcome = intake.handle(watched.context(&ctx), request).watched(&watched).await;
     watched.end(Outcome::of(&outcome));
     outcome
 }
@@ -157,8 +156,10 @@ async fn each_request_is_reported_once_whatever_became_of_it() {
     expect("canceled None Processed ran=true (4, 0) None");
 
     let error = Error::failure(Code::InvalidArgument, Delivery::Rejected, None, "a bad head");
-    answers.refused(None, None, &error);
-    let refused = "invalid_argument None Rejected ran=false (0, 0) None";
+    let watched = answers.watch_refused(Inbound::default(), None);
+    watched.received(3);
+    watched.end(Outcome::Failure(&error));
+    let refused = "invalid_argument None Rejected ran=false (3, 0) None";
     assert_eq!(lines.take(), ["started Request None", "span ended", refused]);
 }
 
@@ -244,9 +245,9 @@ async fn the_time_of_a_request_counts_from_its_arrival() {
     });
     let (ctx, _handle) = slow.context(Inbound::default());
     sleep(Duration::from_millis(12)).await;
-    let watched = slow.watch(&ctx, None).unwrap();
+    let watched = slow.watch(&ctx, None);
     let request = Request::new(Target::from_static("t").unwrap(), "");
-    let outcome = slow.handle(watched.context(), request).watched(Some(&watched)).await;
+    let outcome = slow.handle(watched.context(&ctx), request).watched(&watched).await;
     watched.end(Outcome::of(&outcome));
     assert_eq!(*times.0.lock().unwrap(), [(12, 42)]);
 }
