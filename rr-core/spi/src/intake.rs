@@ -14,7 +14,7 @@ use crate::context::{CancelHandle, Cause, Context, Deadline, Metadata, ServerSta
 use crate::error::Error;
 use crate::in_flight::{DrainReport, InFlight};
 use crate::inbound::Inbound;
-use crate::observe::{Observers, Outcome, WatchedRequest};
+use crate::observe::{Kind, Observers, Outcome, WatchedRequest};
 use crate::peer::Peer;
 use crate::readiness::{self, Readiness};
 use crate::request::Request;
@@ -111,7 +111,7 @@ impl Intake {
         (ctx, handle)
     }
 
-    /// Observes a request from here on; `None` without observers.
+    /// Observes a request from here on; `None` if no observer observes requests.
     ///
     /// Every server calls this once for each request whose head it has read, runs the handler with
     /// [`WatchedRequest::context`] and [`Handle::watched`], and reports the outcome that it sends
@@ -120,7 +120,7 @@ impl Intake {
     #[inline]
     pub fn watch(&self, ctx: &Context, target: Option<&Target>) -> Option<WatchedRequest> {
         let observers = &self.0.config.observers;
-        if observers.is_empty() {
+        if !observers.observes(Kind::Request) {
             return None;
         }
         let found = target.and_then(|target| self.find(target).ok());
@@ -131,12 +131,10 @@ impl Intake {
     /// Reports a request that was refused before it had a context: its head cannot be read, or it
     /// names no target.
     pub fn refused(&self, peer: Option<&Arc<Peer>>, target: Option<&Target>, error: &Error) {
-        if self.0.config.observers.is_empty() {
+        if !self.0.config.observers.observes(Kind::Request) {
             return;
         }
-        let mut inbound = Inbound::default();
-        inbound.peer = peer;
-        let (ctx, _handle) = self.context(inbound);
+        let (ctx, _handle) = self.context(Inbound { peer, ..Inbound::default() });
         if let Some(watched) = self.watch(&ctx, target) {
             watched.end(Outcome::Failure(error));
         }

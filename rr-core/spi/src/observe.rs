@@ -6,6 +6,7 @@ mod operation;
 mod request;
 mod span;
 
+use std::any::TypeId;
 use std::fmt;
 use std::sync::Arc;
 
@@ -53,6 +54,15 @@ pub(crate) use span::within;
 /// }
 /// ```
 pub trait Observer: Send + Sync + 'static {
+    /// Returns whether the observer observes operations of this kind at the moment.
+    ///
+    /// An operation that no observer observes when it starts is not measured and not reported. If
+    /// one observer does, the operation is reported to all of them. Called for each operation, so
+    /// it must take nanoseconds.
+    fn observes(&self, _kind: Kind) -> bool {
+        true
+    }
+
     /// Called when an operation starts; returns its span if the observer keeps one.
     fn started(&self, _start: &Start<'_>) -> Option<Box<dyn Span>> {
         None
@@ -63,6 +73,11 @@ pub trait Observer: Send + Sync + 'static {
 
     /// Called when something happens that is no operation, such as a reconnect.
     fn event(&self, _event: &Event<'_>) {}
+
+    #[doc(hidden)]
+    fn observer_type(&self) -> TypeId {
+        TypeId::of::<Self>()
+    }
 }
 
 /// Observers of one end; empty by default.
@@ -96,12 +111,26 @@ impl Observers {
         self.0.is_none()
     }
 
+    /// Returns whether one of the observers observes operations of this kind at the moment.
+    #[must_use]
+    #[inline]
+    pub fn observes(&self, kind: Kind) -> bool {
+        self.iter().any(|observer| contained(|| observer.observes(kind)).unwrap_or(false))
+    }
+
+    /// Returns whether one of the observers is of this type.
+    #[must_use]
+    pub fn has<T: Observer>(&self) -> bool {
+        self.iter().any(|observer| observer.observer_type() == TypeId::of::<T>())
+    }
+
     /// Reports an event.
     pub fn event(&self, event: &Event<'_>) {
         self.each(|observer| observer.event(event));
     }
 
     /// Reports the start of an operation; returns the spans that the observers keep.
+    #[must_use]
     pub fn started(&self, start: &Start<'_>) -> Option<Box<dyn Span>> {
         let mut spans = Vec::new();
         self.each(|observer| spans.extend(observer.started(start)));
