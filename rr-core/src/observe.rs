@@ -8,6 +8,8 @@
 //! [`recommended_with`](crate::recommended_with) report the call as a whole.
 
 mod calls;
+#[cfg(feature = "tracing")]
+mod tracing;
 
 pub use calls::Observe;
 #[doc(inline)]
@@ -16,3 +18,14 @@ pub use rr_spi::observe::{
 };
 #[doc(inline)]
 pub use rr_spi::{Stage, Timeline};
+#[cfg(feature = "tracing")]
+pub use tracing::TracingObserver;
+
+/// Adds the observers of the features that are enabled, unless they are there already.
+pub(crate) fn with_features(observers: Observers) -> Observers {
+    #[cfg(feature = "tracing")]
+    if !observers.has::<TracingObserver>() {
+        return observers.and(TracingObserver::new());
+    }
+    observers
+}

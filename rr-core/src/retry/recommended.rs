@@ -5,6 +5,7 @@ use rr_spi::observe::Observers;
 
 use super::Retry;
 use crate::Stack;
+use crate::observe::with_features;
 
 /// Puts the recommended layers around a requester: a default deadline of 10 s, and [`Retry`] with
 /// its default configuration and budget. Make one stack for each destination.
@@ -68,7 +69,7 @@ pub fn recommended<R: Requester>(requester: R) -> Stack<R> {
 /// ```
 #[must_use]
 pub fn recommended_with<R: Requester>(requester: R, observers: Observers) -> Stack<R> {
-    let stack = Stack::new(requester);
+    let (stack, observers) = (Stack::new(requester), with_features(observers));
     if observers.is_empty() {
         return stack.with(Retry::new());
     }
