@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 
 use rr_spi::observe::{End, Kind};
-use rr_spi::{Delivery, Error, Origin, Target, excerpt};
+use rr_spi::{Delivery, Error, Origin, Reason, Target, excerpt};
 use tracing::{Level, event};
 
 use super::{levels, millis, peer, request_id, service};
@@ -89,15 +89,24 @@ fn sources(end: &End<'_>, level: Level) -> Option<String> {
         let Some(source) = next else { break };
         let separator = if text.is_empty() { "" } else { ": " };
         text.push_str(separator);
-        if let Some(downstream) = source.downcast_ref::<Error>() {
-            // Its message, and what is below, may be the text of another service or of its reply.
-            text.push_str(&outline(downstream));
-            break;
+        match source.downcast_ref::<Error>() {
+            Some(error) if may_quote(error) => {
+                text.push_str(&outline(error));
+                break;
+            }
+            _ => text.push_str(&source.to_string()),
         }
-        text.push_str(&source.to_string());
         next = source.source();
     }
     (!text.is_empty()).then(|| excerpt(&text, ERROR_CHARS_MAX))
+}
+
+/// Returns whether the message of a call's error, or its sources, may be the text of another service
+/// or of a reply.
+fn may_quote(error: &Error) -> bool {
+    let about_body = [Reason::BAD_RESPONSE, Reason::CODEC, Reason::DECODE];
+    let is_about_body = error.reason().is_some_and(|reason| about_body.contains(reason));
+    is_about_body || error.origin() != Origin::Local
 }
 
 /// Returns an error without its message.
