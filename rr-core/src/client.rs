@@ -6,6 +6,7 @@ use rr_spi::{
 };
 
 use crate::config::ClientConfig;
+use crate::observe::with_features;
 
 /// Requester for a URL. Clones share its connections.
 ///
@@ -99,7 +100,8 @@ pub async fn connect_with(url: &str, config: impl Into<ClientConfig>) -> Result<
     unused_variables,
     reason = "it depends on the transports compiled in"
 )]
-async fn start(url: &str, config: ClientConfig) -> Result<Client, Error> {
+async fn start(url: &str, mut config: ClientConfig) -> Result<Client, Error> {
+    config.calls.observers = with_features(config.calls.observers);
     match scheme(url).as_str() {
         #[cfg(feature = "http")]
         "http" | "http+unix" => http(url, config),

@@ -4,6 +4,7 @@ mod environment;
 mod keys;
 
 use rr_spi::Error;
+use rr_spi::observe::Observers;
 use rr_spi::options::Options;
 use serde::de::value::Error as Unfit;
 use serde::{Deserialize, Deserializer};
@@ -128,6 +129,16 @@ macro_rules! sections {
             #[must_use]
             pub fn $with_common(mut self, $common: $Common) -> Self {
                 self.$common = $common;
+                self
+            }
+
+            #[doc = concat!(
+                "Replaces the observers of [`Self::", stringify!($common), "`], for every transport."
+            )]
+            /// Set in code only: no file, variable or URL names them.
+            #[must_use]
+            pub fn with_observers(mut self, observers: Observers) -> Self {
+                self.$common.observers = observers;
                 self
             }
 

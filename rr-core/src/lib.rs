@@ -54,6 +54,7 @@
     feature = "tower",
     doc = "| use layers and services of tower, or be used by them | [`tower`] |"
 )]
+//! | see what became of every request, attempt and call | [`observe`], [`recommended_with`] |
 //! | try failed calls again, safely | [`recommended`], [`retry`], [`Idempotency`] |
 //! | balance calls over several endpoints | [`balance`] |
 //! | collect several replies to one request | [`many`] |
@@ -105,6 +106,7 @@ mod hosts;
 mod local;
 pub mod many;
 mod nesting;
+pub mod observe;
 #[cfg(feature = "schema")]
 mod openapi;
 #[cfg(feature = "json")]
@@ -143,16 +145,6 @@ pub mod context {
     pub use rr_spi::{CancelHandle, Cause, Criticality, Deadline, Peer, PeerIdentity, RequestInfo};
 }
 
-/// Observation of requests, attempts and calls: outcomes, events, and where the time went.
-pub mod observe {
-    #[doc(inline)]
-    pub use rr_spi::observe::{
-        End, Event, Kind, Observer, Observers, Outcome, Span, Start, WatchedAttempt, WatchedRequest,
-    };
-    #[doc(inline)]
-    pub use rr_spi::{Recording, Spent, Stage, Timeline};
-}
-
 /// Items for transports and their tests. Transport authors depend on `rr-spi` alone, which exports
 /// the same items at its root.
 pub mod transport {
@@ -182,7 +174,7 @@ pub use openapi::openapi;
 #[cfg(feature = "json")]
 pub use reply::Reply;
 pub use requester_ext::RequesterExt;
-pub use retry::recommended::recommended;
+pub use retry::recommended::{recommended, recommended_with};
 pub use router::{HandlerExt, Router};
 #[cfg(any(feature = "http", feature = "memory", feature = "nats"))]
 pub use serve::shutdown_signal;

@@ -12,6 +12,7 @@ pub(crate) mod recommended;
 use std::fmt;
 use std::time::Duration;
 
+use rr_spi::observe::{Event, Observers};
 use rr_spi::{
     Attempt, Cause, Context, Entropy, Error, Idempotency, Middleware, Next, OsEntropy, Request,
     Response, async_trait, defaults,
@@ -63,6 +64,7 @@ pub struct Retry {
     latencies: Latencies,
     deduplicating: DedupTargets,
     entropy: Box<dyn Entropy>,
+    observers: Observers,
 }
 
 impl Retry {
@@ -81,6 +83,7 @@ impl Retry {
             latencies: Latencies::default(),
             deduplicating: DedupTargets::default(),
             entropy: Box::new(OsEntropy::new()),
+            observers: Observers::default(),
         }
     }
 
@@ -95,6 +98,14 @@ impl Retry {
     #[must_use]
     pub fn with_entropy(mut self, entropy: impl Entropy) -> Self {
         self.entropy = Box::new(entropy);
+        self
+    }
+
+    /// Replaces the observers, which are told of each attempt that is followed by another:
+    /// [`Event::Retry`], with the decision, before the pause. None by default.
+    #[must_use]
+    pub fn with_observers(mut self, observers: Observers) -> Self {
+        self.observers = observers;
         self
     }
 
@@ -237,6 +248,9 @@ impl RetryLoop<'_> {
             decision = RetryDecision::BudgetSpent;
         }
         self.record(error, now.duration_since(started), decision);
+        if let Some(failed) = self.attempts.last().filter(|_| decision.is_retry()) {
+            retry.observers.event(&Event::retry(self.ctx, &self.request.target, failed));
+        }
         decision
     }
 

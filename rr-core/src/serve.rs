@@ -8,6 +8,7 @@ use rr_spi::{DrainReport, Error, Routes, Server, defaults};
 
 use crate::client::{scheme, unknown};
 use crate::config::ServerConfig;
+use crate::observe::with_features;
 use crate::router::Router;
 
 /// Serves a router at a URL with the default limits. Returns once the server can be called.
@@ -76,8 +77,9 @@ pub async fn serve_with(
 pub(crate) async fn start(
     url: &str,
     routes: Routes,
-    config: ServerConfig,
+    mut config: ServerConfig,
 ) -> Result<Server, Error> {
+    config.intake.observers = with_features(config.intake.observers);
     // Boxed: binding is rare, and inline it would enlarge every future that serves.
     match scheme(url).as_str() {
         #[cfg(feature = "http")]

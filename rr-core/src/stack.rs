@@ -7,6 +7,7 @@ use std::time::Duration;
 use rr_spi::{Context, Error, Middleware, Next, Requester, Responder, defaults};
 
 use crate::client::Client;
+use crate::observe::{Observe, Observers};
 
 /// Requester or responder wrapped in middleware; implements the same trait.
 ///
@@ -51,6 +52,38 @@ impl<T> Stack<T> {
     #[must_use]
     pub fn with(mut self, middleware: impl Middleware) -> Self {
         self.middleware.push(Arc::new(middleware));
+        self
+    }
+
+    /// Reports each call to these observers, exactly once, whatever its attempts did: adds an
+    /// [`Observe`] outside of the existing middleware. Around a responder it must not be used, since
+    /// a server reports its requests itself.
+    ///
+    /// The attempts are reported by the requester, to the observers of its configuration.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rr_core::observe::{End, Observer, Observers};
+    /// use rr_core::{Requester, Stack};
+    ///
+    /// struct Failures;
+    ///
+    /// impl Observer for Failures {
+    ///     fn ended(&self, end: &End<'_>) {
+    ///         if let Some(error) = end.outcome.error() {
+    ///             eprintln!("{:?} failed: {}", end.start.kind, error.account());
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// fn observed(client: impl Requester) -> impl Requester {
+    ///     Stack::new(client).observed_by(Observers::new(Failures))
+    /// }
+    /// ```
+    #[must_use]
+    pub fn observed_by(mut self, observers: Observers) -> Self {
+        self.middleware.insert(0, Arc::new(Observe::new(observers)));
         self
     }
 

@@ -14,7 +14,7 @@ use crate::context::{CancelHandle, Cause, Context, Deadline, Metadata, ServerSta
 use crate::error::Error;
 use crate::in_flight::{DrainReport, InFlight};
 use crate::inbound::Inbound;
-use crate::observe::{Observers, WatchedRequest};
+use crate::observe::{Kind, Observers, WatchedRequest};
 use crate::readiness::{self, Readiness};
 use crate::request::Request;
 use crate::routes::{RouteMatch, Routes};
@@ -114,7 +114,7 @@ impl Intake {
         (ctx, handle)
     }
 
-    /// Observes a request from here on, if there are observers.
+    /// Observes a request from here on, if an observer observes requests.
     ///
     /// Every server calls this once for each request, as soon as its context is made. The server
     /// runs the handler with [`WatchedRequest::context`] and [`Handle::watched`], and reports the
@@ -124,7 +124,7 @@ impl Intake {
     #[inline]
     pub fn watch(&self, ctx: &Context, target: Option<&Target>) -> WatchedRequest {
         let observers = &self.0.config.observers;
-        if observers.is_empty() {
+        if !observers.observes(Kind::Request) {
             return WatchedRequest::default();
         }
         let found = target.and_then(|target| self.find(target).ok());
@@ -137,7 +137,7 @@ impl Intake {
     /// `inbound` is what can be read of its head.
     #[must_use]
     pub fn watch_refused(&self, inbound: Inbound<'_>, target: Option<&Target>) -> WatchedRequest {
-        if self.0.config.observers.is_empty() {
+        if !self.0.config.observers.observes(Kind::Request) {
             return WatchedRequest::default();
         }
         let (ctx, _handle) = self.context(inbound);

@@ -6,6 +6,7 @@ mod operation;
 mod request;
 mod span;
 
+use std::any::TypeId;
 use std::fmt;
 use std::sync::Arc;
 
@@ -54,6 +55,15 @@ pub(crate) use span::within;
 /// }
 /// ```
 pub trait Observer: Send + Sync + 'static {
+    /// Returns whether the observer observes operations of this kind at the moment.
+    ///
+    /// An operation that no observer observes when it starts is not measured and not reported. If
+    /// one observer does, the operation is reported to all of them. Called for each operation, so
+    /// it must take nanoseconds.
+    fn observes(&self, _kind: Kind) -> bool {
+        true
+    }
+
     /// Called when an operation starts; returns its span if the observer keeps one.
     fn started(&self, _start: &Start<'_>) -> Option<Box<dyn Span>> {
         None
@@ -64,6 +74,11 @@ pub trait Observer: Send + Sync + 'static {
 
     /// Called when something happens that is no operation, such as a reconnect.
     fn event(&self, _event: &Event<'_>) {}
+
+    #[doc(hidden)]
+    fn observer_type(&self) -> TypeId {
+        TypeId::of::<Self>()
+    }
 }
 
 /// Observers of one end; empty by default.
@@ -95,6 +110,19 @@ impl Observers {
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
+    }
+
+    /// Returns whether one of the observers observes operations of this kind at the moment.
+    #[must_use]
+    #[inline]
+    pub fn observes(&self, kind: Kind) -> bool {
+        self.iter().any(|observer| contained(|| observer.observes(kind)).unwrap_or(false))
+    }
+
+    /// Returns whether one of the observers is of this type.
+    #[must_use]
+    pub fn has<T: Observer>(&self) -> bool {
+        self.iter().any(|observer| observer.observer_type() == TypeId::of::<T>())
     }
 
     /// Reports an event.

@@ -1,9 +1,11 @@
 //! Stack of layers around a requester that suits most applications.
 
 use rr_spi::Requester;
+use rr_spi::observe::Observers;
 
 use super::Retry;
 use crate::Stack;
+use crate::observe::with_features;
 
 /// Puts the recommended layers around a requester: a default deadline of 10 s, and [`Retry`] with
 /// its default configuration and budget. Make one stack for each destination.
@@ -14,6 +16,7 @@ use crate::Stack;
 ///
 /// | layer | moved | and then |
 /// |---|---|---|
+/// | [`Observe`](crate::observe::Observe) | inside of retry | it reports attempts as calls |
 /// | default deadline | inside of retry | each attempt gets the whole time, and a call three times as much |
 /// | client throttle | inside of retry | it counts attempts as calls, and throttles sooner the more is retried |
 /// | [`Retry`] | inside of hedging | each hedged copy is retried separately: twice the attempts for one call |
@@ -44,5 +47,32 @@ use crate::Stack;
 /// ```
 #[must_use]
 pub fn recommended<R: Requester>(requester: R) -> Stack<R> {
-    Stack::new(requester).with(Retry::new())
+    recommended_with(requester, Observers::default())
+}
+
+/// Puts the layers of [`recommended`] around a requester, and reports its calls and retries to
+/// these observers.
+///
+/// The requester itself reports the attempts, to the observers of its own configuration.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example(observers: rr_core::observe::Observers) -> Result<(), rr_core::Error> {
+/// use rr_core::config::ClientConfig;
+/// use rr_core::{connect_with, recommended_with};
+///
+/// let config = ClientConfig::default().with_observers(observers.clone());
+/// let client = recommended_with(connect_with("http://orders:8080", config).await?, observers);
+/// # drop(client);
+/// # Ok(()) }
+/// ```
+#[must_use]
+pub fn recommended_with<R: Requester>(requester: R, observers: Observers) -> Stack<R> {
+    let (stack, observers) = (Stack::new(requester), with_features(observers));
+    if observers.is_empty() {
+        return stack.with(Retry::new());
+    }
+    let retry = Retry::new().with_observers(observers.clone());
+    stack.observed_by(observers).with(retry)
 }

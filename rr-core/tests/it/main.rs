@@ -36,6 +36,8 @@ mod several_urls;
 mod tls;
 #[cfg(feature = "tower")]
 mod tower;
+#[cfg(all(feature = "json", feature = "tracing"))]
+mod tracing;
 mod trials;
 
 /// Adds a hook for panics to those that there are: tests of one process do not replace each other's.

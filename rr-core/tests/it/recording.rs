@@ -77,7 +77,7 @@ async fn an_expired_call_says_for_what_it_waited() {
     let client = Local::new(Router::new().route("slow", slow));
     let ctx = Context::background().with_timeout(Duration::from_millis(50));
     let outcome: Result<(), CallError> = client.call(&ctx, "slow", &()).await;
-    let CallError::Rr(error) = outcome.unwrap_err() else { panic!() };
+    let CallError::Rr(error) = outcome.unwrap_err();
     assert_eq!(error.reason(), Some(&Reason::EXPIRED_AWAITING_REPLY));
     assert_eq!(error.account().to_string(), "50.00ms of 50.00ms waiting for the reply");
     let timeline = error.timeline().unwrap();

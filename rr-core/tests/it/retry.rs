@@ -9,6 +9,7 @@ mod grpc_core;
 mod grpc_go;
 mod grpc_java;
 mod layer;
+mod observed;
 mod properties;
 mod smithy;
 mod support;

@@ -11,6 +11,7 @@ use super::server_state::{Mark, ServerState};
 use crate::dedup::Dedup;
 use crate::error::{Delivery, Error};
 use crate::in_flight::InFlight;
+use crate::peer::Peer;
 use crate::response::Response;
 
 /// Run elsewhere that a call waits for; see [`Context::pass`].
@@ -118,6 +119,12 @@ impl Context {
     /// server made.
     pub(crate) fn arrived(&self) -> Option<Instant> {
         self.server_state().map(|server| server.arrived)
+    }
+
+    /// Returns the other end of the connection on which the request arrived, also before the
+    /// handler is entered.
+    pub(crate) fn arrived_from(&self) -> Option<&Peer> {
+        self.server_state()?.peer.as_deref()
     }
 
     /// Returns the number of attempts before the one being handled.

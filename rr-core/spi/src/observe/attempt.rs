@@ -15,7 +15,8 @@ use crate::request::Request;
 use crate::response::Response;
 use crate::target::Target;
 
-/// Writes the boxed future of a requester: as it is without observers, else observed.
+/// Writes the boxed future of a requester: observed if an observer observes operations of this
+/// kind, else as it is.
 ///
 /// The request is observed as one [`Kind`](crate::observe::Kind) of operation; its future sees the
 /// context that carries the observer's trace context on.
@@ -45,7 +46,7 @@ use crate::target::Target;
 macro_rules! observed {
     ($observers:expr, $kind:expr, |$ctx:ident, $request:ident| $call:expr) => {{
         let observers: &$crate::observe::Observers = $observers;
-        if observers.is_empty() {
+        if !observers.observes($kind) {
             ::std::boxed::Box::pin($call)
         } else {
             ::std::boxed::Box::pin(async move {
@@ -80,7 +81,8 @@ impl<'a> WatchedAttempt<'a> {
     ) -> Self {
         let target = request.target.clone();
         let route = Some(target.as_str());
-        let span = observers.started(&Start { kind, context: ctx, target: Some(&target), route });
+        let start = Start { kind, context: ctx, target: Some(&target), route, peer: None };
+        let span = observers.started(&start);
         let (request_bytes, began) = (request.body.len(), Instant::now());
         Self { observers, kind, ctx, target, request_bytes, began, span }
     }
@@ -103,7 +105,7 @@ impl<'a> WatchedAttempt<'a> {
     fn report(mut self, outcome: Outcome<'_>) {
         let Self { kind, ctx: context, ref target, request_bytes, began, .. } = self;
         let route = Some(target.as_str());
-        let start = Start { kind, context, target: Some(target), route };
+        let start = Start { kind, context, target: Some(target), route, peer: None };
         let end = End { start, outcome, request_bytes, began, entered: None, panic: None };
         self.observers.ended(self.span.take(), &end);
     }

@@ -58,3 +58,46 @@ pub enum Event<'a> {
         reason: &'a str,
     },
 }
+
+/// Constructors, for transports, layers and tests of observers.
+impl<'a> Event<'a> {
+    /// Makes a [`Event::Retry`].
+    #[must_use]
+    pub const fn retry(
+        context: &'a Context,
+        target: &'a Target,
+        failed: &'a AttemptRecord,
+    ) -> Self {
+        Self::Retry { context, target, failed }
+    }
+
+    /// Makes a [`Event::DrainStarted`].
+    #[must_use]
+    pub const fn drain_started(in_flight: usize) -> Self {
+        Self::DrainStarted { in_flight }
+    }
+
+    /// Makes a [`Event::DrainEnded`].
+    #[must_use]
+    pub const fn drain_ended(report: DrainReport) -> Self {
+        Self::DrainEnded { report }
+    }
+
+    /// Makes a [`Event::Disconnected`]. The peer must be named without secrets.
+    #[must_use]
+    pub const fn disconnected(peer: &'a str, error: Option<&'a Error>) -> Self {
+        Self::Disconnected { peer, error }
+    }
+
+    /// Makes a [`Event::Reconnected`]. The peer must be named without secrets.
+    #[must_use]
+    pub const fn reconnected(peer: &'a str) -> Self {
+        Self::Reconnected { peer }
+    }
+
+    /// Makes a [`Event::HandshakeRefused`]. The reason must be without secrets.
+    #[must_use]
+    pub const fn handshake_refused(peer: Option<SocketAddr>, reason: &'a str) -> Self {
+        Self::HandshakeRefused { peer, reason }
+    }
+}

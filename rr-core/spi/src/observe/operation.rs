@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::context::Context;
 use crate::error::{Code, Delivery, Error};
+use crate::peer::Peer;
 use crate::response::Response;
 use crate::target::Target;
 use crate::timeline::Timeline;
@@ -28,8 +29,8 @@ pub enum Kind {
 pub struct Start<'a> {
     /// The kind of the operation.
     pub kind: Kind,
-    /// The context of the operation: earlier attempts, request id, trace context, and for a request
-    /// the [peer](crate::RequestInfo::peer).
+    /// The context of the operation: earlier attempts, request id, trace context. What arrived with
+    /// a request is in [`Context::request`] once its handler is entered.
     pub context: &'a Context,
     /// The target; `None` if the request named none that can be read.
     pub target: Option<&'a Target>,
@@ -39,6 +40,8 @@ pub struct Start<'a> {
     /// A server has a bounded number of routes, so this is the name for metrics. A caller can send
     /// any number of targets.
     pub route: Option<&'a str>,
+    /// The other end of the connection on which a request arrived, if the transport knows it.
+    pub peer: Option<&'a Peer>,
 }
 
 /// End of an operation.

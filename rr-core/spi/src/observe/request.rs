@@ -42,7 +42,8 @@ impl WatchedRequest {
         route: Option<&Arc<str>>,
     ) -> Self {
         let (kind, name) = (Kind::Request, route.map(|route| &**route));
-        let span = observers.started(&Start { kind, context: ctx, target, route: name });
+        let start = Start { kind, context: ctx, target, route: name, peer: ctx.arrived_from() };
+        let span = observers.started(&start);
         Self(Some(Box::new(Watched {
             ctx: traced(ctx, span.as_deref()).unwrap_or_else(|| ctx.clone()),
             observers: observers.clone(),
@@ -120,7 +121,7 @@ impl Watched {
         let (kind, context) = (Kind::Request, &self.ctx);
         let (target, route) = (self.target.as_ref(), self.route.as_deref());
         let end = End {
-            start: Start { kind, context, target, route },
+            start: Start { kind, context, target, route, peer: context.arrived_from() },
             outcome,
             request_bytes: self.request_bytes.load(Ordering::Relaxed),
             began: self.began,

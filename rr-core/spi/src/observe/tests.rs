@@ -1,5 +1,7 @@
 use std::future::pending;
+use std::net::SocketAddr;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
@@ -10,6 +12,7 @@ use crate::context::Context;
 use crate::error::{Code, Delivery, Error, Reason};
 use crate::inbound::Inbound;
 use crate::intake::{Intake, IntakeConfig};
+use crate::peer::Peer;
 use crate::request::Request;
 use crate::requester::Requester;
 use crate::responder::Responder;
@@ -250,6 +253,60 @@ async fn the_time_of_a_request_counts_from_its_arrival() {
     let outcome = slow.handle(watched.context(&ctx), request).watched(&watched).await;
     watched.end(Outcome::of(&outcome));
     assert_eq!(*times.0.lock().unwrap(), [(12, 42)]);
+}
+
+/// Observes requests while it is asked to, and counts what it hears of them.
+#[derive(Default)]
+struct AtTimes {
+    is_asked: AtomicBool,
+    reports: Mutex<Vec<Option<SocketAddr>>>,
+}
+
+impl Observer for AtTimes {
+    fn observes(&self, kind: Kind) -> bool {
+        kind == Kind::Request && self.is_asked.load(Ordering::Relaxed)
+    }
+
+    fn started(&self, start: &Start<'_>) -> Option<Box<dyn Span>> {
+        self.reports.lock().unwrap().push(start.peer.and_then(Peer::address));
+        None
+    }
+
+    fn ended(&self, end: &End<'_>) {
+        self.reports.lock().unwrap().push(end.start.peer.and_then(Peer::address));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_observer_observes_is_not_reported() {
+    let at_times = Arc::new(AtTimes::default());
+    let observers = Observers::default().and_shared(Arc::clone(&at_times) as Arc<dyn Observer>);
+    let intake = intake(observers.clone(), |_| Box::pin(async { Ok(Response::new("done")) }));
+    let error = Error::failure(Code::InvalidArgument, Delivery::Rejected, None, "a bad head");
+    let peer = Arc::new(Peer::new().with_address(SocketAddr::from(([127, 0, 0, 1], 7))));
+
+    assert!(intake.watch(&Context::background(), None).is_none());
+    intake.refused(Some(&peer), None, &error);
+    assert!(at_times.reports.lock().unwrap().is_empty());
+
+    at_times.is_asked.store(true, Ordering::Relaxed);
+    intake.refused(Some(&peer), None, &error);
+    // The peer is known also where no handler is entered.
+    assert_eq!(*at_times.reports.lock().unwrap(), [peer.address(); 2]);
+
+    let (request, ctx) =
+        (Request::new(Target::from_static("t").unwrap(), ""), Context::background());
+    assert!(Remote(observers).request(&ctx, request).await.is_ok());
+    assert_eq!(at_times.reports.lock().unwrap().len(), 2, "it observes no attempts");
+}
+
+#[test]
+fn an_observer_is_found_by_its_type() {
+    let shared: Arc<dyn Observer> = Arc::new(Panics);
+    let observers = Observers::new(AtTimes::default());
+    assert!(observers.has::<AtTimes>() && !observers.has::<Panics>());
+    assert!(observers.and_shared(shared).has::<Panics>());
+    assert!(!Observers::default().has::<Panics>());
 }
 
 #[test]

@@ -1,0 +1,31 @@
+//! Observation of requests, attempts and calls: outcomes, events, and where the time went.
+//!
+//! An [`Observer`] is set in the configuration of each end, such as
+//! [`ClientConfig::with_observers`](crate::config::ClientConfig::with_observers) and
+//! [`ServerConfig::with_observers`](crate::config::ServerConfig::with_observers). It then sees every
+//! attempt of a client and every request of a server. A call may have several attempts:
+//! [`Stack::observed_by`](crate::Stack::observed_by) and
+//! [`recommended_with`](crate::recommended_with) report the call as a whole.
+
+mod calls;
+#[cfg(feature = "tracing")]
+mod tracing;
+
+pub use calls::Observe;
+#[doc(inline)]
+pub use rr_spi::observe::{
+    End, Event, Kind, Observer, Observers, Outcome, Span, Start, WatchedAttempt, WatchedRequest,
+};
+#[doc(inline)]
+pub use rr_spi::{Recording, Spent, Stage, Timeline};
+#[cfg(feature = "tracing")]
+pub use tracing::TracingObserver;
+
+/// Adds the observers of the features that are enabled, unless they are there already.
+pub(crate) fn with_features(observers: Observers) -> Observers {
+    #[cfg(feature = "tracing")]
+    if !observers.has::<TracingObserver>() {
+        return observers.and(TracingObserver::new());
+    }
+    observers
+}

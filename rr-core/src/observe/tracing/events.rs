@@ -1,0 +1,68 @@
+//! Events that are no operations.
+
+use rr_spi::observe::Event;
+use rr_spi::{Error, Origin, Reason, RetryDecision, excerpt};
+use tracing::{debug, info, warn};
+
+use super::REQUEST_ID_CHARS_MAX;
+use super::failures::ERROR_CHARS_MAX;
+
+/// Logs an event.
+pub(super) fn log(event: &Event<'_>) {
+    match event {
+        Event::Retry { context, target, failed, .. } => info!(
+            target: "rr::event",
+            {
+                rpc.service = Some(target.service()).filter(|service| !service.is_empty()),
+                rpc.method = target.method(),
+                request_id = context.request_id().map(|id| excerpt(id, REQUEST_ID_CHARS_MAX)),
+                rr.code = failed.code.as_str(),
+                rr.reason = failed.reason.as_ref().map(Reason::as_str),
+                rr.delivery = failed.delivery.as_str(),
+                elapsed_ms = super::millis(failed.elapsed),
+                decision = failed.decision.as_ref().map(RetryDecision::to_string),
+            },
+            "retry"
+        ),
+        Event::LateReply => debug!(target: "rr::event", "late reply"),
+        Event::DrainStarted { in_flight, .. } => {
+            info!(target: "rr::event", in_flight, "drain started");
+        }
+        Event::DrainEnded { report, .. } => info!(
+            target: "rr::event",
+            {
+                completed = report.completed,
+                aborted = report.aborted,
+                refused = report.refused,
+            },
+            "drain ended"
+        ),
+        Event::Disconnected { peer, error, .. } => warn!(
+            target: "rr::event",
+            {
+                peer = excerpt(peer, ERROR_CHARS_MAX),
+                rr.code = error.map(|error| error.code().as_str()),
+                rr.reason = error.and_then(Error::reason).map(Reason::as_str),
+                error = error.and_then(message),
+            },
+            "disconnected"
+        ),
+        Event::Reconnected { peer, .. } => {
+            info!(target: "rr::event", peer = excerpt(peer, ERROR_CHARS_MAX), "reconnected");
+        }
+        Event::HandshakeRefused { peer, reason, .. } => info!(
+            target: "rr::event",
+            {
+                peer = peer.map(|peer| peer.to_string()),
+                rr.reason = excerpt(reason, ERROR_CHARS_MAX),
+            },
+            "handshake refused"
+        ),
+        _ => {}
+    }
+}
+
+/// Returns the message of an error that this process made.
+fn message(error: &Error) -> Option<String> {
+    (error.origin() == Origin::Local).then(|| excerpt(error.message(), ERROR_CHARS_MAX))
+}

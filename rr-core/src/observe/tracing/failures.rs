@@ -1,0 +1,116 @@
+//! The event of a failed operation.
+
+use std::error::Error as StdError;
+
+use rr_spi::observe::{End, Kind};
+use rr_spi::{Delivery, Error, Origin, Reason, Target, excerpt};
+use tracing::{Level, event};
+
+use super::{levels, millis, peer, request_id, service};
+
+/// Longest text of an error, in characters; the messages of rr's own errors are shorter.
+pub(super) const ERROR_CHARS_MAX: usize = 256;
+
+/// Longest message of a panic, in characters; an assertion quotes both of its sides.
+const PANIC_CHARS_MAX: usize = 512;
+
+/// Maximum number of sources that are followed: a chain that refers to itself has no end.
+const SOURCES_MAX: usize = 8;
+
+/// Logs a failed operation at this level.
+pub(super) fn log(end: &End<'_>, level: Level) {
+    let start = &end.start;
+    macro_rules! failed {
+        ($target:literal, $level:expr, $message:literal) => {
+            event!(
+                target: $target,
+                $level,
+                {
+                    rpc.service = service(start),
+                    rpc.method = start.target.map(Target::method),
+                    request_id = request_id(start),
+                    peer = peer(start),
+                    rr.code = levels::code(end),
+                    rr.reason = levels::reason(end),
+                    rr.delivery = end.outcome.delivery().as_str(),
+                    elapsed_ms = millis(end.elapsed()),
+                    error = message(end, level),
+                    account = account(end),
+                    panic = end.panic.map(|panic| excerpt(panic, PANIC_CHARS_MAX)),
+                    source = sources(end, level),
+                },
+                $message
+            )
+        };
+    }
+    // The level of an event is fixed where it is written.
+    macro_rules! at_level {
+        ($target:literal, $message:literal) => {
+            match level {
+                Level::ERROR => failed!($target, Level::ERROR, $message),
+                Level::WARN => failed!($target, Level::WARN, $message),
+                Level::INFO => failed!($target, Level::INFO, $message),
+                _ => failed!($target, Level::DEBUG, $message),
+            }
+        };
+    }
+    match start.kind {
+        Kind::Call => at_level!("rr::client", "call failed"),
+        Kind::Attempt => at_level!("rr::attempt", "attempt failed"),
+        _ => at_level!("rr::server", "request failed"),
+    }
+}
+
+/// Returns the message of the error, unless it may quote what another process wrote.
+fn message(end: &End<'_>, level: Level) -> Option<String> {
+    let error = end.outcome.error()?;
+    let is_foreign = match end.start.kind {
+        // A refusal for a fault of the caller names what is wrong with its headers or its body.
+        Kind::Request => level > Level::WARN && end.outcome.delivery() == Delivery::Rejected,
+        _ => error.origin() != Origin::Local,
+    };
+    let message = Some(error.message()).filter(|text| !is_foreign && !text.is_empty());
+    message.map(|text| excerpt(text, ERROR_CHARS_MAX))
+}
+
+/// Returns where the time of a call or an attempt went, if that is known.
+fn account(end: &End<'_>) -> Option<String> {
+    let error = end.outcome.error().filter(|_| end.start.kind != Kind::Request)?;
+    let is_known = error.timeline().is_some() || !error.attempts().is_empty();
+    is_known.then(|| error.account().to_string())
+}
+
+/// Returns the sources of an error that the service is at fault for, outermost first.
+fn sources(end: &End<'_>, level: Level) -> Option<String> {
+    let is_logged = end.start.kind == Kind::Request && level == Level::ERROR;
+    let error = end.outcome.error().filter(|_| is_logged)?;
+    let (mut text, mut next) = (String::new(), error.source());
+    for _ in 0..SOURCES_MAX {
+        let Some(source) = next else { break };
+        let separator = if text.is_empty() { "" } else { ": " };
+        text.push_str(separator);
+        match source.downcast_ref::<Error>() {
+            Some(error) if may_quote(error) => {
+                text.push_str(&outline(error));
+                break;
+            }
+            _ => text.push_str(&source.to_string()),
+        }
+        next = source.source();
+    }
+    (!text.is_empty()).then(|| excerpt(&text, ERROR_CHARS_MAX))
+}
+
+/// Returns whether the message of a call's error, or its sources, may be the text of another service
+/// or of a reply.
+fn may_quote(error: &Error) -> bool {
+    let about_body = [Reason::BAD_RESPONSE, Reason::CODEC, Reason::DECODE];
+    let is_about_body = error.reason().is_some_and(|reason| about_body.contains(reason));
+    is_about_body || error.origin() != Origin::Local
+}
+
+/// Returns an error without its message.
+fn outline(error: &Error) -> String {
+    let reason = error.reason().map(|reason| format!("/{reason}")).unwrap_or_default();
+    format!("{}{reason} ({})", error.code(), error.delivery().as_str())
+}
