@@ -114,6 +114,17 @@ impl Reason {
         }
     }
 
+    /// Returns the token if it is one of those that rr gives, and `None` for those of services.
+    ///
+    /// For names of metrics, which must not be an open set.
+    #[must_use]
+    pub fn known(&self) -> Option<&'static str> {
+        match self.0 {
+            Cow::Borrowed(known) => Some(known),
+            Cow::Owned(_) => None,
+        }
+    }
+
     /// Returns whether retrying the same call is useless by definition (docs/src/retry-table.md).
     pub(crate) fn forbids_retry(&self) -> bool {
         [
