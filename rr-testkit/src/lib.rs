@@ -7,6 +7,7 @@
 //! | call your routes in a unit test, without a network | [`loopback`] |
 //! | connect a requester and a server at `memory://name` | [`MemoryRequester`], [`serve`] |
 //! | test an application through an outage in memory | [`MemoryLink`] |
+//! | see what observers are told | [`Reports`] |
 //! | lose single requests and replies in memory | [`MemoryFaults`] |
 //! | cut connections between real sockets | `TcpProxy` (feature `proxy`) |
 //! | cut in-process streams at any byte | `StreamLink` (feature `proxy`) |
@@ -26,6 +27,7 @@ mod memory;
 mod nats_server;
 #[cfg(feature = "proxy")]
 mod proxy;
+mod reports;
 #[cfg(feature = "proxy")]
 mod stream_link;
 mod sync;
@@ -36,5 +38,6 @@ pub use memory::{MemoryFault, MemoryFaults, MemoryLink, MemoryRequester, serve, 
 pub use nats_server::{NatsServer, NatsServerSetup};
 #[cfg(feature = "proxy")]
 pub use proxy::TcpProxy;
+pub use reports::Reports;
 #[cfg(feature = "proxy")]
 pub use stream_link::{Direction, StreamLink};

@@ -20,6 +20,7 @@ mod kept;
 mod malicious;
 mod mounted;
 mod mounted_layers;
+mod observed;
 mod proxies;
 mod proxy_protocol;
 mod readiness;

@@ -4,6 +4,7 @@ mod at_once;
 mod faults;
 mod link;
 mod memory;
+mod observed;
 mod plans;
 mod proxy;
 mod reports;

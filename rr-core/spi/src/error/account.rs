@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{AttemptRecord, Error, RetryDecision};
-use crate::timeline::{Stage, Timeline};
+use crate::timeline::Timeline;
 
 impl Error {
     /// Returns where the time of the last attempt went; `None` for an error that no attempt of this
@@ -20,6 +20,13 @@ impl Error {
     #[must_use]
     pub fn with_timeline(mut self, timeline: Timeline) -> Self {
         self.0.timeline = Some(timeline);
+        self
+    }
+
+    /// Changes where the time of the attempt went, if the error states it. For transports.
+    #[must_use]
+    pub fn map_timeline(mut self, change: impl FnOnce(Timeline) -> Timeline) -> Self {
+        self.0.timeline = self.0.timeline.take().map(change);
         self
     }
 
@@ -66,22 +73,20 @@ impl fmt::Display for Account<'_> {
             return f.write_str("the call took no time");
         };
         write!(f, "{time:.2?} of {total:.2?} {longest}")?;
-        let note = error.timeline().and_then(Timeline::note);
-        if let Some(note) = note.filter(|_| *longest == self.stage().describe()) {
+        let last = error.timeline().and_then(|last| Some((last.last().describe(), last.note()?)));
+        let note = |what: &str| last.filter(|last| last.0 == what).map(|last| last.1);
+        if let Some(note) = note(longest) {
             write!(f, ": {note}")?;
         }
         let mut separator = "; ";
         for (what, time) in rest {
             write!(f, "{separator}{time:.2?} {what}")?;
+            if let Some(note) = note(what) {
+                write!(f, " ({note})")?;
+            }
             separator = ", ";
         }
         Ok(())
-    }
-}
-
-impl Account<'_> {
-    fn stage(&self) -> Stage {
-        self.0.timeline().map_or(Stage::Place, Timeline::longest)
     }
 }
 
@@ -121,7 +126,7 @@ mod tests {
 
     use super::*;
     use crate::error::{Code, Delivery};
-    use crate::timeline::Ledger;
+    use crate::timeline::{Ledger, Stage};
 
     async fn timeline(stages: &[(Stage, u64)]) -> Timeline {
         let ledger = Ledger::new(Instant::now());
@@ -146,6 +151,11 @@ mod tests {
             "1.98s of 2.00s waiting for a connection: 64 of 64 in use; 20.00ms waiting for the reply"
         );
         assert_eq!(expired().account().to_string(), "the call took no time");
+        let times = timeline(&[(Stage::Reply, 20), (Stage::Connection, 10)]).await;
+        let error = expired().with_timeline(times).map_timeline(|times| times.with_note("full"));
+        let account =
+            "20.00ms of 30.00ms waiting for the reply; 10.00ms waiting for a connection (full)";
+        assert_eq!(error.account().to_string(), account);
     }
 
     #[tokio::test(start_paused = true)]
