@@ -2,9 +2,10 @@
 
 use std::io;
 
+use rr_spi::observe::Kind;
 use rr_spi::{
     Attempt, CallConfig, Code, Context, Delivery, Error, IntakeConfig, Location, ManyRequester,
-    Reason, Request, Requester, Response, async_trait, defaults,
+    Reason, Request, Requester, Response, Stage, boxed, defaults, observed,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -28,6 +29,7 @@ impl FramedRequester {
     }
 
     async fn exchange(&self, attempt: &Attempt, request: &Request) -> Result<Response, Error> {
+        attempt.stage(Stage::Connect);
         let connected = timeout(defaults::CONNECT_TIMEOUT, connect(&self.address)).await;
         let mut stream = connected.unwrap_or_else(|late| Err(late.into())).map_err(|error| {
             let (code, reason) = (Code::Unavailable, Reason::CONNECT_FAILED);
@@ -58,12 +60,15 @@ impl FramedRequester {
 /// A request gets one reply.
 impl ManyRequester for FramedRequester {}
 
-#[async_trait]
 impl Requester for FramedRequester {
-    async fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
-        let attempt = Attempt::start(ctx, self.calls.timeout)?;
-        self.calls.limits.check_outgoing(&request)?;
-        attempt.run(self.exchange(&attempt, &request)).await
+    boxed! {
+        fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
+            observed!(&self.calls.observers, Kind::Attempt, |ctx, request| async move {
+                let attempt = Attempt::start(ctx, self.calls.timeout)?;
+                self.calls.limits.check_outgoing(&request)?;
+                attempt.run(self.exchange(&attempt, &request)).await
+            })
+        }
     }
 }
 

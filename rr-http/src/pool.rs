@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 pub(crate) use dialer::Dialer;
 pub(crate) use h1::{H1Connection, H1Pool, Message, Replied};
-pub(crate) use h2::H2Pool;
+pub(crate) use h2::{H2Pool, Outgoing, OutgoingWatch};
 #[cfg(feature = "tls")]
 pub(crate) use negotiated::{BothPools, NegotiatedVersion, is_other_version};
 pub(crate) use runtimes::Pools;

@@ -17,10 +17,11 @@ use bytes::Bytes;
 use http::response::Parts;
 use http::{HeaderValue, Uri};
 use http_body::Body;
+use rr_spi::observe::Kind;
 use rr_spi::wire::RR_SPENT;
 use rr_spi::{
     Attempt, Code, Context, Delivery, Error, Headers, Limits, Location, ManyRequester, Request,
-    Requester, Response, Target,
+    Requester, Response, Target, observed,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -269,7 +270,7 @@ impl HttpRequester {
         let mut last = None;
         let tries = async {
             loop {
-                match self.0.reach().await {
+                match self.0.reach(&attempt).await {
                     Ok(()) => return Ok(()),
                     Err(error) => last = Some(error),
                 }
@@ -316,8 +317,8 @@ fn make_pool(
     }
 }
 
-async fn reach_h1(pool: &H1Pool) -> Result<(), Error> {
-    let lease = pool.checkout().await?;
+async fn reach_h1(pool: &H1Pool, attempt: &Attempt) -> Result<(), Error> {
+    let lease = pool.checkout(attempt).await?;
     pool.put_back(lease, None);
     Ok(())
 }
@@ -351,23 +352,27 @@ impl Requester for HttpRequester {
     rr_spi::boxed! {
         fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
             let inner = &*self.0;
+            let observers = &inner.config.calls.observers;
             match &inner.pool {
-                Pool::H1(pools) => Box::pin(async move {
+                Pool::H1(pools) => observed!(observers, Kind::Attempt, |ctx, request| async move {
                     let (attempt, _counted) = inner.begin(ctx, &request)?;
                     let pool = pools.current()?;
-                    attempt.run(inner.call_h1(&pool, &attempt, &request)).await
+                    let outcome = attempt.run(inner.call_h1(&pool, &attempt, &request)).await;
+                    outcome.map_err(|error| pool.noted(error))
                 }),
-                Pool::H2(pools) => Box::pin(async move {
+                Pool::H2(pools) => observed!(observers, Kind::Attempt, |ctx, request| async move {
                     let (attempt, _counted) = inner.begin(ctx, &request)?;
                     let pool = pools.current()?;
                     let mut resent = Resent::default();
-                    attempt.run(inner.call_h2(&pool, &attempt, &request, &mut resent)).await
+                    let call = inner.call_h2(&pool, &attempt, &request, &mut resent);
+                    attempt.run(call).await.map_err(|error| pool.noted(error))
                 }),
                 #[cfg(feature = "tls")]
-                Pool::Both(pools) => Box::pin(async move {
+                Pool::Both(pools) => observed!(observers, Kind::Attempt, |ctx, request| async move {
                     let (attempt, _counted) = inner.begin(ctx, &request)?;
                     let pools = pools.current()?;
-                    attempt.run(inner.call_negotiated(&pools, &attempt, &request)).await
+                    let outcome = attempt.run(inner.call_negotiated(&pools, &attempt, &request)).await;
+                    outcome.map_err(|error| pools.noted(error))
                 }),
             }
         }
@@ -468,12 +473,12 @@ impl Inner {
     }
 
     /// Makes sure that the pool has a usable connection.
-    async fn reach(&self) -> Result<(), Error> {
+    async fn reach(&self, attempt: &Attempt) -> Result<(), Error> {
         match &self.pool {
-            Pool::H1(pools) => reach_h1(&*pools.current()?).await?,
-            Pool::H2(pools) => drop(pools.current()?.checkout().await?),
+            Pool::H1(pools) => reach_h1(&*pools.current()?, attempt).await?,
+            Pool::H2(pools) => drop(pools.current()?.checkout(attempt).await?),
             #[cfg(feature = "tls")]
-            Pool::Both(pools) => Self::reach_negotiated(&*pools.current()?).await?,
+            Pool::Both(pools) => Self::reach_negotiated(&*pools.current()?, attempt).await?,
         }
         Ok(())
     }

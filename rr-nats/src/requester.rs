@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use async_nats::Message;
 use async_nats::message::OutboundMessage;
+use rr_spi::observe::Kind;
 use rr_spi::wire::RR_SPENT;
 use rr_spi::{
     Attempt, Bytes, Code, Context, Delivery, Entropy, Error, Limits, OsEntropy, Request, Requester,
-    Target,
+    Target, observed,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -183,8 +184,9 @@ impl NatsRequester {
 impl Requester for NatsRequester {
     rr_spi::boxed! {
         fn request(&self, ctx: &Context, mut request: Request) -> Result<Response, Error> {
-            Box::pin(async move {
-                let inner = &*self.0;
+            let inner = &*self.0;
+            let observers = &inner.config.calls.observers;
+            observed!(observers, Kind::Attempt, |ctx, request| async move {
                 let attempt = Attempt::start(ctx, inner.config.calls.timeout)?;
                 inner.limits.check_outgoing(&request)?;
                 let reply = attempt.run(inner.exchange(&attempt, &mut request, One)).await?;

@@ -1,5 +1,6 @@
 //! The in-memory transport: passes requests by value, under the rules of every transport.
 
+mod begun;
 mod dispatch;
 mod faults;
 mod link;

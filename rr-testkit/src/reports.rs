@@ -89,6 +89,12 @@ impl Reports {
         lock(&self.0.record).ends.drain(..).collect()
     }
 
+    /// Takes all operations that have ended since the last call, in order, as lines.
+    #[must_use]
+    pub fn take_lines(&self) -> Vec<String> {
+        self.take().iter().map(Report::to_string).collect()
+    }
+
     /// Waits for the next operation that ends, and takes it.
     ///
     /// # Cancel safety
@@ -143,12 +149,23 @@ impl fmt::Debug for Reports {
     }
 }
 
-/// Prints a report in one line: target, route, outcome, and whether the handler was entered.
+/// Prints a report in one line: target, route, outcome, and whether the handler was entered; for a
+/// call or an attempt its kind, target and outcome.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-        let code = self.code.map_or("ok", Code::as_str);
-        write!(f, "{} {} {code}", or_none(&self.target), or_none(&self.route))?;
+        let (target, code) = (or_none(&self.target), self.code.map_or("ok", Code::as_str));
+        if self.kind != Kind::Request {
+            write!(f, "{:?} {target}: {code}", self.kind)?;
+            if let Some(reason) = &self.reason {
+                write!(f, "/{reason}")?;
+            }
+            return match self.code {
+                Some(_) => write!(f, " ({})", self.delivery.as_str()),
+                None => Ok(()),
+            };
+        }
+        write!(f, "{target} {} {code}", or_none(&self.route))?;
         if let Some(reason) = &self.reason {
             write!(f, " {reason}")?;
         }

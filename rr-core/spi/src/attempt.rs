@@ -12,6 +12,7 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use crate::context::{Cause, Context, Race};
+use crate::dial::DialProgress;
 use crate::error::{Delivery, Error, Reason};
 use crate::inbound::Inbound;
 use crate::response::Response;
@@ -114,6 +115,32 @@ impl Attempt {
         }
     }
 
+    /// Records that the request has not left completely: what seemed a wait for the reply was a wait
+    /// to send. The delivery stays `Unknown`, since a part of the request may have left.
+    ///
+    /// For transports that learn this when the attempt ends; see [`Attempt::run`].
+    pub fn still_sending(&self) {
+        self.ledger.correct(Stage::Reply, Stage::Send);
+    }
+
+    /// Splits the wait for a connection by the stages of a dial that is under way and for which the
+    /// attempt waited until now.
+    ///
+    /// For transports that learn this when the attempt ends; see [`Attempt::run`].
+    pub fn still_dialing(&self, dial: &DialProgress) {
+        self.ledger.split(&dial.timeline());
+    }
+
+    /// Splits the wait for a connection by the stages of a dial that has failed, and returns its
+    /// error with the times of the attempt; see [`DialProgress::failed`].
+    #[must_use]
+    pub fn dial_failed(&self, error: Error) -> Error {
+        if let Some(dial) = error.timeline() {
+            self.ledger.split(dial);
+        }
+        error.with_timeline(self.timeline())
+    }
+
     /// Fails if the context has ended.
     ///
     /// For transports that wait for the reply outside of [`Attempt::run`], so that a reply after
@@ -188,6 +215,9 @@ impl Attempt {
 
     /// Runs the transport's future until it completes or the context of the call ends.
     ///
+    /// When the context ends, the future is dropped before the error is made: its destructors can
+    /// still correct the stage.
+    ///
     /// Marks its error as the outcome of a call; see [`Error::into_failure`].
     ///
     /// # Errors
@@ -202,7 +232,7 @@ impl Attempt {
     where
         F: Future<Output = Result<T, Error>>,
     {
-        Run { race: self.ctx.race(future), attempt: self, is_woken: false }
+        Run { race: Some(self.ctx.race(future)), attempt: self, is_woken: false }
     }
 }
 
@@ -230,7 +260,7 @@ pin_project! {
     #[derive(Debug)]
     pub struct Run<'a, F> {
         #[pin]
-        race: Race<'a, F>,
+        race: Option<Race<'a, F>>,
         attempt: &'a Attempt,
         is_woken: bool,
     }
@@ -240,17 +270,21 @@ impl<T, F: Future<Output = Result<T, Error>>> Future for Run<'_, F> {
     type Output = Result<T, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let this = self.project();
+        let mut this = self.project();
+        let Some(race) = this.race.as_mut().as_pin_mut() else { return Poll::Pending };
         // The time until now was spent in the stage in which the attempt waited.
         if std::mem::replace(this.is_woken, true) {
             this.attempt.ledger.tick();
         }
-        let outcome = match ready!(this.race.poll(cx)) {
+        let outcome = match ready!(race.poll(cx)) {
             Ok(outcome) => outcome.map_err(|error| match error.timeline() {
                 Some(_) => error,
                 None => error.with_timeline(this.attempt.timeline()),
             }),
-            Err(cause) => Err(this.attempt.ended(cause)),
+            Err(cause) => {
+                this.race.set(None);
+                Err(this.attempt.ended(cause))
+            }
         };
         Poll::Ready(outcome.map_err(Error::into_failure))
     }
@@ -261,7 +295,7 @@ mod tests {
     use std::future::pending;
 
     use super::*;
-    use crate::error::Code;
+    use crate::error::{Code, Reason};
 
     #[tokio::test(start_paused = true)]
     async fn expiry_is_not_sent_before_the_bytes_leave_and_unknown_after() {
@@ -278,6 +312,36 @@ mod tests {
         assert_eq!((error.code(), error.delivery()), (Code::DeadlineExceeded, Delivery::Unknown));
         let error = Attempt::start(attempt.context(), Duration::MAX).unwrap_err();
         assert_eq!((error.code(), error.delivery()), (Code::DeadlineExceeded, Delivery::NotSent));
+    }
+
+    /// Corrects the stage of its attempt when it is dropped.
+    struct Unsent<'a>(&'a Attempt);
+
+    impl Drop for Unsent<'_> {
+        fn drop(&mut self) {
+            self.0.still_sending();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_destructor_of_the_future_corrects_the_stage_of_an_expiry() {
+        let attempt = Attempt::start(&Context::background(), Duration::from_millis(20)).unwrap();
+        attempt.sent();
+        let unsent = Unsent(&attempt);
+        let sending = async move {
+            let _unsent = unsent;
+            pending::<Result<(), Error>>().await
+        };
+        let error = attempt.run(sending).await.unwrap_err();
+        let timeline = error.timeline().unwrap();
+        assert_eq!(
+            (error.reason(), error.delivery()),
+            (Some(&Reason::EXPIRED_SENDING), Delivery::Unknown)
+        );
+        assert_eq!(
+            (timeline.last(), timeline.spent(Stage::Send)),
+            (Stage::Send, Duration::from_millis(20))
+        );
     }
 
     #[tokio::test(start_paused = true)]

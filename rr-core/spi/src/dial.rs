@@ -2,6 +2,8 @@
 //!
 //! Opens no socket: a transport passes the function that connects to one address.
 
+mod progress;
+
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
@@ -14,6 +16,8 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::sleep;
+
+pub use progress::DialProgress;
 
 /// Delay after which the next address is tried in parallel with the previous one (RFC 8305 §5
 /// recommends 250 ms).

@@ -15,7 +15,7 @@ use serde::de::value::Error as Unfit;
 use crate::contained::contained;
 use crate::options::Options;
 
-pub use attempt::WatchedAttempt;
+pub use attempt::{Observed, WatchedAttempt};
 pub use event::Event;
 pub use operation::{End, Kind, Outcome, Start};
 pub use request::WatchedRequest;

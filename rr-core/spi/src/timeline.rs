@@ -71,7 +71,7 @@ impl Stage {
 pub struct Timeline {
     micros: [u32; STAGES],
     last: Stage,
-    note: Option<Cow<'static, str>>,
+    pub(crate) note: Option<Cow<'static, str>>,
     server: Option<Box<Spent>>,
 }
 
@@ -114,6 +114,19 @@ impl Timeline {
         let time = micros(time).min(self.micros[from as usize]);
         self.micros[from as usize] -= time;
         self.micros[to as usize] = self.micros[to as usize].saturating_add(time);
+    }
+
+    /// Splits the wait for a connection by the stages of the dial for which the attempt waited to its
+    /// end, and ends in the last stage of the dial.
+    ///
+    /// Counts the stages of the dial from the last one back, so that the part of the dial before the
+    /// attempt is left out.
+    fn with_dial(mut self, dial: &Self) -> Self {
+        for stage in [Stage::Handshake, Stage::Connect, Stage::Lookup] {
+            self.moved(Stage::Connection, stage, dial.spent(stage));
+        }
+        let last = if self.last == Stage::Connection { dial.last } else { self.last };
+        self.with_last(last)
     }
 
     /// Returns what the transport says about the stage in which the attempt ended, such as how many
@@ -193,9 +206,36 @@ impl Ledger {
         spent.fetch_add(passed.saturating_sub(known), Ordering::Relaxed);
     }
 
+    /// Makes the time of one stage that of another, which becomes the current stage.
+    pub(crate) fn correct(&self, wrong: Stage, right: Stage) {
+        let spent = self.micros[wrong as usize].swap(0, Ordering::Relaxed);
+        self.micros[right as usize].fetch_add(spent, Ordering::Relaxed);
+        self.enter(right);
+    }
+
+    /// Splits the wait for a connection, until now, by the stages of a dial.
+    pub(crate) fn split(&self, dial: &Timeline) {
+        self.tick();
+        let Timeline { micros, last, .. } = self.timeline().with_dial(dial);
+        for (spent, micros) in self.micros.iter().zip(micros) {
+            spent.store(micros, Ordering::Relaxed);
+        }
+        self.enter(last);
+    }
+
+    /// Returns the times until the last tick.
     pub(crate) fn timeline(&self) -> Timeline {
         let micros = self.micros.each_ref().map(|spent| spent.load(Ordering::Relaxed));
         Timeline { micros, last: self.stage(), note: None, server: None }
+    }
+
+    /// Returns the times until now. Unlike [`Ledger::tick`], any task may call this.
+    pub(crate) fn timeline_now(&self) -> Timeline {
+        let mut timeline = self.timeline();
+        let passed = micros(self.began.elapsed());
+        let known: u32 = timeline.micros.iter().sum();
+        timeline.micros[timeline.last as usize] += passed.saturating_sub(known);
+        timeline
     }
 }
 
@@ -232,6 +272,27 @@ mod tests {
             timeline.to_string(),
             "10.0ms looking up the address, 20.0ms connecting, 12.0ms waiting for the reply"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dial_counts_from_its_end_back_as_far_as_the_attempt_waited() {
+        let dial = Ledger::new(Instant::now());
+        dial.enter(Stage::Lookup);
+        tokio::time::advance(ms(20)).await;
+        let attempt = Ledger::new(Instant::now());
+        attempt.enter(Stage::Connection);
+        tokio::time::advance(ms(10)).await;
+        dial.tick();
+        dial.enter(Stage::Connect);
+        tokio::time::advance(ms(5)).await;
+        attempt.split(&dial.timeline_now());
+        let timeline = attempt.timeline();
+        let stages: Vec<_> = timeline.stages().collect();
+        assert_eq!(stages, [(Stage::Lookup, ms(10)), (Stage::Connect, ms(5))]);
+        assert_eq!(timeline.last(), Stage::Connect);
+        attempt.enter(Stage::Reply);
+        attempt.correct(Stage::Connection, Stage::Send);
+        assert_eq!(attempt.timeline().spent(Stage::Send), ms(15));
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,8 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use rr_spi::dial::{ATTEMPT_DELAY, Lookup, interleaved, staggered};
-use rr_spi::{Context, Error};
+use rr_spi::dial::{ATTEMPT_DELAY, DialProgress, Lookup, interleaved, staggered};
+use rr_spi::{Context, Error, Stage};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
@@ -121,18 +121,24 @@ impl Dialer {
     ///
     /// # Errors
     ///
-    /// `Unavailable`, not sent, `connect-failed`.
-    pub(super) async fn dial(&self) -> Result<(Socket, GaugeGuard), Error> {
+    /// `Unavailable`, not sent, `connect-failed`, with the times of the stages of the dial.
+    pub(super) async fn dial(
+        &self,
+        progress: &DialProgress,
+    ) -> Result<(Socket, GaugeGuard), Error> {
         let bound = Context::background().with_timeout(self.timeout);
-        match bound.race(self.connect()).await {
-            Ok(Ok(socket)) => Ok((socket, self.open.one())),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(connect_timed_out(&self.authority, self.timeout)),
+        let connected = bound.race(self.connect(progress)).await;
+        let connected =
+            connected.unwrap_or_else(|_| Err(connect_timed_out(&self.authority, self.timeout)));
+        match connected {
+            Ok(socket) => Ok((socket, self.open.one())),
+            Err(error) => Err(progress.failed(error)),
         }
     }
 
-    async fn connect(&self) -> Result<Socket, Error> {
-        let socket = self.connect_route().await?;
+    async fn connect(&self, progress: &DialProgress) -> Result<Socket, Error> {
+        let socket = self.connect_route(progress).await?;
+        progress.stage(Stage::Handshake);
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
             return connect_tls(tls, socket).await;
@@ -140,24 +146,32 @@ impl Dialer {
         Ok(socket)
     }
 
-    async fn connect_route(&self) -> Result<Socket, Error> {
+    async fn connect_route(&self, progress: &DialProgress) -> Result<Socket, Error> {
         let connected = match &self.route {
-            Route::Tcp(lookup) => self.connect_tcp(lookup).await.map(Socket::Tcp),
+            Route::Tcp(lookup) => self.connect_tcp(lookup, progress).await.map(Socket::Tcp),
             Route::Tunnel(tunnel) => {
-                let stream = self.connect_tcp(&tunnel.lookup).await;
+                let stream = self.connect_tcp(&tunnel.lookup, progress).await;
                 let stream = stream.map_err(|error| tunnel.failed(&self.authority, &error))?;
                 tunnel.open(&stream, &self.authority).await?;
                 Ok(Socket::Tcp(stream))
             }
             #[cfg(unix)]
-            Route::Unix(path) => UnixStream::connect(path).await.map(Socket::Unix),
-            Route::Connector(connector) => connector.connect().await,
+            Route::Unix(path) => {
+                progress.stage(Stage::Connect);
+                UnixStream::connect(path).await.map(Socket::Unix)
+            }
+            Route::Connector(connector) => {
+                progress.stage(Stage::Connect);
+                connector.connect().await
+            }
         };
         connected.map_err(|error| connect_failed(&self.authority, error))
     }
 
-    async fn connect_tcp(&self, lookup: &Lookup) -> io::Result<TcpStream> {
-        let stream = connect_any(lookup.addresses().await?).await?;
+    async fn connect_tcp(&self, lookup: &Lookup, progress: &DialProgress) -> io::Result<TcpStream> {
+        let addresses = lookup.addresses().await?;
+        progress.stage(Stage::Connect);
+        let stream = connect_any(addresses).await?;
         self.options.apply(&stream);
         Ok(stream)
     }
@@ -237,7 +251,10 @@ mod tests {
         let live = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addresses = vec![silent.local_addr().unwrap(), live.local_addr().unwrap()];
         let dialer = dialer(move || Ok(addresses.clone()), Duration::from_secs(10));
-        let (Socket::Tcp(stream), _counted) = dialer.dial().await.unwrap() else { panic!() };
+        let (Socket::Tcp(stream), _counted) = dialer.dial(&DialProgress::new()).await.unwrap()
+        else {
+            panic!()
+        };
         assert_eq!(stream.peer_addr().unwrap(), live.local_addr().unwrap());
         assert_eq!(dialer.open(), 1);
     }
@@ -252,7 +269,8 @@ mod tests {
             user_timeout: Duration::from_secs(11),
         };
         let dialer = dialer(move || Ok(vec![address]), Duration::from_secs(10));
-        let (socket, _counted) = dialer.with_options(options).dial().await.unwrap();
+        let (socket, _counted) =
+            dialer.with_options(options).dial(&DialProgress::new()).await.unwrap();
         let Socket::Tcp(stream) = socket else { panic!() };
         let socket = socket2::SockRef::from(&stream);
         assert_eq!(socket.tcp_keepalive_time().unwrap(), options.keepalive);
@@ -266,10 +284,10 @@ mod tests {
         let live = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addresses = vec![gone, live.local_addr().unwrap()];
         let connects = dialer(move || Ok(addresses.clone()), Duration::from_secs(10));
-        assert!(connects.dial().await.is_ok());
+        assert!(connects.dial(&DialProgress::new()).await.is_ok());
         for addresses in [vec![gone, gone], vec![]] {
             let refused = dialer(move || Ok(addresses.clone()), Duration::from_secs(10));
-            let error = refused.dial().await.err().unwrap();
+            let error = refused.dial(&DialProgress::new()).await.err().unwrap();
             assert_eq!(error.delivery(), Delivery::NotSent);
         }
     }
@@ -288,7 +306,7 @@ mod tests {
         let dials: Vec<_> = (0..600)
             .map(|_| {
                 let dialer = Arc::clone(&dialer);
-                tokio::spawn(async move { dialer.dial().await.err().unwrap() })
+                tokio::spawn(async move { dialer.dial(&DialProgress::new()).await.err().unwrap() })
             })
             .collect();
         for dial in dials {

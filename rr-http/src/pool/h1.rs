@@ -24,7 +24,8 @@ use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use pin_project_lite::pin_project;
-use rr_spi::{Attempt, Deadline, Error, Target};
+use rr_spi::dial::DialProgress;
+use rr_spi::{Attempt, Deadline, Error, Stage, Target};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
@@ -56,8 +57,9 @@ pub(super) struct H1Shared {
     idle: Mutex<IdleConnections>,
     idle_max: usize,
     idle_timeout: Duration,
-    /// Maximum number of dials in progress: one per permit, though a dial may outlive its call.
-    dials_max: usize,
+    /// Maximum number of connections in use, and of dials in progress: one per permit, though a
+    /// dial may outlive its call.
+    connections_max: usize,
 }
 
 #[derive(Default)]
@@ -134,7 +136,7 @@ impl H1Pool {
             idle: Mutex::default(),
             idle_max: config.idle_max,
             idle_timeout: config.idle_timeout,
-            dials_max: config.connections_max,
+            connections_max: config.connections_max,
         };
         let places = Semaphore::new(config.connections_max.min(Semaphore::MAX_PERMITS));
         Self { shared: Arc::new(shared), places }
@@ -146,9 +148,10 @@ impl H1Pool {
     /// # Errors
     ///
     /// `Unavailable`, not sent, `connect-failed`.
-    pub(crate) async fn checkout(&self) -> Result<H1Lease<'_>, Error> {
+    pub(crate) async fn checkout(&self, attempt: &Attempt) -> Result<H1Lease<'_>, Error> {
+        attempt.stage(Stage::Connection);
         let place = self.place().await?;
-        Ok(H1Lease { link: self.connection().await?, place })
+        Ok(H1Lease { link: self.connection(attempt).await?, place })
     }
 
     /// Replaces the connection of a call whose request came back; the call keeps its place.
@@ -156,29 +159,44 @@ impl H1Pool {
     /// # Errors
     ///
     /// As [`H1Pool::checkout`].
-    pub(crate) async fn exchange<'a>(&'a self, lease: H1Lease<'a>) -> Result<H1Lease<'a>, Error> {
+    pub(crate) async fn exchange<'a>(
+        &'a self,
+        lease: H1Lease<'a>,
+        attempt: &Attempt,
+    ) -> Result<H1Lease<'a>, Error> {
         let place = lease.into_place();
-        Ok(H1Lease { link: self.connection().await?, place })
+        Ok(H1Lease { link: self.connection(attempt).await?, place })
     }
 
     /// As [`H1Pool::exchange`], with a new connection even if others are unused.
     pub(crate) async fn exchange_fresh<'a>(
         &'a self,
         lease: H1Lease<'a>,
+        attempt: &Attempt,
     ) -> Result<H1Lease<'a>, Error> {
         let place = lease.into_place();
-        let link = self.shared.maker.connect().await?;
-        Ok(H1Lease { link, place })
+        let link = self.shared.maker.connect(&DialProgress::new()).await;
+        Ok(H1Lease { link: link.map_err(|error| attempt.dial_failed(error))?, place })
     }
 
-    async fn connection(&self) -> Result<Box<H1Connection>, Error> {
+    /// Adds a note to the error of an attempt that expired while all connections were in use.
+    pub(crate) fn noted(&self, error: Error) -> Error {
+        let waited = error.timeline().is_some_and(|times| times.last() == Stage::Connection);
+        if !waited || self.places.available_permits() > 0 {
+            return error;
+        }
+        let max = self.shared.connections_max;
+        error.map_timeline(|times| times.with_note(format!("{max} of {max} connections in use")))
+    }
+
+    async fn connection(&self, attempt: &Attempt) -> Result<Box<H1Connection>, Error> {
         while let Some(mut link) = self.shared.pop() {
             if link.is_reusable() {
                 return Ok(link);
             }
         }
         // Boxed: this path is rare, and inline it would enlarge every call.
-        Box::pin(self.shared.wait()).await
+        Box::pin(self.shared.wait(attempt)).await
     }
 
     /// Starts the wait for the first answer to a request on a connection. If nothing arrives until

@@ -3,17 +3,19 @@
 //! Built directly on `h2`: its errors state which side caused them and which streams a GOAWAY
 //! spares, and a call needs no task.
 
+mod outgoing;
 mod state;
 mod task;
 
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
 use h2::client::{Builder, Connection, SendRequest};
-use rr_spi::{Deadline, Doubt, Error};
+use rr_spi::dial::DialProgress;
+use rr_spi::{Attempt, Deadline, Doubt, Error, Stage};
 use tokio::sync::{Notify, Semaphore};
 
+pub(crate) use self::outgoing::{Outgoing, OutgoingWatch};
 use self::state::{PoolState, Sent, Step, StreamPermit, WaitTicket};
 use self::task::{BEFORE_SETTINGS, ConnectionTask};
 use super::negotiated::{NegotiatedVersion, Negotiation};
@@ -57,7 +59,7 @@ pub(super) struct H2Shared {
 /// Lease of one stream on a connection.
 #[derive(Debug)]
 pub(crate) struct H2Lease<'a> {
-    pub(crate) sender: SendRequest<Bytes>,
+    pub(crate) sender: SendRequest<Outgoing>,
     id: u64,
     sent: Sent,
     refused: Refused,
@@ -92,11 +94,11 @@ impl H2Pool {
     /// # Errors
     ///
     /// `Unavailable`, not sent, `connect-failed`, when there is no connection and none can be made.
-    pub(crate) async fn checkout(&self) -> Result<H2Lease<'_>, Error> {
+    pub(crate) async fn checkout(&self, attempt: &Attempt) -> Result<H2Lease<'_>, Error> {
         if let Some(place) = self.shared.with(PoolState::take_unless_others_wait) {
             return Ok(self.lease(place));
         }
-        self.wait(false).await
+        self.wait(attempt, false).await
     }
 
     /// Leases a stream on a connection made from now on, or on an older one if no more can be made.
@@ -104,24 +106,43 @@ impl H2Pool {
     /// # Errors
     ///
     /// As [`H2Pool::checkout`].
-    pub(crate) async fn checkout_fresh(&self) -> Result<H2Lease<'_>, Error> {
-        self.wait(true).await
+    pub(crate) async fn checkout_fresh(&self, attempt: &Attempt) -> Result<H2Lease<'_>, Error> {
+        self.wait(attempt, true).await
     }
 
-    async fn wait(&self, fresh: bool) -> Result<H2Lease<'_>, Error> {
+    async fn wait(&self, attempt: &Attempt, fresh: bool) -> Result<H2Lease<'_>, Error> {
         let shared = &*self.shared;
-        let waiting = Waiting { shared, ticket: shared.with(|state| state.wait(fresh)) };
+        let ticket = shared.with(|state| state.wait(fresh));
+        let mut waiting = Waiting { shared, attempt, ticket, is_over: false };
+        attempt.stage(shared.with(|state| state.awaited()));
         // The semaphore is never closed.
         let _turn = self.turn.acquire().await.map_err(|_| handed_back())?;
         loop {
             match shared.with(|state| state.step(waiting.ticket)) {
-                Step::Go(place) => return Ok(self.lease(place)),
-                Step::Fail(error) => return Err(error),
+                Step::Go(place) => {
+                    waiting.is_over = true;
+                    return Ok(self.lease(place));
+                }
+                Step::Fail(error) => {
+                    waiting.is_over = true;
+                    return Err(attempt.dial_failed(error));
+                }
                 Step::Dial => self.dial(),
                 Step::Wait => {}
             }
+            attempt.stage(shared.with(|state| state.awaited()));
             shared.changed.notified().await;
         }
+    }
+
+    /// Adds a note to the error of an attempt that expired while all streams were in use.
+    pub(crate) fn noted(&self, error: Error) -> Error {
+        if error.timeline().is_none_or(|times| times.last() != Stage::Place) {
+            return error;
+        }
+        let (in_use, max, connections) = self.shared.with(|state| state.load());
+        let note = format!("{in_use} of {max} streams in use on {connections} connections");
+        error.map_timeline(|times| times.with_note(note))
     }
 
     fn lease(&self, StreamPermit { id, sender, sent, refused }: StreamPermit) -> H2Lease<'_> {
@@ -132,9 +153,13 @@ impl H2Pool {
     fn dial(&self) {
         let shared = &self.shared;
         let with = (Arc::clone(&shared.dialer), shared.negotiation.clone());
-        let dial = dial(with, Dial(Arc::downgrade(shared)));
+        let progress = Arc::new(DialProgress::new());
+        let dial = dial(with, Dial(Arc::downgrade(shared)), Arc::clone(&progress));
         let task = tokio::spawn(dial).abort_handle();
-        self.shared.with(|state| state.dial = Owned(Some(task)));
+        self.shared.with(|state| {
+            state.dial = Owned(Some(task));
+            state.progress = Some(progress);
+        });
     }
 }
 
@@ -166,12 +191,21 @@ impl RuntimePool for H2Pool {
 /// Registration of a waiting call.
 struct Waiting<'a> {
     shared: &'a H2Shared,
+    attempt: &'a Attempt,
     ticket: WaitTicket,
+    is_over: bool,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.shared.with(PoolState::wait_no_more);
+        let progress = self.shared.with(|state| {
+            state.wait_no_more();
+            if self.is_over { None } else { state.progress() }
+        });
+        // The call that still waits has ended.
+        if let Some(progress) = progress {
+            self.attempt.still_dialing(&progress);
+        }
     }
 }
 
@@ -263,8 +297,8 @@ async fn reap(pool: Weak<H2Shared>, pause: Duration) {
 
 /// New connection, and the guard that counts it.
 struct Dialed {
-    sender: SendRequest<Bytes>,
-    connection: Connection<Tapped<Arc<Doubt>>, Bytes>,
+    sender: SendRequest<Outgoing>,
+    connection: Connection<Tapped<Arc<Doubt>>, Outgoing>,
     doubt: Arc<Doubt>,
     refused: Refused,
     open: GaugeGuard,
@@ -287,8 +321,12 @@ impl Dial {
     }
 }
 
-async fn dial((dialer, negotiation): (Arc<Dialer>, Negotiation), mut dial: Dial) {
-    match connect(&dialer, &negotiation).await {
+async fn dial(
+    (dialer, negotiation): (Arc<Dialer>, Negotiation),
+    mut dial: Dial,
+    progress: Arc<DialProgress>,
+) {
+    match connect(&dialer, &negotiation, &progress).await {
         Ok(dialed) => {
             if let Some(shared) = dial.0.upgrade() {
                 shared.keep(dialed);
@@ -299,8 +337,12 @@ async fn dial((dialer, negotiation): (Arc<Dialer>, Negotiation), mut dial: Dial)
     }
 }
 
-async fn connect(dialer: &Dialer, negotiation: &Negotiation) -> Result<Dialed, Error> {
-    let (socket, open) = dialer.dial().await?;
+async fn connect(
+    dialer: &Dialer,
+    negotiation: &Negotiation,
+    progress: &DialProgress,
+) -> Result<Dialed, Error> {
+    let (socket, open) = dialer.dial(progress).await?;
     let wanted = NegotiatedVersion::H2;
     let (socket, open) = negotiation.admit(wanted, socket, open, &dialer.authority).await?;
     start_h2(dialer, socket, open).await

@@ -115,6 +115,14 @@ impl BothPools {
         Self { h1, h2, newest }
     }
 
+    /// Adds a note to the error of an attempt that expired while it waited in one of the pools.
+    pub(crate) fn noted(&self, error: Error) -> Error {
+        match self.version() {
+            NegotiatedVersion::H1 => self.h1.noted(error),
+            NegotiatedVersion::H2 => self.h2.noted(error),
+        }
+    }
+
     /// Returns the version whose pool serves the next call.
     pub(crate) fn version(&self) -> NegotiatedVersion {
         match self.newest.is_h1.load(Ordering::Acquire) {

@@ -1,7 +1,7 @@
 //! A call over HTTP/1.1.
 
 use http::header;
-use rr_spi::{Attempt, Context, Error, Request, Response};
+use rr_spi::{Attempt, Context, Error, Request, Response, Stage};
 
 use super::{Exchange, Inner, ROUNDS};
 use crate::body::Whole;
@@ -21,7 +21,7 @@ impl Inner {
     ) -> Result<Response, Error> {
         // Boxed: rarely used, and inline it would enlarge every call.
         let mut came_back: Option<Box<Message>> = None;
-        let mut lease = pool.checkout().await?;
+        let mut lease = pool.checkout(attempt).await?;
         for round in 1..=ROUNDS {
             let (reply, is_replayable) =
                 match self.send_h1(attempt, request, came_back.take(), &mut lease.link) {
@@ -47,8 +47,8 @@ impl Inner {
                         // Boxed: this path is rare, and inline it would enlarge every call.
                         lease = match ROUNDS - round {
                             0 => break,
-                            1 => Box::pin(pool.exchange_fresh(lease)).await?,
-                            _ => Box::pin(pool.exchange(lease)).await?,
+                            1 => Box::pin(pool.exchange_fresh(lease, attempt)).await?,
+                            _ => Box::pin(pool.exchange(lease, attempt)).await?,
                         };
                         continue;
                     }
@@ -58,6 +58,7 @@ impl Inner {
                     }
                 },
             };
+            attempt.stage(Stage::Body);
             let (parts, mut body) = reply.into_parts();
             let called = &request.headers;
             let exchange = Exchange { attempt, called, is_replayable, parts };

@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use http::{HeaderMap, Uri, header};
-use rr_spi::{Attempt, Error, Request, Response, Target};
+use rr_spi::{Attempt, Error, Request, Response, Stage, Target};
 
 use super::{Exchange, Inner, ROUNDS};
 use crate::body::StreamBody;
 use crate::config::HttpRefusals;
 use crate::error::{handed_back, is_spared, of_h2};
-use crate::pool::H2Pool;
+use crate::pool::{H2Pool, Outgoing, OutgoingWatch};
 use crate::sync::lock;
 use crate::wire::{ask_for, decimal, encode_request, is_replayable, set_timeout, turn_into_get};
 
@@ -24,6 +24,29 @@ const URIS_MAX: usize = 1024;
 #[derive(Default)]
 pub(super) struct Resent(bool);
 
+/// Request that was handed over to a connection.
+struct Handed {
+    reply: ResponseFuture,
+    watch: OutgoingWatch,
+    /// Whether a proxy may repeat the request.
+    is_replayable: bool,
+}
+
+/// Wait for a reply. If the call ends before the request has left, as with an exhausted window, the
+/// call waited to send.
+struct Sending<'a> {
+    attempt: &'a Attempt,
+    watch: OutgoingWatch,
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        if self.watch.is_unsent() {
+            self.attempt.still_sending();
+        }
+    }
+}
+
 impl Inner {
     /// Makes the call on a stream of a pooled connection.
     pub(super) async fn call_h2(
@@ -33,15 +56,17 @@ impl Inner {
         request: &Request,
         resent: &mut Resent,
     ) -> Result<Response, Error> {
+        attempt.stage(Stage::Connection);
         let believes_goaway = self.config.refusals != HttpRefusals::None;
         for round in 1..=ROUNDS {
             // Other existing connections may be closing too.
             let mut lease = if round == ROUNDS || resent.0 {
-                pool.checkout_fresh().await?
+                pool.checkout_fresh(attempt).await?
             } else {
-                pool.checkout().await?
+                pool.checkout(attempt).await?
             };
-            let Some((reply, is_replayable)) = self.send_h2(attempt, request, &mut lease.sender)?
+            let Some(Handed { reply, watch, is_replayable }) =
+                self.send_h2(attempt, request, &mut lease.sender)?
             else {
                 lease.retire();
                 attempt.unsent();
@@ -51,7 +76,10 @@ impl Inner {
                 }
             };
             lease.sent(attempt.context().deadline());
-            let (parts, stream) = match reply.await {
+            let sending = Sending { attempt, watch };
+            let reply = reply.await;
+            drop(sending);
+            let (parts, stream) = match reply {
                 Ok(reply) => reply.into_parts(),
                 // The GOAWAY proves that the server did not process the request: resend it once.
                 Err(error)
@@ -67,6 +95,7 @@ impl Inner {
                     return Err(refusal.unwrap_or_else(|| of_h2(error, self.config.refusals)));
                 }
             };
+            attempt.stage(Stage::Body);
             let length = parts.headers.get(header::CONTENT_LENGTH);
             let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
             let mut body = StreamBody::new(stream, length);
@@ -77,14 +106,13 @@ impl Inner {
         Err(handed_back())
     }
 
-    /// Hands a request over to a connection. Returns the future of its reply, and whether a proxy
-    /// may repeat the request; `None` when the connection refuses it.
+    /// Hands a request over to a connection; returns `None` when the connection refuses it.
     fn send_h2(
         &self,
         attempt: &Attempt,
         request: &Request,
-        sender: &mut SendRequest<Bytes>,
-    ) -> Result<Option<(ResponseFuture, bool)>, Error> {
+        sender: &mut SendRequest<Outgoing>,
+    ) -> Result<Option<Handed>, Error> {
         let (ctx, map, uri) = (attempt.context(), HeaderMap::new(), self.uri(&request.target)?);
         let mut message = encode_request(ctx, request, uri, None, map, ())?;
         ask_for(self.config.accept_encoding, message.headers_mut());
@@ -104,12 +132,14 @@ impl Inner {
         let Ok((reply, mut stream)) = sender.send_request(message, body.is_empty()) else {
             return Ok(None);
         };
-        if !body.is_empty() {
+        let is_empty = body.is_empty();
+        let (body, watch) = Outgoing::new(body);
+        if !is_empty {
             // H2 buffers the bytes until the peer's window admits them. If the stream is closed
             // already, the reply reports why.
             let _ = stream.send_data(body, true);
         }
-        Ok(Some((reply, is_replayable)))
+        Ok(Some(Handed { reply, watch, is_replayable }))
     }
 
     /// Returns the URI of a target, and remembers it.

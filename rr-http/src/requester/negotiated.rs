@@ -47,12 +47,15 @@ impl Inner {
     }
 
     /// Makes sure that one of the pools has a usable connection.
-    pub(super) async fn reach_negotiated(pools: &BothPools) -> Result<(), Error> {
+    pub(super) async fn reach_negotiated(
+        pools: &BothPools,
+        attempt: &Attempt,
+    ) -> Result<(), Error> {
         let mut switches = Switches::default();
         loop {
             let outcome = match pools.version() {
-                NegotiatedVersion::H1 => reach_h1(&pools.h1).await,
-                NegotiatedVersion::H2 => pools.h2.checkout().await.map(drop),
+                NegotiatedVersion::H1 => reach_h1(&pools.h1, attempt).await,
+                NegotiatedVersion::H2 => pools.h2.checkout(attempt).await.map(drop),
             };
             if !switches.follow(&outcome) {
                 return outcome;

@@ -1,6 +1,7 @@
 //! The tests of rr-http through its public interface, one module for each subject.
 
 mod addresses;
+mod attempts;
 #[cfg(unix)]
 mod bound;
 mod client;

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 
 use async_nats::{Message, StatusCode};
+use rr_spi::observe::{Kind, WatchedAttempt};
 use rr_spi::{
     Attempt, BoxFuture, Context, Delivery, Error, ManyConfig, ManyEnd, ManyReply, ManyRequester,
     ReplySink, Request, Response, Target,
@@ -17,17 +18,42 @@ impl ManyRequester for NatsRequester {
     fn request_many<'f>(
         &'f self,
         ctx: &'f Context,
-        mut request: Request,
+        request: Request,
         config: ManyConfig,
         replies: ReplySink,
     ) -> BoxFuture<'f, Result<ManyEnd, Error>> {
+        let inner = &*self.0;
+        let observers = &inner.config.calls.observers;
+        if observers.is_empty() {
+            return Box::pin(inner.collect(ctx, request, config, replies));
+        }
         Box::pin(async move {
-            let inner = &*self.0;
-            let attempt = Attempt::start(ctx, inner.config.calls.timeout)?;
-            inner.limits.check_outgoing(&request)?;
-            let several = Several { inner, config, replies };
-            attempt.run(inner.exchange(&attempt, &mut request, several)).await
+            let watched = WatchedAttempt::start(observers, Kind::Attempt, ctx, &request);
+            let watched = watched.collecting(&replies);
+            let own = watched.context();
+            let ctx = own.as_ref().unwrap_or(ctx);
+            watched.run(inner.collect(ctx, request, config, replies)).await
         })
+    }
+}
+
+impl Inner {
+    /// Sends a request and hands out its replies.
+    // Not an `async fn`, whose future stores the request twice.
+    #[allow(clippy::manual_async_fn, reason = "see above")]
+    fn collect<'f>(
+        &'f self,
+        ctx: &'f Context,
+        mut request: Request,
+        config: ManyConfig,
+        replies: ReplySink,
+    ) -> impl Future<Output = Result<ManyEnd, Error>> + 'f {
+        async move {
+            let attempt = Attempt::start(ctx, self.config.calls.timeout)?;
+            self.limits.check_outgoing(&request)?;
+            let several = Several { inner: self, config, replies };
+            attempt.run(self.exchange(&attempt, &mut request, several)).await
+        }
     }
 }
 

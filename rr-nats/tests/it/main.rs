@@ -1,6 +1,7 @@
 //! The tests of rr-nats through its public interface, one module for each subject.
 
 mod any_config;
+mod attempts;
 mod cancel;
 mod clocks;
 mod connection;

@@ -35,6 +35,15 @@ fn assert_error(error: &Error, code: Code, deliveries: &[Delivery], reason: Opti
     assert_eq!(error.reason(), reason, "{error:?}");
 }
 
+/// Asserts that a call expired after it had reached its handler: at the caller, which waited for the
+/// reply, or at the server, whose error came first.
+#[track_caller]
+fn assert_expired(error: &Error) {
+    let is_own = error.delivery() == Delivery::Unknown;
+    let reason = is_own.then_some(&Reason::EXPIRED_AWAITING_REPLY);
+    assert_error(error, Code::DeadlineExceeded, MAY_HAVE_RUN, reason);
+}
+
 /// Asserts that a call failed because its connection was lost after it had reached its handler.
 #[track_caller]
 fn assert_lost(error: &Error) {

@@ -4,12 +4,13 @@ use std::convert::Infallible;
 use std::future::pending;
 use std::sync::Arc;
 
+use rr_spi::observe::Kind;
 use rr_spi::{
     Attempt, CallConfig, CancelHandle, Cause, Code, Context, Delivery, Error, Intake, IntakeConfig,
-    Location, ManyRequester, Reason, Request, Requester,
+    Location, ManyRequester, Reason, Request, Requester, Response, observed,
 };
-use tokio::task::coop::consume_budget;
 
+use super::begun::Begun;
 use super::dispatch::{Entered, Handling, Outcome, enter, handler_future};
 use super::faults::MemoryFault;
 use super::link::MemoryLink;
@@ -77,39 +78,60 @@ impl ManyRequester for MemoryRequester {}
 impl Requester for MemoryRequester {
     rr_spi::boxed! {
         fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
-            // The request moves directly to its handler: every future that it passes through reserves
-            // memory for it until the call ends.
-            Box::pin(async move {
-                let attempt = Attempt::start(ctx, self.config.timeout)?;
-                self.config.limits.check_outgoing(&request)?;
-                let link = self.registry.wire().connected()?;
-                let Some(intake) = self.registry.server() else {
-                    return Err(Error::failure(
-                        Code::Unavailable,
-                        Delivery::NotSent,
-                        Reason::NO_RESPONDER,
-                        format!("nobody serves `{}` under this name", request.target),
-                    )
-                    .into_failure());
-                };
-                // Calls that complete on their first poll never yield: without this, a loop of such
-                // calls would starve other tasks.
-                consume_budget().await;
-                let outcome = match self.registry.wire().fault() {
-                    None => {
-                        let (handling, handle) = start_handling(&attempt, intake, request);
-                        exchange(&attempt, link, handling, handle).await?
-                    }
-                    // Boxed, so that calls without a fault have a smaller future.
-                    Some(fault) => {
-                        Box::pin(inject_fault(fault, &attempt, link, intake, request)).await?
-                    }
-                };
-                let response = attempt.take_spent(outcome)?;
-                self.config.limits.check_incoming(&response)?;
-                Ok(response)
+            observed!(&self.config.observers, Kind::Attempt, |ctx, request| {
+                Begun::by(move || self.start(ctx, request))
             })
         }
+    }
+}
+
+/// Where the request of a call is.
+enum Sent {
+    /// With its handler.
+    Handled(Handling, CancelHandle),
+    /// With a fault. Boxed, so that calls without a fault have a smaller future.
+    Faulty(Box<(MemoryFault, Intake, Request)>),
+}
+
+impl MemoryRequester {
+    /// Starts a call: does all that needs its request. Returns the future of the response.
+    fn start<'a>(
+        &'a self,
+        ctx: &Context,
+        request: Request,
+    ) -> Result<impl Future<Output = Result<Response, Error>> + use<'a>, Error> {
+        let attempt = Attempt::start(ctx, self.config.timeout)?;
+        self.config.limits.check_outgoing(&request)?;
+        let link = self.registry.wire().connected()?;
+        let Some(intake) = self.registry.server() else {
+            return Err(Error::failure(
+                Code::Unavailable,
+                Delivery::NotSent,
+                Reason::NO_RESPONDER,
+                format!("nobody serves `{}` under this name", request.target),
+            )
+            .into_failure());
+        };
+        let sent = match self.registry.wire().fault() {
+            None => {
+                let (handling, handle) = start_handling(&attempt, intake, request);
+                Sent::Handled(handling, handle)
+            }
+            Some(fault) => Sent::Faulty(Box::new((fault, intake, request))),
+        };
+        Ok(async move {
+            let outcome = match sent {
+                Sent::Handled(handling, handle) => exchange(&attempt, link, handling, handle).await,
+                Sent::Faulty(faulty) => Box::pin(inject_fault(&attempt, link, faulty)).await,
+            };
+            let outcome = outcome.and_then(|outcome| attempt.take_spent(outcome));
+            let response = outcome.map_err(|error| {
+                let is_ours = error.timeline().is_some();
+                if is_ours { error } else { error.with_timeline(attempt.timeline()) }
+            })?;
+            self.config.limits.check_incoming(&response)?;
+            Ok(response)
+        })
     }
 }
 
@@ -161,12 +183,11 @@ async fn exchange(
 
 /// Runs the exchange up to the fault and returns the error that a network would cause.
 async fn inject_fault(
-    fault: MemoryFault,
     attempt: &Attempt,
     link: Connected<'_>,
-    intake: Intake,
-    request: Request,
+    faulty: Box<(MemoryFault, Intake, Request)>,
 ) -> Result<Outcome, Error> {
+    let (fault, intake, request) = *faulty;
     match fault {
         MemoryFault::FailBefore => {
             let (code, reason) = (Code::Unavailable, Reason::CONNECT_FAILED);

@@ -48,8 +48,22 @@ async fn each_fault_says_what_a_network_would_and_runs_the_handler_or_not() {
     let timeout = Duration::from_millis(100);
     let (expired, lost) = (Code::DeadlineExceeded, Code::Unavailable);
     for (fault, code, delivery, reason, runs, took) in [
-        (MemoryFault::DropRequest, expired, Delivery::Unknown, None, 0, timeout),
-        (MemoryFault::DropReply, expired, Delivery::Unknown, None, 1, timeout),
+        (
+            MemoryFault::DropRequest,
+            expired,
+            Delivery::Unknown,
+            Some(Reason::EXPIRED_AWAITING_REPLY),
+            0,
+            timeout,
+        ),
+        (
+            MemoryFault::DropReply,
+            expired,
+            Delivery::Unknown,
+            Some(Reason::EXPIRED_AWAITING_REPLY),
+            1,
+            timeout,
+        ),
         (
             MemoryFault::FailBefore,
             lost,

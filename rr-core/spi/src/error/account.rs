@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{AttemptRecord, Error, RetryDecision};
-use crate::timeline::Timeline;
+use crate::timeline::{Stage, Timeline};
 
 impl Error {
     /// Returns where the time of the last attempt went; `None` for an error that no attempt of this
@@ -20,6 +20,13 @@ impl Error {
     #[must_use]
     pub fn with_timeline(mut self, timeline: Timeline) -> Self {
         self.0.timeline = Some(timeline);
+        self
+    }
+
+    /// Changes where the time of the attempt went, if the error states it. For transports.
+    #[must_use]
+    pub fn map_timeline(mut self, change: impl FnOnce(Timeline) -> Timeline) -> Self {
+        self.0.timeline = self.0.timeline.take().map(change);
         self
     }
 
@@ -120,19 +127,29 @@ impl Parts {
             return f.write_str("the call took no time");
         };
         write!(f, "{time:.2?} of {total:.2?} {longest}")?;
-        let known = known.filter(|known| known.longest().describe() == *longest);
-        match known.map(|known| (known.note(), known.server())) {
-            Some((Some(note), _)) => write!(f, ": {note}")?,
-            Some((None, Some(server))) => write!(f, ": {server}")?,
-            _ => {}
+        if let Some(more) = more(known, longest) {
+            write!(f, ": {more}")?;
         }
         let mut separator = "; ";
         for (what, time) in rest {
             write!(f, "{separator}{time:.2?} {what}")?;
+            if let Some(more) = more(known, what) {
+                write!(f, " ({more})")?;
+            }
             separator = ", ";
         }
         Ok(())
     }
+}
+
+/// Returns what is known besides about a part: the note about the last stage, or what the server
+/// states about the wait for the reply.
+fn more<'a>(known: Option<&'a Timeline>, what: &str) -> Option<&'a dyn fmt::Display> {
+    let known = known?;
+    if known.note.is_some() && known.last().describe() == what {
+        return known.note.as_ref().map(|note| note as _);
+    }
+    known.server().filter(|_| what == Stage::Reply.describe()).map(|server| server as _)
 }
 
 #[cfg(test)]
@@ -141,7 +158,7 @@ mod tests {
 
     use super::*;
     use crate::error::{Code, Delivery};
-    use crate::timeline::{Ledger, Stage};
+    use crate::timeline::Ledger;
 
     async fn timeline(stages: &[(Stage, u64)]) -> Timeline {
         let ledger = Ledger::new(Instant::now());
@@ -166,6 +183,11 @@ mod tests {
             "1.98s of 2.00s waiting for a connection: 64 of 64 in use; 20.00ms waiting for the reply"
         );
         assert_eq!(expired().account().to_string(), "the call took no time");
+        let times = timeline(&[(Stage::Reply, 20), (Stage::Connection, 10)]).await;
+        let error = expired().with_timeline(times).map_timeline(|times| times.with_note("full"));
+        let account =
+            "20.00ms of 30.00ms waiting for the reply; 10.00ms waiting for a connection (full)";
+        assert_eq!(error.account().to_string(), account);
     }
 
     #[tokio::test(start_paused = true)]

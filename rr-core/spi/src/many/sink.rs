@@ -57,6 +57,7 @@ pub struct ReplySink(Arc<Mutex<Place>>);
 struct Place {
     reply: Option<ManyReply>,
     waker: Option<Waker>,
+    count: usize,
 }
 
 impl ReplySink {
@@ -74,6 +75,7 @@ impl ReplySink {
                     return Poll::Ready(());
                 }
                 place.reply = reply.take();
+                place.count += 1;
             }
             place.waker = Some(cx.waker().clone());
             Poll::Pending
@@ -92,6 +94,12 @@ impl ReplySink {
             waker.wake();
         }
         Some(reply)
+    }
+
+    /// Returns the number of replies that were handed over so far.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.lock().count
     }
 
     fn lock(&self) -> MutexGuard<'_, Place> {

@@ -10,7 +10,8 @@ use tokio::time::Instant;
 use super::span::within;
 use super::{End, Kind, Observers, Outcome, Span, Start};
 use crate::context::Context;
-use crate::error::{Delivery, Error};
+use crate::error::{Code, Delivery, Error};
+use crate::many::{ManyEnd, ReplySink};
 use crate::request::Request;
 use crate::response::Response;
 use crate::target::Target;
@@ -69,6 +70,7 @@ pub struct WatchedAttempt<'a> {
     request_bytes: usize,
     began: Instant,
     span: Option<Box<dyn Span>>,
+    replies: Option<ReplySink>,
 }
 
 impl<'a> WatchedAttempt<'a> {
@@ -84,7 +86,14 @@ impl<'a> WatchedAttempt<'a> {
         let start = Start { kind, context: ctx, target: Some(&target), route, peer: None };
         let span = observers.started(&start);
         let (request_bytes, began) = (request.body.len(), Instant::now());
-        Self { observers, kind, ctx, target, request_bytes, began, span }
+        Self { observers, kind, ctx, target, request_bytes, began, span, replies: None }
+    }
+
+    /// Observes a request that may have several replies: the number of replies that were handed out
+    /// is its outcome, unless there were none.
+    #[must_use]
+    pub fn collecting(self, replies: &ReplySink) -> Self {
+        Self { replies: Some(replies.clone()), ..self }
     }
 
     /// Returns the context for the operation if it differs: it carries the trace context of the
@@ -95,11 +104,29 @@ impl<'a> WatchedAttempt<'a> {
     }
 
     /// Runs the operation, and reports its end when it completes or is dropped.
-    pub fn run<F>(self, future: F) -> impl Future<Output = Result<Response, Error>>
+    pub fn run<T: Observed, F>(self, future: F) -> impl Future<Output = Result<T, Error>>
     where
-        F: Future<Output = Result<Response, Error>>,
+        F: Future<Output = Result<T, Error>>,
     {
         Watched { future, watched: Guard(Some(self)) }
+    }
+
+    /// Returns the outcome of a future that completed.
+    fn outcome<'o, T: Observed>(&self, outcome: &'o Result<T, Error>) -> Outcome<'o> {
+        match outcome {
+            // The caller gets the replies that came in time.
+            Err(error) if error.code() == Code::DeadlineExceeded => {
+                self.replies().unwrap_or(Outcome::Failure(error))
+            }
+            Err(error) => Outcome::Failure(error),
+            Ok(output) => output.outcome(self.replies.as_ref().map_or(0, ReplySink::count)),
+        }
+    }
+
+    /// Returns the outcome of a request that has several replies, if there were any.
+    fn replies<'o>(&self) -> Option<Outcome<'o>> {
+        let count = self.replies.as_ref().map_or(0, ReplySink::count);
+        (count > 0).then_some(Outcome::Replies(count))
     }
 
     fn report(mut self, outcome: Outcome<'_>) {
@@ -123,13 +150,41 @@ pub(super) fn traced(ctx: &Context, span: Option<&dyn Span>) -> Option<Context> 
     ctx.with_trace(&parent, state.as_deref()).ok()
 }
 
+/// Output of an operation that is observed: a [`Response`], or a [`ManyEnd`].
+pub trait Observed: private::Sealed {
+    /// Returns the outcome; `replies` were handed out before.
+    #[doc(hidden)]
+    fn outcome(&self, replies: usize) -> Outcome<'_>;
+}
+
+impl Observed for Response {
+    fn outcome(&self, _: usize) -> Outcome<'_> {
+        Outcome::Success(self)
+    }
+}
+
+impl Observed for ManyEnd {
+    fn outcome(&self, replies: usize) -> Outcome<'_> {
+        Outcome::Replies(replies)
+    }
+}
+
+mod private {
+    pub trait Sealed {}
+
+    impl Sealed for crate::response::Response {}
+    impl Sealed for crate::many::ManyEnd {}
+}
+
 struct Guard<'a>(Option<WatchedAttempt<'a>>);
 
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
         if let Some(watched) = self.0.take() {
-            // A dropped future proves nothing about a request that was on its way.
-            watched.report(Outcome::Dropped(Delivery::Unknown));
+            // A dropped future proves nothing about a request that was on its way. The receiver of
+            // several replies drops the future when enough have come.
+            let outcome = watched.replies().unwrap_or(Outcome::Dropped(Delivery::Unknown));
+            watched.report(outcome);
         }
     }
 }
@@ -143,7 +198,7 @@ pin_project! {
     }
 }
 
-impl<F: Future<Output = Result<Response, Error>>> Future for Watched<'_, F> {
+impl<T: Observed, F: Future<Output = Result<T, Error>>> Future for Watched<'_, F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
@@ -152,7 +207,8 @@ impl<F: Future<Output = Result<Response, Error>>> Future for Watched<'_, F> {
         let polled = within(span, || this.future.as_mut().poll(cx));
         if let Poll::Ready(outcome) = &polled {
             if let Some(watched) = this.watched.0.take() {
-                watched.report(Outcome::of(outcome));
+                let outcome = watched.outcome(outcome);
+                watched.report(outcome);
             }
         }
         polled

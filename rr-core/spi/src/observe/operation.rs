@@ -72,10 +72,14 @@ pub enum Outcome<'a> {
     Failure(&'a Error),
     /// The future was dropped: the caller of a call went away, or the peer of a request.
     Dropped(Delivery),
+    /// Several replies to one request: so many were handed out before the collection ended.
+    ///
+    /// A request that was to have several replies and has none is a failure, or dropped.
+    Replies(usize),
 }
 
 impl<'a> Outcome<'a> {
-    /// Makes the outcome of a future that completed.
+    /// Makes the outcome of a future that completed with a response or an error.
     #[must_use]
     pub fn of(outcome: &'a Result<Response, Error>) -> Self {
         match outcome {
@@ -88,7 +92,7 @@ impl<'a> Outcome<'a> {
     #[must_use]
     pub fn code(&self) -> Option<Code> {
         match self {
-            Self::Success(_) => None,
+            Self::Success(_) | Self::Replies(_) => None,
             Self::Failure(error) => Some(error.code()),
             Self::Dropped(_) => Some(Code::Canceled),
         }
@@ -99,7 +103,7 @@ impl<'a> Outcome<'a> {
     pub fn error(&self) -> Option<&'a Error> {
         match self {
             Self::Failure(error) => Some(error),
-            Self::Success(_) | Self::Dropped(_) => None,
+            Self::Success(_) | Self::Dropped(_) | Self::Replies(_) => None,
         }
     }
 
@@ -107,18 +111,19 @@ impl<'a> Outcome<'a> {
     #[must_use]
     pub fn delivery(&self) -> Delivery {
         match self {
-            Self::Success(_) => Delivery::Processed,
+            Self::Success(_) | Self::Replies(_) => Delivery::Processed,
             Self::Failure(error) => error.delivery(),
             Self::Dropped(delivery) => *delivery,
         }
     }
 
-    /// Returns the length of the response's body in bytes; 0 without a response.
+    /// Returns the length of the response's body in bytes; 0 without a response, and for several
+    /// replies.
     #[must_use]
     pub fn response_bytes(&self) -> usize {
         match self {
             Self::Success(response) => response.body.len(),
-            Self::Failure(_) | Self::Dropped(_) => 0,
+            Self::Failure(_) | Self::Dropped(_) | Self::Replies(_) => 0,
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Weak};
 
-use rr_spi::Error;
+use rr_spi::dial::DialProgress;
+use rr_spi::{Attempt, Error};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
@@ -15,6 +16,7 @@ use crate::sync::lock;
 /// Call that waits for a connection.
 struct WaitingCall<'a> {
     shared: &'a Arc<H1Shared>,
+    attempt: &'a Attempt,
     id: u64,
     told: oneshot::Receiver<Result<Idle, Error>>,
 }
@@ -27,9 +29,12 @@ enum Joined<'a> {
 
 impl H1Shared {
     /// Returns the first connection that becomes free or is dialled.
-    pub(super) async fn wait(self: &Arc<Self>) -> Result<Box<H1Connection>, Error> {
+    pub(super) async fn wait(
+        self: &Arc<Self>,
+        attempt: &Attempt,
+    ) -> Result<Box<H1Connection>, Error> {
         loop {
-            let mut idle = match self.join() {
+            let mut idle = match self.join(attempt) {
                 Joined::Free(idle) => idle,
                 Joined::Waits(mut call) => call.connection().await?,
             };
@@ -41,29 +46,31 @@ impl H1Shared {
         }
     }
 
-    fn join(self: &Arc<Self>) -> Joined<'_> {
+    fn join<'a>(self: &'a Arc<Self>, attempt: &'a Attempt) -> Joined<'a> {
         let mut locked = lock(&self.idle);
         if let Some(idle) = locked.connections.pop() {
             return Joined::Free(idle);
         }
         let (sender, told) = oneshot::channel();
-        Joined::Waits(WaitingCall { shared: self, id: locked.waiting.join(sender), told })
+        let id = locked.waiting.join(sender);
+        Joined::Waits(WaitingCall { shared: self, attempt, id, told })
     }
 
     /// Starts a dial for a waiting call if it needs one. Returns the time at which to try again, if
     /// any.
     fn dial_for(self: &Arc<Self>, call: u64) -> Option<Instant> {
-        let begin = lock(&self.idle).waiting.begin_dial(call, self.dials_max, Instant::now());
+        let begin = lock(&self.idle).waiting.begin_dial(call, self.connections_max, Instant::now());
         let id = match begin {
             Begin::Now(id) => id,
             Begin::At(later) => return Some(later),
             Begin::Never => return None,
         };
         let dialing = Dialing { shared: Arc::downgrade(self), id };
-        let dial = dial(self.maker.clone(), dialing);
+        let progress = Arc::new(DialProgress::new());
+        let dial = dial(self.maker.clone(), dialing, Arc::clone(&progress));
         // Not under the lock: a runtime that is ending drops the task immediately.
         let task = tokio::spawn(dial).abort_handle();
-        lock(&self.idle).waiting.own(id, task);
+        lock(&self.idle).waiting.own(id, task, progress);
         None
     }
 }
@@ -79,14 +86,22 @@ impl WaitingCall<'_> {
                 },
             };
             // While the pool exists, no sender is dropped before it has sent.
-            return told.unwrap_or_else(|_| Err(handed_back()));
+            let told = told.unwrap_or_else(|_| Err(handed_back()));
+            return told.map_err(|error| self.attempt.dial_failed(error));
         }
     }
 }
 
 impl Drop for WaitingCall<'_> {
     fn drop(&mut self) {
-        let left = lock(&self.shared.idle).waiting.leave(self.id);
+        let (left, progress) = {
+            let waiting = &mut lock(&self.shared.idle).waiting;
+            (waiting.leave(self.id), waiting.progress(self.id))
+        };
+        // The call that still waits has ended.
+        if let Some(progress) = progress.filter(|_| left.is_some()) {
+            self.attempt.still_dialing(&progress);
+        }
         drop(left);
         // A connection that was given meanwhile goes to the next call.
         self.told.close();
@@ -134,7 +149,7 @@ impl Dialing {
     }
 }
 
-async fn dial(maker: H1Maker, dialing: Dialing) {
-    let outcome = maker.connect().await;
+async fn dial(maker: H1Maker, dialing: Dialing, progress: Arc<DialProgress>) {
+    let outcome = maker.connect(&progress).await;
     dialing.end(outcome);
 }

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rr_spi::Error;
+use rr_spi::dial::DialProgress;
 
 use super::H1Connection;
 use crate::pool::negotiated::{NegotiatedVersion, Negotiation};
@@ -30,8 +31,11 @@ impl H1Maker {
     /// # Errors
     ///
     /// `Unavailable`, not sent, `connect-failed`.
-    pub(super) async fn connect(&self) -> Result<Box<H1Connection>, Error> {
-        let (socket, open) = self.dialer.dial().await?;
+    pub(super) async fn connect(
+        &self,
+        progress: &DialProgress,
+    ) -> Result<Box<H1Connection>, Error> {
+        let (socket, open) = self.dialer.dial(progress).await?;
         let wanted = NegotiatedVersion::H1;
         let admitted = self.negotiation.admit(wanted, socket, open, &self.dialer.authority).await;
         let (socket, open) = admitted?;

@@ -1,9 +1,10 @@
 //! Queue of calls that wait for a connection, and the decision when to dial for them.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use rr_spi::Error;
-use rr_spi::dial::ATTEMPT_DELAY;
+use rr_spi::dial::{ATTEMPT_DELAY, DialProgress};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -38,6 +39,7 @@ struct Dial {
     call: u64,
     /// Aborts the dial when the pool is dropped.
     task: Owned,
+    progress: Option<Arc<DialProgress>>,
 }
 
 /// Decision whether a dial starts for a waiting call.
@@ -94,16 +96,25 @@ impl Waiting {
         }
         let id = self.id();
         self.calls[call].has_dial = true;
-        self.dials.push(Dial { id, call: self.calls[call].id, task: Owned::default() });
+        let call = self.calls[call].id;
+        self.dials.push(Dial { id, call, task: Owned::default(), progress: None });
         self.last_dial = Some(now);
         Begin::Now(id)
     }
 
     /// Aborts the task of a dial when the pool is dropped, unless the dial has ended already.
-    pub(super) fn own(&mut self, dial: u64, task: AbortHandle) {
+    pub(super) fn own(&mut self, dial: u64, task: AbortHandle, progress: Arc<DialProgress>) {
         if let Some(dial) = self.dials.iter_mut().find(|known| known.id == dial) {
             dial.task = Owned(Some(task));
+            dial.progress = Some(progress);
         }
+    }
+
+    /// Returns the progress of a call's dial, or else of the oldest dial.
+    pub(super) fn progress(&self, call: u64) -> Option<Arc<DialProgress>> {
+        let own = self.dials.iter().find(|dial| dial.call == call);
+        let dial = own.or_else(|| self.dials.iter().min_by_key(|dial| dial.id))?;
+        dial.progress.clone()
     }
 
     /// Ends a dial. Removes and returns the call for which it was started, if that call still

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
 use h2::client::SendRequest;
-use rr_spi::{Deadline, Doubt, Error};
+use rr_spi::dial::DialProgress;
+use rr_spi::{Deadline, Doubt, Error, Stage};
 use tokio::time::Instant;
 
+use super::outgoing::Outgoing;
 use crate::config::HttpConfig;
 use crate::error::closed_early;
 use crate::pool::{AgeLimit, Dialer, Owned, REAP_PAUSE_MIN};
@@ -35,6 +36,8 @@ pub(super) struct PoolState {
     pub(super) reaper: Owned,
     /// Task that dials.
     pub(super) dial: Owned,
+    /// Progress of the last dial.
+    pub(super) progress: Option<Arc<DialProgress>>,
 }
 
 /// One connection among those of the pool.
@@ -42,7 +45,7 @@ pub(super) struct PoolState {
 struct H2Connection {
     id: u64,
     /// Opens streams. `None` once the connection takes no more calls; calls in flight continue.
-    sender: Option<SendRequest<Bytes>>,
+    sender: Option<SendRequest<Outgoing>>,
     /// Maximum number of streams: the smaller of the configured and the server's limit. `None`
     /// until the server's SETTINGS arrive.
     streams_max: Option<usize>,
@@ -86,7 +89,7 @@ pub(super) struct StreamPermit {
     /// Id of the connection.
     pub(super) id: u64,
     /// Opens a stream.
-    pub(super) sender: SendRequest<Bytes>,
+    pub(super) sender: SendRequest<Outgoing>,
     pub(super) sent: Sent,
     pub(super) refused: Refused,
 }
@@ -123,6 +126,7 @@ impl PoolState {
             failure: None,
             reaper: Owned::default(),
             dial: Owned::default(),
+            progress: None,
         }
     }
 
@@ -165,6 +169,29 @@ impl PoolState {
         }
         let old_will_do = ticket.since > 0 && !self.dialing;
         old_will_do.then(|| self.take_permit(0)).flatten().map_or(Step::Wait, Step::Go)
+    }
+
+    /// Returns what a call waits for: a stream, or a connection that is being made.
+    pub(super) fn awaited(&self) -> Stage {
+        let is_full = self.usable().next().is_some() && !self.is_connecting();
+        if is_full { Stage::Place } else { Stage::Connection }
+    }
+
+    /// Returns the progress of the connection that is being made.
+    pub(super) fn progress(&self) -> Option<Arc<DialProgress>> {
+        self.progress.clone().filter(|_| self.is_connecting())
+    }
+
+    /// Returns whether a dial is in progress, or a connection awaits its server's SETTINGS.
+    fn is_connecting(&self) -> bool {
+        self.dialing || self.usable().any(|link| link.streams_max.is_none())
+    }
+
+    /// Returns the number of streams in use, their maximum, and the number of connections.
+    pub(super) fn load(&self) -> (usize, usize, usize) {
+        let in_use = self.usable().map(|link| link.in_use).sum();
+        let max = self.usable().map(|link| link.streams_max.unwrap_or(STREAMS_BEFORE_SETTINGS));
+        (in_use, max.sum(), self.usable().count())
     }
 
     /// Returns whether one more connection is allowed.
@@ -228,7 +255,7 @@ impl PoolState {
     /// Adds a connection, and returns its id.
     pub(super) fn add(
         &mut self,
-        sender: SendRequest<Bytes>,
+        sender: SendRequest<Outgoing>,
         doubt: Arc<Doubt>,
         refused: Refused,
     ) -> u64 {
@@ -351,7 +378,7 @@ impl H2Connection {
     }
 
     /// Returns the sender, unless the connection has ended or received a GOAWAY.
-    fn live(&mut self) -> Option<SendRequest<Bytes>> {
+    fn live(&mut self) -> Option<SendRequest<Outgoing>> {
         let mut sender = self.sender.clone()?;
         let mut cx = TaskContext::from_waker(Waker::noop());
         matches!(sender.poll_ready(&mut cx), Poll::Ready(Ok(()))).then_some(sender)

@@ -5,13 +5,13 @@ use std::sync::{Arc, Weak};
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
 use h2::client::Connection;
 use h2::{Ping, PingPong};
 use rr_spi::Doubt;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::H2Shared;
+use super::outgoing::Outgoing;
 use crate::pool::tapped::Tapped;
 use crate::sync::GaugeGuard;
 use crate::write_batching::YieldBeforeWrite;
@@ -30,7 +30,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Task of one connection: moves its frames, pings the peer, and tracks the server's stream limit.
 /// When the task ends, the pool removes the connection.
 pub(super) struct ConnectionTask {
-    connection: Connection<Tapped<Arc<Doubt>>, Bytes>,
+    connection: Connection<Tapped<Arc<Doubt>>, Outgoing>,
     doubt: Arc<Doubt>,
     was_doubted: bool,
     /// The server's stream limit, once its SETTINGS have arrived.
@@ -46,7 +46,7 @@ impl ConnectionTask {
     /// Makes the task. `settings_timeout` bounds the wait for the server's SETTINGS, the first
     /// frame that it sends.
     pub(super) fn new(
-        (mut connection, doubt): (Connection<Tapped<Arc<Doubt>>, Bytes>, Arc<Doubt>),
+        (mut connection, doubt): (Connection<Tapped<Arc<Doubt>>, Outgoing>, Arc<Doubt>),
         settings_timeout: Duration,
         id: u64,
         pool: Weak<H2Shared>,

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::super::lab::{Ask, pattern};
 use super::super::stage::{Scene, Stage};
-use super::{MAY_HAVE_RUN, assert_error, error_of, own};
+use super::{assert_error, assert_expired, error_of, own};
 
 /// Longer than any case but `ttl_expires`, which sets its own.
 const TTL: Duration = Duration::from_secs(60);
@@ -81,7 +81,7 @@ pub(crate) async fn join_in_flight(stage: &Stage) {
     let watch = scene.watch();
     let hasty = scene.call(&ctx.with_timeout(stage.units(3)), &ask).await;
     watch.assert_about(stage.units(3));
-    assert_error(&error_of(hasty), Code::DeadlineExceeded, MAY_HAVE_RUN, None);
+    assert_expired(&error_of(hasty));
     assert_eq!(scene.lab.count(ask.key()), 1, "a twin ran");
     scene.lab.open_gate("go");
     let answer = first.await.expect("the task ends").expect("the first is answered");
