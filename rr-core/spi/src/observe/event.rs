@@ -58,3 +58,11 @@ pub enum Event<'a> {
         reason: &'a str,
     },
 }
+
+impl<'a> Event<'a> {
+    /// Makes the event of a connection that a server refused during its handshake.
+    #[must_use]
+    pub fn handshake_refused(peer: Option<SocketAddr>, reason: &'a str) -> Self {
+        Self::HandshakeRefused { peer, reason }
+    }
+}
