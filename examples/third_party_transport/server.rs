@@ -82,7 +82,7 @@ async fn answer(
     peer: &mut ReadHalf<'_>,
 ) -> Result<Response, Error> {
     let too_large = || intake.config().limits.request_too_large(Delivery::Rejected);
-    let read = message.as_ref().map_or_else(|| Err(too_large()), |read| wire::read_request(read));
+    let read = message.as_ref().map_or_else(|| Err(too_large()), wire::read_request);
     let (head, target, body) = match read {
         Ok(read) => read,
         Err(error) => {

@@ -30,10 +30,10 @@ pub struct Inbound<'a> {
     /// The request, if it has wholly arrived. The server then keeps no second copy of its head while
     /// it waits; see [`RequestInfo::to_request`](crate::RequestInfo::to_request).
     pub request: Option<&'a Request>,
-    /// The arrival time, if the clock has just been read.
     /// Whether the reply should state the times of the handler.
     pub wants_spent: bool,
-    pub(crate) arrived: Option<Instant>,
+    /// The instant of the arrival: the request's time runs from it. Default now.
+    pub arrived: Option<Instant>,
 }
 
 impl<'a> Inbound<'a> {

@@ -1,12 +1,23 @@
 //! Runs a check over every transport compiled in.
 
-use rr_core::{Client, Router, connect, serve};
+use rr_core::config::IntakeConfig;
+use rr_core::{Client, Router, connect, serve_with};
 
 /// Serves the router over every transport compiled in, one after the other, and runs the check with
 /// a client of each. The name makes the memory URL unique in this process.
 pub(crate) async fn everywhere(
     name: &str,
     router: impl Fn() -> Router,
+    check: impl AsyncFn(&str, Client),
+) {
+    everywhere_with(name, router, &IntakeConfig::default(), check).await;
+}
+
+/// As [`everywhere`], with a configuration of the servers.
+pub(crate) async fn everywhere_with(
+    name: &str,
+    router: impl Fn() -> Router,
+    config: &IntakeConfig,
     check: impl AsyncFn(&str, Client),
 ) {
     #[cfg(feature = "nats")]
@@ -22,7 +33,8 @@ pub(crate) async fn everywhere(
     #[cfg(feature = "nats")]
     urls.push((format!("{}/{name}", nats.url()), ""));
     for (url, query) in urls {
-        let server = serve(&url, router()).await.expect("the router is served");
+        let server =
+            serve_with(&url, router(), config.clone()).await.expect("the router is served");
         let url = format!("{}{query}", server.url());
         check(&url, connect(&url).await.expect("the URL is valid")).await;
         server.shutdown(std::time::Duration::ZERO).await;

@@ -23,6 +23,7 @@ mod many;
 mod metadata;
 mod mistakes;
 mod nested;
+mod observed;
 mod panics;
 mod recording;
 mod retry;

@@ -95,7 +95,7 @@ async fn open(
         None => (socket, peer),
         Some(tls) => {
             // Boxed: a handshake needs more memory than the rest of the connection's life.
-            let (socket, identity) = Box::pin(tls.accept(socket, &state.stats)).await?;
+            let (socket, identity) = Box::pin(tls.accept(socket, address, state)).await?;
             (socket, peer.with_identity(identity))
         }
     };

@@ -1,17 +1,20 @@
 //! Handshakes of TLS: within the task of their connection, bounded in number and in time.
 
+use std::borrow::Cow;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
+use rr_spi::observe::Event;
 use rr_spi::{Code, Context, Delivery, Error, PeerIdentity};
 use rr_tls::{TlsAcceptor, TlsServerConfig};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
-use super::HttpServerStats;
+use super::{HttpServerStats, ServerState};
 use crate::socket::{ALPN, Socket, TlsSocket};
 use crate::sync::Gauge;
 use crate::wire::{Refusal, ReplyStyle, encode_error};
@@ -53,28 +56,42 @@ impl Tls {
         self.begun.now() > 0
     }
 
-    /// Completes the handshake of a connection. Returns `None` when it fails or takes too long.
+    /// Completes the handshake of a connection. Returns `None` when it fails or takes too long, and
+    /// reports it; `peer` is the address for the report.
     pub(super) async fn accept(
         &self,
         socket: Socket,
-        stats: &HttpServerStats,
+        peer: Option<SocketAddr>,
+        state: &ServerState,
     ) -> Option<(Socket, Option<PeerIdentity>)> {
         // Only TCP has TLS of this crate.
         let Socket::Tcp(stream) = socket else { return Some((socket, None)) };
         let bound = Context::background().with_timeout(self.timeout);
-        let accepted = bound.race(self.shake_hands(stream, stats)).await.ok().flatten();
-        let Some(socket) = accepted else {
-            stats.handshake_failed();
+        let mut reason = Cow::Borrowed("the handshake took too long");
+        let accepted = bound.race(self.shake_hands(stream, &state.stats, &mut reason)).await;
+        let Some(socket) = accepted.ok().flatten() else {
+            state.stats.handshake_failed();
+            let event = Event::handshake_refused(peer, &reason);
+            state.intake.observers().event(&event);
             return None;
         };
         let identity = socket.identity();
         Some((Socket::Tls(Box::new(socket)), identity))
     }
 
-    async fn shake_hands(&self, stream: TcpStream, stats: &HttpServerStats) -> Option<TlsSocket> {
+    /// Sets `reason` when the handshake fails.
+    async fn shake_hands(
+        &self,
+        stream: TcpStream,
+        stats: &HttpServerStats,
+        reason: &mut Cow<'static, str>,
+    ) -> Option<TlsSocket> {
         let _counted = stats.handshakes.one_here();
         // Only from the first byte on, so that silent connections take no places.
-        if is_plain(&stream).await.ok()? {
+        let is_plain = is_plain(&stream).await;
+        let is_plain = is_plain.map_err(|error| *reason = error.to_string().into()).ok()?;
+        if is_plain {
+            *reason = "the peer speaks HTTP without TLS".into();
             refuse_plain(stream).await;
             return None;
         }
@@ -84,7 +101,8 @@ impl Tls {
         let acceptor = tokio_rustls::TlsAcceptor::from(self.acceptor.server_config());
         match acceptor.accept(stream).into_fallible().await {
             Ok(stream) => Some(TlsSocket::accepted(stream)),
-            Err((_, stream)) => {
+            Err((error, stream)) => {
+                *reason = error.to_string().into();
                 drop((place, begun));
                 linger(stream).await;
                 None

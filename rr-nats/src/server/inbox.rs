@@ -11,6 +11,7 @@ use async_nats::{Message, Subscriber};
 use futures_core::Stream;
 use rr_spi::{BodyAccount, BodyShare, Bytes, Error};
 use tokio::task::coop::unconstrained;
+use tokio::time::Instant;
 
 use crate::sync::lock;
 
@@ -19,6 +20,8 @@ pub(super) struct Received {
     pub(super) message: Message,
     /// The share, or the refusal if the bytes exceed the budget; the message is then emptied.
     pub(super) share: Result<BodyShare, Error>,
+    /// The instant of the arrival: a message may wait in the backlog.
+    pub(super) arrived: Instant,
 }
 
 /// Source of the messages of one subscription.
@@ -126,7 +129,7 @@ impl<S: Stream<Item = Message> + Unpin + Send + 'static> Shared<S> {
         if share.is_err() {
             (message.payload, message.headers) = (Bytes::new(), None);
         }
-        Received { message, share }
+        Received { message, share, arrived: Instant::now() }
     }
 
     /// Handles calls of the waker: if the loop is blocked, moves the arrived messages to the

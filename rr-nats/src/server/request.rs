@@ -6,9 +6,7 @@ use std::time::Duration;
 use async_nats::Subject;
 use rr_spi::observe::{self, WatchedRequest};
 use rr_spi::wire::RequestHead;
-use rr_spi::{
-    BodyShare, CancelHandle, Code, Context, Delivery, Error, Inbound, Reason, Request, Target,
-};
+use rr_spi::{BodyShare, CancelHandle, Code, Context, Delivery, Error, Reason, Request, Target};
 use tokio::time::Instant;
 
 use super::endpoint_stats::Counters;
@@ -54,14 +52,17 @@ impl IncomingRequest {
         known: Option<&KnownTarget>,
         received: Received,
     ) -> Option<Self> {
-        let Received { message, share } = received;
+        let Received { message, share, arrived } = received;
         // A reply to a longer subject would exceed the server's line limit, and the server would
         // close the connection: such a message counts as one without a reply subject.
         let reply = message.reply.filter(|reply| reply.len() <= REPLY_BYTES_MAX)?;
         let head =
             message.headers.as_ref().map_or_else(|| Ok(RequestHead::default()), decode_request);
-        let now = state.config.clocks_agree.then(clock::unix_millis);
-        let inbound = head.as_ref().map_or_else(|_| Inbound::default(), |head| inbound(head, now));
+        let at_arrival =
+            state.config.clocks_agree.then(|| clock::unix_millis_ago(arrived.elapsed()));
+        let inbound = head.as_ref().map(|head| inbound(head, at_arrival));
+        let mut inbound = inbound.unwrap_or_default();
+        inbound.arrived = Some(arrived);
         let (ctx, handle) = state.intake.context(inbound);
         let key = state.cancels.key(&reply);
         let (target, counters) = match known {

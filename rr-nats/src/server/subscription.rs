@@ -98,7 +98,7 @@ fn inbox(
         let Some(server) = server.upgrade() else { return };
         server.counts.given_up(1);
         if !server.intake.observers().is_empty() {
-            let received = Received { message, share: Err(overloaded()) };
+            let received = Received { message, share: Err(overloaded()), arrived: Instant::now() };
             if let Some(arrived) = IncomingRequest::read(&server, known.as_deref(), received) {
                 arrived.give_up();
             }

@@ -16,6 +16,7 @@ mod groups;
 mod lame_duck;
 mod many;
 mod members;
+mod observed;
 mod pace;
 mod payload;
 mod refusals;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::support::*;
 use rr_nats::{NatsRequester, NatsServerConfig, NatsServerStats, NatsState, serve_with_stats};
-use rr_spi::{Code, Delivery, Error, Requester as _, Response, Routes};
-use rr_testkit::{NatsServer, NatsServerSetup, TcpProxy};
+use rr_spi::{Code, Delivery, Error, Reason, Requester as _, Response, Routes};
+use rr_testkit::{NatsServer, NatsServerSetup, Report, Reports, TcpProxy};
 use tokio::task::JoinSet;
 
 /// A door that a handler waits at without yielding, as code does that computes for long.
@@ -165,7 +165,9 @@ async fn requests_for_which_there_is_no_room_are_refused_and_do_not_wait() {
         }
         async { Ok(Response::new("")) }
     });
-    let config = NatsServerConfig::default().with_waiting_max(4).with_waiting_bytes_max(50_000);
+    let mut config = NatsServerConfig::default().with_waiting_max(4).with_waiting_bytes_max(50_000);
+    let reports = Reports::new();
+    config.intake.observers = reports.observers();
     let (_server, _) = serve_with_stats(&nats.url(), routes, config).await.unwrap();
     let client = client(&nats.url()).await;
     let mut calls = JoinSet::new();
@@ -183,6 +185,7 @@ async fn requests_for_which_there_is_no_room_are_refused_and_do_not_wait() {
     for _ in 0..20 {
         start(10);
     }
+    let held = Duration::from_millis(200);
     within(200).cancelled().await;
     door.open();
     let (mut answered, mut refused) = (0, 0);
@@ -198,6 +201,50 @@ async fn requests_for_which_there_is_no_room_are_refused_and_do_not_wait() {
     }
     assert_eq!(entered.now(), answered);
     assert!(answered >= 2 && refused >= 2, "{answered} answered, {refused} refused");
+    let reports = reports.take();
+    let is_refused = |report: &&Report| report.reason == Some(Reason::OVERLOADED);
+    let count = reports.iter().filter(is_refused).count();
+    assert_eq!((reports.len(), count), (answered + refused, refused), "{reports:?}");
+    // The time in the queue counts.
+    let queued = |report: &Report| report.entered.is_some_and(|at| at - report.began >= held / 2);
+    assert!(reports.iter().any(queued), "no request has waited");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn requests_that_are_not_even_refused_are_reported() {
+    // What a server keeps of the messages that arrive while a handler computes.
+    const BACKLOG_MAX: usize = 16 * 1024;
+    let nats = nats().await;
+    let (door, entered) = (Door::default(), Count::new());
+    let (shut, inside) = (door.clone(), entered.clone());
+    let routes = route("svc.compute", move |_, _| {
+        inside.up();
+        shut.block();
+        async { Ok(Response::new("")) }
+    });
+    let (mut config, reports) = (NatsServerConfig::default(), Reports::new());
+    config.intake.observers = reports.observers();
+    let (_server, stats) = serve_with_stats(&nats.url(), routes, config).await.unwrap();
+    let foreign = async_nats::connect(nats.url()).await.unwrap();
+    let publish = async || {
+        foreign.publish_with_reply("svc.compute", "reply", "body".into()).await.unwrap();
+    };
+    publish().await;
+    entered.reaches(1).await;
+    for _ in 0..BACKLOG_MAX + 20 {
+        publish().await;
+    }
+    let ended = async {
+        for _ in 0..20 {
+            let report = reports.next().await.to_string();
+            let refused = "svc.compute svc.compute resource_exhausted overloaded rejected";
+            assert_eq!(report, format!("{refused} not entered"));
+        }
+    };
+    within(20_000).race(ended).await.unwrap();
+    foreign.flush().await.unwrap();
+    assert_eq!((stats.given_up(), reports.take().len()), (20, 0));
+    door.open();
 }
 
 #[tokio::test]

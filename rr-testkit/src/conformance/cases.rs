@@ -9,6 +9,7 @@ pub(super) mod errors;
 pub(super) mod headers;
 pub(super) mod idempotency;
 pub(super) mod leak;
+pub(super) mod observe;
 pub(super) mod panic;
 pub(super) mod reconnect;
 pub(super) mod round_trip;

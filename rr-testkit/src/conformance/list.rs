@@ -212,6 +212,9 @@ macro_rules! __conformance_list {
                 Must lame_duck_serves_until_the_drain: Drain;
                 Must second_stop_ends_the_lame_duck: Drain;
             }
+            observe {
+                Must each_request_is_reported_once;
+            }
             reconnect {
                 Must outage_fails_within_deadline: Link;
                 Must recovers_without_new_client: Link;

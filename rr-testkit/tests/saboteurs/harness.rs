@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use rr_spi::observe::{End, Observer, Observers};
 use rr_spi::{DrainReport, Error, Middleware, Requester, Routes, async_trait};
 use rr_testkit::Direction;
 use rr_testkit::conformance::{Capabilities, Harness, Live, Raw, Rig, StartOptions, Timing, Typed};
@@ -72,6 +73,15 @@ impl Harness for Broken {
                 let server = options.server.clone().with_limits(limits);
                 options.with_server(server)
             }
+            ReportsNothing => {
+                let server = options.server.clone().with_observers(Observers::default());
+                options.with_server(server)
+            }
+            ReportsTwice if !options.server.observers.is_empty() => {
+                let twice = Observers::new(Twice(options.server.observers.clone()));
+                let server = options.server.clone().with_observers(twice);
+                options.with_server(server)
+            }
             _ => options,
         };
         if self.0 == LeavesATaskPerRig {
@@ -79,6 +89,16 @@ impl Harness for Broken {
         }
         let inner = Memory.start(routes, options).await?;
         Ok(Box::new(BrokenRig { inner, sabotage: self.0, shared: Arc::default() }))
+    }
+}
+
+/// Tells its observers of every end twice.
+struct Twice(Observers);
+
+impl Observer for Twice {
+    fn ended(&self, end: &End<'_>) {
+        self.0.ended(None, end);
+        self.0.ended(None, end);
     }
 }
 

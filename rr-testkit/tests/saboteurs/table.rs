@@ -118,6 +118,8 @@ pub(crate) enum Sabotage {
     LosesTheFirstCallAfterAPause,
     RefusesLate,
     HearsOfOutagesLate,
+    ReportsNothing,
+    ReportsTwice,
 }
 
 use Sabotage::*;
@@ -247,4 +249,6 @@ pub(crate) const CAUGHT_BY: &[(Sabotage, &str)] = &[
     (LosesTheFirstCallAfterAPause, "reconnect/idle_for_a_minute"),
     (RefusesLate, "concurrency/limit_rejects_not_hangs"),
     (HearsOfOutagesLate, "reconnect/pending_all_resolve"),
+    (ReportsNothing, "observe/each_request_is_reported_once"),
+    (ReportsTwice, "observe/each_request_is_reported_once"),
 ];

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::context::{CancelHandle, Cause, Context, Deadline};
 use crate::intake::Intake;
+use crate::observe::Event;
 
 /// Time for the replies of requests that were cancelled at the end of the grace to leave.
 /// Sufficient for a local network; the drain does not wait longer for a peer that does not read.
@@ -62,14 +63,24 @@ impl Phases {
 
     /// Begins the drain, unless it has begun.
     pub(super) fn drain(&self) {
-        {
+        let is_first = {
             let mut times = lock(&self.times);
+            let is_first = times.end.is_none();
             let grace = times.grace.unwrap_or_default();
             times.end.get_or_insert_with(|| Deadline::after(grace));
+            is_first
+        };
+        if is_first {
+            let in_flight = self.intake.in_flight();
+            self.intake.observers().event(&Event::DrainStarted { in_flight });
         }
         self.announce();
         self.intake.drain();
         self.draining.cancel_with(Cause::Shutdown);
+    }
+
+    fn has_begun_to_drain(&self) -> bool {
+        lock(&self.times).end.is_some()
     }
 
     /// Returns whether the server's task has noticed the end of the grace.
@@ -153,10 +164,14 @@ impl Supervisor {
 
 impl Drop for Supervisor {
     /// Stops admission and cancels all requests however the server ends, including by a panic of
-    /// its transport.
+    /// its transport. Reports the end of a drain.
     fn drop(&mut self) {
-        self.phases.intake.drain();
-        self.phases.intake.cancel_all(Cause::Shutdown);
+        let intake = &self.phases.intake;
+        intake.drain();
+        intake.cancel_all(Cause::Shutdown);
+        if self.phases.has_begun_to_drain() {
+            intake.observers().event(&Event::DrainEnded { report: intake.report() });
+        }
     }
 }
 
