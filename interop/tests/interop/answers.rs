@@ -27,6 +27,7 @@ checks! {
     echo_of_900_kib_each_way_over_http_2: echo(LARGE, &[H2]);
     echo_of_900_kib_chunked: echo(LARGE, &["--header", "transfer-encoding: chunked"]);
     echo_of_900_kib_after_100_continue: echo(LARGE, &["--header", "expect: 100-continue"]);
+    times_of_the_handler_are_stated_when_asked_for: times();
     typed_call_is_answered: greet("content-type: application/json");
     content_type_may_have_a_parameter: greet("content-type: Application/JSON; Charset=UTF-8");
     content_type_may_be_absent: greet("content-type:");
@@ -56,6 +57,16 @@ fn get_ping() -> Outcome {
     reply.is_ok(HELLO)?;
     reply.has_header("content-type", Some("text/plain; charset=utf-8"))?;
     reply.has_header("cache-control", Some("no-store"))
+}
+
+fn times() -> Outcome {
+    let curl = Curl::start()?;
+    let reply = curl.call("/ping", &["--request", "POST", "--header", "rr: s=1"])?;
+    let spent = reply.header("rr-spent").and_then(|value| value.split_once(','));
+    let is_number = |text: &str| text.parse::<u64>().is_ok();
+    ensure(spent.is_some_and(|(queue, handler)| is_number(queue) && is_number(handler)), || {
+        format!("expected rr-spent to be two numbers: {}", reply.seen())
+    })
 }
 
 fn head_ping(options: &[&str]) -> Outcome {
