@@ -80,7 +80,7 @@ async fn five_failures_are_each_counted_once_on_every_transport() {
             assert_eq!(only(&reports).await, too_large, "{url}");
 
             client.call::<u32>(&ctx, "counter.double", "text").await.unwrap_err();
-            let misfit = "counter.double counter.double invalid_argument codec rejected entered";
+            let misfit = "counter.double counter.double invalid_argument decode rejected entered";
             assert_eq!(only(&reports).await, misfit, "{url}");
 
             client.call::<u32>(&ctx, "counter.panic", &3).await.unwrap_err();
@@ -130,7 +130,8 @@ async fn a_deadline_is_counted_once_on_every_transport() {
     )
     .await;
     // Each server was drained once.
-    let events = reports.take_events();
-    let is_start = |event: &&String| event.starts_with("DrainStarted");
-    assert_eq!(events.iter().filter(is_start).count() * 2, events.len(), "{events:?}");
+    for pair in reports.take_events().chunks(2) {
+        let is_drain = pair[0].starts_with("DrainStarted") && pair[1].starts_with("DrainEnded");
+        assert!(is_drain, "{pair:?}");
+    }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rr_http::{HttpConfig, HttpRequester, HttpServerConfig};
 use rr_spi::{Code, Delivery, Reason};
+use rr_testkit::Reports;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
@@ -146,4 +147,42 @@ async fn dropping_a_server_ends_its_handshakes() {
     until(|| stats.handshakes() == 4).await;
     drop(server);
     until(|| stats.tasks() == 0 && stats.handshakes() == 0).await;
+}
+
+#[tokio::test]
+async fn refused_handshakes_are_reported_with_the_peer_and_the_reason() {
+    let (authority, reports) = (Authority::new("a"), Reports::new());
+    let config = |timeout| {
+        let tls = server_tls(&authority.pair(&["localhost"])).with_handshake_timeout(timeout);
+        let mut config = HttpServerConfig::default().with_tls(tls);
+        config.intake.observers = reports.observers();
+        config
+    };
+    let (server, stats) = serve_at("https://localhost:0", config(Duration::from_secs(60))).await;
+    for (number, (sent, reason)) in [
+        ("GET / HTTP/1.1\r\nhost: a\r\n\r\n", "the peer speaks HTTP without TLS"),
+        ("\u{16}secret no handshake", "received corrupt message"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut stream = TcpStream::connect(address(&server)).await.unwrap();
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        until(|| stats.handshakes_failed() == number as u64 + 1).await;
+        let events = reports.take_events();
+        let peer = format!("HandshakeRefused {{ peer: Some({})", stream.local_addr().unwrap());
+        assert!(events.len() == 1 && events[0].starts_with(&peer), "{events:?}");
+        assert!(events[0].contains(reason) && !events[0].contains("secret"), "{events:?}");
+    }
+    // A peer that completes its handshake is no event.
+    let client = client(&server, trusting(&authority), VERSIONS[0]);
+    echo(&client, "x").await.unwrap();
+    assert_eq!(reports.take_events(), Vec::<String>::new());
+    assert_eq!(reports.take().len(), 1);
+
+    let (server, stats) = serve_at("https://localhost:0", config(Duration::from_millis(50))).await;
+    let _silent = half_open(&address(&server), 1).await;
+    until(|| stats.handshakes_failed() == 1).await;
+    let events = reports.take_events();
+    assert!(events.len() == 1 && events[0].contains("took too long"), "{events:?}");
 }

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::inbound::Inbound;
 use crate::intake::IntakeConfig;
+use crate::observe::{Event, Observer, Observers};
 use crate::request::Request;
 use crate::routes::{Declared, Route, Routes};
 use crate::{Responder, Target};
@@ -45,6 +46,40 @@ fn hang(intake: Intake) {
         let target = Target::try_from("t").unwrap();
         let _ = intake.handle(&ctx, Request::new(target, "")).await;
     });
+}
+
+/// Records events.
+#[derive(Default)]
+struct Events(Mutex<Vec<String>>);
+
+impl Observer for Events {
+    fn event(&self, event: &Event<'_>) {
+        self.0.lock().unwrap().push(format!("{event:?}"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_is_reported_once_also_when_the_server_is_stopped_twice_or_dropped() {
+    let events = Arc::new(Events::default());
+    let observers = Observers::default().and_shared(Arc::clone(&events) as Arc<dyn Observer>);
+    let config = IntakeConfig::default().with_observers(observers);
+    let (server, intake) = server_with(config.clone());
+    hang(intake);
+    tokio::task::yield_now().await;
+    tokio::join!(server.shutdown(ms(100)), server.shutdown(ms(50)));
+    let report = "DrainReport { completed: 0, aborted: 1, refused: 0 }";
+    let expected =
+        ["DrainStarted { in_flight: 1 }".to_owned(), format!("DrainEnded {{ report: {report} }}")];
+    assert_eq!(*events.0.lock().unwrap(), expected);
+    drop(server);
+    assert_eq!(events.0.lock().unwrap().len(), 2);
+
+    events.0.lock().unwrap().clear();
+    drop(server_with(config));
+    while events.0.lock().unwrap().len() < 2 {
+        tokio::time::sleep(ms(1)).await;
+    }
+    assert!(events.0.lock().unwrap()[0].starts_with("DrainStarted"));
 }
 
 #[tokio::test(start_paused = true)]
