@@ -12,8 +12,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
 use rr_core::balance::{Balance, Endpoint};
+use rr_core::config::IntakeConfig;
+use rr_core::observe::{Observer, Observers, Outcome, TracingObserver};
 use rr_core::retry::{Retry, RetryBudget};
 use rr_core::transport::wire::ErrorDocument;
+use rr_core::transport::{Inbound, Intake, Routes};
 use rr_core::{
     Code, Context, Delivery, Error, Headers, Reason, Request, Requester, RequesterExt as _,
     Response, Stack, Target, async_trait,
@@ -197,5 +200,42 @@ fn balance(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(pure, headers, targets, error_document, race, retry, balance);
+/// Observes everything and does nothing.
+struct Idle;
+
+impl Observer for Idle {}
+
+/// What observation adds to a call and to a request. No subscriber of tracing is set.
+fn observe(criterion: &mut Criterion) {
+    let runtime = runtime();
+    let _inside = runtime.enter();
+    let ctx = Context::background().with_timeout(Duration::from_secs(3600));
+    let cases: [(&str, Observers); 3] = [
+        ("nothing", Observers::default()),
+        ("tracing, disabled", Observers::new(TracingObserver::new())),
+        ("an idle observer", Observers::new(Idle)),
+    ];
+    for (name, observers) in cases {
+        let answered = Says(Ok(Response::new("x")));
+        let stack = Stack::new(answered).observed_by(observers.clone());
+        criterion.bench_function(&format!("observe/call, {name}"), |bencher| {
+            bencher.iter(|| to_its_end(stack.call_raw(&ctx, "orders.v1.place", "x").into_future()));
+        });
+        let config = IntakeConfig::default().with_observers(observers);
+        let intake = Intake::new(Routes::new(), config);
+        let (ctx, _handle) = intake.context(Inbound::default());
+        let target = Target::try_from("orders.v1.place").expect("a valid target");
+        let outcome = Ok(Response::new("x"));
+        criterion.bench_function(&format!("observe/request, {name}"), |bencher| {
+            bencher.iter(|| {
+                if let Some(watched) = intake.watch(black_box(&ctx), Some(&target)) {
+                    watched.end(Outcome::of(&outcome));
+                }
+            });
+        });
+    }
+    criterion.bench_function("observe/clock", |bencher| bencher.iter(Instant::now));
+}
+
+criterion_group!(pure, headers, targets, error_document, race, retry, balance, observe);
 criterion_main!(pure);

@@ -45,6 +45,11 @@ pub struct Errors;
 #[doc = include_str!("../../docs/src/retries.md")]
 pub struct Retries;
 
+/// Compiles the code of the book on observability.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/src/observability.md")]
+pub struct Observability;
+
 /// Compiles the code of the book on HTTP.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/src/http.md")]

@@ -211,6 +211,28 @@ async fn a_typed_error_of_a_downstream_is_logged_by_its_code_only() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_attempt_of_a_handler_is_no_part_of_the_call_that_the_handler_answers() {
+    let (log, _guard) = Log::capture();
+    let router = Router::new().route("calls", |ctx: Context, _: Request| async move {
+        InProcess::new(Router::new(), IntakeConfig::default()).request(&ctx, request("gone")).await
+    });
+    let client =
+        Stack::new(InProcess::new(router, IntakeConfig::default())).observed_by(observers());
+    client.request(&Context::background(), request("calls")).await.unwrap_err();
+    let path = "call>attempt>request>attempt";
+    assert_eq!(
+        log.events().iter().map(Entry::to_string).collect::<Vec<_>>(),
+        [
+            &format!("{path}>request: request failed INFO unimplemented"),
+            &format!("{path}: attempt failed INFO unimplemented"),
+            "call>attempt>request: request failed ERROR internal",
+            "call>attempt: attempt failed DEBUG internal",
+            "call: call failed WARN internal",
+        ]
+    );
+}
+
 #[test]
 fn what_is_no_operation_is_logged_as_an_event() {
     let (log, _guard) = Log::capture();
