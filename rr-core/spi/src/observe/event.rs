@@ -58,3 +58,17 @@ pub enum Event<'a> {
         reason: &'a str,
     },
 }
+
+impl<'a> Event<'a> {
+    /// Makes the event of a lost connection. `peer` is a URL or an address without secrets.
+    #[must_use]
+    pub fn disconnected(peer: &'a str, error: Option<&'a Error>) -> Self {
+        Self::Disconnected { peer, error }
+    }
+
+    /// Makes the event of a connection that is back. `peer` is a URL or an address without secrets.
+    #[must_use]
+    pub fn reconnected(peer: &'a str) -> Self {
+        Self::Reconnected { peer }
+    }
+}

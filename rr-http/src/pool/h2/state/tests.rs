@@ -6,7 +6,7 @@ use super::*;
 use crate::endpoint::Endpoint;
 use crate::error::handed_back;
 
-type Held = (Connection<DuplexStream, Bytes>, DuplexStream);
+type Held = (Connection<DuplexStream, Outgoing>, DuplexStream);
 
 fn state(connections_max: usize) -> PoolState {
     let endpoint = Endpoint::of(&Location::parse("http://h").unwrap()).unwrap();
