@@ -4,6 +4,7 @@ mod h1;
 mod h2;
 #[cfg(feature = "tls")]
 mod negotiated;
+mod reply;
 mod version;
 
 use std::collections::HashMap;
@@ -13,31 +14,24 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::response::Parts;
 use http::{HeaderValue, Uri};
-use http_body::Body;
 use rr_spi::observe::Kind;
-use rr_spi::wire::RR_SPENT;
 use rr_spi::{
-    Attempt, Code, Context, Delivery, Error, Headers, Limits, Location, ManyRequester, Request,
-    Requester, Response, Target, observed,
+    Attempt, Code, Context, Delivery, Error, Limits, Location, ManyRequester, Request, Requester,
+    Target, observed,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::body::{self, BodyError};
-use crate::compression::{Codec, DecompressError, decompress, decompress_start};
 use crate::config::{HttpConfig, HttpServerConfig};
 use crate::connector::Connector;
 use crate::endpoint::{Address, Endpoint};
-use crate::error::{bad_response, lost};
 use crate::hosts::check_single;
 #[cfg(feature = "tls")]
 use crate::pool::BothPools;
 use crate::pool::{Dialer, H1Pool, H2Pool, Pools};
 use crate::socket::SocketOptions;
 use crate::sync::{Gauge, GaugeGuardRef};
-use crate::wire::{check_body, codec_of, decode_error, decode_response, encode_path};
+use crate::wire::encode_path;
 use h2::Resent;
 use version::{Ends, VersionChoice};
 
@@ -83,14 +77,6 @@ enum Pool {
 /// Maximum number of times that a request is written. It is written again if a connection handed it
 /// back unwritten, or once if a GOAWAY proves it unprocessed; the last time on a new connection.
 const ROUNDS: usize = 3;
-
-/// Maximum number of bytes read of the body of an error reply; bodies of rr servers are far
-/// shorter.
-const ERROR_BODY_BYTES_MAX: usize = 64 * 1024;
-
-/// Longest wait for the body of an error reply, whose head already carries the essentials. The wait
-/// is also at most half of the time that the call has left.
-const ERROR_BODY_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Pause between two tries of [`HttpRequester::ready`]: short, so that a test does not wait, and
 /// long enough not to load a server that is starting.
@@ -379,15 +365,6 @@ impl Requester for HttpRequester {
     }
 }
 
-/// Reply whose head has arrived, and its call.
-struct Exchange<'a> {
-    attempt: &'a Attempt,
-    called: &'a Headers,
-    /// Whether a proxy may have repeated the request.
-    is_replayable: bool,
-    parts: Parts,
-}
-
 impl Inner {
     /// Starts the attempt of a call and counts the call as in flight.
     fn begin(
@@ -398,66 +375,6 @@ impl Inner {
         let attempt = Attempt::start(ctx, self.config.calls.timeout)?;
         self.limits.check_outgoing(request)?;
         Ok((attempt, self.in_flight.one_here()))
-    }
-
-    /// Reads a reply. Returns its outcome, and whether the body was read to its end.
-    async fn finish<B>(
-        &self,
-        exchange: &Exchange<'_>,
-        body: &mut B,
-    ) -> (Result<Response, Error>, bool)
-    where
-        B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin,
-    {
-        let Exchange { attempt, called, is_replayable, parts } = exchange;
-        let ctx = attempt.context();
-        attempt.spent(|| parts.headers.get(RR_SPENT)?.to_str().ok());
-        if !parts.status.is_success() {
-            // Boxed: error replies are rare, and inline this would enlarge every call.
-            let (error, whole) = Box::pin(self.read_error(ctx, parts, body)).await;
-            // A proxy may have run the request elsewhere too, about which this refusal proves
-            // nothing.
-            let error = match is_replayable {
-                true => error.raised_to(Delivery::Unknown),
-                false => error,
-            };
-            return (Err(error), whole);
-        }
-        let (mut response, codec) = match decode_response(parts, self.config.accept_encoding) {
-            Ok(response) => response,
-            Err(error) => return (Err(error), false),
-        };
-        let max = self.limits.response_bytes_max;
-        match body::read(body, codec.map_or(max, |_| Codec::encoded_bytes_max(max))).await {
-            Ok(mut body) => {
-                if let Some(codec) = codec {
-                    // Boxed: compressed replies are rare, and inline this would enlarge every call.
-                    body = match Box::pin(self.decompress(codec, body)).await {
-                        Ok(body) => body,
-                        Err(error) => return (Err(error), true),
-                    };
-                }
-                let checked = check_body(parts.status, &body, called);
-                response.body = body;
-                (checked.map(|()| response), true)
-            }
-            Err(BodyError::TooLarge) => (Err(self.limits.response_too_large()), false),
-            // The reply had begun: the handler may have run.
-            Err(BodyError::Broken(error)) => (Err(lost(error)), false),
-        }
-    }
-
-    /// Decompresses the body of a success. An empty body was never compressed.
-    async fn decompress(&self, codec: Codec, body: Bytes) -> Result<Bytes, Error> {
-        let max = self.limits.response_bytes_max;
-        decompress(codec, &body, max).await.map_err(|error| match error {
-            DecompressError::TooLarge => self.limits.response_too_large(),
-            DecompressError::Unsupported(text) => bad_response(Delivery::Processed, text),
-            DecompressError::Malformed(error) => {
-                let text = "the compressed reply is malformed or cut short";
-                bad_response(Delivery::Processed, text).with_source(error)
-            }
-        })
     }
 
     /// Makes the URI of a target for HTTP/1.1: a path.
@@ -482,24 +399,7 @@ impl Inner {
         }
         Ok(())
     }
-
-    /// Reads as much of the body of an error reply as arrives in time, and makes the error. The
-    /// delivery that the head states holds even if the body is incomplete. Also returns whether the
-    /// body was read to its end.
-    async fn read_error<B>(&self, ctx: &Context, parts: &Parts, body: &mut B) -> (Error, bool)
-    where
-        B: Body<Data = Bytes> + Unpin,
-    {
-        let half = ctx.remaining().map_or(Duration::MAX, |remaining| remaining / 2);
-        let bound = Context::background().with_timeout(ERROR_BODY_TIMEOUT.min(half));
-        let mut start = Vec::new();
-        let reading = body::read_start(body, &mut start, ERROR_BODY_BYTES_MAX);
-        let whole = bound.race(reading).await.unwrap_or(false);
-        let mut start = Bytes::from(start);
-        if let Ok(Some(codec)) = codec_of(&parts.headers, self.config.accept_encoding) {
-            // Like a body that is cut, what is readable remains.
-            start = decompress_start(codec, &start, ERROR_BODY_BYTES_MAX).await;
-        }
-        (decode_error(parts, start, self.config.status_codes), whole)
-    }
 }
+
+#[cfg(test)]
+mod tests;

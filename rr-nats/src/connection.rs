@@ -26,12 +26,15 @@ mod tls;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rr_spi::{CancelHandle, Context, Error};
+use rr_spi::observe::Observers;
+use rr_spi::{Attempt, CancelHandle, Context, Error};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 pub(crate) use channel::Channel;
 pub(crate) use collected::{Ended, HeldMax};
 pub(crate) use dialer::Dialer;
+use dialer::Round;
 pub(crate) use learned::Learned;
 pub(crate) use link::{Link, message, next};
 pub(crate) use loss::Loss;
@@ -73,6 +76,9 @@ struct Shared {
     status: Mutex<Status>,
     changed: Notify,
     history: Mutex<History>,
+    observers: Observers,
+    /// The round over the addresses that is in progress.
+    round: Arc<Round>,
 }
 
 /// Earlier connections and the last error.
@@ -84,6 +90,8 @@ struct History {
     closed: NatsStats,
     /// The error of the last connection that was lost or not made.
     last_error: Option<Error>,
+    /// The time of the loss of the connection, or of the start; `None` while there is a connection.
+    down_since: Option<Instant>,
 }
 
 enum Status {
@@ -101,7 +109,9 @@ impl Connection {
         let shared = Arc::new(Shared {
             status: Mutex::new(Status::First),
             changed: Notify::new(),
-            history: Mutex::default(),
+            history: Mutex::new(History { down_since: Some(Instant::now()), ..History::default() }),
+            observers: dialer.observers(),
+            round: dialer.round(),
         });
         let mut reconnector = Reconnector::new(Arc::clone(&shared));
         tokio::spawn(async move {
@@ -113,7 +123,18 @@ impl Connection {
 
     /// Returns the connection. Waits for the first attempt or the end of a doubt, and then for
     /// at most `wait`.
-    pub(crate) async fn awaited(&self, wait: Duration) -> Result<Arc<Link>, Error> {
+    pub(crate) async fn awaited(
+        &self,
+        attempt: &Attempt,
+        wait: Duration,
+    ) -> Result<Arc<Link>, Error> {
+        let mut waiting = Waiting { attempt, round: &self.shared.round, is_over: false };
+        let outcome = self.waited(wait).await;
+        waiting.is_over = true;
+        outcome.map_err(|error| attempt.dial_failed(error))
+    }
+
+    async fn waited(&self, wait: Duration) -> Result<Arc<Link>, Error> {
         // The `Reconnector` limits both waits and wakes the callers when they end.
         let decided = |status: &Status| (!status.is_undecided()).then_some(());
         self.shared.until(decided).await;
@@ -123,6 +144,16 @@ impl Connection {
         let limit = Context::background().with_timeout(wait);
         let waited = limit.race(self.up()).await;
         waited.unwrap_or_else(|_| Err(lock(&self.shared.status).error()))
+    }
+
+    /// Returns for how long there has been no connection, in words; `None` while there is one.
+    pub(crate) fn outage(&self) -> Option<String> {
+        // Takes the locks in the order of `set`.
+        let status = lock(&self.shared.status);
+        let history = lock(&self.shared.history);
+        let since = history.down_since.filter(|_| !matches!(*status, Status::Up(_)))?;
+        let what = if history.closed.connects > 0 { "reconnecting" } else { "connecting" };
+        Some(format!("{what} for {:.1?}", since.elapsed()))
     }
 
     /// Waits for a connection. Fails only on a refusal, which waiting does not resolve, or when the
@@ -179,6 +210,25 @@ impl Connection {
     }
 }
 
+/// Attempt that waits for a connection. If the attempt ends, its wait is split by the stages of the
+/// round that is in progress.
+struct Waiting<'a> {
+    attempt: &'a Attempt,
+    round: &'a Round,
+    is_over: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        if let Some(progress) = self.round.progress() {
+            self.attempt.still_dialing(&progress);
+        }
+    }
+}
+
 impl Shared {
     /// Waits until `check` returns `Some` for the status.
     async fn until<T>(&self, check: impl Fn(&Status) -> Option<T>) -> T {
@@ -188,9 +238,15 @@ impl Shared {
     fn set(&self, status: Status) {
         let mut now = lock(&self.status);
         let old = std::mem::replace(&mut *now, status);
+        let mut history = lock(&self.history);
         if let Some(link) = old.link() {
-            lock(&self.history).count(link);
+            history.count(link);
         }
+        history.down_since = match &*now {
+            Status::Up(_) => None,
+            _ => history.down_since.or_else(|| Some(Instant::now())),
+        };
+        drop(history);
         drop(now);
         self.changed.notify_waiters();
     }

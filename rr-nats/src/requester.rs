@@ -12,7 +12,7 @@ use rr_spi::observe::Kind;
 use rr_spi::wire::RR_SPENT;
 use rr_spi::{
     Attempt, Bytes, Code, Context, Delivery, Entropy, Error, Limits, OsEntropy, Request, Requester,
-    Target, observed,
+    Stage, Target, Timeline, observed,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -103,6 +103,7 @@ impl NatsRequester {
             cancels_max: config.in_flight_max,
             learned: Arc::clone(&learned),
             needs_inbox: true,
+            observers: config.calls.observers.clone(),
         };
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy::new());
         let members =
@@ -189,7 +190,8 @@ impl Requester for NatsRequester {
             observed!(observers, Kind::Attempt, |ctx, request| async move {
                 let attempt = Attempt::start(ctx, inner.config.calls.timeout)?;
                 inner.limits.check_outgoing(&request)?;
-                let reply = attempt.run(inner.exchange(&attempt, &mut request, One)).await?;
+                let reply = attempt.run(inner.exchange(&attempt, &mut request, One)).await;
+                let reply = reply.map_err(|error| inner.noted(error))?;
                 attempt.spent(|| Some(reply.headers.as_ref()?.get(RR_SPENT)?.as_str()));
                 let outcome = decode_reply(&request.target, reply);
                 let response =
@@ -215,6 +217,25 @@ impl Inner {
         error
     }
 
+    /// Adds a note to the error of an attempt that ended before it was sent.
+    fn noted(&self, error: Error) -> Error {
+        let Some(last) = error.timeline().map(Timeline::last) else { return error };
+        let note = match last {
+            Stage::Place => {
+                let max = self.config.in_flight_max;
+                Some(format!("{max} of {max} calls in flight"))
+            }
+            Stage::Connection | Stage::Lookup | Stage::Connect | Stage::Handshake => {
+                self.connections.current().ok().and_then(|connection| connection.outage())
+            }
+            _ => None,
+        };
+        match note {
+            Some(note) => error.map_timeline(|times| times.with_note(note)),
+            None => error,
+        }
+    }
+
     /// Sends a request and receives what comes back.
     ///
     /// Moves the body out of the request instead of cloning it: it is not needed any more.
@@ -233,7 +254,8 @@ impl Inner {
         let request = &*request;
         // One more round for each connection that is lost before it takes the request.
         loop {
-            let link = self.connections.link(self.config.connection_wait).await?;
+            attempt.stage(Stage::Connection);
+            let link = self.connections.link(attempt, self.config.connection_wait).await?;
             let slot = match link.calls().take_slot(&request.target, self.entropy.next_u64()) {
                 Ok(slot) => slot,
                 Err(_) if link.is_lost() => continue,
@@ -336,6 +358,7 @@ impl PendingCall<'_> {
     /// Waits for a place in the queue and hands the request over. Returns the body if the
     /// connection is lost before that: the request was never handed over.
     async fn send_later(&mut self, message: OutboundMessage) -> Result<Option<Bytes>, Error> {
+        self.attempt.stage(Stage::Send);
         let Ok(Some(permit)) = self.link.alive().race(self.link.outbox().reserve()).await else {
             return Ok(Some(message.payload));
         };

@@ -110,6 +110,7 @@ pub async fn serve_with_stats(
         incoming_max: INCOMING_MAX,
         learned: Arc::default(),
         needs_inbox: false,
+        observers: config.intake.observers.clone(),
         // A server makes no calls.
         cancels_max: 1,
     };

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use rr_spi::observe::{End, Event, Kind, Observer, Observers};
+use rr_spi::observe::{End, Event, Kind, Observer, Observers, Outcome};
 use rr_spi::{Code, Delivery, Error, Reason};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -40,6 +40,7 @@ struct Shared {
 struct Record {
     ends: VecDeque<Report>,
     events: Vec<String>,
+    lines: Vec<String>,
 }
 
 /// Report of one operation that has ended.
@@ -58,6 +59,8 @@ pub struct Report {
     pub reason: Option<Reason>,
     /// Whether the handler may have run.
     pub delivery: Delivery,
+    /// The number of replies, if the request may have had several.
+    pub replies: Option<usize>,
     /// The length of the request's body in bytes.
     pub request_bytes: usize,
     /// The length of the response's body in bytes.
@@ -89,10 +92,10 @@ impl Reports {
         lock(&self.0.record).ends.drain(..).collect()
     }
 
-    /// Takes all operations that have ended since the last call, in order, as lines.
+    /// Takes all operations that have ended and all events since the last call, in order, as lines.
     #[must_use]
     pub fn take_lines(&self) -> Vec<String> {
-        self.take().iter().map(Report::to_string).collect()
+        std::mem::take(&mut lock(&self.0.record).lines)
     }
 
     /// Waits for the next operation that ends, and takes it.
@@ -127,18 +130,34 @@ impl Observer for Reports {
             code: outcome.code(),
             reason: outcome.error().and_then(Error::reason).cloned(),
             delivery: outcome.delivery(),
+            replies: match outcome {
+                Outcome::Replies(count) => Some(count),
+                _ => None,
+            },
             request_bytes: end.request_bytes,
             response_bytes: outcome.response_bytes(),
             began: end.began,
             entered: end.entered,
             panic: end.panic.map(str::to_owned),
         };
-        lock(&self.0.record).ends.push_back(report);
+        let mut record = lock(&self.0.record);
+        record.lines.push(report.to_string());
+        record.ends.push_back(report);
+        drop(record);
         self.0.changed.notify_waiters();
     }
 
     fn event(&self, event: &Event<'_>) {
-        lock(&self.0.record).events.push(format!("{event:?}"));
+        let line = match event {
+            Event::LateReply => "late reply".to_owned(),
+            Event::Disconnected { peer, .. } => format!("disconnected from {peer}"),
+            Event::Reconnected { peer, .. } => format!("reconnected to {peer}"),
+            _ => format!("{event:?}"),
+        };
+        let mut record = lock(&self.0.record);
+        record.lines.push(line);
+        record.events.push(format!("{event:?}"));
+        drop(record);
         self.0.changed.notify_waiters();
     }
 }
@@ -155,6 +174,9 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
         let (target, code) = (or_none(&self.target), self.code.map_or("ok", Code::as_str));
+        if let Some(count) = self.replies {
+            return write!(f, "{:?} {target}: {count} replies", self.kind);
+        }
         if self.kind != Kind::Request {
             write!(f, "{:?} {target}: {code}", self.kind)?;
             if let Some(reason) = &self.reason {

@@ -33,6 +33,7 @@ mod services;
 mod serving;
 mod several_hosts;
 mod several_urls;
+mod slow_causes;
 #[cfg(all(feature = "http", feature = "tls"))]
 mod tls;
 #[cfg(feature = "tower")]

@@ -81,6 +81,15 @@ impl Dialer {
         Self { tls: Some(tls), ..self }
     }
 
+    /// Looks up the addresses by `resolve` from now on.
+    #[cfg(test)]
+    pub(crate) fn with_resolver(
+        self,
+        resolve: impl Fn() -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
+    ) -> Self {
+        Self { route: Route::Tcp(Lookup::with_resolver(resolve)), ..self }
+    }
+
     /// Returns a dialer of one address, for the same server; `None` if its connections are not made
     /// by name.
     pub(crate) fn at(&self, address: SocketAddr) -> Option<Self> {
@@ -225,9 +234,8 @@ mod tests {
         resolve: impl Fn() -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
         timeout: Duration,
     ) -> Dialer {
-        let route = Route::Tcp(Lookup::with_resolver(resolve));
         let endpoint = Location::parse("http://name").and_then(|it| Endpoint::of(&it)).unwrap();
-        Dialer { route, ..Dialer::new(endpoint, None, timeout) }
+        Dialer::new(endpoint, None, timeout).with_resolver(resolve)
     }
 
     /// Returns a listener whose queue is full, so that connecting to it never completes.

@@ -3,7 +3,8 @@
 use http::header;
 use rr_spi::{Attempt, Context, Error, Request, Response, Stage};
 
-use super::{Exchange, Inner, ROUNDS};
+use super::reply::Exchange;
+use super::{Inner, ROUNDS};
 use crate::body::Whole;
 use crate::error::{handed_back, of_hyper};
 use crate::pool::{H1Connection, H1Pool, Message, Replied};

@@ -7,7 +7,8 @@ use h2::client::{ResponseFuture, SendRequest};
 use http::{HeaderMap, Uri, header};
 use rr_spi::{Attempt, Error, Request, Response, Stage, Target};
 
-use super::{Exchange, Inner, ROUNDS};
+use super::reply::Exchange;
+use super::{Inner, ROUNDS};
 use crate::body::StreamBody;
 use crate::config::HttpRefusals;
 use crate::error::{handed_back, is_spared, of_h2};

@@ -1,10 +1,11 @@
 //! Connects to the first server that accepts, and decides how long to pause between rounds.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rr_spi::dial::{ATTEMPT_DELAY, interleaved, staggered};
-use rr_spi::{Context, Entropy, Error};
+use rr_spi::dial::{ATTEMPT_DELAY, DialProgress, interleaved, staggered};
+use rr_spi::observe::Observers;
+use rr_spi::{Context, Entropy, Error, Stage};
 use tokio::time::Instant;
 
 use super::backoff;
@@ -12,7 +13,7 @@ use super::link::Link;
 use super::members::{Host, Members};
 use super::options::LinkSetup;
 use crate::error;
-use crate::sync::{First, first};
+use crate::sync::{First, first, lock};
 
 /// Lifetime from which a connection counts as working: after its loss the next attempt is
 /// immediate. After a shorter one, attempts pause as after a failure, so that a server that cuts
@@ -31,23 +32,63 @@ pub(crate) struct Dialer {
     opened: Option<Instant>,
     /// Whether a server refused in the last round, and no other accepted.
     refused: bool,
+    round: Arc<Round>,
+}
+
+/// The round over the addresses that is in progress, if one is.
+#[derive(Debug, Default)]
+pub(super) struct Round(Mutex<Option<Arc<DialProgress>>>);
+
+impl Round {
+    /// Returns the progress of the round.
+    pub(super) fn progress(&self) -> Option<Arc<DialProgress>> {
+        lock(&self.0).clone()
+    }
+
+    fn begin(self: &Arc<Self>) -> (Arc<DialProgress>, RoundEnd) {
+        let progress = Arc::new(DialProgress::new());
+        *lock(&self.0) = Some(Arc::clone(&progress));
+        (progress, RoundEnd(Arc::clone(self)))
+    }
+}
+
+/// Ends a round when it is dropped.
+struct RoundEnd(Arc<Round>);
+
+impl Drop for RoundEnd {
+    fn drop(&mut self) {
+        *lock(&self.0.0) = None;
+    }
 }
 
 impl Dialer {
     pub(crate) fn new(setup: LinkSetup, members: Arc<Members>, entropy: Arc<dyn Entropy>) -> Self {
-        Self { setup, entropy, members, failures: 0, opened: None, refused: false }
+        let round = Arc::default();
+        Self { setup, entropy, members, failures: 0, opened: None, refused: false, round }
+    }
+
+    pub(super) fn observers(&self) -> Observers {
+        self.setup.observers.clone()
+    }
+
+    /// Returns the round in progress, for the calls that wait for it.
+    pub(super) fn round(&self) -> Arc<Round> {
+        Arc::clone(&self.round)
     }
 
     /// Makes one round over the addresses, with `avoid` last.
     ///
     /// # Errors
     ///
-    /// A refusal, which an operator can resolve, or else the first error.
+    /// A refusal, which an operator can resolve, or else the first error, with the times of the
+    /// stages of the round.
     pub(crate) async fn dial(&mut self, avoid: Option<&str>) -> Result<Link, Error> {
         self.classify_last_connection();
         let hosts = self.members.in_order(avoid);
         let this = &*self;
-        let attempt = |host| async move { this.open(&host).await };
+        let (progress, _end) = self.round.begin();
+        let progress = &progress;
+        let attempt = |host| async move { this.open(&host, progress).await };
         let opened = staggered(hosts, ATTEMPT_DELAY, attempt).await;
         match opened {
             Ok(link) => {
@@ -60,13 +101,13 @@ impl Dialer {
                 self.failures = self.failures.saturating_add(1);
                 let error = error_of_round(errors);
                 self.refused = error::is_refusal(&error);
-                Err(error)
+                Err(progress.failed(error))
             }
         }
     }
 
     /// Connects to one host, whose name may have several addresses (RFC 8305).
-    async fn open(&self, host: &Host) -> Result<Link, Error> {
+    async fn open(&self, host: &Host, progress: &Arc<DialProgress>) -> Result<Link, Error> {
         let timeout = self.setup.config.connect_timeout;
         if timeout.is_zero() {
             return Err(error::no_time(&host.address));
@@ -78,9 +119,10 @@ impl Dialer {
             First::Other(_) => return Err(error::resolves_slowly(&host.address, timeout)),
         };
         let found = found.map_err(|source| error::unresolved(&host.address, Some(source)))?;
+        progress.stage(Stage::Connect);
         let attempt = |socket| {
             let unique = self.entropy.next_u64();
-            Link::open(&self.setup, host, socket, unique)
+            Link::open(&self.setup, host, socket, unique, Arc::clone(progress))
         };
         let mut found = interleaved(found);
         if !self.setup.channel.dials_addresses() {
@@ -172,6 +214,7 @@ mod tests {
             cancels_max: 1,
             learned: Arc::default(),
             needs_inbox: true,
+            observers: Observers::default(),
         };
         let members = Arc::new(Members::new(vec!["a:1".to_owned()], Scheme::Nats, false));
         Dialer::new(setup, members, Arc::new(SeededEntropy::new(7)))
@@ -219,7 +262,7 @@ mod tests {
         let mut dialer = dialer();
         dialer.setup.config.connect_timeout = Duration::from_secs(300);
         let limit = Context::background().with_timeout(Duration::from_secs(10));
-        let link = limit.race(dialer.open(&host)).await.unwrap().unwrap();
+        let link = limit.race(dialer.open(&host, &Arc::default())).await.unwrap().unwrap();
         assert_eq!((link.address(), link.route().socket), ("name:1", nats.address()));
     }
 

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_nats::{ClientError, Event, Message, ServerError};
+use rr_spi::dial::DialProgress;
+use rr_spi::observe::Observers;
 use rr_spi::{CancelHandle, Cause, Context, Doubt};
 use tokio::sync::Notify;
 
@@ -40,6 +42,8 @@ pub(super) struct Events {
     pub(super) staying: Context,
     stay: CancelHandle,
     pub(super) authentication: Authentication,
+    /// Progress of the dial that makes the connection.
+    pub(super) dial: Arc<DialProgress>,
     dials: AtomicUsize,
     refusing: AtomicBool,
     /// Denials since all subscriptions were confirmed; `None` before.
@@ -71,11 +75,17 @@ pub(super) struct Proof {
 }
 
 impl Events {
-    pub(super) fn new(inbox: String, prefix: String, learned: Arc<Learned>) -> Self {
+    pub(super) fn new(
+        inbox: String,
+        prefix: String,
+        learned: Arc<Learned>,
+        observers: Observers,
+        dial: Arc<DialProgress>,
+    ) -> Self {
         let (alive, life) = Context::background().child();
         let (staying, stay) = alive.child();
         Self {
-            calls: PendingCalls::new(inbox.clone(), prefix, Arc::clone(&learned)),
+            calls: PendingCalls::new(inbox.clone(), prefix, Arc::clone(&learned), observers),
             learned,
             longest: AtomicUsize::new(0),
             inbox,
@@ -84,6 +94,7 @@ impl Events {
             staying,
             stay,
             authentication: Authentication::default(),
+            dial,
             dials: AtomicUsize::new(0),
             refusing: AtomicBool::new(false),
             denied: Mutex::default(),

@@ -14,6 +14,7 @@ use async_nats::{
     Client, HeaderMap, HeaderName, HeaderValue, Message, PublishError, Subject, Subscriber,
 };
 use futures_core::Stream as _;
+use rr_spi::dial::DialProgress;
 use rr_spi::{Bytes, Code, Context, Delivery, Error};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -51,10 +52,12 @@ impl Link {
         host: &Host,
         socket: SocketAddr,
         unique: u64,
+        dial: Arc<DialProgress>,
     ) -> Result<Self, Error> {
         let inbox = format!("{}.{unique:016x}", setup.config.inbox_prefix);
         let learned = Arc::clone(&setup.learned);
-        let events = Arc::new(Events::new(inbox, setup.prefix.clone(), learned));
+        let (prefix, observers) = (setup.prefix.clone(), setup.observers.clone());
+        let events = Arc::new(Events::new(inbox, prefix, learned, observers, dial));
         let deadline = Context::background().with_timeout(setup.config.connect_timeout);
         let opened = deadline.race(Self::establish(setup, host, socket, &events)).await;
         let opened =

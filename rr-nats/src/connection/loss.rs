@@ -1,6 +1,7 @@
 //! Losses of connections, and their likely causes.
 
 use rr_spi::Error;
+use rr_spi::observe::{Event, Observers};
 
 use super::link::Link;
 use crate::error;
@@ -13,30 +14,34 @@ pub(crate) struct Loss {
     /// The last error of the server.
     said: Option<String>,
     why: Option<String>,
+    observers: Observers,
 }
 
 impl Loss {
     /// Records the loss of a connection. Reports the error for calls after the loss immediately,
     /// and again after a short wait for the server's last error.
-    pub(crate) async fn record(link: &Link, report: impl Fn(Error)) -> Self {
-        let mut loss = Self::of(link);
+    pub(crate) async fn record(link: &Link, observers: &Observers, report: impl Fn(Error)) -> Self {
+        let mut loss = Self::of(link, observers);
         report(loss.error());
         match link.awaited_server_error().await {
-            Some(_) => loss = Self::of(link),
+            Some(_) => loss = Self::of(link, observers),
             None => link.suspect_limit(),
         }
         let why = loss.why.as_deref().unwrap_or("the server closed it, or the way to it broke");
         tracing::warn!(address = loss.address, why, "a NATS connection was lost");
-        report(loss.error());
+        let (peer, error) = (&*loss.address, loss.error());
+        observers.event(&Event::disconnected(peer, Some(&error)));
+        report(error);
         loss
     }
 
-    fn of(link: &Link) -> Self {
+    fn of(link: &Link, observers: &Observers) -> Self {
         Self {
             address: link.address().to_owned(),
             server_id: link.server_id(),
             said: link.server_error(),
             why: link.why_lost().map(Into::into),
+            observers: observers.clone(),
         }
     }
 
@@ -45,12 +50,13 @@ impl Loss {
         error::not_connected_after(&self.address, self.why.as_deref())
     }
 
-    /// Compares a new connection with the lost one before it.
+    /// Reports a new connection, and compares it with the lost one before it.
     ///
     /// async-nats closes a connection on which it reads a message that it cannot parse, and reports
     /// no cause. If the server is still up (it has the same id) and gave no reason, such a message
     /// is the likely cause. If the new connection is lost as well, its errors name that cause.
-    pub(crate) fn compare(&self, link: &Link) {
+    pub(crate) fn replaced(&self, link: &Link) {
+        self.observers.event(&Event::reconnected(link.address()));
         if self.server_id == link.server_id() && self.said.is_none() {
             link.suspect();
         }

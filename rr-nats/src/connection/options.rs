@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use async_nats::{Auth, AuthError, ConnectOptions};
 
+use rr_spi::Stage;
+use rr_spi::observe::Observers;
+
 use super::channel::Channel;
 use super::events::Events;
 use super::learned::Learned;
@@ -29,6 +32,8 @@ pub(crate) struct LinkSetup {
     pub(crate) learned: Arc<Learned>,
     /// Whether a denied inbox makes the connection useless, as it does for a requester.
     pub(crate) needs_inbox: bool,
+    /// Observers of losses of the connection and of late replies.
+    pub(crate) observers: Observers,
 }
 
 fn outgoing_max(config: &NatsConnectionConfig) -> usize {
@@ -48,6 +53,8 @@ pub(super) fn options(setup: &LinkSetup, events: &Arc<Events>) -> ConnectOptions
         (Arc::clone(events), Arc::clone(events), Arc::clone(events));
     ConnectOptions::with_auth_callback(move |nonce| {
         let (events, credentials) = (Arc::clone(&authenticating), credentials.clone());
+        // The first sign of the client library that the server has answered.
+        events.dial.stage(Stage::Handshake);
         async move {
             if events.is_refusing() {
                 return Err(AuthError::new("lost"));

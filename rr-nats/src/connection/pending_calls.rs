@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_nats::{Message, Subject};
 use bytes::BytesMut;
+use rr_spi::observe::{Event, Observers};
 use rr_spi::{Delivery, Error, Target};
 use slab::Slab;
 use tokio::time::Instant;
@@ -38,6 +39,7 @@ pub(crate) struct PendingCalls {
     inbox: String,
     prefix: String,
     learned: Arc<Learned>,
+    observers: Observers,
     table: Mutex<Table>,
     late: AtomicU64,
     duplicate: AtomicU64,
@@ -110,9 +112,14 @@ pub(crate) struct Slot {
 }
 
 impl PendingCalls {
-    pub(super) fn new(inbox: String, prefix: String, learned: Arc<Learned>) -> Self {
+    pub(super) fn new(
+        inbox: String,
+        prefix: String,
+        learned: Arc<Learned>,
+        observers: Observers,
+    ) -> Self {
         let (late, duplicate) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { inbox, prefix, learned, table: Mutex::default(), late, duplicate }
+        Self { inbox, prefix, learned, observers, table: Mutex::default(), late, duplicate }
     }
 
     /// Takes a slot for a call.
@@ -210,8 +217,9 @@ impl PendingCalls {
 
     /// Hands a message to the slot that its token names.
     pub(super) fn deliver(&self, token: Option<Token>, message: Message) {
-        let Some(token) = token else { return self.count_late() };
+        let Some(token) = token else { return self.record_late() };
         let mut table = lock(&self.table);
+        let mut is_late = false;
         let Table { entries, answered, .. } = &mut *table;
         let entry = entries.get_mut(token.slot).filter(|entry| entry.secret == token.secret);
         let waker = match entry {
@@ -225,19 +233,28 @@ impl PendingCalls {
                     match collected.push(message) {
                         Reception::First => {}
                         Reception::Further => self.learned.record_repeated(&entry.target),
-                        Reception::Late => self.count_late(),
+                        Reception::Late => is_late = true,
                     }
                     collected.take_waker()
                 }
                 state if state.is_answered() => return self.record_repeated(&entry.target),
-                _ => return self.count_late(),
+                _ => {
+                    is_late = true;
+                    None
+                }
             },
             None => match answered.find(token) {
                 Some(target) => return self.record_repeated(target),
-                None => return self.count_late(),
+                None => {
+                    is_late = true;
+                    None
+                }
             },
         };
         drop(table);
+        if is_late {
+            self.record_late();
+        }
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -250,8 +267,11 @@ impl PendingCalls {
         self.learned.record_repeated(target);
     }
 
-    fn count_late(&self) {
+    /// Records a reply to a call that has ended. Not under the lock, since observers are foreign
+    /// code.
+    fn record_late(&self) {
         self.late.fetch_add(1, Ordering::Relaxed);
+        self.observers.event(&Event::LateReply);
     }
 
     /// Ends every call whose subject the server denied.
@@ -374,7 +394,12 @@ mod tests {
     }
 
     fn calls(prefix: &str) -> PendingCalls {
-        PendingCalls::new("_INBOX.x".to_owned(), prefix.to_owned(), Arc::default())
+        PendingCalls::new(
+            "_INBOX.x".to_owned(),
+            prefix.to_owned(),
+            Arc::default(),
+            Observers::default(),
+        )
     }
 
     fn message() -> Message {

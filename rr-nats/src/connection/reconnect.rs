@@ -43,7 +43,7 @@ impl Reconnector {
             match dialer.dial(None).await {
                 Ok(link) => {
                     if let Some(lost) = &lost {
-                        lost.compare(&link);
+                        lost.replaced(&link);
                     }
                     lost = Some(self.stay_connected(Arc::new(link), &mut dialer).await);
                 }
@@ -97,7 +97,8 @@ impl Reconnector {
             }
         }
         // Reported immediately, since calls look for a connection in the status.
-        Loss::record(&link, |error| self.down(Status::Down(error))).await
+        let observers = &self.shared.observers;
+        Loss::record(&link, observers, |error| self.down(Status::Down(error))).await
     }
 
     fn down(&self, status: Status) {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rr_spi::{Entropy, Error};
+use rr_spi::{Attempt, Entropy, Error};
 use tokio::runtime::{Handle, Id};
 
 use super::link::Link;
@@ -77,12 +77,12 @@ impl Connections {
 
     /// Returns the current runtime's connection to a server. Waits for the first attempt, and then
     /// for at most `wait`.
-    pub(crate) async fn link(&self, wait: Duration) -> Result<Arc<Link>, Error> {
+    pub(crate) async fn link(&self, attempt: &Attempt, wait: Duration) -> Result<Arc<Link>, Error> {
         let connection = self.current()?;
         match connection.current() {
             Some(link) => Ok(link),
             // Boxed: inline, its state would enlarge the future of every call.
-            None => Box::pin(async move { connection.awaited(wait).await }).await,
+            None => Box::pin(async move { connection.awaited(attempt, wait).await }).await,
         }
     }
 
@@ -153,7 +153,7 @@ impl Entry {
 
 #[cfg(test)]
 mod tests {
-    use rr_spi::{SeededEntropy, Target};
+    use rr_spi::{Context, SeededEntropy, Target};
     use rr_testkit::NatsServer;
     use tokio::runtime::{Builder, Runtime};
 
@@ -175,6 +175,7 @@ mod tests {
             cancels_max: 1,
             learned: Arc::default(),
             needs_inbox: true,
+            observers: rr_spi::observe::Observers::default(),
         };
         let members = Members::new(vec![address], Scheme::Nats, false);
         let connections = Connections::new(setup, members, Arc::new(SeededEntropy::new(7)));
@@ -187,7 +188,10 @@ mod tests {
         let nats = servers.block_on(NatsServer::start()).unwrap();
         let connections = connections(nats.address().to_string(), 3);
         let [busy, old, used, new] = [runtime(), runtime(), runtime(), runtime()];
-        let link = |on: &Runtime| on.block_on(connections.link(Duration::from_secs(10))).unwrap();
+        let link = |on: &Runtime| {
+            let attempt = Attempt::start(&Context::background(), Duration::MAX).unwrap();
+            on.block_on(connections.link(&attempt, Duration::from_secs(10))).unwrap()
+        };
         let in_call = link(&busy);
         let target = Target::try_from("svc.busy").unwrap();
         let taken = in_call.calls().take_slot(&target, 1).unwrap();

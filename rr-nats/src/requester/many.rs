@@ -52,7 +52,8 @@ impl Inner {
             let attempt = Attempt::start(ctx, self.config.calls.timeout)?;
             self.limits.check_outgoing(&request)?;
             let several = Several { inner: self, config, replies };
-            attempt.run(self.exchange(&attempt, &mut request, several)).await
+            let ended = attempt.run(self.exchange(&attempt, &mut request, several)).await;
+            ended.map_err(|error| self.noted(error))
         }
     }
 }

@@ -37,7 +37,7 @@ impl ServerState {
                 Some(made) => (link, subscriptions) = made,
                 None => break,
             }
-            loss.compare(&link);
+            loss.replaced(&link);
             self.connected(&link);
         }
         // No more requests arrive.
@@ -70,10 +70,11 @@ impl ServerState {
     /// the remaining replies, without subscribing.
     async fn last_replies(&self, dialer: &mut Dialer, mut link: Arc<Link>) {
         while link.alive().race(self.tasks.idle()).await.is_err() {
-            self.record_loss(&link).await;
+            let loss = self.record_loss(&link).await;
             let First::Other(next) = first(self.tasks.idle(), self.dial(dialer)).await else {
                 return;
             };
+            loss.replaced(&next);
             self.connected(&next);
             link = next;
         }
@@ -82,7 +83,8 @@ impl ServerState {
     }
 
     async fn record_loss(&self, link: &Link) -> Loss {
-        Loss::record(link, |error| self.record_error(error)).await
+        let observers = &self.intake.config().observers;
+        Loss::record(link, observers, |error| self.record_error(error)).await
     }
 }
 

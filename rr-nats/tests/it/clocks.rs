@@ -95,7 +95,10 @@ async fn a_call_that_ended_while_the_server_stalled_is_not_run_afterwards() {
     nats.pause().await.unwrap();
     let ran = entered.now();
     let outcome = call(&client, &within(200), "svc.left").await;
-    assert_eq!(told(outcome), (Code::DeadlineExceeded, Delivery::Unknown, None));
+    assert_eq!(
+        told(outcome),
+        (Code::DeadlineExceeded, Delivery::Unknown, reason("expired-awaiting-reply"))
+    );
     nats.resume().unwrap();
     // One subscription, in order: when this one is answered, the one before it was decided.
     call(&client, &within(5000), "svc.left").await.unwrap();

@@ -29,7 +29,10 @@ async fn a_deadline_ends_the_call_as_unknown_and_the_handler_too() {
     let _server = rr_nats::serve(&nats.url(), routes).await.unwrap();
     let client = client(&nats.url()).await;
     let outcome = call(&client, &within(100), "svc.hang").await;
-    assert_eq!(told(outcome), (Code::DeadlineExceeded, Delivery::Unknown, None));
+    assert_eq!(
+        told(outcome),
+        (Code::DeadlineExceeded, Delivery::Unknown, reason("expired-awaiting-reply"))
+    );
     assert_eq!(client.stats().in_flight, 0);
     dropped.reaches(1).await;
     // One reply always, also at the deadline, although nobody waits for it any more.
@@ -146,7 +149,10 @@ async fn a_call_waits_for_the_connection_when_it_may() {
     let config = NatsConfig::default().with_connection_wait(Duration::from_secs(10));
     let client = NatsRequester::connect_with(&nats.url(), config).await.unwrap();
     let outcome = call(&client, &within(100), "svc.echo").await;
-    assert_eq!(told(outcome), (Code::DeadlineExceeded, Delivery::NotSent, None));
+    assert_eq!(
+        told(outcome),
+        (Code::DeadlineExceeded, Delivery::NotSent, reason("expired-connecting"))
+    );
     let waiting = {
         let client = client.clone();
         tokio::spawn(async move { call(&client, &within(10_000), "svc.echo").await })

@@ -193,7 +193,10 @@ async fn one_expired_call_on_a_silent_connection_moves_all_later_ones_to_another
     answered(&client).await;
     cluster[0].pause().await.unwrap();
     let expired = call(&client, &within(300), "svc.echo").await;
-    assert_eq!(told(expired), (Code::DeadlineExceeded, Delivery::Unknown, None));
+    assert_eq!(
+        told(expired),
+        (Code::DeadlineExceeded, Delivery::Unknown, reason("expired-awaiting-reply"))
+    );
     // Three tests of an idle connection without an answer would take a minute.
     let later = async { while call(&client, &within(2_000), "svc.echo").await.is_err() {} };
     within(10_000).race(later).await.unwrap();

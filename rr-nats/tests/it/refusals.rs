@@ -97,7 +97,7 @@ async fn a_refusing_server_that_is_gone_is_only_gone() {
     nats.kill().unwrap();
     reaches(&client, NatsState::Disconnected).await;
     let told = told(call(&client, &within(100), "svc.echo").await);
-    assert_eq!(told, (Code::DeadlineExceeded, Delivery::NotSent, None));
+    assert_eq!(told, (Code::DeadlineExceeded, Delivery::NotSent, reason("expired-connecting")));
 }
 
 #[tokio::test]

@@ -112,6 +112,10 @@ pub fn told(outcome: Result<Response, Error>) -> (Code, Delivery, Option<String>
     (error.code(), error.delivery(), error.reason().map(|reason| reason.as_str().to_owned()))
 }
 
+pub fn reason(token: &str) -> Option<String> {
+    Some(token.to_owned())
+}
+
 /// Counts, and lets a test wait for a count.
 #[derive(Default)]
 pub struct Count(AtomicUsize, Notify);
