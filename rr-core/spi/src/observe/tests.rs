@@ -285,12 +285,18 @@ async fn what_no_observer_observes_is_not_reported() {
     let error = Error::failure(Code::InvalidArgument, Delivery::Rejected, None, "a bad head");
     let peer = Arc::new(Peer::new().with_address(SocketAddr::from(([127, 0, 0, 1], 7))));
 
-    assert!(intake.watch(&Context::background(), None).is_none());
-    intake.refused(Some(&peer), None, &error);
+    let refuse = || {
+        let inbound = Inbound { peer: Some(&peer), ..Inbound::default() };
+        let watched = intake.watch_refused(inbound, None);
+        let is_observed = watched.is_observed();
+        watched.end(Outcome::Failure(&error));
+        is_observed
+    };
+    assert!(!refuse());
     assert!(at_times.reports.lock().unwrap().is_empty());
 
     at_times.is_asked.store(true, Ordering::Relaxed);
-    intake.refused(Some(&peer), None, &error);
+    assert!(refuse());
     // The peer is known also where no handler is entered.
     assert_eq!(*at_times.reports.lock().unwrap(), [peer.address(); 2]);
 
