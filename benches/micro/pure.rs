@@ -16,10 +16,10 @@ use rr_core::config::IntakeConfig;
 use rr_core::observe::{Observer, Observers, Outcome, TracingObserver};
 use rr_core::retry::{Retry, RetryBudget};
 use rr_core::transport::wire::ErrorDocument;
-use rr_core::transport::{Inbound, Intake, Routes};
+use rr_core::transport::{Inbound, Intake};
 use rr_core::{
     Code, Context, Delivery, Error, Headers, Reason, Request, Requester, RequesterExt as _,
-    Response, Stack, Target, async_trait,
+    Response, Router, Stack, Target, async_trait,
 };
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
@@ -205,6 +205,10 @@ struct Idle;
 
 impl Observer for Idle {}
 
+async fn echo(_: Context, request: Request) -> Result<Response, Error> {
+    Ok(Response::new(request.body))
+}
+
 /// What observation adds to a call and to a request. No subscriber of tracing is set.
 fn observe(criterion: &mut Criterion) {
     let runtime = runtime();
@@ -222,7 +226,7 @@ fn observe(criterion: &mut Criterion) {
             bencher.iter(|| to_its_end(stack.call_raw(&ctx, "orders.v1.place", "x").into_future()));
         });
         let config = IntakeConfig::default().with_observers(observers);
-        let intake = Intake::new(Routes::new(), config);
+        let intake = Intake::new(Router::new().service("orders.v1", echo), config);
         let (ctx, _handle) = intake.context(Inbound::default());
         let target = Target::try_from("orders.v1.place").expect("a valid target");
         let outcome = Ok(Response::new("x"));

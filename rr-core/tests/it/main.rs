@@ -12,6 +12,8 @@ mod authority;
 mod balance;
 mod codecs;
 mod configuration;
+#[cfg(feature = "json")]
+mod configured_observers;
 mod contracts;
 mod dedup;
 #[cfg(feature = "json")]

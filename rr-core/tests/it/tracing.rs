@@ -7,3 +7,5 @@ mod secrets;
 mod spans;
 mod subscribers;
 mod support;
+#[cfg(any(feature = "http", feature = "memory", feature = "nats"))]
+mod whole;

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rr_core::config::IntakeConfig;
 use rr_core::context::Peer;
 use rr_core::observe::{Kind, Observers, Outcome, TracingObserver};
 use rr_core::transport::{Attempt, Intake};
 use rr_core::{Error, Request, Requester, Router, Target, defaults};
+use tokio::sync::Notify;
+use tokio::time::timeout;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::DefaultGuard;
@@ -51,7 +54,7 @@ impl fmt::Display for Entry {
 
 /// A subscriber's layer that keeps everything.
 #[derive(Clone, Default)]
-pub(super) struct Log(Arc<Mutex<Vec<Entry>>>);
+pub(super) struct Log(Arc<Mutex<Vec<Entry>>>, Arc<Notify>);
 
 impl Log {
     /// Keeps what this thread logs until the guard is dropped.
@@ -64,6 +67,17 @@ impl Log {
     /// Takes the entries of rr and of the tests; those of libraries are not kept.
     pub(super) fn take(&self) -> Vec<Entry> {
         std::mem::take(&mut *self.0.lock().unwrap())
+    }
+
+    /// Waits until there are so many ends of spans of this name, and takes the entries. A server
+    /// reports a request when its reply is on its way.
+    pub(super) async fn ended(&self, name: &str, count: usize) -> Vec<Entry> {
+        let is_end = |entry: &&Entry| entry.is_span && entry.name == name;
+        while self.0.lock().unwrap().iter().filter(is_end).count() < count {
+            let more = timeout(Duration::from_secs(10), self.1.notified()).await;
+            assert!(more.is_ok(), "fewer than {count} spans of `{name}` end: {:?}", self.lines());
+        }
+        self.take()
     }
 
     pub(super) fn lines(&self) -> Vec<String> {
@@ -136,6 +150,7 @@ impl Log {
     fn push(&self, entry: Entry) {
         if entry.target.starts_with("rr") || entry.target == "app" {
             self.0.lock().unwrap().push(entry);
+            self.1.notify_one();
         }
     }
 }
