@@ -124,8 +124,6 @@ async fn a_deadline_is_counted_once_on_every_transport() {
             client.call::<u32>(&ctx, "counter.hang", &3).await.unwrap_err();
             let expired = "counter.hang counter.hang deadline_exceeded processed entered";
             assert_eq!(only(&reports).await, expired, "{url}");
-            let events = reports.take_events();
-            assert_eq!(events, Vec::<String>::new(), "{url}");
         },
     )
     .await;
