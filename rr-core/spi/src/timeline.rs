@@ -257,10 +257,10 @@ mod tests {
     async fn time_counts_to_the_stage_in_which_it_passed() {
         let ledger = Ledger::new(Instant::now());
         ledger.enter(Stage::Connection);
-        tokio::time::advance(ms(30)).await;
+        tokio::time::sleep(ms(30)).await;
         ledger.tick();
         ledger.enter(Stage::Reply);
-        tokio::time::advance(ms(12)).await;
+        tokio::time::sleep(ms(12)).await;
         ledger.tick();
         let mut timeline = ledger.timeline();
         let stages: Vec<_> = timeline.stages().collect();
@@ -279,13 +279,13 @@ mod tests {
     async fn a_dial_counts_from_its_end_back_as_far_as_the_attempt_waited() {
         let dial = Ledger::new(Instant::now());
         dial.enter(Stage::Lookup);
-        tokio::time::advance(ms(20)).await;
+        tokio::time::sleep(ms(20)).await;
         let attempt = Ledger::new(Instant::now());
         attempt.enter(Stage::Connection);
-        tokio::time::advance(ms(10)).await;
+        tokio::time::sleep(ms(10)).await;
         dial.tick();
         dial.enter(Stage::Connect);
-        tokio::time::advance(ms(5)).await;
+        tokio::time::sleep(ms(5)).await;
         attempt.split(&dial.timeline_now());
         let timeline = attempt.timeline();
         let stages: Vec<_> = timeline.stages().collect();
@@ -300,7 +300,7 @@ mod tests {
     async fn an_attempt_of_days_is_cut_and_does_not_wrap() {
         let ledger = Ledger::new(Instant::now());
         for _ in 0..3 {
-            tokio::time::advance(ms(60 * 60 * 1000)).await;
+            tokio::time::sleep(ms(60 * 60 * 1000)).await;
             ledger.tick();
         }
         let total = Duration::from_micros(u32::MAX.into());

@@ -122,7 +122,7 @@ impl Parts {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::{Instant, advance};
+    use tokio::time::{Instant, sleep};
 
     use super::*;
     use crate::error::{Code, Delivery};
@@ -132,7 +132,7 @@ mod tests {
         let ledger = Ledger::new(Instant::now());
         for (stage, millis) in stages {
             ledger.enter(*stage);
-            advance(Duration::from_millis(*millis)).await;
+            sleep(Duration::from_millis(*millis)).await;
             ledger.tick();
         }
         ledger.timeline()
