@@ -278,13 +278,13 @@ mod tests {
     async fn a_dial_counts_from_its_end_back_as_far_as_the_attempt_waited() {
         let dial = Ledger::new(Instant::now());
         dial.enter(Stage::Lookup);
-        tokio::time::advance(ms(20)).await;
+        tokio::time::sleep(ms(20)).await;
         let attempt = Ledger::new(Instant::now());
         attempt.enter(Stage::Connection);
-        tokio::time::advance(ms(10)).await;
+        tokio::time::sleep(ms(10)).await;
         dial.tick();
         dial.enter(Stage::Connect);
-        tokio::time::advance(ms(5)).await;
+        tokio::time::sleep(ms(5)).await;
         attempt.split(&dial.timeline_now());
         let timeline = attempt.timeline();
         let stages: Vec<_> = timeline.stages().collect();

@@ -294,7 +294,10 @@ async fn a_deadline_and_a_cancellation_in_flight_are_unknown_and_end_the_handler
 #[tokio::test]
 async fn waiting_for_a_connection_ends_at_the_deadline_as_not_sent() {
     let mut fixture = fixture(rr_http::HttpServerConfig::default()).await;
-    for query in ["connections_max=1", "version=h2c&h2_connections_max=1&h2_streams_max=1"] {
+    for (query, reason) in [
+        ("connections_max=1", "expired-connecting"),
+        ("version=h2c&h2_connections_max=1&h2_streams_max=1", "expired-waiting"),
+    ] {
         let client = client(&format!("{}?{query}", fixture.server.url()));
         let ctx = context();
         let mut first = Box::pin(client.request(&ctx, request("hang", "")));
@@ -305,7 +308,7 @@ async fn waiting_for_a_connection_ends_at_the_deadline_as_not_sent() {
         }
         let ctx = Context::background().with_timeout(Duration::from_millis(40));
         let error = client.request(&ctx, request("echo", "")).await.unwrap_err();
-        assert_eq!(told(&error), (Code::DeadlineExceeded, Delivery::NotSent, None));
+        assert_eq!(told(&error), (Code::DeadlineExceeded, Delivery::NotSent, Some(reason)));
         drop(first);
         client.request(&context(), request("echo", "")).await.unwrap();
         while fixture.next().await != Seen::Dropped {}

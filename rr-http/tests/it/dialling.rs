@@ -79,7 +79,10 @@ async fn a_dial_outlives_its_call_and_serves_the_next() {
     for query in VERSIONS {
         let slow = slow(50, query);
         let error = slow.echo(20).await.unwrap_err();
-        assert_eq!(told(&error), (Code::DeadlineExceeded, Delivery::NotSent, None));
+        assert_eq!(
+            told(&error),
+            (Code::DeadlineExceeded, Delivery::NotSent, Some("expired-connecting"))
+        );
         sleep(Duration::from_millis(15)).await;
         // This one begins while the first dial is under way, and takes what comes of it.
         assert_eq!(slow.echo(20).await.unwrap().body, "hi", "{query}");

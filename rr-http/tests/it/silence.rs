@@ -17,7 +17,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-const EXPIRED: (Code, Delivery, Option<&str>) = (Code::DeadlineExceeded, Delivery::Unknown, None);
+const EXPIRED: (Code, Delivery, Option<&str>) =
+    (Code::DeadlineExceeded, Delivery::Unknown, Some("expired-awaiting-reply"));
 
 /// An HTTP/2 server on pipes, of which each connection can be made to do nothing for a while. It
 /// answers with the number of the connection, and `hang` not at all.
