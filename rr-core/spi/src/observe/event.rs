@@ -1,4 +1,4 @@
-//! Events: what happens beside operations.
+//! Events that are not operations, such as a reconnect.
 
 use std::net::SocketAddr;
 
