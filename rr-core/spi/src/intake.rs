@@ -127,7 +127,7 @@ impl Intake {
         if !observers.observes(Kind::Request) {
             return WatchedRequest::default();
         }
-        let found = target.and_then(|target| self.find(target).ok());
+        let found = target.and_then(|target| self.0.routes.lookup(target));
         let route = found.map(RouteMatch::name);
         WatchedRequest::start(observers, ctx, target, route)
     }

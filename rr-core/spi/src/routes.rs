@@ -264,6 +264,13 @@ impl Routes {
     ///
     /// `Unimplemented`, rejected, `no-such-target`, when there is none.
     pub fn find(&self, target: &Target) -> Result<RouteMatch<'_>, Error> {
+        self.lookup(target).ok_or_else(|| {
+            let (code, text) = (Code::Unimplemented, format!("nothing answers `{target}` here"));
+            Error::failure(code, Delivery::Rejected, Reason::NO_SUCH_TARGET, text)
+        })
+    }
+
+    pub(crate) fn lookup(&self, target: &Target) -> Option<RouteMatch<'_>> {
         let entry = match self.targets.get(target.as_str()) {
             Some(entry) => Some(entry),
             None => match self.services.get(target.service()) {
@@ -272,14 +279,7 @@ impl Routes {
                 None => self.fallback.as_ref(),
             },
         };
-        entry.map(RouteMatch).ok_or_else(|| {
-            Error::failure(
-                Code::Unimplemented,
-                Delivery::Rejected,
-                Reason::NO_SUCH_TARGET,
-                format!("nothing answers `{target}` here"),
-            )
-        })
+        entry.map(RouteMatch)
     }
 
     /// Returns every route and its declared idempotency, in a stable order.
