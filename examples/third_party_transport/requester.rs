@@ -4,8 +4,8 @@ use std::io;
 
 use rr_spi::observe::Kind;
 use rr_spi::{
-    Attempt, CallConfig, Code, Context, Delivery, Error, IntakeConfig, Location, ManyRequester,
-    Reason, Request, Requester, Response, Stage, boxed, defaults, observed,
+    Attempt, CallConfig, Code, Delivery, Error, IntakeConfig, Location, ManyRequester, Reason,
+    Request, Requester, Response, Stage, boxed, defaults, observed,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -1,4 +1,4 @@
-//! Events: what happens beside operations.
+//! Events that are no operation.
 
 use std::net::SocketAddr;
 
