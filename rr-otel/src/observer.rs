@@ -1,4 +1,4 @@
-//! The observer: spans, and the metrics beside them.
+//! The observer: spans, and the metrics of the same operations.
 
 use std::fmt;
 

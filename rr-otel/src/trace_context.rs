@@ -11,7 +11,7 @@ use rr_spi::Context;
 /// Returns the parent of an operation: the current span, or else the trace context of the call.
 ///
 /// The current span takes precedence only within the same trace, or if the call has none: a handler
-/// that serves several calls at once passes each on with its own context.
+/// that makes several calls concurrently gives each its own context.
 pub(crate) fn parent(ctx: &Context) -> OtelContext {
     let current = OtelContext::current();
     let Some(stated) = read(ctx) else { return current };

@@ -1,5 +1,7 @@
 //! One trace over HTTP, NATS and memory, as a receiver of OTLP gets it.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests, outside of any test function")]
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

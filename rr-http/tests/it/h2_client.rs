@@ -335,8 +335,8 @@ async fn a_call_that_waits_for_a_stream_was_not_sent() {
         // It was the call of before.
         held = server.next().await.1;
     }
-    let error = call(100).await.unwrap_err();
-    assert_eq!(told(&error), (Code::DeadlineExceeded, Delivery::NotSent, Some("expired-waiting")));
+    let (error, reason) = (call(100).await.unwrap_err(), Some("expired-waiting"));
+    assert_eq!(told(&error), (Code::DeadlineExceeded, Delivery::NotSent, reason));
     reply(&mut held, "ok");
     all_answered(first).await;
 }
@@ -444,10 +444,8 @@ async fn a_connection_in_the_making_outlives_the_calls_that_wait_for_it() {
         client.request(&ctx, request("svc.m", "")).await.unwrap_err()
     };
     for error in [soon().await, soon().await] {
-        assert_eq!(
-            told(&error),
-            (Code::DeadlineExceeded, Delivery::NotSent, Some("expired-connecting"))
-        );
+        let (code, reason) = (Code::DeadlineExceeded, Some("expired-connecting"));
+        assert_eq!(told(&error), (code, Delivery::NotSent, reason));
     }
     let served = tokio::spawn(full.serve());
     // Nobody calls; the kernel tries again after a second.
