@@ -79,7 +79,7 @@ async fn a_request_with_several_replies_is_one_attempt() {
     let ((client, reports), ctx) = (observed(&nats.url()).await, within(10_000));
     // The collection ends by its count: the future of the transport is dropped.
     let config = ManyConfig::default().with_replies_max(2);
-    let mut replies = request_many(&client, &ctx, request("svc.work", "x"), config.clone());
+    let mut replies = request_many(&client, &ctx, request("svc.work", "x"), config);
     while let Some(reply) = replies.next().await {
         reply.unwrap();
     }
