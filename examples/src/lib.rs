@@ -90,7 +90,7 @@ mod tests {
             assert_eq!(error.id(), format!("RR{id}"), "{error}");
             listed += 1;
         }
-        assert_eq!(listed, 22);
+        assert_eq!(listed, 27);
     }
 
     /// The files of the transport that the book goes through.

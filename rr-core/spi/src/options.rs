@@ -70,7 +70,7 @@ pub trait Options: Sized {
 /// assert_eq!(config.calls.timeout, Duration::from_secs(2));
 ///
 /// let section = ClientSection::default().with_name("orders");
-/// assert_eq!(section.into_config(config.calls), config);
+/// assert_eq!(section.into_config(config.calls.clone()), config);
 /// # Ok::<(), rr_spi::Error>(())
 /// ```
 #[macro_export]

@@ -118,17 +118,19 @@ where
                     Poll::Ready(())
                 })
                 .await;
-                Err(ended_error(ctx, cause, runs.delivery()))
+                let of_run = runs.take_expired();
+                let error = of_run.unwrap_or_else(|| ended_error(ctx, cause));
+                Err(error.raised_to(runs.delivery()))
             }
         }
     }
 }
 
 /// Makes the error of a call whose context has ended.
-fn ended_error(ctx: &Context, cause: Cause, delivery: Delivery) -> Error {
+fn ended_error(ctx: &Context, cause: Cause) -> Error {
     match Attempt::start(ctx, Duration::MAX) {
-        Err(error) => error.raised_to(delivery),
-        Ok(_) => Error::from_cause(cause, delivery),
+        Err(error) => error,
+        Ok(_) => Error::from_cause(cause, Delivery::NotSent),
     }
 }
 

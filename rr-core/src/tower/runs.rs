@@ -50,6 +50,8 @@ pub(super) struct Runs<'a> {
     active: Vec<Run<'a>>,
     /// Worst delivery of the runs that have ended; `None` before the first.
     ended: Option<Delivery>,
+    /// Error of the last run that its deadline or a cancellation ended.
+    expired: Option<Error>,
 }
 
 struct Run<'a> {
@@ -62,13 +64,19 @@ impl<'a> Runs<'a> {
     pub(super) fn new(next: Next<'a>) -> (Self, Link) {
         // The inner service waits in the channel until the call takes the run.
         let (sender, asked) = mpsc::channel(1);
-        (Self { next, asked, active: Vec::new(), ended: None }, Link(sender))
+        (Self { next, asked, active: Vec::new(), ended: None, expired: None }, Link(sender))
     }
 
     /// Returns the delivery of the call as far as its runs prove it.
     pub(super) fn delivery(&self) -> Delivery {
         let active = if self.active.is_empty() { Delivery::NotSent } else { Delivery::Unknown };
         self.ended.unwrap_or(Delivery::NotSent).max(active)
+    }
+
+    /// Takes the error of the last run that its deadline or a cancellation ended: it tells where the
+    /// time went.
+    pub(super) fn take_expired(&mut self) -> Option<Error> {
+        self.expired.take()
     }
 
     /// Polls the runs. Returns whether one has begun or ended, so that the layer has to be polled.
@@ -98,6 +106,10 @@ impl<'a> Runs<'a> {
                 Poll::Ready(outcome) => {
                     let delivery =
                         outcome.as_ref().map_or_else(Error::delivery, |_| Delivery::Processed);
+                    let is_expired = |error: &&Error| {
+                        matches!(error.code(), Code::DeadlineExceeded | Code::Canceled)
+                    };
+                    self.expired = outcome.as_ref().err().filter(is_expired).cloned();
                     // The layer may have dropped its future.
                     let _ = self.active.remove(at).reply.send(outcome);
                     delivery
