@@ -63,7 +63,7 @@ impl ManyRequester for FramedRequester {}
 impl Requester for FramedRequester {
     boxed! {
         fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
-            observed!(&self.calls.observers, Kind::Attempt, |ctx, request| async move {
+            observed!(&self.calls.observers, Kind::ClientAttempt, |ctx, request| async move {
                 let attempt = Attempt::start(ctx, self.calls.timeout)?;
                 self.calls.limits.check_outgoing(&request)?;
                 attempt.run(self.exchange(&attempt, &request)).await

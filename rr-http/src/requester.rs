@@ -340,13 +340,13 @@ impl Requester for HttpRequester {
             let inner = &*self.0;
             let observers = &inner.config.calls.observers;
             match &inner.pool {
-                Pool::H1(pools) => observed!(observers, Kind::Attempt, |ctx, request| async move {
+                Pool::H1(pools) => observed!(observers, Kind::ClientAttempt, |ctx, request| async move {
                     let (attempt, _counted) = inner.begin(ctx, &request)?;
                     let pool = pools.current()?;
                     let outcome = attempt.run(inner.call_h1(&pool, &attempt, &request)).await;
                     outcome.map_err(|error| pool.noted(error))
                 }),
-                Pool::H2(pools) => observed!(observers, Kind::Attempt, |ctx, request| async move {
+                Pool::H2(pools) => observed!(observers, Kind::ClientAttempt, |ctx, request| async move {
                     let (attempt, _counted) = inner.begin(ctx, &request)?;
                     let pool = pools.current()?;
                     let mut resent = Resent::default();
@@ -354,7 +354,7 @@ impl Requester for HttpRequester {
                     attempt.run(call).await.map_err(|error| pool.noted(error))
                 }),
                 #[cfg(feature = "tls")]
-                Pool::Both(pools) => observed!(observers, Kind::Attempt, |ctx, request| async move {
+                Pool::Both(pools) => observed!(observers, Kind::ClientAttempt, |ctx, request| async move {
                     let (attempt, _counted) = inner.begin(ctx, &request)?;
                     let pools = pools.current()?;
                     let outcome = attempt.run(inner.call_negotiated(&pools, &attempt, &request)).await;

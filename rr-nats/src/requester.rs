@@ -187,7 +187,7 @@ impl Requester for NatsRequester {
         fn request(&self, ctx: &Context, mut request: Request) -> Result<Response, Error> {
             let inner = &*self.0;
             let observers = &inner.config.calls.observers;
-            observed!(observers, Kind::Attempt, |ctx, request| async move {
+            observed!(observers, Kind::ClientAttempt, |ctx, request| async move {
                 let attempt = Attempt::start(ctx, inner.config.calls.timeout)?;
                 inner.limits.check_outgoing(&request)?;
                 let reply = attempt.run(inner.exchange(&attempt, &mut request, One)).await;
@@ -358,7 +358,7 @@ impl PendingCall<'_> {
     /// Waits for a place in the queue and hands the request over. Returns the body if the
     /// connection is lost before that: the request was never handed over.
     async fn send_later(&mut self, message: OutboundMessage) -> Result<Option<Bytes>, Error> {
-        self.attempt.stage(Stage::Send);
+        self.attempt.stage(Stage::Sending);
         let Ok(Some(permit)) = self.link.alive().race(self.link.outbox().reserve()).await else {
             return Ok(Some(message.payload));
         };

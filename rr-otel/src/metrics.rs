@@ -74,9 +74,9 @@ impl Metrics {
             attributes.push(KeyValue::new(names::ERROR_TYPE, kind));
         }
         match end.start.kind {
-            Kind::Call => self.calls.record(seconds, &attributes),
-            Kind::Attempt => self.attempts.record(seconds, &attributes),
-            Kind::Request => {
+            Kind::ClientCall => self.calls.record(seconds, &attributes),
+            Kind::ClientAttempt => self.attempts.record(seconds, &attributes),
+            Kind::ServerRequest => {
                 self.requests.record(seconds, &attributes);
                 if let Some(entered) = end.entered {
                     let queued = entered.duration_since(end.began).as_secs_f64();
@@ -106,8 +106,8 @@ impl Metrics {
 
     fn in_flight(&self, kind: Kind, change: i64) {
         match kind {
-            Kind::Attempt => self.client_in_flight.add(change, &[]),
-            Kind::Request => self.server_in_flight.add(change, &[]),
+            Kind::ClientAttempt => self.client_in_flight.add(change, &[]),
+            Kind::ServerRequest => self.server_in_flight.add(change, &[]),
             _ => {}
         }
     }
@@ -116,8 +116,8 @@ impl Metrics {
     fn method(&self, start: &Start<'_>) -> StringValue {
         match (start.kind, start.route, start.target) {
             // A server has a bounded number of routes.
-            (Kind::Request, Some(route), _) => method_of(route).into(),
-            (Kind::Call | Kind::Attempt, _, Some(target)) => self.bounded(target),
+            (Kind::ServerRequest, Some(route), _) => method_of(route).into(),
+            (Kind::ClientCall | Kind::ClientAttempt, _, Some(target)) => self.bounded(target),
             _ => names::OTHER.into(),
         }
     }

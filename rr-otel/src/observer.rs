@@ -56,7 +56,7 @@ impl Observer for OtelObserver {
     fn started(&self, start: &Start<'_>) -> Option<Box<dyn Span>> {
         self.metrics.started(start);
         let kind = match start.kind {
-            Kind::Request => SpanKind::Server,
+            Kind::ServerRequest => SpanKind::Server,
             _ => SpanKind::Client,
         };
         let mut attributes = vec![KeyValue::new(names::RPC_SYSTEM_NAME, names::SYSTEM)];
@@ -68,14 +68,14 @@ impl Observer for OtelObserver {
         let method = method.unwrap_or_else(|| names::OTHER.to_owned());
         attributes.push(KeyValue::new(names::RPC_METHOD, method.clone()));
         let retries = match start.kind {
-            Kind::Request => start.context.inbound_retries(),
+            Kind::ServerRequest => start.context.inbound_retries(),
             _ => start.context.retries(),
         };
         if retries > 0 {
             attributes.push(KeyValue::new(names::RR_RETRIES, i64::from(retries)));
         }
         if let Some(peer) = start.context.request().peer().and_then(|peer| peer.address()) {
-            if start.kind == Kind::Request {
+            if start.kind == Kind::ServerRequest {
                 attributes.push(KeyValue::new(names::NETWORK_PEER_ADDRESS, peer.ip().to_string()));
                 attributes.push(KeyValue::new(names::NETWORK_PEER_PORT, i64::from(peer.port())));
             }
@@ -121,7 +121,7 @@ impl Span for OtelSpan {
             let delivery = end.outcome.delivery().as_str();
             span.set_attribute(KeyValue::new(names::RR_DELIVERY, delivery));
         }
-        if let Some(error) = end.outcome.error().filter(|_| end.start.kind != Kind::Request) {
+        if let Some(error) = end.outcome.error().filter(|_| end.start.kind != Kind::ServerRequest) {
             let account = error.account().to_string();
             span.set_attribute(KeyValue::new(names::RR_ACCOUNT, account));
         }
@@ -139,7 +139,7 @@ impl Span for OtelSpan {
 /// Returns whether a code makes a span an error: for a server only the codes that say that the
 /// server is at fault, as the conventions for RPC advise.
 fn is_error(kind: Kind, code: Code) -> bool {
-    kind != Kind::Request
+    kind != Kind::ServerRequest
         || matches!(
             code,
             Code::Unknown

@@ -177,7 +177,7 @@ impl fmt::Display for Report {
         if let Some(count) = self.replies {
             return write!(f, "{:?} {target}: {count} replies", self.kind);
         }
-        if self.kind != Kind::Request {
+        if self.kind != Kind::ServerRequest {
             write!(f, "{:?} {target}: {code}", self.kind)?;
             if let Some(reason) = &self.reason {
                 write!(f, "/{reason}")?;

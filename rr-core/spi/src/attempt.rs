@@ -120,7 +120,7 @@ impl Attempt {
     ///
     /// For transports that learn this when the attempt ends; see [`Attempt::run`].
     pub fn still_sending(&self) {
-        self.ledger.correct(Stage::Reply, Stage::Send);
+        self.ledger.correct(Stage::AwaitingReply, Stage::Sending);
     }
 
     /// Splits the wait for a connection by the stages of a dial that is under way and for which the
@@ -197,7 +197,7 @@ impl Attempt {
     /// From then on, expiry and cancellation report `Unknown` instead of `NotSent`.
     pub fn sent(&self) {
         self.sent.store(true, Ordering::Relaxed);
-        self.stage(Stage::Reply);
+        self.stage(Stage::AwaitingReply);
     }
 
     /// Records that the bytes provably were not written, and that the attempt waits for another
@@ -339,8 +339,8 @@ mod tests {
             (Some(&Reason::EXPIRED_SENDING), Delivery::Unknown)
         );
         assert_eq!(
-            (timeline.last(), timeline.spent(Stage::Send)),
-            (Stage::Send, Duration::from_millis(20))
+            (timeline.last(), timeline.spent(Stage::Sending)),
+            (Stage::Sending, Duration::from_millis(20))
         );
     }
 

@@ -124,7 +124,7 @@ impl Intake {
     #[inline]
     pub fn watch(&self, ctx: &Context, target: Option<&Target>) -> WatchedRequest {
         let observers = &self.0.config.observers;
-        if !observers.observes(Kind::Request) {
+        if !observers.observes(Kind::ServerRequest) {
             return WatchedRequest::default();
         }
         let found = target.and_then(|target| self.0.routes.lookup(target));
@@ -137,7 +137,7 @@ impl Intake {
     /// `inbound` is what can be read of its head.
     #[must_use]
     pub fn watch_refused(&self, inbound: Inbound<'_>, target: Option<&Target>) -> WatchedRequest {
-        if !self.0.config.observers.observes(Kind::Request) {
+        if !self.0.config.observers.observes(Kind::ServerRequest) {
             return WatchedRequest::default();
         }
         let (ctx, _handle) = self.context(inbound);

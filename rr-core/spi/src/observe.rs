@@ -48,7 +48,7 @@ pub(crate) use span::within;
 ///
 /// impl Observer for Failures {
 ///     fn ended(&self, end: &End<'_>) {
-///         if end.start.kind == Kind::Request && end.outcome.error().is_some() {
+///         if end.start.kind == Kind::ServerRequest && end.outcome.error().is_some() {
 ///             self.0.fetch_add(1, Ordering::Relaxed);
 ///         }
 ///     }

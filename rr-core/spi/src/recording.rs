@@ -194,7 +194,7 @@ mod tests {
         let response = call(&ctx, &first).await.unwrap();
         assert!(response.headers.is_empty(), "the application does not see the header");
         let [timeline] = &recording.timelines()[..] else { panic!() };
-        assert_eq!(timeline.spent(Stage::Reply), ms(140));
+        assert_eq!(timeline.spent(Stage::AwaitingReply), ms(140));
         // The fourth level is cut.
         assert_eq!(timeline.server().unwrap().encode(), "5,135;5,100;+5,65");
         assert_eq!(

@@ -28,11 +28,11 @@ pub enum Stage {
     /// The handshake of TLS, or of the transport.
     Handshake = 4,
     /// Room to write the request: the peer's window, or the queue of the connection.
-    Send = 5,
+    Sending = 5,
     /// The first byte of the reply.
-    Reply = 6,
+    AwaitingReply = 6,
     /// The rest of the reply.
-    Body = 7,
+    ReadingReply = 7,
 }
 
 impl Stage {
@@ -42,9 +42,9 @@ impl Stage {
         Self::Lookup,
         Self::Connect,
         Self::Handshake,
-        Self::Send,
-        Self::Reply,
-        Self::Body,
+        Self::Sending,
+        Self::AwaitingReply,
+        Self::ReadingReply,
     ];
 
     /// Returns what an attempt does in this stage, in words.
@@ -56,9 +56,9 @@ impl Stage {
             Self::Lookup => "looking up the address",
             Self::Connect => "connecting",
             Self::Handshake => "in the handshake",
-            Self::Send => "waiting to send the request",
-            Self::Reply => "waiting for the reply",
-            Self::Body => "reading the reply",
+            Self::Sending => "waiting to send the request",
+            Self::AwaitingReply => "waiting for the reply",
+            Self::ReadingReply => "reading the reply",
         }
     }
 }
@@ -258,14 +258,14 @@ mod tests {
         ledger.enter(Stage::Connection);
         tokio::time::sleep(ms(30)).await;
         ledger.tick();
-        ledger.enter(Stage::Reply);
+        ledger.enter(Stage::AwaitingReply);
         tokio::time::sleep(ms(12)).await;
         ledger.tick();
         let mut timeline = ledger.timeline();
         let stages: Vec<_> = timeline.stages().collect();
-        assert_eq!(stages, [(Stage::Connection, ms(30)), (Stage::Reply, ms(12))]);
+        assert_eq!(stages, [(Stage::Connection, ms(30)), (Stage::AwaitingReply, ms(12))]);
         assert_eq!((timeline.total(), timeline.longest()), (ms(42), Stage::Connection));
-        assert_eq!(timeline.last(), Stage::Reply);
+        assert_eq!(timeline.last(), Stage::AwaitingReply);
         timeline.moved(Stage::Connection, Stage::Lookup, ms(10));
         timeline.moved(Stage::Connection, Stage::Connect, ms(100));
         assert_eq!(
@@ -290,10 +290,10 @@ mod tests {
         let stages: Vec<_> = timeline.stages().collect();
         assert_eq!(stages, [(Stage::Lookup, ms(10)), (Stage::Connect, ms(5))]);
         assert_eq!(timeline.last(), Stage::Connect);
-        attempt.enter(Stage::Reply);
-        attempt.correct(Stage::Lookup, Stage::Send);
+        attempt.enter(Stage::AwaitingReply);
+        attempt.correct(Stage::Lookup, Stage::Sending);
         let stages: Vec<_> = attempt.timeline().stages().collect();
-        assert_eq!(stages, [(Stage::Connect, ms(5)), (Stage::Send, ms(10))]);
+        assert_eq!(stages, [(Stage::Connect, ms(5)), (Stage::Sending, ms(10))]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use rr_spi::observe::{Kind, Observers};
 use rr_spi::{BoxFuture, Context, Error, Middleware, Next, Request, Response, observed};
 
-/// Middleware for requesters that reports each call exactly once, as [`Kind::Call`], whatever its
+/// Middleware for requesters that reports each call exactly once, as [`Kind::ClientCall`], whatever its
 /// attempts did.
 ///
 /// It belongs outermost, where [`Stack::observed_by`](crate::Stack::observed_by) puts it: what is
@@ -50,9 +50,9 @@ impl Middleware for Observe {
         'n: 'f,
         Self: 'f,
     {
-        if !self.observers.observes(Kind::Call) {
+        if !self.observers.observes(Kind::ClientCall) {
             return next.run(ctx, request);
         }
-        observed!(&self.observers, Kind::Call, |ctx, request| next.run(ctx, request))
+        observed!(&self.observers, Kind::ClientCall, |ctx, request| next.run(ctx, request))
     }
 }

@@ -110,9 +110,9 @@ impl Observer for TracingObserver {
     fn observes(&self, kind: Kind) -> bool {
         // The highest level of each target: what this level does not pass, no other does.
         match kind {
-            Kind::Call => enabled!(target: "rr::client", Level::WARN),
-            Kind::Attempt => enabled!(target: "rr::attempt", Level::WARN),
-            Kind::Request => enabled!(target: "rr::server", Level::ERROR),
+            Kind::ClientCall => enabled!(target: "rr::client", Level::WARN),
+            Kind::ClientAttempt => enabled!(target: "rr::attempt", Level::WARN),
+            Kind::ServerRequest => enabled!(target: "rr::server", Level::ERROR),
             _ => false,
         }
     }
@@ -121,7 +121,7 @@ impl Observer for TracingObserver {
         if !self.observes(start.kind) {
             return None;
         }
-        let is_part_of_call = start.kind != Kind::Request && IN_CALL.get();
+        let is_part_of_call = start.kind != Kind::ServerRequest && IN_CALL.get();
         Some(Box::new(Operation { span: span(start), kind: start.kind, is_part_of_call }))
     }
 
@@ -154,8 +154,8 @@ impl Drop for Outer {
 impl Span for Operation {
     fn within(&self, poll: &mut dyn FnMut()) {
         let _outer = match self.kind {
-            Kind::Attempt => None,
-            kind => Some(Outer(IN_CALL.replace(kind == Kind::Call))),
+            Kind::ClientAttempt => None,
+            kind => Some(Outer(IN_CALL.replace(kind == Kind::ClientCall))),
         };
         self.span.in_scope(poll);
     }
@@ -180,7 +180,7 @@ fn span(start: &Start<'_>) -> tracing::Span {
                 target: $target,
                 $name,
                 otel.kind = $kind,
-                otel.name = start.route.filter(|_| start.kind == Kind::Request),
+                otel.name = start.route.filter(|_| start.kind == Kind::ServerRequest),
                 otel.status_code = Empty,
                 rpc.system = "rr",
                 rpc.service = service(start),
@@ -198,8 +198,8 @@ fn span(start: &Start<'_>) -> tracing::Span {
         };
     }
     match start.kind {
-        Kind::Call => span!("rr::client", "call", "client"),
-        Kind::Attempt => span!("rr::attempt", "attempt", "client"),
+        Kind::ClientCall => span!("rr::client", "call", "client"),
+        Kind::ClientAttempt => span!("rr::attempt", "attempt", "client"),
         _ => span!("rr::server", "request", "server"),
     }
 }
@@ -233,7 +233,7 @@ fn peer(start: &Start<'_>) -> Option<String> {
 /// Returns the number of earlier attempts. The caller of a request states it, a call counts it.
 fn retries(start: &Start<'_>) -> u32 {
     match start.kind {
-        Kind::Request => start.context.inbound_retries(),
+        Kind::ServerRequest => start.context.inbound_retries(),
         _ => start.context.retries(),
     }
 }

@@ -69,16 +69,17 @@ async fn observers_of_a_configuration_see_attempts_and_requests_and_the_drain() 
         server.shutdown(Duration::from_secs(5)).await;
         // A server reports a request when its reply is on its way, and all of them in its drain.
         let mut requests = at_server.0.lock().unwrap().clone();
-        requests.retain(|report| report.starts_with(&format!("{:?}", Kind::Request)));
+        requests.retain(|report| report.starts_with(&format!("{:?}", Kind::ServerRequest)));
         assert_eq!(
             requests,
-            ["Request math.double ok", "Request math.double invalid_argument"],
+            ["ServerRequest math.double ok", "ServerRequest math.double invalid_argument"],
             "{url}"
         );
         let drain: Vec<_> =
             at_server.0.lock().unwrap().iter().rev().take(2).rev().cloned().collect();
         assert_eq!(drain, ["drain started", "drain ended, 0 aborted"], "{url}");
-        let attempts = ["Attempt math.double ok", "Attempt math.double invalid_argument"];
+        let attempts =
+            ["ClientAttempt math.double ok", "ClientAttempt math.double invalid_argument"];
         assert_eq!(*at_client.0.lock().unwrap(), attempts, "{url}");
     }
 }

@@ -55,7 +55,7 @@ async fn the_server_and_the_calls_below_it_state_their_times_on_every_transport(
             let times = timeline(&client, target).await;
             let server = times.server().expect(url);
             assert!(server.handler >= SLOW && server.below.is_empty(), "{url} {server:?}");
-            assert!(times.spent(Stage::Reply) >= server.total(), "{url} {times:?}");
+            assert!(times.spent(Stage::AwaitingReply) >= server.total(), "{url} {times:?}");
         }
         let times = timeline(&client, "hop").await;
         let server = times.server().expect(url);
@@ -81,5 +81,8 @@ async fn an_expired_call_says_for_what_it_waited() {
     assert_eq!(error.reason(), Some(&Reason::EXPIRED_AWAITING_REPLY));
     assert_eq!(error.account().to_string(), "50.00ms of 50.00ms waiting for the reply");
     let timeline = error.timeline().unwrap();
-    assert_eq!((timeline.last(), timeline.total()), (Stage::Reply, Duration::from_millis(50)));
+    assert_eq!(
+        (timeline.last(), timeline.total()),
+        (Stage::AwaitingReply, Duration::from_millis(50))
+    );
 }

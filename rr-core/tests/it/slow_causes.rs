@@ -160,7 +160,7 @@ async fn a_slow_handler_is_a_wait_for_the_reply() {
         let client = connect(&format!("{}?version={version}", server.url())).await.unwrap();
         client.ready(&Context::background()).await.unwrap();
         let error = expired(&client, "").await;
-        assert_slow(&error, Stage::Reply, "waiting for the reply");
+        assert_slow(&error, Stage::AwaitingReply, "waiting for the reply");
         assert_eq!(error.reason(), Some(&Reason::EXPIRED_AWAITING_REPLY));
         assert_eq!(error.delivery(), Delivery::Unknown);
     }
@@ -180,7 +180,7 @@ async fn a_reply_whose_rest_does_not_come_is_slow_to_read() {
         stream
     };
     let (error, _stream) = tokio::join!(expired(&client, ""), serving);
-    assert_slow(&error, Stage::Body, "reading the reply");
+    assert_slow(&error, Stage::ReadingReply, "reading the reply");
     assert_eq!(error.reason(), Some(&Reason::EXPIRED_READING));
 }
 
@@ -201,7 +201,7 @@ async fn an_exhausted_window_is_a_wait_to_send() {
     });
     // The server reads all that comes, and grants no window for more.
     let error = expired(&client, vec![7; 200_000]).await;
-    assert_slow(&error, Stage::Send, "waiting to send the request");
+    assert_slow(&error, Stage::Sending, "waiting to send the request");
     assert_eq!(error.reason(), Some(&Reason::EXPIRED_SENDING));
     assert_eq!(error.delivery(), Delivery::Unknown, "a part of it was sent");
     serving.abort();

@@ -59,7 +59,7 @@ impl Inner {
                     }
                 },
             };
-            attempt.stage(Stage::Body);
+            attempt.stage(Stage::ReadingReply);
             let (parts, mut body) = reply.into_parts();
             let called = &request.headers;
             let exchange = Exchange { attempt, called, is_replayable, parts };

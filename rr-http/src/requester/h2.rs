@@ -96,7 +96,7 @@ impl Inner {
                     return Err(refusal.unwrap_or_else(|| of_h2(error, self.config.refusals)));
                 }
             };
-            attempt.stage(Stage::Body);
+            attempt.stage(Stage::ReadingReply);
             let length = parts.headers.get(header::CONTENT_LENGTH);
             let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
             let mut body = StreamBody::new(stream, length);

@@ -26,12 +26,16 @@ async fn each_attempt_is_reported_once_whatever_became_of_it() {
         let url = format!("{}?version={version}", fixture.server.url());
         let client = HttpRequester::new(&url, config(&reports)).unwrap();
         within(client.request(&context(), request("svc.echo", "x"))).await.unwrap();
-        assert_eq!(reports.take_lines(), ["Attempt svc.echo: ok"], "{version}");
+        assert_eq!(reports.take_lines(), ["ClientAttempt svc.echo: ok"], "{version}");
         within(client.request(&context(), request("svc.fail", "x"))).await.unwrap_err();
-        assert_eq!(reports.take_lines(), ["Attempt svc.fail: not_found (processed)"], "{version}");
+        assert_eq!(
+            reports.take_lines(),
+            ["ClientAttempt svc.fail: not_found (processed)"],
+            "{version}"
+        );
 
         within(client.request(&brief(), request("svc.hang", "x"))).await.unwrap_err();
-        let line = "Attempt svc.hang: deadline_exceeded/expired-awaiting-reply (unknown)";
+        let line = "ClientAttempt svc.hang: deadline_exceeded/expired-awaiting-reply (unknown)";
         assert_eq!(reports.take_lines(), [line], "{version}");
 
         let ctx = context();
@@ -44,7 +48,11 @@ async fn each_attempt_is_reported_once_whatever_became_of_it() {
         }
         assert!(reports.take_lines().is_empty(), "{version}: it has not ended");
         drop(dropped);
-        assert_eq!(reports.take_lines(), ["Attempt svc.hang: canceled (unknown)"], "{version}");
+        assert_eq!(
+            reports.take_lines(),
+            ["ClientAttempt svc.hang: canceled (unknown)"],
+            "{version}"
+        );
     }
 }
 
@@ -56,7 +64,7 @@ async fn an_attempt_that_a_server_refuses_to_connect_is_reported_once() {
         let url = format!("http://{gone}?version={version}");
         let client = HttpRequester::new(&url, config(&reports)).unwrap();
         within(client.request(&context(), request("svc.echo", "x"))).await.unwrap_err();
-        let line = "Attempt svc.echo: unavailable/connect-failed (not_sent)";
+        let line = "ClientAttempt svc.echo: unavailable/connect-failed (not_sent)";
         assert_eq!(reports.take_lines(), [line], "{version}");
     }
 }

@@ -28,7 +28,7 @@ impl ManyRequester for NatsRequester {
             return Box::pin(inner.collect(ctx, request, config, replies));
         }
         Box::pin(async move {
-            let watched = WatchedAttempt::start(observers, Kind::Attempt, ctx, &request);
+            let watched = WatchedAttempt::start(observers, Kind::ClientAttempt, ctx, &request);
             let watched = watched.collecting(&replies);
             let own = watched.context();
             let ctx = own.as_ref().unwrap_or(ctx);

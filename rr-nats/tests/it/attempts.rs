@@ -34,14 +34,17 @@ async fn each_attempt_is_reported_once_whatever_became_of_it() {
     let (client, reports) = observed(&nats.url()).await;
     let ctx = within(10_000);
     call(&client, &ctx, "svc.echo").await.unwrap();
-    assert_eq!(reports.take_lines(), ["Attempt svc.echo: ok"]);
+    assert_eq!(reports.take_lines(), ["ClientAttempt svc.echo: ok"]);
     call(&client, &ctx, "svc.fail").await.unwrap_err();
-    assert_eq!(reports.take_lines(), ["Attempt svc.fail: not_found (processed)"]);
+    assert_eq!(reports.take_lines(), ["ClientAttempt svc.fail: not_found (processed)"]);
     call(&client, &ctx, "svc.nobody").await.unwrap_err();
-    assert_eq!(reports.take_lines(), ["Attempt svc.nobody: unavailable/no-responder (not_sent)"]);
+    assert_eq!(
+        reports.take_lines(),
+        ["ClientAttempt svc.nobody: unavailable/no-responder (not_sent)"]
+    );
 
     call(&client, &within(100), "svc.hang").await.unwrap_err();
-    let line = "Attempt svc.hang: deadline_exceeded/expired-awaiting-reply (unknown)";
+    let line = "ClientAttempt svc.hang: deadline_exceeded/expired-awaiting-reply (unknown)";
     assert_eq!(reports.take_lines(), [line]);
 
     entered.notified().await;
@@ -54,7 +57,7 @@ async fn each_attempt_is_reported_once_whatever_became_of_it() {
     // The server's own error of the call before may have come late.
     assert!(reports.take_lines().iter().all(|line| line == "late reply"), "it has not ended");
     drop(dropped);
-    assert_eq!(reports.take_lines(), ["Attempt svc.hang: canceled (unknown)"]);
+    assert_eq!(reports.take_lines(), ["ClientAttempt svc.hang: canceled (unknown)"]);
 }
 
 #[tokio::test]
@@ -64,7 +67,7 @@ async fn an_attempt_without_a_connection_is_reported_once() {
     call(&client, &within(10_000), "svc.echo").await.unwrap_err();
     let reported = reports.take_lines();
     assert_eq!(reported.len(), 1, "{reported:?}");
-    assert!(reported[0].starts_with("Attempt svc.echo: unavailable/"), "{reported:?}");
+    assert!(reported[0].starts_with("ClientAttempt svc.echo: unavailable/"), "{reported:?}");
     assert!(reported[0].ends_with(" (not_sent)"), "{reported:?}");
 }
 
@@ -84,7 +87,7 @@ async fn a_request_with_several_replies_is_one_attempt() {
         reply.unwrap();
     }
     drop(replies);
-    assert_eq!(reports.take_lines(), ["Attempt svc.work: 2 replies"]);
+    assert_eq!(reports.take_lines(), ["ClientAttempt svc.work: 2 replies"]);
     // The collection ends by its deadline.
     let brief = within(500);
     let mut replies =
@@ -93,11 +96,14 @@ async fn a_request_with_several_replies_is_one_attempt() {
         reply.unwrap();
     }
     drop(replies);
-    assert_eq!(reports.take_lines(), ["Attempt svc.work: 2 replies"]);
+    assert_eq!(reports.take_lines(), ["ClientAttempt svc.work: 2 replies"]);
     let mut replies = request_many(&client, &ctx, request("svc.nobody", "x"), config);
     assert!(replies.next().await.unwrap().is_err());
     drop(replies);
-    assert_eq!(reports.take_lines(), ["Attempt svc.nobody: unavailable/no-responder (not_sent)"]);
+    assert_eq!(
+        reports.take_lines(),
+        ["ClientAttempt svc.nobody: unavailable/no-responder (not_sent)"]
+    );
 }
 
 #[tokio::test]
@@ -114,7 +120,7 @@ async fn a_reply_to_a_call_that_has_ended_is_an_event() {
         message = next(&mut requests) => message,
     };
     drop(dropped);
-    assert_eq!(reports.take_lines(), ["Attempt svc.work: canceled (unknown)"]);
+    assert_eq!(reports.take_lines(), ["ClientAttempt svc.work: canceled (unknown)"]);
     service.publish(message.reply.unwrap(), "late".into()).await.unwrap();
     assert_eq!(line(&reports).await, "late reply");
     assert_eq!(client.stats().late_replies, 1);

@@ -78,7 +78,7 @@ impl ManyRequester for MemoryRequester {}
 impl Requester for MemoryRequester {
     rr_spi::boxed! {
         fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
-            observed!(&self.config.observers, Kind::Attempt, |ctx, request| {
+            observed!(&self.config.observers, Kind::ClientAttempt, |ctx, request| {
                 Begun::by(move || self.start(ctx, request))
             })
         }

@@ -44,24 +44,27 @@ async fn call(client: &Loopback, target: &str, ms: u64) -> Result<Response, Erro
 async fn each_attempt_is_reported_once_whatever_became_of_it() {
     let (client, reports) = served();
     call(&client, "svc.echo", 1000).await.unwrap();
-    assert_eq!(reports.take_lines(), ["Attempt svc.echo: ok"]);
+    assert_eq!(reports.take_lines(), ["ClientAttempt svc.echo: ok"]);
     call(&client, "svc.slow", 1000).await.unwrap();
-    assert_eq!(reports.take_lines(), ["Attempt svc.slow: ok"]);
+    assert_eq!(reports.take_lines(), ["ClientAttempt svc.slow: ok"]);
     call(&client, "svc.fail", 1000).await.unwrap_err();
-    assert_eq!(reports.take_lines(), ["Attempt svc.fail: not_found (processed)"]);
+    assert_eq!(reports.take_lines(), ["ClientAttempt svc.fail: not_found (processed)"]);
 
     let expired = call(&client, "svc.slow", 50).await.unwrap_err();
-    let line = "Attempt svc.slow: deadline_exceeded/expired-awaiting-reply (unknown)";
+    let line = "ClientAttempt svc.slow: deadline_exceeded/expired-awaiting-reply (unknown)";
     assert_eq!(reports.take_lines(), [line]);
     assert_eq!(expired.account().to_string(), "50.00ms of 50.00ms waiting for the reply");
 
     let dropped = timeout(Duration::from_millis(5), call(&client, "svc.slow", 1000)).await;
     assert!(dropped.is_err());
-    assert_eq!(reports.take_lines(), ["Attempt svc.slow: canceled (unknown)"]);
+    assert_eq!(reports.take_lines(), ["ClientAttempt svc.slow: canceled (unknown)"]);
 
     client.link().cut();
     call(&client, "svc.echo", 1000).await.unwrap_err();
-    assert_eq!(reports.take_lines(), ["Attempt svc.echo: unavailable/not-connected (not_sent)"]);
+    assert_eq!(
+        reports.take_lines(),
+        ["ClientAttempt svc.echo: unavailable/not-connected (not_sent)"]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -69,5 +72,8 @@ async fn an_attempt_with_a_fault_is_reported_once() {
     let (client, reports) = served();
     client.link().set_faults(MemoryFaults::script([Some(MemoryFault::FailAfter)]));
     call(&client, "svc.slow", 1000).await.unwrap_err();
-    assert_eq!(reports.take_lines(), ["Attempt svc.slow: unavailable/connection-lost (unknown)"]);
+    assert_eq!(
+        reports.take_lines(),
+        ["ClientAttempt svc.slow: unavailable/connection-lost (unknown)"]
+    );
 }

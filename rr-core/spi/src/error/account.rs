@@ -149,7 +149,7 @@ fn more<'a>(known: Option<&'a Timeline>, what: &str) -> Option<&'a dyn fmt::Disp
     if known.note.is_some() && known.last().describe() == what {
         return known.note.as_ref().map(|note| note as _);
     }
-    known.server().filter(|_| what == Stage::Reply.describe()).map(|server| server as _)
+    known.server().filter(|_| what == Stage::AwaitingReply.describe()).map(|server| server as _)
 }
 
 #[cfg(test)]
@@ -176,14 +176,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_longest_part_comes_first_with_its_note() {
-        let times = timeline(&[(Stage::Reply, 20), (Stage::Connection, 1980)]).await;
+        let times = timeline(&[(Stage::AwaitingReply, 20), (Stage::Connection, 1980)]).await;
         let error = expired().with_timeline(times.with_note("64 of 64 in use"));
         assert_eq!(
             error.account().to_string(),
             "1.98s of 2.00s waiting for a connection: 64 of 64 in use; 20.00ms waiting for the reply"
         );
         assert_eq!(expired().account().to_string(), "the call took no time");
-        let times = timeline(&[(Stage::Reply, 20), (Stage::Connection, 10)]).await;
+        let times = timeline(&[(Stage::AwaitingReply, 20), (Stage::Connection, 10)]).await;
         let error = expired().with_timeline(times).map_timeline(|times| times.with_note("full"));
         let account =
             "20.00ms of 30.00ms waiting for the reply; 10.00ms waiting for a connection (full)";
@@ -197,8 +197,9 @@ mod tests {
             AttemptRecord::of(&error, Duration::ZERO).with_decision(decision)
         };
         let pause = RetryDecision::Again(Duration::from_millis(100));
-        let first = record(timeline(&[(Stage::Reply, 30)]).await, pause);
-        let second = record(timeline(&[(Stage::Reply, 40)]).await, RetryDecision::AttemptsSpent);
+        let first = record(timeline(&[(Stage::AwaitingReply, 30)]).await, pause);
+        let second =
+            record(timeline(&[(Stage::AwaitingReply, 40)]).await, RetryDecision::AttemptsSpent);
         let error = expired().with_attempts(vec![first, second]);
         assert_eq!(
             error.account().to_string(),

@@ -108,9 +108,9 @@ impl Reason {
             Stage::Connection | Stage::Lookup | Stage::Connect | Stage::Handshake => {
                 Self::EXPIRED_CONNECTING
             }
-            Stage::Send => Self::EXPIRED_SENDING,
-            Stage::Reply => Self::EXPIRED_AWAITING_REPLY,
-            Stage::Body => Self::EXPIRED_READING,
+            Stage::Sending => Self::EXPIRED_SENDING,
+            Stage::AwaitingReply => Self::EXPIRED_AWAITING_REPLY,
+            Stage::ReadingReply => Self::EXPIRED_READING,
         }
     }
 

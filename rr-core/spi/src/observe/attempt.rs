@@ -36,7 +36,7 @@ use crate::target::Target;
 /// impl<R: Requester> Requester for Counted<R> {
 ///     boxed! {
 ///         fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
-///             observed!(&self.observers, Kind::Call, |ctx, request| {
+///             observed!(&self.observers, Kind::ClientCall, |ctx, request| {
 ///                 self.inner.request(ctx, request)
 ///             })
 ///         }

@@ -16,11 +16,11 @@ use crate::timeline::Timeline;
 #[non_exhaustive]
 pub enum Kind {
     /// A call of an application, with all of its attempts.
-    Call,
+    ClientCall,
     /// One attempt of a call: one request of a transport.
-    Attempt,
+    ClientAttempt,
     /// A request that a server received.
-    Request,
+    ServerRequest,
 }
 
 /// Start of an operation.

@@ -41,7 +41,7 @@ impl WatchedRequest {
         target: Option<&Target>,
         route: Option<&Arc<str>>,
     ) -> Self {
-        let (kind, name) = (Kind::Request, route.map(|route| &**route));
+        let (kind, name) = (Kind::ServerRequest, route.map(|route| &**route));
         let start = Start { kind, context: ctx, target, route: name, peer: ctx.arrived_from() };
         let span = observers.started(&start);
         Self(Some(Box::new(Watched {
@@ -118,7 +118,7 @@ impl Watched {
     fn report(&mut self, outcome: Outcome<'_>) {
         self.is_reported = true;
         let span = self.span.take();
-        let (kind, context) = (Kind::Request, &self.ctx);
+        let (kind, context) = (Kind::ServerRequest, &self.ctx);
         let (target, route) = (self.target.as_ref(), self.route.as_deref());
         let end = End {
             start: Start { kind, context, target, route, peer: context.arrived_from() },

@@ -125,7 +125,7 @@ async fn handle(intake: &Intake, target: &'static str) -> Outcomes {
 async fn each_request_is_reported_once_whatever_became_of_it() {
     let lines = Lines::default();
     let observers = || Observers::new(lines.clone());
-    let start = "started Request Some(\"t\")";
+    let start = "started ServerRequest Some(\"t\")";
     let expect = |end: &str| {
         let mut reported = lines.take();
         assert!(reported.iter().any(|line| line == "in"), "the handler ran inside of the span");
@@ -142,9 +142,9 @@ async fn each_request_is_reported_once_whatever_became_of_it() {
 
     handle(&answers, "unknown").await.unwrap_err();
     let unknown = "unimplemented Some(\"no-such-target\") Rejected ran=false (4, 0) None";
-    assert_eq!(lines.take(), ["started Request None", "span ended", unknown]);
+    assert_eq!(lines.take(), ["started ServerRequest None", "span ended", unknown]);
     handle(&answers, "s.any").await.unwrap();
-    assert_eq!(lines.take()[0], "started Request Some(\"s.*\")");
+    assert_eq!(lines.take()[0], "started ServerRequest Some(\"s.*\")");
 
     let panics = intake(observers(), |_| Box::pin(async { panic!("secret") }));
     handle(&panics, "t").await.unwrap_err();
@@ -163,7 +163,7 @@ async fn each_request_is_reported_once_whatever_became_of_it() {
     watched.received(3);
     watched.end(Outcome::Failure(&error));
     let refused = "invalid_argument None Rejected ran=false (3, 0) None";
-    assert_eq!(lines.take(), ["started Request None", "span ended", refused]);
+    assert_eq!(lines.take(), ["started ServerRequest None", "span ended", refused]);
 }
 
 /// Answers after 10 ms, with the trace context that it was called with.
@@ -172,7 +172,7 @@ struct Remote(Observers);
 impl Requester for Remote {
     crate::boxed! {
         fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
-            crate::observed!(&self.0, Kind::Attempt, |ctx, request| async move {
+            crate::observed!(&self.0, Kind::ClientAttempt, |ctx, request| async move {
                 sleep(Duration::from_millis(10)).await;
                 match request.target.as_str() {
                     "t" => Ok(Response::new(ctx.traceparent().unwrap_or("none").to_owned())),
@@ -190,7 +190,7 @@ async fn each_attempt_is_reported_once_also_when_it_is_dropped() {
     let request = || Request::new(Target::from_static("t").unwrap(), "body");
     let reply = remote.request(&ctx, request()).await.unwrap();
     assert!(reply.body.starts_with(b"00-4bf92f"), "the span's trace context is passed on");
-    let (start, end) = ("started Attempt Some(\"t\")", "span ended");
+    let (start, end) = ("started ClientAttempt Some(\"t\")", "span ended");
     let success = "ok None Processed ran=false (4, 55) None";
     assert_eq!(lines.take(), [start, "in", "out", "in", "out", end, success]);
 
@@ -264,7 +264,7 @@ struct AtTimes {
 
 impl Observer for AtTimes {
     fn observes(&self, kind: Kind) -> bool {
-        kind == Kind::Request && self.is_asked.load(Ordering::Relaxed)
+        kind == Kind::ServerRequest && self.is_asked.load(Ordering::Relaxed)
     }
 
     fn started(&self, start: &Start<'_>) -> Option<Box<dyn Span>> {

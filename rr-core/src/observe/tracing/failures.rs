@@ -55,8 +55,8 @@ pub(super) fn log(end: &End<'_>, level: Level) {
         };
     }
     match start.kind {
-        Kind::Call => at_level!("rr::client", "call failed"),
-        Kind::Attempt => at_level!("rr::attempt", "attempt failed"),
+        Kind::ClientCall => at_level!("rr::client", "call failed"),
+        Kind::ClientAttempt => at_level!("rr::attempt", "attempt failed"),
         _ => at_level!("rr::server", "request failed"),
     }
 }
@@ -66,7 +66,7 @@ fn message(end: &End<'_>, level: Level) -> Option<String> {
     let error = end.outcome.error()?;
     let is_foreign = match end.start.kind {
         // A refusal for a fault of the caller names what is wrong with its headers or its body.
-        Kind::Request => level > Level::WARN && end.outcome.delivery() == Delivery::Rejected,
+        Kind::ServerRequest => level > Level::WARN && end.outcome.delivery() == Delivery::Rejected,
         _ => error.origin() != Origin::Local,
     };
     let message = Some(error.message()).filter(|text| !is_foreign && !text.is_empty());
@@ -75,14 +75,14 @@ fn message(end: &End<'_>, level: Level) -> Option<String> {
 
 /// Returns where the time of a call or an attempt went, if that is known.
 fn account(end: &End<'_>) -> Option<String> {
-    let error = end.outcome.error().filter(|_| end.start.kind != Kind::Request)?;
+    let error = end.outcome.error().filter(|_| end.start.kind != Kind::ServerRequest)?;
     let is_known = error.timeline().is_some() || !error.attempts().is_empty();
     is_known.then(|| error.account().to_string())
 }
 
 /// Returns the sources of an error that the service is at fault for, outermost first.
 fn sources(end: &End<'_>, level: Level) -> Option<String> {
-    let is_logged = end.start.kind == Kind::Request && level == Level::ERROR;
+    let is_logged = end.start.kind == Kind::ServerRequest && level == Level::ERROR;
     let error = end.outcome.error().filter(|_| is_logged)?;
     let (mut text, mut next) = (String::new(), error.source());
     for _ in 0..SOURCES_MAX {

@@ -9,7 +9,7 @@ pub(super) fn of(end: &End<'_>) -> Option<Level> {
     let code = end.outcome.code()?;
     let at_server = of_code(code, end.outcome.error().and_then(Error::reason));
     // A client is not at fault for what its peer did.
-    let is_capped = end.start.kind != Kind::Request && at_server == Level::ERROR;
+    let is_capped = end.start.kind != Kind::ServerRequest && at_server == Level::ERROR;
     Some(if is_capped { Level::WARN } else { at_server })
 }
 
@@ -34,7 +34,7 @@ fn of_code(code: Code, reason: Option<&Reason>) -> Level {
 /// cancellation, and those of a server that are not the caller's fault.
 pub(super) fn is_error(end: &End<'_>, level: Level) -> bool {
     match end.start.kind {
-        Kind::Request => level <= Level::WARN,
+        Kind::ServerRequest => level <= Level::WARN,
         _ => end.outcome.code() != Some(Code::Canceled),
     }
 }

@@ -28,7 +28,7 @@ impl Lines {
 
 impl Observer for Lines {
     fn observes(&self, kind: Kind) -> bool {
-        kind == Kind::Call
+        kind == Kind::ClientCall
     }
 
     fn started(&self, start: &Start<'_>) -> Option<Box<dyn rr_core::observe::Span>> {
@@ -170,6 +170,6 @@ struct Attempts;
 
 impl Observer for Attempts {
     fn observes(&self, kind: Kind) -> bool {
-        kind == Kind::Attempt
+        kind == Kind::ClientAttempt
     }
 }

@@ -45,7 +45,7 @@ async fn nothing_is_observed_that_no_subscriber_is_interested_in() {
     let log = Log::default();
     let subscriber = Registry::default().with(log.clone()).with(LevelFilter::OFF);
     let _guard = tracing::subscriber::set_default(subscriber);
-    for kind in [Kind::Call, Kind::Attempt, Kind::Request] {
+    for kind in [Kind::ClientCall, Kind::ClientAttempt, Kind::ServerRequest] {
         assert!(!TracingObserver::new().observes(kind), "{kind:?}");
     }
     client().request(&Context::background(), request("answers")).await.unwrap();

@@ -182,7 +182,7 @@ impl InProcess {
 impl Requester for InProcess {
     rr_spi::boxed! {
         fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
-            rr_spi::observed!(&self.observers, Kind::Attempt, |ctx, request| async move {
+            rr_spi::observed!(&self.observers, Kind::ClientAttempt, |ctx, request| async move {
                 let attempt = Attempt::start(ctx, defaults::CLIENT_TIMEOUT)?;
                 let peer = Arc::new(Peer::new().with_address(SocketAddr::from(PEER)));
                 let mut inbound = attempt.inbound();
