@@ -58,8 +58,7 @@ impl IncomingRequest {
         let reply = message.reply.filter(|reply| reply.len() <= REPLY_BYTES_MAX)?;
         let head =
             message.headers.as_ref().map_or_else(|| Ok(RequestHead::default()), decode_request);
-        let at_arrival =
-            state.config.clocks_agree.then(|| clock::unix_millis_ago(arrived.elapsed()));
+        let at_arrival = state.config.clocks_agree.then(|| clock::unix_millis_at(arrived));
         let inbound = head.as_ref().map(|head| inbound(head, at_arrival));
         let mut inbound = inbound.unwrap_or_default();
         inbound.arrived = Some(arrived);
