@@ -14,8 +14,7 @@ use crate::{names, trace_context};
 
 /// Observer that makes spans and metrics of OpenTelemetry.
 ///
-/// Exporting is the business of the application's providers, in their own tasks or threads: an
-/// exporter that blocks or fails delays no call, as long as it is a batch exporter.
+/// The providers of the application export. Use batch exporters, which export outside of the calls.
 pub struct OtelObserver {
     tracer: BoxedTracer,
     metrics: Metrics,

@@ -19,7 +19,7 @@ pub(crate) fn contained<T>(run: impl FnOnce() -> T) -> Result<T, Panicked> {
     catch_unwind(AssertUnwindSafe(run)).map_err(discard)
 }
 
-/// Returns the message of a panic; `None` for a payload that is no text.
+/// Returns the message of a panic; `None` if its payload is not a text.
 fn message(payload: &(dyn Any + Send)) -> Option<Box<str>> {
     let fixed = payload.downcast_ref::<&str>().copied();
     let message = fixed.or_else(|| payload.downcast_ref::<String>().map(String::as_str));

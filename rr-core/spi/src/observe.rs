@@ -26,8 +26,8 @@ pub(crate) use span::within;
 
 /// Observer of requests, attempts and calls: the base of logs, spans, metrics and records.
 ///
-/// Each operation is reported exactly once at its end, whatever became of it: a success, an error, a
-/// refusal before any handler was found, or a future that was dropped. The methods run in the task
+/// Each operation is reported exactly once, when it ends: with a success, with an error, with a
+/// refusal before any handler was found, or because its future was dropped. The methods run in the task
 /// of the operation and must not block. A panic of an observer is contained.
 ///
 /// Observers are set in the configuration of both ends:
@@ -72,7 +72,7 @@ pub trait Observer: Send + Sync + 'static {
     /// Called when an operation has ended, after [`Span::ended`].
     fn ended(&self, _end: &End<'_>) {}
 
-    /// Called when something happens that is no operation, such as a reconnect.
+    /// Called when an event happens, such as a reconnect.
     fn event(&self, _event: &Event<'_>) {}
 
     #[doc(hidden)]
@@ -105,7 +105,7 @@ impl Observers {
         Self(Some(self.iter().cloned().chain([observer]).collect()))
     }
 
-    /// Returns whether there is no observer.
+    /// Returns whether the list is empty.
     #[must_use]
     #[inline]
     pub fn is_empty(&self) -> bool {

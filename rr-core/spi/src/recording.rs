@@ -93,7 +93,7 @@ impl Context {
     /// Returns a context whose attempts are recorded, successful ones included, and the record.
     ///
     /// Each attempt also asks the peer how long the request waited there, how long its handler
-    /// took, and how long the calls took that the handler made; a peer that is no rr server does not
+    /// took, and how long the calls took that the handler made; peers that are not rr servers do not
     /// answer. This costs an allocation for each attempt and a header in each direction.
     ///
     /// # Examples

@@ -82,7 +82,7 @@ const REQUEST_ID_CHARS_MAX: usize = 128;
 /// | `panic` | request | the message of the handler's panic, at most 512 characters |
 /// | `source` | request, at `ERROR` | the sources of the error, such as the encoder's own error, at most 256 characters |
 ///
-/// The target `rr::event` has what is no operation: `retry` at `INFO`, with the field `decision`;
+/// The target `rr::event` has the events that are not operations: `retry` at `INFO`, with the field `decision`;
 /// `drain started` and `drain ended` at `INFO`; `disconnected` at `WARN`; `reconnected` and
 /// `handshake refused` at `INFO`; `late reply` at `DEBUG`.
 ///

@@ -15,6 +15,7 @@ use rr_core::{
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use crate::authority::Authority;
@@ -61,27 +62,28 @@ fn assert_slow(error: &Error, stage: Stage, begins: &str) {
 async fn a_full_pool_is_named_with_its_limit() {
     let server = hanging().await;
     let client = connect(&format!("{}?connections_max=2", server.url())).await.unwrap();
-    let held: Vec<_> = (0..2)
-        .map(|_| {
-            let client = client.clone();
-            tokio::spawn(async move { expired_late(&client).await })
-        })
-        .collect();
-    while server.in_flight() < 2 {
-        tokio::task::yield_now().await;
-    }
+    let _held = two_calls(&server, &client).await;
     let error = expired(&client, "").await;
     let why = "waiting for a connection: 2 of 2 connections in use";
     assert_slow(&error, Stage::Connection, why);
     assert_eq!(error.reason(), Some(&Reason::EXPIRED_CONNECTING));
     assert_eq!(error.delivery(), Delivery::NotSent);
-    held.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
-/// Makes a call that holds its connection longer than a test takes.
-async fn expired_late(client: &Client) -> Result<Response, Error> {
-    let ctx = Context::background().with_timeout(Duration::from_secs(60));
-    client.call_raw(&ctx, "hang", "").await
+/// Makes two calls that are in flight until the set is dropped.
+async fn two_calls(server: &Server, client: &Client) -> JoinSet<Result<Response, Error>> {
+    let mut calls = JoinSet::new();
+    for _ in 0..2 {
+        let client = client.clone();
+        calls.spawn(async move {
+            let ctx = Context::background().with_timeout(Duration::from_secs(60));
+            client.call_raw(&ctx, "hang", "").await
+        });
+    }
+    while server.in_flight() < 2 {
+        tokio::task::yield_now().await;
+    }
+    calls
 }
 
 #[tokio::test]
@@ -89,20 +91,11 @@ async fn streams_that_are_all_in_use_are_named() {
     let server = hanging().await;
     let query = "version=h2c&h2_streams_max=2&h2_connections_max=1";
     let client = connect(&format!("{}?{query}", server.url())).await.unwrap();
-    let held: Vec<_> = (0..2)
-        .map(|_| {
-            let client = client.clone();
-            tokio::spawn(async move { expired_late(&client).await })
-        })
-        .collect();
-    while server.in_flight() < 2 {
-        tokio::task::yield_now().await;
-    }
+    let _held = two_calls(&server, &client).await;
     let error = expired(&client, "").await;
     let why = "waiting for a place among the calls in flight: 2 of 2 streams in use";
     assert_slow(&error, Stage::Place, why);
     assert_eq!(error.reason(), Some(&Reason::EXPIRED_WAITING));
-    held.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 /// Returns a listener whose queue is full, so that connecting to it never completes.

@@ -27,8 +27,6 @@ impl Loss {
             Some(_) => loss = Self::of(link, observers),
             None => link.suspect_limit(),
         }
-        let why = loss.why.as_deref().unwrap_or("the server closed it, or the way to it broke");
-        tracing::warn!(address = loss.address, why, "a NATS connection was lost");
         let (peer, error) = (&*loss.address, loss.error());
         observers.event(&Event::disconnected(peer, Some(&error)));
         report(error);

@@ -7,7 +7,7 @@ use crate::error::{AttemptRecord, Error};
 use crate::in_flight::DrainReport;
 use crate::target::Target;
 
-/// Event that is no operation.
+/// Event that happens apart from operations.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {

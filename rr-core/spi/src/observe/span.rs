@@ -15,8 +15,8 @@ pub trait Span: Send + Sync + 'static {
         poll();
     }
 
-    /// Returns the trace context that the operation passes on, in place of its own: `traceparent`
-    /// and `tracestate`.
+    /// Returns the trace context that replaces that of the operation: `traceparent` and
+    /// `tracestate`.
     fn trace(&self) -> Option<(String, Option<String>)> {
         None
     }

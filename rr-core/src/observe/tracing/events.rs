@@ -1,4 +1,4 @@
-//! Events that are no operations.
+//! Events that are not operations.
 
 use rr_spi::observe::Event;
 use rr_spi::{Error, Origin, Reason, RetryDecision, excerpt};
