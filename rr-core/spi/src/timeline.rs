@@ -108,9 +108,7 @@ impl Timeline {
     }
 
     /// Moves time from one stage to another: at most what the first has.
-    ///
-    /// For stages that run in another task, such as those of a dial for which several calls wait.
-    pub fn moved(&mut self, from: Stage, to: Stage, time: Duration) {
+    fn moved(&mut self, from: Stage, to: Stage, time: Duration) {
         let time = micros(time).min(self.micros[from as usize]);
         self.micros[from as usize] -= time;
         self.micros[to as usize] = self.micros[to as usize].saturating_add(time);
@@ -125,8 +123,10 @@ impl Timeline {
         for stage in [Stage::Handshake, Stage::Connect, Stage::Lookup] {
             self.moved(Stage::Connection, stage, dial.spent(stage));
         }
-        let last = if self.last == Stage::Connection { dial.last } else { self.last };
-        self.with_last(last)
+        if self.last == Stage::Connection {
+            self.last = dial.last;
+        }
+        self
     }
 
     /// Returns what the transport says about the stage in which the attempt ended, such as how many
@@ -152,13 +152,6 @@ impl Timeline {
 
     pub(crate) fn with_server(mut self, server: Option<Box<Spent>>) -> Self {
         self.server = server;
-        self
-    }
-
-    /// Sets the stage in which the attempt ended.
-    #[must_use]
-    pub fn with_last(mut self, last: Stage) -> Self {
-        self.last = last;
         self
     }
 }
