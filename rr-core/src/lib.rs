@@ -55,6 +55,10 @@
     doc = "| use layers and services of tower, or be used by them | [`tower`] |"
 )]
 //! | see what became of every request, attempt and call | [`observe`], [`recommended_with`] |
+#![cfg_attr(
+    feature = "record",
+    doc = "| record calls in a file, and answer calls from one | [`record`] |"
+)]
 //! | try failed calls again, safely | [`recommended`], [`retry`], [`Idempotency`] |
 //! | balance calls over several endpoints | [`balance`] |
 //! | collect several replies to one request | [`many`] |
@@ -79,6 +83,7 @@
 //! | `aws-lc-rs` | TLS with the cryptography of AWS-LC instead of ring |
 //! | `tower` | layers of tower as middleware, and the reverse: the module `tower` |
 //! | `tracing` | spans and events of every request, attempt and call: `observe::TracingObserver` |
+//! | `record` | records of calls in a file, and a requester that answers from one: the module `record` |
 //! | `schema` | JSON Schemas in the descriptions of services, and OpenAPI documents |
 //! | `proxy-env` | `proxy=env` over HTTP: the forward proxy that the environment variables name |
 //! | `zstd` | the content coding zstd over HTTP, besides gzip |
@@ -110,6 +115,8 @@ mod nesting;
 pub mod observe;
 #[cfg(feature = "schema")]
 mod openapi;
+#[cfg(feature = "record")]
+pub mod record;
 #[cfg(feature = "json")]
 mod reply;
 mod requester_ext;

@@ -83,8 +83,8 @@ const REQUEST_ID_CHARS_MAX: usize = 128;
 /// | `source` | request, at `ERROR` | the sources of the error, such as the encoder's own error, at most 256 characters |
 ///
 /// The target `rr::event` has the events that are not operations: `retry` at `INFO`, with the field `decision`;
-/// `drain started` and `drain ended` at `INFO`; `disconnected` at `WARN`; `reconnected` and
-/// `handshake refused` at `INFO`; `late reply` at `DEBUG`.
+/// `drain started` and `drain ended` at `INFO`; `disconnected` and `recording incomplete` at `WARN`;
+/// `reconnected` and `handshake refused` at `INFO`; `late reply` at `DEBUG`.
 ///
 /// # Secrets
 ///

@@ -27,6 +27,8 @@ mod mistakes;
 mod nested;
 mod observed;
 mod panics;
+#[cfg(all(feature = "json", feature = "record"))]
+mod record;
 mod recording;
 mod retry;
 mod routing;

@@ -57,6 +57,12 @@ pub enum Event<'a> {
         /// The reason, without secrets.
         reason: &'a str,
     },
+    /// A recorder of calls began to lose calls. It reports each reason once.
+    #[non_exhaustive]
+    RecordingIncomplete {
+        /// The reason, without secrets.
+        reason: &'a str,
+    },
 }
 
 /// Constructors, for transports, layers and tests of observers.
@@ -99,5 +105,11 @@ impl<'a> Event<'a> {
     #[must_use]
     pub const fn handshake_refused(peer: Option<SocketAddr>, reason: &'a str) -> Self {
         Self::HandshakeRefused { peer, reason }
+    }
+
+    /// Makes a [`Event::RecordingIncomplete`]. The reason must be without secrets.
+    #[must_use]
+    pub const fn recording_incomplete(reason: &'a str) -> Self {
+        Self::RecordingIncomplete { reason }
     }
 }

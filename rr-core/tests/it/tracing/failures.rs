@@ -263,6 +263,12 @@ fn what_is_no_operation_is_logged_as_an_event() {
             "handshake refused",
             &[("peer", "127.0.0.1:4711"), ("rr.reason", "no certificate")],
         ),
+        (
+            Event::recording_incomplete("the disk\n"),
+            Level::WARN,
+            "recording incomplete",
+            &[("error", "the disk\\n")],
+        ),
     ] {
         TracingObserver::new().event(&event);
         let [entry] = log.events().try_into().unwrap();
