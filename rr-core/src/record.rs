@@ -200,14 +200,15 @@ struct Shared {
 }
 
 impl Recorder {
-    /// Records to a file, which is created or emptied.
+    /// Records to a file, which is created or emptied. On Unix, a file that is created can be read by
+    /// its owner only.
     ///
     /// # Errors
     ///
     /// `Unavailable`, not sent, when the file cannot be opened or the thread cannot be started.
     pub fn create(path: impl AsRef<Path>, config: RecorderConfig) -> Result<Self, Error> {
         let path = path.as_ref();
-        let file = File::create(path)
+        let file = create(path)
             .map_err(|error| unavailable(&format!("cannot open `{}`", path.display()), error))?;
         Self::new(file, config)
     }
@@ -291,6 +292,14 @@ impl fmt::Debug for Recorder {
             .field("failure", &self.failure())
             .finish_non_exhaustive()
     }
+}
+
+fn create(path: &Path) -> std::io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 /// Makes the error of a call whose handler panicked. The recorder may be at either end, so that it

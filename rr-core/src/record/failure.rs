@@ -48,6 +48,7 @@ struct DetailForm {
 struct Ledger {
     last: String,
     /// Stage and microseconds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     stages_us: Vec<(String, u64)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     note: Option<String>,

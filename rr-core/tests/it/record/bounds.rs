@@ -64,6 +64,20 @@ async fn every_line_of_a_thousand_simultaneous_calls_is_whole() {
     assert_eq!(Replay::strict(File::open(&path).unwrap()).unwrap().remaining().len(), 1000);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_recording_is_created_for_its_owner_and_replaces_an_earlier_one() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let path = path("owner.jsonl");
+    let _ = fs::remove_file(&path);
+    drop(Recorder::create(&path, RecorderConfig::default()).unwrap());
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    fs::write(&path, "earlier").unwrap();
+    drop(Recorder::create(&path, RecorderConfig::default()).unwrap());
+    assert_eq!(fs::read(&path).unwrap(), b"");
+}
+
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_full_disk_is_told_once_and_harms_no_call() {
