@@ -153,6 +153,16 @@ async fn a_blocked_writer_blocks_no_call_and_what_does_not_fit_is_counted() {
 }
 
 #[tokio::test]
+async fn a_writer_that_hangs_does_not_hang_the_drop_of_its_recorder() {
+    let (out, gate, file) = Blocked::new();
+    let client = Stack::new(Echo).with(Recorder::new(out, RecorderConfig::default()).unwrap());
+    calls(&client, 2).await;
+    drop(client);
+    assert_eq!(file.text(), "");
+    drop(gate);
+}
+
+#[tokio::test]
 async fn the_bodies_that_wait_are_bounded() {
     let (reports, config) = observed();
     let (out, gate, file) = Blocked::new();
@@ -207,6 +217,41 @@ async fn a_writer_that_panics_ends_the_recording_only() {
     let error = recorder.flush().await.unwrap_err();
     assert!(error.message().contains("the writer panicked"), "{error}");
     assert_eq!((recorder.lost(), told(&reports).len()), (5, 1));
+}
+
+#[tokio::test]
+async fn nothing_follows_a_line_that_was_written_in_part() {
+    /// Writes one byte, fails once, and writes all again.
+    #[derive(Default)]
+    struct Torn {
+        file: Memory,
+        writes: usize,
+    }
+
+    impl Write for Torn {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.writes += 1;
+            match self.writes {
+                1 => self.file.write(&bytes[..1]),
+                2 => Err(io::Error::other("torn off")),
+                _ => self.file.write(bytes),
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.file.write_all(b"flushed")
+        }
+    }
+
+    let out = Torn::default();
+    let file = out.file.clone();
+    let recorder = Recorder::new(out, RecorderConfig::default()).unwrap();
+    let client = Stack::new(Echo).with(recorder.clone());
+    for _ in 0..3 {
+        calls(&client, 1).await;
+        recorder.flush().await.unwrap_err();
+    }
+    assert_eq!((file.text().as_str(), recorder.written(), recorder.lost()), ("{", 0, 3));
 }
 
 #[tokio::test]

@@ -51,6 +51,20 @@ async fn strict_replay_follows_the_order_of_each_target() {
 }
 
 #[tokio::test]
+async fn the_order_is_that_in_which_calls_started() {
+    let line = |n: u32| {
+        format!(
+            r#"{{"v":1,"n":{n},"at":"","elapsed_us":0,"target":"a","idempotency":"unspecified","request":{{}},"reply":{{"body":{{"json":{n}}}}}}}"#
+        )
+    };
+    // The second call ended first.
+    let replay = Replay::strict(format!("{}\n{}\n", line(2), line(1)).as_bytes()).unwrap();
+    assert_eq!(replay.remaining()[0], "line 1: a (unspecified) ``");
+    assert_eq!(call(&replay, request("a", "")).await.unwrap(), "1");
+    assert_eq!(call(&replay, request("a", "")).await.unwrap(), "2");
+}
+
+#[tokio::test]
 async fn a_strict_call_that_differs_is_told_how_and_uses_up_nothing() {
     let first = request("a", r#"{"item":"tea","count":1}"#).with_idempotency(Idempotency::Safe);
     let second = request("a", "second").with_idempotency(keyed("k"));
@@ -60,6 +74,9 @@ async fn a_strict_call_that_differs_is_told_how_and_uses_up_nothing() {
         refusal(&replay, request("a", r#"{"item":"tea","count":2}"#)).await,
         r#"the call to a is not the recorded one: line 1 comes next, and differs: idempotency: recorded safe, called unspecified; body from byte 22: recorded ..`":"tea","count":1}`, called ..`":"tea","count":2}`"#
     );
+    let unspecified = first.with_idempotency(Idempotency::Unspecified);
+    let hint = refusal(&replay, unspecified).await;
+    assert!(hint.ends_with("differs: idempotency: recorded safe, called unspecified"), "{hint}");
     let hint = refusal(&replay, second.clone()).await;
     assert!(hint.ends_with("; line 2 has the call, in another order"), "{hint}");
     // The same JSON in another order, and another key.
