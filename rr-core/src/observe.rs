@@ -15,6 +15,7 @@ pub use calls::Observe;
 #[doc(inline)]
 pub use rr_spi::observe::{
     End, Event, Kind, Observer, Observers, Outcome, Span, Start, WatchedAttempt, WatchedRequest,
+    measurements, names,
 };
 #[doc(inline)]
 pub use rr_spi::{Recording, Spent, Stage, Timeline};

@@ -2,6 +2,8 @@
 
 mod attempt;
 mod event;
+pub mod measurements;
+pub mod names;
 mod operation;
 mod request;
 mod span;
