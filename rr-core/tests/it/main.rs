@@ -23,6 +23,8 @@ mod handler_macro;
 mod large_bodies;
 mod many;
 mod metadata;
+#[cfg(all(feature = "json", feature = "memory", feature = "metrics"))]
+mod metrics;
 mod mistakes;
 mod nested;
 mod observed;
