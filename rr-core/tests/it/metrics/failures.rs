@@ -1,51 +1,15 @@
 //! Every failure is counted once, at both ends, over every transport.
 
-use std::future::pending;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rr_core::config::{IntakeConfig, Limits};
-use rr_core::{Client, Code, Context, Error, RequesterExt, Router, Service, recommended};
+use rr_core::{Context, RequesterExt, recommended};
 use rr_testkit::Reports;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::support::Exporter;
 use crate::everywhere::everywhere_with;
-
-/// Counts the calls of `hang`.
-struct Shop {
-    hanging: Semaphore,
-}
-
-impl Shop {
-    async fn double(self: Arc<Self>, n: u32) -> Result<u32, Error> {
-        Ok(n * 2)
-    }
-
-    async fn panic(self: Arc<Self>, _: u32) -> Result<u32, Error> {
-        panic!("out of tea");
-    }
-
-    async fn fail(self: Arc<Self>, _: u32) -> Result<u32, Error> {
-        Err(Error::new(Code::Unavailable, "closed"))
-    }
-
-    async fn hang(self: Arc<Self>, _: u32) -> Result<u32, Error> {
-        self.hanging.add_permits(1);
-        pending().await
-    }
-}
-
-fn shop() -> Arc<Shop> {
-    Arc::new(Shop { hanging: Semaphore::new(0) })
-}
-
-fn router(shop: &Arc<Shop>) -> Router {
-    let service = Service::new("shop", Arc::clone(shop)).method("double", Shop::double);
-    let service = service.method("panic", Shop::panic).method("fail", Shop::fail);
-    Router::new().merge(service.method("hang", Shop::hang))
-}
+use crate::observed::{counter, hang, router};
 
 /// Waits until so many requests have ended. The metrics observer is told in the same poll.
 async fn ended(reports: &Reports, requests: usize) {
@@ -56,30 +20,30 @@ async fn ended(reports: &Reports, requests: usize) {
 
 #[tokio::test]
 async fn six_failures_are_each_counted_once_over_every_transport() {
-    let (reports, shop) = (Reports::new(), shop());
+    let (reports, counter) = (Reports::new(), counter());
     let limits = Limits::default().with_request_bytes_max(1000);
     let config = IntakeConfig::default().with_limits(limits).with_in_flight_max(1);
     let config = config.with_observers(reports.observers());
     everywhere_with(
         "metrics-failures",
-        || router(&shop),
+        || router(&counter),
         &config,
         async |url, client| {
             let (exporter, _guard) = Exporter::install();
             let ctx = Context::background();
             let call = |target: &'static str| client.call::<u32>(&ctx, target, &3);
-            call("shop.double").await.unwrap();
-            call("shop.none").await.unwrap_err();
-            client.call::<u32>(&ctx, "shop.double", &"x".repeat(2000)).await.unwrap_err();
-            client.call::<u32>(&ctx, "shop.double", "text").await.unwrap_err();
-            call("shop.panic").await.unwrap_err();
+            call("counter.double").await.unwrap();
+            call("counter.none").await.unwrap_err();
+            client.call::<u32>(&ctx, "counter.double", &"x".repeat(2000)).await.unwrap_err();
+            client.call::<u32>(&ctx, "counter.double", "text").await.unwrap_err();
+            call("counter.panic").await.unwrap_err();
             ended(&reports, 5).await;
             assert_eq!(exporter.values("rr_server_in_flight"), ["0"], "{url}");
 
             let hanging = hang(&client);
-            shop.hanging.acquire().await.unwrap().forget();
+            counter.hanging.acquire().await.unwrap().forget();
             assert_eq!(exporter.values("rr_server_in_flight"), ["1"], "{url}");
-            call("shop.double").await.unwrap_err();
+            call("counter.double").await.unwrap_err();
             ended(&reports, 1).await;
             hanging.abort();
             ended(&reports, 1).await;
@@ -93,13 +57,17 @@ async fn six_failures_are_each_counted_once_over_every_transport() {
 /// Checks the counts of all failures but that of the deadline.
 fn check(exporter: &Exporter, url: &str) {
     let refused = [
-        "decode shop/double invalid_argument 1",
+        "decode counter/double invalid_argument 1",
         "no-such-target _OTHER unimplemented 1",
-        "overloaded shop/double resource_exhausted 1",
-        "request-too-large shop/double resource_exhausted 1",
+        "overloaded counter/double resource_exhausted 1",
+        "request-too-large counter/double resource_exhausted 1",
     ];
     assert_eq!(exporter.values("rr_server_refused_total"), refused, "{url}");
-    let ran = ["canceled shop/hang canceled 1", "panic shop/panic internal 1", "shop/double ok 1"];
+    let ran = [
+        "canceled counter/hang canceled 1",
+        "panic counter/panic internal 1",
+        "counter/double ok 1",
+    ];
     let mut all = [&refused[..], &ran].concat();
     all.sort_unstable();
     let requests = exporter.values("rpc_server_call_duration_seconds_count");
@@ -108,37 +76,29 @@ fn check(exporter: &Exporter, url: &str) {
     assert_eq!(attempts, all, "{url}");
     // A body that does not decode is refused by the handler.
     let queued = exporter.values("rr_server_queue_duration_seconds_count");
-    assert_eq!(queued, ["shop/double 2", "shop/hang 1", "shop/panic 1"], "{url}");
+    assert_eq!(queued, ["counter/double 2", "counter/hang 1", "counter/panic 1"], "{url}");
     assert_eq!(exporter.values("rr_server_in_flight"), ["0"], "{url}");
     assert_eq!(exporter.values("rr_client_in_flight"), ["0"], "{url}");
     // No layer above the attempts.
     assert_eq!(exporter.values("rpc_client_call_duration_seconds_count"), [""; 0], "{url}");
 }
 
-fn hang(client: &Client) -> tokio::task::JoinHandle<()> {
-    let client = client.clone();
-    tokio::spawn(async move {
-        let ctx = Context::background().with_timeout(Duration::from_secs(60));
-        let _ = client.call::<u32>(&ctx, "shop.hang", &3).await;
-    })
-}
-
 #[tokio::test]
 async fn a_deadline_is_counted_once_over_every_transport_as_are_calls_and_their_retries() {
-    let (reports, shop) = (Reports::new(), shop());
+    let (reports, counter) = (Reports::new(), counter());
     // The server's own limit ends the handler, before the caller gives up.
     let config = IntakeConfig::default().with_timeout_max(Duration::from_millis(50));
     let config = config.with_observers(reports.observers());
     everywhere_with(
         "metrics-expired",
-        || router(&shop),
+        || router(&counter),
         &config,
         async |url, client| {
             let (exporter, _guard) = Exporter::install();
             let ctx = Context::background().with_timeout(Duration::from_secs(60));
-            client.call::<u32>(&ctx, "shop.hang", &3).await.unwrap_err();
+            client.call::<u32>(&ctx, "counter.hang", &3).await.unwrap_err();
             ended(&reports, 1).await;
-            let expired = ["deadline_exceeded shop/hang deadline_exceeded 1"];
+            let expired = ["deadline_exceeded counter/hang deadline_exceeded 1"];
             let requests = "rpc_server_call_duration_seconds_count";
             assert_eq!(exporter.values(requests), expired, "{url}");
             let attempts = "rr_client_attempt_duration_seconds_count";
@@ -146,16 +106,16 @@ async fn a_deadline_is_counted_once_over_every_transport_as_are_calls_and_their_
             assert_eq!(exporter.values("rr_server_refused_total"), [""; 0], "{url}");
 
             let client = recommended(client);
-            client.call::<u32>(&ctx, "shop.fail", &3).idempotent().await.unwrap_err();
+            client.call::<u32>(&ctx, "counter.fail", &3).idempotent().await.unwrap_err();
             ended(&reports, 3).await;
             let calls = exporter.values("rpc_client_call_duration_seconds_count");
-            assert_eq!(calls, ["unavailable shop/fail unavailable 1"], "{url}");
-            let tries = [expired[0], "unavailable shop/fail unavailable 3"];
+            assert_eq!(calls, ["unavailable counter/fail unavailable 1"], "{url}");
+            let tries = [expired[0], "unavailable counter/fail unavailable 3"];
             assert_eq!(exporter.values(attempts), tries, "{url}");
             assert_eq!(exporter.values(requests), tries, "{url}");
-            assert_eq!(exporter.values("rr_client_retries_total"), ["shop/fail 2"], "{url}");
+            assert_eq!(exporter.values("rr_client_retries_total"), ["counter/fail 2"], "{url}");
             // The default budget has 100 retries in reserve.
-            assert_eq!(exporter.values("rr_client_retry_budget"), ["shop 98"], "{url}");
+            assert_eq!(exporter.values("rr_client_retry_budget"), ["counter 98"], "{url}");
         },
     )
     .await;
