@@ -14,10 +14,11 @@ mod tracing;
 pub use calls::Observe;
 #[doc(inline)]
 pub use rr_spi::observe::{
-    End, Event, Kind, Observer, Observers, Outcome, Span, Start, WatchedAttempt, WatchedRequest,
+    End, Event, Kind, Monitor, Observer, Observers, Outcome, Span, Start, Stats, WatchedAttempt,
+    WatchedRequest,
 };
 #[doc(inline)]
-pub use rr_spi::{Recording, Spent, Stage, Timeline};
+pub use rr_spi::{Progress, Recording, Spent, Stage, Timeline};
 #[cfg(feature = "tracing")]
 pub use tracing::TracingObserver;
 

@@ -36,14 +36,16 @@ pub(super) type Handling = BoxFuture<'static, Outcome>;
 /// Makes the future that runs the handler of one request. The context holds the head of the
 /// request: capturing the whole request would store the head twice.
 pub(super) fn handler_future(intake: Intake, ctx: Context, body: Bytes) -> Handling {
-    if !intake.observers().is_empty() {
+    if !intake.monitor().observers().is_empty() {
         // A separate type: without observers the future takes no memory for them.
         return observed(intake, ctx, body);
     }
     Box::pin(async move {
-        let request = to_request(&ctx, body)?;
-        let outcome = intake.handle(&ctx, request).await;
-        outcome.map_err(Error::into_received)
+        let outcome = async {
+            let request = to_request(&ctx, body)?;
+            intake.handle(&ctx, request).await
+        };
+        intake.monitor().counted(&ctx, outcome).await.map_err(Error::into_received)
     })
 }
 

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::pending;
 use std::sync::Arc;
 
-use rr_spi::observe::Kind;
+use rr_spi::observe::{Kind, Monitor, Stats};
 use rr_spi::{
     Attempt, CallConfig, CancelHandle, Cause, Code, Context, Delivery, Error, Intake, IntakeConfig,
     Location, ManyRequester, Reason, Request, Requester, Response, observed,
@@ -29,6 +29,7 @@ use super::wire::{Connected, lost};
 pub struct MemoryRequester {
     registry: Arc<Registry>,
     config: CallConfig,
+    monitor: Monitor,
 }
 
 impl MemoryRequester {
@@ -45,7 +46,8 @@ impl MemoryRequester {
     }
 
     pub(crate) fn at(registry: Arc<Registry>, config: CallConfig) -> Self {
-        Self { registry, config }
+        let monitor = Monitor::new(config.observers.clone());
+        Self { registry, config, monitor }
     }
 
     /// Returns the link to the server, to cut it or inject faults.
@@ -73,12 +75,21 @@ impl MemoryRequester {
     }
 }
 
+impl MemoryRequester {
+    /// Returns the counts of the attempts since the requester was made, those of its clones
+    /// included.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.monitor.stats()
+    }
+}
+
 impl ManyRequester for MemoryRequester {}
 
 impl Requester for MemoryRequester {
     rr_spi::boxed! {
         fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
-            observed!(&self.config.observers, Kind::ClientAttempt, |ctx, request| {
+            observed!(&self.monitor, Kind::ClientAttempt, |ctx, request| {
                 Begun::by(move || self.start(ctx, request))
             })
         }
