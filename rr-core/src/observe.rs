@@ -18,11 +18,11 @@ pub use calls::Observe;
 pub use metrics::MetricsObserver;
 #[doc(inline)]
 pub use rr_spi::observe::{
-    End, Event, Kind, Observer, Observers, Outcome, Span, Start, WatchedAttempt, WatchedRequest,
-    measurements, names,
+    End, Event, Kind, Monitor, Observer, Observers, Outcome, Span, Start, Stats, WatchedAttempt,
+    WatchedRequest, measurements, names,
 };
 #[doc(inline)]
-pub use rr_spi::{Recording, Spent, Stage, Timeline};
+pub use rr_spi::{Progress, Recording, Spent, Stage, Timeline};
 #[cfg(feature = "tracing")]
 pub use tracing::TracingObserver;
 

@@ -3,10 +3,12 @@
 mod attempt;
 mod event;
 pub mod measurements;
+mod monitor;
 pub mod names;
 mod operation;
 mod request;
 mod span;
+mod stats;
 
 use std::any::TypeId;
 use std::fmt;
@@ -19,9 +21,11 @@ use crate::options::Options;
 
 pub use attempt::{Observed, WatchedAttempt};
 pub use event::Event;
+pub use monitor::{Counted, Monitor};
 pub use operation::{End, Kind, Outcome, Start};
 pub use request::WatchedRequest;
 pub use span::Span;
+pub use stats::Stats;
 
 pub(crate) use request::Watched;
 pub(crate) use span::within;
@@ -64,6 +68,14 @@ pub trait Observer: Send + Sync + 'static {
     /// it must take nanoseconds.
     fn observes(&self, _kind: Kind) -> bool {
         true
+    }
+
+    /// Returns whether the observer shows the stages of calls and attempts while they are in flight.
+    ///
+    /// If one observer does, [`Start::progress`] is set. The progress costs an allocation for each
+    /// operation.
+    fn shows_progress(&self) -> bool {
+        false
     }
 
     /// Called when an operation starts; returns its span if the observer keeps one.
@@ -121,6 +133,11 @@ impl Observers {
         self.iter().any(|observer| contained(|| observer.observes(kind)).unwrap_or(false))
     }
 
+    /// Returns whether one of the observers shows stages while operations are in flight.
+    pub(crate) fn shows_progress(&self) -> bool {
+        self.iter().any(|observer| contained(|| observer.shows_progress()).unwrap_or(false))
+    }
+
     /// Returns whether one of the observers is of this type.
     #[must_use]
     pub fn has<T: Observer>(&self) -> bool {
@@ -133,15 +150,14 @@ impl Observers {
     }
 
     /// Reports the start of an operation; returns the spans that the observers keep.
-    #[must_use]
-    pub fn started(&self, start: &Start<'_>) -> Option<Box<dyn Span>> {
+    pub(crate) fn started(&self, start: &Start<'_>) -> Option<Box<dyn Span>> {
         let mut spans = Vec::new();
         self.each(|observer| spans.extend(observer.started(start)));
         span::nested(spans)
     }
 
     /// Reports the end of an operation.
-    pub fn ended(&self, span: Option<Box<dyn Span>>, end: &End<'_>) {
+    pub(crate) fn ended(&self, span: Option<Box<dyn Span>>, end: &End<'_>) {
         if let Some(span) = span {
             // An observer that panics must not end the operation.
             let _ = contained(|| span.ended(end));

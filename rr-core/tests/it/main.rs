@@ -38,6 +38,7 @@ mod serving;
 mod several_hosts;
 mod several_urls;
 mod slow_causes;
+mod stats;
 #[cfg(all(feature = "http", feature = "tls"))]
 mod tls;
 #[cfg(feature = "tower")]

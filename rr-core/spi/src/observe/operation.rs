@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use crate::context::Context;
 use crate::error::{Code, Delivery, Error, Reason};
 use crate::peer::Peer;
+use crate::progress::Progress;
 use crate::response::Response;
 use crate::target::Target;
 use crate::timeline::Timeline;
@@ -42,6 +43,9 @@ pub struct Start<'a> {
     pub route: Option<&'a str>,
     /// The other end of the connection on which a request arrived, if the transport knows it.
     pub peer: Option<&'a Peer>,
+    /// The stage of a call or an attempt while it is in flight; `None` for a request, and if no
+    /// observer [shows](super::Observer::shows_progress) it.
+    pub progress: Option<&'a Progress>,
 }
 
 /// End of an operation.
