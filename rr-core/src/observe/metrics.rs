@@ -1,16 +1,14 @@
 //! Metrics of every request, attempt and call, through the facade `metrics`.
 
-use std::fmt;
-use std::mem::size_of_val;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+mod facade;
+mod handles;
 
-use metrics::{Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit, with_recorder};
-use rr_spi::observe::measurements::{
-    Attribute, Instrument, InstrumentKind, Instruments, Measurements,
-};
+use std::fmt;
+
+use rr_spi::observe::measurements::Measurements;
 use rr_spi::observe::{End, Event, Kind, Observer, Span, Start};
 
-const METADATA: Metadata<'static> = Metadata::new("rr", Level::INFO, Some("rr"));
+use facade::Facade;
 
 /// Observer that records metrics through the facade of the crate
 /// [`metrics`](https://docs.rs/metrics). Needs the feature `metrics`.
@@ -42,9 +40,9 @@ const METADATA: Metadata<'static> = Metadata::new("rr", Level::INFO, Some("rr"))
 ///
 /// While no recorder is installed, it observes nothing and costs a few nanoseconds for each
 /// operation. A recorder whose type has no fields counts as none, since the facade's own placeholder
-/// has none; put such a recorder into a `Box`. Otherwise each operation looks up two to four
-/// instruments of the recorder. They are not kept, so that an exporter may forget those that are
-/// idle.
+/// has none; put such a recorder into a `Box`. Otherwise each operation records three to five values.
+/// The handles of the recorder are kept and looked up once a second, so that an exporter may forget
+/// metrics that are idle for longer.
 ///
 /// A recorder that panics ends no operation. It runs in the task of the operation and must not block.
 ///
@@ -58,9 +56,7 @@ impl MetricsObserver {
     /// Makes the observer.
     #[must_use]
     pub fn new() -> Self {
-        let missed = Instrument::ALL.iter().map(|_| AtomicI64::new(0)).collect();
-        let facade = Facade { is_described: AtomicBool::new(false), missed };
-        Self { measurements: Measurements::new(), facade }
+        Self { measurements: Measurements::new(), facade: Facade::new() }
     }
 }
 
@@ -79,94 +75,19 @@ impl fmt::Debug for MetricsObserver {
 impl Observer for MetricsObserver {
     #[inline]
     fn observes(&self, _: Kind) -> bool {
-        with_recorder(is_installed)
+        facade::is_installed()
     }
 
     fn started(&self, start: &Start<'_>) -> Option<Box<dyn Span>> {
-        self.measurements.started(start, &self.facade);
+        self.measurements.started(start, &self.facade.now());
         None
     }
 
     fn ended(&self, end: &End<'_>) {
-        self.measurements.ended(end, &self.facade);
+        self.measurements.ended(end, &self.facade.now());
     }
 
     fn event(&self, event: &Event<'_>) {
-        self.measurements.event(event, &self.facade);
-    }
-}
-
-/// Returns whether a recorder is an installed one: the placeholder of the facade has no size.
-fn is_installed(recorder: &dyn Recorder) -> bool {
-    size_of_val(recorder) != 0
-}
-
-/// Instruments of the recorder that is installed.
-struct Facade {
-    is_described: AtomicBool,
-    /// Changes of up-down counters while no recorder was installed, by [`Instrument::index`].
-    /// Operations are reported then if another observer observes them. Without their starts, their
-    /// ends would leave a sum below zero for ever.
-    missed: Box<[AtomicI64]>,
-}
-
-impl Instruments for Facade {
-    fn record(&self, instrument: Instrument, value: f64, attributes: &[Attribute]) {
-        with_recorder(|recorder| {
-            if !is_installed(recorder) {
-                return self.miss(instrument, value);
-            }
-            if !self.is_described.load(Ordering::Relaxed) {
-                self.is_described.store(true, Ordering::Relaxed);
-                describe(recorder);
-            }
-            let label = |it: &Attribute| Label::new(it.name(), it.value::<SharedString>());
-            let labels: Vec<_> = attributes.iter().map(label).collect();
-            let key = Key::from_parts(instrument.name(), labels);
-            match instrument.kind() {
-                InstrumentKind::Histogram => {
-                    recorder.register_histogram(&key, &METADATA).record(value);
-                }
-                InstrumentKind::UpDownCounter => {
-                    let change = value + self.caught_up(instrument);
-                    recorder.register_gauge(&key, &METADATA).increment(change);
-                }
-                InstrumentKind::Gauge => recorder.register_gauge(&key, &METADATA).set(value),
-                _ => recorder.register_counter(&key, &METADATA).increment(value as u64),
-            }
-        });
-    }
-}
-
-impl Facade {
-    fn miss(&self, instrument: Instrument, change: f64) {
-        if instrument.kind() == InstrumentKind::UpDownCounter {
-            self.missed[instrument.index()].fetch_add(change as i64, Ordering::Relaxed);
-        }
-    }
-
-    /// Takes the changes that were missed.
-    fn caught_up(&self, instrument: Instrument) -> f64 {
-        let missed = &self.missed[instrument.index()];
-        // Read first: a write on each operation would be shared by all threads.
-        if missed.load(Ordering::Relaxed) == 0 {
-            return 0.0;
-        }
-        missed.swap(0, Ordering::Relaxed) as f64
-    }
-}
-
-fn describe(recorder: &dyn Recorder) {
-    for instrument in Instrument::ALL {
-        let name = KeyName::from_const_str(instrument.name());
-        let unit = if instrument.unit() == "s" { Unit::Seconds } else { Unit::Count };
-        let text = SharedString::const_str(instrument.description());
-        match instrument.kind() {
-            InstrumentKind::Histogram => recorder.describe_histogram(name, Some(unit), text),
-            InstrumentKind::UpDownCounter | InstrumentKind::Gauge => {
-                recorder.describe_gauge(name, Some(unit), text);
-            }
-            _ => recorder.describe_counter(name, Some(unit), text),
-        }
+        self.measurements.event(event, &self.facade.now());
     }
 }

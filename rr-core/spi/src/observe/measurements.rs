@@ -89,6 +89,15 @@ impl Attribute {
         self.name
     }
 
+    /// Returns the value.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match &self.value {
+            Text::Fixed(text) => text,
+            Text::Shared(text) => text,
+        }
+    }
+
     /// Returns the value as the text type of a metrics library. Does not copy the text.
     #[must_use]
     pub fn value<T: From<&'static str> + From<Arc<str>>>(&self) -> T {
@@ -209,7 +218,7 @@ mod tests {
     impl Instruments for Seen {
         fn record(&self, instrument: Instrument, _: f64, attributes: &[Attribute]) {
             if instrument.kind() == InstrumentKind::Histogram {
-                self.0.lock().unwrap().push(attributes[1].value::<Arc<str>>().to_string());
+                self.0.lock().unwrap().push(attributes[1].as_str().to_owned());
             }
         }
     }

@@ -7,13 +7,16 @@ use metrics::{
     Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
     set_default_local_recorder,
 };
+use metrics_exporter_prometheus::PrometheusBuilder;
+use metrics_util::MetricKindMask;
 use rr_core::config::ServerConfig;
-use rr_core::observe::{Kind, MetricsObserver, Observer};
+use rr_core::observe::{Event, Kind, MetricsObserver, Observer};
 use rr_core::{
     Context, Error, RequesterExt, Router, Service, connect, recommended, serve, serve_with,
 };
 use rr_testkit::Reports;
 use tokio::sync::Semaphore;
+use tokio::time::sleep;
 
 use super::support::Exporter;
 
@@ -111,4 +114,35 @@ async fn operations_that_began_before_the_recorder_came_leave_the_number_in_flig
     slow.may_end.add_permits(1);
     early.await.unwrap().unwrap();
     assert_eq!(exporter.values("rr_server_in_flight"), ["0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_metric_that_the_exporter_forgot_while_it_was_idle_is_there_again_when_it_is_used() {
+    let builder = PrometheusBuilder::new();
+    let timeout = Some(Duration::from_millis(1));
+    let recorder = Box::leak(Box::new(
+        builder.idle_timeout(MetricKindMask::COUNTER, timeout).build_recorder(),
+    ));
+    let handle = recorder.handle();
+    let _guard = set_default_local_recorder(recorder);
+    let observer = MetricsObserver::new();
+    observer.event(&Event::LateReply);
+    assert!(handle.render().contains("late_replies 1"));
+    // The exporter has a clock of its own. It forgets what did not change between two renderings.
+    assert!((0..1_000_000).any(|_| !handle.render().contains("late_replies")));
+    sleep(Duration::from_secs(1)).await;
+    observer.event(&Event::LateReply);
+    assert!(handle.render().contains("late_replies 1"));
+}
+
+#[test]
+fn each_recorder_gets_what_is_recorded_while_it_is_installed() {
+    let observer = MetricsObserver::new();
+    for _ in 0..2 {
+        let (exporter, _guard) = Exporter::install();
+        observer.event(&Event::LateReply);
+        assert_eq!(exporter.values("rr_client_late_replies_total"), ["1"]);
+        let described = exporter.text().contains("# HELP rr_client_late_replies_total Replies");
+        assert!(described, "{}", exporter.text());
+    }
 }
