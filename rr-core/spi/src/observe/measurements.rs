@@ -226,8 +226,14 @@ mod tests {
     fn report(measurements: &Measurements, target: &str, error: Option<&Error>) -> String {
         let (context, target) = (Context::background(), Target::try_from(target).unwrap());
         let kind = Kind::ClientAttempt;
-        let start =
-            Start { kind, context: &context, target: Some(&target), route: None, peer: None };
+        let start = Start {
+            kind,
+            context: &context,
+            target: Some(&target),
+            route: None,
+            peer: None,
+            progress: None,
+        };
         let outcome = error.map_or(Outcome::Replies(1), Outcome::Failure);
         let began = tokio::time::Instant::now();
         let end = End { start, outcome, request_bytes: 0, began, entered: None, panic: None };
