@@ -73,3 +73,6 @@ pub const DISCONNECTS: &str = "rr.disconnects";
 pub const RECONNECTS: &str = "rr.reconnects";
 /// Counter: connections that a server refused during their handshake.
 pub const HANDSHAKES_REFUSED: &str = "rr.server.handshakes_refused";
+/// Gauge: open connections of one end. Not recorded by an observer: an application that wants it sets
+/// it from the figure `connections` of [`Stats`](super::Stats).
+pub const CONNECTIONS: &str = "rr.connections";
