@@ -60,7 +60,7 @@ pub trait Instruments {
     fn record(&self, instrument: Instrument, value: f64, attributes: &[Attribute]);
 }
 
-/// Attribute of a measurement: a name of [`names`](super::names), and a value.
+/// Attribute of a measurement: a name of [`names`], and a value.
 #[derive(Clone, Debug)]
 pub struct Attribute {
     name: &'static str,
