@@ -23,8 +23,8 @@ use facade::Facade;
 ///
 /// The names of metrics and labels are those of [`names`](super::names), with dots; the units are
 /// seconds and counts. An exporter may write them differently: for Prometheus dots become
-/// underscores. With its recommended naming, which [`names::DURATION_BOUNDS`] complete, the names are
-/// those that OpenTelemetry has for Prometheus:
+/// underscores. With the recommended naming of `metrics-exporter-prometheus`, and the buckets of
+/// [`names::DURATION_BOUNDS`], the names are those that OpenTelemetry has for Prometheus:
 ///
 /// | here | for Prometheus |
 /// |---|---|

@@ -23,7 +23,7 @@ fn for_prometheus(instrument: Instrument) -> (String, &'static str) {
     }
 }
 
-/// Makes 3000 calls to targets that the server does not have, and some that it has.
+/// Makes 10,000 calls to targets that the server does not have, and some that it has.
 #[tokio::test]
 async fn unknown_targets_make_one_label_value_at_both_ends() {
     let (exporter, _guard) = Exporter::install();
@@ -33,12 +33,12 @@ async fn unknown_targets_make_one_label_value_at_both_ends() {
     let client = connect_with(server.url(), ClientConfig::default()).await.unwrap();
     let client = recommended_with(client, Observers::default());
     let ctx = Context::background();
-    for number in 0..3000 {
+    for number in 0..10_000 {
         let target = format!("made.up.t{number}");
         client.call::<u32>(&ctx, target, &1).await.unwrap_err();
         client.call::<u32>(&ctx, "shop.double", &1).await.unwrap();
     }
-    let expected = ["no-such-target _OTHER unimplemented 3000", "shop/double ok 3000"];
+    let expected = ["no-such-target _OTHER unimplemented 10000", "shop/double ok 10000"];
     for metric in [
         "rpc_server_call_duration_seconds_count",
         "rr_client_attempt_duration_seconds_count",
