@@ -2,7 +2,7 @@
 
 use std::io;
 
-use rr_spi::observe::Kind;
+use rr_spi::observe::{Kind, Monitor};
 use rr_spi::{
     Attempt, CallConfig, Code, Delivery, Error, IntakeConfig, Location, ManyRequester, Reason,
     Request, Requester, Response, Stage, boxed, defaults, observed,
@@ -18,6 +18,7 @@ use crate::wire::{self, VERSION};
 pub(crate) struct FramedRequester {
     address: String,
     calls: CallConfig,
+    monitor: Monitor,
 }
 
 impl FramedRequester {
@@ -25,7 +26,8 @@ impl FramedRequester {
     pub(crate) fn new(url: &str, calls: CallConfig) -> Result<Self, Error> {
         let location = Location::parse(url)?;
         let (calls, _) = location.configure(calls, IntakeConfig::default())?;
-        Ok(Self { address: address(&location)?, calls })
+        let monitor = Monitor::new(calls.observers.clone());
+        Ok(Self { address: address(&location)?, calls, monitor })
     }
 
     async fn exchange(&self, attempt: &Attempt, request: &Request) -> Result<Response, Error> {
@@ -63,7 +65,7 @@ impl ManyRequester for FramedRequester {}
 impl Requester for FramedRequester {
     boxed! {
         fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
-            observed!(&self.calls.observers, Kind::ClientAttempt, |ctx, request| async move {
+            observed!(&self.monitor, Kind::ClientAttempt, |ctx, request| async move {
                 let attempt = Attempt::start(ctx, self.calls.timeout)?;
                 self.calls.limits.check_outgoing(&request)?;
                 attempt.run(self.exchange(&attempt, &request)).await

@@ -1,5 +1,6 @@
 //! Connecting by URL.
 
+use rr_spi::observe::Stats;
 use rr_spi::{
     BoxFuture, Code, Context, Delivery, Error, ManyConfig, ManyEnd, ManyRequester, ReplySink,
     Request, Requester,
@@ -148,6 +149,23 @@ impl Client {
             Inner::Memory(ref requester) => requester.ready(ctx).await,
             #[cfg(feature = "nats")]
             Inner::Nats(ref requester) => requester.ready(ctx).await,
+        }
+    }
+
+    /// Returns the counts of the attempts since the client was made, those of its clones included.
+    ///
+    /// Counting needs no observer. A call that is retried has several attempts.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        match self.0 {
+            #[cfg(feature = "http")]
+            Inner::Http(ref requester) => requester.stats(),
+            #[cfg(feature = "http")]
+            Inner::Hosts(ref hosts) => hosts.stats(),
+            #[cfg(feature = "memory")]
+            Inner::Memory(ref requester) => requester.stats(),
+            #[cfg(feature = "nats")]
+            Inner::Nats(ref requester) => requester.stats(),
         }
     }
 }

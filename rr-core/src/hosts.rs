@@ -4,10 +4,11 @@ mod members;
 mod split;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rr_http::{HttpAddresses, HttpConfig, HttpRequester, HttpServerConfig};
+use rr_spi::observe::Stats;
 use rr_spi::{
     BoxFuture, Context, Error, Location, ManyConfig, ManyEnd, ManyRequester, OsEntropy, ReplySink,
     Request, Requester, dial, jittered,
@@ -131,6 +132,15 @@ impl Hosts {
         ready.map_err(|mut errors| errors.pop().unwrap_or_else(split::no_host))
     }
 
+    /// Returns the counts of all hosts.
+    pub(crate) fn stats(&self) -> Stats {
+        // The requester of an address counts in that of its host.
+        let hosts = self.0.named.iter().map(HttpRequester::stats);
+        let connections = self.0.members().address_connections();
+        let connections = u64::try_from(connections).unwrap_or(u64::MAX);
+        hosts.fold(Stats::default(), |sum, host| sum.plus(&host)).with("connections", connections)
+    }
+
     /// Starts a look-up of the names in a task, if it is time.
     fn look_up_if_due(&self) {
         let Some(lookups) = &self.0.lookups else { return };
@@ -158,12 +168,13 @@ impl Hosts {
 }
 
 impl Inner {
+    fn members(&self) -> MutexGuard<'_, Members> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Replaces the addresses of the hosts that were found; the other hosts keep theirs.
     fn replace(&self, found: Vec<members::Found>) {
-        let endpoints = {
-            let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
-            members.replace(found)
-        };
+        let endpoints = self.members().replace(found);
         if let Some(endpoints) = endpoints {
             // The names differ and are few enough: see `Members::replace`.
             let _ = self.balance.set(endpoints);

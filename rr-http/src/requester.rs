@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{HeaderValue, Uri};
-use rr_spi::observe::Kind;
+use rr_spi::observe::{Kind, Monitor, Stats};
 use rr_spi::{
     Attempt, Code, Context, Delivery, Error, Limits, Location, ManyRequester, Request, Requester,
     Target, observed,
@@ -65,6 +65,7 @@ struct Inner {
     /// call.
     uris: Mutex<HashMap<Target, Uri>>,
     in_flight: Gauge,
+    monitor: Monitor,
 }
 
 enum Pool {
@@ -113,7 +114,7 @@ impl HttpRequester {
 
     /// Returns a requester for one address of the same server: Host, path and configuration are
     /// those of this requester, and its connections go to the address. It has connections of its
-    /// own.
+    /// own; its calls count in the [`stats`](Self::stats) of both.
     ///
     /// # Errors
     ///
@@ -135,7 +136,7 @@ impl HttpRequester {
         let dialer = self.0.dialer.at(address).ok_or_else(not_by_name)?;
         let (endpoint, config) = (self.0.endpoint.clone(), self.0.config.clone());
         let choice = VersionChoice::of(config.version, endpoint.scheme, Ends::Sockets)?;
-        Self::with_dialer(endpoint, choice, dialer, config)
+        Self::with_dialer(endpoint, choice, dialer, config, self.0.monitor.clone())
     }
 
     /// Looks up the addresses of the server's name, within the
@@ -217,7 +218,8 @@ impl HttpRequester {
         }
         #[cfg(feature = "tls")]
         let dialer = version::with_tls(dialer, choice, ends, &endpoint, &config.tls)?;
-        Self::with_dialer(endpoint, choice, dialer, config)
+        let monitor = Monitor::new(config.calls.observers.clone());
+        Self::with_dialer(endpoint, choice, dialer, config, monitor)
     }
 
     fn with_dialer(
@@ -225,6 +227,7 @@ impl HttpRequester {
         choice: VersionChoice,
         dialer: Dialer,
         config: HttpConfig,
+        monitor: Monitor,
     ) -> Result<Self, Error> {
         let host = HeaderValue::from_str(&endpoint.authority).map_err(|_| bad_host())?;
         let base = format!("http://{}{}/", endpoint.authority, endpoint.prefix);
@@ -239,6 +242,7 @@ impl HttpRequester {
             pool,
             uris: Mutex::default(),
             in_flight: Gauge::default(),
+            monitor,
         })))
     }
 
@@ -271,6 +275,15 @@ impl HttpRequester {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.0.dialer.open()
+    }
+
+    /// Returns the counts of the attempts since the requester was made, those of its clones
+    /// included. The figure of the transport is `connections`, as
+    /// [`HttpRequester::connections`].
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let connections = u64::try_from(self.connections()).unwrap_or(u64::MAX);
+        self.0.monitor.stats().with("connections", connections)
     }
 
     /// Returns the number of calls in flight.
@@ -338,15 +351,15 @@ impl Requester for HttpRequester {
     rr_spi::boxed! {
         fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
             let inner = &*self.0;
-            let observers = &inner.config.calls.observers;
+            let monitor = &inner.monitor;
             match &inner.pool {
-                Pool::H1(pools) => observed!(observers, Kind::ClientAttempt, |ctx, request| async move {
+                Pool::H1(pools) => observed!(monitor, Kind::ClientAttempt, |ctx, request| async move {
                     let (attempt, _counted) = inner.begin(ctx, &request)?;
                     let pool = pools.current()?;
                     let outcome = attempt.run(inner.call_h1(&pool, &attempt, &request)).await;
                     outcome.map_err(|error| pool.noted(error))
                 }),
-                Pool::H2(pools) => observed!(observers, Kind::ClientAttempt, |ctx, request| async move {
+                Pool::H2(pools) => observed!(monitor, Kind::ClientAttempt, |ctx, request| async move {
                     let (attempt, _counted) = inner.begin(ctx, &request)?;
                     let pool = pools.current()?;
                     let mut resent = Resent::default();
@@ -354,7 +367,7 @@ impl Requester for HttpRequester {
                     attempt.run(call).await.map_err(|error| pool.noted(error))
                 }),
                 #[cfg(feature = "tls")]
-                Pool::Both(pools) => observed!(observers, Kind::ClientAttempt, |ctx, request| async move {
+                Pool::Both(pools) => observed!(monitor, Kind::ClientAttempt, |ctx, request| async move {
                     let (attempt, _counted) = inner.begin(ctx, &request)?;
                     let pools = pools.current()?;
                     let outcome = attempt.run(inner.call_negotiated(&pools, &attempt, &request)).await;

@@ -226,8 +226,10 @@ fn configured(builder: HttpServerBuilder, url: &Location) -> Result<HttpServerBu
 
 fn start(url: String, listener: Listener, state: ServerState) -> Server {
     let intake = state.intake.clone();
+    let stats = state.stats.clone();
     let state = Arc::new(state);
     Server::spawn(url, intake, |shutdown| accept::run(listener, state, shutdown))
+        .with_figures(move || stats.figures())
 }
 
 /// Counters of a server: open connections, running tasks, dropped headers, and handshakes of TLS.
@@ -263,6 +265,17 @@ impl HttpServerStats {
     #[must_use]
     pub fn headers_dropped(&self) -> u64 {
         self.headers_dropped.load(Ordering::Relaxed)
+    }
+
+    /// Returns the figures for [`Server::stats`].
+    fn figures(&self) -> Vec<(&'static str, u64)> {
+        let connections = u64::try_from(self.connections()).unwrap_or(u64::MAX);
+        #[allow(unused_mut, reason = "it depends on the features")]
+        let mut figures =
+            vec![("connections", connections), ("headers_dropped", self.headers_dropped())];
+        #[cfg(feature = "tls")]
+        figures.push(("handshakes_failed", self.handshakes_failed()));
+        figures
     }
 
     fn drop_headers(&self, dropped: u64) {

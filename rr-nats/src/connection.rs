@@ -26,7 +26,7 @@ mod tls;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rr_spi::observe::Observers;
+use rr_spi::observe::Monitor;
 use rr_spi::{Attempt, CancelHandle, Context, Error};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -76,7 +76,7 @@ struct Shared {
     status: Mutex<Status>,
     changed: Notify,
     history: Mutex<History>,
-    observers: Observers,
+    monitor: Monitor,
     /// The round over the addresses that is in progress.
     round: Arc<Round>,
 }
@@ -110,7 +110,7 @@ impl Connection {
             status: Mutex::new(Status::First),
             changed: Notify::new(),
             history: Mutex::new(History { down_since: Some(Instant::now()), ..History::default() }),
-            observers: dialer.observers(),
+            monitor: dialer.monitor(),
             round: dialer.round(),
         });
         let mut reconnector = Reconnector::new(Arc::clone(&shared));

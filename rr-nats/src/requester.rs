@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use async_nats::Message;
 use async_nats::message::OutboundMessage;
-use rr_spi::observe::Kind;
+use rr_spi::observe::{Kind, Monitor, Stats};
 use rr_spi::wire::RR_SPENT;
 use rr_spi::{
     Attempt, Bytes, Code, Context, Delivery, Entropy, Error, Limits, OsEntropy, Request, Requester,
@@ -65,6 +65,7 @@ struct Inner {
     permits: Arc<Semaphore>,
     entropy: Arc<dyn Entropy>,
     learned: Arc<Learned>,
+    monitor: Monitor,
 }
 
 impl NatsRequester {
@@ -95,6 +96,7 @@ impl NatsRequester {
         let server = NatsServerConfig::default();
         let (endpoint, config, _) = endpoint::configure(url, config, server)?;
         let learned = Arc::new(Learned::default());
+        let monitor = Monitor::new(config.calls.observers.clone());
         let setup = LinkSetup {
             channel: Channel::new(endpoint.scheme, &config.connection)?,
             config: config.connection.clone(),
@@ -103,7 +105,7 @@ impl NatsRequester {
             cancels_max: config.in_flight_max,
             learned: Arc::clone(&learned),
             needs_inbox: true,
-            observers: config.calls.observers.clone(),
+            monitor: monitor.clone(),
         };
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy::new());
         let members =
@@ -119,6 +121,7 @@ impl NatsRequester {
             config,
             entropy,
             learned,
+            monitor,
         })))
     }
 
@@ -174,9 +177,20 @@ impl NatsRequester {
         }
     }
 
-    /// Returns the counters since the requester was created.
+    /// Returns the counts of the attempts since the requester was made, those of its clones
+    /// included. The figures of the transport are `connects` and `duplicate_replies`, as in
+    /// [`NatsStats`].
     #[must_use]
-    pub fn stats(&self) -> NatsStats {
+    pub fn stats(&self) -> Stats {
+        let own = self.nats_stats();
+        let mut stats = self.0.monitor.stats();
+        stats.late_replies = own.late_replies;
+        stats.with("connects", own.connects).with("duplicate_replies", own.duplicate_replies)
+    }
+
+    /// Returns the counters of the connections since the requester was made.
+    #[must_use]
+    pub fn nats_stats(&self) -> NatsStats {
         self.0.connections.stats()
     }
 }
@@ -186,8 +200,7 @@ impl Requester for NatsRequester {
     rr_spi::boxed! {
         fn request(&self, ctx: &Context, mut request: Request) -> Result<Response, Error> {
             let inner = &*self.0;
-            let observers = &inner.config.calls.observers;
-            observed!(observers, Kind::ClientAttempt, |ctx, request| async move {
+            observed!(&inner.monitor, Kind::ClientAttempt, |ctx, request| async move {
                 let attempt = Attempt::start(ctx, inner.config.calls.timeout)?;
                 inner.limits.check_outgoing(&request)?;
                 let reply = attempt.run(inner.exchange(&attempt, &mut request, One)).await;
@@ -425,7 +438,7 @@ impl fmt::Debug for NatsRequester {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NatsRequester")
             .field("state", &self.state())
-            .field("stats", &self.stats())
+            .field("stats", &self.nats_stats())
             .finish_non_exhaustive()
     }
 }

@@ -110,7 +110,7 @@ pub async fn serve_with_stats(
         incoming_max: INCOMING_MAX,
         learned: Arc::default(),
         needs_inbox: false,
-        observers: config.intake.observers.clone(),
+        monitor: intake.monitor().clone(),
         // A server makes no calls.
         cancels_max: 1,
     };
@@ -124,10 +124,11 @@ pub async fn serve_with_stats(
     subscriptions.check(&link).await?;
     state.connected(&link);
     let stats = NatsServerStats(Arc::clone(&state));
+    let figures = NatsServerStats(Arc::clone(&state));
     let server = Server::spawn(url.to_owned(), intake, |shutdown| async move {
         let _cleanup = Cleanup { state: Arc::clone(&state), life };
         let life = Box::pin(state.run(dialer, link, subscriptions, &shutdown));
         let _ = shutdown.until_closing(life).await;
     });
-    Ok((server, stats))
+    Ok((server.with_figures(move || figures.figures()), stats))
 }

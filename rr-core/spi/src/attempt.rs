@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use crate::context::{Cause, Context, Race};
 use crate::dial::DialProgress;
 use crate::error::{Delivery, Error, Reason};
 use crate::inbound::Inbound;
+use crate::progress::Progress;
 use crate::response::Response;
 use crate::spent::Spent;
 use crate::timeline::{Ledger, Stage, Timeline};
@@ -42,11 +43,12 @@ use crate::timeline::{Ledger, Stage, Timeline};
 /// ```
 pub struct Attempt {
     ctx: Context,
-    sent: AtomicBool,
     ledger: Ledger,
-    /// What the server states about the request, if it was asked.
-    server: OnceLock<Box<Spent>>,
 }
+
+/// What the server states about the request of a recorded attempt: a value of its context.
+#[derive(Default)]
+struct Stated(OnceLock<Box<Spent>>);
 
 impl Attempt {
     /// Starts an attempt; `default` is its timeout if the context has none and is not unbounded.
@@ -56,38 +58,40 @@ impl Attempt {
     /// `DeadlineExceeded` or `Canceled`, not sent, when the context has ended.
     pub fn start(ctx: &Context, default: Duration) -> Result<Self, Error> {
         let now = Instant::now();
-        match ctx.cause_at(now) {
-            None => Ok(Self {
-                ctx: ctx.or_timeout_at(default, now),
-                sent: AtomicBool::new(false),
-                ledger: Ledger::new(now),
-                server: OnceLock::new(),
-            }),
-            Some(cause) => Err(Error::call_ended(cause, Delivery::NotSent).into_failure()),
+        if let Some(cause) = ctx.cause_at(now) {
+            return Err(Error::call_ended(cause, Delivery::NotSent).into_failure());
         }
+        let mut ctx = ctx.or_timeout_at(default, now);
+        if ctx.wants_spent() {
+            ctx = ctx.with_value(Stated::default());
+        }
+        Ok(Self { ctx, ledger: Ledger::new(now) })
     }
 
     /// Records what the attempt waits for from now on. It starts with [`Stage::Place`].
     ///
     /// Costs no reading of the clock.
+    #[inline]
     pub fn stage(&self, stage: Stage) {
         self.ledger.enter(stage);
+        if let Some(progress) = self.ctx.value::<Progress>() {
+            progress.enter(stage);
+        }
     }
 
     /// Returns where the time of the attempt went until it was last woken.
     #[must_use]
     pub fn timeline(&self) -> Timeline {
-        self.ledger.timeline().with_server(self.server.get().cloned())
+        let stated = self.ctx.value().and_then(|Stated(spent)| spent.get());
+        self.ledger.timeline().with_server(stated.cloned())
     }
 
     /// Records what the server states in the header `rr-spent` of its reply. The header is read only
     /// if the server was asked; a malformed value is ignored.
     pub fn spent<'h>(&self, header: impl FnOnce() -> Option<&'h str>) {
-        if !self.ctx.wants_spent() {
-            return;
-        }
+        let Some(Stated(stated)) = self.ctx.value() else { return };
         if let Some(spent) = header().and_then(Spent::decode) {
-            let _ = self.server.set(Box::new(spent));
+            let _ = stated.set(Box::new(spent));
         }
     }
 
@@ -196,21 +200,21 @@ impl Attempt {
     ///
     /// From then on, expiry and cancellation report `Unknown` instead of `NotSent`.
     pub fn sent(&self) {
-        self.sent.store(true, Ordering::Relaxed);
+        self.ledger.sent.store(true, Ordering::Relaxed);
         self.stage(Stage::AwaitingReply);
     }
 
     /// Records that the bytes provably were not written, and that the attempt waits for another
     /// connection: expiry reports `NotSent` again.
     pub fn unsent(&self) {
-        self.sent.store(false, Ordering::Relaxed);
+        self.ledger.sent.store(false, Ordering::Relaxed);
         self.stage(Stage::Connection);
     }
 
     /// Returns the current delivery: `NotSent` until [`Attempt::sent`], `Unknown` afterwards.
     #[must_use]
     pub fn delivery(&self) -> Delivery {
-        if self.sent.load(Ordering::Relaxed) { Delivery::Unknown } else { Delivery::NotSent }
+        if self.ledger.sent.load(Ordering::Relaxed) { Delivery::Unknown } else { Delivery::NotSent }
     }
 
     /// Runs the transport's future until it completes or the context of the call ends.

@@ -14,7 +14,7 @@ use crate::context::{CancelHandle, Cause, Context, Deadline, Metadata, ServerSta
 use crate::error::Error;
 use crate::in_flight::{DrainReport, InFlight};
 use crate::inbound::Inbound;
-use crate::observe::{Kind, Observers, WatchedRequest};
+use crate::observe::{Kind, Monitor, Stats, WatchedRequest};
 use crate::readiness::{self, Readiness};
 use crate::request::Request;
 use crate::routes::{RouteMatch, Routes};
@@ -36,6 +36,7 @@ pub struct Intake(Arc<Shared>);
 struct Shared {
     routes: Routes,
     config: IntakeConfig,
+    monitor: Monitor,
     in_flight: Arc<InFlight>,
     pending: PendingRequests,
     bodies: BodyBudget,
@@ -51,7 +52,8 @@ impl Intake {
         let account = bodies.whole();
         let (routes, in_flight) = (routes.into(), Arc::default());
         let pending = PendingRequests::default();
-        Self(Arc::new(Shared { routes, config, in_flight, pending, bodies, account }))
+        let monitor = Monitor::new(config.observers.clone());
+        Self(Arc::new(Shared { routes, config, monitor, in_flight, pending, bodies, account }))
     }
 
     /// Returns the routes, for a transport that subscribes to them.
@@ -114,7 +116,7 @@ impl Intake {
         (ctx, handle)
     }
 
-    /// Observes a request from here on, if an observer observes requests.
+    /// Counts a request from here on, and observes it if an observer observes requests.
     ///
     /// Every server calls this once for each request, as soon as its context is made. The server
     /// runs the handler with [`WatchedRequest::context`] and [`Handle::watched`], and reports the
@@ -123,31 +125,38 @@ impl Intake {
     #[must_use]
     #[inline]
     pub fn watch(&self, ctx: &Context, target: Option<&Target>) -> WatchedRequest {
-        let observers = &self.0.config.observers;
-        if !observers.observes(Kind::ServerRequest) {
-            return WatchedRequest::default();
+        let monitor = &self.0.monitor;
+        if !monitor.observes(Kind::ServerRequest) {
+            return WatchedRequest::count(monitor);
         }
         let found = target.and_then(|target| self.0.routes.lookup(target));
         let route = found.map(RouteMatch::name);
-        WatchedRequest::start(observers, ctx, target, route)
+        WatchedRequest::start(monitor, ctx, target, route)
     }
 
-    /// Observes a request that is refused before it has a context, if there are observers.
+    /// Counts a request that is refused before it has a context, and observes it if an observer
+    /// observes requests.
     ///
     /// `inbound` is what can be read of its head.
     #[must_use]
     pub fn watch_refused(&self, inbound: Inbound<'_>, target: Option<&Target>) -> WatchedRequest {
-        if !self.0.config.observers.observes(Kind::ServerRequest) {
-            return WatchedRequest::default();
+        if !self.0.monitor.observes(Kind::ServerRequest) {
+            return WatchedRequest::count(&self.0.monitor);
         }
         let (ctx, _handle) = self.context(inbound);
         self.watch(&ctx, target)
     }
 
-    /// Returns the observers of this server, to report events.
+    /// Returns the monitor of this server, to report events.
     #[must_use]
-    pub fn observers(&self) -> &Observers {
-        &self.0.config.observers
+    pub fn monitor(&self) -> &Monitor {
+        &self.0.monitor
+    }
+
+    /// Returns the counts of the requests since the server was made.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.0.monitor.stats()
     }
 
     /// Handles one request in the context that [`Intake::context`] made for it.

@@ -2,9 +2,13 @@
 
 mod attempt;
 mod event;
+pub mod measurements;
+mod monitor;
+pub mod names;
 mod operation;
 mod request;
 mod span;
+mod stats;
 
 use std::any::TypeId;
 use std::fmt;
@@ -17,9 +21,11 @@ use crate::options::Options;
 
 pub use attempt::{Observed, WatchedAttempt};
 pub use event::Event;
+pub use monitor::{Counted, Monitor};
 pub use operation::{End, Kind, Outcome, Start};
 pub use request::WatchedRequest;
 pub use span::Span;
+pub use stats::Stats;
 
 pub(crate) use request::Watched;
 pub(crate) use span::within;
@@ -62,6 +68,14 @@ pub trait Observer: Send + Sync + 'static {
     /// it must take nanoseconds.
     fn observes(&self, _kind: Kind) -> bool {
         true
+    }
+
+    /// Returns whether the observer shows the stages of calls and attempts while they are in flight.
+    ///
+    /// If one observer does, [`Start::progress`] is set. The progress costs an allocation for each
+    /// operation.
+    fn shows_progress(&self) -> bool {
+        false
     }
 
     /// Called when an operation starts; returns its span if the observer keeps one.
@@ -117,6 +131,11 @@ impl Observers {
     #[inline]
     pub fn observes(&self, kind: Kind) -> bool {
         self.iter().any(|observer| contained(|| observer.observes(kind)).unwrap_or(false))
+    }
+
+    /// Returns whether one of the observers shows stages while operations are in flight.
+    pub(crate) fn shows_progress(&self) -> bool {
+        self.iter().any(|observer| contained(|| observer.shows_progress()).unwrap_or(false))
     }
 
     /// Returns whether one of the observers is of this type.

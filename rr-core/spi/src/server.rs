@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::context::{CancelHandle, Cause, Context};
 use crate::in_flight::DrainReport;
 use crate::intake::Intake;
+use crate::observe::Stats;
 
 mod supervisor;
 mod url;
@@ -45,7 +46,11 @@ pub struct Server {
     phases: Arc<Phases>,
     /// Ends the transport immediately; dropped with the server.
     life: CancelHandle,
+    /// The transport's own figures.
+    figures: Option<Figures>,
 }
+
+type Figures = Box<dyn Fn() -> Vec<(&'static str, u64)> + Send + Sync>;
 
 /// Signals to a transport's task to drain and to end.
 #[derive(Clone, Debug)]
@@ -147,7 +152,7 @@ impl Server {
             finish_handle.cancel_with(Cause::Finished);
         });
         let url = ServerUrl::from(url);
-        Self { url, intake, finished, draining, phases, life }
+        Self { url, intake, finished, draining, phases, life, figures: None }
     }
 
     /// Returns the URL that a requester connects to.
@@ -163,6 +168,27 @@ impl Server {
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.intake.in_flight()
+    }
+
+    /// Adds the transport's own figures to [`Server::stats`]. For transports.
+    pub fn with_figures<F>(mut self, figures: F) -> Self
+    where
+        F: Fn() -> Vec<(&'static str, u64)> + Send + Sync + 'static,
+    {
+        self.figures = Some(Box::new(figures));
+        self
+    }
+
+    /// Returns the counts of the requests since the server was made.
+    ///
+    /// The figures of the transport include `bodies_bytes`, as [`Server::bodies_bytes`]. Counting
+    /// needs no observer. Reading takes no lock.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let bodies_bytes = u64::try_from(self.bodies_bytes()).unwrap_or(u64::MAX);
+        let stats = self.intake.stats().with("bodies_bytes", bodies_bytes);
+        let figures = self.figures.iter().flat_map(|figures| figures());
+        figures.fold(stats, |stats, (name, value)| stats.with(name, value))
     }
 
     /// Returns the number of body bytes that the server holds.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -46,6 +46,11 @@ impl Stage {
         Self::AwaitingReply,
         Self::ReadingReply,
     ];
+
+    /// Returns the stage with this number; the last one if there is none.
+    pub(crate) fn of_number(number: u8) -> Self {
+        Self::ALL[usize::from(number).min(STAGES - 1)]
+    }
 
     /// Returns what an attempt does in this stage, in words.
     #[must_use]
@@ -211,11 +216,14 @@ pub(crate) struct Ledger {
     began: Instant,
     micros: [AtomicU32; STAGES],
     stage: AtomicU8,
+    /// Whether bytes of the request may have left.
+    pub(crate) sent: AtomicBool,
 }
 
 impl Ledger {
     pub(crate) fn new(began: Instant) -> Self {
-        Self { began, micros: Default::default(), stage: AtomicU8::new(Stage::Place as u8) }
+        let (stage, sent) = (AtomicU8::new(Stage::Place as u8), AtomicBool::new(false));
+        Self { began, micros: Default::default(), stage, sent }
     }
 
     /// Records what the attempt waits for from now on.
@@ -224,8 +232,7 @@ impl Ledger {
     }
 
     pub(crate) fn stage(&self) -> Stage {
-        let stage = usize::from(self.stage.load(Ordering::Relaxed));
-        Stage::ALL[stage.min(STAGES - 1)]
+        Stage::of_number(self.stage.load(Ordering::Relaxed))
     }
 
     /// Adds the time since the last tick to the current stage.

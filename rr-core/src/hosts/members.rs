@@ -48,6 +48,12 @@ impl Members {
         Self(named.into_iter().map(member).collect())
     }
 
+    /// Returns the number of open connections to addresses.
+    pub(super) fn address_connections(&self) -> usize {
+        let addresses = self.0.iter().flat_map(|member| &member.addresses);
+        addresses.map(|(_, requester)| requester.connections()).sum()
+    }
+
     /// Replaces the addresses of the hosts that were found, and returns the endpoints of all hosts;
     /// `None` if nothing has changed. An address that is kept keeps its requester, and with it the
     /// connections.

@@ -1,6 +1,6 @@
 //! Observation of calls, the level above their attempts.
 
-use rr_spi::observe::{Kind, Observers};
+use rr_spi::observe::{Kind, Monitor, Observers};
 use rr_spi::{BoxFuture, Context, Error, Middleware, Next, Request, Response, observed};
 
 /// Middleware for requesters that reports each call exactly once, as [`Kind::ClientCall`], whatever its
@@ -25,14 +25,14 @@ use rr_spi::{BoxFuture, Context, Error, Middleware, Next, Request, Response, obs
 /// ```
 #[derive(Clone, Debug)]
 pub struct Observe {
-    observers: Observers,
+    monitor: Monitor,
 }
 
 impl Observe {
     /// Makes a layer that reports to these observers.
     #[must_use]
-    pub const fn new(observers: Observers) -> Self {
-        Self { observers }
+    pub fn new(observers: Observers) -> Self {
+        Self { monitor: Monitor::new(observers) }
     }
 }
 
@@ -50,9 +50,9 @@ impl Middleware for Observe {
         'n: 'f,
         Self: 'f,
     {
-        if !self.observers.observes(Kind::ClientCall) {
+        if !self.monitor.observes(Kind::ClientCall) {
             return next.run(ctx, request);
         }
-        observed!(&self.observers, Kind::ClientCall, |ctx, request| next.run(ctx, request))
+        observed!(&self.monitor, Kind::ClientCall, |ctx, request| next.run(ctx, request))
     }
 }

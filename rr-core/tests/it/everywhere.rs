@@ -1,7 +1,7 @@
 //! Runs a check over every transport compiled in.
 
 use rr_core::config::IntakeConfig;
-use rr_core::{Client, Router, connect, serve_with};
+use rr_core::{Client, Router, Server, connect, serve_with};
 
 /// Serves the router over every transport compiled in, one after the other, and runs the check with
 /// a client of each. The name makes the memory URL unique in this process.
@@ -20,6 +20,16 @@ pub(crate) async fn everywhere_with(
     config: &IntakeConfig,
     check: impl AsyncFn(&str, Client),
 ) {
+    everywhere_served(name, router, config, async |_, url, client| check(url, client).await).await;
+}
+
+/// As [`everywhere_with`], for checks that need the server.
+pub(crate) async fn everywhere_served(
+    name: &str,
+    router: impl Fn() -> Router,
+    config: &IntakeConfig,
+    check: impl AsyncFn(&Server, &str, Client),
+) {
     #[cfg(feature = "nats")]
     let nats = rr_testkit::NatsServer::start().await.expect("a nats-server starts");
     let mut urls = Vec::new();
@@ -36,7 +46,7 @@ pub(crate) async fn everywhere_with(
         let server =
             serve_with(&url, router(), config.clone()).await.expect("the router is served");
         let url = format!("{}{query}", server.url());
-        check(&url, connect(&url).await.expect("the URL is valid")).await;
+        check(&server, &url, connect(&url).await.expect("the URL is valid")).await;
         server.shutdown(std::time::Duration::ZERO).await;
     }
 }

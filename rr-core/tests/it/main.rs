@@ -23,6 +23,8 @@ mod handler_macro;
 mod large_bodies;
 mod many;
 mod metadata;
+#[cfg(all(feature = "json", feature = "memory", feature = "metrics"))]
+mod metrics;
 mod mistakes;
 mod nested;
 mod observed;
@@ -38,6 +40,7 @@ mod serving;
 mod several_hosts;
 mod several_urls;
 mod slow_causes;
+mod stats;
 #[cfg(all(feature = "http", feature = "tls"))]
 mod tls;
 #[cfg(feature = "tower")]

@@ -17,7 +17,10 @@ fn requester(choice: VersionChoice) -> (HttpRequester, mpsc::Sender<()>) {
     let config = HttpConfig::default();
     let dialer = Dialer::new(endpoint.clone(), None, config.connect_timeout);
     let dialer = dialer.with_resolver(resolve);
-    (HttpRequester::with_dialer(endpoint, choice, dialer, config).unwrap(), never)
+    (
+        HttpRequester::with_dialer(endpoint, choice, dialer, config, Monitor::default()).unwrap(),
+        never,
+    )
 }
 
 async fn failed(client: &HttpRequester, timeout: Duration) -> Error {

@@ -9,8 +9,8 @@ use http::{HeaderMap, HeaderValue, Method, Response as HttpResponse, Version, he
 use http_body::Body as _;
 use rr_spi::observe::{self, WatchedRequest};
 use rr_spi::{
-    BodyShare, CancelHandle, Cause, Code, Declared, Delivery, Error, Peer, Readiness, Reason,
-    Response, Target,
+    BodyShare, CancelHandle, Cause, Code, Declared, Delivery, Error, Inbound, Peer, Readiness,
+    Reason, Response, Target,
 };
 
 use super::ServerState;
@@ -241,8 +241,9 @@ impl ServerState {
 
     /// Observes a request whose head was refused, with what can be read of it.
     fn watch_refused(&self, parts: &Parts, caller: Option<&Arc<Peer>>) -> WatchedRequest {
-        if self.intake.observers().is_empty() {
-            return WatchedRequest::default();
+        if self.intake.monitor().observers().is_empty() {
+            // It is counted only.
+            return self.intake.watch_refused(Inbound::default(), None);
         }
         let target = self.target(parts.uri.path()).ok();
         let head = Head::read(parts, &Lines::of(&parts.headers), Declared::Unspecified).ok();

@@ -70,7 +70,7 @@ impl Tls {
         let mut reason = Cow::Borrowed("the handshake took too long");
         let accepted = bound.race(self.shake_hands(stream, &state.stats, &mut reason)).await;
         let Some(socket) = accepted.ok().flatten() else {
-            state.intake.observers().event(&Event::handshake_refused(peer, &reason));
+            state.intake.monitor().event(&Event::handshake_refused(peer, &reason));
             state.stats.handshake_failed();
             return None;
         };

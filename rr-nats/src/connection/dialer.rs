@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rr_spi::dial::{ATTEMPT_DELAY, DialProgress, interleaved, staggered};
-use rr_spi::observe::Observers;
+use rr_spi::observe::Monitor;
 use rr_spi::{Context, Entropy, Error, Stage};
 use tokio::time::Instant;
 
@@ -67,8 +67,8 @@ impl Dialer {
         Self { setup, entropy, members, failures: 0, opened: None, refused: false, round }
     }
 
-    pub(super) fn observers(&self) -> Observers {
-        self.setup.observers.clone()
+    pub(super) fn monitor(&self) -> Monitor {
+        self.setup.monitor.clone()
     }
 
     /// Returns the round in progress, for the calls that wait for it.
@@ -214,7 +214,7 @@ mod tests {
             cancels_max: 1,
             learned: Arc::default(),
             needs_inbox: true,
-            observers: Observers::default(),
+            monitor: Monitor::default(),
         };
         let members = Arc::new(Members::new(vec!["a:1".to_owned()], Scheme::Nats, false));
         Dialer::new(setup, members, Arc::new(SeededEntropy::new(7)))

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_nats::{ClientError, Event, Message, ServerError};
 use rr_spi::dial::DialProgress;
-use rr_spi::observe::Observers;
+use rr_spi::observe::Monitor;
 use rr_spi::{CancelHandle, Cause, Context, Doubt};
 use tokio::sync::Notify;
 
@@ -79,13 +79,13 @@ impl Events {
         inbox: String,
         prefix: String,
         learned: Arc<Learned>,
-        observers: Observers,
+        monitor: Monitor,
         dial: Arc<DialProgress>,
     ) -> Self {
         let (alive, life) = Context::background().child();
         let (staying, stay) = alive.child();
         Self {
-            calls: PendingCalls::new(inbox.clone(), prefix, Arc::clone(&learned), observers),
+            calls: PendingCalls::new(inbox.clone(), prefix, Arc::clone(&learned), monitor),
             learned,
             longest: AtomicUsize::new(0),
             inbox,

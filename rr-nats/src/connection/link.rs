@@ -56,8 +56,8 @@ impl Link {
     ) -> Result<Self, Error> {
         let inbox = format!("{}.{unique:016x}", setup.config.inbox_prefix);
         let learned = Arc::clone(&setup.learned);
-        let (prefix, observers) = (setup.prefix.clone(), setup.observers.clone());
-        let events = Arc::new(Events::new(inbox, prefix, learned, observers, dial));
+        let (prefix, monitor) = (setup.prefix.clone(), setup.monitor.clone());
+        let events = Arc::new(Events::new(inbox, prefix, learned, monitor, dial));
         let deadline = Context::background().with_timeout(setup.config.connect_timeout);
         let opened = deadline.race(Self::establish(setup, host, socket, &events)).await;
         let opened =

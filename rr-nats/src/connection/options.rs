@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_nats::{Auth, AuthError, ConnectOptions};
 
 use rr_spi::Stage;
-use rr_spi::observe::Observers;
+use rr_spi::observe::Monitor;
 
 use super::channel::Channel;
 use super::events::Events;
@@ -32,8 +32,8 @@ pub(crate) struct LinkSetup {
     pub(crate) learned: Arc<Learned>,
     /// Whether a denied inbox makes the connection useless, as it does for a requester.
     pub(crate) needs_inbox: bool,
-    /// Observers of losses of the connection and of late replies.
-    pub(crate) observers: Observers,
+    /// Monitor of losses of the connection and of late replies.
+    pub(crate) monitor: Monitor,
 }
 
 fn outgoing_max(config: &NatsConnectionConfig) -> usize {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_nats::{Message, Subject};
 use bytes::BytesMut;
-use rr_spi::observe::{Event, Observers};
+use rr_spi::observe::{Event, Monitor};
 use rr_spi::{Delivery, Error, Target};
 use slab::Slab;
 use tokio::time::Instant;
@@ -39,7 +39,7 @@ pub(crate) struct PendingCalls {
     inbox: String,
     prefix: String,
     learned: Arc<Learned>,
-    observers: Observers,
+    monitor: Monitor,
     table: Mutex<Table>,
     late: AtomicU64,
     duplicate: AtomicU64,
@@ -116,10 +116,10 @@ impl PendingCalls {
         inbox: String,
         prefix: String,
         learned: Arc<Learned>,
-        observers: Observers,
+        monitor: Monitor,
     ) -> Self {
         let (late, duplicate) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { inbox, prefix, learned, observers, table: Mutex::default(), late, duplicate }
+        Self { inbox, prefix, learned, monitor, table: Mutex::default(), late, duplicate }
     }
 
     /// Takes a slot for a call.
@@ -271,7 +271,7 @@ impl PendingCalls {
     /// code.
     fn record_late(&self) {
         self.late.fetch_add(1, Ordering::Relaxed);
-        self.observers.event(&Event::LateReply);
+        self.monitor.event(&Event::LateReply);
     }
 
     /// Ends every call whose subject the server denied.
@@ -398,7 +398,7 @@ mod tests {
             "_INBOX.x".to_owned(),
             prefix.to_owned(),
             Arc::default(),
-            Observers::default(),
+            Monitor::default(),
         )
     }
 

@@ -97,8 +97,7 @@ impl Reconnector {
             }
         }
         // Reported immediately, since calls look for a connection in the status.
-        let observers = &self.shared.observers;
-        Loss::record(&link, observers, |error| self.down(Status::Down(error))).await
+        Loss::record(&link, &self.shared.monitor, |error| self.down(Status::Down(error))).await
     }
 
     fn down(&self, status: Status) {

@@ -175,7 +175,7 @@ mod tests {
             cancels_max: 1,
             learned: Arc::default(),
             needs_inbox: true,
-            observers: rr_spi::observe::Observers::default(),
+            monitor: rr_spi::observe::Monitor::default(),
         };
         let members = Members::new(vec![address], Scheme::Nats, false);
         let connections = Connections::new(setup, members, Arc::new(SeededEntropy::new(7)));

@@ -23,12 +23,8 @@ impl ManyRequester for NatsRequester {
         replies: ReplySink,
     ) -> BoxFuture<'f, Result<ManyEnd, Error>> {
         let inner = &*self.0;
-        let observers = &inner.config.calls.observers;
-        if observers.is_empty() {
-            return Box::pin(inner.collect(ctx, request, config, replies));
-        }
         Box::pin(async move {
-            let watched = WatchedAttempt::start(observers, Kind::ClientAttempt, ctx, &request);
+            let watched = WatchedAttempt::start(&inner.monitor, Kind::ClientAttempt, ctx, &request);
             let watched = watched.collecting(&replies);
             let own = watched.context();
             let ctx = own.as_ref().unwrap_or(ctx);

@@ -83,8 +83,7 @@ impl ServerState {
     }
 
     async fn record_loss(&self, link: &Link) -> Loss {
-        let observers = &self.intake.config().observers;
-        Loss::record(link, observers, |error| self.record_error(error)).await
+        Loss::record(link, self.intake.monitor(), |error| self.record_error(error)).await
     }
 }
 

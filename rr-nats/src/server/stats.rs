@@ -56,7 +56,7 @@ impl NatsServerStats {
 
     /// Returns how many requests were given up unanswered: so many replies were waiting to leave
     /// that not even a refusal could be started, or too many messages arrived while a handler
-    /// computed. Observers are told `ResourceExhausted`, rejected, `overloaded`.
+    /// computed. Monitor are told `ResourceExhausted`, rejected, `overloaded`.
     #[must_use]
     pub fn given_up(&self) -> u64 {
         self.0.counts.given_up.load(Ordering::Relaxed)
@@ -79,6 +79,19 @@ impl NatsServerStats {
     #[must_use]
     pub fn requests_dropped(&self) -> u64 {
         self.0.current().map_or(0, |link| link.dropped())
+    }
+
+    /// Returns the figures for [`Server::stats`](rr_spi::Server::stats).
+    pub(super) fn figures(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            ("connects", self.connects()),
+            ("without_reply", self.without_reply()),
+            ("given_up", self.given_up()),
+            ("headers_dropped", self.headers_dropped()),
+            ("cancelled", self.cancelled()),
+            ("requests_dropped", self.requests_dropped()),
+            ("replies_denied", self.replies_denied()),
+        ]
     }
 
     /// Returns how many replies the NATS server has denied on the current connection.

@@ -8,7 +8,8 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use async_nats::Subscriber;
-use rr_spi::{CancelHandle, Cause, Shutdown, Target};
+use rr_spi::observe::Outcome;
+use rr_spi::{CancelHandle, Cause, Inbound, Shutdown, Target};
 use tokio::task::coop::{consume_budget, unconstrained};
 use tokio::time::Instant;
 
@@ -97,11 +98,14 @@ fn inbox(
     let give_up = move |message| {
         let Some(server) = server.upgrade() else { return };
         server.counts.given_up(1);
-        if !server.intake.observers().is_empty() {
-            let received = Received { message, share: Err(overloaded()), arrived: Instant::now() };
-            if let Some(arrived) = IncomingRequest::read(&server, known.as_deref(), received) {
-                arrived.give_up();
-            }
+        if server.intake.monitor().observers().is_empty() {
+            // It is counted only, which costs less than reading it.
+            let watched = server.intake.watch_refused(Inbound::default(), None);
+            return watched.end(Outcome::Failure(&overloaded()));
+        }
+        let received = Received { message, share: Err(overloaded()), arrived: Instant::now() };
+        if let Some(arrived) = IncomingRequest::read(&server, known.as_deref(), received) {
+            arrived.give_up();
         }
     };
     Inbox::new(subscriber, Arc::clone(&state.account), INCOMING_MAX, Box::new(give_up))

@@ -209,7 +209,7 @@ impl Rig for Running {
     }
 
     fn live(&self) -> Live {
-        let pending = self.requester.stats().in_flight;
+        let pending = self.requester.nats_stats().in_flight;
         let serving = self.serving();
         let in_flight = serving.map_or(0, |serving| serving.server.in_flight());
         let live = Live::default().with_in_flight(in_flight).with_pending(pending);

@@ -123,7 +123,7 @@ async fn a_reply_to_a_call_that_has_ended_is_an_event() {
     assert_eq!(reports.take_lines(), ["ClientAttempt svc.work: canceled (unknown)"]);
     service.publish(message.reply.unwrap(), "late".into()).await.unwrap();
     assert_eq!(line(&reports).await, "late reply");
-    assert_eq!(client.stats().late_replies, 1);
+    assert_eq!(client.nats_stats().late_replies, 1);
 }
 
 /// Returns the next line of the reports.

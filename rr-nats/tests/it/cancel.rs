@@ -72,7 +72,7 @@ async fn calls_that_are_dropped_together_all_end_their_handlers_and_no_other() {
     let mut dropped = start(&client, &within(60_000), MANY);
     handlers.entered.reaches(MANY + 10).await;
     dropped.shutdown().await;
-    assert_eq!(client.stats().in_flight, 10);
+    assert_eq!(client.nats_stats().in_flight, 10);
     handlers.assert_cancelled(MANY).await;
     handlers.gate.add_permits(10);
     for outcome in kept.join_all().await {
@@ -114,7 +114,7 @@ async fn cancels_that_wait_for_a_stalled_server_arrive_and_give_their_places_bac
     handlers.entered.reaches(MANY).await;
     stall.stop_reading();
     dropped.shutdown().await;
-    assert_eq!(client.stats().in_flight, 0);
+    assert_eq!(client.nats_stats().in_flight, 0);
     tokio::time::sleep(Duration::from_millis(50)).await;
     stall.read_on();
     handlers.assert_cancelled(MANY).await;

@@ -52,7 +52,7 @@ async fn an_address_that_leads_nowhere_delays_neither_the_first_connection_nor_t
     second.restart().await.unwrap();
     first.kill().unwrap();
     let moved = async {
-        while client.stats().connects < 2 {
+        while client.nats_stats().connects < 2 {
             let _ = call(&client, &within(1_000), "svc.none").await;
         }
     };
@@ -81,7 +81,7 @@ fn a_requester_outlives_the_runtimes_that_it_is_used_on() {
             assert_eq!(client.state(), NatsState::Connected);
         });
     }
-    assert_eq!((client.stats().connects, client.stats().in_flight), (6, 0));
+    assert_eq!((client.nats_stats().connects, client.nats_stats().in_flight), (6, 0));
     // One that is there and not driven holds up no call on another.
     let (undriven, other) = (runtime(), runtime());
     undriven.block_on(call(&client, &within(5_000), "svc.echo")).unwrap();
@@ -89,7 +89,7 @@ fn a_requester_outlives_the_runtimes_that_it_is_used_on() {
         other.block_on(call(&client, &within(5_000), "svc.echo")).unwrap();
     }
     undriven.block_on(call(&client, &within(5_000), "svc.echo")).unwrap();
-    assert_eq!(client.stats().connects, 8);
+    assert_eq!(client.nats_stats().connects, 8);
     drop((undriven, other));
     let report = runtime().block_on(server.shutdown(Duration::from_secs(5)));
     assert_eq!(report.aborted, 0);
@@ -107,7 +107,7 @@ fn a_hundred_runtimes_keep_their_connections() {
             runtime.block_on(call(&client, &within(20_000), "svc.echo")).unwrap();
         }
     }
-    assert_eq!(client.stats().connects, 101);
+    assert_eq!(client.nats_stats().connects, 101);
 }
 
 #[tokio::test]
@@ -232,7 +232,7 @@ async fn messages_that_cannot_be_parsed_cost_other_idempotent_calls_nothing_and_
     let (answered, failed) = load.await.unwrap();
     println!("{answered} answered, {} failed", failed.len());
     assert!(answered > 50 && failed.len() * 20 <= answered, "{answered}, {failed:?}");
-    assert_eq!(client.stats().connects, 1);
+    assert_eq!(client.nats_stats().connects, 1);
 }
 
 /// Fails to connect, and returns how `ready` told so within a time that it must not wait for.

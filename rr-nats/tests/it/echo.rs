@@ -194,7 +194,7 @@ async fn too_large_is_said_both_ways_and_the_connection_stays() {
     assert_eq!(told(outcome), expected);
     let response = client.request(&within(5000), request("svc.large", vec![0; 10])).await.unwrap();
     assert_eq!(response.body.len(), 100);
-    assert_eq!(client.stats().connects, 1);
+    assert_eq!(client.nats_stats().connects, 1);
 }
 
 #[tokio::test]
@@ -280,7 +280,7 @@ async fn two_servers_of_one_queue_group_share_and_without_one_both_answer() {
     call(&client, &within(5000), "svc.count").await.unwrap();
     counts[0].reaches(1).await;
     let both = async {
-        let strays = || client.stats().late_replies + client.stats().duplicate_replies;
+        let strays = || client.nats_stats().late_replies + client.nats_stats().duplicate_replies;
         while counts[0].now() + counts[1].now() < before + 2 || strays() < 1 {
             tokio::task::yield_now().await;
         }

@@ -33,11 +33,11 @@ async fn a_deadline_ends_the_call_as_unknown_and_the_handler_too() {
         told(outcome),
         (Code::DeadlineExceeded, Delivery::Unknown, reason("expired-awaiting-reply"))
     );
-    assert_eq!(client.stats().in_flight, 0);
+    assert_eq!(client.nats_stats().in_flight, 0);
     dropped.reaches(1).await;
     // One reply always, also at the deadline, although nobody waits for it any more.
     let answered = async {
-        while client.stats().late_replies < 1 {
+        while client.nats_stats().late_replies < 1 {
             tokio::task::yield_now().await;
         }
     };
@@ -63,7 +63,7 @@ async fn dropping_and_cancelling_a_call_frees_its_slot_and_drops_its_handler() {
     entered.reaches(1).await;
     dropping.abort();
     assert!(dropping.await.unwrap_err().is_cancelled());
-    assert_eq!(client.stats().in_flight, 0);
+    assert_eq!(client.nats_stats().in_flight, 0);
     dropped.reaches(1).await;
 
     let (ctx, handle) = within(60_000).child();
@@ -139,7 +139,7 @@ async fn a_server_that_dies_under_calls_leaves_them_unknown_and_its_successor_se
         }
     };
     within(10_000).race(again).await.unwrap();
-    assert_eq!(client.stats().connects, 2);
+    assert_eq!(client.nats_stats().connects, 2);
 }
 
 #[tokio::test]
@@ -188,7 +188,7 @@ async fn deliveries_agree_with_the_handler_under_cuts_and_crashes() {
     }
     let tally = counted.check(workers.join_all().await);
     assert!(tally.answered > 100 && tally.unknown > 10, "{tally:?}");
-    assert_eq!(client.stats().in_flight, 0);
+    assert_eq!(client.nats_stats().in_flight, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -230,7 +230,7 @@ async fn a_stalled_server_keeps_no_call_beyond_its_deadline_and_runs_none_after_
     };
     within(10_000).race(again).await.unwrap();
     assert_eq!(entered.now(), 1);
-    assert_eq!(client.stats().in_flight, 0);
+    assert_eq!(client.nats_stats().in_flight, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -247,7 +247,7 @@ async fn calls_that_a_stalled_server_has_not_taken_when_it_dies_wait_for_the_nex
         calls.spawn(async move { told(client.request(&within(60_000), request).await) });
     }
     let all_wait = async {
-        while client.stats().in_flight < 600 {
+        while client.nats_stats().in_flight < 600 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
@@ -268,7 +268,7 @@ async fn calls_that_a_stalled_server_has_not_taken_when_it_dies_wait_for_the_nex
     }
     println!("{lost} lost, {sent_again} sent on the next connection");
     assert!(lost > 0 && sent_again > 0, "{lost} {sent_again}");
-    assert_eq!((client.stats().in_flight, client.stats().connects), (0, 2));
+    assert_eq!((client.nats_stats().in_flight, client.nats_stats().connects), (0, 2));
 }
 
 const REQUESTER: &str = r#"publish: ["svc.ok", "_RR.cancel.>"], subscribe: ["_INBOX_me.>"]"#;
@@ -299,7 +299,7 @@ async fn least_privilege_suffices_and_a_denied_subject_is_said_at_once() {
         assert_eq!(told(outcome), (Code::PermissionDenied, Delivery::NotSent, None));
     }
     call(&client, &within(5000), "svc.ok").await.unwrap();
-    assert_eq!(client.stats().connects, 1);
+    assert_eq!(client.nats_stats().connects, 1);
 }
 
 #[tokio::test]
@@ -363,7 +363,7 @@ async fn ten_thousand_calls_of_every_end_leave_no_slot() {
         });
     }
     workers.join_all().await;
-    assert_eq!(client.stats().in_flight, 0);
+    assert_eq!(client.nats_stats().in_flight, 0);
     let idle = async {
         while server.in_flight() > 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -433,15 +433,15 @@ async fn calls_that_waited_for_a_stalled_server_are_answered_with_the_time_that_
     }
     // What had to wait for the connection is written with what was left after the wait.
     let all_wait = async {
-        while client.stats().in_flight < 600 {
+        while client.nats_stats().in_flight < 600 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
     let waiting = tokio::time::timeout(Duration::from_secs(10), all_wait).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     nats.resume().unwrap();
-    assert!(waiting.is_ok(), "only {} calls wait", client.stats().in_flight);
+    assert!(waiting.is_ok(), "only {} calls wait", client.nats_stats().in_flight);
     let granted = calls.join_all().await;
     assert!(granted.iter().any(|&millis| millis < 19_750), "all were written before they waited");
-    assert_eq!(client.stats().in_flight, 0);
+    assert_eq!(client.nats_stats().in_flight, 0);
 }

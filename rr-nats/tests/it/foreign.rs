@@ -187,7 +187,7 @@ async fn late_and_second_replies_are_counted_and_change_nothing() {
     }
     assert_eq!(task.await.unwrap().unwrap().body, "first");
     let counted = async {
-        while client.stats().late_replies + client.stats().duplicate_replies < 2 {
+        while client.nats_stats().late_replies + client.nats_stats().duplicate_replies < 2 {
             tokio::task::yield_now().await;
         }
     };

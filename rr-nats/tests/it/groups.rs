@@ -38,7 +38,7 @@ async fn refused(client: &NatsRequester) -> Delivery {
 /// Calls until the second reply to some call was seen.
 async fn until_repeated(client: &NatsRequester) {
     let calls = async {
-        while client.stats().duplicate_replies == 0 {
+        while client.nats_stats().duplicate_replies == 0 {
             let _ = call(client, &within(5000), "svc.work").await;
         }
     };
@@ -178,5 +178,5 @@ async fn an_account_without_responders_sends_no_second_reply() {
         call(&client, &Context::background(), "svc.work").await.unwrap();
     }
     client.ready(&within(5000)).await.unwrap();
-    assert_eq!((runs.now(), client.stats().duplicate_replies), (20, 0));
+    assert_eq!((runs.now(), client.nats_stats().duplicate_replies), (20, 0));
 }

@@ -48,7 +48,7 @@ async fn member_of_two(cluster: &[NatsServer]) -> NatsRequester {
 
 async fn connects(client: &NatsRequester, wanted: u64) {
     let connected = async {
-        while client.stats().connects < wanted {
+        while client.nats_stats().connects < wanted {
             tokio::task::yield_now().await;
         }
     };
@@ -71,18 +71,18 @@ async fn a_requester_moves_on_before_it_is_cut_and_its_calls_end_where_they_bega
 
     cluster[0].lame_duck().unwrap();
     connects(&client, 2).await;
-    assert_eq!((client.state(), client.stats().in_flight), (NatsState::Connected, 2));
+    assert_eq!((client.state(), client.nats_stats().in_flight), (NatsState::Connected, 2));
     call(&client, &within(5000), "svc.echo").await.unwrap();
     // A call on the old connection is still cancelled there, and one is still answered.
     aborted.abort();
     dropped.reaches(1).await;
     gate.add_permits(1);
     assert_eq!(finished.await.unwrap().unwrap().body, "through");
-    assert_eq!(client.stats().in_flight, 0);
+    assert_eq!(client.nats_stats().in_flight, 0);
 
     cluster[0].kill().unwrap();
     call(&client, &within(5000), "svc.echo").await.unwrap();
-    assert_eq!((client.state(), client.stats().connects), (NatsState::Connected, 2));
+    assert_eq!((client.state(), client.nats_stats().connects), (NatsState::Connected, 2));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -99,7 +99,7 @@ async fn the_last_call_on_the_old_connection_is_cancelled_when_it_is_dropped() {
     connects(&client, 2).await;
     call.abort();
     dropped.reaches(1).await;
-    assert_eq!(client.stats().in_flight, 0);
+    assert_eq!(client.nats_stats().in_flight, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -136,7 +136,7 @@ async fn without_another_server_a_requester_stays_until_the_end() {
     for _ in 0..50 {
         call(&client, &within(5000), "svc.echo").await.unwrap();
     }
-    assert_eq!((client.state(), client.stats().connects), (NatsState::Connected, 1));
+    assert_eq!((client.state(), client.nats_stats().connects), (NatsState::Connected, 1));
     nats.restart().await.unwrap();
     connects(&client, 2).await;
 }

@@ -89,7 +89,7 @@ fn work() -> rr_spi::Request {
 async fn until_stray(client: &NatsRequester, wanted: u64) {
     let strays = async {
         loop {
-            let stats = client.stats();
+            let stats = client.nats_stats();
             if (stats.in_flight, stats.late_replies + stats.duplicate_replies) == (0, wanted) {
                 return;
             }
@@ -97,7 +97,7 @@ async fn until_stray(client: &NatsRequester, wanted: u64) {
         }
     };
     let waited = within(10_000).race(strays).await;
-    assert!(waited.is_ok(), "{:?}", client.stats());
+    assert!(waited.is_ok(), "{:?}", client.nats_stats());
 }
 
 #[tokio::test]
@@ -113,14 +113,14 @@ async fn a_server_of_each_group_answers_and_a_count_ends_the_collection() {
     let mut replies = request_many(&client, &ctx, work(), config);
     assert_eq!(all(&mut replies).await.0, ["alone", "berlin", "oslo"]);
     assert_eq!((replies.end(), replies.endpoint()), (Some(ManyEnd::Count), None));
-    assert_eq!(client.stats().in_flight, 0);
+    assert_eq!(client.nats_stats().in_flight, 0);
     // Of servers in one group, one answers.
     let _further = named(&nats, "oslo", Some("oslo")).await;
     let config = ManyConfig::default().with_stall(std::time::Duration::from_millis(500));
     let mut replies = request_many(&client, &ctx, work(), config);
     assert_eq!(all(&mut replies).await.0, ["alone", "berlin", "oslo"]);
     assert_eq!(replies.end(), Some(ManyEnd::Stalled));
-    assert_eq!(client.stats().duplicate_replies, 0);
+    assert_eq!(client.nats_stats().duplicate_replies, 0);
 }
 
 #[tokio::test]
@@ -226,7 +226,7 @@ async fn without_responders_nothing_was_sent() {
     assert_eq!((error.code(), error.delivery()), (Code::Unavailable, Delivery::NotSent));
     assert_eq!(error.reason(), Some(&Reason::NO_RESPONDER));
     assert!(replies.next().await.is_none());
-    assert_eq!((replies.end(), client.stats().in_flight), (Some(ManyEnd::Failed), 0));
+    assert_eq!((replies.end(), client.nats_stats().in_flight), (Some(ManyEnd::Failed), 0));
 }
 
 #[tokio::test]
@@ -277,7 +277,7 @@ async fn the_total_time_and_a_stall_end_the_collection_and_a_stall_cancels() {
     let config = ManyConfig::default().with_stall(std::time::Duration::from_millis(100));
     let mut replies = request_many(&client, &ctx, work(), config);
     assert_eq!(all(&mut replies).await.0, ["fast"]);
-    assert_eq!((replies.end(), client.stats().in_flight), (Some(ManyEnd::Stalled), 0));
+    assert_eq!((replies.end(), client.nats_stats().in_flight), (Some(ManyEnd::Stalled), 0));
     dropped.reaches(1).await;
     assert_eq!(stats.cancelled(), 1);
 
@@ -318,9 +318,9 @@ async fn dropped_replies_cancel_every_handler_and_free_their_slot() {
         item = replies.next() => panic!("{item:?}"),
         () = entered.reaches(3) => {}
     }
-    assert_eq!((client.stats().in_flight, dropped.now()), (1, 0));
+    assert_eq!((client.nats_stats().in_flight, dropped.now()), (1, 0));
     drop(replies);
-    assert_eq!(client.stats().in_flight, 0);
+    assert_eq!(client.nats_stats().in_flight, 0);
     dropped.reaches(3).await;
 }
 
@@ -369,7 +369,7 @@ async fn replies_that_are_not_read_are_bounded_and_their_loss_is_told() {
         // A message has about a hundred bytes of subjects besides its body.
         ManyConfig::default().with_held_bytes_max(500),
     ] {
-        let before = client.stats().late_replies;
+        let before = client.nats_stats().late_replies;
         let mut replies = request_many(&client, &ctx, work(), config);
         let answering = foreign.answer_next(&["first"]);
         let (first, reply) = tokio::join!(body(&mut replies), answering);
@@ -383,7 +383,7 @@ async fn replies_that_are_not_read_are_bounded_and_their_loss_is_told() {
         assert_eq!((error.code(), error.delivery()), (Code::ResourceExhausted, Delivery::Unknown));
         assert!(error.message().contains("held_max"), "{error:?}");
         assert_eq!(replies.end(), Some(ManyEnd::Failed));
-        assert_eq!(client.stats().late_replies - before, 20 - bodies.len() as u64);
+        assert_eq!(client.nats_stats().late_replies - before, 20 - bodies.len() as u64);
     }
 }
 

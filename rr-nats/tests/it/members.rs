@@ -40,7 +40,7 @@ async fn the_next_host_of_the_url_takes_over() {
     second.restart().await.unwrap();
     first.kill().unwrap();
     answered(&client).await;
-    assert_eq!(client.stats().connects, 2);
+    assert_eq!(client.nats_stats().connects, 2);
     // A server that starts now finds the one that is there.
     let _late = rr_nats::serve(&url, route("svc.late", echo)).await.unwrap();
     call(&client, &within(5000), "svc.late").await.unwrap();
@@ -70,7 +70,7 @@ async fn a_member_that_dies_is_replaced_by_one_that_it_announced() {
     answered(&client).await;
     cluster[0].kill().unwrap();
     answered(&client).await;
-    assert_eq!(client.stats().connects, 2);
+    assert_eq!(client.nats_stats().connects, 2);
     assert_eq!(client.state(), NatsState::Connected);
 }
 
@@ -97,7 +97,7 @@ async fn callers_recover_on_another_member_when_theirs_is_killed_under_load() {
     let tally = counted.check(workers.join_all().await);
     assert!(tally.answered > 1000, "callers did not recover: {tally:?}");
     assert_eq!(client.state(), NatsState::Connected);
-    assert_eq!(client.stats().in_flight, 0);
+    assert_eq!(client.nats_stats().in_flight, 0);
 }
 
 #[tokio::test]
@@ -137,7 +137,7 @@ async fn without_the_permission_to_cancel_calls_work_and_handlers_end_by_themsel
         call(&client, &within(5000), "svc.echo").await.unwrap();
     }
     dropped.reaches(2).await;
-    assert_eq!(client.stats().connects, 1);
+    assert_eq!(client.nats_stats().connects, 1);
 }
 
 /// Counts connections and passes them on.
@@ -180,7 +180,7 @@ async fn a_member_that_joins_after_the_connect_is_learned_and_takes_over() {
     accepted.reaches(accepted.now() + 2).await;
     first.kill().unwrap();
     answered(&client).await;
-    assert_eq!((client.state(), client.stats().connects), (NatsState::Connected, 2));
+    assert_eq!((client.state(), client.nats_stats().connects), (NatsState::Connected, 2));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -200,5 +200,5 @@ async fn one_expired_call_on_a_silent_connection_moves_all_later_ones_to_another
     // Three tests of an idle connection without an answer would take a minute.
     let later = async { while call(&client, &within(2_000), "svc.echo").await.is_err() {} };
     within(10_000).race(later).await.unwrap();
-    assert_eq!(client.stats().connects, 2);
+    assert_eq!(client.nats_stats().connects, 2);
 }

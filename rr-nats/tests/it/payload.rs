@@ -32,12 +32,12 @@ async fn a_request_over_the_limit_of_its_account_costs_one_connection_and_is_ref
         assert_refused(&large(&client, LIMIT + 1).await.unwrap_err());
         large(&client, LIMIT - 100).await.unwrap();
     }
-    assert_eq!((client.stats().connects, stats.connects()), (2, 1));
+    assert_eq!((client.nats_stats().connects, stats.connects()), (2, 1));
     // The next connection knows it as well.
     nats.restart().await.unwrap();
     client.ready(&within(10_000)).await.unwrap();
     assert_refused(&large(&client, 20_000).await.unwrap_err());
-    assert_eq!(client.stats().connects, 3);
+    assert_eq!(client.nats_stats().connects, 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -57,7 +57,7 @@ async fn a_reply_over_the_limit_of_its_account_costs_one_connection_and_is_an_er
         assert_answered(others, round).await;
         reply_of(&client, LIMIT, 5_000).await.unwrap();
     }
-    assert_eq!((client.stats().connects, stats.connects()), (1, 2));
+    assert_eq!((client.nats_stats().connects, stats.connects()), (1, 2));
     nats.restart().await.unwrap();
     serves_again(&stats, 3).await;
     client.ready(&within(10_000)).await.unwrap();
@@ -85,9 +85,13 @@ async fn a_limit_that_a_reload_lowers_costs_one_connection_and_one_that_it_raise
         client.ready(&within(5_000)).await.unwrap();
         assert_refused(&large(&client, bytes).await.unwrap_err());
         assert_answered(twenty(&client), limit).await;
-        assert!(client.stats().connects <= connects, "{} connections", client.stats().connects);
+        assert!(
+            client.nats_stats().connects <= connects,
+            "{} connections",
+            client.nats_stats().connects
+        );
     }
-    let before = client.stats().connects;
+    let before = client.nats_stats().connects;
     nats.reload(&taking(100_000)).unwrap();
     let raised = async {
         while let Err(error) = large(&client, 20_000).await {
@@ -96,7 +100,7 @@ async fn a_limit_that_a_reload_lowers_costs_one_connection_and_one_that_it_raise
         }
     };
     within(10_000).race(raised).await.unwrap();
-    assert_eq!(client.stats().connects, before);
+    assert_eq!(client.nats_stats().connects, before);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -109,7 +113,7 @@ async fn calls_beside_one_that_is_over_the_limit_are_never_told_that_they_did_no
         let client = client(&nats.url()).await;
         // One call in eight is over the limit.
         let outcomes = counted.drive(&client, 40).join_all().await;
-        assert_eq!(client.stats().connects, 2);
+        assert_eq!(client.nats_stats().connects, 2);
         let _ = counted.check(outcomes);
     }
 }

@@ -50,7 +50,7 @@ async fn a_refusal_is_said_at_once_and_forgotten_when_the_server_takes_the_crede
     for _ in 0..3 {
         is_refusal(&call(&client, &within(600_000), "svc.echo").await.unwrap_err());
     }
-    assert_eq!((client.state(), client.stats().connects), (NatsState::Refused, 0));
+    assert_eq!((client.state(), client.nats_stats().connects), (NatsState::Refused, 0));
 
     nats.reload(&setup("right")).unwrap();
     reaches(&client, NatsState::Connected).await;
@@ -68,7 +68,7 @@ async fn credentials_that_are_taken_back_are_a_refusal_from_then_on() {
     is_refusal(&client.ready(&within(60_000)).await.unwrap_err());
     nats.reload(&setup("right")).unwrap();
     reaches(&client, NatsState::Connected).await;
-    assert_eq!(client.stats().connects, 2);
+    assert_eq!(client.nats_stats().connects, 2);
 }
 
 #[tokio::test]

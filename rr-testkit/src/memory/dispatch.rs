@@ -36,14 +36,13 @@ pub(super) type Handling = BoxFuture<'static, Outcome>;
 /// Makes the future that runs the handler of one request. The context holds the head of the
 /// request: capturing the whole request would store the head twice.
 pub(super) fn handler_future(intake: Intake, ctx: Context, body: Bytes) -> Handling {
-    if !intake.observers().is_empty() {
+    if !intake.monitor().observers().is_empty() {
         // A separate type: without observers the future takes no memory for them.
         return observed(intake, ctx, body);
     }
     Box::pin(async move {
-        let request = to_request(&ctx, body)?;
-        let outcome = intake.handle(&ctx, request).await;
-        outcome.map_err(Error::into_received)
+        let handled = intake.handle(&ctx, to_request(&ctx, body)?);
+        intake.monitor().counted(&ctx, handled).await.map_err(Error::into_received)
     })
 }
 

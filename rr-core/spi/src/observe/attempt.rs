@@ -8,16 +8,17 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use super::span::within;
-use super::{End, Kind, Observers, Outcome, Span, Start};
+use super::{End, Kind, Monitor, Outcome, Span, Start};
 use crate::context::Context;
 use crate::error::{Code, Delivery, Error};
 use crate::many::{ManyEnd, ReplySink};
+use crate::progress::Progress;
 use crate::request::Request;
 use crate::response::Response;
 use crate::target::Target;
 
 /// Writes the boxed future of a requester: observed if an observer observes operations of this
-/// kind, else as it is.
+/// kind, else counted only.
 ///
 /// The request is observed as one [`Kind`](crate::observe::Kind) of operation; its future sees the
 /// context that carries the observer's trace context on.
@@ -25,18 +26,18 @@ use crate::target::Target;
 /// # Examples
 ///
 /// ```
-/// use rr_spi::observe::{Kind, Observers};
+/// use rr_spi::observe::{Kind, Monitor};
 /// use rr_spi::{Context, Error, Request, Requester, Response, boxed, observed};
 ///
 /// struct Counted<R> {
 ///     inner: R,
-///     observers: Observers,
+///     monitor: Monitor,
 /// }
 ///
 /// impl<R: Requester> Requester for Counted<R> {
 ///     boxed! {
 ///         fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
-///             observed!(&self.observers, Kind::ClientCall, |ctx, request| {
+///             observed!(&self.monitor, Kind::ClientCall, |ctx, request| {
 ///                 self.inner.request(ctx, request)
 ///             })
 ///         }
@@ -45,14 +46,14 @@ use crate::target::Target;
 /// ```
 #[macro_export]
 macro_rules! observed {
-    ($observers:expr, $kind:expr, |$ctx:ident, $request:ident| $call:expr) => {{
-        let observers: &$crate::observe::Observers = $observers;
-        if !observers.observes($kind) {
-            ::std::boxed::Box::pin($call)
+    ($monitor:expr, $kind:expr, |$ctx:ident, $request:ident| $call:expr) => {{
+        let monitor: &$crate::observe::Monitor = $monitor;
+        if !monitor.observes($kind) {
+            ::std::boxed::Box::pin(monitor.counted($ctx, $call))
         } else {
             ::std::boxed::Box::pin(async move {
                 let watched =
-                    $crate::observe::WatchedAttempt::start(observers, $kind, $ctx, &$request);
+                    $crate::observe::WatchedAttempt::start(monitor, $kind, $ctx, &$request);
                 let own = watched.context();
                 let $ctx = own.as_ref().unwrap_or($ctx);
                 watched.run($call).await
@@ -63,30 +64,35 @@ macro_rules! observed {
 
 /// Attempt or call that is observed; see [`observed!`](crate::observed!).
 pub struct WatchedAttempt<'a> {
-    observers: &'a Observers,
+    monitor: &'a Monitor,
     kind: Kind,
     ctx: &'a Context,
     target: Target,
     request_bytes: usize,
     began: Instant,
+    progress: Option<Progress>,
     span: Option<Box<dyn Span>>,
     replies: Option<ReplySink>,
 }
 
 impl<'a> WatchedAttempt<'a> {
     /// Reports the start of an attempt or a call.
-    pub fn start(
-        observers: &'a Observers,
-        kind: Kind,
-        ctx: &'a Context,
-        request: &Request,
-    ) -> Self {
+    pub fn start(monitor: &'a Monitor, kind: Kind, ctx: &'a Context, request: &Request) -> Self {
         let target = request.target.clone();
         let route = Some(target.as_str());
-        let start = Start { kind, context: ctx, target: Some(&target), route, peer: None };
-        let span = observers.started(&start);
+        let progress = monitor.observers().shows_progress();
+        let progress = progress.then(|| Progress::within(ctx.value()));
+        let start = Start {
+            kind,
+            context: ctx,
+            target: Some(&target),
+            route,
+            peer: None,
+            progress: progress.as_ref(),
+        };
+        let span = monitor.started(&start);
         let (request_bytes, began) = (request.body.len(), Instant::now());
-        Self { observers, kind, ctx, target, request_bytes, began, span, replies: None }
+        Self { monitor, kind, ctx, target, request_bytes, began, progress, span, replies: None }
     }
 
     /// Observes a request that may have several replies: the number of replies that were handed out
@@ -97,10 +103,12 @@ impl<'a> WatchedAttempt<'a> {
     }
 
     /// Returns the context for the operation if it differs: it carries the trace context of the
-    /// span.
+    /// span and the progress.
     #[must_use]
     pub fn context(&self) -> Option<Context> {
-        traced(self.ctx, self.span.as_deref())
+        let traced = traced(self.ctx, self.span.as_deref());
+        let Some(progress) = &self.progress else { return traced };
+        Some(traced.as_ref().unwrap_or(self.ctx).with_value(progress.clone()))
     }
 
     /// Runs the operation, and reports its end when it completes or is dropped.
@@ -132,9 +140,10 @@ impl<'a> WatchedAttempt<'a> {
     fn report(mut self, outcome: Outcome<'_>) {
         let Self { kind, ctx: context, ref target, request_bytes, began, .. } = self;
         let route = Some(target.as_str());
-        let start = Start { kind, context, target: Some(target), route, peer: None };
+        let progress = self.progress.as_ref();
+        let start = Start { kind, context, target: Some(target), route, peer: None, progress };
         let end = End { start, outcome, request_bytes, began, entered: None, panic: None };
-        self.observers.ended(self.span.take(), &end);
+        self.monitor.ended(self.span.take(), &end);
     }
 }
 

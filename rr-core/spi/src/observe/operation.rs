@@ -5,8 +5,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::context::Context;
-use crate::error::{Code, Delivery, Error};
+use crate::error::{Code, Delivery, Error, Reason};
 use crate::peer::Peer;
+use crate::progress::Progress;
 use crate::response::Response;
 use crate::target::Target;
 use crate::timeline::Timeline;
@@ -42,6 +43,9 @@ pub struct Start<'a> {
     pub route: Option<&'a str>,
     /// The other end of the connection on which a request arrived, if the transport knows it.
     pub peer: Option<&'a Peer>,
+    /// The stage of a call or an attempt while it is in flight; `None` for a request, and if no
+    /// observer [shows](super::Observer::shows_progress) it.
+    pub progress: Option<&'a Progress>,
 }
 
 /// End of an operation.
@@ -96,6 +100,23 @@ impl<'a> Outcome<'a> {
             Self::Failure(error) => Some(error.code()),
             Self::Dropped(_) => Some(Code::Canceled),
         }
+    }
+
+    /// Returns the code as text, `ok` for a success.
+    #[must_use]
+    pub fn status(&self) -> &'static str {
+        self.code().map_or("ok", Code::as_str)
+    }
+
+    /// Returns the reason of a failure, or else its code; `None` for a success.
+    ///
+    /// It is one of a bounded number of texts, as metrics need: a reason that rr does not know counts
+    /// as none, since peers may name any.
+    #[must_use]
+    pub fn error_type(&self) -> Option<&'static str> {
+        let code = self.code()?;
+        let reason = self.error().and_then(Error::reason).and_then(Reason::known);
+        Some(reason.unwrap_or(code.as_str()))
     }
 
     /// Returns the error.

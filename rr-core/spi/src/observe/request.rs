@@ -1,28 +1,37 @@
 //! Observation of requests, on the server side.
 
 use std::fmt;
+use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use tokio::time::Instant;
 
 use super::attempt::traced;
-use super::{End, Kind, Observers, Outcome, Span, Start};
+use super::{End, Kind, Monitor, Outcome, Span, Start};
 use crate::context::Context;
 use crate::error::Delivery;
 use crate::target::Target;
 
-/// Request of a server from its arrival to its outcome, observed if the server has observers; see
-/// [`Intake::watch`](crate::Intake::watch).
+/// Request of a server from its arrival to its outcome, counted, and observed if the server has
+/// observers; see [`Intake::watch`](crate::Intake::watch).
 ///
-/// It is reported once: by [`WatchedRequest::end`], or as dropped when it is dropped before. Takes
-/// one pointer. The default is a request that is not observed.
+/// It is counted and reported once: by [`WatchedRequest::end`], or as dropped when it is dropped
+/// before. Takes two pointers. The default is no request of an application.
 #[derive(Default)]
-pub struct WatchedRequest(Option<Box<Watched>>);
+pub struct WatchedRequest(State);
+
+#[derive(Default)]
+enum State {
+    #[default]
+    Ended,
+    Counted(Monitor),
+    Observed(Box<Watched>),
+}
 
 /// Request that is observed.
 pub(crate) struct Watched {
-    observers: Observers,
+    monitor: Monitor,
     ctx: Context,
     target: Option<Target>,
     route: Option<Arc<str>>,
@@ -31,22 +40,27 @@ pub(crate) struct Watched {
     entered: OnceLock<Instant>,
     panic: OnceLock<Box<str>>,
     span: Option<Box<dyn Span>>,
-    is_reported: bool,
 }
 
 impl WatchedRequest {
+    pub(crate) fn count(monitor: &Monitor) -> Self {
+        monitor.count_start(false);
+        Self(State::Counted(monitor.clone()))
+    }
+
     pub(crate) fn start(
-        observers: &Observers,
+        monitor: &Monitor,
         ctx: &Context,
         target: Option<&Target>,
         route: Option<&Arc<str>>,
     ) -> Self {
         let (kind, name) = (Kind::ServerRequest, route.map(|route| &**route));
-        let start = Start { kind, context: ctx, target, route: name, peer: ctx.arrived_from() };
-        let span = observers.started(&start);
-        Self(Some(Box::new(Watched {
+        let peer = ctx.arrived_from();
+        let start = Start { kind, context: ctx, target, route: name, peer, progress: None };
+        let span = monitor.started(&start);
+        Self(State::Observed(Box::new(Watched {
             ctx: traced(ctx, span.as_deref()).unwrap_or_else(|| ctx.clone()),
-            observers: observers.clone(),
+            monitor: monitor.clone(),
             target: target.cloned(),
             route: route.cloned(),
             request_bytes: AtomicUsize::new(0),
@@ -54,7 +68,6 @@ impl WatchedRequest {
             entered: OnceLock::new(),
             panic: OnceLock::new(),
             span,
-            is_reported: false,
         })))
     }
 
@@ -62,7 +75,7 @@ impl WatchedRequest {
     #[must_use]
     #[inline]
     pub fn is_observed(&self) -> bool {
-        self.0.is_some()
+        self.watched().is_some()
     }
 
     /// Returns the context for the handler: `ctx`, with the trace context of the span if there is
@@ -70,7 +83,7 @@ impl WatchedRequest {
     #[must_use]
     #[inline]
     pub fn context<'a>(&'a self, ctx: &'a Context) -> &'a Context {
-        self.0.as_ref().map_or(ctx, |watched| &watched.ctx)
+        self.watched().map_or(ctx, |watched| &watched.ctx)
     }
 
     /// Records the length of the request's body, when it has been received.
@@ -78,21 +91,40 @@ impl WatchedRequest {
     /// [`Handle::watched`](crate::Handle::watched) does it too: only a server that refuses a request
     /// with its body does it by itself.
     pub fn received(&self, request_bytes: usize) {
-        if let Some(watched) = &self.0 {
+        if let Some(watched) = self.watched() {
             watched.received(request_bytes);
         }
     }
 
     /// Reports the outcome that the caller is sent.
     #[inline]
-    pub fn end(self, outcome: Outcome<'_>) {
-        if let Some(mut watched) = self.0 {
-            watched.report(outcome);
-        }
+    pub fn end(mut self, outcome: Outcome<'_>) {
+        self.0.end(outcome);
     }
 
+    #[inline]
     pub(crate) fn watched(&self) -> Option<&Watched> {
-        self.0.as_deref()
+        match &self.0 {
+            State::Observed(watched) => Some(watched),
+            State::Ended | State::Counted(_) => None,
+        }
+    }
+}
+
+impl State {
+    fn end(&mut self, outcome: Outcome<'_>) {
+        match mem::take(self) {
+            Self::Ended => {}
+            Self::Counted(monitor) => monitor.count_end(outcome),
+            Self::Observed(mut watched) => watched.report(outcome),
+        }
+    }
+}
+
+impl Drop for WatchedRequest {
+    fn drop(&mut self) {
+        let delivery = self.watched().and_then(|watched| watched.ctx.delivery());
+        self.0.end(Outcome::Dropped(delivery.unwrap_or(Delivery::Processed)));
     }
 }
 
@@ -116,34 +148,26 @@ impl Watched {
     }
 
     fn report(&mut self, outcome: Outcome<'_>) {
-        self.is_reported = true;
         let span = self.span.take();
         let (kind, context) = (Kind::ServerRequest, &self.ctx);
         let (target, route) = (self.target.as_ref(), self.route.as_deref());
+        let peer = context.arrived_from();
+        let start = Start { kind, context, target, route, peer, progress: None };
         let end = End {
-            start: Start { kind, context, target, route, peer: context.arrived_from() },
+            start,
             outcome,
             request_bytes: self.request_bytes.load(Ordering::Relaxed),
             began: self.began,
             entered: self.entered.get().copied(),
             panic: self.panic.get().map(|message| &**message),
         };
-        self.observers.ended(span, &end);
-    }
-}
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        if !self.is_reported {
-            let delivery = self.ctx.delivery().unwrap_or(Delivery::Processed);
-            self.report(Outcome::Dropped(delivery));
-        }
+        self.monitor.ended(span, &end);
     }
 }
 
 impl fmt::Debug for WatchedRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let target = self.0.as_ref().and_then(|watched| watched.target.as_ref());
+        let target = self.watched().and_then(|watched| watched.target.as_ref());
         f.debug_struct("WatchedRequest").field("target", &target).finish_non_exhaustive()
     }
 }

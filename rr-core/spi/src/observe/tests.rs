@@ -167,7 +167,7 @@ async fn each_request_is_reported_once_whatever_became_of_it() {
 }
 
 /// Answers after 10 ms, with the trace context that it was called with.
-struct Remote(Observers);
+struct Remote(Monitor);
 
 impl Requester for Remote {
     crate::boxed! {
@@ -186,7 +186,7 @@ impl Requester for Remote {
 #[tokio::test(start_paused = true)]
 async fn each_attempt_is_reported_once_also_when_it_is_dropped() {
     let (lines, ctx) = (Lines::default(), Context::background());
-    let remote = Remote(Observers::new(lines.clone()));
+    let remote = Remote(Monitor::new(Observers::new(lines.clone())));
     let request = || Request::new(Target::from_static("t").unwrap(), "body");
     let reply = remote.request(&ctx, request()).await.unwrap();
     assert!(reply.body.starts_with(b"00-4bf92f"), "the span's trace context is passed on");
@@ -200,7 +200,7 @@ async fn each_attempt_is_reported_once_also_when_it_is_dropped() {
     reported.retain(|line| line != "in" && line != "out");
     assert_eq!(reported, [start, end, dropped]);
 
-    let remote = Remote(Observers::default());
+    let remote = Remote(Monitor::default());
     assert_eq!(remote.request(&ctx, request()).await.unwrap().body, "none");
 }
 
@@ -214,7 +214,7 @@ async fn an_observer_that_panics_harms_no_operation_and_no_other_observer() {
     assert_eq!(reported.last().unwrap(), "ok None Processed ran=true (4, 4) None");
     assert_eq!(reported.iter().filter(|line| line.starts_with("ok")).count(), 1);
 
-    let remote = Remote(observers());
+    let remote = Remote(Monitor::new(observers()));
     let request = |target| Request::new(Target::from_static(target).unwrap(), "");
     assert!(remote.request(&ctx, request("t")).await.is_ok());
     assert_eq!(lines.take().iter().filter(|line| line.starts_with("ok")).count(), 1);
@@ -222,7 +222,7 @@ async fn an_observer_that_panics_harms_no_operation_and_no_other_observer() {
     // The panic of the operation itself is passed on.
     let call = tokio::spawn(async move {
         let ctx = Context::background();
-        Remote(Observers::new(Panics)).request(&ctx, request("panics")).await
+        Remote(Monitor::new(Observers::new(Panics))).request(&ctx, request("panics")).await
     });
     assert!(call.await.unwrap_err().is_panic());
 }
@@ -302,7 +302,7 @@ async fn what_no_observer_observes_is_not_reported() {
 
     let (request, ctx) =
         (Request::new(Target::from_static("t").unwrap(), ""), Context::background());
-    assert!(Remote(observers).request(&ctx, request).await.is_ok());
+    assert!(Remote(Monitor::new(observers)).request(&ctx, request).await.is_ok());
     assert_eq!(at_times.reports.lock().unwrap().len(), 2, "it observes no attempts");
 }
 

@@ -72,7 +72,7 @@ impl Phases {
         };
         if is_first {
             let in_flight = self.intake.in_flight();
-            self.intake.observers().event(&Event::DrainStarted { in_flight });
+            self.intake.monitor().event(&Event::DrainStarted { in_flight });
         }
         self.announce();
         self.intake.drain();
@@ -170,7 +170,7 @@ impl Drop for Supervisor {
         intake.drain();
         intake.cancel_all(Cause::Shutdown);
         if self.phases.has_begun_to_drain() {
-            intake.observers().event(&Event::DrainEnded { report: intake.report() });
+            intake.monitor().event(&Event::DrainEnded { report: intake.report() });
         }
     }
 }

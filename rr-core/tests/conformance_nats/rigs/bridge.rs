@@ -140,7 +140,7 @@ impl Rig for Running {
     }
 
     fn live(&self) -> Live {
-        let pending = self.front.requester.in_flight() + self.back.requester.stats().in_flight;
+        let pending = self.front.requester.in_flight() + self.back.requester.nats_stats().in_flight;
         Live::default()
             .with_in_flight(self.front.server.in_flight() + self.back.in_flight())
             .with_pending(pending)

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rr_core::config::IntakeConfig;
 use rr_core::context::Peer;
-use rr_core::observe::{Kind, Observers, Outcome, TracingObserver};
+use rr_core::observe::{Kind, Monitor, Observers, Outcome, TracingObserver};
 use rr_core::transport::{Attempt, Intake};
 use rr_core::{Error, Request, Requester, Router, Target, defaults};
 use tokio::sync::Notify;
@@ -163,7 +163,7 @@ pub(super) fn observers() -> Observers {
 #[derive(Clone)]
 pub(super) struct InProcess {
     intake: Intake,
-    observers: Observers,
+    monitor: Monitor,
 }
 
 pub(super) const PEER: ([u8; 4], u16) = ([127, 0, 0, 1], 4711);
@@ -171,7 +171,7 @@ pub(super) const PEER: ([u8; 4], u16) = ([127, 0, 0, 1], 4711);
 impl InProcess {
     pub(super) fn new(router: Router, config: IntakeConfig) -> Self {
         let config = config.with_observers(observers());
-        Self { intake: Intake::new(router, config), observers: observers() }
+        Self { intake: Intake::new(router, config), monitor: Monitor::new(observers()) }
     }
 
     pub(super) fn intake(&self) -> &Intake {
@@ -182,7 +182,7 @@ impl InProcess {
 impl Requester for InProcess {
     rr_spi::boxed! {
         fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
-            rr_spi::observed!(&self.observers, Kind::ClientAttempt, |ctx, request| async move {
+            rr_spi::observed!(&self.monitor, Kind::ClientAttempt, |ctx, request| async move {
                 let attempt = Attempt::start(ctx, defaults::CLIENT_TIMEOUT)?;
                 let peer = Arc::new(Peer::new().with_address(SocketAddr::from(PEER)));
                 let mut inbound = attempt.inbound();
