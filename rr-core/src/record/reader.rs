@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use rr_spi::{Code, Delivery, Error, excerpt};
 use serde::Deserialize;
 
-use super::FILE_BYTES_MAX;
+use super::config::FILE_BYTES_MAX;
 use super::line::{LINE_BYTES_MAX, Line, VERSION};
 use super::recorded::Recorded;
 

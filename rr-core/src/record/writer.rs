@@ -12,8 +12,8 @@ use rr_spi::observe::{Event, Observers};
 use rr_spi::{Code, Delivery, Error, Reason};
 use tokio::sync::Notify;
 
-use super::RecorderConfig;
 use super::call::Ended;
+use super::config::RecorderConfig;
 use super::line::LINE_BYTES_MAX;
 use super::redaction::Redaction;
 
