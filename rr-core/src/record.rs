@@ -140,10 +140,11 @@ impl Recorder {
         Self::new(file, config)
     }
 
-    /// Records to a writer, such as a file that is opened for appending.
+    /// Records to a writer, such as a pipe, or a buffer in a test.
     ///
     /// The writer gets each line in one piece and is flushed when no other line waits. It may block:
-    /// further calls are then queued, and lost if the queue is full.
+    /// further calls are then queued, and lost if the queue is full. A recording should not be
+    /// appended to another one, since a replay takes both for one recording.
     ///
     /// # Errors
     ///
@@ -154,7 +155,7 @@ impl Recorder {
         Ok(Self { shared: Arc::new(Shared { started: AtomicU64::new(0), queue }) })
     }
 
-    /// Waits until every call that has ended is written.
+    /// Waits until every call that has ended is written. The wait has no limit if the writer blocks.
     ///
     /// # Errors
     ///
