@@ -41,6 +41,7 @@ pub struct RequestInfo {
     headers: Headers,
     idempotency: Idempotency,
     peer: Option<Arc<Peer>>,
+    in_process: bool,
 }
 
 impl RequestInfo {
@@ -50,6 +51,7 @@ impl RequestInfo {
         headers: Headers::new(),
         idempotency: Idempotency::Unspecified,
         peer: None,
+        in_process: false,
     };
 
     /// Copies the information of a request; this only increments reference counts.
@@ -61,12 +63,18 @@ impl RequestInfo {
             headers,
             idempotency: request.idempotency.clone(),
             peer,
+            in_process: false,
         }
+    }
+
+    /// Records whether the caller is in this process.
+    pub(crate) fn with_in_process(self, in_process: bool) -> Self {
+        Self { in_process, ..self }
     }
 
     /// Takes target, headers and idempotency from a request, and keeps the peer.
     pub(crate) fn with_head_of(self, request: &Request) -> Self {
-        Self::of(request, self.peer)
+        Self::of(request, self.peer).with_in_process(self.in_process)
     }
 
     /// Returns the target that was called; `None` on a context that no server made.
@@ -92,10 +100,11 @@ impl RequestInfo {
     }
 
     /// Returns the other end of the connection; `None` on a transport without connections to
-    /// callers, such as NATS and memory.
+    /// callers, such as NATS. A caller in this process, such as over memory, has no address and is
+    /// [local](Peer::is_local).
     #[must_use]
     pub fn peer(&self) -> Option<&Peer> {
-        self.peer.as_deref()
+        self.peer.as_deref().or_else(|| self.in_process.then_some(Peer::IN_PROCESS))
     }
 
     /// Makes the request again, with this body; `None` without a target.

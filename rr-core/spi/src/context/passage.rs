@@ -124,7 +124,8 @@ impl Context {
     /// Returns the other end of the connection on which the request arrived, also before the
     /// handler is entered.
     pub(crate) fn arrived_from(&self) -> Option<&Peer> {
-        self.server_state()?.peer.as_deref()
+        let server = self.server_state()?;
+        server.peer.as_deref().or_else(|| server.in_process.then_some(Peer::IN_PROCESS))
     }
 
     /// Returns the number of attempts before the one being handled.
