@@ -55,6 +55,10 @@
     doc = "| use layers and services of tower, or be used by them | [`tower`] |"
 )]
 //! | see what became of every request, attempt and call | [`observe`], [`recommended_with`] |
+#![cfg_attr(
+    feature = "admin",
+    doc = "| see what is in flight and what failed last, in a browser | [`admin`] |"
+)]
 //! | try failed calls again, safely | [`recommended`], [`retry`], [`Idempotency`] |
 //! | balance calls over several endpoints | [`balance`] |
 //! | collect several replies to one request | [`many`] |
@@ -79,6 +83,7 @@
 //! | `aws-lc-rs` | TLS with the cryptography of AWS-LC instead of ring |
 //! | `tower` | layers of tower as middleware, and the reverse: the module `tower` |
 //! | `tracing` | spans and events of every request, attempt and call: `observe::TracingObserver` |
+//! | `admin` | a page of what is in flight and what failed last: the module `admin` |
 //! | `schema` | JSON Schemas in the descriptions of services, and OpenAPI documents |
 //! | `proxy-env` | `proxy=env` over HTTP: the forward proxy that the environment variables name |
 //! | `zstd` | the content coding zstd over HTTP, besides gzip |
@@ -92,6 +97,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "admin")]
+pub mod admin;
 pub mod balance;
 mod client;
 #[cfg(feature = "json")]
@@ -154,8 +161,8 @@ pub mod transport {
         Attempt, BodyAccount, BodyBudget, BodyShare, BoxFuture, Declared, Dedup, Doubt, Entropy,
         FailedCheck, Handle, HostPort, Inbound, Intake, Location, Mark, Origin, OsEntropy, Passage,
         Race, Readiness, Received, Route, RouteMatch, Routes, Run, SeededEntropy, ServerUrl,
-        Shield, Shutdown, dial, duration, excerpt, jittered, options, rescope, rescope_called,
-        wire,
+        Shield, Shutdown, WeakServer, dial, duration, excerpt, jittered, options, rescope,
+        rescope_called, wire,
     };
 }
 

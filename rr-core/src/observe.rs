@@ -8,10 +8,18 @@
 //! [`recommended_with`](crate::recommended_with) report the call as a whole.
 
 mod calls;
+#[cfg(any(feature = "admin", feature = "tracing"))]
+mod in_call;
+#[cfg(any(feature = "admin", feature = "tracing"))]
+mod message;
 #[cfg(feature = "tracing")]
 mod tracing;
 
 pub use calls::Observe;
+#[cfg(any(feature = "admin", feature = "tracing"))]
+pub(crate) use in_call::{is_part_of_call, polled};
+#[cfg(any(feature = "admin", feature = "tracing"))]
+pub(crate) use message::own_message;
 #[doc(inline)]
 pub use rr_spi::observe::{
     End, Event, Kind, Monitor, Observer, Observers, Outcome, Span, Start, Stats, WatchedAttempt,
