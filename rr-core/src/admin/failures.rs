@@ -45,6 +45,8 @@ pub(super) struct Failure {
 /// Outcome of one attempt, and where its time went.
 #[derive(Debug, Serialize)]
 pub(super) struct Ledger {
+    /// The number of the attempt. An immediate resend keeps the number.
+    pub(super) attempt: u32,
     pub(super) code: &'static str,
     pub(super) reason: Option<String>,
     pub(super) delivery: &'static str,
@@ -108,17 +110,24 @@ fn ledgers(end: &End<'_>, error: &Error, elapsed: Duration) -> Vec<Ledger> {
     let attempts = error.attempts();
     if attempts.is_empty() {
         let record = AttemptRecord::of(error, elapsed);
-        return error.timeline().map(|_| Ledger::of_attempt(&record)).into_iter().collect();
+        return error.timeline().map(|_| Ledger::of_attempt(1, &record)).into_iter().collect();
     }
+    let resent = [RetryDecision::Resend, RetryDecision::Moved].map(Some);
+    let numbered = attempts.iter().scan(1, |next, record| {
+        let number = *next;
+        *next += u32::from(!resent.contains(&record.decision));
+        Some((number, record))
+    });
     // The last attempts are the interesting ones.
     let skipped = attempts.len().saturating_sub(ATTEMPTS_MAX);
-    attempts.iter().skip(skipped).map(Ledger::of_attempt).collect()
+    numbered.skip(skipped).map(|(number, record)| Ledger::of_attempt(number, record)).collect()
 }
 
 impl Ledger {
-    fn of_attempt(record: &AttemptRecord) -> Self {
+    fn of_attempt(attempt: u32, record: &AttemptRecord) -> Self {
         let timeline = record.timeline.as_ref();
         Self {
+            attempt,
             code: record.code.as_str(),
             reason: reason(record.reason.as_ref()),
             delivery: record.delivery.as_str(),
@@ -136,6 +145,7 @@ impl Ledger {
         let mut stages = vec![StageTime::new("before the handler", 1, queued)];
         stages.extend(handler.map(|time| StageTime::new("in the handler", 6, time)));
         Self {
+            attempt: 1,
             code: error.code().as_str(),
             reason: reason(error.reason()),
             delivery: error.delivery().as_str(),

@@ -13,11 +13,13 @@ const WIDTH_MIN: f64 = 6.0;
 
 /// Writes the attempts of a failure. Numbers them if there are several.
 pub(super) fn write_all(page: &mut String, ledgers: &[Ledger]) -> fmt::Result {
-    let several = ledgers.len() > 1;
-    for (at, ledger) in ledgers.iter().enumerate() {
-        if several {
-            write_outcome(page, at + 1, ledger)?;
+    let mut before = 0;
+    for ledger in ledgers {
+        if ledgers.len() > 1 {
+            let again = if ledger.attempt == before { " again" } else { "" };
+            write_outcome(page, ledger, again)?;
         }
+        before = ledger.attempt;
         write_stages(page, &ledger.stages)?;
         if let Some(note) = &ledger.note {
             write!(page, "<p class=note>{}</p>", Text(note))?;
@@ -26,9 +28,9 @@ pub(super) fn write_all(page: &mut String, ledgers: &[Ledger]) -> fmt::Result {
     Ok(())
 }
 
-fn write_outcome(page: &mut String, number: usize, ledger: &Ledger) -> fmt::Result {
+fn write_outcome(page: &mut String, ledger: &Ledger, again: &str) -> fmt::Result {
     let reason = ledger.reason.as_deref().unwrap_or(ledger.code);
-    write!(page, "<p class=attempt><b>Attempt {number}</b> {}", Text(reason))?;
+    write!(page, "<p class=attempt><b>Attempt {}{again}</b> {}", ledger.attempt, Text(reason))?;
     if let Some(endpoint) = &ledger.endpoint {
         write!(page, " at {}", Text(endpoint))?;
     }

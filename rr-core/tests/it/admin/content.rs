@@ -147,6 +147,24 @@ async fn each_attempt_of_a_failed_call_has_its_ledger() {
     assert!(html.contains("<b>Attempt 3</b> unavailable"), "{html}");
 }
 
+#[cfg(feature = "http")]
+#[tokio::test]
+async fn an_attempt_that_is_sent_again_immediately_keeps_its_number() {
+    let admin = Admin::new();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let client = connected(&admin, &url).await;
+    client.call_raw(&context(), "t.echo", "").await.unwrap_err();
+    let page = page(&admin).await;
+    let attempts = page["last_failures"][0]["attempts"].as_array().unwrap();
+    let numbers: Vec<_> = attempts.iter().map(|attempt| &attempt["attempt"]).collect();
+    assert_eq!(numbers, [1, 1, 2, 3], "{page:#}");
+    let html = html(&admin).await;
+    assert!(html.contains("<b>Attempt 1 again</b> connect-failed"), "{html}");
+    assert!(html.contains("connecting"), "{html}");
+}
+
 #[cfg(feature = "memory")]
 #[tokio::test]
 async fn counts_routes_and_the_drain_of_servers_and_clients_are_shown() {
