@@ -16,9 +16,9 @@ mod message;
 mod tracing;
 
 pub use calls::Observe;
-#[cfg(any(feature = "admin", feature = "tracing"))]
+#[cfg(feature = "admin")]
 pub(crate) use in_call::{is_part_of_call, polled};
-#[cfg(any(feature = "admin", feature = "tracing"))]
+#[cfg(feature = "admin")]
 pub(crate) use message::own_message;
 #[doc(inline)]
 pub use rr_spi::observe::{

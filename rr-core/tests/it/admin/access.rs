@@ -33,7 +33,6 @@ async fn callers_on_this_machine_see_the_page_and_callers_over_nats_only_if_it_i
 }
 
 /// Sends a GET, and returns the reply.
-#[cfg(feature = "http")]
 async fn get(address: &str, path: &str, headers: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nconnection: close\r\n{headers}\r\n");
@@ -43,7 +42,6 @@ async fn get(address: &str, path: &str, headers: &str) -> String {
     reply
 }
 
-#[cfg(feature = "http")]
 #[tokio::test]
 async fn the_page_has_a_path_of_its_own_where_it_is_mounted() {
     const PATH: &str = "/.well-known/rr/debug";
@@ -74,7 +72,6 @@ async fn the_page_has_a_path_of_its_own_where_it_is_mounted() {
     }
 }
 
-#[cfg(feature = "http")]
 #[tokio::test]
 async fn a_page_of_another_domain_and_a_client_behind_a_proxy_are_refused() {
     let server = serve("http://127.0.0.1:0", Admin::new().router()).await.unwrap();
@@ -107,7 +104,6 @@ fn own_address() -> Option<IpAddr> {
     (!address.is_loopback() && !address.is_unspecified()).then_some(address)
 }
 
-#[cfg(feature = "http")]
 #[tokio::test]
 async fn a_caller_from_an_address_that_is_not_loopback_is_refused() {
     // Without such an address, the unit test of the decision remains.
@@ -121,7 +117,7 @@ async fn a_caller_from_an_address_that_is_not_loopback_is_refused() {
     }
 }
 
-#[cfg(all(feature = "http", unix))]
+#[cfg(unix)]
 #[tokio::test]
 async fn a_caller_at_a_unix_socket_is_local() {
     let folder = std::env::temp_dir().join(format!("rr-admin-{}", std::process::id()));

@@ -130,7 +130,6 @@ async fn a_failed_request_shows_how_long_it_waited_and_how_long_its_handler_took
     assert_eq!(unknown["attempts"][0]["stages"], only, "{unknown:#}");
 }
 
-#[cfg(feature = "memory")]
 #[tokio::test(start_paused = true)]
 async fn each_attempt_of_a_failed_call_has_its_ledger() {
     let (admin, hanging) = (Admin::new(), Arc::new(Semaphore::new(0)));
@@ -147,7 +146,6 @@ async fn each_attempt_of_a_failed_call_has_its_ledger() {
     assert!(html.contains("<b>Attempt 3</b> unavailable"), "{html}");
 }
 
-#[cfg(feature = "http")]
 #[tokio::test]
 async fn an_attempt_that_is_sent_again_immediately_keeps_its_number() {
     let admin = Admin::new();
@@ -165,7 +163,6 @@ async fn an_attempt_that_is_sent_again_immediately_keeps_its_number() {
     assert!(html.contains("connecting"), "{html}");
 }
 
-#[cfg(feature = "memory")]
 #[tokio::test]
 async fn counts_routes_and_the_drain_of_servers_and_clients_are_shown() {
     let (admin, hanging) = (Admin::new(), Arc::new(Semaphore::new(0)));
