@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use rr_spi::observe::Stats;
 use rr_spi::{Code, Delivery, DrainReport, Error, Routes, Server, ServerUrl, defaults};
 
 use crate::config::ServerConfig;
@@ -131,6 +132,12 @@ impl Servers {
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.0.iter().map(Server::in_flight).sum()
+    }
+
+    /// Returns the sums of the counts of all servers; see [`Server::stats`].
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.0.iter().fold(Stats::default(), |sum, server| sum.plus(&server.stats()))
     }
 
     /// Drains all servers simultaneously within one grace, each after its lame duck, and returns

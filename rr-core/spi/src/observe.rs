@@ -148,14 +148,15 @@ impl Observers {
     }
 
     /// Reports the start of an operation; returns the spans that the observers keep.
-    pub(crate) fn started(&self, start: &Start<'_>) -> Option<Box<dyn Span>> {
+    #[must_use]
+    pub fn started(&self, start: &Start<'_>) -> Option<Box<dyn Span>> {
         let mut spans = Vec::new();
         self.each(|observer| spans.extend(observer.started(start)));
         span::nested(spans)
     }
 
     /// Reports the end of an operation.
-    pub(crate) fn ended(&self, span: Option<Box<dyn Span>>, end: &End<'_>) {
+    pub fn ended(&self, span: Option<Box<dyn Span>>, end: &End<'_>) {
         if let Some(span) = span {
             // An observer that panics must not end the operation.
             let _ = contained(|| span.ended(end));

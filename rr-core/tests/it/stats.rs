@@ -142,3 +142,22 @@ async fn a_call_that_cannot_be_sent_counts_as_not_run() {
     let expected = "1 started, 0 in flight, 0 succeeded, 1 failed (1 unavailable), 1 not run";
     assert_eq!(stats.to_string(), expected);
 }
+
+#[cfg(feature = "http")]
+#[tokio::test]
+async fn several_urls_and_several_hosts_are_counted_together() {
+    let router = router(&Arc::new(Semaphore::new(0)));
+    let servers = rr_core::serve_all(["http://127.0.0.1:0"; 2], router).await.unwrap();
+    let hosts: Vec<_> = servers.urls().map(|url| url.trim_start_matches("http://")).collect();
+    let client = rr_core::connect(&format!("http://{}", hosts.join(","))).await.unwrap();
+    let ctx = Context::background().with_timeout(Duration::from_secs(60));
+    for n in 0..20 {
+        assert_eq!(client.call::<u32>(&ctx, "t.double", &n).await.unwrap(), n * 2);
+    }
+    let ended = |stats: &Stats| stats.succeeded == 20;
+    let (served, called) =
+        (until(|| servers.stats(), ended).await, until(|| client.stats(), ended).await);
+    assert_eq!((served.started, called.started), (20, 20));
+    assert_eq!(served.of_transport("connections"), called.of_transport("connections"));
+    assert_eq!(called.of_transport("no_such_figure"), None);
+}

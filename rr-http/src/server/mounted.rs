@@ -15,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response, Version};
 use http_body::Body;
+use rr_spi::observe::Stats;
 use rr_spi::{BodyAccount, BodyShare, DrainReport, Routes, Server, Shutdown};
 use tower_service::Service;
 
@@ -151,11 +152,20 @@ impl HttpService {
         self.0.state.intake.bodies().held()
     }
 
-    /// Returns the counters of the service.
+    /// Returns the counts of the requests since the service was made; see
+    /// [`Server::stats`](rr_spi::Server::stats).
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let bodies_bytes = u64::try_from(self.bodies_bytes()).unwrap_or(u64::MAX);
+        let stats = self.0.state.intake.stats().with("bodies_bytes", bodies_bytes);
+        stats.with("headers_dropped", self.http_stats().headers_dropped())
+    }
+
+    /// Returns the counters of HTTP.
     ///
     /// Connections are not counted. Tasks are requests until their replies have left.
     #[must_use]
-    pub fn stats(&self) -> HttpServerStats {
+    pub fn http_stats(&self) -> HttpServerStats {
         self.0.state.stats.clone()
     }
 

@@ -129,7 +129,7 @@ async fn a_caller_that_leaves_cancels_its_handler() {
         assert_eq!(mounted.next().await, Seen::Dropped);
     }
     let service = mounted.service.clone();
-    eventually("nothing is left", || service.in_flight() + service.stats().tasks() == 0).await;
+    eventually("nothing is left", || service.in_flight() + service.http_stats().tasks() == 0).await;
 }
 
 #[tokio::test]
@@ -186,7 +186,7 @@ async fn the_grace_ends_handlers_and_half_a_body() {
     assert_eq!(mounted.next().await, Seen::Began);
     let mut body = mounted.raw().await;
     body.send("POST /rr/echo HTTP/1.1\r\nhost: h\r\ncontent-length: 5\r\n\r\nhe").await;
-    let stats = mounted.service.stats();
+    let stats = mounted.service.http_stats();
     eventually("both have come", || stats.tasks() == 2).await;
     let (first, second) = (mounted.service.clone(), mounted.service.clone());
     let long = async move { first.shutdown(Duration::from_secs(60)).await };

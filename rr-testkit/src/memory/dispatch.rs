@@ -41,11 +41,8 @@ pub(super) fn handler_future(intake: Intake, ctx: Context, body: Bytes) -> Handl
         return observed(intake, ctx, body);
     }
     Box::pin(async move {
-        let outcome = async {
-            let request = to_request(&ctx, body)?;
-            intake.handle(&ctx, request).await
-        };
-        intake.monitor().counted(&ctx, outcome).await.map_err(Error::into_received)
+        let handled = intake.handle(&ctx, to_request(&ctx, body)?);
+        intake.monitor().counted(&ctx, handled).await.map_err(Error::into_received)
     })
 }
 

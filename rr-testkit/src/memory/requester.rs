@@ -160,36 +160,40 @@ fn start_handling(attempt: &Attempt, intake: Intake, request: Request) -> (Handl
 /// # Errors
 ///
 /// The deadline or the cancellation of the call, or a cut of the link.
-async fn exchange(
-    attempt: &Attempt,
-    link: Connected<'_>,
+// Not an `async fn`, whose future stores its arguments twice.
+#[allow(clippy::manual_async_fn, reason = "see above")]
+fn exchange<'a>(
+    attempt: &'a Attempt,
+    link: Connected<'a>,
     handling: Handling,
     // Owned by the call: dropping the call drops the handle, which cancels the handler's context.
     handle: CancelHandle,
-) -> Result<Outcome, Error> {
-    let outcome = match enter(handling).await {
-        Entered::Answered(outcome) => {
-            // The handler may have computed past the deadline, or another thread cut the link.
-            attempt.check()?;
-            if link.is_cut() {
-                handle.cancel_with(Cause::PeerGone);
-                return Err(lost("the link was cut"));
-            }
-            outcome
-        }
-        Entered::Waiting(answer) => match attempt.run(link.race(answer)).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => return Err(lost("the runtime that the handler ran on ended")),
-            Err(ended) => {
+) -> impl Future<Output = Result<Outcome, Error>> + Send + 'a {
+    async move {
+        let outcome = match enter(handling).await {
+            Entered::Answered(outcome) => {
+                // The handler may have computed past the deadline, or another thread cut the link.
+                attempt.check()?;
                 if link.is_cut() {
                     handle.cancel_with(Cause::PeerGone);
+                    return Err(lost("the link was cut"));
                 }
-                return Err(ended);
+                outcome
             }
-        },
-    };
-    handle.cancel_with(Cause::Finished);
-    Ok(outcome)
+            Entered::Waiting(answer) => match attempt.run(link.race(answer)).await {
+                Ok(Ok(outcome)) => outcome,
+                Ok(Err(_)) => return Err(lost("the runtime that the handler ran on ended")),
+                Err(ended) => {
+                    if link.is_cut() {
+                        handle.cancel_with(Cause::PeerGone);
+                    }
+                    return Err(ended);
+                }
+            },
+        };
+        handle.cancel_with(Cause::Finished);
+        Ok(outcome)
+    }
 }
 
 /// Runs the exchange up to the fault and returns the error that a network would cause.
