@@ -43,8 +43,8 @@ const TARGET_CHARS_MAX: usize = 256;
 ///
 /// The page shows the requests, calls and attempts in flight, oldest first and at most 200 of them;
 /// the last 100 failures with their accounts; the counts and routes of servers and clients that are
-/// watched; and whether a server drains. It is HTML for browsers, which send `Accept: text/html`, and JSON for everything else. The
-/// members of the JSON document may grow, and are no interface.
+/// watched; and whether a server drains. It is HTML for browsers, which send `Accept: text/html`, and
+/// JSON for everything else. The members of the JSON document are not a stable interface.
 ///
 /// Over HTTP the page is at `/.well-known/rr/debug`. Over every transport it is the target `rr.debug`:
 /// of several processes that serve it over NATS, one answers.
@@ -55,10 +55,14 @@ const TARGET_CHARS_MAX: usize = 256;
 /// # Access
 ///
 /// The page answers callers on its own machine: from a loopback address, through a Unix socket, or in
-/// this process. It refuses all others with `PermissionDenied`: callers from another machine, requests over
-/// NATS, whose sender is not known, requests that a proxy passed on (`forwarded`, `via`,
-/// `x-forwarded-for` and the like), requests of web pages of another origin, and requests that name the
-/// server by a domain other than `localhost`. No header gives access.
+/// this process. It refuses all others with `PermissionDenied`:
+///
+/// * callers at another address, and those that are not known, as over NATS;
+/// * requests that a proxy passed on: `forwarded`, `via`, `x-forwarded-for` and similar headers;
+/// * requests of web pages of another origin, and requests whose `Host` is neither `localhost` nor an
+///   address.
+///
+/// No header gives access.
 ///
 /// A proxy on the same machine that adds none of these headers makes all of its clients local: block
 /// the path there. [`Admin::open_to_all`] gives access to every caller.

@@ -422,10 +422,7 @@ impl Context {
     /// Stores what arrived with the request; the first call counts.
     pub(crate) fn set_request(&self, request: &Request) {
         if let Some(server) = self.server_state() {
-            server.request.get_or_init(|| {
-                let info = RequestInfo::of(request, server.peer.clone());
-                info.with_in_process(server.in_process)
-            });
+            server.request.get_or_init(|| RequestInfo::of(request, server.peer.clone()));
         }
     }
 

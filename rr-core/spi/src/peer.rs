@@ -15,10 +15,6 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// The caller of a request that does not leave this process.
-    pub(crate) const IN_PROCESS: &'static Self =
-        &Self { address: None, identity: None, is_local: Some(true) };
-
     /// Makes a peer without an address and without an identity.
     #[must_use]
     pub fn new() -> Self {
@@ -26,7 +22,7 @@ impl Peer {
     }
 
     /// Returns the address of the other end: of the caller, or of the last proxy before this
-    /// server. `None` over a Unix socket, over streams that the application made, and in this process.
+    /// server. `None` over a Unix socket, and over streams that the application made.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
@@ -40,7 +36,7 @@ impl Peer {
     }
 
     /// Returns whether the other end runs on this machine: its address is a loopback address, or it is
-    /// connected through a Unix socket, or it is a caller in this process.
+    /// connected through a Unix socket.
     ///
     /// A proxy on this machine is local whatever its clients are. A client that the PROXY protocol
     /// announces is not local.
@@ -185,7 +181,7 @@ mod tests {
             assert!(!at(remote).is_local(), "{remote}");
         }
         assert!(!Peer::new().is_local());
-        assert!(Peer::new().as_local().is_local() && Peer::IN_PROCESS.is_local());
+        assert!(Peer::new().as_local().is_local());
     }
 
     #[test]

@@ -41,7 +41,6 @@ pub struct RequestInfo {
     headers: Headers,
     idempotency: Idempotency,
     peer: Option<Arc<Peer>>,
-    in_process: bool,
 }
 
 impl RequestInfo {
@@ -51,7 +50,6 @@ impl RequestInfo {
         headers: Headers::new(),
         idempotency: Idempotency::Unspecified,
         peer: None,
-        in_process: false,
     };
 
     /// Copies the information of a request; this only increments reference counts.
@@ -63,18 +61,12 @@ impl RequestInfo {
             headers,
             idempotency: request.idempotency.clone(),
             peer,
-            in_process: false,
         }
-    }
-
-    /// Records whether the caller is in this process.
-    pub(crate) fn with_in_process(self, in_process: bool) -> Self {
-        Self { in_process, ..self }
     }
 
     /// Takes target, headers and idempotency from a request, and keeps the peer.
     pub(crate) fn with_head_of(self, request: &Request) -> Self {
-        Self::of(request, self.peer).with_in_process(self.in_process)
+        Self::of(request, self.peer)
     }
 
     /// Returns the target that was called; `None` on a context that no server made.
@@ -100,11 +92,10 @@ impl RequestInfo {
     }
 
     /// Returns the other end of the connection; `None` on a transport without connections to
-    /// callers, such as NATS. A caller in this process, such as over memory, has no address and is
-    /// [local](Peer::is_local).
+    /// callers, such as NATS and memory.
     #[must_use]
     pub fn peer(&self) -> Option<&Peer> {
-        self.peer.as_deref().or_else(|| self.in_process.then_some(Peer::IN_PROCESS))
+        self.peer.as_deref()
     }
 
     /// Makes the request again, with this body; `None` without a target.
