@@ -57,6 +57,8 @@ pub struct Http;
 
 #[cfg(test)]
 mod tests {
+    use rr_core::observe::measurements::{Instrument, InstrumentKind};
+
     #[test]
     fn the_readme_shows_the_quickstart_as_it_runs() {
         let program = include_str!("../quickstart.rs");
@@ -91,6 +93,30 @@ mod tests {
             listed += 1;
         }
         assert_eq!(listed, 27);
+    }
+
+    #[test]
+    fn the_book_lists_the_metrics_and_shows_how_their_example_exports_them() {
+        let page = include_str!("../../docs/src/observability.md");
+        let mut metrics = 0;
+        for line in page.lines().filter(|line| line.starts_with("| `r")) {
+            let cells: Vec<_> = line.split(" | ").collect();
+            let name = cells[0].trim_start_matches("| ").trim_matches('`');
+            let is_named = |it: &&Instrument| it.name() == name;
+            let Some(instrument) = Instrument::ALL.iter().find(is_named) else { continue };
+            let kind = match instrument.kind() {
+                InstrumentKind::Histogram => "histogram",
+                InstrumentKind::Counter => "counter",
+                InstrumentKind::UpDownCounter => "up-down counter",
+                _ => "gauge",
+            };
+            assert_eq!((cells[1], cells[2].trim_matches('`')), (kind, instrument.unit()), "{line}");
+            metrics += 1;
+        }
+        assert_eq!(metrics, Instrument::ALL.len());
+        let install = page.split("```rs\n").find(|code| code.starts_with("fn install")).unwrap();
+        let (install, _) = install.split_once("```").unwrap();
+        assert!(include_str!("../metrics/main.rs").contains(install), "{install}");
     }
 
     /// The files of the transport that the book goes through.

@@ -82,6 +82,7 @@
 //! | `tls` | `https://` URLs, with the feature `http`; `nats+tls://` URLs, with `nats`; certificates of both ends, with rustls and ring |
 //! | `aws-lc-rs` | TLS with the cryptography of AWS-LC instead of ring |
 //! | `tower` | layers of tower as middleware, and the reverse: the module `tower` |
+//! | `metrics` | metrics of every request, attempt and call through the facade `metrics`: `observe::MetricsObserver` |
 //! | `tracing` | spans and events of every request, attempt and call: `observe::TracingObserver` |
 //! | `admin` | a page of what is in flight and what failed last: the module `admin` |
 //! | `schema` | JSON Schemas in the descriptions of services, and OpenAPI documents |

@@ -190,7 +190,7 @@ fn span(start: &Start<'_>) -> tracing::Span {
 /// Records the outcome in the span. The level is that of the failure, if the operation failed.
 fn record(span: &tracing::Span, end: &End<'_>, level: Option<Level>) {
     let outcome = &end.outcome;
-    span.record("rr.code", levels::code(end));
+    span.record("rr.code", end.outcome.status());
     span.record("rr.reason", levels::reason(end));
     span.record("rr.delivery", outcome.delivery().as_str());
     span.record("elapsed_ms", millis(end.elapsed()));

@@ -25,6 +25,8 @@ mod handler_macro;
 mod large_bodies;
 mod many;
 mod metadata;
+#[cfg(all(feature = "json", feature = "memory", feature = "metrics"))]
+mod metrics;
 mod mistakes;
 mod nested;
 mod observed;

@@ -31,7 +31,7 @@ pub(super) fn log(end: &End<'_>, level: Level) {
                     rpc.method = start.target.map(Target::method),
                     request_id = request_id(start),
                     peer = peer(start),
-                    rr.code = levels::code(end),
+                    rr.code = end.outcome.status(),
                     rr.reason = levels::reason(end),
                     rr.delivery = end.outcome.delivery().as_str(),
                     elapsed_ms = millis(end.elapsed()),
