@@ -1,0 +1,139 @@
+//! What happened in a world: its messages, runs and outcomes, in virtual time.
+
+use std::fmt;
+use std::time::Duration;
+
+use rr_spi::{Code, Delivery, Error, Response};
+
+use super::fault::{Fault, Place};
+
+/// Events of one world, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trace(pub(super) Vec<Event>);
+
+/// Event of a world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Event {
+    /// Virtual time since the start.
+    pub(super) at: Duration,
+    /// Number of the call, from 0.
+    pub(super) call: usize,
+    pub(super) what: What,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    Sent {
+        place: Place,
+        left: Option<Duration>,
+    },
+    Struck(Fault),
+    /// A handler was entered: at the instance with this number, from 0.
+    Entered {
+        instance: usize,
+    },
+    /// A handler has answered.
+    Answered(Summary),
+    /// The call has ended for its caller.
+    Returned(Summary),
+    /// The caller dropped the call.
+    GaveUp,
+}
+
+/// Outcome of a run or a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Summary {
+    /// `None` for a success.
+    pub(super) code: Option<Code>,
+    pub(super) delivery: Delivery,
+}
+
+impl Summary {
+    pub(super) fn of(outcome: &Result<Response, Error>) -> Self {
+        match outcome {
+            Ok(_) => Self { code: None, delivery: Delivery::Processed },
+            Err(error) => Self { code: Some(error.code()), delivery: error.delivery() },
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.code {
+            None => f.write_str("ok"),
+            Some(code) => write!(f, "{} ({})", code.as_str(), self.delivery.as_str()),
+        }
+    }
+}
+
+impl Trace {
+    /// Returns the messages that were sent, in order.
+    pub(super) fn places(&self) -> impl Iterator<Item = &Place> {
+        self.0.iter().filter_map(|event| match &event.what {
+            What::Sent { place, .. } => Some(place),
+            _ => None,
+        })
+    }
+
+    pub(super) fn place(&self, call: usize) -> Option<&Place> {
+        self.places().nth(call)
+    }
+
+    /// Returns a sequence diagram of Mermaid.
+    #[must_use]
+    pub fn mermaid(&self) -> String {
+        let mut lines = vec!["sequenceDiagram".to_owned()];
+        lines.extend(
+            self.0.iter().filter_map(|event| self.arrow(event)).map(|it| format!("    {it}")),
+        );
+        lines.join("\n")
+    }
+
+    /// Returns whether the caller got what a server answered or refused.
+    fn is_answered(&self, returned: &Event) -> bool {
+        let What::Returned(got) = returned.what else { return false };
+        let answered = |event: &Event| matches!(event.what, What::Answered(said) if said == got);
+        let is_refused = got.delivery == Delivery::Rejected;
+        is_refused || self.0.iter().any(|event| event.call == returned.call && answered(event))
+    }
+
+    fn arrow(&self, event: &Event) -> Option<String> {
+        let Place { from, to, target, nth } = self.place(event.call)?;
+        let method = target.rsplit('.').next().unwrap_or(target);
+        Some(match &event.what {
+            What::Sent { .. } => format!("{from}->>{to}: {method} #{nth}"),
+            What::Struck(fault) => format!("Note over {from},{to}: {fault}"),
+            What::Entered { .. } => format!("Note over {to}: {method} runs"),
+            What::Answered(_) => return None,
+            What::Returned(summary) if self.is_answered(event) => {
+                format!("{to}-->>{from}: {summary}")
+            }
+            What::Returned(summary) => format!("Note over {from}: {method} #{nth} is {summary}"),
+            What::GaveUp => format!("Note over {from}: gave up {method} #{nth}"),
+        })
+    }
+}
+
+/// Writes the events as a table of time, link and event.
+impl fmt::Display for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for event in &self.0 {
+            let Some(place) = self.place(event.call) else { continue };
+            write!(f, "{:>8} ms  {place}  ", event.at.as_millis())?;
+            match &event.what {
+                What::Sent { left: Some(left), .. } => {
+                    write!(f, "sent, {} ms left", left.as_millis())?;
+                }
+                What::Sent { left: None, .. } => f.write_str("sent, without a deadline")?,
+                What::Struck(fault) => write!(f, "FAULT {fault}")?,
+                What::Entered { instance: 0 } => f.write_str("the handler runs")?,
+                What::Entered { instance } => write!(f, "the handler runs at instance {instance}")?,
+                What::Answered(summary) => write!(f, "the handler answered {summary}")?,
+                What::Returned(summary) => write!(f, "the caller got {summary}")?,
+                What::GaveUp => f.write_str("the caller dropped the call")?,
+            }
+            f.write_str("\n")?;
+        }
+        Ok(())
+    }
+}
