@@ -2,6 +2,7 @@
 //! corrected twins, which pass every world of two faults.
 
 #![cfg(feature = "json")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests, outside of any test function")]
 
 mod applications;
 mod exploration;
