@@ -300,7 +300,7 @@ impl Exploration {
         while at < found.script.len() {
             let mut fewer = found.script.clone();
             fewer.0.remove(at);
-            let world = (self.run)(&fewer);
+            let world = world::silently(|| (self.run)(&fewer));
             match counterexample(fewer, world) {
                 Some(smaller) => found = smaller,
                 None => at += 1,
@@ -311,7 +311,8 @@ impl Exploration {
 
     /// Runs the world without faults twice, and compares the traces.
     fn is_deterministic(&mut self) -> bool {
-        let (first, second) = ((self.run)(&Script::new()), (self.run)(&Script::new()));
+        let run = || world::silently(|| (self.run)(&Script::new()));
+        let (first, second) = (run(), run());
         if first.wrong.is_some() || first.trace == second.trace {
             return true;
         }
@@ -372,6 +373,10 @@ impl Exploration {
             thread::spawn(move || shared.work());
         }
         let mut state = self.wait(&shared, threads);
+        if let Some((at, _)) = state.failure {
+            // Later worlds may have been run as well, by chance.
+            state.explored = at + 1;
+        }
         self.report.levels.push(Level { faults, worlds, explored: state.explored });
         self.report.unfired += state.unfired;
         self.report.messages = self.report.messages.max(state.messages);
@@ -414,7 +419,7 @@ impl Shared {
             let Some(faults) = self.scripts.get(at).filter(|_| is_left) else { break };
             lock(&self.state).running.insert(at, Instant::now());
             let script = lock(&self.places).script(faults);
-            let world = (self.run)(&script);
+            let world = world::silently(|| (self.run)(&script));
             self.ended(at, &script, world);
         }
         lock(&self.state).idle += 1;

@@ -297,7 +297,7 @@ impl Network {
         lock(&self.0.state).trace.0.push(Event { at, call, what });
     }
 
-    /// Returns the instance whose turn it is; `None` if nobody serves the name.
+    /// Returns the instance whose turn it is; `None` if no service has the name.
     pub(super) fn reach(&self, to: &str) -> Option<Reached> {
         let mut state = lock(&self.0.state);
         let service = state.services.get_mut(to)?;

@@ -128,7 +128,8 @@ impl fmt::Display for Counterexample {
         write!(f, "\n{}", self.trace)?;
         writeln!(f, "\n{}", self.trace.mermaid())?;
         if !self.script.is_empty() {
-            writeln!(f, "\nto run this world alone: RR_WORLD='{}' cargo test", self.script)?;
+            writeln!(f, "\nto run this world alone, set RR_WORLD='{}', or in code:", self.script)?;
+            writeln!(f, "{}", self.script.rust())?;
         }
         Ok(())
     }

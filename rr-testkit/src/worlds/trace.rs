@@ -79,38 +79,19 @@ impl Trace {
         self.places().nth(call)
     }
 
-    /// Returns a sequence diagram of Mermaid.
-    #[must_use]
-    pub fn mermaid(&self) -> String {
-        let mut lines = vec!["sequenceDiagram".to_owned()];
-        lines.extend(
-            self.0.iter().filter_map(|event| self.arrow(event)).map(|it| format!("    {it}")),
-        );
-        lines.join("\n")
+    /// Returns the fault that struck a call.
+    pub(super) fn fault(&self, call: usize) -> Option<Fault> {
+        self.0.iter().filter(|event| event.call == call).find_map(|event| match event.what {
+            What::Struck(fault) => Some(fault),
+            _ => None,
+        })
     }
 
     /// Returns whether the caller got what a server answered or refused.
-    fn is_answered(&self, returned: &Event) -> bool {
-        let What::Returned(got) = returned.what else { return false };
-        let answered = |event: &Event| matches!(event.what, What::Answered(said) if said == got);
+    pub(super) fn is_answer(&self, call: usize, got: Summary) -> bool {
+        let answered = |event: &Event| event.what == What::Answered(got);
         let is_refused = got.delivery == Delivery::Rejected;
-        is_refused || self.0.iter().any(|event| event.call == returned.call && answered(event))
-    }
-
-    fn arrow(&self, event: &Event) -> Option<String> {
-        let Place { from, to, target, nth } = self.place(event.call)?;
-        let method = target.rsplit('.').next().unwrap_or(target);
-        Some(match &event.what {
-            What::Sent { .. } => format!("{from}->>{to}: {method} #{nth}"),
-            What::Struck(fault) => format!("Note over {from},{to}: {fault}"),
-            What::Entered { .. } => format!("Note over {to}: {method} runs"),
-            What::Answered(_) => return None,
-            What::Returned(summary) if self.is_answered(event) => {
-                format!("{to}-->>{from}: {summary}")
-            }
-            What::Returned(summary) => format!("Note over {from}: {method} #{nth} is {summary}"),
-            What::GaveUp => format!("Note over {from}: gave up {method} #{nth}"),
-        })
+        is_refused || self.0.iter().any(|event| event.call == call && answered(event))
     }
 }
 

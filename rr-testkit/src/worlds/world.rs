@@ -1,9 +1,11 @@
 //! One world: a run of the scenario with a script of faults, and what is wrong with it.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::pin::pin;
+use std::sync::Once;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -59,6 +61,28 @@ where
     // Tasks that still hold handlers are dropped with the runtime; a panic of theirs is not the test's.
     let _ = catch_unwind(AssertUnwindSafe(|| drop(runtime)));
     world
+}
+
+thread_local! {
+    /// Whether panics on this thread belong to a world, which reports them itself.
+    static IS_SILENT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs a world without the messages that panics print: many worlds may fail, and one is reported.
+pub(super) fn silently<T>(run: impl FnOnce() -> T) -> T {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = take_hook();
+        set_hook(Box::new(move |info| {
+            if !IS_SILENT.get() {
+                before(info);
+            }
+        }));
+    });
+    let before = IS_SILENT.replace(true);
+    let output = run();
+    IS_SILENT.set(before);
+    output
 }
 
 /// Runs a scenario; returns the message of its panic.
