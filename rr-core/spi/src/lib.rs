@@ -80,7 +80,7 @@ pub use context::{
 };
 pub use dedup::Dedup;
 pub use doubt::Doubt;
-pub use entropy::{Entropy, OsEntropy, SeededEntropy, jittered};
+pub use entropy::{Entropy, OsEntropy, SeedGuard, SeededEntropy, jittered};
 pub use error::{
     AttemptRecord, Code, Delivery, Detail, Error, Origin, Reason, RetryDecision, RetryHint,
 };
