@@ -56,14 +56,34 @@ pub struct Observability;
 pub struct Http;
 
 #[cfg(test)]
+#[path = "../every_world/shop.rs"]
+mod shop;
+
+#[cfg(test)]
 mod tests {
     use rr_core::observe::measurements::{Instrument, InstrumentKind};
+
+    use super::shop;
 
     #[test]
     fn the_readme_shows_the_quickstart_as_it_runs() {
         let program = include_str!("../quickstart.rs");
         let (_, code) = program.split_once("\n\n").unwrap();
         assert!(include_str!("../../README.md").contains(code.trim()));
+    }
+
+    #[test]
+    fn the_picture_of_every_world_is_what_is_found() {
+        let scenario = |network| shop::one_order(network, shop::a_key_for_each_attempt);
+        let found = rr_testkit::worlds::Worlds::up_to(1).run(scenario);
+        let picture = found.counterexample().expect("the mistake is found").trace().svg();
+        let hint = "cargo run --example every_world -- picture > every_world/double_charge.svg";
+        assert_eq!(picture, include_str!("../every_world/double_charge.svg"), "{hint}");
+        let scenario = |network| shop::one_order(network, shop::a_key_for_each_order);
+        let passed = rr_testkit::worlds::Worlds::up_to(2).run(scenario);
+        assert!(passed.is_complete(), "{passed}");
+        let number = format!("all {} worlds", passed.explored());
+        assert!(include_str!("../every_world/README.md").contains(&number), "{number}");
     }
 
     #[test]

@@ -56,6 +56,10 @@
 )]
 //! | see what became of every request, attempt and call | [`observe`], [`recommended_with`] |
 #![cfg_attr(
+    feature = "admin",
+    doc = "| see what is in flight and what failed last, in a browser | [`admin`] |"
+)]
+#![cfg_attr(
     feature = "record",
     doc = "| record calls in a file, and answer calls from one | [`record`] |"
 )]
@@ -85,6 +89,7 @@
 //! | `metrics` | metrics of every request, attempt and call through the facade `metrics`: `observe::MetricsObserver` |
 //! | `tracing` | spans and events of every request, attempt and call: `observe::TracingObserver` |
 //! | `record` | records of calls in a file, and a requester that answers from one: the module `record` |
+//! | `admin` | a page of what is in flight and what failed last: the module `admin` |
 //! | `schema` | JSON Schemas in the descriptions of services, and OpenAPI documents |
 //! | `proxy-env` | `proxy=env` over HTTP: the forward proxy that the environment variables name |
 //! | `zstd` | the content coding zstd over HTTP, besides gzip |
@@ -98,6 +103,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "admin")]
+pub mod admin;
 pub mod balance;
 mod client;
 #[cfg(feature = "json")]
@@ -162,8 +169,8 @@ pub mod transport {
         Attempt, BodyAccount, BodyBudget, BodyShare, BoxFuture, Declared, Dedup, Doubt, Entropy,
         FailedCheck, Handle, HostPort, Inbound, Intake, Location, Mark, Origin, OsEntropy, Passage,
         Race, Readiness, Received, Route, RouteMatch, Routes, Run, SeededEntropy, ServerUrl,
-        Shield, Shutdown, dial, duration, excerpt, jittered, options, rescope, rescope_called,
-        wire,
+        Shield, Shutdown, WeakServer, dial, duration, excerpt, jittered, options, rescope,
+        rescope_called, wire,
     };
 }
 

@@ -8,12 +8,20 @@
 //! [`recommended_with`](crate::recommended_with) report the call as a whole.
 
 mod calls;
+#[cfg(any(feature = "admin", feature = "tracing"))]
+mod in_call;
+#[cfg(any(feature = "admin", feature = "tracing"))]
+mod message;
 #[cfg(feature = "metrics")]
 mod metrics;
 #[cfg(feature = "tracing")]
 mod tracing;
 
 pub use calls::Observe;
+#[cfg(feature = "admin")]
+pub(crate) use in_call::{is_part_of_call, polled};
+#[cfg(feature = "admin")]
+pub(crate) use message::own_message;
 #[cfg(feature = "metrics")]
 pub use metrics::MetricsObserver;
 #[doc(inline)]

@@ -8,6 +8,7 @@
 //! | connect a requester and a server at `memory://name` | [`MemoryRequester`], [`serve`] |
 //! | test an application through an outage in memory | [`MemoryLink`] |
 //! | lose single requests and replies in memory | [`MemoryFaults`] |
+//! | test an application in every world of up to k faults | `worlds` (feature `worlds`) |
 //! | record what a server or a client reports to its observers | [`Reports`] |
 //! | cut connections between real sockets | `TcpProxy` (feature `proxy`) |
 //! | cut in-process streams at any byte | `StreamLink` (feature `proxy`) |
@@ -31,6 +32,8 @@ mod reports;
 #[cfg(feature = "proxy")]
 mod stream_link;
 mod sync;
+#[cfg(feature = "worlds")]
+pub mod worlds;
 
 pub use loopback::{Loopback, loopback, loopback_with};
 pub use memory::{MemoryFault, MemoryFaults, MemoryLink, MemoryRequester, serve, serve_with};

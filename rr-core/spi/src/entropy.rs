@@ -1,6 +1,8 @@
 //! Injected randomness for jitter and identifiers, so that a seed reproduces a run.
 
+use std::cell::Cell;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -13,22 +15,58 @@ pub trait Entropy: Send + Sync + 'static {
 /// Entropy from the operating system, through the standard library's hasher keys.
 ///
 /// Suitable for jitter and for tokens that must not collide; not for secrets.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct OsEntropy {
     keys: RandomState,
     drawn: AtomicU64,
+    /// Replaces the operating system on a thread with a [`SeedGuard`].
+    seeded: Option<SeededEntropy>,
 }
 
 impl OsEntropy {
     /// Makes a source with fresh keys.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        let seeded = SEED.get().map(|seed| {
+            SEED.set(Some(seed.wrapping_add(1)));
+            // Neighbouring seeds of the sequence overlap: its first number is far from the others.
+            SeededEntropy::new(SeededEntropy::new(seed).next_u64())
+        });
+        Self { keys: RandomState::new(), drawn: AtomicU64::new(0), seeded }
+    }
+}
+
+impl Default for OsEntropy {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+thread_local! {
+    /// Seed of the next source that is made on this thread.
+    static SEED: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+/// Guard of [`SeededEntropy::for_this_thread`]: dropping it restores what was before.
+#[derive(Debug)]
+#[must_use = "dropping the guard restores the randomness of the operating system"]
+pub struct SeedGuard {
+    before: Option<u64>,
+    /// The guard belongs to its thread.
+    _thread: PhantomData<*const ()>,
+}
+
+impl Drop for SeedGuard {
+    fn drop(&mut self) {
+        SEED.set(self.before);
     }
 }
 
 impl Entropy for OsEntropy {
     fn next_u64(&self) -> u64 {
+        if let Some(seeded) = &self.seeded {
+            return seeded.next_u64();
+        }
         let mut hasher = self.keys.build_hasher();
         hasher.write_u64(self.drawn.fetch_add(1, Ordering::Relaxed));
         hasher.finish()
@@ -47,6 +85,13 @@ impl SeededEntropy {
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self(AtomicU64::new(seed))
+    }
+
+    /// Makes every [`OsEntropy`] that this thread makes reproducible until the guard is dropped: the
+    /// nth source is the same for the same seed. For simulations, where retries and balances make
+    /// their own sources.
+    pub fn for_this_thread(seed: u64) -> SeedGuard {
+        SeedGuard { before: SEED.replace(Some(seed)), _thread: PhantomData }
     }
 }
 
@@ -99,6 +144,18 @@ mod tests {
         let entropy = SeededEntropy::new(1_234_567);
         assert_eq!(entropy.next_u64(), 6_457_827_717_110_365_317);
         assert_eq!(entropy.next_u64(), 3_203_168_211_198_807_973);
+    }
+
+    #[test]
+    fn a_thread_with_a_seed_makes_the_same_sources_again() {
+        let drawn = |seed| -> Vec<u64> {
+            let _seeded = SeededEntropy::for_this_thread(seed);
+            (0..3).map(|_| OsEntropy::new().next_u64()).collect()
+        };
+        assert_eq!(drawn(1), drawn(1));
+        assert_ne!(drawn(1), drawn(2));
+        assert!(drawn(1)[0] != drawn(1)[1] && drawn(1)[1] != drawn(1)[2]);
+        assert_ne!(OsEntropy::new().next_u64(), OsEntropy::new().next_u64());
     }
 
     #[test]

@@ -80,7 +80,7 @@ pub use context::{
 };
 pub use dedup::Dedup;
 pub use doubt::Doubt;
-pub use entropy::{Entropy, OsEntropy, SeededEntropy, jittered};
+pub use entropy::{Entropy, OsEntropy, SeedGuard, SeededEntropy, jittered};
 pub use error::{
     AttemptRecord, Code, Delivery, Detail, Error, Origin, Reason, RetryDecision, RetryHint,
 };
@@ -106,7 +106,7 @@ pub use rescope::{rescope, rescope_called};
 pub use responder::Responder;
 pub use response::Response;
 pub use routes::{Declared, Route, RouteMatch, Routes};
-pub use server::{Server, ServerUrl, Shutdown};
+pub use server::{Server, ServerUrl, Shutdown, WeakServer};
 pub use spent::Spent;
 pub use target::Target;
 pub use timeline::{Stage, Timeline};

@@ -3,6 +3,8 @@
 use std::panic::{PanicHookInfo, set_hook, take_hook};
 use std::sync::{Mutex, PoisonError};
 
+#[cfg(all(feature = "admin", feature = "http", feature = "json", feature = "memory"))]
+mod admin;
 mod any_config;
 #[cfg(feature = "tls")]
 #[path = "../../../rr-tls/tests/it/authority.rs"]

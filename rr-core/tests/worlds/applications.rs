@@ -1,0 +1,3 @@
+//! The applications.
+
+mod double_charge;

@@ -1,0 +1,224 @@
+//! What an exploration says of scenarios that it cannot explore, and of faults one by one.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rr_core::{Code, Context, Delivery, Error, RequesterExt, Router};
+use rr_testkit::worlds::{Fault, Network, Script, Worlds, WorldsReport};
+use tokio::time::{Instant, sleep};
+
+/// Serves `svc.work`, which waits for 10 ms and counts its runs when it has ended.
+fn serve(network: &Network) -> Arc<AtomicUsize> {
+    let runs = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&runs);
+    network.serve("svc", move || {
+        let runs = Arc::clone(&counted);
+        Router::new().route("svc.work", move |(): ()| {
+            let runs = Arc::clone(&runs);
+            async move {
+                sleep(Duration::from_millis(10)).await;
+                Ok::<_, Error>(runs.fetch_add(1, Ordering::SeqCst))
+            }
+        })
+    });
+    runs
+}
+
+async fn work(network: &Network) -> Result<usize, Error> {
+    let ctx = Context::background().with_timeout(Duration::from_secs(2));
+    Ok(network.client("test", "svc").call(&ctx, "svc.work", &()).await?)
+}
+
+/// What the caller of the first of two simultaneous calls learns, and how many runs ended.
+async fn struck(fault: Fault) -> (Option<(Code, Delivery)>, usize, u128) {
+    let network = Network::with(Script::new().at("test", "svc", "svc.work", 1, fault));
+    let (runs, began) = (serve(&network), Instant::now());
+    let outcome = work(&network).await;
+    let told = outcome.err().map(|error| (error.code(), error.delivery()));
+    let took = began.elapsed().as_millis();
+    assert!(network.settle(Duration::from_secs(10)).await, "{}", network.trace());
+    (told, runs.load(Ordering::SeqCst), took)
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_fault_tells_the_caller_what_a_network_would() {
+    use Code::{DeadlineExceeded, ResourceExhausted, Unavailable};
+    use Delivery::{NotSent, Rejected, Unknown};
+    for (fault, told, runs) in [
+        (Fault::ConnectFails, Some((Unavailable, NotSent)), 0),
+        (Fault::Draining, Some((Unavailable, Rejected)), 0),
+        (Fault::Overloaded, Some((ResourceExhausted, Rejected)), 0),
+        (Fault::RequestLost, Some((DeadlineExceeded, Unknown)), 0),
+        (Fault::ReplyLost, Some((DeadlineExceeded, Unknown)), 1),
+        (Fault::BrokenAfter, Some((Unavailable, Unknown)), 1),
+        (Fault::BrokenWithin, Some((Unavailable, Unknown)), 0),
+        (Fault::Duplicated, None, 2),
+        (Fault::Delayed, None, 1),
+        (Fault::Reset, Some((Unavailable, Unknown)), 0),
+        (Fault::Crashed, Some((Unavailable, Unknown)), 0),
+        (Fault::Partitioned, Some((DeadlineExceeded, Unknown)), 0),
+    ] {
+        let found = struck(fault).await;
+        assert_eq!((found.0, found.1), (told, runs), "{fault}");
+        assert_eq!(
+            found.2 >= 1000,
+            fault == Fault::Delayed || told == Some((DeadlineExceeded, Unknown)),
+            "{fault}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_ends_every_call_of_the_link_and_a_partition_heals() {
+    let network = Network::with(Script::new().at("test", "svc", "svc.work", 2, Fault::Reset));
+    serve(&network);
+    let (first, second) = tokio::join!(work(&network), work(&network));
+    assert_eq!(first.unwrap_err().code(), Code::Unavailable);
+    assert_eq!(second.unwrap_err().code(), Code::Unavailable);
+    assert!(work(&network).await.is_ok());
+
+    let network = Network::with(Script::new().at("test", "svc", "svc.work", 1, Fault::Partitioned));
+    serve(&network);
+    assert_eq!(work(&network).await.unwrap_err().code(), Code::DeadlineExceeded);
+    assert_eq!(work(&network).await.unwrap_err().code(), Code::DeadlineExceeded);
+    sleep(Duration::from_secs(2)).await;
+    assert!(work(&network).await.is_ok(), "{}", network.trace());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_loses_what_the_factory_makes_anew() {
+    let network = Network::with(Script::new().at("test", "svc", "svc.add", 2, Fault::Crashed));
+    network.serve("svc", || {
+        let sum = Arc::new(AtomicUsize::new(0));
+        Router::new().route("svc.add", move |n: usize| {
+            let sum = Arc::clone(&sum);
+            async move {
+                sleep(Duration::from_millis(1)).await;
+                Ok::<_, Error>(sum.fetch_add(n, Ordering::SeqCst) + n)
+            }
+        })
+    });
+    let (client, ctx) = (network.client("test", "svc"), Context::background());
+    let add = async |n: usize| client.call::<usize>(&ctx, "svc.add", &n).await;
+    assert_eq!(add(3).await.unwrap(), 3);
+    add(4).await.unwrap_err();
+    assert_eq!(add(5).await.unwrap(), 5);
+}
+
+fn refused(report: &WorldsReport, text: &str) {
+    assert!(!report.has_passed() && report.to_string().contains(text), "{report}");
+}
+
+#[test]
+fn a_scenario_that_nothing_can_wake_is_told_at_once_with_who_waits_for_what() {
+    let report = Worlds::up_to(1).run(|network| async move {
+        network.serve("svc", || {
+            Router::new().route("svc.hang", |(): ()| pending::<Result<(), Error>>())
+        });
+        let ctx = Context::background().unbounded();
+        let _ = network.client("test", "svc").call::<()>(&ctx, "svc.hang", &()).await;
+        pending::<()>().await;
+    });
+    refused(&report, "stuck");
+}
+
+#[test]
+fn a_scenario_that_differs_from_run_to_run_is_refused_with_the_first_difference() {
+    static RUNS: AtomicUsize = AtomicUsize::new(0);
+    let report = Worlds::up_to(1).run(|network| async move {
+        serve(&network);
+        if RUNS.fetch_add(1, Ordering::SeqCst) % 2 == 0 {
+            sleep(Duration::from_millis(7)).await;
+        }
+        let _ = work(&network).await;
+    });
+    refused(&report, "not deterministic");
+    refused(&report, "first:         7 ms  test>svc/svc.work#1");
+}
+
+#[test]
+fn a_scenario_that_blocks_its_thread_is_given_up() {
+    let worlds = Worlds::up_to(1).with_world_time_max(Duration::from_millis(200));
+    let report = worlds.run(|network| async move {
+        serve(&network);
+        if work(&network).await.is_err() {
+            loop {
+                std::thread::yield_now();
+                if std::env::var_os("RR_NEVER").is_some() {
+                    break;
+                }
+            }
+        }
+    });
+    refused(&report, "has not ended");
+    refused(&report, "RR_WORLD='test>svc/svc.work#1=");
+}
+
+#[test]
+fn a_scenario_without_messages_proves_nothing() {
+    let report = Worlds::up_to(2).run(|_| async {});
+    refused(&report, "sent no message");
+}
+
+#[test]
+fn a_limit_of_worlds_is_told() {
+    let report = Worlds::up_to(2).with_worlds_max(5).run(|network| async move {
+        serve(&network);
+        let _ = work(&network).await;
+        let _ = work(&network).await;
+    });
+    assert!(report.has_passed() && !report.is_complete(), "{report}");
+    assert_eq!(report.to_string(), "1 of 1 world without faults, 4 of 24 worlds of 1 fault");
+}
+
+#[test]
+fn a_script_runs_one_world_and_a_fault_that_never_strikes_is_counted() {
+    let script: Script = "test>svc/svc.work#9=reset".parse().unwrap();
+    let report = Worlds::replay(&script, |network| async move {
+        serve(&network);
+        assert_eq!(work(&network).await.unwrap(), 0);
+    });
+    assert_eq!(report.unfired(), 1, "{report}");
+}
+
+#[test]
+fn a_random_world_loses_the_faults_that_it_does_not_need() {
+    // Fails only if the first and the third call fail: worlds of one fault do not show it.
+    let worlds = Worlds::up_to(1).with_faults([Fault::ConnectFails, Fault::ReplyLost]);
+    let report = worlds.with_random(7, 2000, 4).run(|network| async move {
+        serve(&network);
+        let mut failed = Vec::new();
+        for _ in 0..4 {
+            failed.push(work(&network).await.is_err());
+        }
+        assert!(!(failed[0] && failed[2]), "the first and the third call failed");
+    });
+    let counterexample = report.counterexample().expect("it is found");
+    assert_eq!(counterexample.script().len(), 2, "{report}");
+}
+
+#[test]
+fn a_call_that_does_not_pass_its_deadline_on_is_found_without_any_fault() {
+    let run = |passes_on: bool| {
+        Worlds::up_to(0).run(move |network| async move {
+            serve(&network);
+            let below = network.client("front", "svc");
+            network.serve("front", move || {
+                let below = below.clone();
+                Router::new().route("front.ask", move |ctx: Context, (): ()| {
+                    let below = below.clone();
+                    async move {
+                        let ctx = if passes_on { ctx } else { Context::background() };
+                        below.call::<usize>(&ctx, "svc.work", &()).await.map_err(Error::from)
+                    }
+                })
+            });
+            let ctx = Context::background().with_timeout(Duration::from_secs(1));
+            network.client("test", "front").call::<usize>(&ctx, "front.ask", &()).await.unwrap();
+        })
+    };
+    assert!(run(true).is_complete(), "{}", run(true));
+    refused(&run(false), "front>svc/svc.work does not carry the context");
+}

@@ -1,0 +1,8 @@
+//! Small applications with one planted mistake each, found by their smallest world, and their
+//! corrected twins, which pass every world of two faults.
+
+#![cfg(feature = "json")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests, outside of any test function")]
+
+mod applications;
+mod exploration;

@@ -1,0 +1,25 @@
+//! Every world: an application's services, run with every combination of up to k faults.
+//!
+//! [`Worlds`] runs a scenario in virtual time, first without faults, then with each single fault at
+//! each message, then with each pair, and so on. It reports the smallest set of faults that breaks
+//! the scenario, as a [`Script`] that replays it. A scenario is a closure that builds services in a
+//! [`Network`], calls them, and asserts.
+//!
+//! Everything happens at the level of requests. For byte streams and packets use turmoil, for the
+//! whole runtime madsim, and for threads and atomics loom or shuttle.
+
+mod client;
+mod explore;
+mod fault;
+mod network;
+mod picture;
+mod report;
+mod trace;
+mod world;
+
+pub use client::NetworkClient;
+pub use explore::Worlds;
+pub use fault::{Fault, Place, Script};
+pub use network::Network;
+pub use report::{Counterexample, WorldsReport};
+pub use trace::Trace;

@@ -1,0 +1,286 @@
+//! Client of a service in a network: one message, its fault, and its outcome.
+
+use std::fmt;
+use std::future::{Future, pending, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+
+use rr_spi::{
+    Attempt, CallConfig, CancelHandle, Code, Context, Deadline, Delivery, Error, ManyRequester,
+    Reason, Request, Requester, Response,
+};
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+use super::fault::Fault;
+use super::network::{Life, Network, Reached};
+use super::trace::{Summary, What};
+
+type Outcome = Result<Response, Error>;
+
+/// Client of a service in a [`Network`]. Clones are the same client.
+#[derive(Clone)]
+pub struct NetworkClient {
+    network: Network,
+    from: String,
+    to: String,
+    config: CallConfig,
+    is_background: bool,
+}
+
+/// Deadline of the request that a handler answers, in its context.
+struct Within(Option<Deadline>);
+
+/// Call in flight. Dropping it tells the network that the caller gave up.
+struct Sent<'a> {
+    client: &'a NetworkClient,
+    call: usize,
+    has_ended: bool,
+}
+
+impl Sent<'_> {
+    fn end(mut self, outcome: &Outcome) {
+        self.has_ended = true;
+        self.client.network.record(self.call, What::Returned(Summary::of(outcome)));
+    }
+}
+
+impl Drop for Sent<'_> {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.client.network.record(self.call, What::GaveUp);
+        }
+        self.client.network.call_ended();
+    }
+}
+
+impl NetworkClient {
+    pub(super) fn new(network: Network, from: String, to: String) -> Self {
+        Self { network, from, to, config: CallConfig::default(), is_background: false }
+    }
+
+    /// Returns a client for work that belongs to no request.
+    ///
+    /// Otherwise a call that a service makes while it answers a request must carry the context of the
+    /// request: a world in which it does not is a counterexample, since the deadline is not passed on.
+    #[must_use]
+    pub fn for_background_work(mut self) -> Self {
+        self.is_background = true;
+        self
+    }
+
+    /// Checks that the call carries the deadline of the request for which it is made.
+    fn check_deadline(&self, ctx: &Context, place: &str) {
+        let deadline = ctx.deadline();
+        match ctx.value::<Within>() {
+            _ if self.is_background => {}
+            Some(Within(Some(granted))) if deadline.is_none_or(|own| own > *granted) => {
+                self.network.breaks(format!("{place} may take longer than the request it serves"));
+            }
+            None if self.network.is_serving(&self.from) => {
+                let text = "does not carry the context of the request that is answered";
+                self.network.breaks(format!("{place} {text}"));
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends what a fault breaks once the handler has been polled.
+    fn break_off(&self, fault: Option<Fault>, instance: usize) {
+        match fault {
+            Some(Fault::Reset) => self.network.reset(&self.from, &self.to),
+            Some(Fault::Crashed) => self.network.crash(&self.to, instance),
+            _ => {}
+        }
+    }
+
+    async fn call(&self, ctx: &Context, request: Request) -> Outcome {
+        let attempt = Attempt::start(ctx, self.config.timeout)?;
+        self.config.limits.check_outgoing(&request)?;
+        let left = attempt.timeout_millis().map(Duration::from_millis);
+        let link = (self.from.as_str(), self.to.as_str());
+        let (call, latency, life, fault) = self.network.send(link, request.target.as_str(), left);
+        self.check_deadline(
+            attempt.context(),
+            &format!("{}>{}/{}", self.from, self.to, request.target),
+        );
+        let sent = Sent { client: self, call, has_ended: false };
+        let flight = Flight { client: self, call, latency, life, left };
+        let outcome = attempt.run(flight.outcome(&attempt, fault, request)).await;
+        let outcome = outcome.and_then(|outcome| outcome.map_err(Error::into_received));
+        sent.end(&outcome);
+        let response = outcome?;
+        self.config.limits.check_incoming(&response)?;
+        Ok(response)
+    }
+}
+
+/// What a message needs on its way.
+struct Flight<'a> {
+    client: &'a NetworkClient,
+    call: usize,
+    latency: Duration,
+    life: Life,
+    left: Option<Duration>,
+}
+
+impl Flight<'_> {
+    /// Returns the outcome of the server; fails with what the transport says by itself.
+    async fn outcome(
+        &self,
+        attempt: &Attempt,
+        fault: Option<Fault>,
+        request: Request,
+    ) -> Result<Outcome, Error> {
+        if fault == Some(Fault::ConnectFails) {
+            let text = "no connection could be made";
+            return Err(failure(
+                Code::Unavailable,
+                Delivery::NotSent,
+                Reason::CONNECT_FAILED,
+                text,
+            ));
+        }
+        attempt.sent();
+        let travelled = self.life.race(self.exchange(attempt, fault, request)).await;
+        travelled.unwrap_or_else(|| Err(lost()))
+    }
+
+    async fn exchange(
+        &self,
+        attempt: &Attempt,
+        fault: Option<Fault>,
+        request: Request,
+    ) -> Result<Outcome, Error> {
+        sleep(self.latency).await;
+        match fault {
+            Some(Fault::RequestLost | Fault::Partitioned) => pending().await,
+            Some(Fault::Draining) => return Ok(Err(draining())),
+            Some(Fault::Overloaded) => return Ok(Err(overloaded())),
+            Some(Fault::Delayed) => sleep(self.left.unwrap_or_default() / 2).await,
+            _ => {}
+        }
+        let Some(reached) = self.client.network.reach(&self.client.to) else {
+            attempt.unsent();
+            let text = format!("no service in this network is called `{}`", self.client.to);
+            return Err(failure(Code::Unavailable, Delivery::NotSent, Reason::NO_RESPONDER, text));
+        };
+        let answered = self.run(attempt, fault, request, &reached).await;
+        let outcome = answered.ok_or_else(lost)?;
+        match fault {
+            Some(Fault::ReplyLost) => pending().await,
+            Some(Fault::BrokenAfter | Fault::BrokenWithin | Fault::Reset | Fault::Crashed) => {
+                return Err(lost());
+            }
+            _ => {}
+        }
+        sleep(self.latency).await;
+        Ok(outcome)
+    }
+
+    /// Runs the handler in a task; `None` if the run was ended from outside.
+    async fn run(
+        &self,
+        attempt: &Attempt,
+        fault: Option<Fault>,
+        request: Request,
+        reached: &Reached,
+    ) -> Option<Outcome> {
+        let (answers, mut answer) = mpsc::channel(2);
+        // Owned by the call: dropping the call cancels the handlers, as every transport does.
+        let mut handles = Vec::with_capacity(2);
+        let runs = if fault == Some(Fault::Duplicated) { 2 } else { 1 };
+        for _ in 0..runs {
+            handles.push(self.spawn(attempt, fault, request.clone(), reached, answers.clone()));
+        }
+        drop(answers);
+        let outcome = answer.recv().await;
+        drop(handles);
+        outcome
+    }
+
+    fn spawn(
+        &self,
+        attempt: &Attempt,
+        fault: Option<Fault>,
+        request: Request,
+        reached: &Reached,
+        answers: mpsc::Sender<Outcome>,
+    ) -> CancelHandle {
+        let (ctx, handle) = reached.intake.context(attempt.inbound());
+        let ctx = ctx.with_value(Within(ctx.deadline()));
+        let (client, call, link) = (self.client.clone(), self.call, self.life.clone());
+        let Reached { intake, life, instance } = reached;
+        let (intake, life, instance) = (intake.clone(), life.clone(), *instance);
+        let counted = client.network.run(&self.client.to);
+        tokio::spawn(async move {
+            let _counted = counted;
+            client.network.record(call, What::Entered { instance });
+            let handling = pin!(link.race(life.race(intake.handle(&ctx, request))));
+            let outcome = match fault {
+                Some(Fault::BrokenWithin | Fault::Reset | Fault::Crashed) => {
+                    let outcome = first_poll(handling).await;
+                    client.break_off(fault, instance);
+                    outcome
+                }
+                _ => Some(handling.await),
+            };
+            if let Some(outcome) = outcome.flatten().flatten() {
+                client.network.record(call, What::Answered(Summary::of(&outcome)));
+                // Fails when the caller has gone.
+                let _ = answers.send(outcome).await;
+            }
+        });
+        handle
+    }
+}
+
+/// Polls a future once; `None` if it is pending.
+async fn first_poll<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+fn failure(
+    code: Code,
+    delivery: Delivery,
+    reason: Reason,
+    text: impl Into<std::borrow::Cow<'static, str>>,
+) -> Error {
+    Error::failure(code, delivery, reason, text)
+}
+
+fn lost() -> Error {
+    let text = "the connection was lost";
+    failure(Code::Unavailable, Delivery::Unknown, Reason::CONNECTION_LOST, text)
+}
+
+fn draining() -> Error {
+    let text = "the server is draining";
+    failure(Code::Unavailable, Delivery::Rejected, Reason::DRAINING, text)
+}
+
+fn overloaded() -> Error {
+    let text = "too many requests are in flight";
+    failure(Code::ResourceExhausted, Delivery::Rejected, Reason::OVERLOADED, text)
+}
+
+impl ManyRequester for NetworkClient {}
+
+impl Requester for NetworkClient {
+    rr_spi::boxed! {
+        fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
+            Box::pin(self.call(ctx, request))
+        }
+    }
+}
+
+impl fmt::Debug for NetworkClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NetworkClient({} > {})", self.from, self.to)
+    }
+}

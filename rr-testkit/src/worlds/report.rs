@@ -1,0 +1,136 @@
+//! What an exploration found, and what it covered.
+
+use std::fmt;
+
+use super::fault::Script;
+use super::trace::Trace;
+
+/// Report of an exploration: what was covered, and the smallest counterexample.
+#[derive(Clone, Debug, Default)]
+pub struct WorldsReport {
+    pub(super) levels: Vec<Level>,
+    pub(super) unfired: usize,
+    /// Most messages of one world.
+    pub(super) messages: usize,
+    pub(super) counterexample: Option<Counterexample>,
+    /// Why the exploration proves nothing.
+    pub(super) refused: Option<String>,
+}
+
+/// Worlds of one number of faults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Level {
+    pub(super) faults: usize,
+    /// Worlds that there are.
+    pub(super) worlds: usize,
+    /// Worlds that were run.
+    pub(super) explored: usize,
+}
+
+/// Smallest world that breaks the scenario.
+#[derive(Clone, Debug)]
+pub struct Counterexample {
+    pub(super) script: Script,
+    pub(super) wrong: String,
+    pub(super) trace: Trace,
+}
+
+impl WorldsReport {
+    /// Returns whether the scenario was run, sent messages, and held in every world that was run.
+    #[must_use]
+    pub fn has_passed(&self) -> bool {
+        self.refused.is_none() && self.counterexample.is_none() && self.messages > 0
+    }
+
+    /// Returns the smallest world that breaks the scenario: the one with the fewest faults, of those
+    /// the one whose faults are earliest and simplest.
+    #[must_use]
+    pub fn counterexample(&self) -> Option<&Counterexample> {
+        self.counterexample.as_ref()
+    }
+
+    /// Returns the number of worlds that were run.
+    #[must_use]
+    pub fn explored(&self) -> usize {
+        self.levels.iter().map(|level| level.explored).sum()
+    }
+
+    /// Returns whether every world of up to k faults was run.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.has_passed() && self.levels.iter().all(|level| level.explored == level.worlds)
+    }
+
+    /// Returns the number of worlds in which a fault never struck. They prove less than they seem to.
+    #[must_use]
+    pub fn unfired(&self) -> usize {
+        self.unfired
+    }
+}
+
+impl Counterexample {
+    /// Returns the faults.
+    #[must_use]
+    pub fn script(&self) -> &Script {
+        &self.script
+    }
+
+    /// Returns what is wrong in this world: the message of the panic, or the promise that is broken.
+    #[must_use]
+    pub fn wrong(&self) -> &str {
+        &self.wrong
+    }
+
+    /// Returns what happened.
+    #[must_use]
+    pub fn trace(&self) -> &Trace {
+        &self.trace
+    }
+}
+
+/// Writes what was covered, such as `1 of 1 world without faults, 36 of 36 worlds of 1 fault`, and the
+/// counterexample.
+impl fmt::Display for WorldsReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(refused) = &self.refused {
+            writeln!(f, "{refused}")?;
+        }
+        if let Some(counterexample) = &self.counterexample {
+            writeln!(f, "{counterexample}")?;
+        }
+        for (at, Level { faults, worlds, explored }) in self.levels.iter().enumerate() {
+            let separator = if at == 0 { "" } else { ", " };
+            let world = if *worlds == 1 { "world" } else { "worlds" };
+            write!(f, "{separator}{explored} of {worlds} {world} ")?;
+            match faults {
+                0 => f.write_str("without faults")?,
+                1 => f.write_str("of 1 fault")?,
+                faults => write!(f, "of {faults} faults")?,
+            }
+        }
+        if self.unfired > 0 {
+            write!(f, "; in {} of them a fault never struck", self.unfired)?;
+        }
+        if self.messages == 0 && self.refused.is_none() {
+            f.write_str("; the scenario sent no message, so nothing was tried")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Counterexample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.script.len() {
+            0 => writeln!(f, "the scenario fails without any fault: {}", self.wrong)?,
+            1 => writeln!(f, "one fault breaks the scenario: {}", self.wrong)?,
+            faults => writeln!(f, "{faults} faults break the scenario: {}", self.wrong)?,
+        }
+        write!(f, "\n{}", self.trace)?;
+        writeln!(f, "\n{}", self.trace.mermaid())?;
+        if !self.script.is_empty() {
+            writeln!(f, "\nto run this world alone, set RR_WORLD='{}', or in code:", self.script)?;
+            writeln!(f, "{}", self.script.rust())?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,120 @@
+//! What happened in a world: its messages, runs and outcomes, in virtual time.
+
+use std::fmt;
+use std::time::Duration;
+
+use rr_spi::{Code, Delivery, Error, Response};
+
+use super::fault::{Fault, Place};
+
+/// Events of one world, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trace(pub(super) Vec<Event>);
+
+/// Event of a world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Event {
+    /// Virtual time since the start.
+    pub(super) at: Duration,
+    /// Number of the call, from 0.
+    pub(super) call: usize,
+    pub(super) what: What,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    Sent {
+        place: Place,
+        left: Option<Duration>,
+    },
+    Struck(Fault),
+    /// A handler was entered: at the instance with this number, from 0.
+    Entered {
+        instance: usize,
+    },
+    /// A handler has answered.
+    Answered(Summary),
+    /// The call has ended for its caller.
+    Returned(Summary),
+    /// The caller dropped the call.
+    GaveUp,
+}
+
+/// Outcome of a run or a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Summary {
+    /// `None` for a success.
+    pub(super) code: Option<Code>,
+    pub(super) delivery: Delivery,
+}
+
+impl Summary {
+    pub(super) fn of(outcome: &Result<Response, Error>) -> Self {
+        match outcome {
+            Ok(_) => Self { code: None, delivery: Delivery::Processed },
+            Err(error) => Self { code: Some(error.code()), delivery: error.delivery() },
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.code {
+            None => f.write_str("ok"),
+            Some(code) => write!(f, "{} ({})", code.as_str(), self.delivery.as_str()),
+        }
+    }
+}
+
+impl Trace {
+    /// Returns the messages that were sent, in order.
+    pub(super) fn places(&self) -> impl Iterator<Item = &Place> {
+        self.0.iter().filter_map(|event| match &event.what {
+            What::Sent { place, .. } => Some(place),
+            _ => None,
+        })
+    }
+
+    pub(super) fn place(&self, call: usize) -> Option<&Place> {
+        self.places().nth(call)
+    }
+
+    /// Returns the fault that struck a call.
+    pub(super) fn fault(&self, call: usize) -> Option<Fault> {
+        self.0.iter().filter(|event| event.call == call).find_map(|event| match event.what {
+            What::Struck(fault) => Some(fault),
+            _ => None,
+        })
+    }
+
+    /// Returns whether the caller got what a server answered or refused.
+    pub(super) fn is_answer(&self, call: usize, got: Summary) -> bool {
+        let answered = |event: &Event| event.what == What::Answered(got);
+        let is_refused = got.delivery == Delivery::Rejected;
+        is_refused || self.0.iter().any(|event| event.call == call && answered(event))
+    }
+}
+
+/// Writes the events as a table of time, link and event.
+impl fmt::Display for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for event in &self.0 {
+            let Some(place) = self.place(event.call) else { continue };
+            write!(f, "{:>8} ms  {place}  ", event.at.as_millis())?;
+            match &event.what {
+                What::Sent { left: Some(left), .. } => {
+                    write!(f, "sent, {} ms left", left.as_millis())?;
+                }
+                What::Sent { left: None, .. } => f.write_str("sent, without a deadline")?,
+                What::Struck(fault) => write!(f, "FAULT {fault}")?,
+                What::Entered { instance: 0 } => f.write_str("the handler runs")?,
+                What::Entered { instance } => write!(f, "the handler runs at instance {instance}")?,
+                What::Answered(summary) => write!(f, "the handler answered {summary}")?,
+                What::Returned(summary) => write!(f, "the caller got {summary}")?,
+                What::GaveUp => f.write_str("the caller dropped the call")?,
+            }
+            f.write_str("\n")?;
+        }
+        Ok(())
+    }
+}
