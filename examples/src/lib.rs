@@ -25,6 +25,11 @@ pub struct AService;
 #[doc = include_str!("../../docs/src/testing.md")]
 pub struct Testing;
 
+/// Runs the code of the book on every world.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/src/every-world.md")]
+pub struct EveryWorld;
+
 /// Runs the code of the book on mounting.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/src/mounting.md")]
