@@ -92,7 +92,7 @@ impl Trace {
     /// Returns the names of the participants, in the order in which they appear.
     fn lanes(&self) -> Vec<&str> {
         let mut lanes = Vec::new();
-        for name in self.places().flat_map(|place| [place.from.as_str(), place.to.as_str()]) {
+        for name in self.places.iter().flat_map(|place| [place.from.as_str(), place.to.as_str()]) {
             if !lanes.contains(&name) {
                 lanes.push(name);
             }
@@ -101,11 +101,11 @@ impl Trace {
     }
 
     fn rows(&self) -> Vec<(Duration, Row<'_>)> {
-        self.0.iter().filter_map(|event| Some((event.at, self.row(event)?))).collect()
+        self.events.iter().filter_map(|event| Some((event.at, self.row(event)?))).collect()
     }
 
     fn row(&self, event: &Event) -> Option<Row<'_>> {
-        let Place { from, to, target, nth } = self.place(event.call)?;
+        let Place { from, to, target, nth } = self.places.get(event.call)?;
         let name = format!("{} #{nth}", target.rsplit('.').next().unwrap_or(target));
         let fault = self.fault(event.call);
         let lost = |faults: &[Fault]| fault.filter(|fault| faults.contains(fault)).map(in_words);
