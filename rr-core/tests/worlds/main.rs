@@ -1,7 +1,7 @@
 //! Small applications with one planted mistake each, found by their smallest world, and their
 //! corrected twins, which pass every world of two faults.
 
-#![cfg(feature = "json")]
+#![cfg(all(feature = "json", feature = "macros"))]
 #![allow(clippy::unwrap_used, reason = "helpers of tests, outside of any test function")]
 
 mod applications;

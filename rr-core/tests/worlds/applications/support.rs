@@ -1,0 +1,40 @@
+//! What the applications share: data that a crash keeps, contexts, and the two outcomes of a test.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rr_core::Context;
+use rr_testkit::worlds::{Network, Worlds, WorldsReport};
+
+/// Data in a database: a crash of the service keeps it.
+pub(super) type Kept<T> = Arc<Mutex<T>>;
+
+/// Makes a context that ends after some seconds.
+pub(super) fn within(seconds: u64) -> Context {
+    Context::background().with_timeout(Duration::from_secs(seconds))
+}
+
+/// Runs a scenario in every world of two faults, with the mistake or without.
+pub(super) fn explore<F, S>(is_right: bool, scenario: F) -> WorldsReport
+where
+    F: Fn(Network, bool) -> S + Send + Sync + 'static,
+    S: Future<Output = ()>,
+{
+    Worlds::up_to(2).run(move |network| scenario(network, is_right))
+}
+
+/// Asserts that the smallest counterexample has these faults and this message.
+#[track_caller]
+pub(super) fn assert_found(report: &WorldsReport, script: &str, wrong: &str) {
+    let found = report.counterexample().expect("the mistake is found");
+    assert_eq!((found.script().to_string().as_str(), found.wrong()), (script, wrong), "{report}");
+}
+
+/// Asserts that every world was run and passed, and that every fault struck.
+#[track_caller]
+pub(super) fn assert_passes(report: &WorldsReport) {
+    assert!(report.is_complete(), "{report}");
+    assert_eq!(report.unfired(), 0, "{report}");
+    println!("{report}");
+}
