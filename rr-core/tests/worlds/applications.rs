@@ -9,6 +9,7 @@ mod deadline_not_passed_on;
 mod deadline_taken_for_not_run;
 mod double_charge;
 mod key_from_a_counter;
+mod late_booking;
 mod lease_outlived;
 mod lease_without_expiry;
 mod lost_compensation;

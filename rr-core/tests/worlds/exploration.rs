@@ -56,6 +56,7 @@ async fn each_fault_tells_the_caller_what_a_network_would() {
         (Fault::BrokenWithin, Some((Unavailable, Unknown)), 0),
         (Fault::Duplicated, None, 2),
         (Fault::Delayed, None, 1),
+        (Fault::Late, Some((DeadlineExceeded, Unknown)), 1),
         (Fault::Reset, Some((Unavailable, Unknown)), 0),
         (Fault::Crashed, Some((Unavailable, Unknown)), 0),
         (Fault::Partitioned, Some((DeadlineExceeded, Unknown)), 0),
@@ -170,7 +171,7 @@ fn a_limit_of_worlds_is_told() {
         let _ = work(&network).await;
     });
     assert!(report.has_passed() && !report.is_complete(), "{report}");
-    assert_eq!(report.to_string(), "1 of 1 world without faults, 4 of 24 worlds of 1 fault");
+    assert_eq!(report.to_string(), "1 of 1 world without faults, 4 of 26 worlds of 1 fault");
 }
 
 #[test]

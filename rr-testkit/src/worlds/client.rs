@@ -11,11 +11,14 @@ use rr_spi::{
     Reason, Request, Requester, Response,
 };
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::fault::Fault;
 use super::network::{Life, Network, Reached};
 use super::trace::{Summary, What};
+
+/// Time between the deadline of a call and the arrival of its request, if it is [late](Fault::Late).
+const LATE: Duration = Duration::from_secs(1);
 
 type Outcome = Result<Response, Error>;
 
@@ -95,7 +98,7 @@ impl NetworkClient {
         }
     }
 
-    async fn call(&self, ctx: &Context, request: Request) -> Outcome {
+    async fn perform(&self, ctx: &Context, request: Request) -> Outcome {
         let attempt = Attempt::start(ctx, self.config.timeout)?;
         self.config.limits.check_outgoing(&request)?;
         let left = attempt.timeout_millis().map(Duration::from_millis);
@@ -166,6 +169,10 @@ impl Flight<'_> {
             let text = format!("no service in this network is called `{}`", self.client.to);
             return Err(failure(Code::Unavailable, Delivery::NotSent, Reason::NO_RESPONDER, text));
         };
+        if fault == Some(Fault::Late) {
+            self.arrive_late(attempt, request, &reached);
+            return pending().await;
+        }
         let answered = self.run(attempt, fault, request, &reached).await;
         let outcome = answered.ok_or_else(lost)?;
         match fault {
@@ -200,6 +207,16 @@ impl Flight<'_> {
         outcome
     }
 
+    /// Runs the handler when the caller has given up: nothing cancels it, and its answer is lost.
+    fn arrive_late(&self, attempt: &Attempt, request: Request, reached: &Reached) {
+        let (answers, mut answer) = mpsc::channel(1);
+        let handle = self.spawn(attempt, Some(Fault::Late), request, reached, answers);
+        tokio::spawn(async move {
+            answer.recv().await;
+            drop(handle);
+        });
+    }
+
     fn spawn(
         &self,
         attempt: &Attempt,
@@ -208,14 +225,21 @@ impl Flight<'_> {
         reached: &Reached,
         answers: mpsc::Sender<Outcome>,
     ) -> CancelHandle {
-        let (ctx, handle) = reached.intake.context(attempt.inbound());
+        let late = (fault == Some(Fault::Late)).then(|| self.left.unwrap_or_default() + LATE);
+        let mut inbound = attempt.inbound();
+        inbound.arrived = late.map(|late| Instant::now() + late);
+        let (ctx, handle) = reached.intake.context(inbound);
         let ctx = ctx.with_value(Within(ctx.deadline()));
         let (client, call, link) = (self.client.clone(), self.call, self.life.clone());
         let Reached { intake, life, instance } = reached;
         let (intake, life, instance) = (intake.clone(), life.clone(), *instance);
-        let counted = client.network.run(&self.client.to);
+        let expected = client.network.expect();
         tokio::spawn(async move {
-            let _counted = counted;
+            if let Some(late) = late {
+                sleep(late).await;
+            }
+            let _counted = client.network.run(&client.to);
+            drop(expected);
             client.network.record(call, What::Entered { instance });
             let handling = pin!(link.race(life.race(intake.handle(&ctx, request))));
             let outcome = match fault {
@@ -274,7 +298,7 @@ impl ManyRequester for NetworkClient {}
 impl Requester for NetworkClient {
     rr_spi::boxed! {
         fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
-            Box::pin(self.call(ctx, request))
+            Box::pin(self.perform(ctx, request))
         }
     }
 }

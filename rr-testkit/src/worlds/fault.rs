@@ -37,6 +37,9 @@ pub enum Fault {
     Duplicated,
     /// The request takes half of the time that its deadline leaves, and other messages overtake it.
     Delayed,
+    /// The request arrives 1 s after its deadline, when the caller has given up, and the handler runs
+    /// with the time that the request grants: `DeadlineExceeded`, unknown.
+    Late,
     /// The connection is reset while the handler waits for the first time: every call in flight over
     /// the link ends with `Unavailable`, unknown, `connection-lost`, and their handlers are dropped.
     Reset,
@@ -49,7 +52,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::ConnectFails,
         Self::Draining,
         Self::Overloaded,
@@ -59,6 +62,7 @@ impl Fault {
         Self::BrokenWithin,
         Self::Duplicated,
         Self::Delayed,
+        Self::Late,
         Self::Reset,
         Self::Crashed,
         Self::Partitioned,
@@ -77,6 +81,7 @@ impl Fault {
             Self::BrokenWithin => "broken-within",
             Self::Duplicated => "duplicated",
             Self::Delayed => "delayed",
+            Self::Late => "late",
             Self::Reset => "reset",
             Self::Crashed => "crashed",
             Self::Partitioned => "partitioned",

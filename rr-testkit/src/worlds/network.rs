@@ -337,12 +337,18 @@ impl Network {
         lock(&self.0.state).calls -= 1;
     }
 
+    /// Counts a run that has yet to begin, until the guard is dropped.
+    pub(super) fn expect(&self) -> RunGuard {
+        lock(&self.0.state).runs += 1;
+        RunGuard(self.clone(), None)
+    }
+
     /// Counts a run of a service until the guard is dropped.
     pub(super) fn run(&self, service: &str) -> RunGuard {
         let mut state = lock(&self.0.state);
         state.runs += 1;
         *state.serving.entry(service.to_owned()).or_default() += 1;
-        RunGuard(self.clone(), service.to_owned())
+        RunGuard(self.clone(), Some(service.to_owned()))
     }
 
     /// Returns whether a handler of a service is in flight.
@@ -362,13 +368,14 @@ impl Network {
 }
 
 /// Guard that counts one run of a handler.
-pub(super) struct RunGuard(Network, String);
+pub(super) struct RunGuard(Network, Option<String>);
 
 impl Drop for RunGuard {
     fn drop(&mut self) {
         let mut state = lock(&self.0.0.state);
         state.runs -= 1;
-        if let Some(runs) = state.serving.get_mut(&self.1) {
+        let serving = self.1.as_ref().and_then(|service| state.serving.get_mut(service));
+        if let Some(runs) = serving {
             *runs -= 1;
         }
     }

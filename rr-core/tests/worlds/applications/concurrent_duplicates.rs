@@ -7,7 +7,7 @@ use rr_core::dedup::Deduplicate;
 use rr_core::{Context, Error, HandlerExt, IdempotencyKey, RequesterExt, Router, Service};
 use rr_testkit::worlds::{Network, NetworkClient};
 
-use super::support::{Kept, assert_found, assert_passes, explore, within};
+use super::support::{Kept, assert_found, assert_passes, explore, settle, within};
 
 async fn address(_order: u32) -> Result<String, Error> {
     Ok("12 Main Street".to_owned())
@@ -45,6 +45,7 @@ async fn scenario(network: Network, is_right: bool) {
     for _ in 0..2 {
         let _ = shop.call::<()>(&within(5), "warehouse.pack", &7).keyed(key.clone()).await;
     }
+    settle(&network).await;
 
     let packed = parcels.lock().unwrap().len();
     assert!(packed <= 1, "order 7 was packed {packed} times");

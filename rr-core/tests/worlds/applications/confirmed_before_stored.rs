@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rr_core::{Context, Error, HandlerExt, RequesterExt, Service};
 use rr_testkit::worlds::{Network, NetworkClient};
 
-use super::support::{Kept, assert_found, assert_passes, explore, within};
+use super::support::{Kept, assert_found, assert_passes, explore, settle, within};
 
 #[derive(Default)]
 struct Store {
@@ -51,7 +50,7 @@ async fn scenario(network: Network, is_right: bool) {
     });
 
     let posted = network.client("user", "inbox").call::<()>(&within(5), "inbox.post", &7).await;
-    network.settle(Duration::from_secs(60)).await;
+    settle(&network).await;
 
     let is_stored = messages.lock().unwrap().contains(&7);
     assert!(posted.is_err() || is_stored, "message 7 was confirmed, and is not stored");

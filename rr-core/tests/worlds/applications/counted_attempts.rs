@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rr_core::{CallError, Error, HandlerExt, RequesterExt, Service};
 use rr_testkit::worlds::{Network, NetworkClient};
 
-use super::support::{Kept, assert_found, assert_passes, explore, within};
+use super::support::{Kept, assert_found, assert_passes, explore, settle, within};
 
 #[derive(Default)]
 struct Stock {
@@ -56,6 +56,7 @@ async fn scenario(network: Network, is_right: bool) {
     for order in [7, 8] {
         let _ = shop.sell(order).await;
     }
+    settle(&network).await;
 
     let (sales, taken) = (shop.sales, taken.lock().unwrap().len());
     assert!(sales as usize <= taken, "{sales} sales are counted, and {taken} pieces were taken");

@@ -6,7 +6,7 @@ use rr_core::dedup::Deduplicate;
 use rr_core::{Code, Delivery, Error, IdempotencyKey, RequesterExt, Service};
 use rr_testkit::worlds::{Network, NetworkClient};
 
-use super::support::{Kept, assert_found, assert_passes, explore, within};
+use super::support::{Kept, assert_found, assert_passes, explore, settle, within};
 
 /// Suppliers who deliver to the same kitchen.
 struct Supplier {
@@ -48,6 +48,7 @@ async fn scenario(network: Network, is_right: bool) {
 
     let suppliers = ["near", "far"].map(|to| network.client("kitchen", to));
     let ordered = order(suppliers, is_right).await;
+    settle(&network).await;
 
     let delivered = delivered.lock().unwrap();
     assert!(delivered.len() <= 1, "fish came from {}", delivered.join(" and "));

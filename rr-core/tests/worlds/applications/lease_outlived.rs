@@ -8,7 +8,7 @@ use rr_core::{CallError, Code, Error, HandlerExt, RequesterExt, Service};
 use rr_testkit::worlds::{Network, NetworkClient};
 use tokio::time::{Instant, sleep};
 
-use super::support::{Kept, assert_found, assert_passes, explore, within};
+use super::support::{Kept, assert_found, assert_passes, explore, settle, within};
 
 /// Leases of 3 s. Each has a higher number than those before.
 #[derive(Default)]
@@ -73,6 +73,7 @@ async fn scenario(network: Network, is_right: bool) {
         work(&second.0, &second.1).await
     };
     let _ = tokio::join!(biased; work(&first.0, &first.1), late);
+    settle(&network).await;
 
     let written = written.lock().unwrap();
     assert!(written.is_sorted(), "the writes came under the leases {written:?}");

@@ -5,26 +5,30 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rr_core::Error;
-use rr_core::{CallError, RequesterExt, Service};
+use rr_core::{CallError, Code, Error, RequesterExt, Service};
 use rr_testkit::worlds::{Network, NetworkClient};
 use tokio::time::sleep;
 
-use super::support::{Kept, assert_found, assert_passes, explore, within};
+use super::support::{Kept, assert_found, assert_passes, explore, settle, within};
 
 /// A hotel or an airline.
 #[derive(Default)]
 struct Bookings {
     trips: Kept<BTreeSet<u32>>,
+    cancelled: Kept<BTreeSet<u32>>,
 }
 
 impl Bookings {
     async fn book(self: Arc<Self>, trip: u32) -> Result<(), Error> {
+        if self.cancelled.lock().unwrap().contains(&trip) {
+            return Err(Error::new(Code::FailedPrecondition, "the trip was cancelled"));
+        }
         self.trips.lock().unwrap().insert(trip);
         Ok(())
     }
 
     async fn cancel(self: Arc<Self>, trip: u32) -> Result<(), Error> {
+        self.cancelled.lock().unwrap().insert(trip);
         self.trips.lock().unwrap().remove(&trip);
         Ok(())
     }
@@ -75,6 +79,7 @@ async fn scenario(network: Network, is_right: bool) {
     let agency = Agency { hotel: client("hotel"), flight: client("flight"), is_right };
 
     agency.book(7).await;
+    settle(&network).await;
 
     let rooms = hotel.trips.lock().unwrap();
     let seats = flight.trips.lock().unwrap();

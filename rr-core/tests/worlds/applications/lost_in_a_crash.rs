@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use rr_core::{Code, Error, RequesterExt, Service};
 use rr_testkit::worlds::Network;
 
-use super::support::{Kept, assert_found, assert_passes, explore, within};
+use super::support::{Kept, assert_found, assert_passes, explore, settle, within};
 
 struct Shop {
     used: Arc<Mutex<BTreeSet<u32>>>,
@@ -37,6 +37,7 @@ async fn scenario(network: Network, is_right: bool) {
     for _ in 0..2 {
         let _ = user.call::<()>(&within(5), "shop.redeem", &7).await;
     }
+    settle(&network).await;
 
     let credit = *credit.lock().unwrap();
     assert!(credit <= 10, "one coupon of 10 gave a credit of {credit}");

@@ -8,7 +8,7 @@ use rr_testkit::worlds::{Network, NetworkClient};
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
-use super::support::{Kept, assert_found, assert_passes, explore, within};
+use super::support::{Kept, assert_found, assert_passes, explore, settle, within};
 
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
 struct Balance {
@@ -62,6 +62,7 @@ async fn scenario(network: Network, is_right: bool) {
         deposit(&second).await
     };
     let outcomes: [_; 2] = tokio::join!(biased; deposit(&first), later).into();
+    settle(&network).await;
 
     let confirmed = 10 * outcomes.iter().filter(|outcome| outcome.is_ok()).count();
     let amount = balance.lock().unwrap().amount;

@@ -1,12 +1,11 @@
 //! A bank that takes money from one account, calls the auditors, and then gives it to the other.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use rr_core::{Context, Error, RequesterExt, Router, async_trait, service};
 use rr_testkit::worlds::{Network, NetworkClient};
 
-use super::support::{Kept, assert_found, assert_passes, explore, within};
+use super::support::{Kept, assert_found, assert_passes, explore, settle, within};
 
 #[service("bank.v1")]
 trait Transfers {
@@ -59,7 +58,7 @@ async fn scenario(network: Network, is_right: bool) {
         false => client.transfer(&within(5), 10).await,
         true => client.transfer_to_its_end(&within(5), 10).await,
     };
-    network.settle(Duration::from_secs(60)).await;
+    settle(&network).await;
 
     let (from, to) = *accounts.lock().unwrap();
     assert!(from + to == 100, "the accounts had 100 together, and have {}", from + to);

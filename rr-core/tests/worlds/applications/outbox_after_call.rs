@@ -8,7 +8,7 @@ use rr_core::{Context, Error, HandlerExt, RequesterExt, Service};
 use rr_testkit::worlds::{Network, NetworkClient};
 use tokio::time::sleep;
 
-use super::support::{Kept, assert_found, assert_passes, explore, within};
+use super::support::{Kept, assert_found, assert_passes, explore, settle, within};
 
 #[derive(Default)]
 struct Mail {
@@ -72,7 +72,7 @@ async fn scenario(network: Network, is_right: bool) {
     });
 
     let _ = network.client("user", "shop").call::<()>(&within(5), "shop.place", &7).await;
-    network.settle(Duration::from_secs(60)).await;
+    settle(&network).await;
     work(network.client("worker", "mail"), &database).await;
 
     let without_mail = &database.lock().unwrap().orders - &*sent.lock().unwrap();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rr_core::{Context, Error, RequesterExt, Service};
 use rr_testkit::worlds::{Network, NetworkClient};
 
-use super::support::{Kept, assert_found, assert_passes, explore, within};
+use super::support::{Kept, assert_found, assert_passes, explore, settle, within};
 
 struct Payments {
     charged: Kept<BTreeSet<u32>>,
@@ -51,6 +51,7 @@ async fn scenario(network: Network, is_right: bool) {
     });
 
     let _ = network.client("user", "shop").call::<()>(&within(5), "shop.place", &7).await;
+    settle(&network).await;
 
     let unpaid = &*paid.lock().unwrap() - &*charged.lock().unwrap();
     assert!(unpaid.is_empty(), "order 7 is paid, and was never charged");

@@ -8,7 +8,7 @@ use rr_core::{CallError, Error, HandlerExt, RequesterExt, Service};
 use rr_testkit::worlds::{Network, NetworkClient};
 use tokio::time::sleep;
 
-use super::support::{Kept, assert_found, assert_passes, explore, within};
+use super::support::{Kept, assert_found, assert_passes, explore, settle, within};
 
 #[derive(Default)]
 struct Shop {
@@ -42,6 +42,7 @@ async fn scenario(network: Network, is_right: bool) {
     let [north, south] = ["north", "south"].map(|to| network.client("office", to));
 
     let sent = tokio::join!(biased; send(&north, 12, is_right), send(&south, 12, is_right));
+    settle(&network).await;
 
     for (name, shop) in shops {
         let is_set = *shop.price.lock().unwrap() == 12;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rr_core::{CallError, Error, HandlerExt, RequesterExt, Router, Service};
 use rr_testkit::worlds::{Network, NetworkClient};
 
-use super::support::{Kept, assert_found, assert_passes, explore, within};
+use super::support::{Kept, assert_found, assert_passes, explore, settle, within};
 
 #[derive(Default)]
 struct Account {
@@ -81,6 +81,7 @@ async fn scenario(network: Network, is_right: bool) {
     let shop = Shop { payments: client("payments"), carrier: client("carrier"), is_right };
 
     let _ = shop.sell(7).await;
+    settle(&network).await;
 
     let account = account.lock().unwrap();
     let balance = 100 - account.charges.values().sum::<i64>() + account.credit;

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rr_core::{Code, Context, Error, HandlerExt, RequesterExt, Router, Service};
 use rr_testkit::worlds::{Network, NetworkClient};
 
-use super::support::{Kept, assert_found, assert_passes, explore, within};
+use super::support::{Kept, assert_found, assert_passes, explore, settle, within};
 
 async fn quote(_seat: u32) -> Result<u32, Error> {
     Ok(30)
@@ -58,7 +57,7 @@ async fn scenario(network: Network, is_right: bool) {
 
     let user = network.client("user", "theatre");
     let _ = user.call::<u32>(&within(5), "theatre.offer", &12).await;
-    network.settle(Duration::from_secs(60)).await;
+    settle(&network).await;
 
     assert!(held.lock().unwrap().is_empty(), "seat 12 is held for a visitor who has left");
 }

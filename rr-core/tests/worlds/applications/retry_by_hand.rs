@@ -6,7 +6,7 @@ use rr_core::dedup::Deduplicate;
 use rr_core::{CallError, Context, Error, IdempotencyKey, RequesterExt, Service, recommended};
 use rr_testkit::worlds::{Network, NetworkClient};
 
-use super::support::{Kept, assert_found, assert_passes, explore, within};
+use super::support::{Kept, assert_found, assert_passes, explore, settle, within};
 
 struct Mill {
     delivered: Kept<u32>,
@@ -51,6 +51,7 @@ async fn scenario(network: Network, is_right: bool) {
         false => order_by_hand(&mill, &ctx).await,
         true => order_by_key(&mill, &ctx).await,
     };
+    settle(&network).await;
 
     let sacks = *delivered.lock().unwrap();
     assert!(sacks <= 10, "10 sacks were ordered, and {sacks} were delivered");

@@ -7,7 +7,7 @@ use rr_core::retry::{Retry, RetryConfig};
 use rr_core::{Error, IdempotencyKey, RequesterExt, Service, Stack};
 use rr_testkit::worlds::Network;
 
-use super::support::{Kept, assert_found, assert_passes, explore, within};
+use super::support::{Kept, assert_found, assert_passes, explore, settle, within};
 
 struct Payments {
     charges: Kept<Vec<u32>>,
@@ -36,6 +36,7 @@ async fn scenario(network: Network, is_right: bool) {
     let shop = Stack::new(network.client("shop", "payments")).with(Retry::with_config(config));
     let key = IdempotencyKey::new("order-7").unwrap();
     let _ = shop.call::<()>(&within(5), "payments.charge", &7).keyed(key).await;
+    settle(&network).await;
 
     let charged = charges.lock().unwrap().len();
     assert!(charged <= 1, "order 7 was charged {charged} times");

@@ -15,6 +15,11 @@ pub(super) fn within(seconds: u64) -> Context {
     Context::background().with_timeout(Duration::from_secs(seconds))
 }
 
+/// Waits until nothing is in flight: a request may arrive when its caller has given up.
+pub(super) async fn settle(network: &Network) {
+    network.settle(Duration::from_secs(60)).await;
+}
+
 /// Runs a scenario in every world of two faults, with the mistake or without.
 pub(super) fn explore<F, S>(is_right: bool, scenario: F) -> WorldsReport
 where

@@ -3,23 +3,29 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use rr_core::{CallError, Delivery, Error, HandlerExt, RequesterExt, Service};
+use rr_core::{CallError, Code, Delivery, Error, HandlerExt, RequesterExt, Service};
 use rr_testkit::worlds::{Network, NetworkClient};
 
-use super::support::{Kept, assert_found, assert_passes, explore, within};
+use super::support::{Kept, assert_found, assert_passes, explore, settle, within};
 
 #[derive(Default)]
 struct Payments {
     charged: Kept<BTreeSet<u32>>,
+    closed: Kept<BTreeSet<u32>>,
 }
 
 impl Payments {
     async fn charge(self: Arc<Self>, order: u32) -> Result<(), Error> {
+        if self.closed.lock().unwrap().contains(&order) {
+            return Err(Error::new(Code::FailedPrecondition, "the order is closed"));
+        }
         self.charged.lock().unwrap().insert(order);
         Ok(())
     }
 
-    async fn is_charged(self: Arc<Self>, order: u32) -> Result<bool, Error> {
+    /// Returns whether an order was charged. A charge that arrives later is refused.
+    async fn close(self: Arc<Self>, order: u32) -> Result<bool, Error> {
+        self.closed.lock().unwrap().insert(order);
         Ok(self.charged.lock().unwrap().contains(&order))
     }
 }
@@ -39,7 +45,7 @@ async fn pay(payments: &NetworkClient, order: u32, is_right: bool) -> Payment {
         Err(error) if error.delivery() != Delivery::Unknown => return Payment::Failed,
         Err(_) => {}
     }
-    match payments.call::<bool>(&within(1), "payments.is_charged", &order).safe().await {
+    match payments.call::<bool>(&within(1), "payments.close", &order).idempotent().await {
         Ok(true) => Payment::Paid,
         Ok(false) => Payment::Failed,
         Err(CallError::App(never)) => match never {},
@@ -54,10 +60,11 @@ async fn scenario(network: Network, is_right: bool) {
     network.serve("payments", move || {
         Service::new("payments", Arc::clone(&payments))
             .method("charge", Payments::charge)
-            .method("is_charged", Payments::is_charged.safe())
+            .method("close", Payments::close.idempotent())
     });
 
     let payment = pay(&network.client("shop", "payments"), 7, is_right).await;
+    settle(&network).await;
 
     let is_charged = charged.lock().unwrap().contains(&7);
     assert!(payment != Payment::Failed || !is_charged, "the payment failed, and was charged");
@@ -68,8 +75,7 @@ async fn scenario(network: Network, is_right: bool) {
 fn a_charge_that_nobody_can_confirm_is_taken_for_failed() {
     assert_found(
         &explore(false, scenario),
-        "shop>payments/payments.charge#1=reply-lost,\
-         shop>payments/payments.is_charged#1=connect-fails",
+        "shop>payments/payments.charge#1=reply-lost,shop>payments/payments.close#1=connect-fails",
         "the payment failed, and was charged",
     );
 }
