@@ -5,6 +5,7 @@ mod cached_failure;
 mod concurrent_duplicates;
 mod confirmed_before_stored;
 mod counted_attempts;
+mod crash_before_order;
 mod deadline_not_passed_on;
 mod deadline_taken_for_not_run;
 mod double_charge;

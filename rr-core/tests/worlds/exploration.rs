@@ -59,6 +59,7 @@ async fn each_fault_tells_the_caller_what_a_network_would() {
         (Fault::Late, Some((DeadlineExceeded, Unknown)), 1),
         (Fault::Reset, Some((Unavailable, Unknown)), 0),
         (Fault::Crashed, Some((Unavailable, Unknown)), 0),
+        (Fault::CallerCrashed, Some((Unavailable, Unknown)), 1),
         (Fault::Partitioned, Some((DeadlineExceeded, Unknown)), 0),
     ] {
         let found = struck(fault).await;
@@ -106,6 +107,45 @@ async fn a_crash_loses_what_the_factory_makes_anew() {
     assert_eq!(add(3).await.unwrap(), 3);
     add(4).await.unwrap_err();
     assert_eq!(add(5).await.unwrap(), 5);
+}
+
+/// Serves `front.work`, which counts its calls of `svc.work` in memory, and again in a shielded task.
+fn serve_front(network: &Network) -> Arc<AtomicUsize> {
+    let shielded = Arc::new(AtomicUsize::new(0));
+    let (below, counted) = (network.client("front", "svc"), Arc::clone(&shielded));
+    network.serve("front", move || {
+        let (below, counted) = (below.clone(), Arc::clone(&counted));
+        let served = Arc::new(AtomicUsize::new(0));
+        Router::new().route("front.work", move |ctx: Context, (): ()| {
+            let (below, counted, served) = (below.clone(), counted.clone(), Arc::clone(&served));
+            async move {
+                let inside = ctx.clone();
+                let work = ctx.shield(async move {
+                    let outcome = below.call::<usize>(&inside, "svc.work", &()).await;
+                    counted.fetch_add(1, Ordering::SeqCst);
+                    outcome
+                });
+                work.await?;
+                Ok::<_, Error>(served.fetch_add(1, Ordering::SeqCst))
+            }
+        })
+    });
+    shielded
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_of_the_caller_ends_its_handler_and_its_shielded_work() {
+    let script = Script::new().at("front", "svc", "svc.work", 2, Fault::CallerCrashed);
+    let network = Network::with(script);
+    let (runs, shielded) = (serve(&network), serve_front(&network));
+    let (client, ctx) = (network.client("test", "front"), Context::background());
+    let work = async || client.call::<usize>(&ctx, "front.work", &()).await.map_err(Error::from);
+    assert_eq!(work().await.unwrap(), 0);
+    let error = work().await.unwrap_err();
+    assert_eq!((error.code(), error.delivery()), (Code::Unavailable, Delivery::Unknown));
+    assert_eq!(work().await.unwrap(), 0, "{}", network.trace());
+    assert!(network.settle(Duration::from_secs(10)).await, "{}", network.trace());
+    assert_eq!((runs.load(Ordering::SeqCst), shielded.load(Ordering::SeqCst)), (3, 2));
 }
 
 fn refused(report: &WorldsReport, text: &str) {

@@ -32,8 +32,14 @@ pub struct NetworkClient {
     is_background: bool,
 }
 
-/// Deadline of the request that a handler answers, in its context.
-struct Within(Option<Deadline>);
+/// Request that a handler answers, in its context.
+struct Within {
+    deadline: Option<Deadline>,
+    service: String,
+    instance: usize,
+    /// That of the instance.
+    life: Life,
+}
 
 /// Call in flight. Dropping it tells the network that the caller gave up.
 struct Sent<'a> {
@@ -78,7 +84,9 @@ impl NetworkClient {
         let deadline = ctx.deadline();
         match ctx.value::<Within>() {
             _ if self.is_background => {}
-            Some(Within(Some(granted))) if deadline.is_none_or(|own| own > *granted) => {
+            Some(Within { deadline: Some(granted), .. })
+                if deadline.is_none_or(|own| own > *granted) =>
+            {
                 self.network.breaks(format!("{place} may take longer than the request it serves"));
             }
             None if self.network.is_serving(&self.from) => {
@@ -99,6 +107,11 @@ impl NetworkClient {
     }
 
     async fn perform(&self, ctx: &Context, request: Request) -> Outcome {
+        let within = ctx.value::<Within>();
+        if within.is_some_and(|within| within.life.has_ended()) {
+            // The caller is work that outlived its handler, in an instance that has crashed.
+            return pending().await;
+        }
         let attempt = Attempt::start(ctx, self.config.timeout)?;
         self.config.limits.check_outgoing(&request)?;
         let left = attempt.timeout_millis().map(Duration::from_millis);
@@ -110,7 +123,17 @@ impl NetworkClient {
         );
         let sent = Sent { client: self, call, has_ended: false };
         let flight = Flight { client: self, call, latency, life, left };
-        let outcome = attempt.run(flight.outcome(&attempt, fault, request)).await;
+        let ending = attempt.run(flight.outcome(&attempt, fault, request));
+        let outcome = match within {
+            None => ending.await,
+            Some(within) => match within.life.race(ending).await {
+                Some(outcome) => outcome,
+                None => {
+                    drop(sent);
+                    return pending().await;
+                }
+            },
+        };
         let outcome = outcome.and_then(|outcome| outcome.map_err(Error::into_received));
         sent.end(&outcome);
         let response = outcome?;
@@ -177,6 +200,7 @@ impl Flight<'_> {
         let outcome = answered.ok_or_else(lost)?;
         match fault {
             Some(Fault::ReplyLost) => pending().await,
+            Some(Fault::CallerCrashed) => return self.crash_caller(attempt).await,
             Some(Fault::BrokenAfter | Fault::BrokenWithin | Fault::Reset | Fault::Crashed) => {
                 return Err(lost());
             }
@@ -184,6 +208,13 @@ impl Flight<'_> {
         }
         sleep(self.latency).await;
         Ok(outcome)
+    }
+
+    /// Ends the instance that waits for this call; breaks the connection if there is none.
+    async fn crash_caller(&self, attempt: &Attempt) -> Result<Outcome, Error> {
+        let Some(within) = attempt.context().value::<Within>() else { return Err(lost()) };
+        self.client.network.crash(&within.service, within.instance);
+        pending().await
     }
 
     /// Runs the handler in a task; `None` if the run was ended from outside.
@@ -229,7 +260,12 @@ impl Flight<'_> {
         let mut inbound = attempt.inbound();
         inbound.arrived = late.map(|late| Instant::now() + late);
         let (ctx, handle) = reached.intake.context(inbound);
-        let ctx = ctx.with_value(Within(ctx.deadline()));
+        let ctx = ctx.with_value(Within {
+            deadline: ctx.deadline(),
+            service: self.client.to.clone(),
+            instance: reached.instance,
+            life: reached.life.clone(),
+        });
         let (client, call, link) = (self.client.clone(), self.call, self.life.clone());
         let Reached { intake, life, instance } = reached;
         let (intake, life, instance) = (intake.clone(), life.clone(), *instance);

@@ -6,7 +6,7 @@
     reason = "the real time that a test takes; worlds run in virtual time"
 )]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::env;
 use std::fmt;
 use std::future::Future;
@@ -215,6 +215,12 @@ impl Places {
         number
     }
 
+    /// Returns for each place whether a service sends its message.
+    fn sent_by_services(&self) -> Vec<bool> {
+        let services: HashSet<&str> = self.places.iter().map(|place| place.to.as_str()).collect();
+        self.places.iter().map(|place| services.contains(place.from.as_str())).collect()
+    }
+
     fn script(&self, faults: &Numbered) -> Script {
         let place = |number: u32| self.places.get(number as usize).cloned();
         let faults = faults.iter().filter_map(|(number, fault)| Some((place(*number)?, *fault)));
@@ -357,10 +363,14 @@ impl Exploration {
         left: usize,
     ) -> (Vec<Numbered>, usize) {
         let (mut children, mut count) = (Vec::new(), 0);
+        let by_services = lock(&self.places).sent_by_services();
         for (at, parent) in parents.iter().enumerate() {
             for place in later.get(&at).into_iter().flatten() {
-                count += self.worlds.kinds.len();
-                for fault in self.worlds.kinds.iter().take(left - children.len()) {
+                let by_service = by_services.get(*place as usize).is_some_and(|is| *is);
+                let has = |fault: &&Fault| by_service || **fault != Fault::CallerCrashed;
+                let kinds = self.worlds.kinds.iter().filter(has);
+                count += kinds.clone().count();
+                for fault in kinds.take(left - children.len()) {
                     let mut child = parent.clone();
                     child.push((*place, *fault));
                     children.push(child);

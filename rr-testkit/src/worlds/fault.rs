@@ -44,15 +44,20 @@ pub enum Fault {
     /// the link ends with `Unavailable`, unknown, `connection-lost`, and their handlers are dropped.
     Reset,
     /// The instance of the service crashes while the handler waits for the first time: as a reset for
-    /// every call of that instance. It starts again immediately, with what its factory makes.
+    /// every call of that instance. It starts again immediately, with what its factory makes. Work
+    /// that its handlers have shielded ends at its next call.
     Crashed,
+    /// The instance that sends the request crashes once the handler has answered, as with
+    /// [`Crashed`](Self::Crashed). It strikes the calls that a handler makes with the context of its
+    /// request; for any other call, such as the test's, it is [`BrokenAfter`](Self::BrokenAfter).
+    CallerCrashed,
     /// The link loses every message for 5 s, beginning with the request.
     Partitioned,
 }
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::ConnectFails,
         Self::Draining,
         Self::Overloaded,
@@ -65,6 +70,7 @@ impl Fault {
         Self::Late,
         Self::Reset,
         Self::Crashed,
+        Self::CallerCrashed,
         Self::Partitioned,
     ];
 
@@ -84,6 +90,7 @@ impl Fault {
             Self::Late => "late",
             Self::Reset => "reset",
             Self::Crashed => "crashed",
+            Self::CallerCrashed => "caller-crashed",
             Self::Partitioned => "partitioned",
         }
     }

@@ -110,6 +110,11 @@ impl Life {
         self.0.race(future).await.ok()
     }
 
+    /// Returns whether the life of this clone has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.0.cause().is_some()
+    }
+
     fn end(&mut self) {
         std::mem::take(self).1.cancel_with(Cause::PeerGone);
     }

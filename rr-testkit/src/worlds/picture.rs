@@ -22,7 +22,7 @@ const TOP: usize = 64;
 const REQUESTS_LOST: [Fault; 3] = [Fault::ConnectFails, Fault::RequestLost, Fault::Partitioned];
 
 /// Faults that are drawn as a reply that does not arrive.
-const REPLIES_LOST: [Fault; 2] = [Fault::ReplyLost, Fault::BrokenAfter];
+const REPLIES_LOST: [Fault; 3] = [Fault::ReplyLost, Fault::BrokenAfter, Fault::CallerCrashed];
 
 /// Row of a diagram.
 enum Row<'a> {

@@ -1,44 +1,47 @@
-//! A bank that takes money from one account, calls the auditors, and then gives it to the other.
+//! A game that takes coins from one player, tells the ranking, and then gives them to the other.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use rr_core::{Context, Error, RequesterExt, Router, async_trait, service};
 use rr_testkit::worlds::{Network, NetworkClient};
 
 use super::support::{Kept, assert_found, assert_passes, explore, settle, within};
 
-#[service("bank.v1")]
-trait Transfers {
+#[service("game.v1")]
+trait Trades {
     /// Is dropped when its caller leaves.
-    async fn transfer(&self, ctx: &Context, amount: u32) -> Result<(), Error>;
+    async fn trade(&self, ctx: &Context, amount: u32) -> Result<(), Error>;
 
     #[rr(run_to_end)]
-    async fn transfer_to_its_end(&self, ctx: &Context, amount: u32) -> Result<(), Error>;
+    async fn trade_to_its_end(&self, ctx: &Context, amount: u32) -> Result<(), Error>;
 }
 
-struct Bank {
-    auditors: NetworkClient,
-    accounts: Kept<(u32, u32)>,
+/// Coins of the two players, in memory: after a crash they begin anew.
+type Coins = Arc<Mutex<(u32, u32)>>;
+
+struct Game {
+    ranking: NetworkClient,
+    coins: Coins,
 }
 
-impl Bank {
-    async fn move_money(&self, ctx: &Context, amount: u32) -> Result<(), Error> {
-        self.accounts.lock().unwrap().0 -= amount;
-        // The auditors need not answer.
-        let _ = self.auditors.call::<()>(ctx, "auditors.note", &amount).await;
-        self.accounts.lock().unwrap().1 += amount;
+impl Game {
+    async fn move_coins(&self, ctx: &Context, amount: u32) -> Result<(), Error> {
+        self.coins.lock().unwrap().0 -= amount;
+        // The ranking need not answer.
+        let _ = self.ranking.call::<()>(ctx, "ranking.note", &amount).await;
+        self.coins.lock().unwrap().1 += amount;
         Ok(())
     }
 }
 
 #[async_trait]
-impl Transfers for Bank {
-    async fn transfer(&self, ctx: &Context, amount: u32) -> Result<(), Error> {
-        self.move_money(ctx, amount).await
+impl Trades for Game {
+    async fn trade(&self, ctx: &Context, amount: u32) -> Result<(), Error> {
+        self.move_coins(ctx, amount).await
     }
 
-    async fn transfer_to_its_end(&self, ctx: &Context, amount: u32) -> Result<(), Error> {
-        self.move_money(ctx, amount).await
+    async fn trade_to_its_end(&self, ctx: &Context, amount: u32) -> Result<(), Error> {
+        self.move_coins(ctx, amount).await
     }
 }
 
@@ -47,33 +50,36 @@ async fn note(_amount: u32) -> Result<(), Error> {
 }
 
 async fn scenario(network: Network, is_right: bool) {
-    network.serve("auditors", || Router::new().route("auditors.note", note));
-    let accounts = Kept::new((100, 0).into());
-    let auditors = network.client("bank", "auditors");
-    let bank = Arc::new(Bank { auditors, accounts: Arc::clone(&accounts) });
-    network.serve("bank", move || TransfersServer::new(Arc::clone(&bank)));
+    network.serve("ranking", || Router::new().route("ranking.note", note));
+    let (ranking, latest) = (network.client("game", "ranking"), Kept::<Coins>::default());
+    let started = Arc::clone(&latest);
+    network.serve("game", move || {
+        let coins = Coins::new((100, 0).into());
+        *started.lock().unwrap() = Arc::clone(&coins);
+        TradesServer::new(Game { ranking: ranking.clone(), coins })
+    });
 
-    let client = TransfersClient::new(network.client("user", "bank"));
+    let client = TradesClient::new(network.client("user", "game"));
     let _ = match is_right {
-        false => client.transfer(&within(5), 10).await,
-        true => client.transfer_to_its_end(&within(5), 10).await,
+        false => client.trade(&within(5), 10).await,
+        true => client.trade_to_its_end(&within(5), 10).await,
     };
     settle(&network).await;
 
-    let (from, to) = *accounts.lock().unwrap();
-    assert!(from + to == 100, "the accounts had 100 together, and have {}", from + to);
+    let (from, to) = *latest.lock().unwrap().lock().unwrap();
+    assert!(from + to == 100, "the players had 100 coins together, and have {}", from + to);
 }
 
 #[test]
-fn a_transfer_that_is_dropped_in_the_middle_loses_money() {
+fn a_trade_that_is_dropped_in_the_middle_loses_coins() {
     assert_found(
         &explore(false, scenario),
-        "user>bank/bank.v1.transfer#1=broken-within",
-        "the accounts had 100 together, and have 90",
+        "user>game/game.v1.trade#1=broken-within",
+        "the players had 100 coins together, and have 90",
     );
 }
 
 #[test]
-fn a_transfer_that_runs_to_its_end_passes() {
+fn a_trade_that_runs_to_its_end_passes() {
     assert_passes(&explore(true, scenario));
 }
