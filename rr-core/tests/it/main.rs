@@ -24,6 +24,7 @@ mod large_bodies;
 mod many;
 mod metadata;
 mod mistakes;
+mod mock;
 mod nested;
 mod observed;
 mod panics;

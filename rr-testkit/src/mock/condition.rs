@@ -12,11 +12,11 @@ use super::json;
 /// Condition on a request; the error says what differs.
 pub(super) type Condition = Arc<dyn Fn(&Request) -> Result<(), String> + Send + Sync>;
 
-/// Differences that a message names.
-const DIFFERENCES_MAX: usize = 5;
+/// Differences that a message names: an error's message has 1 KiB.
+const DIFFERENCES_MAX: usize = 3;
 
 /// Characters of a value that a message quotes.
-const VALUE_CHARS_MAX: usize = 60;
+const VALUE_CHARS_MAX: usize = 40;
 
 /// Makes the condition that a predicate accepts the decoded input.
 pub(super) fn when<T: DeserializeOwned>(
@@ -145,6 +145,6 @@ mod tests {
     fn many_and_long_differences_are_cut() {
         let (expected, actual): (Vec<_>, Vec<_>) = (vec![0; 9], vec!["é".repeat(500); 9]);
         let text = differences(&json!(expected), &json!(actual));
-        assert!(text.ends_with(", and 4 more") && text.len() < 1000, "{text}");
+        assert!(text.ends_with(", and 6 more") && text.len() < 500, "{text}");
     }
 }
