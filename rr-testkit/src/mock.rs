@@ -51,7 +51,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// panics when it is dropped. Keep it in the test; a panic in a task of a server fails no test.
 /// Nothing is added to a panic that is in progress.
 ///
-/// Bodies are JSON.
+/// Inputs and replies are JSON. For other bodies there are [`Expectation::when_raw`] and
+/// [`Expectation::reply_raw`].
 ///
 /// # Errors
 ///
@@ -197,8 +198,9 @@ impl Mock {
         let mut routes = Routes::new();
         let route = Route::Service(self.shared.service().to_owned());
         let responder = Arc::new(MockResponder(Arc::clone(&self.shared)));
-        // Cannot fail: the name was checked, and the table is empty.
-        let _ = routes.insert_self_marking(route, Declared::Unspecified, responder);
+        // Safe, so that a mock also answers the methods that clients call by HTTP's GET. It cannot
+        // fail: the name was checked, and the table is empty.
+        let _ = routes.insert_self_marking(route, Declared::Safe, responder);
         routes
     }
 

@@ -72,6 +72,8 @@ pub(super) enum Claim {
     Answer(Step),
     /// The expectation has no answers.
     Unanswered,
+    /// A delay is not followed by an answer.
+    Misplaced,
     TooMany(Times),
     Over,
 }
@@ -114,7 +116,7 @@ impl Expectation {
     }
 
     /// Delays the answer that is added next, on tokio's clock. Without this method an answer is
-    /// given immediately.
+    /// given immediately. A delay after the last answer fails the test when a request comes.
     pub fn delay(self, delay: Duration) -> Self {
         lock(&self.0.state).delay = delay;
         self
@@ -263,6 +265,9 @@ impl Rule {
         state.count += 1;
         if !state.times.allows(state.count) {
             return Claim::TooMany(state.times);
+        }
+        if !state.delay.is_zero() {
+            return Claim::Misplaced;
         }
         if state.steps.is_empty() {
             return Claim::Unanswered;

@@ -31,10 +31,15 @@ pub(super) fn shown(request: &Request) -> String {
 }
 
 /// Describes the expectation that is nearest to a request which matches none.
-pub(super) fn nearest(rules: &[Arc<Rule>], request: &Request) -> String {
-    let of_method = rules.iter().filter(|rule| *rule.target() == request.target);
-    let differing = of_method.map(|rule| (rule, rule.differences(request)));
-    if let Some((rule, differences)) = differing.min_by_key(|(_, differences)| differences.len()) {
+///
+/// `differing` has the expectations of the method, each with its differences.
+pub(super) fn nearest(
+    rules: &[Arc<Rule>],
+    differing: Vec<(&Arc<Rule>, Vec<String>)>,
+    request: &Request,
+) -> String {
+    let nearest = differing.into_iter().min_by_key(|(_, differences)| differences.len());
+    if let Some((rule, differences)) = nearest {
         return format!(
             "no expectation matches; the nearest is {rule}: {}",
             differences.join("; ")

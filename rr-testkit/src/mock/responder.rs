@@ -27,10 +27,22 @@ impl Responder for MockResponder {
 impl MockResponder {
     async fn answer(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
         let rules = self.0.receive(&request);
-        let of_method = rules.iter().filter(|rule| *rule.target() == request.target);
-        let Some(rule) = of_method.into_iter().find(|rule| rule.differences(&request).is_empty())
-        else {
-            return self.unmatched(ctx, request).await;
+        let mut differing = Vec::new();
+        let mut matching = None;
+        for rule in rules.iter().filter(|rule| *rule.target() == request.target) {
+            let differences = rule.differences(&request);
+            if differences.is_empty() {
+                matching = Some(rule);
+                break;
+            }
+            differing.push((rule, differences));
+        }
+        let Some(rule) = matching else {
+            if self.0.unmatched() == Unmatched::Waits {
+                return self.hold(ctx, request).await;
+            }
+            let text = report::nearest(&rules, differing, &request);
+            return self.refuse(ctx, Refusal::NoMatch, &request, &text);
         };
         match rule.claim() {
             Claim::Answer(step) => self.give(ctx, &request, step).await,
@@ -40,6 +52,11 @@ impl MockResponder {
             Claim::Unanswered => {
                 let text =
                     format!("the expectation {rule} has no answer: add one, like `reply(..)`");
+                self.refuse(ctx, Refusal::NoAnswer, &request, &text)
+            }
+            Claim::Misplaced => {
+                let text =
+                    format!("the delay at the end of {rule} delays no answer: write it before one");
                 self.refuse(ctx, Refusal::NoAnswer, &request, &text)
             }
             Claim::TooMany(times) => {
@@ -52,14 +69,6 @@ impl MockResponder {
                 self.refuse(ctx, Refusal::Exhausted, &request, &text)
             }
         }
-    }
-
-    async fn unmatched(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
-        if self.0.unmatched() == Unmatched::Waits {
-            return self.hold(ctx, request).await;
-        }
-        let text = report::nearest(&self.0.rules(), &request);
-        self.refuse(ctx, Refusal::NoMatch, &request, &text)
     }
 
     async fn give(&self, ctx: &Context, request: &Request, step: Step) -> Result<Response, Error> {

@@ -1,5 +1,8 @@
 //! Answers: which one a request gets, and when.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rr_core::retry::RetryHint;
@@ -191,6 +194,28 @@ async fn an_expectation_without_an_answer_fails_the_test() {
     assert!(dropped(mock).contains("has no answer"));
 }
 
+#[tokio::test]
+async fn a_delay_that_no_answer_follows_fails_the_test() {
+    let mock = Mock::service("payments");
+    mock.on("charge").reply("paid").delay(Duration::from_secs(1));
+    let error = pay(&loopback(&mock), 1).await.unwrap_err();
+    assert_eq!(reason(&error), "mock-no-answer");
+    assert!(dropped(mock).contains("delays no answer: write it before one"));
+}
+
+#[tokio::test]
+async fn a_predicate_runs_once_for_each_request() {
+    let mock = Mock::service("payments");
+    let runs = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&runs);
+    mock.on("charge").when_raw(move |_| seen.fetch_add(1, Ordering::Relaxed) > 0).reply("paid");
+    let payments = loopback(&mock);
+    pay(&payments, 1).await.unwrap_err();
+    assert_eq!(runs.load(Ordering::Relaxed), 1);
+    assert_eq!(pay(&payments, 1).await.unwrap(), "paid");
+    dropped(mock);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_simultaneous_calls_get_each_answer_as_often_as_it_says() {
     let mock = Mock::service("payments");
@@ -202,14 +227,14 @@ async fn a_hundred_simultaneous_calls_get_each_answer_as_often_as_it_says() {
         .forever()
         .expect(50);
     mock.on("charge").reply("large").expect(50);
-    let payments = std::sync::Arc::new(loopback(&mock));
+    let payments = Arc::new(loopback(&mock));
     let calls: Vec<_> = (0..100)
         .map(|cents| {
-            let payments = std::sync::Arc::clone(&payments);
+            let payments = Arc::clone(&payments);
             tokio::spawn(async move { pay(&payments, cents).await })
         })
         .collect();
-    let mut counts = std::collections::BTreeMap::<String, usize>::new();
+    let mut counts = BTreeMap::<String, usize>::new();
     for call in calls {
         let outcome = call.await.unwrap().unwrap_or_else(|error| error.code().to_string());
         *counts.entry(outcome).or_default() += 1;

@@ -26,6 +26,8 @@ async fn a_mock_answers_on_every_transport() {
         };
         assert_eq!(pay(1).await.unwrap(), "paid", "{url}");
         assert_eq!(pay(101).await.unwrap_err().code(), Code::ResourceExhausted, "{url}");
+        let safe: String = client.call(&ctx, "payments.charge", &charge(1)).safe().await.unwrap();
+        assert_eq!(safe, "paid", "{url}");
         let error = pay(0).await.unwrap_err();
         assert_eq!(reason(&error), "mock-no-match", "{url}");
         let pong: String = client.call(&ctx, "other.ping", &()).await.unwrap();
@@ -86,4 +88,31 @@ fn a_mock_that_is_called_twice_in_some_world_is_a_counterexample() {
     });
     let found = report.counterexample().expect("a lost reply makes the second call run");
     assert!(found.wrong().contains("expected at most 1 request, received 2"), "{}", found.wrong());
+}
+
+#[test]
+fn a_scenario_that_is_stuck_is_reported_whatever_its_mock_lacks() {
+    let report = Worlds::up_to(0).run(|network| async move {
+        let mock = Mock::service("payments");
+        mock.on("charge").reply("paid").expect(1);
+        let routes = mock.routes();
+        network.serve("payments", move || routes.clone());
+        std::future::pending::<()>().await;
+    });
+    let found = report.counterexample().expect("a counterexample");
+    assert!(found.wrong().contains("the scenario is stuck"), "{}", found.wrong());
+}
+
+#[cfg(feature = "http")]
+#[tokio::test]
+async fn a_mock_answers_calls_by_get() {
+    let mock = Mock::service("payments");
+    mock.on("charge").with(charge(1)).reply("paid").expect(1);
+    let server = rr_core::serve("http://127.0.0.1:0", &mock).await.unwrap();
+    let url = format!("{}?get_bytes_max=2048", server.url());
+    let client = rr_core::connect(&url).await.unwrap();
+    let ctx = Context::background();
+    let call = client.call(&ctx, "payments.charge", &charge(1)).safe();
+    let paid: String = call.await.unwrap();
+    assert_eq!(paid, "paid");
 }
