@@ -40,8 +40,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// A mock has [expectations](Mock::on): conditions on a request, and the answers to it. The first
 /// expectation that matches a request answers it, in the order in which they were made. `&Mock`
-/// converts into [`Routes`], so that it can be served like a router: by [`loopback`], by `serve` at
-/// any URL, within a `Router` by `merge`, and in a network of services.
+/// converts into [`Routes`]: serve it by [`loopback`], in a network of services, or at any URL by
+/// `serve(url, Router::new().merge(&mock))`.
 ///
 /// A request that no expectation matches fails with a message that names the nearest expectation
 /// and what differs. Such a request, and an expectation that is not met, fail the test: by a panic

@@ -108,7 +108,7 @@ fn a_scenario_that_is_stuck_is_reported_whatever_its_mock_lacks() {
 async fn a_mock_answers_calls_by_get() {
     let mock = Mock::service("payments");
     mock.on("charge").with(charge(1)).reply("paid").expect(1);
-    let server = rr_core::serve("http://127.0.0.1:0", &mock).await.unwrap();
+    let server = rr_core::serve("http://127.0.0.1:0", Router::new().merge(&mock)).await.unwrap();
     let url = format!("{}?get_bytes_max=2048", server.url());
     let client = rr_core::connect(&url).await.unwrap();
     let ctx = Context::background();
