@@ -25,6 +25,11 @@ pub struct AService;
 #[doc = include_str!("../../docs/src/testing.md")]
 pub struct Testing;
 
+/// Runs the code of the book on every world.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/src/every-world.md")]
+pub struct EveryWorld;
+
 /// Runs the code of the book on mounting.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/src/mounting.md")]
@@ -56,12 +61,34 @@ pub struct Observability;
 pub struct Http;
 
 #[cfg(test)]
+#[path = "../every_world/shop.rs"]
+mod shop;
+
+#[cfg(test)]
 mod tests {
+    use rr_core::observe::measurements::{Instrument, InstrumentKind};
+
+    use super::shop;
+
     #[test]
     fn the_readme_shows_the_quickstart_as_it_runs() {
         let program = include_str!("../quickstart.rs");
         let (_, code) = program.split_once("\n\n").unwrap();
         assert!(include_str!("../../README.md").contains(code.trim()));
+    }
+
+    #[test]
+    fn the_picture_of_every_world_is_what_is_found() {
+        let scenario = |network| shop::one_order(network, shop::a_key_for_each_attempt);
+        let found = rr_testkit::worlds::Worlds::up_to(1).run(scenario);
+        let picture = found.counterexample().expect("the mistake is found").trace().svg();
+        let hint = "cargo run --example every_world -- picture > every_world/double_charge.svg";
+        assert_eq!(picture, include_str!("../every_world/double_charge.svg"), "{hint}");
+        let scenario = |network| shop::one_order(network, shop::a_key_for_each_order);
+        let passed = rr_testkit::worlds::Worlds::up_to(2).run(scenario);
+        assert!(passed.is_complete(), "{passed}");
+        let number = format!("all {} worlds", passed.explored());
+        assert!(include_str!("../every_world/README.md").contains(&number), "{number}");
     }
 
     #[test]
@@ -91,6 +118,30 @@ mod tests {
             listed += 1;
         }
         assert_eq!(listed, 27);
+    }
+
+    #[test]
+    fn the_book_lists_the_metrics_and_shows_how_their_example_exports_them() {
+        let page = include_str!("../../docs/src/observability.md");
+        let mut metrics = 0;
+        for line in page.lines().filter(|line| line.starts_with("| `r")) {
+            let cells: Vec<_> = line.split(" | ").collect();
+            let name = cells[0].trim_start_matches("| ").trim_matches('`');
+            let is_named = |it: &&Instrument| it.name() == name;
+            let Some(instrument) = Instrument::ALL.iter().find(is_named) else { continue };
+            let kind = match instrument.kind() {
+                InstrumentKind::Histogram => "histogram",
+                InstrumentKind::Counter => "counter",
+                InstrumentKind::UpDownCounter => "up-down counter",
+                _ => "gauge",
+            };
+            assert_eq!((cells[1], cells[2].trim_matches('`')), (kind, instrument.unit()), "{line}");
+            metrics += 1;
+        }
+        assert_eq!(metrics, Instrument::ALL.len());
+        let install = page.split("```rs\n").find(|code| code.starts_with("fn install")).unwrap();
+        let (install, _) = install.split_once("```").unwrap();
+        assert!(include_str!("../metrics/main.rs").contains(install), "{install}");
     }
 
     /// The files of the transport that the book goes through.

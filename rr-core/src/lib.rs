@@ -55,6 +55,14 @@
     doc = "| use layers and services of tower, or be used by them | [`tower`] |"
 )]
 //! | see what became of every request, attempt and call | [`observe`], [`recommended_with`] |
+#![cfg_attr(
+    feature = "admin",
+    doc = "| see what is in flight and what failed last, in a browser | [`admin`] |"
+)]
+#![cfg_attr(
+    feature = "record",
+    doc = "| record calls in a file, and answer calls from one | [`record`] |"
+)]
 //! | try failed calls again, safely | [`recommended`], [`retry`], [`Idempotency`] |
 //! | balance calls over several endpoints | [`balance`] |
 //! | collect several replies to one request | [`many`] |
@@ -78,7 +86,10 @@
 //! | `tls` | `https://` URLs, with the feature `http`; `nats+tls://` URLs, with `nats`; certificates of both ends, with rustls and ring |
 //! | `aws-lc-rs` | TLS with the cryptography of AWS-LC instead of ring |
 //! | `tower` | layers of tower as middleware, and the reverse: the module `tower` |
+//! | `metrics` | metrics of every request, attempt and call through the facade `metrics`: `observe::MetricsObserver` |
 //! | `tracing` | spans and events of every request, attempt and call: `observe::TracingObserver` |
+//! | `record` | records of calls in a file, and a requester that answers from one: the module `record` |
+//! | `admin` | a page of what is in flight and what failed last: the module `admin` |
 //! | `schema` | JSON Schemas in the descriptions of services, and OpenAPI documents |
 //! | `proxy-env` | `proxy=env` over HTTP: the forward proxy that the environment variables name |
 //! | `zstd` | the content coding zstd over HTTP, besides gzip |
@@ -92,6 +103,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "admin")]
+pub mod admin;
 pub mod balance;
 mod client;
 #[cfg(feature = "json")]
@@ -110,6 +123,8 @@ mod nesting;
 pub mod observe;
 #[cfg(feature = "schema")]
 mod openapi;
+#[cfg(feature = "record")]
+pub mod record;
 #[cfg(feature = "json")]
 mod reply;
 mod requester_ext;
@@ -154,8 +169,8 @@ pub mod transport {
         Attempt, BodyAccount, BodyBudget, BodyShare, BoxFuture, Declared, Dedup, Doubt, Entropy,
         FailedCheck, Handle, HostPort, Inbound, Intake, Location, Mark, Origin, OsEntropy, Passage,
         Race, Readiness, Received, Route, RouteMatch, Routes, Run, SeededEntropy, ServerUrl,
-        Shield, Shutdown, dial, duration, excerpt, jittered, options, rescope, rescope_called,
-        wire,
+        Shield, Shutdown, WeakServer, dial, duration, excerpt, jittered, options, rescope,
+        rescope_called, wire,
     };
 }
 

@@ -8,14 +8,26 @@
 //! [`recommended_with`](crate::recommended_with) report the call as a whole.
 
 mod calls;
+#[cfg(any(feature = "admin", feature = "tracing"))]
+mod in_call;
+#[cfg(any(feature = "admin", feature = "tracing"))]
+mod message;
+#[cfg(feature = "metrics")]
+mod metrics;
 #[cfg(feature = "tracing")]
 mod tracing;
 
 pub use calls::Observe;
+#[cfg(feature = "admin")]
+pub(crate) use in_call::{is_part_of_call, polled};
+#[cfg(feature = "admin")]
+pub(crate) use message::own_message;
+#[cfg(feature = "metrics")]
+pub use metrics::MetricsObserver;
 #[doc(inline)]
 pub use rr_spi::observe::{
     End, Event, Kind, Monitor, Observer, Observers, Outcome, Span, Start, Stats, WatchedAttempt,
-    WatchedRequest,
+    WatchedRequest, measurements, names,
 };
 #[doc(inline)]
 pub use rr_spi::{Progress, Recording, Spent, Stage, Timeline};
@@ -25,8 +37,13 @@ pub use tracing::TracingObserver;
 /// Adds the observers of the features that are enabled, unless they are there already.
 pub(crate) fn with_features(observers: Observers) -> Observers {
     #[cfg(feature = "tracing")]
-    if !observers.has::<TracingObserver>() {
-        return observers.and(TracingObserver::new());
-    }
+    let observers = with(observers, TracingObserver::new);
+    #[cfg(feature = "metrics")]
+    let observers = with(observers, MetricsObserver::new);
     observers
+}
+
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+fn with<T: Observer>(observers: Observers, observer: impl Fn() -> T) -> Observers {
+    if observers.has::<T>() { observers } else { observers.and(observer()) }
 }

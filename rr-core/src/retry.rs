@@ -101,8 +101,9 @@ impl Retry {
         self
     }
 
-    /// Replaces the observers, which are told of each attempt that is followed by another:
-    /// [`Event::Retry`], with the decision, before the pause. None by default.
+    /// Replaces the observers; none by default. They are told of each attempt that is followed by
+    /// another ([`Event::Retry`], with the decision, before the pause), or is not because the budget
+    /// is spent ([`Event::RetryRefused`]), and of what is left ([`Event::RetryBudget`]).
     #[must_use]
     pub fn with_observers(mut self, observers: Observers) -> Self {
         self.observers = observers;
@@ -159,7 +160,9 @@ impl Middleware for Retry {
         let started = Instant::now();
         if ctx.retries() == 0 {
             // A retry by an outer layer is not a new call and makes no deposit.
-            self.budget.deposit_at(started);
+            if let Some(left) = self.budget.deposit_at(started) {
+                self.observers.event(&Event::retry_budget(&request.target, left));
+            }
         }
         let timed = self.timed(ctx, &request);
         let outcome = next.run(timed.as_ref().unwrap_or(ctx), request.clone()).await;
@@ -248,10 +251,21 @@ impl RetryLoop<'_> {
             decision = RetryDecision::BudgetSpent;
         }
         self.record(error, now.duration_since(started), decision);
-        if let Some(failed) = self.attempts.last().filter(|_| decision.is_retry()) {
-            retry.observers.event(&Event::retry(self.ctx, &self.request.target, failed));
-        }
+        self.report(decision);
         decision
+    }
+
+    /// Reports a retry, or that the budget refused it.
+    fn report(&self, decision: RetryDecision) {
+        let (observers, target) = (&self.retry.observers, &self.request.target);
+        let Some(failed) = self.attempts.last().filter(|_| !observers.is_empty()) else { return };
+        let event = match decision {
+            RetryDecision::BudgetSpent => Event::retry_refused(self.ctx, target, failed),
+            _ if decision.is_retry() => Event::retry(self.ctx, target, failed),
+            _ => return,
+        };
+        observers.event(&event);
+        observers.event(&Event::retry_budget(target, self.retry.budget.balance()));
     }
 
     /// Records an attempt. If an inner layer made several attempts of it, adds that layer's

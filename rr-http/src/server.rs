@@ -12,6 +12,7 @@ mod fallback;
 mod keep_alive;
 mod listener;
 mod mounted;
+mod page;
 mod proxy_header;
 mod read_body;
 mod reply;
@@ -357,7 +358,9 @@ impl ServerState {
             Route::Target(name) => Target::parse(&name).ok(),
             _ => None,
         });
-        let paths = routed.map(|target| (encode_path(&prefix, &target), target)).collect();
+        let mut paths: HashMap<_, _> =
+            routed.map(|target| (encode_path(&prefix, &target), target)).collect();
+        page::route(&mut paths, &prefix);
         let cors = Cors::new(&config.cors_origins);
         let descriptions = descriptions(intake.routes());
         Self {

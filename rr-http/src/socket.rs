@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use rr_spi::Peer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
@@ -50,6 +51,17 @@ impl Socket {
             Self::Tls(stream) => stream.tcp().peer_addr().ok(),
             Self::Stream(_) => None,
         }
+    }
+
+    /// Returns the other end, whose address decides whether it is on this machine unless the socket
+    /// is a Unix socket.
+    pub(crate) fn peer(&self) -> Peer {
+        let peer = Peer::new().with_address(self.peer_address());
+        #[cfg(unix)]
+        if matches!(self, Self::Unix(_)) {
+            return peer.as_local();
+        }
+        peer
     }
 
     /// Sets the options of a TCP socket; other streams have none.

@@ -25,7 +25,8 @@
 //! # Metrics
 //!
 //! [`names`] lists the instruments and attributes. The method of a request that no route answers is
-//! `_OTHER`; so are further targets of calls once 1000 are known.
+//! `_OTHER`, and so is that of a call that its server refused as unknown, and of further targets of
+//! calls once 1000 are known.
 //!
 //! Values of headers, bodies and messages of errors are in no span and no metric. The message of a
 //! handler's panic is an event of the request's span.
@@ -33,8 +34,9 @@
 #![forbid(unsafe_code)]
 
 mod metrics;
-pub mod names;
 mod observer;
 mod trace_context;
 
 pub use observer::OtelObserver;
+#[doc(inline)]
+pub use rr_spi::observe::names;

@@ -7,9 +7,10 @@ use opentelemetry::metrics::{Meter, MeterProvider};
 use opentelemetry::trace::{SpanKind, Status, TraceContextExt as _, Tracer as _, TracerProvider};
 use opentelemetry::{Context as OtelContext, InstrumentationScope, KeyValue, global};
 use rr_spi::Code;
+use rr_spi::observe::measurements::{Measurements, method_of};
 use rr_spi::observe::{End, Event, Kind, Observer, Span, Start};
 
-use crate::metrics::{Metrics, error_type, method_of, status};
+use crate::metrics::Metrics;
 use crate::{names, trace_context};
 
 /// Observer that makes spans and metrics of OpenTelemetry.
@@ -18,6 +19,7 @@ use crate::{names, trace_context};
 pub struct OtelObserver {
     tracer: BoxedTracer,
     metrics: Metrics,
+    measurements: Measurements,
 }
 
 impl OtelObserver {
@@ -40,7 +42,7 @@ impl OtelObserver {
     }
 
     fn of(tracer: BoxedTracer, meter: &Meter) -> Self {
-        Self { tracer, metrics: Metrics::new(meter) }
+        Self { tracer, metrics: Metrics::new(meter), measurements: Measurements::new() }
     }
 }
 
@@ -53,7 +55,7 @@ fn scope() -> InstrumentationScope {
 
 impl Observer for OtelObserver {
     fn started(&self, start: &Start<'_>) -> Option<Box<dyn Span>> {
-        self.metrics.started(start);
+        self.measurements.started(start, &self.metrics);
         let kind = match start.kind {
             Kind::ServerRequest => SpanKind::Server,
             _ => SpanKind::Client,
@@ -86,11 +88,11 @@ impl Observer for OtelObserver {
     }
 
     fn ended(&self, end: &End<'_>) {
-        self.metrics.ended(end);
+        self.measurements.ended(end, &self.metrics);
     }
 
     fn event(&self, event: &Event<'_>) {
-        self.metrics.event(event);
+        self.measurements.event(event, &self.metrics);
     }
 }
 
@@ -114,8 +116,8 @@ impl Span for OtelSpan {
 
     fn ended(self: Box<Self>, end: &End<'_>) {
         let span = self.0.span();
-        span.set_attribute(KeyValue::new(names::RPC_RESPONSE_STATUS_CODE, status(end)));
-        if let Some(kind) = error_type(end) {
+        span.set_attribute(KeyValue::new(names::RPC_RESPONSE_STATUS_CODE, end.outcome.status()));
+        if let Some(kind) = end.outcome.error_type() {
             span.set_attribute(KeyValue::new(names::ERROR_TYPE, kind));
             let delivery = end.outcome.delivery().as_str();
             span.set_attribute(KeyValue::new(names::RR_DELIVERY, delivery));
@@ -129,7 +131,7 @@ impl Span for OtelSpan {
             span.add_event(names::EXCEPTION, vec![message]);
         }
         if end.outcome.code().is_some_and(|code| is_error(end.start.kind, code)) {
-            span.set_status(Status::error(status(end)));
+            span.set_status(Status::error(end.outcome.status()));
         }
         span.end();
     }

@@ -27,9 +27,12 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use rr_core::config::{CallConfig, IntakeConfig};
-use rr_core::observe::Observers;
+use rr_core::observe::measurements::Instrument;
+use rr_core::observe::{Event, Observers};
+use rr_core::retry::AttemptRecord;
 use rr_core::{
-    CallError, Client, Code, Context, Error, RequesterExt, Router, Server, connect_with, serve_with,
+    CallError, Client, Code, Context, Error, RequesterExt, Router, Server, Target, connect_with,
+    recommended_with, serve_with,
 };
 use rr_otel::{OtelObserver, names};
 use rr_testkit::NatsServer;
@@ -226,6 +229,44 @@ async fn failures_are_counted_by_their_reason_and_unknown_targets_share_a_name()
     let panicked = spans.iter().find(|span| span.name == "panics" && !span.events.is_empty());
     let event = &panicked.unwrap().events[0];
     assert_eq!(text(&event.attributes, names::EXCEPTION_MESSAGE), Some("out of tea"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_instrument_reaches_the_receiver_with_its_unit() {
+    let receiver = Receiver::default();
+    let telemetry = Telemetry::start(&receiver).await;
+    let router = Router::new().route("works", async |_: Context, (): ()| Ok::<(), Error>(()));
+    let server = telemetry.serve("memory://instruments", router).await;
+    let client = telemetry.connect(server.url()).await;
+    let client = recommended_with(client, telemetry.observers.clone());
+    let ctx = Context::background();
+    client.call::<()>(&ctx, "works", &()).await.unwrap();
+    client.call::<()>(&ctx, "unknown", &()).await.unwrap_err();
+    let failed = AttemptRecord::of(&Error::new(Code::Unavailable, "lost"), Duration::ZERO);
+    let target = Target::from_static("works").unwrap();
+    for event in [
+        Event::retry(&ctx, &target, &failed),
+        Event::retry_refused(&ctx, &target, &failed),
+        Event::retry_budget(&target, 7),
+        Event::LateReply,
+        Event::disconnected("nats://broker", None),
+        Event::reconnected("nats://broker"),
+        Event::handshake_refused(None, "no certificate"),
+    ] {
+        telemetry.observers.event(&event);
+    }
+    telemetry.flush().await;
+
+    let exports = receiver.metrics.lock().unwrap();
+    let newest = exports.last().unwrap().resource_metrics.iter();
+    let metrics = newest.flat_map(|it| &it.scope_metrics).flat_map(|it| &it.metrics);
+    let mut exported: Vec<_> =
+        metrics.map(|it| (it.name.as_str(), it.unit.as_str(), it.description.as_str())).collect();
+    let mut expected: Vec<_> =
+        Instrument::ALL.iter().map(|it| (it.name(), it.unit(), it.description())).collect();
+    exported.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(exported, expected);
 }
 
 impl Receiver {

@@ -12,6 +12,7 @@ mod client;
 mod explore;
 mod fault;
 mod network;
+mod picture;
 mod report;
 mod trace;
 mod world;

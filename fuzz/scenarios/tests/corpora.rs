@@ -37,7 +37,7 @@ macro_rules! replays {
     };
 }
 
-replays! { stateful http_server http_client gzip proxy_header zstd wire nats_wire dedup }
+replays! { stateful http_server http_client gzip proxy_header zstd wire nats_wire dedup recording }
 
 #[test]
 fn planted_faults_are_found_by_the_stateful_corpus() {

@@ -131,7 +131,7 @@ impl Drop for Browser {
 
 /// The browser that `cargo xtask interop` unpacks if the system's does not start, else the system's; and the `usr` that
 /// it lies in.
-fn binary() -> (PathBuf, PathBuf) {
+pub(crate) fn binary() -> (PathBuf, PathBuf) {
     let unpacked = installed("chromium/usr");
     let binary = "lib/chromium/chromium-headless-shell";
     let usr = if unpacked.join(binary).is_file() { unpacked } else { PathBuf::from("/usr") };

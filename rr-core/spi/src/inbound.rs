@@ -27,6 +27,8 @@ pub struct Inbound<'a> {
     pub baggage: Option<&'a str>,
     /// The other end of the connection on which the request arrived.
     pub peer: Option<&'a Arc<Peer>>,
+    /// Whether the caller is in this process: its requests do not arrive on a connection.
+    pub in_process: bool,
     /// The request, if it has wholly arrived. The server then keeps no second copy of its head while
     /// it waits; see [`RequestInfo::to_request`](crate::RequestInfo::to_request).
     pub request: Option<&'a Request>,
@@ -43,7 +45,7 @@ impl<'a> Inbound<'a> {
         Self { timeout, ..Self::default() }
     }
 
-    /// Makes the head of a request that arrives at `now`, from its caller's context.
+    /// Makes the head of a request of this process that arrives at `now`, from its caller's context.
     pub(crate) fn of(ctx: &'a Context, now: Instant) -> Self {
         let millis = ctx.deadline().and_then(|deadline| deadline.wire_millis_at(now));
         Self {
@@ -54,6 +56,7 @@ impl<'a> Inbound<'a> {
             tracestate: ctx.tracestate(),
             baggage: ctx.baggage(),
             peer: None,
+            in_process: true,
             request: None,
             wants_spent: ctx.wants_spent(),
             arrived: Some(now),

@@ -6,7 +6,7 @@ mod handle;
 mod pending;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use tokio::time::Instant;
 
@@ -44,6 +44,16 @@ struct Shared {
     account: Arc<BodyAccount>,
 }
 
+/// Intake that is not kept.
+#[derive(Clone)]
+pub(crate) struct WeakIntake(Weak<Shared>);
+
+impl WeakIntake {
+    pub(crate) fn upgrade(&self) -> Option<Intake> {
+        self.0.upgrade().map(Intake)
+    }
+}
+
 impl Intake {
     /// Makes an intake for these routes.
     #[must_use]
@@ -54,6 +64,10 @@ impl Intake {
         let pending = PendingRequests::default();
         let monitor = Monitor::new(config.observers.clone());
         Self(Arc::new(Shared { routes, config, monitor, in_flight, pending, bodies, account }))
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakIntake {
+        WeakIntake(Arc::downgrade(&self.0))
     }
 
     /// Returns the routes, for a transport that subscribes to them.
@@ -105,6 +119,7 @@ impl Intake {
         );
         let (in_flight, peer) = (Arc::clone(&self.0.in_flight), inbound.peer.cloned());
         let server = ServerState::new(inbound.retries, now, in_flight, peer);
+        let server = server.with_in_process(inbound.in_process);
         let (ctx, handle) = Context::for_inbound(deadline, data, server);
         if let Some(request) = inbound.request {
             ctx.set_request(request);

@@ -106,7 +106,7 @@ pub use rescope::{rescope, rescope_called};
 pub use responder::Responder;
 pub use response::Response;
 pub use routes::{Declared, Route, RouteMatch, Routes};
-pub use server::{Server, ServerUrl, Shutdown};
+pub use server::{Server, ServerUrl, Shutdown, WeakServer};
 pub use spent::Spent;
 pub use target::Target;
 pub use timeline::{Stage, Timeline};

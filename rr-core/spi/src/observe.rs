@@ -2,7 +2,9 @@
 
 mod attempt;
 mod event;
+pub mod measurements;
 mod monitor;
+pub mod names;
 mod operation;
 mod request;
 mod span;

@@ -10,6 +10,8 @@ use bytes::Bytes;
 pub struct Peer {
     address: Option<SocketAddr>,
     identity: Option<Arc<PeerIdentity>>,
+    /// `None` if the address decides.
+    is_local: Option<bool>,
 }
 
 impl Peer {
@@ -31,6 +33,29 @@ impl Peer {
     #[must_use]
     pub fn identity(&self) -> Option<&PeerIdentity> {
         self.identity.as_deref()
+    }
+
+    /// Returns whether the other end runs on this machine: its address is a loopback address, or it is
+    /// connected through a Unix socket.
+    ///
+    /// A proxy on this machine is local whatever its clients are. A client that the PROXY protocol
+    /// announces is not local.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        let by_address = || self.address.is_some_and(|at| at.ip().to_canonical().is_loopback());
+        self.is_local.unwrap_or_else(by_address)
+    }
+
+    /// Declares that the other end runs on this machine. For transports.
+    #[must_use]
+    pub fn as_local(self) -> Self {
+        Self { is_local: Some(true), ..self }
+    }
+
+    /// Declares that the other end does not run on this machine, whatever its address. For transports.
+    #[must_use]
+    pub fn as_remote(self) -> Self {
+        Self { is_local: Some(false), ..self }
     }
 
     /// Replaces the address.
@@ -144,6 +169,20 @@ impl PeerIdentity {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_peer_is_local_by_its_address_unless_its_transport_knows_better() {
+        let at = |address: &str| Peer::new().with_address(address.parse::<SocketAddr>().unwrap());
+        for local in ["127.0.0.1:1", "127.9.8.7:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+            assert!(at(local).is_local(), "{local}");
+            assert!(!at(local).as_remote().is_local(), "{local}");
+        }
+        for remote in ["10.0.0.1:1", "0.0.0.0:1", "[::]:1", "[fe80::1]:1", "[::ffff:10.0.0.1]:1"] {
+            assert!(!at(remote).is_local(), "{remote}");
+        }
+        assert!(!Peer::new().is_local());
+        assert!(Peer::new().as_local().is_local());
+    }
 
     #[test]
     fn a_spiffe_id_is_the_only_uri_of_its_certificate() {

@@ -9,11 +9,14 @@ use crate::context::{CancelHandle, Cause, Context};
 use crate::in_flight::DrainReport;
 use crate::intake::Intake;
 use crate::observe::Stats;
+use crate::routes::{Declared, Route};
 
 mod supervisor;
 mod url;
+mod weak;
 
 pub use url::ServerUrl;
+pub use weak::WeakServer;
 
 use supervisor::{FLUSH, Phases, Supervisor, Times};
 
@@ -47,10 +50,10 @@ pub struct Server {
     /// Ends the transport immediately; dropped with the server.
     life: CancelHandle,
     /// The transport's own figures.
-    figures: Option<Figures>,
+    figures: Option<Arc<Figures>>,
 }
 
-type Figures = Box<dyn Fn() -> Vec<(&'static str, u64)> + Send + Sync>;
+type Figures = dyn Fn() -> Vec<(&'static str, u64)> + Send + Sync;
 
 /// Signals to a transport's task to drain and to end.
 #[derive(Clone, Debug)]
@@ -164,6 +167,11 @@ impl Server {
         &self.url
     }
 
+    /// Returns every route that the server answers and its declared idempotency, in a stable order.
+    pub fn routes(&self) -> impl Iterator<Item = (Route, Declared)> {
+        self.intake.routes().iter()
+    }
+
     /// Returns the number of requests in flight plus that of shielded futures.
     #[must_use]
     pub fn in_flight(&self) -> usize {
@@ -175,7 +183,7 @@ impl Server {
     where
         F: Fn() -> Vec<(&'static str, u64)> + Send + Sync + 'static,
     {
-        self.figures = Some(Box::new(figures));
+        self.figures = Some(Arc::new(figures));
         self
     }
 
@@ -185,10 +193,13 @@ impl Server {
     /// needs no observer. Reading takes no lock.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let bodies_bytes = u64::try_from(self.bodies_bytes()).unwrap_or(u64::MAX);
-        let stats = self.intake.stats().with("bodies_bytes", bodies_bytes);
-        let figures = self.figures.iter().flat_map(|figures| figures());
-        figures.fold(stats, |stats, (name, value)| stats.with(name, value))
+        stats(&self.intake, self.figures.as_deref())
+    }
+
+    /// Returns a reader of the server that does not keep it.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakServer {
+        WeakServer::of(&self.intake, self.figures.as_ref())
     }
 
     /// Returns the number of body bytes that the server holds.
@@ -254,6 +265,14 @@ impl Server {
     pub async fn wait(&self) {
         self.finished.cancelled().await;
     }
+}
+
+/// Returns the counts of the requests and the transport's figures.
+fn stats(intake: &Intake, figures: Option<&Figures>) -> Stats {
+    let bodies_bytes = u64::try_from(intake.bodies().held()).unwrap_or(u64::MAX);
+    let stats = intake.stats().with("bodies_bytes", bodies_bytes);
+    let figures = figures.into_iter().flat_map(|figures| figures());
+    figures.fold(stats, |stats, (name, value)| stats.with(name, value))
 }
 
 impl Drop for Server {

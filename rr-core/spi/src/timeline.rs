@@ -66,6 +66,27 @@ impl Stage {
             Self::ReadingReply => "reading the reply",
         }
     }
+
+    /// Returns the name of the stage, such as `awaiting-reply`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Place => "place",
+            Self::Connection => "connection",
+            Self::Lookup => "lookup",
+            Self::Connect => "connect",
+            Self::Handshake => "handshake",
+            Self::Sending => "sending",
+            Self::AwaitingReply => "awaiting-reply",
+            Self::ReadingReply => "reading-reply",
+        }
+    }
+
+    /// Parses the name of a stage. Returns `None` for anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|stage| stage.as_str() == text)
+    }
 }
 
 /// Times of the stages of one attempt.
@@ -81,6 +102,20 @@ pub struct Timeline {
 }
 
 impl Timeline {
+    /// Makes the times of an attempt that ended in this stage, without any time. For readers of
+    /// records; a transport has [`Attempt::timeline`](crate::Attempt::timeline).
+    #[must_use]
+    pub const fn new(last: Stage) -> Self {
+        Self { micros: [0; STAGES], last, note: None, server: None }
+    }
+
+    /// Replaces the time spent in a stage: whole microseconds, at most 71 minutes.
+    #[must_use]
+    pub fn with_spent(mut self, stage: Stage, time: Duration) -> Self {
+        self.micros[stage as usize] = micros(time);
+        self
+    }
+
     /// Returns the time spent in a stage, in whole microseconds, at most 71 minutes.
     #[must_use]
     pub fn spent(&self, stage: Stage) -> Duration {
@@ -155,7 +190,9 @@ impl Timeline {
         self.server.as_deref()
     }
 
-    pub(crate) fn with_server(mut self, server: Option<Box<Spent>>) -> Self {
+    /// Replaces what the server states about the time while the attempt waited for the reply.
+    #[must_use]
+    pub fn with_server(mut self, server: Option<Box<Spent>>) -> Self {
         self.server = server;
         self
     }
@@ -308,9 +345,19 @@ mod tests {
     }
 
     #[test]
-    fn stages_stand_at_their_own_numbers() {
+    fn times_that_were_read_are_those_that_were_written() {
+        let times = Timeline::new(Stage::Connect).with_spent(Stage::Lookup, ms(3));
+        let times =
+            times.with_spent(Stage::Connect, Duration::MAX).with_spent(Stage::Lookup, ms(2));
+        assert_eq!((times.last(), times.spent(Stage::Lookup)), (Stage::Connect, ms(2)));
+        assert_eq!(times.spent(Stage::Connect), Duration::from_micros(u32::MAX.into()));
+    }
+
+    #[test]
+    fn stages_stand_at_their_own_numbers_and_names() {
         for (at, stage) in Stage::ALL.into_iter().enumerate() {
             assert_eq!(stage as usize, at);
+            assert_eq!(Stage::parse(stage.as_str()), Some(stage));
         }
     }
 }

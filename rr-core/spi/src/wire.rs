@@ -20,6 +20,8 @@ pub use status::status_of;
 pub use crate::headers::{CONTENT_TYPE, decode_binary, encode_binary};
 pub use crate::spent::RR_SPENT;
 
+/// The target of a page for operators, which HTTP also serves at `/.well-known/rr/debug`.
+pub const DEBUG_TARGET: &str = "rr.debug";
 /// The header of a request that carries timeout, time of sending, retries and idempotency.
 pub const RR: &str = "rr";
 /// The code of an error reply, in lower snake case.

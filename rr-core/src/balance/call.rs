@@ -43,7 +43,7 @@ impl Balance {
         let ctx = attempt.context();
         let first = self.choose(&[], Ejected::LastResort).ok_or_else(no_endpoints)?;
         if let (Budget::Own(budget), 0) = (&self.budget, ctx.retries()) {
-            budget.deposit_at(first.call.at);
+            let _ = budget.deposit_at(first.call.at);
         }
         match self.call(first, ctx, request.clone()).await {
             Ok(response) => Ok(response),

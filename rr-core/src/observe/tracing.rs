@@ -4,13 +4,14 @@ mod events;
 mod failures;
 mod levels;
 
-use std::cell::Cell;
 use std::time::Duration;
 
 use rr_spi::observe::{End, Event, Kind, Observer, Span, Start};
 use rr_spi::{Peer, Target, excerpt};
 use tracing::field::Empty;
 use tracing::{Level, enabled, info_span};
+
+use super::in_call::{is_part_of_call, polled};
 
 /// Longest request id in a field, in characters; proxies write 32 to 64.
 const REQUEST_ID_CHARS_MAX: usize = 128;
@@ -83,8 +84,8 @@ const REQUEST_ID_CHARS_MAX: usize = 128;
 /// | `source` | request, at `ERROR` | the sources of the error, such as the encoder's own error, at most 256 characters |
 ///
 /// The target `rr::event` has the events that are not operations: `retry` at `INFO`, with the field `decision`;
-/// `drain started` and `drain ended` at `INFO`; `disconnected` at `WARN`; `reconnected` and
-/// `handshake refused` at `INFO`; `late reply` at `DEBUG`.
+/// `drain started` and `drain ended` at `INFO`; `disconnected` and `recording incomplete` at `WARN`;
+/// `reconnected` and `handshake refused` at `INFO`; `late reply` at `DEBUG`.
 ///
 /// # Secrets
 ///
@@ -121,7 +122,7 @@ impl Observer for TracingObserver {
         if !self.observes(start.kind) {
             return None;
         }
-        let is_part_of_call = start.kind != Kind::ServerRequest && IN_CALL.get();
+        let is_part_of_call = is_part_of_call(start.kind);
         Some(Box::new(Operation { span: span(start), kind: start.kind, is_part_of_call }))
     }
 
@@ -137,27 +138,9 @@ struct Operation {
     is_part_of_call: bool,
 }
 
-thread_local! {
-    /// Whether this thread is polling a call and not, inside of it, a request.
-    static IN_CALL: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Restores [`IN_CALL`] on drop, also in a panic.
-struct Outer(bool);
-
-impl Drop for Outer {
-    fn drop(&mut self) {
-        IN_CALL.set(self.0);
-    }
-}
-
 impl Span for Operation {
     fn within(&self, poll: &mut dyn FnMut()) {
-        let _outer = match self.kind {
-            Kind::ClientAttempt => None,
-            kind => Some(Outer(IN_CALL.replace(kind == Kind::ClientCall))),
-        };
-        self.span.in_scope(poll);
+        polled(self.kind, || self.span.in_scope(poll));
     }
 
     fn ended(self: Box<Self>, end: &End<'_>) {
@@ -207,7 +190,7 @@ fn span(start: &Start<'_>) -> tracing::Span {
 /// Records the outcome in the span. The level is that of the failure, if the operation failed.
 fn record(span: &tracing::Span, end: &End<'_>, level: Option<Level>) {
     let outcome = &end.outcome;
-    span.record("rr.code", levels::code(end));
+    span.record("rr.code", end.outcome.status());
     span.record("rr.reason", levels::reason(end));
     span.record("rr.delivery", outcome.delivery().as_str());
     span.record("elapsed_ms", millis(end.elapsed()));

@@ -71,7 +71,7 @@ impl RetryBudget {
     /// Counts a call; retries do not count as calls. If several layers share the budget, only the
     /// outermost deposits.
     pub fn deposit(&self) {
-        self.deposit_at(Instant::now());
+        let _ = self.deposit_at(Instant::now());
     }
 
     /// Withdraws one retry and returns whether one was left. Never waits.
@@ -86,8 +86,12 @@ impl RetryBudget {
         self.lock().balance(Instant::now()) / COST
     }
 
-    pub(crate) fn deposit_at(&self, now: Instant) {
-        self.lock().deposit(now);
+    /// Counts a call. Returns the number of retries left if it is the first of a slice of the
+    /// window.
+    pub(crate) fn deposit_at(&self, now: Instant) -> Option<u64> {
+        let mut window = self.lock();
+        let is_first = window.deposit(now);
+        is_first.then(|| window.balance(now) / COST)
     }
 
     pub(crate) fn withdraw_at(&self, now: Instant) -> bool {
@@ -150,10 +154,12 @@ impl BudgetWindow {
         }
     }
 
-    fn deposit(&mut self, now: Instant) {
+    /// Counts a call, and returns whether it is the first of its slice.
+    fn deposit(&mut self, now: Instant) -> bool {
         self.roll(now);
         self.slices[self.at].calls += 1;
         self.sum.calls += 1;
+        self.slices[self.at].calls == 1
     }
 
     fn withdraw(&mut self, now: Instant) -> bool {

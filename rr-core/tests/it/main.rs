@@ -3,6 +3,8 @@
 use std::panic::{PanicHookInfo, set_hook, take_hook};
 use std::sync::{Mutex, PoisonError};
 
+#[cfg(all(feature = "admin", feature = "http", feature = "json", feature = "memory"))]
+mod admin;
 mod any_config;
 #[cfg(feature = "tls")]
 #[path = "../../../rr-tls/tests/it/authority.rs"]
@@ -23,11 +25,15 @@ mod handler_macro;
 mod large_bodies;
 mod many;
 mod metadata;
+#[cfg(all(feature = "json", feature = "memory", feature = "metrics"))]
+mod metrics;
 mod mistakes;
 mod mock;
 mod nested;
 mod observed;
 mod panics;
+#[cfg(all(feature = "json", feature = "record"))]
+mod record;
 mod recording;
 mod retry;
 mod routing;

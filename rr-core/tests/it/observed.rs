@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rr_core::config::{IntakeConfig, Limits};
-use rr_core::{Client, Context, Error, RequesterExt, Router, Service};
+use rr_core::{Client, Code, Context, Error, RequesterExt, Router, Service};
 use rr_testkit::Reports;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -15,8 +15,8 @@ use tokio::time::timeout;
 use crate::everywhere::everywhere_with;
 
 /// Counts the calls of `hang`.
-struct Counter {
-    hanging: Semaphore,
+pub(crate) struct Counter {
+    pub(crate) hanging: Semaphore,
 }
 
 impl Counter {
@@ -28,21 +28,25 @@ impl Counter {
         panic!("secret");
     }
 
+    async fn fail(self: Arc<Self>, _: u32) -> Result<u32, Error> {
+        Err(Error::new(Code::Unavailable, "closed"))
+    }
+
     async fn hang(self: Arc<Self>, _: u32) -> Result<u32, Error> {
         self.hanging.add_permits(1);
         pending().await
     }
 }
 
-fn counter() -> Arc<Counter> {
+pub(crate) fn counter() -> Arc<Counter> {
     Arc::new(Counter { hanging: Semaphore::new(0) })
 }
 
 /// A service is served as a whole: also a broker passes its unknown methods on.
-fn router(counter: &Arc<Counter>) -> Router {
+pub(crate) fn router(counter: &Arc<Counter>) -> Router {
     let service = Service::new("counter", Arc::clone(counter));
     let service = service.method("double", Counter::double).method("panic", Counter::panic);
-    Router::new().merge(service.method("hang", Counter::hang))
+    Router::new().merge(service.method("fail", Counter::fail).method("hang", Counter::hang))
 }
 
 /// Returns the next report, and checks that there is no other.
@@ -101,7 +105,8 @@ async fn five_failures_are_each_counted_once_on_every_transport() {
     .await;
 }
 
-fn hang(client: &Client) -> tokio::task::JoinHandle<()> {
+/// Makes a call that hangs until it is aborted.
+pub(crate) fn hang(client: &Client) -> tokio::task::JoinHandle<()> {
     let client = client.clone();
     tokio::spawn(async move {
         let ctx = Context::background().with_timeout(Duration::from_secs(60));

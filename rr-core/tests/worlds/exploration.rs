@@ -174,6 +174,20 @@ fn a_limit_of_worlds_is_told() {
 }
 
 #[test]
+fn a_scenario_of_many_calls_is_explored_as_far_as_the_limit() {
+    let report = Worlds::up_to(1).with_messages_max(3).run(|network| async move {
+        serve(&network);
+        for _ in 0..200 {
+            let _ = work(&network).await;
+        }
+    });
+    assert!(report.has_passed() && !report.is_complete(), "{report}");
+    let covered = "1 of 1 world without faults, 36 of 36 worlds of 1 fault; faults were tried at \
+                   the first 3 of 200 messages";
+    assert_eq!(report.to_string(), covered);
+}
+
+#[test]
 fn a_script_runs_one_world_and_a_fault_that_never_strikes_is_counted() {
     let script: Script = "test>svc/svc.work#9=reset".parse().unwrap();
     let report = Worlds::replay(&script, |network| async move {

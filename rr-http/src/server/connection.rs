@@ -79,23 +79,23 @@ async fn open(
     activity: &Arc<ActivityMonitor>,
 ) -> Option<(Sniffed, Version, Peer)> {
     let limit = || Context::background().with_timeout(state.config.first_bytes_timeout);
-    let address = match state.config.proxy_protocol {
-        HttpProxyProtocol::Off => socket.peer_address(),
+    let peer = match state.config.proxy_protocol {
+        HttpProxyProtocol::Off => socket.peer(),
         HttpProxyProtocol::Required => {
             let reading = limit().race(proxy_header::read(&mut socket)).await;
             match reading.ok()?.ok()? {
-                Announced::Proxy => socket.peer_address(),
-                Announced::Client(address) => address,
+                Announced::Proxy => socket.peer(),
+                // A loopback address is that of the proxy's machine.
+                Announced::Client(address) => Peer::new().with_address(address).as_remote(),
             }
         }
     };
-    let peer = Peer::new().with_address(address);
     #[cfg(feature = "tls")]
     let (socket, peer) = match &state.tls {
         None => (socket, peer),
         Some(tls) => {
             // Boxed: a handshake needs more memory than the rest of the connection's life.
-            let (socket, identity) = Box::pin(tls.accept(socket, address, state)).await?;
+            let (socket, identity) = Box::pin(tls.accept(socket, peer.address(), state)).await?;
             (socket, peer.with_identity(identity))
         }
     };

@@ -20,22 +20,25 @@ use crate::support::*;
 /// Header that announces 192.0.2.7:57005.
 const CLIENT: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x07\x0a\0\0\x01\xde\xad\0\x50";
 
+/// Header that announces 127.0.0.1:57005, a client on the proxy's machine.
+const LOOPBACK: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x7f\0\0\x01\x0a\0\0\x01\xde\xad\0\x50";
+
 /// Header of the proxy's own connections.
 const LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
 
 /// Header of a client whose address the proxy does not know, with an extension of 3 bytes.
 const UNKNOWN: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\0\0\x03\x04\0\0";
 
-/// Answers with the address of the peer.
+/// Answers with the address of the peer, and whether it is on this machine.
 struct Whoami;
 
 #[async_trait]
 impl Responder for Whoami {
     async fn respond(&self, ctx: &Context, _: Request) -> Result<Response, Error> {
-        let address = ctx.request().peer().and_then(rr_spi::Peer::address);
-        Ok(Response::new(
-            address.map_or_else(|| "unknown".to_owned(), |address| address.to_string()),
-        ))
+        let peer = ctx.request().peer().cloned().unwrap_or_default();
+        let address = peer.address().map_or_else(|| "unknown".to_owned(), |at| at.to_string());
+        let place = if peer.is_local() { ", local" } else { "" };
+        Ok(Response::new(format!("{address}{place}")))
     }
 }
 
@@ -77,7 +80,9 @@ async fn the_peer_has_the_address_that_the_proxy_announces() {
     let server = served(HttpServerConfig::default()).await;
     for version in [HttpVersion::H1, HttpVersion::H2c] {
         assert_eq!(whoami(&server, CLIENT, version).await, "192.0.2.7:57005");
-        assert!(whoami(&server, LOCAL, version).await.starts_with("127.0.0.1:"));
+        let proxy = whoami(&server, LOCAL, version).await;
+        assert!(proxy.starts_with("127.0.0.1:") && proxy.ends_with(", local"), "{proxy}");
+        assert_eq!(whoami(&server, LOOPBACK, version).await, "127.0.0.1:57005");
         assert_eq!(whoami(&server, UNKNOWN, version).await, "unknown");
     }
 }

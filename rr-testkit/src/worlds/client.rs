@@ -163,7 +163,7 @@ impl Flight<'_> {
         }
         let Some(reached) = self.client.network.reach(&self.client.to) else {
             attempt.unsent();
-            let text = format!("nobody serves `{}` in this network", self.client.to);
+            let text = format!("no service in this network is called `{}`", self.client.to);
             return Err(failure(Code::Unavailable, Delivery::NotSent, Reason::NO_RESPONDER, text));
         };
         let answered = self.run(attempt, fault, request, &reached).await;

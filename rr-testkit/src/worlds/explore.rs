@@ -44,6 +44,7 @@ pub struct Worlds {
     faults_max: usize,
     kinds: Vec<Fault>,
     worlds_max: usize,
+    messages_max: usize,
     time_max: Duration,
     world_time_max: Duration,
     threads: usize,
@@ -61,15 +62,23 @@ struct Random {
 impl Worlds {
     /// Explores worlds of up to this number of faults.
     ///
-    /// The default limits are 1,000,000 worlds and 10 minutes of real time; the report says what they
-    /// left out. As many threads run as the machine has cores.
+    /// The default limits are 1,000,000 worlds, faults at the first 1000 messages of a world, and 10
+    /// minutes of real time; the report says what they left out. As many threads run as the machine has cores.
     #[must_use]
     pub fn up_to(faults: usize) -> Self {
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let (kinds, time_max) = (Fault::ALL.to_vec(), Duration::from_secs(600));
         let world_time_max = Duration::from_secs(30);
-        let (worlds_max, random) = (1_000_000, None);
-        Self { faults_max: faults, kinds, worlds_max, time_max, world_time_max, threads, random }
+        Self {
+            faults_max: faults,
+            kinds,
+            worlds_max: 1_000_000,
+            messages_max: 1000,
+            time_max,
+            world_time_max,
+            threads,
+            random: None,
+        }
     }
 
     /// Also runs so many worlds of this number of faults, drawn from a seed, once all smaller worlds
@@ -101,6 +110,13 @@ impl Worlds {
     #[must_use]
     pub fn with_worlds_max(mut self, worlds: usize) -> Self {
         self.worlds_max = worlds;
+        self
+    }
+
+    /// Sets the number of messages of a world that faults may strike: the first ones.
+    #[must_use]
+    pub fn with_messages_max(mut self, messages: usize) -> Self {
+        self.messages_max = messages;
         self
     }
 
@@ -164,7 +180,8 @@ impl Worlds {
         let mut report = WorldsReport::default();
         report.levels.push(Level { faults: script.len(), worlds: 1, explored: 1 });
         report.unfired = usize::from(world.fired < script.len());
-        report.messages = world.trace.places().count();
+        report.messages = world.trace.places.len();
+        report.messages_tried = report.messages;
         report.counterexample = counterexample(script.clone(), world);
         report
     }
@@ -218,6 +235,9 @@ struct Shared {
     run: Run,
     places: Arc<Mutex<Places>>,
     scripts: Vec<Numbered>,
+    messages_max: usize,
+    /// Whether there will be worlds with one more fault.
+    has_children: bool,
     next: AtomicUsize,
     /// Index of the first world that failed.
     failed: AtomicUsize,
@@ -300,7 +320,7 @@ impl Exploration {
         while at < found.script.len() {
             let mut fewer = found.script.clone();
             fewer.0.remove(at);
-            let world = (self.run)(&fewer);
+            let world = world::silently(|| (self.run)(&fewer));
             match counterexample(fewer, world) {
                 Some(smaller) => found = smaller,
                 None => at += 1,
@@ -311,7 +331,8 @@ impl Exploration {
 
     /// Runs the world without faults twice, and compares the traces.
     fn is_deterministic(&mut self) -> bool {
-        let (first, second) = ((self.run)(&Script::new()), (self.run)(&Script::new()));
+        let run = || world::silently(|| (self.run)(&Script::new()));
+        let (first, second) = (run(), run());
         if first.wrong.is_some() || first.trace == second.trace {
             return true;
         }
@@ -361,6 +382,8 @@ impl Exploration {
             run: Arc::clone(&self.run),
             places: Arc::clone(&self.places),
             scripts,
+            messages_max: self.worlds.messages_max,
+            has_children: faults < self.worlds.faults_max || self.worlds.random.is_some(),
             next: AtomicUsize::new(0),
             failed: AtomicUsize::new(usize::MAX),
             end: self.began + self.worlds.time_max,
@@ -372,9 +395,14 @@ impl Exploration {
             thread::spawn(move || shared.work());
         }
         let mut state = self.wait(&shared, threads);
+        if let Some((at, _)) = state.failure {
+            // Later worlds may have been run as well, by chance.
+            state.explored = at + 1;
+        }
         self.report.levels.push(Level { faults, worlds, explored: state.explored });
         self.report.unfired += state.unfired;
         self.report.messages = self.report.messages.max(state.messages);
+        self.report.messages_tried = self.report.messages.min(self.worlds.messages_max);
         if let Some((at, world)) = state.failure.take() {
             let script = shared.scripts.get(at).map(|faults| lock(&self.places).script(faults));
             self.report.counterexample = counterexample(script.unwrap_or_default(), world);
@@ -414,7 +442,7 @@ impl Shared {
             let Some(faults) = self.scripts.get(at).filter(|_| is_left) else { break };
             lock(&self.state).running.insert(at, Instant::now());
             let script = lock(&self.places).script(faults);
-            let world = (self.run)(&script);
+            let world = world::silently(|| (self.run)(&script));
             self.ended(at, &script, world);
         }
         lock(&self.state).idle += 1;
@@ -423,14 +451,17 @@ impl Shared {
 
     fn ended(&self, at: usize, script: &Script, world: World) {
         let last = script.0.last().map(|(place, _)| place);
-        let messages = world.trace.places().count();
-        let places = world.trace.places();
+        let places = &world.trace.places;
+        let messages = places.len();
         let before = last.map_or(0, |last| {
-            world.trace.places().position(|place| place == last).map_or(messages, |at| at + 1)
+            places.iter().position(|place| place == last).map_or(messages, |at| at + 1)
         });
-        let later = {
+        let later: Vec<u32> = if self.has_children {
             let mut numbers = lock(&self.places);
-            places.skip(before).map(|place| numbers.number(place)).collect()
+            let places = places.iter().take(self.messages_max).skip(before);
+            places.map(|place| numbers.number(place)).collect()
+        } else {
+            Vec::new()
         };
         let mut state = lock(&self.state);
         state.running.remove(&at);

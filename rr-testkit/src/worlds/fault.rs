@@ -160,6 +160,16 @@ impl Script {
         self.0.is_empty()
     }
 
+    /// Returns the script as an expression of Rust.
+    #[must_use]
+    pub fn rust(&self) -> String {
+        let mut text = "Script::new()".to_owned();
+        for (Place { from, to, target, nth }, fault) in &self.0 {
+            text += &format!(".at({from:?}, {to:?}, {target:?}, {nth}, Fault::{fault:?})");
+        }
+        text
+    }
+
     pub(super) fn fault(&self, place: &Place) -> Option<Fault> {
         self.0.iter().find(|(at, _)| at == place).map(|(_, fault)| *fault)
     }

@@ -270,7 +270,7 @@ impl Network {
         let sent = state.sent.entry(key).or_default();
         *sent += 1;
         let place = Place { from: from.into(), to: to.into(), target: target.into(), nth: *sent };
-        let call = state.trace.places().count();
+        let call = state.trace.places.len();
         let mut fault = self.0.script.fault(&place);
         state.fired += usize::from(fault.is_some());
         let now = Instant::now();
@@ -284,8 +284,9 @@ impl Network {
         }
         let (latency, life) = (link.latency, link.life.clone());
         state.calls += 1;
+        state.trace.places.push(place);
         drop(state);
-        self.record(call, What::Sent { place, left });
+        self.record(call, What::Sent { left });
         if let Some(fault) = fault {
             self.record(call, What::Struck(fault));
         }
@@ -294,10 +295,10 @@ impl Network {
 
     pub(super) fn record(&self, call: usize, what: What) {
         let at = self.0.began.elapsed();
-        lock(&self.0.state).trace.0.push(Event { at, call, what });
+        lock(&self.0.state).trace.events.push(Event { at, call, what });
     }
 
-    /// Returns the instance whose turn it is; `None` if nobody serves the name.
+    /// Returns the instance whose turn it is; `None` if no service has the name.
     pub(super) fn reach(&self, to: &str) -> Option<Reached> {
         let mut state = lock(&self.0.state);
         let service = state.services.get_mut(to)?;

@@ -12,6 +12,8 @@ pub struct WorldsReport {
     pub(super) unfired: usize,
     /// Most messages of one world.
     pub(super) messages: usize,
+    /// How many of them faults may strike.
+    pub(super) messages_tried: usize,
     pub(super) counterexample: Option<Counterexample>,
     /// Why the exploration proves nothing.
     pub(super) refused: Option<String>,
@@ -58,7 +60,8 @@ impl WorldsReport {
     /// Returns whether every world of up to k faults was run.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.has_passed() && self.levels.iter().all(|level| level.explored == level.worlds)
+        let all = |level: &Level| level.explored == level.worlds;
+        self.has_passed() && self.messages_tried == self.messages && self.levels.iter().all(all)
     }
 
     /// Returns the number of worlds in which a fault never struck. They prove less than they seem to.
@@ -108,6 +111,10 @@ impl fmt::Display for WorldsReport {
                 faults => write!(f, "of {faults} faults")?,
             }
         }
+        if self.messages_tried < self.messages {
+            let Self { messages, messages_tried, .. } = self;
+            write!(f, "; faults were tried at the first {messages_tried} of {messages} messages")?;
+        }
         if self.unfired > 0 {
             write!(f, "; in {} of them a fault never struck", self.unfired)?;
         }
@@ -128,7 +135,8 @@ impl fmt::Display for Counterexample {
         write!(f, "\n{}", self.trace)?;
         writeln!(f, "\n{}", self.trace.mermaid())?;
         if !self.script.is_empty() {
-            writeln!(f, "\nto run this world alone: RR_WORLD='{}' cargo test", self.script)?;
+            writeln!(f, "\nto run this world alone, set RR_WORLD='{}', or in code:", self.script)?;
+            writeln!(f, "{}", self.script.rust())?;
         }
         Ok(())
     }

@@ -9,7 +9,11 @@ use super::fault::{Fault, Place};
 
 /// Events of one world, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Trace(pub(super) Vec<Event>);
+pub struct Trace {
+    pub(super) events: Vec<Event>,
+    /// The message of each call, by the number of the call.
+    pub(super) places: Vec<Place>,
+}
 
 /// Event of a world.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +28,6 @@ pub(super) struct Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum What {
     Sent {
-        place: Place,
         left: Option<Duration>,
     },
     Struck(Fault),
@@ -67,64 +70,33 @@ impl fmt::Display for Summary {
 }
 
 impl Trace {
-    /// Returns the messages that were sent, in order.
-    pub(super) fn places(&self) -> impl Iterator<Item = &Place> {
-        self.0.iter().filter_map(|event| match &event.what {
-            What::Sent { place, .. } => Some(place),
+    /// Returns the fault that struck a call.
+    pub(super) fn fault(&self, call: usize) -> Option<Fault> {
+        self.events.iter().filter(|event| event.call == call).find_map(|event| match event.what {
+            What::Struck(fault) => Some(fault),
             _ => None,
         })
     }
 
-    pub(super) fn place(&self, call: usize) -> Option<&Place> {
-        self.places().nth(call)
-    }
-
-    /// Returns a sequence diagram of Mermaid.
-    #[must_use]
-    pub fn mermaid(&self) -> String {
-        let mut lines = vec!["sequenceDiagram".to_owned()];
-        lines.extend(
-            self.0.iter().filter_map(|event| self.arrow(event)).map(|it| format!("    {it}")),
-        );
-        lines.join("\n")
-    }
-
     /// Returns whether the caller got what a server answered or refused.
-    fn is_answered(&self, returned: &Event) -> bool {
-        let What::Returned(got) = returned.what else { return false };
-        let answered = |event: &Event| matches!(event.what, What::Answered(said) if said == got);
+    pub(super) fn is_answer(&self, call: usize, got: Summary) -> bool {
+        let answered = |event: &Event| event.what == What::Answered(got);
         let is_refused = got.delivery == Delivery::Rejected;
-        is_refused || self.0.iter().any(|event| event.call == returned.call && answered(event))
-    }
-
-    fn arrow(&self, event: &Event) -> Option<String> {
-        let Place { from, to, target, nth } = self.place(event.call)?;
-        let method = target.rsplit('.').next().unwrap_or(target);
-        Some(match &event.what {
-            What::Sent { .. } => format!("{from}->>{to}: {method} #{nth}"),
-            What::Struck(fault) => format!("Note over {from},{to}: {fault}"),
-            What::Entered { .. } => format!("Note over {to}: {method} runs"),
-            What::Answered(_) => return None,
-            What::Returned(summary) if self.is_answered(event) => {
-                format!("{to}-->>{from}: {summary}")
-            }
-            What::Returned(summary) => format!("Note over {from}: {method} #{nth} is {summary}"),
-            What::GaveUp => format!("Note over {from}: gave up {method} #{nth}"),
-        })
+        is_refused || self.events.iter().any(|event| event.call == call && answered(event))
     }
 }
 
 /// Writes the events as a table of time, link and event.
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for event in &self.0 {
-            let Some(place) = self.place(event.call) else { continue };
+        for event in &self.events {
+            let Some(place) = self.places.get(event.call) else { continue };
             write!(f, "{:>8} ms  {place}  ", event.at.as_millis())?;
             match &event.what {
-                What::Sent { left: Some(left), .. } => {
+                What::Sent { left: Some(left) } => {
                     write!(f, "sent, {} ms left", left.as_millis())?;
                 }
-                What::Sent { left: None, .. } => f.write_str("sent, without a deadline")?,
+                What::Sent { left: None } => f.write_str("sent, without a deadline")?,
                 What::Struck(fault) => write!(f, "FAULT {fault}")?,
                 What::Entered { instance: 0 } => f.write_str("the handler runs")?,
                 What::Entered { instance } => write!(f, "the handler runs at instance {instance}")?,

@@ -1,9 +1,11 @@
 //! One world: a run of the scenario with a script of faults, and what is wrong with it.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::pin::Pin;
+use std::sync::Once;
 use std::task::{self, Poll};
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use tokio::time::timeout;
 
 use super::fault::Script;
 use super::network::{Network, seeded};
-use super::trace::{Trace, What};
+use super::trace::{Summary, Trace, What};
 
 /// Virtual time after which a scenario that has not ended is stuck: nothing will wake it.
 const SCENARIO_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -59,6 +61,28 @@ where
     // Tasks that still hold handlers are dropped with the runtime; a panic of theirs is not the test's.
     let _ = catch_unwind(AssertUnwindSafe(|| drop(runtime)));
     world
+}
+
+thread_local! {
+    /// Whether panics on this thread belong to a world, which reports them itself.
+    static IS_SILENT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs a world without the messages that panics print: many worlds may fail, and one is reported.
+pub(super) fn silently<T>(run: impl FnOnce() -> T) -> T {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = take_hook();
+        set_hook(Box::new(move |info| {
+            if !IS_SILENT.get() {
+                before(info);
+            }
+        }));
+    });
+    let before = IS_SILENT.replace(true);
+    let output = run();
+    IS_SILENT.set(before);
+    output
 }
 
 /// Runs a scenario; returns the message of its panic.
@@ -112,39 +136,45 @@ fn left(trace: &Trace) -> String {
 }
 
 fn open_calls(trace: &Trace) -> Vec<String> {
-    let is_open = |call: usize| {
-        let ended = |what: &What| matches!(what, What::Returned(_) | What::GaveUp);
-        !trace.0.iter().any(|event| event.call == call && ended(&event.what))
-    };
-    let calls = trace.places().enumerate().filter(|(call, _)| is_open(*call));
-    calls.map(|(_, place)| format!("  {} waits for {place}", place.from)).collect()
+    let calls = trace.places.iter().zip(calls(trace));
+    let open = calls.filter(|(_, call)| call.returned.is_none() && !call.is_given_up);
+    open.map(|(place, _)| format!("  {} waits for {place}", place.from)).collect()
+}
+
+/// What became of one call.
+#[derive(Clone, Default)]
+struct Fate {
+    ends_by: Option<Duration>,
+    ran: bool,
+    returned: Option<(Duration, Summary)>,
+    is_given_up: bool,
+}
+
+fn calls(trace: &Trace) -> Vec<Fate> {
+    let mut calls = vec![Fate::default(); trace.places.len()];
+    for event in &trace.events {
+        let Some(call) = calls.get_mut(event.call) else { continue };
+        match event.what {
+            What::Sent { left } => call.ends_by = left.map(|left| event.at + left),
+            What::Answered(summary) => call.ran |= summary.delivery == Delivery::Processed,
+            What::Returned(summary) => call.returned = Some((event.at, summary)),
+            What::GaveUp => call.is_given_up = true,
+            What::Struck(_) | What::Entered { .. } => {}
+        }
+    }
+    calls
 }
 
 /// Checks what holds in every world, whatever the application does.
 fn broken_promise(trace: &Trace) -> Option<String> {
-    for (call, place) in trace.places().enumerate() {
-        let of_call = || trace.0.iter().filter(|event| event.call == call);
-        let sent = of_call().find_map(|event| match event.what {
-            What::Sent { left, .. } => Some((event.at, left)),
-            _ => None,
-        });
-        let ran = of_call().any(|event| match event.what {
-            What::Answered(summary) => summary.delivery == Delivery::Processed,
-            _ => false,
-        });
-        for event in of_call() {
-            let What::Returned(summary) = event.what else { continue };
-            let denies = matches!(summary.delivery, Delivery::NotSent | Delivery::Rejected);
-            if ran && denies {
-                return Some(format!("{place} ran, and its caller was told {summary}"));
-            }
-            if let Some((began, Some(left))) = sent {
-                if event.at > began + left + LATE_MAX {
-                    let late = (event.at - began - left).as_millis();
-                    return Some(format!("{place} ended {late} ms after its deadline"));
-                }
-            }
+    trace.places.iter().zip(calls(trace)).find_map(|(place, call)| {
+        let (at, summary) = call.returned?;
+        let denies = matches!(summary.delivery, Delivery::NotSent | Delivery::Rejected);
+        if call.ran && denies {
+            return Some(format!("{place} ran, and its caller was told {summary}"));
         }
-    }
-    None
+        let late = at.checked_sub(call.ends_by?)?;
+        let text = format!("{place} ended {} ms after its deadline", late.as_millis());
+        (late > LATE_MAX).then_some(text)
+    })
 }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use crate::command::{Outcome, command, root, run};
 
 /// What Node's scripts are made of.
-const NODE_FILES: [&str; 17] = [
+const NODE_FILES: [&str; 18] = [
+    "admin_page.mjs",
     "checks.mjs",
     "connect_client.mjs",
     "generated.mjs",

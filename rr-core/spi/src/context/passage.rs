@@ -127,6 +127,17 @@ impl Context {
         self.server_state()?.peer.as_deref()
     }
 
+    /// Returns whether the caller of the request is on this machine: in this process, or at a
+    /// [local](Peer::is_local) peer.
+    ///
+    /// `false` on a context that no server made, and if the caller is not known, as over NATS.
+    #[must_use]
+    pub fn is_caller_local(&self) -> bool {
+        self.server_state().is_some_and(|server| {
+            server.in_process || server.peer.as_deref().is_some_and(Peer::is_local)
+        })
+    }
+
     /// Returns the number of attempts before the one being handled.
     ///
     /// 0 on the first attempt, and on a context that no server made.
@@ -174,5 +185,19 @@ mod tests {
         assert_eq!(ctx.delivery(), Some(Delivery::Unknown));
         ctx.mark_ran();
         assert_eq!(ctx.delivery(), Some(Delivery::Processed));
+    }
+
+    #[test]
+    fn a_caller_is_local_in_this_process_and_at_a_local_peer_only() {
+        let is_local = |peer: Option<Peer>, in_process| {
+            let server = ServerState::new(0, Instant::now(), Arc::default(), peer.map(Arc::new));
+            let server = server.with_in_process(in_process);
+            let end = crate::Deadline::after(std::time::Duration::MAX);
+            let (ctx, _handle) = Context::for_inbound(end, None, server);
+            ctx.child().0.is_caller_local()
+        };
+        assert!(is_local(None, true) && is_local(Some(Peer::new().as_local()), false));
+        assert!(!is_local(None, false) && !is_local(Some(Peer::new()), false));
+        assert!(!Context::background().is_caller_local());
     }
 }

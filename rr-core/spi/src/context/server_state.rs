@@ -35,6 +35,7 @@ pub(crate) struct ServerState {
     pub(super) arrived: Instant,
     pub(super) in_flight: Arc<InFlight>,
     pub(super) peer: Option<Arc<Peer>>,
+    pub(super) in_process: bool,
     /// Set when the handler is entered: the context is made before the body has arrived.
     pub(super) request: OnceLock<RequestInfo>,
 }
@@ -54,8 +55,14 @@ impl ServerState {
             arrived,
             in_flight,
             peer,
+            in_process: false,
             request: OnceLock::new(),
         }
+    }
+
+    /// Records whether the caller is in this process.
+    pub(crate) fn with_in_process(self, in_process: bool) -> Self {
+        Self { in_process, ..self }
     }
 
     pub(super) fn raise_mark(&self, mark: Mark) {

@@ -21,6 +21,26 @@ pub enum Event<'a> {
         /// The attempt that failed.
         failed: &'a AttemptRecord,
     },
+    /// A failed attempt is not followed by another because the retry budget is spent.
+    #[non_exhaustive]
+    RetryRefused {
+        /// The context of the call.
+        context: &'a Context,
+        /// The target of the call.
+        target: &'a Target,
+        /// The attempt that failed.
+        failed: &'a AttemptRecord,
+    },
+    /// A call has read its retry budget, which it shares with all calls to its destination:
+    /// reported after each retry that was or would have been made, and otherwise once in each tenth
+    /// of the budget's window.
+    #[non_exhaustive]
+    RetryBudget {
+        /// The target of the call.
+        target: &'a Target,
+        /// The number of retries left.
+        left: u64,
+    },
     /// A reply arrived after its call had ended, and was discarded.
     LateReply,
     /// A server began to drain.
@@ -57,6 +77,12 @@ pub enum Event<'a> {
         /// The reason, without secrets.
         reason: &'a str,
     },
+    /// A recorder of calls began to lose calls. It reports each reason once.
+    #[non_exhaustive]
+    RecordingIncomplete {
+        /// The reason, without secrets.
+        reason: &'a str,
+    },
 }
 
 /// Constructors, for transports, layers and tests of observers.
@@ -69,6 +95,22 @@ impl<'a> Event<'a> {
         failed: &'a AttemptRecord,
     ) -> Self {
         Self::Retry { context, target, failed }
+    }
+
+    /// Makes a [`Event::RetryRefused`].
+    #[must_use]
+    pub const fn retry_refused(
+        context: &'a Context,
+        target: &'a Target,
+        failed: &'a AttemptRecord,
+    ) -> Self {
+        Self::RetryRefused { context, target, failed }
+    }
+
+    /// Makes a [`Event::RetryBudget`].
+    #[must_use]
+    pub const fn retry_budget(target: &'a Target, left: u64) -> Self {
+        Self::RetryBudget { target, left }
     }
 
     /// Makes a [`Event::DrainStarted`].
@@ -99,5 +141,11 @@ impl<'a> Event<'a> {
     #[must_use]
     pub const fn handshake_refused(peer: Option<SocketAddr>, reason: &'a str) -> Self {
         Self::HandshakeRefused { peer, reason }
+    }
+
+    /// Makes a [`Event::RecordingIncomplete`]. The reason must be without secrets.
+    #[must_use]
+    pub const fn recording_incomplete(reason: &'a str) -> Self {
+        Self::RecordingIncomplete { reason }
     }
 }

@@ -74,7 +74,12 @@ impl Monitor {
             Event::Disconnected { .. } => add(&counts.disconnects),
             Event::Reconnected { .. } => add(&counts.reconnects),
             Event::HandshakeRefused { .. } => add(&counts.handshakes_refused),
-            Event::Retry { .. } | Event::DrainStarted { .. } | Event::DrainEnded { .. } => {}
+            Event::Retry { .. }
+            | Event::RetryRefused { .. }
+            | Event::RetryBudget { .. }
+            | Event::DrainStarted { .. }
+            | Event::DrainEnded { .. }
+            | Event::RecordingIncomplete { .. } => {}
         }
         self.0.observers.event(event);
     }

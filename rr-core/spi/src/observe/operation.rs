@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::context::Context;
-use crate::error::{Code, Delivery, Error};
+use crate::error::{Code, Delivery, Error, Reason};
 use crate::peer::Peer;
 use crate::progress::Progress;
 use crate::response::Response;
@@ -100,6 +100,23 @@ impl<'a> Outcome<'a> {
             Self::Failure(error) => Some(error.code()),
             Self::Dropped(_) => Some(Code::Canceled),
         }
+    }
+
+    /// Returns the code as text, `ok` for a success.
+    #[must_use]
+    pub fn status(&self) -> &'static str {
+        self.code().map_or("ok", Code::as_str)
+    }
+
+    /// Returns the reason of a failure, or else its code; `None` for a success.
+    ///
+    /// It is one of a bounded number of texts, as metrics need: a reason that rr does not know counts
+    /// as none, since peers may name any.
+    #[must_use]
+    pub fn error_type(&self) -> Option<&'static str> {
+        let code = self.code()?;
+        let reason = self.error().and_then(Error::reason).and_then(Reason::known);
+        Some(reason.unwrap_or(code.as_str()))
     }
 
     /// Returns the error.

@@ -246,3 +246,20 @@ fn a_lame_duck_ends_when_the_servers_runtime_is_not_driven() {
     });
     assert!(intake.is_draining());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_weak_server_reads_the_server_until_it_is_gone() {
+    let (server, intake) = server();
+    let server = server.with_figures(|| vec![("connections", 3)]);
+    let weak = server.downgrade();
+    let stats = weak.stats().unwrap();
+    assert_eq!(stats, server.stats());
+    assert_eq!(stats.of_transport("connections"), Some(3));
+    assert_eq!(weak.is_draining(), Some(false));
+    server.shutdown(ms(10)).await;
+    assert_eq!(weak.is_draining(), Some(true));
+    drop((server, intake));
+    // The server's own task ends.
+    tokio::time::sleep(ms(10)).await;
+    assert_eq!((weak.stats(), weak.is_draining()), (None, None));
+}

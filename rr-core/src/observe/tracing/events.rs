@@ -58,6 +58,11 @@ pub(super) fn log(event: &Event<'_>) {
             },
             "handshake refused"
         ),
+        Event::RecordingIncomplete { reason, .. } => warn!(
+            target: "rr::event",
+            error = excerpt(reason, ERROR_CHARS_MAX),
+            "recording incomplete"
+        ),
         _ => {}
     }
 }

@@ -3,9 +3,10 @@
 use std::error::Error as StdError;
 
 use rr_spi::observe::{End, Kind};
-use rr_spi::{Delivery, Error, Origin, Reason, Target, excerpt};
+use rr_spi::{Error, Origin, Reason, Target, excerpt};
 use tracing::{Level, event};
 
+use super::super::message::own_message;
 use super::{levels, millis, peer, request_id, service};
 
 /// Longest text of an error, in characters; the messages of rr's own errors are shorter.
@@ -30,11 +31,11 @@ pub(super) fn log(end: &End<'_>, level: Level) {
                     rpc.method = start.target.map(Target::method),
                     request_id = request_id(start),
                     peer = peer(start),
-                    rr.code = levels::code(end),
+                    rr.code = end.outcome.status(),
                     rr.reason = levels::reason(end),
                     rr.delivery = end.outcome.delivery().as_str(),
                     elapsed_ms = millis(end.elapsed()),
-                    error = message(end, level),
+                    error = own_message(end).map(|text| excerpt(text, ERROR_CHARS_MAX)),
                     account = account(end),
                     panic = end.panic.map(|panic| excerpt(panic, PANIC_CHARS_MAX)),
                     source = sources(end, level),
@@ -59,18 +60,6 @@ pub(super) fn log(end: &End<'_>, level: Level) {
         Kind::ClientAttempt => at_level!("rr::attempt", "attempt failed"),
         _ => at_level!("rr::server", "request failed"),
     }
-}
-
-/// Returns the message of the error, unless it may quote what another process wrote.
-fn message(end: &End<'_>, level: Level) -> Option<String> {
-    let error = end.outcome.error()?;
-    let is_foreign = match end.start.kind {
-        // A refusal for a fault of the caller names what is wrong with its headers or its body.
-        Kind::ServerRequest => level > Level::WARN && end.outcome.delivery() == Delivery::Rejected,
-        _ => error.origin() != Origin::Local,
-    };
-    let message = Some(error.message()).filter(|text| !is_foreign && !text.is_empty());
-    message.map(|text| excerpt(text, ERROR_CHARS_MAX))
 }
 
 /// Returns where the time of a call or an attempt went, if that is known.

@@ -39,11 +39,6 @@ pub(super) fn is_error(end: &End<'_>, level: Level) -> bool {
     }
 }
 
-/// Returns the code, or `ok`.
-pub(super) fn code(end: &End<'_>) -> &'static str {
-    end.outcome.code().map_or("ok", Code::as_str)
-}
-
 pub(super) fn reason<'a>(end: &End<'a>) -> Option<&'a str> {
     end.outcome.error().and_then(Error::reason).map(Reason::as_str)
 }

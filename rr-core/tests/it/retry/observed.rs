@@ -4,15 +4,15 @@
 use std::sync::{Arc, Mutex};
 
 use rr_core::observe::{End, Event, Kind, Observer, Observers, Start};
-use rr_core::retry::{RetryConfig, RetryDecision};
+use rr_core::retry::{RetryBudget, RetryBudgetConfig, RetryConfig, RetryDecision};
 use rr_core::transport::BoxFuture;
 use rr_core::{Code, Context, Delivery, Error, Request, Requester, Response, Stack};
 use rr_core::{recommended_with, retry::Retry};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::support::*;
 
-/// Writes each report of a call, and each event, as a line.
+/// Writes each report of a call, and each event but those of the budget, as a line.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<String>>>);
 
@@ -52,6 +52,10 @@ impl Observer for Lines {
                 let decision = failed.decision.map(|decision| decision.to_string());
                 self.push(format!("{target} {} {}", failed.code, decision.unwrap()));
             }
+            Event::RetryRefused { target, failed, .. } => {
+                self.push(format!("{target} {} is not tried again", failed.code));
+            }
+            Event::RetryBudget { .. } => {}
             other => self.push(format!("{other:?}")),
         }
     }
@@ -107,6 +111,52 @@ async fn the_recommended_stack_reports_calls_and_retries() {
     let retries = reported.iter().filter(|line| line.contains("again")).count();
     assert_eq!((retries, reported.len()), (script.seen().len() - 1, retries + 2), "{reported:?}");
     assert!(retries > 0);
+}
+
+/// Keeps what the events of the budget say is left, and counts the retries that it refused.
+#[derive(Clone, Default)]
+struct Budgets(Arc<Mutex<(Vec<u64>, usize)>>);
+
+impl Observer for Budgets {
+    fn event(&self, event: &Event<'_>) {
+        let mut seen = self.0.lock().unwrap();
+        match event {
+            Event::RetryBudget { left, .. } => seen.0.push(*left),
+            Event::RetryRefused { failed, .. } => {
+                assert_eq!(failed.decision, Some(RetryDecision::BudgetSpent));
+                seen.1 += 1;
+            }
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_budget_is_reported_when_it_is_drawn_on_and_once_in_each_slice_of_its_window() {
+    let budgets = Budgets::default();
+    let take = || std::mem::take(&mut *budgets.0.lock().unwrap());
+    let config = RetryBudgetConfig::default().with_percent(0).with_floor_per_second(1);
+    let budget = RetryBudget::with_config(&config.with_window(ms(2000)));
+    let client = |script| {
+        let retry = retry(RetryConfig::default().with_attempts_max(2));
+        let observers = Observers::new(budgets.clone());
+        Stack::new(script).with(retry.with_budget(budget.clone()).with_observers(observers))
+    };
+    let broken = client(Script::broken(lost()));
+    for _ in 0..3 {
+        broken.request(&within(9000), idempotent()).await.unwrap_err();
+    }
+    // Two retries were left: the first of a slice, then after each retry, made or refused.
+    let (left, refused) = take();
+    assert!(left.ends_with(&[0, 0]) && left.starts_with(&[2, 1]), "{left:?}");
+    assert_eq!(refused, 1);
+
+    sleep(ms(3000)).await;
+    let works = client(Script::new([Step::Answer(ms(0))]));
+    for _ in 0..3 {
+        works.request(&within(9000), idempotent()).await.unwrap();
+    }
+    assert_eq!(take(), (vec![2], 0), "the retries have left the window");
 }
 
 /// Panics in every method.

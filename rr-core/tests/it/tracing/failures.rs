@@ -263,6 +263,12 @@ fn what_is_no_operation_is_logged_as_an_event() {
             "handshake refused",
             &[("peer", "127.0.0.1:4711"), ("rr.reason", "no certificate")],
         ),
+        (
+            Event::recording_incomplete("the disk\n"),
+            Level::WARN,
+            "recording incomplete",
+            &[("error", "the disk\\n")],
+        ),
     ] {
         TracingObserver::new().event(&event);
         let [entry] = log.events().try_into().unwrap();
@@ -271,4 +277,31 @@ fn what_is_no_operation_is_logged_as_an_event() {
             assert_eq!(entry.get(field), *value, "{name}");
         }
     }
+}
+
+#[cfg(feature = "record")]
+#[tokio::test]
+async fn calls_that_are_not_recorded_are_logged_once() {
+    use rr_core::record::{Recorder, RecorderConfig};
+    use rr_core::{Response, Stack};
+
+    struct Answers;
+
+    #[rr_core::async_trait]
+    impl Requester for Answers {
+        async fn request(&self, _: &Context, _: Request) -> Result<Response, Error> {
+            Ok(Response::new("ok"))
+        }
+    }
+
+    let (log, _guard) = Log::capture();
+    let config = RecorderConfig::default().with_queued_bytes_max(1);
+    let recorder = Recorder::new(std::io::sink(), config).unwrap();
+    let client = Stack::new(Answers).with(recorder);
+    for _ in 0..3 {
+        client.request(&Context::background(), request("t")).await.unwrap();
+    }
+    let [entry] = log.events().try_into().unwrap();
+    assert_eq!((&*entry.name, entry.level), ("recording incomplete", Level::WARN));
+    assert_eq!(entry.get("error"), "calls end faster than the recorder writes them");
 }

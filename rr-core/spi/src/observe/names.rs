@@ -1,5 +1,8 @@
 //! Names of attributes and instruments: those of the semantic conventions of OpenTelemetry, version
 //! 1.42.0, for RPC, and rr's own, which begin with `rr.`.
+//!
+//! Spans, metrics and their exporters use these names and no others. Prometheus writes them with
+//! underscores and with the unit at the end, such as `rpc_server_call_duration_seconds`.
 
 /// The schema of the names that do not begin with `rr.`.
 pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.42.0";
@@ -35,6 +38,12 @@ pub const RR_DELIVERY: &str = "rr.delivery";
 pub const RR_RETRIES: &str = "rr.retries";
 /// Attribute of spans: where the time of a failed call or attempt went.
 pub const RR_ACCOUNT: &str = "rr.account";
+/// Attribute of [`CLIENT_RETRY_BUDGET`]: the service of a target, or the target if it has none.
+pub const RR_SERVICE: &str = "rr.service";
+
+/// Bounds of the buckets of durations in seconds, as the conventions advise for durations.
+pub const DURATION_BOUNDS: [f64; 14] =
+    [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
 /// Histogram in seconds: calls, with all of their attempts.
 pub const CLIENT_CALL_DURATION: &str = "rpc.client.call.duration";
@@ -52,6 +61,10 @@ pub const SERVER_IN_FLIGHT: &str = "rr.server.in_flight";
 pub const SERVER_REFUSED: &str = "rr.server.refused";
 /// Counter: attempts that followed a failed one.
 pub const CLIENT_RETRIES: &str = "rr.client.retries";
+/// Counter: failed attempts that no attempt followed because the retry budget was spent.
+pub const CLIENT_RETRIES_REFUSED: &str = "rr.client.retries_refused";
+/// Gauge: retries left in the retry budget of a client, when a call last read it.
+pub const CLIENT_RETRY_BUDGET: &str = "rr.client.retry_budget";
 /// Counter: replies that arrived after their call had ended.
 pub const CLIENT_LATE_REPLIES: &str = "rr.client.late_replies";
 /// Counter: lasting connections that were lost.
@@ -60,3 +73,6 @@ pub const DISCONNECTS: &str = "rr.disconnects";
 pub const RECONNECTS: &str = "rr.reconnects";
 /// Counter: connections that a server refused during their handshake.
 pub const HANDSHAKES_REFUSED: &str = "rr.server.handshakes_refused";
+/// Gauge: open connections of one end. Not recorded by an observer: an application that wants it sets
+/// it from the figure `connections` of [`Stats`](super::Stats).
+pub const CONNECTIONS: &str = "rr.connections";

@@ -1,0 +1,273 @@
+//! Measurements: what metrics record when an operation starts or ends, and at an event.
+//!
+//! An exporter of metrics is an [`Observer`](super::Observer) that passes its reports to
+//! [`Measurements`], and an implementation of [`Instruments`] that records in the instruments of a
+//! metrics library. Names, units and attributes are then the same in each library.
+
+mod instrument;
+mod methods;
+
+use std::sync::Arc;
+
+use super::names;
+use super::{End, Event, Kind, Start};
+use crate::error::{Delivery, Reason};
+use crate::target::Target;
+use methods::Methods;
+
+pub use instrument::{Instrument, InstrumentKind};
+pub use methods::method_of;
+
+/// Instruments of a metrics library.
+///
+/// # Examples
+///
+/// An observer that prints each measurement:
+///
+/// ```
+/// # mod rr_core { pub use rr_spi::*; }
+/// use rr_core::observe::measurements::{Attribute, Instrument, Instruments, Measurements};
+/// use rr_core::observe::{End, Event, Observer, Span, Start};
+///
+/// struct Prints;
+///
+/// impl Instruments for Prints {
+///     fn record(&self, instrument: Instrument, value: f64, attributes: &[Attribute]) {
+///         println!("{} {value} {attributes:?}", instrument.name());
+///     }
+/// }
+///
+/// struct Printing(Measurements);
+///
+/// impl Observer for Printing {
+///     fn started(&self, start: &Start<'_>) -> Option<Box<dyn Span>> {
+///         self.0.started(start, &Prints);
+///         None
+///     }
+///
+///     fn ended(&self, end: &End<'_>) {
+///         self.0.ended(end, &Prints);
+///     }
+///
+///     fn event(&self, event: &Event<'_>) {
+///         self.0.event(event, &Prints);
+///     }
+/// }
+/// ```
+pub trait Instruments {
+    /// Records a value: an observation of a histogram, an increment of a counter, a change of an
+    /// up-down counter, or the new value of a gauge. All but observations are whole numbers.
+    fn record(&self, instrument: Instrument, value: f64, attributes: &[Attribute]);
+}
+
+/// Attribute of a measurement: a name of [`names`], and a value.
+#[derive(Clone, Debug)]
+pub struct Attribute {
+    name: &'static str,
+    value: Text,
+}
+
+/// Text that is cheap to clone.
+#[derive(Clone, Debug)]
+enum Text {
+    Fixed(&'static str),
+    Shared(Arc<str>),
+}
+
+impl Attribute {
+    const fn fixed(name: &'static str, value: &'static str) -> Self {
+        Self { name, value: Text::Fixed(value) }
+    }
+
+    const fn of(name: &'static str, value: Text) -> Self {
+        Self { name, value }
+    }
+
+    /// Returns the name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Returns the value.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match &self.value {
+            Text::Fixed(text) => text,
+            Text::Shared(text) => text,
+        }
+    }
+
+    /// Returns the value as the text type of a metrics library. Does not copy the text.
+    #[must_use]
+    pub fn value<T: From<&'static str> + From<Arc<str>>>(&self) -> T {
+        match &self.value {
+            Text::Fixed(text) => T::from(*text),
+            Text::Shared(text) => T::from(Arc::clone(text)),
+        }
+    }
+}
+
+/// Turns the reports of an observer into measurements.
+///
+/// Holds the methods that it has seen: attributes have a bounded number of values, whatever targets
+/// callers name. The method of a request that no route answers is [`names::OTHER`], and so is that
+/// of a call that a server refused as unknown. Of all other targets of calls, the first 1000 have
+/// names; further ones are [`names::OTHER`].
+#[derive(Debug, Default)]
+pub struct Measurements {
+    methods: Methods,
+}
+
+impl Measurements {
+    /// Makes measurements that have seen no method.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Records the start of an operation.
+    pub fn started(&self, start: &Start<'_>, instruments: &impl Instruments) {
+        in_flight(start.kind, 1.0, instruments);
+    }
+
+    /// Records the end of an operation.
+    pub fn ended(&self, end: &End<'_>, instruments: &impl Instruments) {
+        in_flight(end.start.kind, -1.0, instruments);
+        let error = end.outcome.error_type();
+        let attributes = [
+            Attribute::fixed(names::RPC_SYSTEM_NAME, names::SYSTEM),
+            Attribute::of(names::RPC_METHOD, self.methods.of(end)),
+            Attribute::fixed(names::RPC_RESPONSE_STATUS_CODE, end.outcome.status()),
+            Attribute::fixed(names::ERROR_TYPE, error.unwrap_or_default()),
+        ];
+        let attributes = if error.is_some() { &attributes[..] } else { &attributes[..3] };
+        let duration = match end.start.kind {
+            Kind::ClientCall => Instrument::ClientCallDuration,
+            Kind::ClientAttempt => Instrument::ClientAttemptDuration,
+            Kind::ServerRequest => Instrument::ServerCallDuration,
+        };
+        instruments.record(duration, end.elapsed().as_secs_f64(), attributes);
+        if end.start.kind == Kind::ServerRequest {
+            request_ended(end, attributes, instruments);
+        }
+    }
+
+    /// Records an event.
+    pub fn event(&self, event: &Event<'_>, instruments: &impl Instruments) {
+        let retry = |instrument, target, reason: Option<&Reason>| {
+            let method = self.methods.of_target(target, reason);
+            instruments.record(instrument, 1.0, &[Attribute::of(names::RPC_METHOD, method)]);
+        };
+        let count = |instrument| instruments.record(instrument, 1.0, &[]);
+        match event {
+            Event::Retry { target, failed, .. } => {
+                retry(Instrument::ClientRetries, target, failed.reason.as_ref());
+            }
+            Event::RetryRefused { target, failed, .. } => {
+                retry(Instrument::ClientRetriesRefused, target, failed.reason.as_ref());
+            }
+            Event::RetryBudget { target, left, .. } => self.budget(target, *left, instruments),
+            Event::LateReply => count(Instrument::ClientLateReplies),
+            Event::Disconnected { .. } => count(Instrument::Disconnects),
+            Event::Reconnected { .. } => count(Instrument::Reconnects),
+            Event::HandshakeRefused { .. } => count(Instrument::HandshakesRefused),
+            Event::DrainStarted { .. }
+            | Event::DrainEnded { .. }
+            | Event::RecordingIncomplete { .. } => {}
+        }
+    }
+
+    fn budget(&self, target: &Target, left: u64, instruments: &impl Instruments) {
+        if let Some(service) = self.methods.service_of(target) {
+            let attributes = [Attribute::of(names::RR_SERVICE, service)];
+            instruments.record(Instrument::ClientRetryBudget, left as f64, &attributes);
+        }
+    }
+}
+
+fn in_flight(kind: Kind, change: f64, instruments: &impl Instruments) {
+    match kind {
+        Kind::ClientCall => {}
+        Kind::ClientAttempt => instruments.record(Instrument::ClientInFlight, change, &[]),
+        Kind::ServerRequest => instruments.record(Instrument::ServerInFlight, change, &[]),
+    }
+}
+
+fn request_ended(end: &End<'_>, attributes: &[Attribute], instruments: &impl Instruments) {
+    if let Some(entered) = end.entered {
+        let queued = entered.duration_since(end.began).as_secs_f64();
+        instruments.record(Instrument::ServerQueueDuration, queued, &attributes[..2]);
+    }
+    if end.outcome.delivery() == Delivery::Rejected {
+        instruments.record(Instrument::ServerRefused, 1.0, attributes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::context::Context;
+    use crate::error::{Code, Error};
+    use crate::observe::Outcome;
+
+    /// Keeps the method of each duration.
+    #[derive(Default)]
+    struct Seen(Mutex<Vec<String>>);
+
+    impl Instruments for Seen {
+        fn record(&self, instrument: Instrument, _: f64, attributes: &[Attribute]) {
+            if instrument.kind() == InstrumentKind::Histogram {
+                self.0.lock().unwrap().push(attributes[1].as_str().to_owned());
+            }
+        }
+    }
+
+    fn report(measurements: &Measurements, target: &str, error: Option<&Error>) -> String {
+        let (context, target) = (Context::background(), Target::try_from(target).unwrap());
+        let kind = Kind::ClientAttempt;
+        let start = Start {
+            kind,
+            context: &context,
+            target: Some(&target),
+            route: None,
+            peer: None,
+            progress: None,
+        };
+        let outcome = error.map_or(Outcome::Replies(1), Outcome::Failure);
+        let began = tokio::time::Instant::now();
+        let end = End { start, outcome, request_bytes: 0, began, entered: None, panic: None };
+        let seen = Seen::default();
+        measurements.ended(&end, &seen);
+        let seen = seen.0.lock().unwrap();
+        assert_eq!(seen.len(), 1);
+        seen[0].clone()
+    }
+
+    #[test]
+    fn targets_that_servers_refuse_as_unknown_share_a_name() {
+        let measurements = Measurements::new();
+        let unknown = Error::new(Code::Unimplemented, "").with_reason(Reason::NO_SUCH_TARGET);
+        for number in 0..1_000_000 {
+            let method = report(&measurements, &format!("made.up{number}"), Some(&unknown));
+            assert_eq!(method, names::OTHER);
+        }
+        assert_eq!(report(&measurements, "orders.v1.place", None), "orders.v1/place");
+        // A method that is known remains known while one of its servers does not have it.
+        let method = report(&measurements, "orders.v1.place", Some(&unknown));
+        assert_eq!(method, "orders.v1/place");
+    }
+
+    #[test]
+    fn targets_of_calls_have_a_thousand_names() {
+        let measurements = Measurements::new();
+        let lost = Error::new(Code::Unavailable, "");
+        let report = |number: u32| report(&measurements, &format!("any.t{number}"), Some(&lost));
+        assert_eq!(report(0), "any/t0");
+        let others = (1..3000).filter(|number| report(*number) == names::OTHER).count();
+        assert_eq!(others, 2000);
+        assert_eq!((report(0), report(999)), ("any/t0".to_owned(), "any/t999".to_owned()));
+    }
+}
