@@ -5,6 +5,7 @@
 //! | you want to | read |
 //! |---|---|
 //! | call your routes in a unit test, without a network | [`loopback`] |
+//! | stand in for a service, with answers by expectation or by hand | `Mock` (feature `mock`) |
 //! | connect a requester and a server at `memory://name` | [`MemoryRequester`], [`serve`] |
 //! | test an application through an outage in memory | [`MemoryLink`] |
 //! | lose single requests and replies in memory | [`MemoryFaults`] |
@@ -24,6 +25,8 @@
 pub mod conformance;
 mod loopback;
 mod memory;
+#[cfg(feature = "mock")]
+mod mock;
 #[cfg(feature = "nats-server")]
 mod nats_server;
 #[cfg(feature = "proxy")]
@@ -37,6 +40,8 @@ pub mod worlds;
 
 pub use loopback::{Loopback, loopback, loopback_with};
 pub use memory::{MemoryFault, MemoryFaults, MemoryLink, MemoryRequester, serve, serve_with};
+#[cfg(feature = "mock")]
+pub use mock::{Expectation, Mock, MockFailure, MockRequest, Times};
 #[cfg(feature = "nats-server")]
 pub use nats_server::{NatsServer, NatsServerSetup};
 #[cfg(feature = "proxy")]

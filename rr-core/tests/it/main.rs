@@ -28,6 +28,7 @@ mod metadata;
 #[cfg(all(feature = "json", feature = "memory", feature = "metrics"))]
 mod metrics;
 mod mistakes;
+mod mock;
 mod nested;
 mod observed;
 mod panics;

@@ -4,9 +4,9 @@ use std::any::Any;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Once;
-use std::task::Poll;
+use std::task::{self, Poll};
 use std::time::Duration;
 
 use rr_spi::Delivery;
@@ -88,13 +88,29 @@ pub(super) fn silently<T>(run: impl FnOnce() -> T) -> T {
 /// Runs a scenario; returns the message of its panic.
 async fn caught<S: Future<Output = ()>>(make: impl FnOnce() -> S) -> Result<(), String> {
     let future = catch_unwind(AssertUnwindSafe(make)).map_err(|panic| message(&*panic))?;
-    let mut future = pin!(future);
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+    let mut future = Contained(Some(Box::pin(future)));
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
         Ok(Poll::Pending) => Poll::Pending,
         Ok(Poll::Ready(())) => Poll::Ready(Ok(())),
         Err(panic) => Poll::Ready(Err(message(&*panic))),
     })
     .await
+}
+
+/// Scenario whose values may panic when it is dropped before its end, as mocks do.
+struct Contained<S>(Option<Pin<Box<S>>>);
+
+impl<S: Future<Output = ()>> Contained<S> {
+    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<()> {
+        self.0.as_mut().map_or(Poll::Ready(()), |scenario| scenario.as_mut().poll(cx))
+    }
+}
+
+impl<S> Drop for Contained<S> {
+    fn drop(&mut self) {
+        // The world already has the reason for which the scenario ended early.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.0 = None));
+    }
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {
