@@ -161,3 +161,21 @@ async fn several_urls_and_several_hosts_are_counted_together() {
     assert_eq!(served.of_transport("connections"), called.of_transport("connections"));
     assert_eq!(called.of_transport("no_such_figure"), None);
 }
+
+#[cfg(feature = "http")]
+#[tokio::test]
+async fn a_get_that_is_refused_counts_as_not_run_although_a_proxy_may_have_repeated_it() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let router = router(&Arc::new(Semaphore::new(0)));
+    let server = rr_core::serve("http://127.0.0.1:0", router).await.unwrap();
+    let address = server.url().trim_start_matches("http://").to_owned();
+    let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+    let head = format!("GET /t/none HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).await.unwrap();
+    assert!(reply.to_lowercase().contains("rr-delivery: unknown"), "{reply}");
+    let stats = until(|| server.stats(), |stats| stats.failed == 1).await;
+    assert_eq!(stats.not_run, 1, "{stats}");
+}

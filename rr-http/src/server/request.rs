@@ -101,7 +101,9 @@ pub(super) async fn answer<C: Carrier>(
         Ok(Outcome::Preflight(map)) => encode_no_content(map, style),
         // A proxy may have repeated the request, and another server may have run it.
         Err(refusal) if is_replayable => {
-            refuse(watched, &refusal.raised_to(Delivery::Unknown), style)
+            // This server's own handler did not run, which is what it reports.
+            watched.end(observe::Outcome::Failure(&refusal.error));
+            encode_error(&refusal.raised_to(Delivery::Unknown), style)
         }
         Err(refusal) => refuse(watched, &refusal, style),
     };

@@ -117,14 +117,13 @@ impl IncomingRequest {
                 Err(error) => Err(error),
             };
             // Otherwise another responder may have run the handler.
-            let only = state.is_only_receiver(&reply);
-            let outcome = outcome
-                .map_err(|error| if only { error } else { error.raised_to(Delivery::Unknown) });
+            let is_only = state.is_only_receiver(&reply);
             let took = start.elapsed();
             if let Some(counters) = counters {
                 counters.count(took, &outcome);
             }
-            let reply = EncodedReply::new(&link, reply, state.account.reply(outcome), watched);
+            let reply =
+                EncodedReply::new(&link, reply, state.account.reply(outcome), watched, is_only);
             deliver(&state, &ctx, link, reply).await;
             took
         };

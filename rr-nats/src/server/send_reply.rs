@@ -70,13 +70,20 @@ impl EncodedReply {
     /// Encodes the outcome of a request, and reports what is sent: a reply that is too long for the
     /// NATS server is replaced by an error. A reply that has to wait for another NATS server, which
     /// accepts less, is reported as it was before.
+    ///
+    /// If another responder may have run its handler, an error states that to the caller. It is
+    /// reported with what this server knows of its own handler.
     pub(super) fn new(
         link: &Link,
         to: Subject,
         (outcome, share): (Result<Response, Error>, BodyShare),
         watched: WatchedRequest,
+        is_only: bool,
     ) -> Self {
-        let error = outcome.as_ref().err().cloned();
+        let stated = |error: Error| {
+            if is_only { error } else { error.raised_to(Delivery::Unknown) }
+        };
+        let error = outcome.as_ref().err().cloned().map(stated);
         let failed = error.as_ref().map(minimal);
         let written = match outcome {
             Ok(response) if watched.is_observed() => {
@@ -91,7 +98,7 @@ impl EncodedReply {
             }
             outcome => {
                 watched.end(Outcome::of(&outcome));
-                encode_reply(outcome)
+                encode_reply(outcome.map_err(stated))
             }
         };
         let (headers, body) = fitting(link, written, error.as_ref());

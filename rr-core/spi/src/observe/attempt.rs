@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::span::within;
 use super::{End, Kind, Monitor, Outcome, Span, Start};
+use crate::contained::contained;
 use crate::context::Context;
 use crate::error::{Code, Delivery, Error};
 use crate::many::{ManyEnd, ReplySink};
@@ -56,7 +57,8 @@ macro_rules! observed {
                     $crate::observe::WatchedAttempt::start(monitor, $kind, $ctx, &$request);
                 let own = watched.context();
                 let $ctx = own.as_ref().unwrap_or($ctx);
-                watched.run($call).await
+                // The call is made within the watch: what it panics with is reported as well.
+                watched.run(async { $call.await }).await
             })
         }
     }};
@@ -155,7 +157,8 @@ impl std::fmt::Debug for WatchedAttempt<'_> {
 
 /// Returns a context with the trace context of a span, if the span has one that fits.
 pub(super) fn traced(ctx: &Context, span: Option<&dyn Span>) -> Option<Context> {
-    let (parent, state) = span?.trace()?;
+    let span = span?;
+    let (parent, state) = contained(|| span.trace()).ok()??;
     ctx.with_trace(&parent, state.as_deref()).ok()
 }
 

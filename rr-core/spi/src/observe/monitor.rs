@@ -38,6 +38,9 @@ struct Counts {
     failed: [AtomicU64; Code::ALL.len()],
 }
 
+/// Most readings of the counts while operations end in between.
+const READINGS_MAX: usize = 16;
+
 fn add(count: &AtomicU64) {
     count.fetch_add(1, Ordering::Relaxed);
 }
@@ -88,19 +91,30 @@ impl Monitor {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let counts = &self.0.counts;
-        // Read before `started`: an operation that starts meanwhile counts as in flight.
-        let succeeded = read(&counts.succeeded);
-        let failed_by_code = counts.failed.each_ref().map(read);
+        // Each of these is part of a count that is read later.
+        let (not_run, retries) = (read(&counts.not_run), read(&counts.retries));
+        let ended = || (read(&counts.succeeded), counts.failed.each_ref().map(read));
+        let mut before = ended();
+        let mut started = read(&counts.started);
+        for _ in 0..READINGS_MAX {
+            let after = ended();
+            if after == before {
+                break;
+            }
+            // Operations that ended in between would count as in flight.
+            before = after;
+            started = read(&counts.started);
+        }
+        let (succeeded, failed_by_code) = before;
         let failed = failed_by_code.iter().sum();
-        let started = counts.started.load(Ordering::Acquire);
         Stats {
             in_flight: started.saturating_sub(succeeded + failed),
             started,
             succeeded,
             failed,
             failed_by_code,
-            not_run: read(&counts.not_run),
-            retries: read(&counts.retries),
+            not_run,
+            retries,
             late_replies: read(&counts.late_replies),
             disconnects: read(&counts.disconnects),
             reconnects: read(&counts.reconnects),

@@ -86,6 +86,10 @@ impl Span for Panics {
         panic!("in a span");
     }
 
+    fn trace(&self) -> Option<(String, Option<String>)> {
+        panic!("in the trace context of a span");
+    }
+
     fn ended(self: Box<Self>, _: &End<'_>) {
         panic!("at the end of a span");
     }
@@ -225,6 +229,37 @@ async fn an_observer_that_panics_harms_no_operation_and_no_other_observer() {
         Remote(Monitor::new(Observers::new(Panics))).request(&ctx, request("panics")).await
     });
     assert!(call.await.unwrap_err().is_panic());
+}
+
+/// Panics before it has made a future.
+struct Hasty(Monitor);
+
+impl Requester for Hasty {
+    crate::boxed! {
+        fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
+            crate::observed!(&self.0, Kind::ClientAttempt, |ctx, request| fails(ctx, request))
+        }
+    }
+}
+
+fn fails(_: &Context, _: Request) -> BoxFuture<'static, Outcomes> {
+    panic!("before the call")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_panics_before_it_is_made_is_reported_as_dropped() {
+    let lines = Lines::default();
+    let hasty = Hasty(Monitor::new(Observers::new(lines.clone())));
+    let monitor = hasty.0.clone();
+    let call = tokio::spawn(async move {
+        let request = Request::new(Target::from_static("t").unwrap(), "");
+        hasty.request(&Context::background(), request).await
+    });
+    assert!(call.await.unwrap_err().is_panic());
+    let reported = lines.take();
+    assert_eq!(reported.last().unwrap(), "canceled None Unknown ran=false (0, 0) None");
+    let stats = monitor.stats();
+    assert_eq!((stats.started, stats.in_flight, stats.failed), (1, 0, 1));
 }
 
 #[tokio::test(start_paused = true)]
