@@ -1,10 +1,11 @@
 //! Form of one line of a recording: one call as JSON.
 
-use rr_spi::{Headers, Idempotency, wire};
+use rr_spi::Idempotency;
 use serde::{Deserialize, Serialize};
 
 use super::body::Body;
 use super::failure::Failure;
+use super::headers::Header;
 
 /// Version of the form. A reader ignores members that it does not know, so that members may be added
 /// without another version.
@@ -46,29 +47,6 @@ pub(super) struct Message {
     pub(super) body: Body,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) dedup: Option<String>,
-}
-
-/// Name and value in their form on the wire; the value is missing if the redaction hides it.
-pub(super) type Header = (String, Option<String>);
-
-/// Returns the headers whose values are recorded; `None` if they do not fit the limits or grammar of
-/// headers.
-pub(super) fn read_headers(lines: &[Header]) -> Option<Headers> {
-    let mut headers = Headers::new();
-    let mut receive = |name: &str, value: &str| {
-        let value = match Headers::is_binary_name(name) {
-            true => wire::decode_binary(value.as_bytes())?,
-            false => value.to_owned().into(),
-        };
-        use rr_spi::Received::{Kept, Reserved};
-        matches!(headers.receive(name, value), Kept | Reserved).then_some(())
-    };
-    for (name, value) in lines {
-        if let Some(value) = value {
-            receive(name, value)?;
-        }
-    }
-    Some(headers)
 }
 
 /// Returns the name of an idempotency; keys are headers.
