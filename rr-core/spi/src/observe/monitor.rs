@@ -1,4 +1,4 @@
-//! What each end keeps of its operations: counts, always, and observers.
+//! Monitor of one end: counts, which are always kept, and observers.
 
 use std::fmt;
 use std::future::Future;
@@ -38,12 +38,13 @@ struct Counts {
     failed: [AtomicU64; Code::ALL.len()],
 }
 
+/// Releases: a reader that sees the end of an operation sees its start too.
 fn add(count: &AtomicU64) {
-    count.fetch_add(1, Ordering::Relaxed);
+    count.fetch_add(1, Ordering::Release);
 }
 
 fn read(count: &AtomicU64) -> u64 {
-    count.load(Ordering::Relaxed)
+    count.load(Ordering::Acquire)
 }
 
 impl Monitor {
@@ -88,11 +89,11 @@ impl Monitor {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let counts = &self.0.counts;
-        // Read before `started`: an operation that starts meanwhile counts as in flight.
+        // Read before `started`: an operation that ends meanwhile still counts as in flight.
         let succeeded = read(&counts.succeeded);
         let failed_by_code = counts.failed.each_ref().map(read);
         let failed = failed_by_code.iter().sum();
-        let started = counts.started.load(Ordering::Acquire);
+        let started = read(&counts.started);
         Stats {
             in_flight: started.saturating_sub(succeeded + failed),
             started,
