@@ -49,7 +49,15 @@ pub(super) struct Message {
     pub(super) dedup: Option<String>,
 }
 
-/// Returns the name of an idempotency; keys are headers.
+/// Names of idempotencies.
+const IDEMPOTENCIES: [&str; 4] = ["unspecified", "safe", "idempotent", "keyed"];
+
+/// Returns the name of an idempotency that was read; `None` if it is unknown.
+pub(super) fn read_idempotency(text: &str) -> Option<&'static str> {
+    IDEMPOTENCIES.into_iter().find(|known| *known == text)
+}
+
+/// Returns the name of an idempotency, one of [`IDEMPOTENCIES`]; keys are headers.
 pub(super) fn idempotency(idempotency: &Idempotency) -> &'static str {
     match idempotency {
         Idempotency::Safe => "safe",

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::body::{Content, excerpt_from};
 use super::failure::{Failure, Missing, dedup};
 use super::headers::read_headers;
-use super::line::{Line, Message};
+use super::line::{Line, Message, read_idempotency};
 
 /// A recorded call.
 pub(super) struct Recorded {
@@ -20,7 +20,7 @@ pub(super) struct Recorded {
     pub(super) target: Target,
     pub(super) elapsed: Duration,
     pub(super) outcome: RecordedOutcome,
-    idempotency: String,
+    idempotency: &'static str,
     body: Content,
 }
 
@@ -78,7 +78,7 @@ impl Recorded {
             target: Target::parse(&line.target).map_err(|_| "target")?,
             elapsed: Duration::from_micros(line.elapsed_us),
             outcome: outcome(line)?,
-            idempotency: known_idempotency(&line.idempotency).ok_or("idempotency")?.to_owned(),
+            idempotency: read_idempotency(&line.idempotency).ok_or("idempotency")?,
             body: line.request.body.content().ok_or("request.body")?,
         })
     }
@@ -128,10 +128,6 @@ impl Recorded {
         let Self { line, target, idempotency, .. } = self;
         format!("line {line}: {target} ({idempotency}) `{}`", self.body.excerpt_from(0))
     }
-}
-
-fn known_idempotency(text: &str) -> Option<&'static str> {
-    ["unspecified", "safe", "idempotent", "keyed"].into_iter().find(|known| *known == text)
 }
 
 fn outcome(line: &Line) -> Result<RecordedOutcome, &'static str> {
