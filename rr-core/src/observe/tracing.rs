@@ -81,7 +81,8 @@ use super::shown::{millis, peer, request_id, retries};
 ///
 /// The target `rr::event` has the events that are not operations: `retry` at `INFO`, with the field `decision`;
 /// `drain started` and `drain ended` at `INFO`; `disconnected` and `recording incomplete` at `WARN`;
-/// `reconnected` and `handshake refused` at `INFO`; `late reply` at `DEBUG`.
+/// `reconnected` and `handshake refused` at `INFO`; `late reply` at `DEBUG`. The reason of `disconnected`,
+/// `handshake refused` and `recording incomplete` is the field `error`.
 ///
 /// # Secrets
 ///

@@ -54,7 +54,7 @@ pub(super) fn log(event: &Event<'_>) {
             target: "rr::event",
             {
                 peer = peer.map(|peer| peer.to_string()),
-                rr.reason = excerpt(reason, ERROR_CHARS_MAX),
+                error = excerpt(reason, ERROR_CHARS_MAX),
             },
             "handshake refused"
         ),
