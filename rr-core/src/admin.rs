@@ -15,7 +15,6 @@ mod watched;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use rr_spi::observe::{End, Event, Kind, Observer, Observers, Span, Start};
 use rr_spi::wire::DEBUG_TARGET;
@@ -25,14 +24,11 @@ use rr_spi::{
 use tokio::time::Instant;
 
 use crate::client::Client;
-use crate::observe::{is_part_of_call, polled};
+use crate::observe::in_call::{is_part_of_call, polled};
 use crate::router::{HandlerExt as _, Router};
 use failures::Failures;
 use in_flight::{InFlight, Operation, Place};
 use watched::Watched;
-
-/// Longest request id that is shown, in characters; proxies write 32 to 64.
-const REQUEST_ID_CHARS_MAX: usize = 128;
 
 /// Longest target, route, reason or name of an endpoint that is shown, in characters. No target is
 /// longer.
@@ -42,7 +38,8 @@ const TARGET_CHARS_MAX: usize = 256;
 /// the feature `admin`.
 ///
 /// The page shows the requests, calls and attempts in flight, oldest first and at most 200 of them;
-/// the last 100 failures with their accounts; the counts and routes of servers and clients that are
+/// the last 100 errors with their accounts, which do not include operations whose caller went away; the
+/// counts and routes of servers and clients that are
 /// watched; and whether a server drains. It is HTML for browsers, which send `Accept: text/html`, and
 /// JSON for everything else. The members of the JSON document are not a stable interface.
 ///
@@ -94,7 +91,7 @@ pub struct Admin {
     watched: Arc<Watched>,
 }
 
-/// What the observer keeps.
+/// State that the observer and the page share.
 struct State {
     began: Instant,
     in_flight: InFlight,
@@ -153,7 +150,8 @@ impl Admin {
         Router::new().route(DEBUG_TARGET, Page(self.clone()).safe())
     }
 
-    /// Returns the observer, to be set at servers and clients.
+    /// Returns a list of the observer alone, to be set at servers and clients. Further observers are
+    /// added with [`Observers::and`].
     #[must_use]
     pub fn observers(&self) -> Observers {
         Observers::new(AdminObserver(Arc::clone(&self.state)))
@@ -279,17 +277,4 @@ fn target_name(target: Option<&Target>) -> String {
         || "unknown target".to_owned(),
         |target| excerpt(target.as_str(), TARGET_CHARS_MAX),
     )
-}
-
-/// Returns the number of earlier attempts. The caller of a request states it, a call counts it.
-fn retries(kind: Kind, context: &Context) -> u32 {
-    match kind {
-        Kind::ServerRequest => context.inbound_retries(),
-        _ => context.retries(),
-    }
-}
-
-/// Returns a duration in milliseconds, to the microsecond.
-fn millis(time: Duration) -> f64 {
-    time.as_micros() as f64 / 1000.0
 }

@@ -138,7 +138,9 @@ impl Hosts {
         let hosts = self.0.named.iter().map(HttpRequester::stats);
         let connections = self.0.members().address_connections();
         let connections = u64::try_from(connections).unwrap_or(u64::MAX);
-        hosts.fold(Stats::default(), |sum, host| sum.plus(&host)).with("connections", connections)
+        hosts
+            .fold(Stats::default(), |sum, host| sum.plus(&host))
+            .with_figure("connections", connections)
     }
 
     /// Starts a look-up of the names in a task, if it is time.

@@ -9,19 +9,17 @@
 
 mod calls;
 #[cfg(any(feature = "admin", feature = "tracing"))]
-mod in_call;
+pub(crate) mod fault;
 #[cfg(any(feature = "admin", feature = "tracing"))]
-mod message;
+pub(crate) mod in_call;
 #[cfg(feature = "metrics")]
 mod metrics;
+#[cfg(any(feature = "admin", feature = "tracing"))]
+pub(crate) mod shown;
 #[cfg(feature = "tracing")]
 mod tracing;
 
 pub use calls::Observe;
-#[cfg(feature = "admin")]
-pub(crate) use in_call::{is_part_of_call, polled};
-#[cfg(feature = "admin")]
-pub(crate) use message::own_message;
 #[cfg(feature = "metrics")]
 pub use metrics::MetricsObserver;
 #[doc(inline)]

@@ -58,11 +58,13 @@ mod body;
 mod call;
 mod config;
 mod failure;
+mod headers;
 mod line;
 mod reader;
 mod recorded;
 mod redaction;
 mod replay;
+mod running;
 mod writer;
 
 use std::fmt;
@@ -78,7 +80,8 @@ use rr_spi::{
     Code, Context, Delivery, Error, Middleware, Next, Reason, Request, Response, async_trait,
 };
 
-use call::{Running, Started};
+use call::Started;
+use running::Running;
 use writer::Queue;
 
 pub use config::RecorderConfig;

@@ -283,7 +283,7 @@ impl HttpRequester {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let connections = u64::try_from(self.connections()).unwrap_or(u64::MAX);
-        self.0.monitor.stats().with("connections", connections)
+        self.0.monitor.stats().with_figure("connections", connections)
     }
 
     /// Returns the number of calls in flight.

@@ -271,12 +271,8 @@ impl HttpServerStats {
     /// Returns the figures for [`Server::stats`].
     fn figures(&self) -> Vec<(&'static str, u64)> {
         let connections = u64::try_from(self.connections()).unwrap_or(u64::MAX);
-        #[allow(unused_mut, reason = "it depends on the features")]
-        let mut figures =
-            vec![("connections", connections), ("headers_dropped", self.headers_dropped())];
-        #[cfg(feature = "tls")]
-        figures.push(("handshakes_failed", self.handshakes_failed()));
-        figures
+        // Failed handshakes are counted by the event of each: `Stats::handshakes_refused`.
+        vec![("connections", connections), ("headers_dropped", self.headers_dropped())]
     }
 
     fn drop_headers(&self, dropped: u64) {

@@ -183,9 +183,10 @@ impl NatsRequester {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let own = self.nats_stats();
-        let mut stats = self.0.monitor.stats();
-        stats.late_replies = own.late_replies;
-        stats.with("connects", own.connects).with("duplicate_replies", own.duplicate_replies)
+        let stats = self.0.monitor.stats();
+        stats
+            .with_figure("connects", own.connects)
+            .with_figure("duplicate_replies", own.duplicate_replies)
     }
 
     /// Returns the counters of the connections since the requester was made.

@@ -21,4 +21,10 @@ impl Dedup {
             Self::Replayed => "replayed",
         }
     }
+
+    /// Parses the token of a value. Returns `None` for anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::On, Self::Replayed].into_iter().find(|known| known.as_str() == text)
+    }
 }

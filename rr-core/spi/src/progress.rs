@@ -1,4 +1,4 @@
-//! Stage of an attempt in flight, for observers that show it.
+//! Stage of a call or an attempt in flight, for observers that show it.
 
 use std::fmt;
 use std::sync::Arc;

@@ -270,9 +270,9 @@ impl Server {
 /// Returns the counts of the requests and the transport's figures.
 fn stats(intake: &Intake, figures: Option<&Figures>) -> Stats {
     let bodies_bytes = u64::try_from(intake.bodies().held()).unwrap_or(u64::MAX);
-    let stats = intake.stats().with("bodies_bytes", bodies_bytes);
+    let stats = intake.stats().with_figure("bodies_bytes", bodies_bytes);
     let figures = figures.into_iter().flat_map(|figures| figures());
-    figures.fold(stats, |stats, (name, value)| stats.with(name, value))
+    figures.fold(stats, |stats, (name, value)| stats.with_figure(name, value))
 }
 
 impl Drop for Server {

@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rr_spi::observe::{End, Kind};
-use rr_spi::{AttemptRecord, Error, Peer, Reason, RetryDecision, Timeline, excerpt};
+use rr_spi::{AttemptRecord, Error, Reason, RetryDecision, Timeline, excerpt};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::{REQUEST_ID_CHARS_MAX, TARGET_CHARS_MAX, kind_name, millis, retries, target_name};
-use crate::observe::own_message;
+use super::{TARGET_CHARS_MAX, kind_name, target_name};
+use crate::observe::fault::Fault;
+use crate::observe::shown::{account, millis, own_message, peer, request_id, retries};
 
 /// Number of failures that are kept by default.
 pub(super) const KEPT: usize = 100;
@@ -38,6 +39,9 @@ pub(super) struct Failure {
     pub(super) peer: Option<String>,
     pub(super) request_bytes: usize,
     pub(super) attempts: Vec<Ledger>,
+    /// Who is at fault: the colour of the code on the page.
+    #[serde(skip)]
+    pub(super) fault: Fault,
     #[serde(skip)]
     pub(super) at: Instant,
 }
@@ -80,13 +84,14 @@ impl Failure {
             reason: reason(error.reason()),
             delivery: error.delivery().as_str(),
             message: own_message(end).map(|text| excerpt(text, TEXT_CHARS_MAX)),
-            account: account(end.start.kind, error),
+            account: account(end),
             elapsed_ms: millis(elapsed),
             retries: retries(start.kind, start.context),
-            request_id: start.context.request_id().map(|id| excerpt(id, REQUEST_ID_CHARS_MAX)),
-            peer: start.peer.and_then(Peer::address).map(|address| address.to_string()),
+            request_id: request_id(start.context),
+            peer: peer(start),
             request_bytes: end.request_bytes,
             attempts: ledgers(end, error, elapsed),
+            fault: Fault::of(error.code(), Some(error)),
             at: end.began + elapsed,
         }
     }
@@ -94,13 +99,6 @@ impl Failure {
 
 fn reason(reason: Option<&Reason>) -> Option<String> {
     reason.map(|reason| excerpt(reason.as_str(), TARGET_CHARS_MAX))
-}
-
-/// Returns where the time of a call or an attempt went, in words, if that is known.
-fn account(kind: Kind, error: &Error) -> Option<String> {
-    let is_known = error.timeline().is_some() || !error.attempts().is_empty();
-    let is_told = is_known && kind != Kind::ServerRequest;
-    is_told.then(|| excerpt(&error.account().to_string(), TEXT_CHARS_MAX))
 }
 
 fn ledgers(end: &End<'_>, error: &Error, elapsed: Duration) -> Vec<Ledger> {

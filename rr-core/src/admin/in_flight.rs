@@ -10,7 +10,8 @@ use rr_spi::{Context, Peer, Progress, Target, excerpt};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::{REQUEST_ID_CHARS_MAX, kind_name, millis, target_name};
+use super::{TARGET_CHARS_MAX, kind_name, target_name};
+use crate::observe::shown::{millis, request_id, retries};
 
 /// Number of parts of the register. Threads that are less than this many do not share a lock.
 const SHARDS: usize = 16;
@@ -70,12 +71,12 @@ impl Operation {
         Shown {
             kind: kind_name(self.kind),
             target: target_name(self.target.as_ref()),
-            route: self.route.as_deref().map(|route| excerpt(route, super::TARGET_CHARS_MAX)),
+            route: self.route.as_deref().map(|route| excerpt(route, TARGET_CHARS_MAX)),
             stage: self.stage(),
             age_ms: millis(self.began.elapsed()),
             deadline_in_ms: context.remaining().map(millis),
-            retries: super::retries(self.kind, context),
-            request_id: context.request_id().map(|id| excerpt(id, REQUEST_ID_CHARS_MAX)),
+            retries: retries(self.kind, context),
+            request_id: request_id(context),
             peer: self.peer.map(|peer| peer.to_string()),
         }
     }

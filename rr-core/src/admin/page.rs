@@ -11,6 +11,7 @@ use super::in_flight::{InFlightReport, Shown};
 use super::ledger;
 use super::report::{PastFailure, Report};
 use super::watched::ServerReport;
+use crate::observe::fault::Fault;
 
 /// Number of failures, newest first, whose details are open.
 const OPEN_MAX: usize = 5;
@@ -180,7 +181,7 @@ fn write_failure(page: &mut String, past: &PastFailure, is_open: bool) -> fmt::R
         "<details{}><summary><span class=\"badge {}\">{}</span> {} <code>{}</code> \
          <span class=reason>{}</span><span class=when>{}, {} ago</span></summary>",
         if is_open { " open" } else { "" },
-        severity(failure.code),
+        class(failure.fault),
         failure.code,
         failure.kind,
         Text(&failure.target),
@@ -199,12 +200,12 @@ fn write_failure(page: &mut String, past: &PastFailure, is_open: bool) -> fmt::R
     page.write_str("</details>")
 }
 
-/// Returns the class of a badge: whether the service, its load or its caller is to blame.
-fn severity(code: &str) -> &'static str {
-    match code {
-        "internal" | "unknown" | "data_loss" => "fault",
-        "deadline_exceeded" | "unavailable" | "resource_exhausted" => "load",
-        _ => "caller",
+/// Returns the class of a badge.
+fn class(fault: Fault) -> &'static str {
+    match fault {
+        Fault::Service => "fault",
+        Fault::Load => "load",
+        Fault::Caller | Fault::NoParty => "caller",
     }
 }
 
@@ -259,8 +260,8 @@ fn write_counts(page: &mut String, kind: &str, name: &str, stats: &Stats) -> fmt
         stats.failed,
     )?;
     for (code, count) in stats.failures() {
-        let code = code.as_str();
-        write!(page, " <span class=\"badge {}\">{code} {count}</span>", severity(code))?;
+        let class = class(Fault::of(code, None));
+        write!(page, " <span class=\"badge {class}\">{code} {count}</span>")?;
     }
     page.write_str("</td><td class=wide>")?;
     let others = [

@@ -8,10 +8,11 @@ use rr_spi::{Code, Error, Response};
 use serde::{Serialize, Serializer};
 use tokio::time::Instant;
 
+use super::State;
 use super::failures::Failure;
 use super::in_flight::InFlightReport;
 use super::watched::{ClientReport, ServerReport, Watched};
-use super::{State, millis};
+use crate::observe::shown::millis;
 
 /// Content of the page.
 #[derive(Debug, Serialize)]

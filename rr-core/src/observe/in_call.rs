@@ -1,4 +1,5 @@
-//! Attempts that are part of a call that is observed: their failures are told by the call.
+//! Marks a thread while it polls an observed call, so that the failure of an attempt is not reported
+//! besides that of its call.
 
 use std::cell::Cell;
 
@@ -23,7 +24,8 @@ pub(crate) fn is_part_of_call(kind: Kind) -> bool {
     kind != Kind::ServerRequest && IN_CALL.get()
 }
 
-/// Runs one poll of an operation of this kind.
+/// Runs one poll of an operation of this kind. Attempts that start within the poll of a call are part of
+/// it; those that start within the poll of a request are not.
 pub(crate) fn polled(kind: Kind, poll: impl FnOnce()) {
     let _outer = match kind {
         Kind::ClientAttempt => None,

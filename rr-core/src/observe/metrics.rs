@@ -40,9 +40,9 @@ use facade::Facade;
 ///
 /// While no recorder is installed, it observes nothing and costs a few nanoseconds for each
 /// operation. A recorder whose type has no fields counts as none, since the facade's own placeholder
-/// has none; put such a recorder into a `Box`. Otherwise each operation records three to five values.
-/// The handles of the recorder are kept and looked up once a second, so that an exporter may forget
-/// metrics that are idle for longer.
+/// has none; put such a recorder into a `Box`. Otherwise a call records one value, an attempt three, and
+/// a request three to five. A handle of the recorder is used for at most one second and then looked up
+/// again, so that an exporter may forget metrics that are idle for longer.
 ///
 /// A recorder that panics ends no operation. It runs in the task of the operation and must not block.
 ///

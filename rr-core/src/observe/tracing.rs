@@ -4,17 +4,13 @@ mod events;
 mod failures;
 mod levels;
 
-use std::time::Duration;
-
+use rr_spi::Target;
 use rr_spi::observe::{End, Event, Kind, Observer, Span, Start};
-use rr_spi::{Peer, Target, excerpt};
 use tracing::field::Empty;
 use tracing::{Level, enabled, info_span};
 
 use super::in_call::{is_part_of_call, polled};
-
-/// Longest request id in a field, in characters; proxies write 32 to 64.
-const REQUEST_ID_CHARS_MAX: usize = 128;
+use super::shown::{millis, peer, request_id, retries};
 
 /// Observer that reports to [`tracing`](https://docs.rs/tracing): a span for each operation, and an
 /// event for each operation that failed. Needs the feature `tracing`.
@@ -79,13 +75,14 @@ const REQUEST_ID_CHARS_MAX: usize = 128;
 /// | field | in | value |
 /// |---|---|---|
 /// | `error` | all | the message of the error, at most 256 characters |
-/// | `account` | call, attempt | where the time went: [`Error::account`](rr_spi::Error::account) |
+/// | `account` | call, attempt | where the time went: [`Error::account`](rr_spi::Error::account), at most 512 characters |
 /// | `panic` | request | the message of the handler's panic, at most 512 characters |
 /// | `source` | request, at `ERROR` | the sources of the error, such as the encoder's own error, at most 256 characters |
 ///
 /// The target `rr::event` has the events that are not operations: `retry` at `INFO`, with the field `decision`;
 /// `drain started` and `drain ended` at `INFO`; `disconnected` and `recording incomplete` at `WARN`;
-/// `reconnected` and `handshake refused` at `INFO`; `late reply` at `DEBUG`.
+/// `reconnected` and `handshake refused` at `INFO`; `late reply` at `DEBUG`. The reason of `disconnected`,
+/// `handshake refused` and `recording incomplete` is the field `error`.
 ///
 /// # Secrets
 ///
@@ -168,8 +165,8 @@ fn span(start: &Start<'_>) -> tracing::Span {
                 rpc.system = "rr",
                 rpc.service = service(start),
                 rpc.method = start.target.map(Target::method),
-                rr.retries = retries(start),
-                request_id = request_id(start),
+                rr.retries = retries(start.kind, start.context),
+                request_id = request_id(start.context),
                 peer = peer(start),
                 rr.code = Empty,
                 rr.reason = Empty,
@@ -203,25 +200,4 @@ fn record(span: &tracing::Span, end: &End<'_>, level: Option<Level>) {
 
 fn service<'a>(start: &Start<'a>) -> Option<&'a str> {
     start.target.map(Target::service).filter(|service| !service.is_empty())
-}
-
-fn request_id(start: &Start<'_>) -> Option<String> {
-    start.context.request_id().map(|id| excerpt(id, REQUEST_ID_CHARS_MAX))
-}
-
-fn peer(start: &Start<'_>) -> Option<String> {
-    start.peer.and_then(Peer::address).map(|address| address.to_string())
-}
-
-/// Returns the number of earlier attempts. The caller of a request states it, a call counts it.
-fn retries(start: &Start<'_>) -> u32 {
-    match start.kind {
-        Kind::ServerRequest => start.context.inbound_retries(),
-        _ => start.context.retries(),
-    }
-}
-
-/// Returns a duration in milliseconds, to the microsecond.
-fn millis(time: Duration) -> f64 {
-    time.as_micros() as f64 / 1000.0
 }

@@ -113,14 +113,14 @@ impl Content {
     }
 
     /// Describes the content from this byte on.
-    pub(super) fn excerpt(&self, from: usize) -> String {
-        excerpt(&self.part, from)
+    pub(super) fn excerpt_from(&self, from: usize) -> String {
+        excerpt_from(&self.part, from)
     }
 }
 
 /// Returns a few characters of a body, from this byte on. Control characters are escaped; quotes are
 /// not, so that JSON stays legible.
-pub(super) fn excerpt(body: &[u8], from: usize) -> String {
+pub(super) fn excerpt_from(body: &[u8], from: usize) -> String {
     const CHARS: usize = 48;
     let rest = body.get(from..).unwrap_or_default();
     let rest = String::from_utf8_lossy(&rest[..rest.len().min(4 * CHARS)]);

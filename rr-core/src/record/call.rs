@@ -1,4 +1,4 @@
-//! A call that is recorded, from its start to its line.
+//! A call that is recorded: its start, its end and its line.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,7 +9,6 @@ use tokio::time::Instant;
 use super::failure::{Failure, micros};
 use super::line::{Line, Message, VERSION, idempotency};
 use super::redaction::{Part, Redaction};
-use super::writer::Queue;
 
 /// The last second of the year 9999, since 1970: RFC 3339 has four digits for a year.
 const SECONDS_MAX: u64 = 253_402_300_799;
@@ -43,35 +42,10 @@ impl Started {
             request: request.clone(),
         }
     }
-}
 
-/// Guard of a call in progress. A call that is dropped ends as such.
-pub(super) struct Running<'a> {
-    queue: &'a Queue,
-    started: Option<Started>,
-}
-
-impl<'a> Running<'a> {
-    pub(super) const fn new(queue: &'a Queue, started: Started) -> Self {
-        Self { queue, started: Some(started) }
-    }
-
-    /// Records the outcome, if none is recorded yet.
-    pub(super) fn end(&mut self, outcome: &Result<Response, Error>) {
-        self.push(Some(outcome.clone()));
-    }
-
-    fn push(&mut self, outcome: Option<Result<Response, Error>>) {
-        if let Some(started) = self.started.take() {
-            let elapsed = started.began.elapsed();
-            self.queue.push(Ended { started, elapsed, outcome });
-        }
-    }
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        self.push(None);
+    /// Ends the call now; `outcome` is missing if it was dropped.
+    pub(super) fn ended(self, outcome: Option<Result<Response, Error>>) -> Ended {
+        Ended { elapsed: self.began.elapsed(), started: self, outcome }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Form of an error: its parts under the names that the wire has for them, and its time ledger.
+//! Form of an error: its parts under the names that the wire has for them, and its times.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use rr_spi::{
 use serde::{Deserialize, Serialize};
 
 use super::body::Body;
-use super::line::{Header, read_headers};
+use super::headers::{Header, read_headers};
 use super::redaction::{Part, Redaction};
 
 /// Form of an error. The module's documentation describes the members.
@@ -31,7 +31,7 @@ pub(super) struct Failure {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     details: Vec<DetailForm>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    timeline: Option<Ledger>,
+    timeline: Option<TimelineForm>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     attempts: Vec<AttemptForm>,
 }
@@ -45,7 +45,7 @@ struct DetailForm {
 
 /// Times of one attempt.
 #[derive(Debug, Deserialize, Serialize)]
-struct Ledger {
+struct TimelineForm {
     last: String,
     /// Stage and microseconds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -71,7 +71,7 @@ struct AttemptForm {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     endpoint: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    timeline: Option<Ledger>,
+    timeline: Option<TimelineForm>,
 }
 
 /// What is missing of an error that was read.
@@ -101,7 +101,7 @@ impl Failure {
             dedup: error.dedup().map(|dedup| dedup.as_str().to_owned()),
             headers: redaction.headers(error.headers()),
             details: error.details().iter().map(detail).collect(),
-            timeline: error.timeline().map(Ledger::new),
+            timeline: error.timeline().map(TimelineForm::new),
             attempts: error.attempts().iter().map(AttemptForm::new).collect(),
         }
     }
@@ -127,8 +127,8 @@ impl Failure {
             .with_retry(retry(self.retry_after_ms))
             .with_dedup(dedup(self.dedup.as_deref()).ok_or(Malformed("dedup"))?)
             .with_attempts(attempts.ok_or(Malformed("attempts"))?);
-        if let Some(ledger) = &self.timeline {
-            error = error.with_timeline(ledger.timeline().ok_or(Malformed("timeline"))?);
+        if let Some(timeline) = &self.timeline {
+            error = error.with_timeline(timeline.timeline().ok_or(Malformed("timeline"))?);
         }
         for DetailForm { r#type, value } in &self.details {
             let value = value.content().ok_or(Malformed("details"))?;
@@ -139,7 +139,7 @@ impl Failure {
     }
 }
 
-impl Ledger {
+impl TimelineForm {
     fn new(timeline: &Timeline) -> Self {
         Self {
             last: timeline.last().as_str().to_owned(),
@@ -161,9 +161,11 @@ impl Ledger {
         if let Some(note) = &self.note {
             timeline = timeline.with_note(note.clone());
         }
-        let server =
-            self.spent.as_deref().map(Spent::decode).map_or(Some(None), |s| s.map(Some))?;
-        Some(timeline.with_server(server.map(Box::new)))
+        let server = match &self.spent {
+            Some(spent) => Some(Box::new(Spent::decode(spent)?)),
+            None => None,
+        };
+        Some(timeline.with_server(server))
     }
 }
 
@@ -181,15 +183,15 @@ impl AttemptForm {
             decision: record.decision.and_then(decision).map(str::to_owned),
             pause_ns: pause.map(nanos),
             endpoint: record.endpoint.as_deref().map(str::to_owned),
-            timeline: record.timeline.as_ref().map(Ledger::new),
+            timeline: record.timeline.as_ref().map(TimelineForm::new),
         }
     }
 
     fn record(&self) -> Option<AttemptRecord> {
         let (code, reason) = (Code::from_wire(&self.code)?, reason(self.reason.as_deref())?);
         let mut error = Error::failure(code, delivery(&self.delivery)?, reason, "");
-        if let Some(ledger) = &self.timeline {
-            error = error.with_timeline(ledger.timeline()?);
+        if let Some(timeline) = &self.timeline {
+            error = error.with_timeline(timeline.timeline()?);
         }
         let mut record = AttemptRecord::of(&error, Duration::from_nanos(self.elapsed_ns));
         if let Some(text) = self.decision.as_deref() {
@@ -254,8 +256,7 @@ fn reason(text: Option<&str>) -> Option<Option<Reason>> {
 /// Reads a duplicate suppression that may be absent.
 #[allow(clippy::option_option, reason = "absent and malformed differ")]
 pub(super) fn dedup(text: Option<&str>) -> Option<Option<Dedup>> {
-    let Some(text) = text else { return Some(None) };
-    [Dedup::On, Dedup::Replayed].into_iter().find(|known| known.as_str() == text).map(Some)
+    text.map_or(Some(None), |text| Dedup::parse(text).map(Some))
 }
 
 const ORIGINS: [Origin; 3] = [Origin::Local, Origin::Peer, Origin::Intermediary];

@@ -1,10 +1,11 @@
 //! Form of one line of a recording: one call as JSON.
 
-use rr_spi::{Headers, Idempotency, wire};
+use rr_spi::Idempotency;
 use serde::{Deserialize, Serialize};
 
 use super::body::Body;
 use super::failure::Failure;
+use super::headers::Header;
 
 /// Version of the form. A reader ignores members that it does not know, so that members may be added
 /// without another version.
@@ -48,30 +49,15 @@ pub(super) struct Message {
     pub(super) dedup: Option<String>,
 }
 
-/// Name and value in their form on the wire; the value is missing if the redaction hides it.
-pub(super) type Header = (String, Option<String>);
+/// Names of idempotencies.
+const IDEMPOTENCIES: [&str; 4] = ["unspecified", "safe", "idempotent", "keyed"];
 
-/// Returns the headers whose values are recorded; `None` if they do not fit the limits or grammar of
-/// headers.
-pub(super) fn read_headers(lines: &[Header]) -> Option<Headers> {
-    let mut headers = Headers::new();
-    let mut receive = |name: &str, value: &str| {
-        let value = match Headers::is_binary_name(name) {
-            true => wire::decode_binary(value.as_bytes())?,
-            false => value.to_owned().into(),
-        };
-        use rr_spi::Received::{Kept, Reserved};
-        matches!(headers.receive(name, value), Kept | Reserved).then_some(())
-    };
-    for (name, value) in lines {
-        if let Some(value) = value {
-            receive(name, value)?;
-        }
-    }
-    Some(headers)
+/// Returns the name of an idempotency that was read; `None` if it is unknown.
+pub(super) fn read_idempotency(text: &str) -> Option<&'static str> {
+    IDEMPOTENCIES.into_iter().find(|known| *known == text)
 }
 
-/// Returns the name of an idempotency; keys are headers.
+/// Returns the name of an idempotency, one of [`IDEMPOTENCIES`]; keys are headers.
 pub(super) fn idempotency(idempotency: &Idempotency) -> &'static str {
     match idempotency {
         Idempotency::Safe => "safe",

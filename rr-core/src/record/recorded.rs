@@ -6,9 +6,10 @@ use bytes::Bytes;
 use rr_spi::{Error, Response, Target};
 use serde_json::Value;
 
-use super::body::{Content, excerpt};
+use super::body::{Content, excerpt_from};
 use super::failure::{Failure, Missing, dedup};
-use super::line::{Line, Message, read_headers};
+use super::headers::read_headers;
+use super::line::{Line, Message, read_idempotency};
 
 /// A recorded call.
 pub(super) struct Recorded {
@@ -18,14 +19,14 @@ pub(super) struct Recorded {
     pub(super) n: u64,
     pub(super) target: Target,
     pub(super) elapsed: Duration,
-    pub(super) outcome: Recall,
-    idempotency: String,
+    pub(super) outcome: RecordedOutcome,
+    idempotency: &'static str,
     body: Content,
 }
 
 /// Outcome of a recorded call.
 #[derive(Clone)]
-pub(super) enum Recall {
+pub(super) enum RecordedOutcome {
     /// The outcome as it was.
     Whole(Result<Response, Error>),
     /// A part of the outcome was cut or removed.
@@ -77,7 +78,7 @@ impl Recorded {
             target: Target::parse(&line.target).map_err(|_| "target")?,
             elapsed: Duration::from_micros(line.elapsed_us),
             outcome: outcome(line)?,
-            idempotency: known_idempotency(&line.idempotency).ok_or("idempotency")?.to_owned(),
+            idempotency: read_idempotency(&line.idempotency).ok_or("idempotency")?,
             body: line.request.body.content().ok_or("request.body")?,
         })
     }
@@ -117,46 +118,42 @@ impl Recorded {
         let from = equal.count();
         // Some of what is equal shows where the difference is.
         let shown_from = from.saturating_sub(16);
-        let recorded = self.body.excerpt(shown_from);
-        let called = excerpt(called, shown_from);
+        let recorded = self.body.excerpt_from(shown_from);
+        let called = excerpt_from(called, shown_from);
         format!("body from byte {from}: recorded ..`{recorded}`, called ..`{called}`")
     }
 
     /// Describes the call in a line.
     pub(super) fn describe(&self) -> String {
         let Self { line, target, idempotency, .. } = self;
-        format!("line {line}: {target} ({idempotency}) `{}`", self.body.excerpt(0))
+        format!("line {line}: {target} ({idempotency}) `{}`", self.body.excerpt_from(0))
     }
 }
 
-fn known_idempotency(text: &str) -> Option<&'static str> {
-    ["unspecified", "safe", "idempotent", "keyed"].into_iter().find(|known| *known == text)
-}
-
-fn outcome(line: &Line) -> Result<Recall, &'static str> {
+fn outcome(line: &Line) -> Result<RecordedOutcome, &'static str> {
     match (&line.reply, &line.error, line.dropped) {
         (Some(reply), None, false) => response(reply),
         (None, Some(error), false) => failure(error),
-        (None, None, true) => Ok(Recall::Dropped),
+        (None, None, true) => Ok(RecordedOutcome::Dropped),
         _ => Err("reply, error or dropped"),
     }
 }
 
-fn response(reply: &Message) -> Result<Recall, &'static str> {
+fn response(reply: &Message) -> Result<RecordedOutcome, &'static str> {
     let headers = read_headers(&reply.headers).ok_or("reply.headers")?;
     let dedup = dedup(reply.dedup.as_deref()).ok_or("reply.dedup")?;
     let content = reply.body.content().ok_or("reply.body")?;
     let Some(body) = content.whole() else {
-        return Ok(Recall::Partial("body of the reply"));
+        return Ok(RecordedOutcome::Partial("body of the reply"));
     };
     let response = Response::new(body.clone()).with_headers(headers).with_dedup(dedup);
-    Ok(Recall::Whole(Ok(response)))
+    Ok(RecordedOutcome::Whole(Ok(response)))
 }
 
-fn failure(error: &Failure) -> Result<Recall, &'static str> {
+fn failure(error: &Failure) -> Result<RecordedOutcome, &'static str> {
     match error.error() {
-        Ok(error) => Ok(Recall::Whole(Err(error.into_failure()))),
-        Err(Missing::Detail) => Ok(Recall::Partial("details of the error")),
+        Ok(error) => Ok(RecordedOutcome::Whole(Err(error.into_failure()))),
+        Err(Missing::Detail) => Ok(RecordedOutcome::Partial("details of the error")),
         Err(Missing::Malformed(member)) => Err(member),
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use rr_spi::{Headers, Target};
 
 use super::body::Body;
-use super::line::Header;
+use super::headers::Header;
 
 /// Headers whose values are recorded by default. None of them carries credentials or personal data.
 const HEADERS: [&str; 7] = [

@@ -14,7 +14,7 @@ use rr_spi::{
 
 use super::line::idempotency;
 use super::reader::read;
-use super::recorded::{Called, Recall, Recorded};
+use super::recorded::{Called, Recorded, RecordedOutcome};
 use super::redaction::{Part, Redaction};
 
 /// Maximum number of recorded targets that an error names.
@@ -61,7 +61,7 @@ pub struct Replay {
 
 struct Entry {
     recorded: Recorded,
-    is_read: bool,
+    has_answered: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -107,7 +107,7 @@ impl Replay {
         let mut calls: HashMap<Target, Vec<Entry>> = HashMap::new();
         for recorded in read(recording)? {
             let of_target = calls.entry(recorded.target.clone()).or_default();
-            of_target.push(Entry { recorded, is_read: false });
+            of_target.push(Entry { recorded, has_answered: false });
         }
         let (calls, redaction) = (Mutex::new(calls), Redaction::default());
         Ok(Self { calls, selection, redaction, has_latencies: false })
@@ -134,10 +134,10 @@ impl Replay {
     #[must_use]
     pub fn remaining(&self) -> Vec<String> {
         let calls = self.lock();
-        let unread = calls.values().flatten().filter(|entry| !entry.is_read);
-        let mut unread: Vec<&Recorded> = unread.map(|entry| &entry.recorded).collect();
-        unread.sort_by_key(|recorded| recorded.line);
-        unread.into_iter().map(Recorded::describe).collect()
+        let left = calls.values().flatten().filter(|entry| !entry.has_answered);
+        let mut left: Vec<&Recorded> = left.map(|entry| &entry.recorded).collect();
+        left.sort_by_key(|recorded| recorded.line);
+        left.into_iter().map(Recorded::describe).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Target, Vec<Entry>>> {
@@ -146,7 +146,7 @@ impl Replay {
     }
 
     /// Takes the recorded call that answers a request.
-    fn take(&self, request: &Request) -> Result<(Duration, Recall), Error> {
+    fn take(&self, request: &Request) -> Result<(Duration, RecordedOutcome), Error> {
         let target = &request.target;
         // The part that a rule removes is not in the recording either, but its length is.
         let kept = self.redaction.apply(Part::RequestBody, target, &request.body);
@@ -160,9 +160,9 @@ impl Replay {
             Selection::Strict => next(of_target, target, &call)?,
             Selection::BestMatch => best(of_target, target, &call)?,
         };
-        let Entry { recorded, is_read } = &mut of_target[at];
-        *is_read = true;
-        if let Recall::Partial(part) = recorded.outcome {
+        let Entry { recorded, has_answered } = &mut of_target[at];
+        *has_answered = true;
+        if let RecordedOutcome::Partial(part) = recorded.outcome {
             return Err(partial(recorded, part));
         }
         Ok((recorded.elapsed, recorded.outcome.clone()))
@@ -171,15 +171,17 @@ impl Replay {
 
 /// Returns the place of the next call, which must be the same.
 fn next(calls: &[Entry], target: &Target, call: &Called<'_>) -> Result<usize, Error> {
-    let at =
-        calls.iter().position(|entry| !entry.is_read).ok_or_else(|| all_read(calls, target))?;
+    let at = calls
+        .iter()
+        .position(|entry| !entry.has_answered)
+        .ok_or_else(|| all_read(calls, target))?;
     let expected = &calls[at].recorded;
     if expected.likeness(call).is_same() {
         return Ok(at);
     }
     let line = expected.line;
     let mut hint = format!("line {line} comes next, and differs: {}", expected.difference(call));
-    let is_same = |entry: &&Entry| !entry.is_read && entry.recorded.likeness(call).is_same();
+    let is_same = |entry: &&Entry| !entry.has_answered && entry.recorded.likeness(call).is_same();
     if let Some(same) = calls.iter().find(is_same) {
         hint += &format!("; line {} has the call, in another order", same.recorded.line);
     }
@@ -188,9 +190,9 @@ fn next(calls: &[Entry], target: &Target, call: &Called<'_>) -> Result<usize, Er
 
 /// Returns the place of the call that is most alike.
 fn best(calls: &[Entry], target: &Target, call: &Called<'_>) -> Result<usize, Error> {
-    let unread = calls.iter().enumerate().filter(|(_, entry)| !entry.is_read);
+    let left = calls.iter().enumerate().filter(|(_, entry)| !entry.has_answered);
     // Of equals, `max_by_key` returns the last.
-    let best = unread.rev().max_by_key(|(_, entry)| entry.recorded.likeness(call));
+    let best = left.rev().max_by_key(|(_, entry)| entry.recorded.likeness(call));
     best.map(|(at, _)| at).ok_or_else(|| all_read(calls, target))
 }
 
@@ -230,7 +232,7 @@ impl Requester for Replay {
         let attempt = Attempt::start(ctx, defaults::CLIENT_TIMEOUT)?;
         let (elapsed, outcome) = self.take(&request)?;
         attempt.sent();
-        let Recall::Whole(outcome) = outcome else {
+        let RecordedOutcome::Whole(outcome) = outcome else {
             return attempt.run(pending()).await;
         };
         if self.has_latencies {

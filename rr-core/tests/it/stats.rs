@@ -158,8 +158,8 @@ async fn several_urls_and_several_hosts_are_counted_together() {
     let (served, called) =
         (until(|| servers.stats(), ended).await, until(|| client.stats(), ended).await);
     assert_eq!((served.started, called.started), (20, 20));
-    assert_eq!(served.of_transport("connections"), called.of_transport("connections"));
-    assert_eq!(called.of_transport("no_such_figure"), None);
+    assert_eq!(served.figure("connections"), called.figure("connections"));
+    assert_eq!(called.figure("no_such_figure"), None);
 }
 
 #[cfg(feature = "http")]

@@ -157,8 +157,8 @@ impl HttpService {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let bodies_bytes = u64::try_from(self.bodies_bytes()).unwrap_or(u64::MAX);
-        let stats = self.0.state.intake.stats().with("bodies_bytes", bodies_bytes);
-        stats.with("headers_dropped", self.http_stats().headers_dropped())
+        let stats = self.0.state.intake.stats().with_figure("bodies_bytes", bodies_bytes);
+        stats.with_figure("headers_dropped", self.http_stats().headers_dropped())
     }
 
     /// Returns the counters of HTTP.

@@ -56,7 +56,7 @@ impl NatsServerStats {
 
     /// Returns how many requests were given up unanswered: so many replies were waiting to leave
     /// that not even a refusal could be started, or too many messages arrived while a handler
-    /// computed. Monitor are told `ResourceExhausted`, rejected, `overloaded`.
+    /// computed. Observers are told `ResourceExhausted`, rejected, `overloaded`.
     #[must_use]
     pub fn given_up(&self) -> u64 {
         self.0.counts.given_up.load(Ordering::Relaxed)

@@ -1,4 +1,4 @@
-//! Events: what happens apart from operations.
+//! Events that are not the start or the end of an operation.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use crate::error::{AttemptRecord, Error};
 use crate::in_flight::DrainReport;
 use crate::target::Target;
 
-/// Event that happens apart from operations.
+/// Event that is not the start or the end of an operation.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -31,9 +31,9 @@ pub enum Event<'a> {
         /// The attempt that failed.
         failed: &'a AttemptRecord,
     },
-    /// A call has read its retry budget, which it shares with all calls to its destination:
-    /// reported after each retry that was or would have been made, and otherwise once in each tenth
-    /// of the budget's window.
+    /// A call has read its retry budget, which it may share with other calls. Reported after each
+    /// [`Event::Retry`] and each [`Event::RetryRefused`], and for the first call in each tenth of the
+    /// budget's window.
     #[non_exhaustive]
     RetryBudget {
         /// The target of the call.
@@ -77,7 +77,7 @@ pub enum Event<'a> {
         /// The reason, without secrets.
         reason: &'a str,
     },
-    /// A recorder of calls began to lose calls. It reports each reason once.
+    /// A recorder of calls has lost its first call for this reason. It reports each reason once.
     #[non_exhaustive]
     RecordingIncomplete {
         /// The reason, without secrets.

@@ -1,4 +1,4 @@
-//! Measurements: what metrics record when an operation starts or ends, and at an event.
+//! Measurements that metrics record when an operation starts or ends, and at an event.
 //!
 //! An exporter of metrics is an [`Observer`](super::Observer) that passes its reports to
 //! [`Measurements`], and an implementation of [`Instruments`] that records in the instruments of a

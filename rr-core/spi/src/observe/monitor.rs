@@ -1,4 +1,4 @@
-//! What each end keeps of its operations: counts, always, and observers.
+//! Monitor of one end: counts, which are always kept, and observers.
 
 use std::fmt;
 use std::future::Future;
@@ -41,12 +41,13 @@ struct Counts {
 /// Most readings of the counts while operations end in between.
 const READINGS_MAX: usize = 16;
 
+/// Releases: a reader that sees the end of an operation sees its start too.
 fn add(count: &AtomicU64) {
-    count.fetch_add(1, Ordering::Relaxed);
+    count.fetch_add(1, Ordering::Release);
 }
 
 fn read(count: &AtomicU64) -> u64 {
-    count.load(Ordering::Relaxed)
+    count.load(Ordering::Acquire)
 }
 
 impl Monitor {

@@ -10,14 +10,15 @@ use crate::error::Code;
 /// counts its requests.
 ///
 /// All transports count the same. `started` is the sum of `in_flight`, `succeeded` and `failed`. The
-/// counts are read one after the other while calls go on, so the sums of one reading
-/// may differ by the operations that started or ended meanwhile.
+/// counts are read one after the other, so an operation that ends meanwhile may be in some of them
+/// only.
 ///
 /// # Examples
 ///
 /// ```
-/// use rr_spi::Code;
-/// use rr_spi::observe::Stats;
+/// # mod rr_core { pub use rr_spi::*; }
+/// use rr_core::Code;
+/// use rr_core::observe::Stats;
 ///
 /// fn line(stats: &Stats) -> String {
 ///     let expired = stats.failed_with(Code::DeadlineExceeded);
@@ -39,7 +40,7 @@ pub struct Stats {
     pub failed: u64,
     /// Failed operations whose error states that no handler ran: not sent, or rejected.
     pub not_run: u64,
-    /// Attempts that followed a failed one; 0 at a server.
+    /// Attempts that followed a failed one of the same call; 0 at a server.
     pub retries: u64,
     /// Replies that arrived after their call had ended; 0 at a server.
     pub late_replies: u64,
@@ -71,14 +72,14 @@ impl Stats {
 
     /// Returns a figure of the transport; `None` if this transport does not have it.
     #[must_use]
-    pub fn of_transport(&self, name: &str) -> Option<u64> {
+    pub fn figure(&self, name: &str) -> Option<u64> {
         self.transport.iter().find(|(of, _)| *of == name).map(|(_, value)| *value)
     }
 
     /// Adds a figure of the transport; figures of the same name are summed. For transports.
     #[must_use]
-    pub fn with(mut self, name: &'static str, value: u64) -> Self {
-        self.add_own(name, value);
+    pub fn with_figure(mut self, name: &'static str, value: u64) -> Self {
+        self.add_figure(name, value);
         self
     }
 
@@ -99,12 +100,12 @@ impl Stats {
             *sum += count;
         }
         for (name, value) in &other.transport {
-            self.add_own(name, *value);
+            self.add_figure(name, *value);
         }
         self
     }
 
-    fn add_own(&mut self, name: &'static str, value: u64) {
+    fn add_figure(&mut self, name: &'static str, value: u64) {
         match self.transport.iter_mut().find(|(of, _)| *of == name) {
             Some((_, sum)) => *sum += value,
             None => self.transport.push((name, value)),

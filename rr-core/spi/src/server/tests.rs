@@ -254,7 +254,7 @@ async fn a_weak_server_reads_the_server_until_it_is_gone() {
     let weak = server.downgrade();
     let stats = weak.stats().unwrap();
     assert_eq!(stats, server.stats());
-    assert_eq!(stats.of_transport("connections"), Some(3));
+    assert_eq!(stats.figure("connections"), Some(3));
     assert_eq!(weak.is_draining(), Some(false));
     server.shutdown(ms(10)).await;
     assert_eq!(weak.is_draining(), Some(true));

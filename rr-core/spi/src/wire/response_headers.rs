@@ -184,8 +184,7 @@ impl<'a> ResponseHead<'a> {
     /// Returns the duplicate suppression; `None` unless the header occurs once with a known value,
     /// since retries rely on it.
     fn dedup(&self) -> Option<Dedup> {
-        let value = self.dedup.only()?;
-        [Dedup::On, Dedup::Replayed].into_iter().find(|known| known.as_str() == value)
+        Dedup::parse(self.dedup.only()?)
     }
 
     fn decode_error(self, body: &Bytes, fallback: impl FnOnce() -> Error) -> Error {

@@ -1,14 +1,13 @@
 //! The recorder that the facade has installed.
 
 use std::mem::size_of_val;
-use std::ptr::from_ref;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use metrics::{KeyName, Recorder, SharedString, Unit, with_recorder};
 use rr_spi::observe::measurements::{Attribute, Instrument, InstrumentKind, Instruments};
 use tokio::time::Instant;
 
-use super::handles::{Handle, Handles};
+use super::handles::{Handle, Handles, address};
 
 /// Returns whether a recorder is installed, for the process or for this thread.
 #[inline]
@@ -19,12 +18,6 @@ pub(super) fn is_installed() -> bool {
 /// The placeholder of the facade, which records nothing, has no size.
 fn is_real(recorder: &dyn Recorder) -> bool {
     size_of_val(recorder) != 0
-}
-
-/// Returns what tells recorders apart. The recorder of the process never changes, those of threads
-/// do.
-pub(super) fn address(recorder: &dyn Recorder) -> usize {
-    from_ref(recorder).cast::<()>() as usize
 }
 
 /// Instruments of the recorder that is installed.
@@ -56,7 +49,7 @@ impl Facade {
     }
 
     /// Takes the changes that were missed.
-    fn caught_up(&self, instrument: Instrument) -> f64 {
+    fn take_missed(&self, instrument: Instrument) -> f64 {
         let missed = &self.missed[instrument.index()];
         // Read first: a write on each operation would be shared by all threads.
         if missed.load(Ordering::Relaxed) == 0 {
@@ -90,7 +83,7 @@ impl Instruments for Now<'_> {
                 Handle::Gauge(handle) if instrument.kind() == InstrumentKind::Gauge => {
                     handle.set(value);
                 }
-                Handle::Gauge(handle) => handle.increment(value + facade.caught_up(instrument)),
+                Handle::Gauge(handle) => handle.increment(value + facade.take_missed(instrument)),
             }
         });
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::mem::take;
+use std::ptr::from_ref;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -9,17 +10,21 @@ use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, 
 use rr_spi::observe::measurements::{Attribute, Instrument, InstrumentKind};
 use tokio::time::Instant;
 
-use super::facade::address;
-
 /// Longest time that a handle is kept. An exporter may forget a series that is idle for some
 /// seconds, and what its handle records afterwards is lost. A series that is used again after a
 /// second is therefore looked up, which makes it anew. A look-up takes five times as long as a record.
 const KEPT: Duration = Duration::from_secs(1);
 
-/// Most attributes of a measurement.
+/// Maximum number of attributes of a measurement: RPC system, method, code and error type.
 const ATTRIBUTES_MAX: usize = 4;
 
 const METADATA: Metadata<'static> = Metadata::new("rr", Level::INFO, Some("rr"));
+
+/// Returns the address of a recorder, which tells recorders apart. The recorder of the process never
+/// changes, those of threads do.
+pub(super) fn address(recorder: &dyn Recorder) -> usize {
+    from_ref(recorder).cast::<()>() as usize
+}
 
 /// Handle of one series.
 #[derive(Clone)]
@@ -88,6 +93,7 @@ impl Handles {
 
 impl Series {
     fn of(instrument: Instrument, attributes: &[Attribute]) -> Self {
+        debug_assert!(attributes.len() <= ATTRIBUTES_MAX, "two series would share a handle");
         let mut places = [(0, 0); ATTRIBUTES_MAX];
         for (place, attribute) in places.iter_mut().zip(attributes) {
             let text = attribute.as_str();

@@ -4,8 +4,8 @@ use rr_spi::observe::Event;
 use rr_spi::{Error, Origin, Reason, RetryDecision, excerpt};
 use tracing::{debug, info, warn};
 
-use super::REQUEST_ID_CHARS_MAX;
 use super::failures::ERROR_CHARS_MAX;
+use crate::observe::shown::{millis, request_id};
 
 /// Logs an event.
 pub(super) fn log(event: &Event<'_>) {
@@ -15,11 +15,11 @@ pub(super) fn log(event: &Event<'_>) {
             {
                 rpc.service = Some(target.service()).filter(|service| !service.is_empty()),
                 rpc.method = target.method(),
-                request_id = context.request_id().map(|id| excerpt(id, REQUEST_ID_CHARS_MAX)),
+                request_id = request_id(context),
                 rr.code = failed.code.as_str(),
                 rr.reason = failed.reason.as_ref().map(Reason::as_str),
                 rr.delivery = failed.delivery.as_str(),
-                elapsed_ms = super::millis(failed.elapsed),
+                elapsed_ms = millis(failed.elapsed),
                 decision = failed.decision.as_ref().map(RetryDecision::to_string),
             },
             "retry"
@@ -54,7 +54,7 @@ pub(super) fn log(event: &Event<'_>) {
             target: "rr::event",
             {
                 peer = peer.map(|peer| peer.to_string()),
-                rr.reason = excerpt(reason, ERROR_CHARS_MAX),
+                error = excerpt(reason, ERROR_CHARS_MAX),
             },
             "handshake refused"
         ),

@@ -6,8 +6,8 @@ use rr_spi::observe::{End, Kind};
 use rr_spi::{Error, Origin, Reason, Target, excerpt};
 use tracing::{Level, event};
 
-use super::super::message::own_message;
-use super::{levels, millis, peer, request_id, service};
+use super::{levels, service};
+use crate::observe::shown::{account, millis, own_message, peer, request_id};
 
 /// Longest text of an error, in characters; the messages of rr's own errors are shorter.
 pub(super) const ERROR_CHARS_MAX: usize = 256;
@@ -29,7 +29,7 @@ pub(super) fn log(end: &End<'_>, level: Level) {
                 {
                     rpc.service = service(start),
                     rpc.method = start.target.map(Target::method),
-                    request_id = request_id(start),
+                    request_id = request_id(start.context),
                     peer = peer(start),
                     rr.code = end.outcome.status(),
                     rr.reason = levels::reason(end),
@@ -60,13 +60,6 @@ pub(super) fn log(end: &End<'_>, level: Level) {
         Kind::ClientAttempt => at_level!("rr::attempt", "attempt failed"),
         _ => at_level!("rr::server", "request failed"),
     }
-}
-
-/// Returns where the time of a call or an attempt went, if that is known.
-fn account(end: &End<'_>) -> Option<String> {
-    let error = end.outcome.error().filter(|_| end.start.kind != Kind::ServerRequest)?;
-    let is_known = error.timeline().is_some() || !error.attempts().is_empty();
-    is_known.then(|| error.account().to_string())
 }
 
 /// Returns the sources of an error that the service is at fault for, outermost first.

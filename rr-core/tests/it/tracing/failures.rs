@@ -261,7 +261,7 @@ fn what_is_no_operation_is_logged_as_an_event() {
             Event::handshake_refused(Some(PEER.into()), "no certificate"),
             Level::INFO,
             "handshake refused",
-            &[("peer", "127.0.0.1:4711"), ("rr.reason", "no certificate")],
+            &[("peer", "127.0.0.1:4711"), ("error", "no certificate")],
         ),
         (
             Event::recording_incomplete("the disk\n"),
