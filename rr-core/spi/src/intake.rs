@@ -135,8 +135,9 @@ impl Intake {
     ///
     /// Every server calls this once for each request, as soon as its context is made. The server
     /// runs the handler with [`WatchedRequest::context`] and [`Handle::watched`], and reports the
-    /// outcome that it sends with [`WatchedRequest::end`]. `target` is `None` if the request names
-    /// none that can be read.
+    /// outcome that it sends with [`WatchedRequest::end`]. If the caller is told `Unknown` because
+    /// another server may have run the request, the outcome still has the delivery that holds for
+    /// this server. `target` is `None` if the request names none that can be read.
     #[must_use]
     #[inline]
     pub fn watch(&self, ctx: &Context, target: Option<&Target>) -> WatchedRequest {
