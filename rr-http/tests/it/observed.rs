@@ -32,7 +32,7 @@ async fn refused_heads_are_reported_with_what_can_be_read_of_them() {
         ("POST /e%2Fcho HTTP/1.1\r\nhost: h", "- - unimplemented no-such-target rejected"),
         ("POST /other HTTP/1.1\r\nhost: h", "other - unimplemented no-such-target rejected"),
         // Proxies repeat a GET: the report says what the caller is told.
-        ("GET /other HTTP/1.1\r\nhost: h", "other - unimplemented no-such-target unknown"),
+        ("GET /other HTTP/1.1\r\nhost: h", "other - unimplemented no-such-target rejected"),
         ("PUT /echo HTTP/1.1\r\nhost: h", "echo echo unimplemented rejected"),
         ("POST /echo HTTP/1.1\r\nhost: a b", "echo echo invalid_argument rejected"),
         (
