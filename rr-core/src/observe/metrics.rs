@@ -44,7 +44,11 @@ use facade::Facade;
 /// The handles of the recorder are kept and looked up once a second, so that an exporter may forget
 /// metrics that are idle for longer.
 ///
-/// A recorder that panics ends no operation. It runs in the task of the operation and must not block.
+/// The gauges of what is in flight are set to the number of the whole process, whichever clients,
+/// servers and threads the operations belong to. They are right with the next record after an exporter
+/// has forgotten them or a recorder has panicked.
+///
+/// A recorder that panics ends no operation, and loses the value that it panicked at. It runs in the task of the operation and must not block.
 ///
 /// [`names::DURATION_BOUNDS`]: super::names::DURATION_BOUNDS
 pub struct MetricsObserver {
