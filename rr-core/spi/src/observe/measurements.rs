@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::names;
 use super::{End, Event, Kind, Start};
 use crate::contained::contained;
-use crate::error::{Delivery, Reason};
+use crate::error::Delivery;
 use crate::target::Target;
 use methods::Methods;
 
@@ -114,9 +114,10 @@ impl Attribute {
 /// Turns the reports of an observer into measurements.
 ///
 /// Holds the methods that it has seen: attributes have a bounded number of values, whatever targets
-/// callers name. The method of a request that no route answers is [`names::OTHER`], and so is that
-/// of a call that a server refused as unknown. Of all other targets of calls, the first 1000 have
-/// names; further ones are [`names::OTHER`].
+/// callers name. The method of a request that no route answers is [`names::OTHER`]. A target of calls
+/// has a name from its first answer on: a reply, or an error of its handler. Until then its calls are
+/// [`names::OTHER`], whether a server refused them as unknown, no server received them, or no reply
+/// came. The first 1000 targets that answer have names; further ones are [`names::OTHER`].
 #[derive(Debug, Default)]
 pub struct Measurements {
     methods: Methods,
@@ -158,17 +159,17 @@ impl Measurements {
 
     /// Records an event.
     pub fn event(&self, event: &Event<'_>, instruments: &impl Instruments) {
-        let retry = |instrument, target, reason: Option<&Reason>| {
-            let method = self.methods.of_target(target, reason);
+        let retry = |instrument, target, failed| {
+            let method = self.methods.of_failed(target, failed);
             record(instruments, instrument, 1.0, &[Attribute::of(names::RPC_METHOD, method)]);
         };
         let count = |instrument| record(instruments, instrument, 1.0, &[]);
         match event {
             Event::Retry { target, failed, .. } => {
-                retry(Instrument::ClientRetries, target, failed.reason.as_ref());
+                retry(Instrument::ClientRetries, target, failed);
             }
             Event::RetryRefused { target, failed, .. } => {
-                retry(Instrument::ClientRetriesRefused, target, failed.reason.as_ref());
+                retry(Instrument::ClientRetriesRefused, target, failed);
             }
             Event::RetryBudget { target, left, .. } => self.budget(target, *left, instruments),
             Event::LateReply => count(Instrument::ClientLateReplies),
@@ -224,7 +225,7 @@ mod tests {
 
     use super::*;
     use crate::context::Context;
-    use crate::error::{Code, Error};
+    use crate::error::{Code, Error, Reason};
     use crate::observe::Outcome;
 
     /// Keeps the method of each duration.
@@ -295,10 +296,38 @@ mod tests {
     }
 
     #[test]
+    fn a_target_has_a_name_from_its_first_answer_on() {
+        let failure = |code, delivery| Error::new(code, "").with_delivery(delivery);
+        let no_responder = failure(Code::Unavailable, Delivery::Rejected);
+        let no_responder = no_responder.with_reason(Reason::NO_RESPONDER);
+        let expired = failure(Code::DeadlineExceeded, Delivery::Unknown);
+        let not_sent = failure(Code::Unavailable, Delivery::NotSent);
+        let unanswered = [&no_responder, &expired, &not_sent];
+        let measurements = Measurements::new();
+        for number in 0..3000 {
+            let target = format!("made.up{number}");
+            for error in unanswered {
+                assert_eq!(report(&measurements, &target, Some(error)), names::OTHER);
+            }
+            let seen = Seen::default();
+            let dropped = Outcome::Dropped(Delivery::Processed);
+            end(&target, dropped, |end| measurements.ended(end, &seen));
+            assert_eq!(*seen.0.lock().unwrap(), [names::OTHER]);
+        }
+        let handlers = failure(Code::NotFound, Delivery::Processed);
+        for answer in [None, Some(&handlers)] {
+            let target = if answer.is_none() { "shop.buy" } else { "shop.find" };
+            assert_eq!(report(&measurements, target, Some(&expired)), names::OTHER);
+            let name = method_of(target);
+            assert_eq!(report(&measurements, target, answer), name);
+            assert_eq!(report(&measurements, target, Some(&expired)), name);
+        }
+    }
+
+    #[test]
     fn targets_of_calls_have_a_thousand_names() {
         let measurements = Measurements::new();
-        let lost = Error::new(Code::Unavailable, "");
-        let report = |number: u32| report(&measurements, &format!("any.t{number}"), Some(&lost));
+        let report = |number: u32| report(&measurements, &format!("any.t{number}"), None);
         assert_eq!(report(0), "any/t0");
         let others = (1..3000).filter(|number| report(*number) == names::OTHER).count();
         assert_eq!(others, 2000);

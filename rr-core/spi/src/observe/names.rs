@@ -10,7 +10,8 @@ pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.42.0";
 /// The value of [`RPC_SYSTEM_NAME`].
 pub const SYSTEM: &str = "rr";
 
-/// The value of [`RPC_METHOD`] for a method that the server does not have.
+/// The value of [`RPC_METHOD`] for a method that the server does not have, or that has not answered a
+/// call yet.
 pub const OTHER: &str = "_OTHER";
 
 /// Attribute: the RPC system.
