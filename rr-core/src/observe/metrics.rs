@@ -44,6 +44,10 @@ use facade::Facade;
 /// The handles of the recorder are kept and looked up once a second, so that an exporter may forget
 /// metrics that are idle for longer.
 ///
+/// Recorders are told apart by their address. A recorder for a thread that takes the address of an
+/// earlier one within that second gets nothing until the second is over. Tests that install one recorder
+/// after the other use a new observer for each, or keep the earlier recorders alive.
+///
 /// The gauges of what is in flight are set to the number of the whole process, whichever clients,
 /// servers and threads the operations belong to. They are right with the next record after an exporter
 /// has forgotten them or a recorder has panicked.
