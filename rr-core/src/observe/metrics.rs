@@ -44,7 +44,15 @@ use facade::Facade;
 /// a request three to five. A handle of the recorder is used for at most one second and then looked up
 /// again, so that an exporter may forget metrics that are idle for longer.
 ///
-/// A recorder that panics ends no operation. It runs in the task of the operation and must not block.
+/// Recorders are told apart by their address. A recorder for a thread that takes the address of an
+/// earlier one within that second gets nothing until the second is over. Tests that install one recorder
+/// after the other use a new observer for each, or keep the earlier recorders alive.
+///
+/// The gauges of what is in flight are set to the number of the whole process, whichever clients,
+/// servers and threads the operations belong to. They are right with the next record after an exporter
+/// has forgotten them or a recorder has panicked.
+///
+/// A recorder that panics ends no operation, and loses the value that it panicked at. It runs in the task of the operation and must not block.
 ///
 /// [`names::DURATION_BOUNDS`]: super::names::DURATION_BOUNDS
 pub struct MetricsObserver {

@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use super::names;
 use super::{End, Event, Kind, Start};
-use crate::error::{Delivery, Reason};
+use crate::contained::contained;
+use crate::error::Delivery;
 use crate::target::Target;
 use methods::Methods;
 
@@ -57,6 +58,8 @@ pub use methods::method_of;
 pub trait Instruments {
     /// Records a value: an observation of a histogram, an increment of a counter, a change of an
     /// up-down counter, or the new value of a gauge. All but observations are whole numbers.
+    ///
+    /// A panic is contained and does not keep the other values of the operation from being recorded.
     fn record(&self, instrument: Instrument, value: f64, attributes: &[Attribute]);
 }
 
@@ -111,9 +114,10 @@ impl Attribute {
 /// Turns the reports of an observer into measurements.
 ///
 /// Holds the methods that it has seen: attributes have a bounded number of values, whatever targets
-/// callers name. The method of a request that no route answers is [`names::OTHER`], and so is that
-/// of a call that a server refused as unknown. Of all other targets of calls, the first 1000 have
-/// names; further ones are [`names::OTHER`].
+/// callers name. The method of a request that no route answers is [`names::OTHER`]. A target of calls
+/// has a name from its first answer on: a reply, or an error of its handler. Until then its calls are
+/// [`names::OTHER`], whether a server refused them as unknown, no server received them, or no reply
+/// came. The first 1000 targets that answer have names; further ones are [`names::OTHER`].
 #[derive(Debug, Default)]
 pub struct Measurements {
     methods: Methods,
@@ -147,7 +151,7 @@ impl Measurements {
             Kind::ClientAttempt => Instrument::ClientAttemptDuration,
             Kind::ServerRequest => Instrument::ServerCallDuration,
         };
-        instruments.record(duration, end.elapsed().as_secs_f64(), attributes);
+        record(instruments, duration, end.elapsed().as_secs_f64(), attributes);
         if end.start.kind == Kind::ServerRequest {
             request_ended(end, attributes, instruments);
         }
@@ -155,17 +159,17 @@ impl Measurements {
 
     /// Records an event.
     pub fn event(&self, event: &Event<'_>, instruments: &impl Instruments) {
-        let retry = |instrument, target, reason: Option<&Reason>| {
-            let method = self.methods.of_target(target, reason);
-            instruments.record(instrument, 1.0, &[Attribute::of(names::RPC_METHOD, method)]);
+        let retry = |instrument, target, failed| {
+            let method = self.methods.of_failed(target, failed);
+            record(instruments, instrument, 1.0, &[Attribute::of(names::RPC_METHOD, method)]);
         };
-        let count = |instrument| instruments.record(instrument, 1.0, &[]);
+        let count = |instrument| record(instruments, instrument, 1.0, &[]);
         match event {
             Event::Retry { target, failed, .. } => {
-                retry(Instrument::ClientRetries, target, failed.reason.as_ref());
+                retry(Instrument::ClientRetries, target, failed);
             }
             Event::RetryRefused { target, failed, .. } => {
-                retry(Instrument::ClientRetriesRefused, target, failed.reason.as_ref());
+                retry(Instrument::ClientRetriesRefused, target, failed);
             }
             Event::RetryBudget { target, left, .. } => self.budget(target, *left, instruments),
             Event::LateReply => count(Instrument::ClientLateReplies),
@@ -181,26 +185,37 @@ impl Measurements {
     fn budget(&self, target: &Target, left: u64, instruments: &impl Instruments) {
         if let Some(service) = self.methods.service_of(target) {
             let attributes = [Attribute::of(names::RR_SERVICE, service)];
-            instruments.record(Instrument::ClientRetryBudget, left as f64, &attributes);
+            record(instruments, Instrument::ClientRetryBudget, left as f64, &attributes);
         }
     }
+}
+
+/// Records a value. A panic of the library is contained here, so that the other values of the same
+/// operation are still recorded.
+fn record(
+    instruments: &impl Instruments,
+    instrument: Instrument,
+    value: f64,
+    attributes: &[Attribute],
+) {
+    let _ = contained(|| instruments.record(instrument, value, attributes));
 }
 
 fn in_flight(kind: Kind, change: f64, instruments: &impl Instruments) {
     match kind {
         Kind::ClientCall => {}
-        Kind::ClientAttempt => instruments.record(Instrument::ClientInFlight, change, &[]),
-        Kind::ServerRequest => instruments.record(Instrument::ServerInFlight, change, &[]),
+        Kind::ClientAttempt => record(instruments, Instrument::ClientInFlight, change, &[]),
+        Kind::ServerRequest => record(instruments, Instrument::ServerInFlight, change, &[]),
     }
 }
 
 fn request_ended(end: &End<'_>, attributes: &[Attribute], instruments: &impl Instruments) {
     if let Some(entered) = end.entered {
         let queued = entered.duration_since(end.began).as_secs_f64();
-        instruments.record(Instrument::ServerQueueDuration, queued, &attributes[..2]);
+        record(instruments, Instrument::ServerQueueDuration, queued, &attributes[..2]);
     }
     if end.outcome.delivery() == Delivery::Rejected {
-        instruments.record(Instrument::ServerRefused, 1.0, attributes);
+        record(instruments, Instrument::ServerRefused, 1.0, attributes);
     }
 }
 
@@ -210,7 +225,7 @@ mod tests {
 
     use super::*;
     use crate::context::Context;
-    use crate::error::{Code, Error};
+    use crate::error::{Code, Error, Reason};
     use crate::observe::Outcome;
 
     /// Keeps the method of each duration.
@@ -225,22 +240,42 @@ mod tests {
         }
     }
 
-    fn report(measurements: &Measurements, target: &str, error: Option<&Error>) -> String {
+    /// Panics at each up-down counter.
+    #[derive(Default)]
+    struct PanicsInFlight(Mutex<Vec<Instrument>>);
+
+    impl Instruments for PanicsInFlight {
+        fn record(&self, instrument: Instrument, _: f64, _: &[Attribute]) {
+            assert!(instrument.kind() != InstrumentKind::UpDownCounter, "at a gauge");
+            self.0.lock().unwrap().push(instrument);
+        }
+    }
+
+    #[test]
+    fn an_instrument_that_panics_keeps_no_other_value_from_being_recorded() {
+        let seen = PanicsInFlight::default();
+        end("orders.v1.place", Outcome::Replies(1), |end| Measurements::new().ended(end, &seen));
+        assert_eq!(*seen.0.lock().unwrap(), [Instrument::ClientAttemptDuration]);
+    }
+
+    fn end(target: &str, outcome: Outcome<'_>, run: impl FnOnce(&End<'_>)) {
         let (context, target) = (Context::background(), Target::try_from(target).unwrap());
-        let kind = Kind::ClientAttempt;
         let start = Start {
-            kind,
+            kind: Kind::ClientAttempt,
             context: &context,
             target: Some(&target),
             route: None,
             peer: None,
             progress: None,
         };
-        let outcome = error.map_or(Outcome::Replies(1), Outcome::Failure);
         let began = tokio::time::Instant::now();
-        let end = End { start, outcome, request_bytes: 0, began, entered: None, panic: None };
+        run(&End { start, outcome, request_bytes: 0, began, entered: None, panic: None });
+    }
+
+    fn report(measurements: &Measurements, target: &str, error: Option<&Error>) -> String {
         let seen = Seen::default();
-        measurements.ended(&end, &seen);
+        let outcome = error.map_or(Outcome::Replies(1), Outcome::Failure);
+        end(target, outcome, |end| measurements.ended(end, &seen));
         let seen = seen.0.lock().unwrap();
         assert_eq!(seen.len(), 1);
         seen[0].clone()
@@ -261,10 +296,38 @@ mod tests {
     }
 
     #[test]
+    fn a_target_has_a_name_from_its_first_answer_on() {
+        let failure = |code, delivery| Error::new(code, "").with_delivery(delivery);
+        let no_responder = failure(Code::Unavailable, Delivery::Rejected);
+        let no_responder = no_responder.with_reason(Reason::NO_RESPONDER);
+        let expired = failure(Code::DeadlineExceeded, Delivery::Unknown);
+        let not_sent = failure(Code::Unavailable, Delivery::NotSent);
+        let unanswered = [&no_responder, &expired, &not_sent];
+        let measurements = Measurements::new();
+        for number in 0..3000 {
+            let target = format!("made.up{number}");
+            for error in unanswered {
+                assert_eq!(report(&measurements, &target, Some(error)), names::OTHER);
+            }
+            let seen = Seen::default();
+            let dropped = Outcome::Dropped(Delivery::Processed);
+            end(&target, dropped, |end| measurements.ended(end, &seen));
+            assert_eq!(*seen.0.lock().unwrap(), [names::OTHER]);
+        }
+        let handlers = failure(Code::NotFound, Delivery::Processed);
+        for answer in [None, Some(&handlers)] {
+            let target = if answer.is_none() { "shop.buy" } else { "shop.find" };
+            assert_eq!(report(&measurements, target, Some(&expired)), names::OTHER);
+            let name = method_of(target);
+            assert_eq!(report(&measurements, target, answer), name);
+            assert_eq!(report(&measurements, target, Some(&expired)), name);
+        }
+    }
+
+    #[test]
     fn targets_of_calls_have_a_thousand_names() {
         let measurements = Measurements::new();
-        let lost = Error::new(Code::Unavailable, "");
-        let report = |number: u32| report(&measurements, &format!("any.t{number}"), Some(&lost));
+        let report = |number: u32| report(&measurements, &format!("any.t{number}"), None);
         assert_eq!(report(0), "any/t0");
         let others = (1..3000).filter(|number| report(*number) == names::OTHER).count();
         assert_eq!(others, 2000);

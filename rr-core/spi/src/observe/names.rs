@@ -10,8 +10,8 @@ pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.42.0";
 /// The value of [`RPC_SYSTEM_NAME`].
 pub const SYSTEM: &str = "rr";
 
-/// The value of [`RPC_METHOD`] for a method that the server does not have, and of [`RPC_METHOD`] and
-/// [`RR_SERVICE`] for those beyond the number that has names; see
+/// The value of [`RPC_METHOD`] for a method that the server does not have, or that has not answered a
+/// call yet; also of [`RPC_METHOD`] and [`RR_SERVICE`] for those beyond the number that has names; see
 /// [`Measurements`](super::measurements::Measurements).
 pub const OTHER: &str = "_OTHER";
 

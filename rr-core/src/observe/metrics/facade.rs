@@ -1,13 +1,19 @@
 //! The recorder that the facade has installed.
 
 use std::mem::size_of_val;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering, fence};
 
-use metrics::{KeyName, Recorder, SharedString, Unit, with_recorder};
+use metrics::{Gauge, KeyName, Recorder, SharedString, Unit, with_recorder};
 use rr_spi::observe::measurements::{Attribute, Instrument, InstrumentKind, Instruments};
 use tokio::time::Instant;
 
 use super::handles::{Handle, Handles, address};
+
+/// Sums of the up-down counters, by [`Instrument::index`]. A series of the facade belongs to the
+/// process, and all observers of the process record in it. Its gauge is set to the sum: an increment
+/// would be wrong after the recorder forgot the series or missed a change.
+static SUMS: [AtomicI64; Instrument::ALL.len()] =
+    [const { AtomicI64::new(0) }; Instrument::ALL.len()];
 
 /// Returns whether a recorder is installed, for the process or for this thread.
 #[inline]
@@ -25,37 +31,16 @@ pub(super) struct Facade {
     /// Address of the recorder that was told of the instruments.
     described: AtomicUsize,
     handles: Handles,
-    /// Changes of up-down counters while no recorder was installed, by [`Instrument::index`].
-    /// Operations are reported then if another observer observes them. Without their starts, their
-    /// ends would leave a sum below zero for ever.
-    missed: Box<[AtomicI64]>,
 }
 
 impl Facade {
     pub(super) fn new() -> Self {
-        let missed = Instrument::ALL.iter().map(|_| AtomicI64::new(0)).collect();
-        Self { described: AtomicUsize::new(0), handles: Handles::default(), missed }
+        Self { described: AtomicUsize::new(0), handles: Handles::default() }
     }
 
     /// Returns the instruments for one report, for which the clock is read once.
     pub(super) fn now(&self) -> Now<'_> {
         Now { facade: self, now: Instant::now() }
-    }
-
-    fn miss(&self, instrument: Instrument, change: f64) {
-        if instrument.kind() == InstrumentKind::UpDownCounter {
-            self.missed[instrument.index()].fetch_add(change as i64, Ordering::Relaxed);
-        }
-    }
-
-    /// Takes the changes that were missed.
-    fn take_missed(&self, instrument: Instrument) -> f64 {
-        let missed = &self.missed[instrument.index()];
-        // Read first: a write on each operation would be shared by all threads.
-        if missed.load(Ordering::Relaxed) == 0 {
-            return 0.0;
-        }
-        missed.swap(0, Ordering::Relaxed) as f64
     }
 }
 
@@ -68,9 +53,15 @@ pub(super) struct Now<'a> {
 impl Instruments for Now<'_> {
     fn record(&self, instrument: Instrument, value: f64, attributes: &[Attribute]) {
         let facade = self.facade;
+        let sum = &SUMS[instrument.index()];
+        if instrument.kind() == InstrumentKind::UpDownCounter {
+            // Changed first, and without a recorder too: a recorder that panics, and one that is
+            // installed later, are then set to the right value by the next record.
+            sum.fetch_add(value as i64, Ordering::SeqCst);
+        }
         with_recorder(|recorder| {
             if !is_real(recorder) {
-                return facade.miss(instrument, value);
+                return;
             }
             let address = address(recorder);
             if facade.described.load(Ordering::Relaxed) != address {
@@ -83,9 +74,23 @@ impl Instruments for Now<'_> {
                 Handle::Gauge(handle) if instrument.kind() == InstrumentKind::Gauge => {
                     handle.set(value);
                 }
-                Handle::Gauge(handle) => handle.increment(value + facade.take_missed(instrument)),
+                Handle::Gauge(handle) => follow(&handle, sum),
             }
         });
+    }
+}
+
+/// Sets a gauge to a sum that other threads change and set too.
+fn follow(gauge: &Gauge, sum: &AtomicI64) {
+    loop {
+        let value = sum.load(Ordering::SeqCst);
+        gauge.set(value as f64);
+        // The recorder may set the gauge without ordering. If the sum has changed, another thread may
+        // have set the newer value before this thread set the older one.
+        fence(Ordering::SeqCst);
+        if sum.load(Ordering::SeqCst) == value {
+            return;
+        }
     }
 }
 

@@ -1,10 +1,11 @@
 //! Recorders: none, one that panics, and one that comes late.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use metrics::{
-    Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+    Counter, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
     set_default_local_recorder,
 };
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -133,6 +134,109 @@ async fn a_metric_that_the_exporter_forgot_while_it_was_idle_is_there_again_when
     sleep(Duration::from_secs(1)).await;
     observer.event(&Event::LateReply);
     assert!(handle.render().contains("late_replies 1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_number_in_flight_is_right_after_the_exporter_forgot_it_during_a_call() {
+    let builder = PrometheusBuilder::new();
+    let timeout = Some(Duration::from_millis(1));
+    let recorder =
+        Box::leak(Box::new(builder.idle_timeout(MetricKindMask::ALL, timeout).build_recorder()));
+    let handle = recorder.handle();
+    let _guard = set_default_local_recorder(recorder);
+    let slow = Arc::new(Slow { entered: Semaphore::new(0), may_end: Semaphore::new(0) });
+    let service = Service::new("slow", Arc::clone(&slow)).method("run", Slow::run);
+    let server = serve("memory://forgotten-in-flight", Router::new().merge(service)).await.unwrap();
+    let client = connect(server.url()).await.unwrap();
+    let call =
+        tokio::spawn(
+            async move { client.call::<u32>(&Context::background(), "slow.run", &1).await },
+        );
+    slow.entered.acquire().await.unwrap().forget();
+    assert!(handle.render().contains("rr_client_in_flight 1\n"), "{}", handle.render());
+    // The exporter has a clock of its own. It forgets what did not change between two renderings.
+    assert!((0..1_000_000).any(|_| !handle.render().contains("in_flight")));
+    sleep(Duration::from_secs(1)).await;
+    slow.may_end.add_permits(1);
+    call.await.unwrap().unwrap();
+    let text = handle.render();
+    assert!(text.contains("rr_client_in_flight 0\n"), "{text}");
+    assert!(text.contains("rr_server_in_flight 0\n"), "{text}");
+}
+
+/// Gauge that panics at every seventh record.
+#[derive(Default)]
+struct SeventhPanics {
+    records: AtomicU64,
+    value: AtomicU64,
+}
+
+impl SeventhPanics {
+    fn change(&self, change: impl Fn(f64) -> f64) {
+        let record = self.records.fetch_add(1, Ordering::Relaxed) + 1;
+        assert!(record % 7 != 0, "at record {record}");
+        let value = change(f64::from_bits(self.value.load(Ordering::Relaxed)));
+        self.value.store(value.to_bits(), Ordering::Relaxed);
+    }
+}
+
+impl GaugeFn for SeventhPanics {
+    fn increment(&self, value: f64) {
+        self.change(|before| before + value);
+    }
+
+    fn decrement(&self, value: f64) {
+        self.change(|before| before - value);
+    }
+
+    fn set(&self, value: f64) {
+        self.change(|_| value);
+    }
+}
+
+/// Recorder whose gauges of attempts in flight panic at times.
+struct PanicsAtTimes<R>(R, Arc<SeventhPanics>);
+
+impl<R: Recorder> Recorder for PanicsAtTimes<R> {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, key: &Key, metadata: &Metadata<'_>) -> Counter {
+        self.0.register_counter(key, metadata)
+    }
+
+    fn register_gauge(&self, key: &Key, metadata: &Metadata<'_>) -> Gauge {
+        if key.name() == "rr.client.in_flight" {
+            return Gauge::from_arc(Arc::clone(&self.1));
+        }
+        self.0.register_gauge(key, metadata)
+    }
+
+    fn register_histogram(&self, key: &Key, metadata: &Metadata<'_>) -> Histogram {
+        self.0.register_histogram(key, metadata)
+    }
+}
+
+#[tokio::test]
+async fn a_gauge_that_panics_at_times_is_right_again_and_costs_no_other_value() {
+    let prometheus = PrometheusBuilder::new().build_recorder();
+    let handle = prometheus.handle();
+    let gauge = Arc::new(SeventhPanics::default());
+    let recorder = PanicsAtTimes(prometheus, Arc::clone(&gauge));
+    let _guard = set_default_local_recorder(&recorder);
+    let server = serve("memory://panics-at-times", router()).await.unwrap();
+    let client = connect(server.url()).await.unwrap();
+    for _ in 0..20 {
+        client.call::<u32>(&Context::background(), "shop.double", &2).await.unwrap();
+    }
+    assert_eq!(gauge.records.load(Ordering::Relaxed), 40);
+    assert_eq!(f64::from_bits(gauge.value.load(Ordering::Relaxed)), 0.0);
+    let text = handle.render();
+    let count = text.lines().find(|it| it.starts_with("rr_client_attempt_duration_count"));
+    assert!(count.is_some_and(|count| count.ends_with(" 20")), "{text}");
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::Text;
-use crate::error::Reason;
-use crate::observe::{End, Kind, names};
+use crate::error::{AttemptRecord, Delivery, Error, Reason};
+use crate::observe::{End, Kind, Outcome, names};
 use crate::target::Target;
 
 /// Maximum number of targets of calls that have names. A program that forwards calls may see any
@@ -37,16 +37,22 @@ impl Methods {
             (Kind::ServerRequest, Some(route), _) => self.routes.get(route, usize::MAX, method_of),
             (Kind::ServerRequest, None, _) | (_, _, None) => Text::Fixed(names::OTHER),
             (_, _, Some(target)) => {
-                self.of_target(target, end.outcome.error().and_then(|error| error.reason()))
+                let reason = end.outcome.error().and_then(Error::reason);
+                let dropped = matches!(end.outcome, Outcome::Dropped(_));
+                self.of_target(target, !dropped && is_answer(end.outcome.delivery(), reason))
             }
         }
     }
 
-    /// Returns the method of a call, which failed for this reason.
-    pub(super) fn of_target(&self, target: &Target, reason: Option<&Reason>) -> Text {
-        // Only a method that a server may have gets one of the names.
-        let is_unknown = reason.is_some_and(|reason| *reason == Reason::NO_SUCH_TARGET);
-        let max = if is_unknown { 0 } else { NAMES_MAX };
+    /// Returns the method of a call that failed, and that may be tried again.
+    pub(super) fn of_failed(&self, target: &Target, failed: &AttemptRecord) -> Text {
+        self.of_target(target, is_answer(failed.delivery, failed.reason.as_ref()))
+    }
+
+    /// Returns the method of a call. Only a target that has answered gets one of the names: callers
+    /// can make up any number of targets that do not exist.
+    fn of_target(&self, target: &Target, has_answered: bool) -> Text {
+        let max = if has_answered { NAMES_MAX } else { 0 };
         self.targets.get(target.as_str(), max, method_of)
     }
 
@@ -59,6 +65,12 @@ impl Methods {
         let is_known = self.targets.contains(target.as_str());
         is_known.then(|| self.services.get(service, NAMES_MAX, str::to_owned))
     }
+}
+
+/// Returns whether an outcome shows that the target exists: a reply, or an error of its handler.
+fn is_answer(delivery: Delivery, reason: Option<&Reason>) -> bool {
+    // A handler that forwards calls may return the refusal of the next server.
+    delivery == Delivery::Processed && reason != Some(&Reason::NO_SUCH_TARGET)
 }
 
 /// Names by the texts that they are made of.
