@@ -59,8 +59,9 @@ const TARGET_CHARS_MAX: usize = 256;
 ///
 /// * callers at another address, and those that are not known, as over NATS;
 /// * requests that a proxy passed on: `forwarded`, `via`, `x-forwarded-for` and similar headers;
-/// * requests of web pages of another origin, and requests whose `Host` is neither `localhost` nor an
-///   address.
+/// * requests that web pages of another origin made: `origin`, or a `sec-fetch-site` other than `none`
+///   and `same-origin`, unless a person follows a link;
+/// * requests whose `Host` is neither `localhost` nor an address.
 ///
 /// No header gives access.
 ///

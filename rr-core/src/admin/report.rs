@@ -85,6 +85,7 @@ impl Report {
         let mut response = Response::new(body);
         response.headers.insert("content-type", "application/json")?;
         response.headers.insert("cache-control", "no-store")?;
+        response.headers.insert("cross-origin-resource-policy", "same-origin")?;
         response.headers.insert("vary", "accept")?;
         response.headers.insert("x-content-type-options", "nosniff")?;
         Ok(response)

@@ -49,7 +49,7 @@ async fn send(address: &str, method_and_path: &str, headers: &str) -> String {
 #[tokio::test]
 async fn the_page_has_a_path_of_its_own_where_it_is_mounted() {
     const PATH: &str = "/.well-known/rr/debug";
-    let host = "host: localhost\r\n";
+    let host = "host: localhost\r\nsec-fetch-site: none\r\n";
     let without = serve("http://127.0.0.1:0", router(&Arc::new(Semaphore::new(0)))).await.unwrap();
     let address = without.url().trim_start_matches("http://").to_owned();
     assert!(get(&address, PATH, host).await.starts_with("HTTP/1.1 404"));
@@ -64,6 +64,8 @@ async fn the_page_has_a_path_of_its_own_where_it_is_mounted() {
             assert!(reply.starts_with("HTTP/1.1 200"), "{path}: {reply}");
             assert!(reply.contains("content-type: application/json\r\n"), "{path}: {reply}");
             assert!(reply.contains("cache-control: no-store\r\n"), "{path}: {reply}");
+            let policy = "cross-origin-resource-policy: same-origin\r\n";
+            assert!(reply.contains(policy), "{path}: {reply}");
             let html =
                 get(&address, path, &format!("{host}accept: text/html, */*;q=0.8\r\n")).await;
             assert!(html.contains("content-type: text/html; charset=utf-8\r\n"), "{path}: {html}");
@@ -86,7 +88,11 @@ async fn a_page_of_another_domain_and_a_client_behind_a_proxy_are_refused() {
         "host: localhost\r\nforwarded: for=127.0.0.1\r\n",
         "host: localhost\r\nx-forwarded-for: 127.0.0.1\r\n",
         "host: localhost\r\nvia: 1.1 proxy\r\n",
+        "host: localhost\r\ncf-connecting-ip: 127.0.0.1\r\n",
+        "host: localhost\r\nX-Forwarded-Port: 80\r\n",
         "host: localhost\r\norigin: http://evil.example\r\n",
+        "host: localhost\r\nsec-fetch-mode: no-cors\r\nSec-Fetch-Site: cross-site\r\n",
+        "host: localhost\r\nsec-fetch-site: same-site\r\n",
     ] {
         for path in ["/.well-known/rr/debug", "/rr/debug"] {
             let address = server.url().trim_start_matches("http://");
