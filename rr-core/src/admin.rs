@@ -164,6 +164,10 @@ impl Admin {
     ///
     /// The page shows the requests of the server only if the server has the observer too. The server is
     /// not kept: dropping it still stops it.
+    ///
+    /// The page says `serving` as long as a watched server serves, then `draining`, and `drained` once all
+    /// watched servers have drained or are gone. Without watched servers it says `unknown` after a drain,
+    /// since other servers may still run.
     pub fn watch_server(&self, server: &Server) {
         self.watched.add_server(server);
     }
