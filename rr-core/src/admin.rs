@@ -59,6 +59,8 @@ const TARGET_CHARS_MAX: usize = 256;
 ///
 /// * callers at another address, and those that are not known, as over NATS;
 /// * requests that a proxy passed on: `forwarded`, `via`, `x-forwarded-for` and similar headers;
+/// * over HTTP, requests with a header outside of ASCII or one that `connection` names, which may be
+///   such a header;
 /// * requests that web pages of another origin made: `origin`, or a `sec-fetch-site` other than `none`
 ///   and `same-origin`, unless a person follows a link;
 /// * requests whose `Host` is neither `localhost` nor an address.

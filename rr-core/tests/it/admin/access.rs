@@ -90,6 +90,8 @@ async fn a_page_of_another_domain_and_a_client_behind_a_proxy_are_refused() {
         "host: localhost\r\nvia: 1.1 proxy\r\n",
         "host: localhost\r\ncf-connecting-ip: 127.0.0.1\r\n",
         "host: localhost\r\nX-Forwarded-Port: 80\r\n",
+        "host: localhost\r\nx-forwarded-for: \u{e9}, 203.0.113.1\r\n",
+        "host: localhost\r\nconnection: x-forwarded-for\r\nx-forwarded-for: 203.0.113.1\r\n",
         "host: localhost\r\norigin: http://evil.example\r\n",
         "host: localhost\r\nsec-fetch-mode: no-cors\r\nSec-Fetch-Site: cross-site\r\n",
         "host: localhost\r\nsec-fetch-site: same-site\r\n",
