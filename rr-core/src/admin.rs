@@ -56,8 +56,11 @@ const TARGET_CHARS_MAX: usize = 256;
 ///
 /// * callers at another address, and those that are not known, as over NATS;
 /// * requests that a proxy passed on: `forwarded`, `via`, `x-forwarded-for` and similar headers;
-/// * requests of web pages of another origin, and requests whose `Host` is neither `localhost` nor an
-///   address.
+/// * over HTTP, requests with a header outside of ASCII or one that `connection` names, which may be
+///   such a header;
+/// * requests that web pages of another origin made: `origin`, or a `sec-fetch-site` other than `none`
+///   and `same-origin`, unless a person follows a link;
+/// * requests whose `Host` is neither `localhost` nor an address.
 ///
 /// No header gives access.
 ///
@@ -161,6 +164,10 @@ impl Admin {
     ///
     /// The page shows the requests of the server only if the server has the observer too. The server is
     /// not kept: dropping it still stops it.
+    ///
+    /// The page says `serving` as long as a watched server serves, then `draining`, and `drained` once all
+    /// watched servers have drained or are gone. Without watched servers it says `unknown` after a drain,
+    /// since other servers may still run.
     pub fn watch_server(&self, server: &Server) {
         self.watched.add_server(server);
     }

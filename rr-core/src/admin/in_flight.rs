@@ -16,10 +16,6 @@ use crate::observe::shown::{millis, request_id, retries};
 /// Number of parts of the register. Threads that are less than this many do not share a lock.
 const SHARDS: usize = 16;
 
-/// Largest number of operations that one part of the register keeps. Further operations are counted
-/// only.
-const KEPT_MAX: usize = 4096;
-
 /// Largest number of operations that are shown: more than a person reads.
 pub(super) const SHOWN_MAX: usize = 200;
 
@@ -164,9 +160,8 @@ impl InFlight {
         let key = entries.next;
         entries.next += 1;
         *entries.counts.of(operation.kind) += 1;
-        if entries.operations.len() < KEPT_MAX {
-            entries.operations.insert(key, Arc::clone(operation));
-        }
+        // What tracks the operation keeps it until its end, so that an entry costs a pointer.
+        entries.operations.insert(key, Arc::clone(operation));
         Place { shard, key }
     }
 
@@ -179,7 +174,7 @@ impl InFlight {
         drop(removed);
     }
 
-    /// Returns the oldest operations of those that are kept.
+    /// Returns the counts and the oldest operations.
     pub(super) fn report(&self) -> InFlightReport {
         let (mut counts, mut oldest) = (Counts::default(), Vec::new());
         for shard in &self.shards {

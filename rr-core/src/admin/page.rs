@@ -118,7 +118,7 @@ fn end_table(page: &mut String) -> fmt::Result {
 
 fn write_in_flight(page: &mut String, report: &InFlightReport) -> fmt::Result {
     page.write_str("<section><h2>In flight</h2>")?;
-    if report.operations.is_empty() {
+    if report.requests + report.calls + report.attempts == 0 {
         return page.write_str("<p class=empty>Nothing is in flight.</p></section>");
     }
     let columns = ["Age", "Kind", "Target", "Stage", "Deadline", "Retries", "Peer", "Request id"];
@@ -300,6 +300,22 @@ fn write_routes(page: &mut String, servers: &[ServerReport]) -> fmt::Result {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_in_flight_and_not_listed_is_counted() {
+        let shown = |calls| {
+            let operations = Vec::new();
+            let report =
+                InFlightReport { requests: 0, calls, attempts: 0, left_out: calls, operations };
+            let mut page = String::new();
+            write_in_flight(&mut page, &report).unwrap();
+            page
+        };
+        let (some, none) = (shown(80_000), shown(0));
+        assert!(some.contains("80000 more are not shown."), "{some}");
+        assert!(!some.contains("Nothing is in flight."), "{some}");
+        assert!(none.contains("Nothing is in flight."), "{none}");
+    }
 
     #[test]
     fn html_is_for_those_who_prefer_it_and_json_for_all_others() {

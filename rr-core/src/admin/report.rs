@@ -18,7 +18,7 @@ use crate::observe::shown::millis;
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     pub(super) version: &'static str,
-    /// `serving`, `draining` or `drained`.
+    /// `serving`, `draining`, `drained` or `unknown`.
     pub(super) phase: &'static str,
     pub(super) uptime_ms: f64,
     pub(super) now_unix_ms: u64,
@@ -53,26 +53,35 @@ impl State {
             let at_unix_ms = unix_ms(wall.saturating_sub(ago));
             PastFailure { ago_ms: millis(ago), at_unix_ms, failure }
         };
+        let servers = watched.servers();
         Report {
             version: env!("CARGO_PKG_VERSION"),
-            phase: self.phase(),
+            phase: self.phase(watched.has_servers(), &servers),
             uptime_ms: millis(now.saturating_duration_since(self.began)),
             now_unix_ms: unix_ms(wall),
             in_flight: self.in_flight.report(),
             failures,
             last_failures: last.into_iter().map(past).collect(),
-            servers: watched.servers(),
+            servers,
             clients: watched.clients(),
         }
     }
 
-    fn phase(&self) -> &'static str {
-        let started = self.drains_started.load(Ordering::Relaxed);
+    /// Returns what the servers do that are watched and not gone. Without a server to watch, the counts
+    /// of drains tell of some servers and not of how many others run.
+    fn phase(&self, has_watched: bool, servers: &[ServerReport]) -> &'static str {
+        if servers.iter().any(|server| !server.is_draining) {
+            return "serving";
+        }
         let ended = self.drains_ended.load(Ordering::Relaxed);
+        let started = self.drains_started.load(Ordering::Relaxed);
+        if ended < started || servers.iter().any(|server| server.stats.in_flight > 0) {
+            return "draining";
+        }
         match started {
+            _ if has_watched => "drained",
             0 => "serving",
-            _ if ended < started => "draining",
-            _ => "drained",
+            _ => "unknown",
         }
     }
 }
@@ -86,6 +95,7 @@ impl Report {
         let mut response = Response::new(body);
         response.headers.insert("content-type", "application/json")?;
         response.headers.insert("cache-control", "no-store")?;
+        response.headers.insert("cross-origin-resource-policy", "same-origin")?;
         response.headers.insert("vary", "accept")?;
         response.headers.insert("x-content-type-options", "nosniff")?;
         Ok(response)

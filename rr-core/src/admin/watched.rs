@@ -75,6 +75,11 @@ impl Watched {
         }
     }
 
+    /// Returns whether a server was ever watched.
+    pub(super) fn has_servers(&self) -> bool {
+        !lock(&self.servers).is_empty()
+    }
+
     /// Returns the servers that are not gone.
     pub(super) fn servers(&self) -> Vec<ServerReport> {
         lock(&self.servers).iter().filter_map(WatchedServer::report).collect()

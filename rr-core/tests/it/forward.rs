@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rr_core::{
-    Code, Context, Delivery, Error, Forward, Local, Reason, Request, RequesterExt, Response,
-    Router, config::CallConfig, context::Cause,
+    Code, Context, Delivery, Error, Forward, Local, Reason, Request, Requester as _, RequesterExt,
+    Response, Router, config::CallConfig, context::Cause,
 };
 use rr_testkit::{loopback, loopback_with};
 
@@ -171,4 +171,39 @@ async fn a_bridge_adds_itself_to_via_and_passes_trailing_metadata_back() {
     assert_eq!(error.headers().get("trailer-x"), Some("1"));
     let refused = front.call_raw(&ctx, "trailing", "").header("trailer-x", "1").await.unwrap_err();
     assert_eq!((refused.code(), refused.delivery()), (Code::InvalidArgument, Delivery::NotSent));
+}
+
+#[tokio::test]
+async fn only_a_request_for_the_admin_page_needs_room_for_via() {
+    async fn via(_: Context, request: Request) -> Result<Response, Error> {
+        Ok(Response::new(request.headers.get("via").unwrap_or("none").to_owned()))
+    }
+    let back = loopback(Router::new().route("t.via", via).route("rr.debug", via));
+    let front = loopback(Router::new().fallback(Forward(back)));
+    let ctx = Context::background();
+    let full = 16 * 1024;
+    // With this many headers, of this many bytes together.
+    let padded = |target: &str, entries: usize, bytes: usize| {
+        let mut request = Request::new(target.try_into().unwrap(), "");
+        for number in 1..entries {
+            request.headers.insert(format!("p{number:02}"), "").unwrap();
+        }
+        request.headers.insert("pad", "x".repeat(bytes - 3 * entries)).unwrap();
+        request
+    };
+    for (entries, bytes) in [(63, 1000), (1, full - 10)] {
+        for target in ["t.via", "rr.debug"] {
+            let response = front.request(&ctx, padded(target, entries, bytes)).await.unwrap();
+            assert_eq!(response.body, "rr/1 rr", "{target}: {entries} headers, {bytes} bytes");
+        }
+    }
+    for (entries, bytes) in [(64, 1000), (1, full - 9), (1, full)] {
+        let response = front.request(&ctx, padded("t.via", entries, bytes)).await.unwrap();
+        assert_eq!(response.body, "none", "{entries} headers, {bytes} bytes");
+        let error = front.request(&ctx, padded("rr.debug", entries, bytes)).await.unwrap_err();
+        let outcome = (error.code(), error.delivery());
+        assert_eq!(outcome, (Code::ResourceExhausted, Delivery::Rejected), "{error}");
+        assert_eq!(error.reason(), Some(&Reason::REQUEST_TOO_LARGE), "{error}");
+        assert!(error.message().contains("no room for the `via`"), "{error}");
+    }
 }

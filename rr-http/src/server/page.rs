@@ -23,17 +23,20 @@ pub(super) fn route(paths: &mut HashMap<String, Target>, prefix: &str) {
 }
 
 /// Returns the caller as one that is not local, if the request is for the page and names the server
-/// by a domain other than `localhost`.
+/// by a domain other than `localhost`, or has headers that its handler would not see.
 ///
 /// A web page of another domain can make a browser of this machine resolve that domain to a loopback
 /// address, and read what it finds there (DNS rebinding). It cannot make the browser send the name
 /// `localhost` or an address.
+///
+/// The page knows a proxy by the headers that it adds. A client of the proxy can spoil them: with text
+/// outside of ASCII before the value that the proxy appends, or with their names in `connection`.
 pub(super) fn rebound(
     target: &Target,
     parts: &Parts,
     caller: Option<&Arc<Peer>>,
 ) -> Option<Arc<Peer>> {
-    if target.as_str() != DEBUG_TARGET || is_addressed_locally(parts) {
+    if target.as_str() != DEBUG_TARGET || (is_addressed_locally(parts) && shows_all(parts)) {
         return None;
     }
     caller.map(|caller| Arc::new(Peer::clone(caller).as_remote()))
@@ -43,6 +46,22 @@ fn is_addressed_locally(parts: &Parts) -> bool {
     let host = parts.headers.get(header::HOST).map(|host| host.to_str().unwrap_or("?"));
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
     host.into_iter().chain(authority).all(|authority| names_no_domain(host_of(authority)))
+}
+
+/// Options of `connection` that a client sends for itself.
+const OWN_OPTIONS: [&str; 5] = ["close", "http2-settings", "keep-alive", "te", "upgrade"];
+
+/// Returns whether the handler sees all headers of the request besides those of the connection.
+fn shows_all(parts: &Parts) -> bool {
+    let is_text = |value: &[u8]| value.iter().all(|byte| matches!(byte, b' '..=b'~'));
+    let options = parts.headers.get_all(header::CONNECTION).into_iter();
+    let mut options = options.flat_map(|list| list.as_bytes().split(|&byte| byte == b','));
+    let is_own = |option: &[u8]| {
+        let option = option.trim_ascii();
+        option.is_empty()
+            || OWN_OPTIONS.iter().any(|own| option.eq_ignore_ascii_case(own.as_bytes()))
+    };
+    options.all(is_own) && parts.headers.values().all(|value| is_text(value.as_bytes()))
 }
 
 /// Returns the host of an authority, without brackets.

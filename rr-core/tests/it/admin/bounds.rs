@@ -15,11 +15,11 @@ async fn ten_thousand_requests_in_flight_are_counted_and_the_oldest_are_shown() 
     let config = IntakeConfig::default().with_observers(admin.observers());
     let config = config.with_in_flight_max(REQUESTS);
     let local = Local::with_config(router(&hanging), config);
-    let mut calls = JoinSet::new();
+    let (mut calls, mut oldest) = (JoinSet::new(), Vec::new());
     for number in 0..REQUESTS {
         let local = local.clone();
         let ctx = context().with_request_id(&format!("r-{number}")).unwrap();
-        calls.spawn(async move { local.call_raw(&ctx, "t.hang", "").await });
+        oldest.push(calls.spawn(async move { local.call_raw(&ctx, "t.hang", "").await }));
     }
     hanging.acquire_many(REQUESTS.try_into().unwrap()).await.unwrap().forget();
     let page = page(&admin).await;
@@ -30,6 +30,14 @@ async fn ten_thousand_requests_in_flight_are_counted_and_the_oldest_are_shown() 
     assert_eq!(operations[0]["request_id"], "r-0");
     let html = html(&admin).await;
     assert!(html.contains("9800 more are not shown"), "{}", html.len());
+
+    // Those that were never in the list enter it as older ones end.
+    oldest.drain(..9000).for_each(|call| call.abort());
+    let page = until(&admin, |page| page["in_flight"]["requests"] == 1000).await;
+    let in_flight = &page["in_flight"];
+    let operations = in_flight["operations"].as_array().unwrap();
+    assert_eq!((operations.len(), &in_flight["left_out"]), (SHOWN, &800.into()));
+    assert_eq!(operations[0]["request_id"], "r-9000");
     calls.shutdown().await;
     until(&admin, |page| page["in_flight"]["requests"] == 0).await;
 }

@@ -203,6 +203,46 @@ async fn counts_routes_and_the_drain_of_servers_and_clients_are_shown() {
 }
 
 #[tokio::test]
+async fn the_page_says_drained_only_once_every_watched_server_has_drained() {
+    let (admin, hanging) = (Admin::new(), Arc::new(Semaphore::new(0)));
+    let serve = async |url: &str| {
+        let config = ServerConfig::default().with_observers(admin.observers());
+        serve_with(url, router(&hanging), config).await.unwrap()
+    };
+    let (first, second) = (serve("memory://phase-1").await, serve("memory://phase-2").await);
+    admin.watch_server(&first);
+    admin.watch_server(&second);
+    first.shutdown(Duration::ZERO).await;
+    assert_eq!(page(&admin).await["phase"], "serving");
+    drop(first);
+    until(&admin, |page| page["servers"].as_array().unwrap().len() == 1).await;
+    assert_eq!(page(&admin).await["phase"], "serving");
+
+    let client = connected(&admin, second.url()).await;
+    let call = tokio::spawn(async move { client.call_raw(&context(), "t.hang", "").await });
+    hanging.acquire().await.unwrap().forget();
+    let drain = tokio::spawn(async move { second.shutdown(Duration::from_secs(20)).await });
+    until(&admin, |page| page["phase"] == "draining").await;
+    call.abort();
+    drain.await.unwrap();
+    assert_eq!(page(&admin).await["phase"], "drained");
+}
+
+#[tokio::test]
+async fn the_page_does_not_say_drained_of_servers_that_are_not_watched() {
+    let admin = Admin::new();
+    let serve = async |url: &str| {
+        let config = ServerConfig::default().with_observers(admin.observers());
+        serve_with(url, admin.router(), config).await.unwrap()
+    };
+    let (first, second) = (serve("memory://phase-3").await, serve("memory://phase-4").await);
+    assert_eq!(page(&admin).await["phase"], "serving");
+    first.shutdown(Duration::ZERO).await;
+    assert_eq!(page(&admin).await["phase"], "unknown");
+    drop(second);
+}
+
+#[tokio::test]
 async fn the_requests_of_the_page_are_not_on_it() {
     let admin = Admin::new();
     let local = Local::with_config(admin.router(), observed(&admin));
