@@ -58,6 +58,7 @@ mod body;
 mod call;
 mod config;
 mod failure;
+mod held;
 mod line;
 mod reader;
 mod recorded;
