@@ -59,6 +59,7 @@ mod call;
 mod config;
 mod failure;
 mod held;
+mod json_hash;
 mod line;
 mod reader;
 mod recorded;

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rr_spi::{Error, Response, Target};
-use serde_json::Value;
 
 use super::body::{Content, excerpt};
 use super::failure::{Failure, Missing, dedup};
+use super::json_hash::JsonHash;
 use super::line::{Line, Message, read_headers};
 
 /// A recorded call.
@@ -19,8 +19,10 @@ pub(super) struct Recorded {
     pub(super) target: Target,
     pub(super) elapsed: Duration,
     pub(super) outcome: Recall,
-    idempotency: String,
+    idempotency: &'static str,
     body: Content,
+    /// Of a body that was not cut.
+    json: Option<JsonHash>,
 }
 
 /// Outcome of a recorded call.
@@ -36,8 +38,16 @@ pub(super) enum Recall {
 
 /// A call that is made, as far as recorded calls are compared with it.
 pub(super) struct Called<'a> {
-    pub(super) idempotency: &'static str,
-    pub(super) body: &'a Bytes,
+    idempotency: &'static str,
+    body: &'a Bytes,
+    json: Option<JsonHash>,
+}
+
+impl<'a> Called<'a> {
+    /// Parses the body, once for all comparisons.
+    pub(super) fn new(idempotency: &'static str, body: &'a Bytes) -> Self {
+        Self { idempotency, body, json: JsonHash::of(body) }
+    }
 }
 
 /// Likeness of two calls to one target; the greater, the more alike.
@@ -71,14 +81,16 @@ impl Recorded {
     /// The name of a malformed member.
     pub(super) fn new(number: usize, line: &Line) -> Result<Self, &'static str> {
         read_headers(&line.request.headers).ok_or("request.headers")?;
+        let body = line.request.body.content().ok_or("request.body")?;
         Ok(Self {
             line: number,
             n: line.n,
             target: Target::parse(&line.target).map_err(|_| "target")?,
             elapsed: Duration::from_micros(line.elapsed_us),
             outcome: outcome(line)?,
-            idempotency: known_idempotency(&line.idempotency).ok_or("idempotency")?.to_owned(),
-            body: line.request.body.content().ok_or("request.body")?,
+            idempotency: known_idempotency(&line.idempotency).ok_or("idempotency")?,
+            json: body.whole().and_then(|body| JsonHash::of(body)),
+            body,
         })
     }
 
@@ -86,16 +98,10 @@ impl Recorded {
     pub(super) fn likeness(&self, call: &Called<'_>) -> Likeness {
         let bodies = match () {
             () if self.body.is_of(call.body) => Bodies::Equal,
-            () if self.is_equal_json(call.body) => Bodies::EqualJson,
+            () if self.json.is_some() && self.json == call.json => Bodies::EqualJson,
             () => Bodies::Different,
         };
         Likeness { has_equal_idempotency: self.idempotency == call.idempotency, bodies }
-    }
-
-    fn is_equal_json(&self, body: &[u8]) -> bool {
-        let json = |body: &[u8]| serde_json::from_slice::<Value>(body).ok();
-        let own = self.body.whole().and_then(|own| json(own));
-        own.is_some() && own == json(body)
     }
 
     /// Describes how a call differs; empty if it does not.
@@ -103,7 +109,7 @@ impl Recorded {
         let likeness = self.likeness(call);
         let mut parts = Vec::new();
         if !likeness.has_equal_idempotency {
-            let (recorded, called) = (&self.idempotency, call.idempotency);
+            let (recorded, called) = (self.idempotency, call.idempotency);
             parts.push(format!("idempotency: recorded {recorded}, called {called}"));
         }
         if likeness.bodies == Bodies::Different {
