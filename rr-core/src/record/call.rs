@@ -119,7 +119,7 @@ impl Ended {
                 _ => None,
             },
             error: match &self.outcome {
-                Some(Err(error)) => Some(Failure::new(error, target, redaction)),
+                Some(Err(error)) => Some(Failure::new(error, request, redaction)),
                 _ => None,
             },
             dropped: self.outcome.is_none(),
