@@ -12,7 +12,7 @@ use super::recorded::Recorded;
 /// Longest quotation of a reader's error, in characters.
 const QUOTE_CHARS_MAX: usize = 256;
 
-/// Blank lines, with which a buffer is compared at once: a recording of nothing else is read quickly.
+/// Blank lines, with which a whole buffer is compared: a recording of nothing else is read quickly.
 static BLANK: [u8; 8192] = [b'\n'; 8192];
 
 /// Reads every call, in the order in which the calls started.
