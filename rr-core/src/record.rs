@@ -59,6 +59,8 @@ mod call;
 mod config;
 mod failure;
 mod headers;
+mod held;
+mod json_hash;
 mod line;
 mod reader;
 mod recorded;

@@ -7,6 +7,7 @@ use rr_spi::{Context, Error, Request, Response};
 use tokio::time::Instant;
 
 use super::failure::{Failure, micros};
+use super::held;
 use super::line::{Line, Message, VERSION, idempotency};
 use super::redaction::{Part, Redaction};
 
@@ -57,13 +58,11 @@ pub(super) struct Ended {
 }
 
 impl Ended {
-    /// Returns the number of bytes of the bodies that the call holds.
-    pub(super) fn body_bytes(&self) -> usize {
-        let reply = match &self.outcome {
-            Some(Ok(response)) => response.body.len(),
-            _ => 0,
-        };
-        self.started.request.body.len() + reply
+    /// Returns about how many bytes the call holds.
+    pub(super) fn held_bytes(&self) -> usize {
+        let Started { request, metadata, .. } = &self.started;
+        let outcome = self.outcome.as_ref().map_or(0, held::of_outcome);
+        size_of::<Self>() + held::of_metadata(metadata) + held::of_request(request) + outcome
     }
 
     /// Returns the line of the call, without its end.
@@ -94,7 +93,7 @@ impl Ended {
                 _ => None,
             },
             error: match &self.outcome {
-                Some(Err(error)) => Some(Failure::new(error, target, redaction)),
+                Some(Err(error)) => Some(Failure::new(error, request, redaction)),
                 _ => None,
             },
             dropped: self.outcome.is_none(),

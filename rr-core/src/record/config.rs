@@ -25,8 +25,9 @@ pub struct RecorderConfig {
     /// Maximum number of calls that have ended and are not yet written; further calls are lost.
     /// Default 1024; 0 counts as 1.
     pub queued_calls_max: usize,
-    /// Maximum number of bytes of the bodies of such calls; further calls are lost. Default 64 MiB; 0
-    /// records only calls without bodies.
+    /// Maximum number of bytes that such calls hold; further calls are lost. Bodies, headers, and the
+    /// texts, details and attempts of errors count, and some bytes for each call. The sources of
+    /// errors do not count. Default 64 MiB; 0 records nothing.
     pub queued_bytes_max: usize,
     /// Observers of [`Event::RecordingIncomplete`](crate::observe::Event::RecordingIncomplete).
     /// With the feature `tracing`, the event is logged as well. Default none.

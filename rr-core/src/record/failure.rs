@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use rr_spi::{
-    AttemptRecord, Code, Dedup, Delivery, Detail, Error, Origin, Reason, RetryDecision, RetryHint,
-    Spent, Stage, Target, Timeline,
+    AttemptRecord, Code, Dedup, Delivery, Detail, Error, Origin, Reason, Request, RetryDecision,
+    RetryHint, Spent, Stage, Target, Timeline,
 };
 use serde::{Deserialize, Serialize};
 
@@ -83,9 +84,43 @@ pub(super) enum Missing {
     Detail,
 }
 
+/// Redaction of the texts of an error of a call to this target.
+#[derive(Clone, Copy)]
+struct Texts<'a> {
+    target: &'a Target,
+    redaction: &'a Redaction,
+}
+
+impl Texts<'_> {
+    fn kept(self, text: &str) -> Option<String> {
+        self.redaction.text(Part::ErrorText, self.target, text)
+    }
+}
+
+/// Returns the message of an error; empty if it is removed. The message of a decoding failure may
+/// quote a body: names of members, which are data in a map. It goes with that body.
+fn message(error: &Error, request: &Request, redaction: &Redaction) -> String {
+    let (target, text) = (&request.target, error.message());
+    let is_shown = match error.reason() == Some(&Reason::DECODE) {
+        false => true,
+        true if error.code() == Code::InvalidArgument => {
+            redaction.keeps_whole(Part::RequestBody, target, &request.body)
+        }
+        // The reply is not known, so that the rule is asked about the quotation.
+        true => {
+            let quoting = Bytes::copy_from_slice(text.as_bytes());
+            redaction.keeps_whole(Part::ReplyBody, target, &quoting)
+        }
+    };
+    let kept = is_shown.then(|| redaction.text(Part::ErrorText, target, text));
+    kept.flatten().unwrap_or_default()
+}
+
 impl Failure {
-    /// Makes the form of an error of a call to this target.
-    pub(super) fn new(error: &Error, target: &Target, redaction: &Redaction) -> Self {
+    /// Makes the form of an error that this request ended with.
+    pub(super) fn new(error: &Error, request: &Request, redaction: &Redaction) -> Self {
+        let target = &request.target;
+        let texts = Texts { target, redaction };
         let detail = |detail: &Detail| DetailForm {
             r#type: detail.kind.to_string(),
             value: redaction.body(Part::ErrorDetail, target, &detail.value),
@@ -95,14 +130,18 @@ impl Failure {
             reason: error.reason().map(|reason| reason.as_str().to_owned()),
             delivery: error.delivery().as_str().to_owned(),
             origin: origin(error.origin()).to_owned(),
-            message: redaction.text(target, error.message()),
-            hint: redaction.text(target, error.hint()),
+            message: message(error, request, redaction),
+            hint: texts.kept(error.hint()).unwrap_or_default(),
             retry_after_ms: retry_after_ms(error.retry()),
             dedup: error.dedup().map(|dedup| dedup.as_str().to_owned()),
             headers: redaction.headers(error.headers()),
             details: error.details().iter().map(detail).collect(),
-            timeline: error.timeline().map(TimelineForm::new),
-            attempts: error.attempts().iter().map(AttemptForm::new).collect(),
+            timeline: error.timeline().map(|timeline| TimelineForm::new(timeline, texts)),
+            attempts: error
+                .attempts()
+                .iter()
+                .map(|record| AttemptForm::new(record, texts))
+                .collect(),
         }
     }
 
@@ -140,14 +179,14 @@ impl Failure {
 }
 
 impl TimelineForm {
-    fn new(timeline: &Timeline) -> Self {
+    fn new(timeline: &Timeline, texts: Texts<'_>) -> Self {
         Self {
             last: timeline.last().as_str().to_owned(),
             stages_us: timeline
                 .stages()
                 .map(|(stage, time)| (stage.as_str().to_owned(), micros(time)))
                 .collect(),
-            note: timeline.note().map(str::to_owned),
+            note: timeline.note().and_then(|note| texts.kept(note)),
             spent: timeline.server().map(Spent::encode),
         }
     }
@@ -170,7 +209,7 @@ impl TimelineForm {
 }
 
 impl AttemptForm {
-    fn new(record: &AttemptRecord) -> Self {
+    fn new(record: &AttemptRecord, texts: Texts<'_>) -> Self {
         let pause = match record.decision {
             Some(RetryDecision::Again(pause)) => Some(pause),
             _ => None,
@@ -182,8 +221,8 @@ impl AttemptForm {
             elapsed_ns: nanos(record.elapsed),
             decision: record.decision.and_then(decision).map(str::to_owned),
             pause_ns: pause.map(nanos),
-            endpoint: record.endpoint.as_deref().map(str::to_owned),
-            timeline: record.timeline.as_ref().map(TimelineForm::new),
+            endpoint: record.endpoint.as_deref().and_then(|name| texts.kept(name)),
+            timeline: record.timeline.as_ref().map(|timeline| TimelineForm::new(timeline, texts)),
         }
     }
 

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rr_spi::{Error, Response, Target};
-use serde_json::Value;
 
 use super::body::{Content, excerpt_from};
 use super::failure::{Failure, Missing, dedup};
 use super::headers::read_headers;
+use super::json_hash::JsonHash;
 use super::line::{Line, Message, read_idempotency};
 
 /// A recorded call.
@@ -22,6 +22,8 @@ pub(super) struct Recorded {
     pub(super) outcome: RecordedOutcome,
     idempotency: &'static str,
     body: Content,
+    /// Of a body that was not cut.
+    json: Option<JsonHash>,
 }
 
 /// Outcome of a recorded call.
@@ -37,8 +39,16 @@ pub(super) enum RecordedOutcome {
 
 /// A call that is made, as far as recorded calls are compared with it.
 pub(super) struct Called<'a> {
-    pub(super) idempotency: &'static str,
-    pub(super) body: &'a Bytes,
+    idempotency: &'static str,
+    body: &'a Bytes,
+    json: Option<JsonHash>,
+}
+
+impl<'a> Called<'a> {
+    /// Parses the body, once for all comparisons.
+    pub(super) fn new(idempotency: &'static str, body: &'a Bytes) -> Self {
+        Self { idempotency, body, json: JsonHash::of(body) }
+    }
 }
 
 /// Likeness of two calls to one target; the greater, the more alike.
@@ -72,6 +82,7 @@ impl Recorded {
     /// The name of a malformed member.
     pub(super) fn new(number: usize, line: &Line) -> Result<Self, &'static str> {
         read_headers(&line.request.headers).ok_or("request.headers")?;
+        let body = line.request.body.content().ok_or("request.body")?;
         Ok(Self {
             line: number,
             n: line.n,
@@ -79,7 +90,8 @@ impl Recorded {
             elapsed: Duration::from_micros(line.elapsed_us),
             outcome: outcome(line)?,
             idempotency: read_idempotency(&line.idempotency).ok_or("idempotency")?,
-            body: line.request.body.content().ok_or("request.body")?,
+            json: body.whole().and_then(|body| JsonHash::of(body)),
+            body,
         })
     }
 
@@ -87,16 +99,10 @@ impl Recorded {
     pub(super) fn likeness(&self, call: &Called<'_>) -> Likeness {
         let bodies = match () {
             () if self.body.is_of(call.body) => Bodies::Equal,
-            () if self.is_equal_json(call.body) => Bodies::EqualJson,
+            () if self.json.is_some() && self.json == call.json => Bodies::EqualJson,
             () => Bodies::Different,
         };
         Likeness { has_equal_idempotency: self.idempotency == call.idempotency, bodies }
-    }
-
-    fn is_equal_json(&self, body: &[u8]) -> bool {
-        let json = |body: &[u8]| serde_json::from_slice::<Value>(body).ok();
-        let own = self.body.whole().and_then(|own| json(own));
-        own.is_some() && own == json(body)
     }
 
     /// Describes how a call differs; empty if it does not.
@@ -104,7 +110,7 @@ impl Recorded {
         let likeness = self.likeness(call);
         let mut parts = Vec::new();
         if !likeness.has_equal_idempotency {
-            let (recorded, called) = (&self.idempotency, call.idempotency);
+            let (recorded, called) = (self.idempotency, call.idempotency);
             parts.push(format!("idempotency: recorded {recorded}, called {called}"));
         }
         if likeness.bodies == Bodies::Different {

@@ -37,7 +37,8 @@ pub enum Part {
     ReplyBody,
     /// The value of a detail of an error.
     ErrorDetail,
-    /// The message or the hint of an error.
+    /// A text of an error: its message, its hint, the note of a timeline, or the endpoint of an
+    /// attempt.
     ErrorText,
 }
 
@@ -112,6 +113,14 @@ impl Redaction {
     ///
     /// The rule sees the whole content, before it is cut. It runs in the thread of the recorder; if
     /// it panics, the content is removed.
+    ///
+    /// The message of an error with the reason `decode` may quote the names of members of a body. It
+    /// is removed if the rule rewrites or removes that body: the request's if the code is
+    /// `InvalidArgument`. With another code it is a reply that is not known here, so that the rule
+    /// is asked about the message as the part [`Part::ReplyBody`].
+    ///
+    /// No rule applies to names and tokens: the target, the names of headers, the reason of an error,
+    /// the types of its details.
     #[must_use]
     pub fn with_rule<F>(mut self, rule: F) -> Self
     where
@@ -141,13 +150,18 @@ impl Redaction {
         }
     }
 
-    /// Returns a text of an error; empty if a rule removes it.
-    pub(super) fn text(&self, target: &Target, text: &str) -> String {
+    /// Returns what the rule leaves of a text.
+    pub(super) fn text(&self, part: Part, target: &Target, text: &str) -> Option<String> {
         if self.rule.is_none() {
-            return text.to_owned();
+            return Some(text.to_owned());
         }
-        let kept = self.apply(Part::ErrorText, target, &Bytes::copy_from_slice(text.as_bytes()));
-        String::from_utf8_lossy(&kept.unwrap_or_default()).into_owned()
+        let kept = self.apply(part, target, &Bytes::copy_from_slice(text.as_bytes()))?;
+        Some(String::from_utf8_lossy(&kept).into_owned())
+    }
+
+    /// Returns whether the rule neither rewrites nor removes a content.
+    pub(super) fn keeps_whole(&self, part: Part, target: &Target, content: &Bytes) -> bool {
+        self.rule.is_none() || self.apply(part, target, content).as_ref() == Some(content)
     }
 
     /// Returns what the rule leaves of a content.

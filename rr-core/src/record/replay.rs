@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::future::pending;
+use std::future::{pending, ready};
 use std::io::Read;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -74,7 +74,8 @@ impl Replay {
     /// Makes a requester to which the calls of each target must come as they were recorded: in the
     /// order in which they started, with the same idempotency and the same body.
     ///
-    /// Bodies are the same if their bytes are equal, or if they are equal JSON values. Of a request
+    /// Bodies are the same if their bytes are equal, or if they are equal JSON values. JSON values are
+    /// compared by a hash of 64 bits that is made when the recording is read. Of a request
     /// body that was cut, the recorded part and the length are compared. Headers, idempotency keys
     /// and times are not compared, since they differ from one run to the next, and calls of
     /// different targets may come in any order.
@@ -145,20 +146,19 @@ impl Replay {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the recorded call that answers a request.
-    fn take(&self, request: &Request) -> Result<(Duration, RecordedOutcome), Error> {
-        let target = &request.target;
-        // The part that a rule removes is not in the recording either, but its length is.
-        let kept = self.redaction.apply(Part::RequestBody, target, &request.body);
-        let body = kept.as_ref().unwrap_or(&request.body);
-        let call = Called { idempotency: idempotency(&request.idempotency), body };
+    /// Takes the recorded call that answers a call.
+    fn take(
+        &self,
+        target: &Target,
+        call: &Called<'_>,
+    ) -> Result<(Duration, RecordedOutcome), Error> {
         let mut calls = self.lock();
         let Some(of_target) = calls.get_mut(target) else {
             return Err(unknown_target(target, calls.keys()));
         };
         let at = match self.selection {
-            Selection::Strict => next(of_target, target, &call)?,
-            Selection::BestMatch => best(of_target, target, &call)?,
+            Selection::Strict => next(of_target, target, call)?,
+            Selection::BestMatch => best(of_target, target, call)?,
         };
         let Entry { recorded, has_answered } = &mut of_target[at];
         *has_answered = true;
@@ -230,7 +230,14 @@ fn refused(text: String, hint: String) -> Error {
 impl Requester for Replay {
     async fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
         let attempt = Attempt::start(ctx, defaults::CLIENT_TIMEOUT)?;
-        let (elapsed, outcome) = self.take(&request)?;
+        let target = &request.target;
+        // The part that a rule removes is not in the recording either, but its length is.
+        let kept = self.redaction.apply(Part::RequestBody, target, &request.body);
+        let body = kept.as_ref().unwrap_or(&request.body);
+        let call = Called::new(idempotency(&request.idempotency), body);
+        // The call may have ended while its body was prepared.
+        attempt.run(ready(Ok(()))).await?;
+        let (elapsed, outcome) = self.take(target, &call)?;
         attempt.sent();
         let RecordedOutcome::Whole(outcome) = outcome else {
             return attempt.run(pending()).await;
@@ -255,5 +262,28 @@ impl fmt::Debug for Replay {
             .field("selection", &self.selection)
             .field("remaining", &self.remaining().len())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::json_hash::PARSED;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_call_is_compared_with_many_recorded_bodies_after_one_parse() {
+        let line = |n: u32| {
+            format!(
+                r#"{{"v":1,"n":{n},"at":"","elapsed_us":0,"target":"a","idempotency":"unspecified","request":{{"body":{{"json":{{"n":{n},"of":100}}}}}},"reply":{{"body":{{"json":{n}}}}}}}"#
+            )
+        };
+        let file = (1..=100).map(line).collect::<Vec<_>>().join("\n");
+        let replay = Replay::best_match(file.as_bytes()).unwrap();
+        assert_eq!(PARSED.replace(0), 100);
+        for (body, answer) in [(r#"{"of": 100, "n": 77}"#, "77"), (r#"{"n":0,"of":100}"#, "1")] {
+            let request = Request::new(Target::from_static("a").unwrap(), body);
+            let reply = replay.request(&Context::background(), request).await.unwrap();
+            assert_eq!((&*reply.body, PARSED.replace(0)), (answer.as_bytes(), 1));
+        }
     }
 }

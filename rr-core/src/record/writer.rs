@@ -93,7 +93,7 @@ impl Queue {
             shared.lost.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let bytes = call.body_bytes();
+        let bytes = call.held_bytes();
         let held = shared.held_bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         let fits = held <= self.bytes_max;
         let calls = self.calls.as_ref().filter(|_| fits);
@@ -189,7 +189,7 @@ impl<W: Write> Writer<W> {
 
     /// Writes the line of a call, or counts the call as lost.
     fn add(&mut self, call: &Ended) {
-        self.shared.held_bytes.fetch_sub(call.body_bytes(), Ordering::Relaxed);
+        self.shared.held_bytes.fetch_sub(call.held_bytes(), Ordering::Relaxed);
         if self.shared.failure.get().is_none() {
             let mut line = call.line(&self.redaction);
             line.push(b'\n');

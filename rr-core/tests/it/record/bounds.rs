@@ -5,13 +5,17 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
+use rr_core::call::Detail;
+use rr_core::observe::{Stage, Timeline};
 use rr_core::record::{Recorder, RecorderConfig, Replay};
-use rr_core::{Code, Context, Requester, Stack};
+use rr_core::retry::AttemptRecord;
+use rr_core::{Code, Context, Error, Headers, Requester, Stack};
 use rr_testkit::Reports;
 use serde_json::Value;
 
-use super::support::{Echo, Memory, request};
+use super::support::{Echo, Memory, Prepared, request};
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
@@ -166,17 +170,81 @@ async fn a_writer_that_hangs_does_not_hang_the_drop_of_its_recorder() {
 async fn the_bodies_that_wait_are_bounded() {
     let (reports, config) = observed();
     let (out, gate, file) = Blocked::new();
-    // Each call holds a request and a reply of four bytes.
-    let recorder = Recorder::new(out, config.with_queued_bytes_max(7)).unwrap();
+    // Each of the long calls holds a request and a reply of 60 kB.
+    let recorder = Recorder::new(out, config.with_queued_bytes_max(100_000)).unwrap();
     let client = Stack::new(Echo).with(recorder.clone());
     drop(gate);
-    calls(&client, 2).await;
-    let reply = client.request(&Context::background(), request("t", "b")).await;
-    assert_eq!(reply.unwrap().body, "b");
+    for _ in 0..2 {
+        let long = request("t", "b".repeat(60_000));
+        client.request(&Context::background(), long).await.unwrap();
+    }
+    calls(&client, 1).await;
     recorder.flush().await.unwrap();
     assert_eq!((recorder.written(), recorder.lost()), (1, 2));
     assert_eq!(file.text().lines().count(), 1);
     assert_eq!(told(&reports).len(), 1);
+}
+
+/// Returns failures that each hold 12 kB, each in another part.
+fn long_failures() -> Vec<(&'static str, Error)> {
+    let long = || "x".repeat(12_000);
+    let failure = || Error::new(Code::NotFound, "no tea");
+    let with_note =
+        || failure().with_timeline(Timeline::new(Stage::ReadingReply).with_note(long()));
+    let attempt = |error: &Error| AttemptRecord::of(error, Duration::ZERO);
+    let mut headers = Headers::new();
+    headers.insert("x-long", long()).unwrap();
+    let detail = Detail::new("a.B", "x".repeat(1000));
+    vec![
+        ("message", Error::new(Code::NotFound, long())),
+        ("hint", failure().with_hint(long())),
+        ("headers", failure().with_headers(headers)),
+        ("details", (0..12).fold(failure(), |error, _| error.with_detail(detail.clone()))),
+        ("note", with_note()),
+        ("note of an attempt", failure().with_attempts(vec![attempt(&with_note())])),
+        (
+            "endpoint",
+            failure().with_attempts(vec![attempt(&failure()).with_endpoint(long().into())]),
+        ),
+        ("attempts", failure().with_attempts(vec![attempt(&failure()); 100])),
+    ]
+}
+
+#[tokio::test]
+async fn whatever_a_call_that_waits_holds_is_bounded() {
+    for (part, failure) in long_failures() {
+        let (out, gate, _) = Blocked::new();
+        let config = RecorderConfig::default().with_queued_bytes_max(20_000);
+        let recorder = Recorder::new(out, config).unwrap();
+        let failures = vec![Err(failure); 10];
+        let client = Stack::new(Prepared::new(failures)).with(recorder.clone());
+        for _ in 0..10 {
+            client.request(&Context::background(), request("t", "")).await.unwrap_err();
+        }
+        // The writer holds one call or none, and the queue one.
+        let lost = recorder.lost();
+        assert!((8..=9).contains(&lost), "{part}: {lost}");
+        drop(gate);
+        recorder.flush().await.unwrap();
+        assert_eq!(recorder.written(), 10 - lost, "{part}");
+    }
+}
+
+#[tokio::test]
+async fn the_headers_of_requests_that_wait_are_bounded() {
+    let (out, gate, _) = Blocked::new();
+    let config = RecorderConfig::default().with_queued_bytes_max(20_000);
+    let recorder = Recorder::new(out, config).unwrap();
+    let client = Stack::new(Echo).with(recorder.clone());
+    let mut headers = Headers::new();
+    headers.insert("x-long", "x".repeat(12_000)).unwrap();
+    for _ in 0..10 {
+        let call = request("t", "").with_headers(headers.clone());
+        client.request(&Context::background(), call).await.unwrap();
+    }
+    let lost = recorder.lost();
+    assert!((8..=9).contains(&lost), "{lost}");
+    drop(gate);
 }
 
 #[tokio::test]

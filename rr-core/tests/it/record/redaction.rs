@@ -1,8 +1,16 @@
 //! What a recording hides, and what a rule may change.
 
+use std::collections::HashMap;
+use std::time::Duration;
+
+use rr_core::observe::{Stage, Timeline};
 use rr_core::record::{Part, Recorder, RecorderConfig, Redaction};
+use rr_core::retry::AttemptRecord;
 use rr_core::transport::wire::encode_binary;
-use rr_core::{Code, Context, Error, Headers, Requester, Response, Stack};
+use rr_core::{
+    Bytes, Code, Context, Delivery, Error, Headers, Reason, Requester, Responder, Response, Router,
+    Stack,
+};
 
 use super::support::{Memory, Prepared, keyed, record, request};
 
@@ -99,5 +107,71 @@ async fn a_rule_rewrites_or_removes_each_part_and_its_panic_removes() {
         r#""details":[{"type":"a.B","value":{"bytes":14}}]"#,
     ] {
         assert!(text.contains(form), "{form} in {text}");
+    }
+}
+
+/// Decoding failure whose message quotes a body.
+fn undecoded(code: Code) -> Error {
+    let (delivery, reason) = (Delivery::Processed, Reason::DECODE);
+    Error::failure(code, delivery, reason, format!("another shape at `{SECRET}`"))
+}
+
+#[tokio::test]
+async fn the_message_of_a_decoding_failure_follows_the_rule_of_the_body_it_quotes() {
+    let rewritten = |body: &Bytes| body.iter().map(u8::to_ascii_uppercase).collect::<Bytes>();
+    for (code, hidden) in
+        [(Code::InvalidArgument, Part::RequestBody), (Code::Internal, Part::ReplyBody)]
+    {
+        for (name, hides) in [("removed", true), ("rewritten", true), ("kept", false)] {
+            let redaction = Redaction::default().with_rule(move |part, _, body| match name {
+                "removed" if part == hidden => None,
+                "rewritten" if part == hidden => Some(rewritten(body)),
+                _ => Some(body.clone()),
+            });
+            let config = RecorderConfig::default().with_redaction(redaction);
+            let text = record(config, [(request("t", "{}x"), Err(undecoded(code)))]).await.text();
+            assert_eq!(text.contains(SECRET), !hides, "{code:?} {name}: {text}");
+            assert_eq!(text.contains(r#""message":"""#), hides, "{code:?} {name}: {text}");
+        }
+    }
+}
+
+async fn sizes(_: Context, sizes: HashMap<String, u8>) -> Result<u64, Error> {
+    Ok(sizes.len() as u64)
+}
+
+#[tokio::test]
+async fn a_router_records_no_key_of_a_body_that_a_rule_removes() {
+    let redaction = Redaction::default().with_rule(|part, _, body| match part {
+        Part::RequestBody => None,
+        _ => Some(body.clone()),
+    });
+    let file = Memory::default();
+    let config = RecorderConfig::default().with_redaction(redaction);
+    let recorder = Recorder::new(file.clone(), config).unwrap();
+    let router = Router::new().route("sizes", sizes).with(recorder.clone());
+    let body = format!(r#"{{"{SECRET}":"a"}}"#);
+    let handled = router.respond(&Context::background(), request("sizes", body)).await;
+    assert!(handled.unwrap_err().message().contains(SECRET));
+    recorder.flush().await.unwrap();
+    assert_eq!(file.text().lines().count(), 1);
+    assert!(!file.text().contains(SECRET), "{}", file.text());
+}
+
+#[tokio::test]
+async fn a_rule_for_texts_applies_to_notes_and_endpoints() {
+    let timeline = || Timeline::new(Stage::Connect).with_note(SECRET);
+    let failure = || Error::new(Code::NotFound, "no tea").with_timeline(timeline());
+    let attempt = AttemptRecord::of(&failure(), Duration::ZERO).with_endpoint(SECRET.into());
+    let call = || (request("t", ""), Err(failure().with_attempts(vec![attempt.clone()])));
+    for (kept, shown) in [(None, 0), (Some("***"), 3)] {
+        let redaction = Redaction::default().with_rule(move |part, _, text| match part {
+            Part::ErrorText if text == SECRET => kept.map(Bytes::from),
+            _ => Some(text.clone()),
+        });
+        let config = RecorderConfig::default().with_redaction(redaction);
+        let text = record(config, [call()]).await.text();
+        assert!(!text.contains(SECRET) && text.contains("no tea"), "{text}");
+        assert_eq!(text.matches("***").count(), shown, "{text}");
     }
 }

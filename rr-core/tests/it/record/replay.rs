@@ -197,6 +197,20 @@ async fn deadlines_hold_and_latencies_are_replayed_in_virtual_time() {
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
+#[tokio::test]
+async fn a_call_that_ends_while_it_is_compared_uses_up_nothing() {
+    let file = numbered([request("a", "x")]).await;
+    let (ctx, handle) = Context::background().child();
+    let redaction = Redaction::default().with_rule(move |_, _, body| {
+        handle.cancel();
+        Some(body.clone())
+    });
+    let replay = Replay::strict(&*file.bytes()).unwrap().with_redaction(redaction);
+    let error = replay.request(&ctx, request("a", "x")).await.unwrap_err();
+    assert_eq!((error.code(), error.delivery()), (Code::Canceled, Delivery::NotSent));
+    assert_eq!(replay.remaining().len(), 1);
+}
+
 /// A line that can be read.
 const GOOD: &str = r#"{"v":1,"n":1,"at":"","elapsed_us":0,"target":"a","idempotency":"safe","request":{},"reply":{},"later":[1]}"#;
 
@@ -243,6 +257,11 @@ fn a_line_of_any_length_is_refused_before_it_is_in_memory() {
     assert_eq!(message, "line 1 of the recording: the line is longer than 16 MiB");
     let (message, _) = misread(io::Cursor::new(GOOD).chain(io::repeat(b'{')));
     assert_eq!(message, "line 1 of the recording: the line is longer than 16 MiB");
+    let (message, _) = misread(io::Cursor::new(GOOD).chain(io::repeat(b'\n')));
+    assert!(message.ends_with(": the recording is longer than 256 MiB"), "{message}");
+    let spaced = format!("\r\n \n{}  {GOOD}\n \n{GOOD}\n\n", "\n".repeat(20_000));
+    let replay = Replay::strict(spaced.as_bytes()).unwrap();
+    assert_eq!(replay.remaining(), ["line 20003: a (safe) ``", "line 20005: a (safe) ``"]);
     // Depth that would exhaust a stack.
     let deep = GOOD.replacen("[1]", &"[".repeat(1 << 20), 1);
     assert_eq!(misread(deep.as_bytes()).0, "line 1 of the recording is malformed");
