@@ -1,6 +1,7 @@
 //! The server side.
 
 mod accept;
+mod admin_page;
 mod bound;
 mod builder;
 mod carrier;
@@ -12,7 +13,6 @@ mod fallback;
 mod keep_alive;
 mod listener;
 mod mounted;
-mod page;
 mod proxy_header;
 mod read_body;
 mod reply;
@@ -356,7 +356,7 @@ impl ServerState {
         });
         let mut paths: HashMap<_, _> =
             routed.map(|target| (encode_path(&prefix, &target), target)).collect();
-        page::route(&mut paths, &prefix);
+        admin_page::route(&mut paths, &prefix);
         let cors = Cors::new(&config.cors_origins);
         let descriptions = descriptions(intake.routes());
         Self {

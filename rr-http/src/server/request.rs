@@ -14,11 +14,11 @@ use rr_spi::{
 };
 
 use super::ServerState;
+use super::admin_page;
 use super::carrier::Carrier;
 use super::cors::{self, Cors};
 use super::drain_body::is_drained;
 use super::fallback::Fallback;
-use super::page;
 use super::read_body::{decode, read_body};
 use crate::wire::{
     Head, Lines, Refusal, ReplyStyle, check_framing, decode_path, emptied, encode_descriptions,
@@ -172,7 +172,7 @@ async fn exchange<C: Carrier>(
     };
     state.stats.drop_headers(head.common.dropped);
     let mut inbound = head.inbound();
-    let rebound = page::rebound(&target, parts, carrier.caller());
+    let rebound = admin_page::rebound(&target, parts, carrier.caller());
     inbound.peer = rebound.as_ref().or_else(|| carrier.caller());
     let (ctx, cancel) = state.intake.context(inbound);
     *watched = state.intake.watch(&ctx, Some(&target));
