@@ -79,7 +79,8 @@ use super::shown::{millis, peer, request_id, retries};
 /// | `panic` | request | the message of the handler's panic, at most 512 characters |
 /// | `source` | request, at `ERROR` | the sources of the error, such as the encoder's own error, at most 256 characters |
 ///
-/// The target `rr::event` has the events that are not operations: `retry` at `INFO`, with the field `decision`;
+/// The target `rr::event` has the events that are not operations: `retry` at `INFO` and `retry refused` at `WARN`,
+/// which means that the retry budget is spent, both with the field `decision`;
 /// `drain started` and `drain ended` at `INFO`; `disconnected` and `recording incomplete` at `WARN`;
 /// `reconnected` and `handshake refused` at `INFO`; `late reply` at `DEBUG`. The reason of `disconnected`,
 /// `handshake refused` and `recording incomplete` is the field `error`.

@@ -7,23 +7,35 @@ use tracing::{debug, info, warn};
 use super::failures::ERROR_CHARS_MAX;
 use crate::observe::shown::{millis, request_id};
 
+/// Logs a failed attempt, and whether another follows.
+macro_rules! decided {
+    ($log:ident, $name:literal, $context:expr, $target:expr, $failed:expr) => {
+        $log!(
+            target: "rr::event",
+            {
+                rpc.service = Some($target.service()).filter(|service| !service.is_empty()),
+                rpc.method = $target.method(),
+                request_id = request_id($context),
+                rr.code = $failed.code.as_str(),
+                rr.reason = $failed.reason.as_ref().map(Reason::as_str),
+                rr.delivery = $failed.delivery.as_str(),
+                elapsed_ms = millis($failed.elapsed),
+                decision = $failed.decision.as_ref().map(RetryDecision::to_string),
+            },
+            $name
+        )
+    };
+}
+
 /// Logs an event.
 pub(super) fn log(event: &Event<'_>) {
     match event {
-        Event::Retry { context, target, failed, .. } => info!(
-            target: "rr::event",
-            {
-                rpc.service = Some(target.service()).filter(|service| !service.is_empty()),
-                rpc.method = target.method(),
-                request_id = request_id(context),
-                rr.code = failed.code.as_str(),
-                rr.reason = failed.reason.as_ref().map(Reason::as_str),
-                rr.delivery = failed.delivery.as_str(),
-                elapsed_ms = millis(failed.elapsed),
-                decision = failed.decision.as_ref().map(RetryDecision::to_string),
-            },
-            "retry"
-        ),
+        Event::Retry { context, target, failed, .. } => {
+            decided!(info, "retry", context, target, failed);
+        }
+        Event::RetryRefused { context, target, failed, .. } => {
+            decided!(warn, "retry refused", context, target, failed);
+        }
         Event::LateReply => debug!(target: "rr::event", "late reply"),
         Event::DrainStarted { in_flight, .. } => {
             info!(target: "rr::event", in_flight, "drain started");

@@ -242,6 +242,12 @@ fn what_is_no_operation_is_logged_as_an_event() {
     let failed = AttemptRecord::of(&lost, Duration::from_millis(3));
     for (event, level, name, fields) in [
         (Event::retry(&ctx, &target, &failed), Level::INFO, "retry", &[("elapsed_ms", "3.0")][..]),
+        (
+            Event::retry_refused(&ctx, &target, &failed),
+            Level::WARN,
+            "retry refused",
+            &[("elapsed_ms", "3.0")][..],
+        ),
         (Event::LateReply, Level::DEBUG, "late reply", &[]),
         (Event::drain_started(3), Level::INFO, "drain started", &[("in_flight", "3")]),
         (
