@@ -47,7 +47,7 @@ impl Stage {
         Self::ReadingReply,
     ];
 
-    /// Returns the stage with this number; the last one if there is none.
+    /// Returns the stage with this number. Numbers beyond the last stage mean the last stage.
     pub(crate) fn of_number(number: u8) -> Self {
         Self::ALL[usize::from(number).min(STAGES - 1)]
     }

@@ -32,8 +32,8 @@ fn is_of_others(name: &str) -> bool {
 
 /// Returns whether a web page of another origin made a browser load this one into itself.
 ///
-/// A person who follows a link loads the page into a tab, where no other page can read it. The page's
-/// own links are such: its sandbox gives it an origin of its own.
+/// A person who follows a link loads the page into a tab, where no other page can read it. The links
+/// on the page need this too: its sandbox makes its origin differ from the server's.
 fn is_loaded_elsewhere(headers: &Headers) -> bool {
     let mut sites = headers.get_all(FETCH_SITE);
     let is_link = headers.get("sec-fetch-mode") == Some("navigate")

@@ -264,16 +264,7 @@ fn write_counts(page: &mut String, kind: &str, name: &str, stats: &Stats) -> fmt
         write!(page, " <span class=\"badge {class}\">{code} {count}</span>")?;
     }
     page.write_str("</td><td class=wide>")?;
-    let others = [
-        ("not run", stats.not_run),
-        ("retries", stats.retries),
-        ("late replies", stats.late_replies),
-        ("disconnects", stats.disconnects),
-        ("reconnects", stats.reconnects),
-        ("handshakes refused", stats.handshakes_refused),
-    ];
-    let others = others.into_iter().chain(stats.transport.iter().copied());
-    for (at, (name, count)) in others.filter(|(_, count)| *count > 0).enumerate() {
+    for (at, (name, count)) in stats.others().enumerate() {
         let separator = if at > 0 { ", " } else { "" };
         write!(page, "{separator}{} {count}", name.replace('_', " "))?;
     }

@@ -43,7 +43,7 @@ fn reason(error: &Error) -> &str {
     error.reason().map_or("none", |reason| reason.as_str())
 }
 
-/// Drops a mock and returns the message of its panic; empty if there is none.
+/// Drops a mock and returns the message of its panic, or an empty text without a panic.
 fn dropped(mock: Mock) -> String {
     panicked(|| drop(mock))
 }

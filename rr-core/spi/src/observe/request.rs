@@ -17,7 +17,8 @@ use crate::target::Target;
 /// observers; see [`Intake::watch`](crate::Intake::watch).
 ///
 /// It is counted and reported once: by [`WatchedRequest::end`], or as dropped when it is dropped
-/// before. Takes two pointers. The default is no request of an application.
+/// before. Takes two pointers. The default stands for a request
+/// that no route is asked for, such as a health check.
 #[derive(Default)]
 pub struct WatchedRequest(State);
 

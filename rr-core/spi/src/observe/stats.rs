@@ -70,6 +70,20 @@ impl Stats {
         Code::ALL.into_iter().zip(self.failed_by_code).filter(|(_, count)| *count > 0)
     }
 
+    /// Returns the counts that are not zero, by name, apart from those of all operations: `not_run` to
+    /// `handshakes_refused`, then the figures of the transport.
+    pub fn others(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        let counts = [
+            ("not_run", self.not_run),
+            ("retries", self.retries),
+            ("late_replies", self.late_replies),
+            ("disconnects", self.disconnects),
+            ("reconnects", self.reconnects),
+            ("handshakes_refused", self.handshakes_refused),
+        ];
+        counts.into_iter().chain(self.transport.iter().copied()).filter(|(_, count)| *count > 0)
+    }
+
     /// Returns a figure of the transport; `None` if this transport does not have it.
     #[must_use]
     pub fn figure(&self, name: &str) -> Option<u64> {
@@ -126,18 +140,8 @@ impl fmt::Display for Stats {
         if self.failed > 0 {
             f.write_str(")")?;
         }
-        let others = [
-            ("not run", self.not_run),
-            ("retries", self.retries),
-            ("late replies", self.late_replies),
-            ("disconnects", self.disconnects),
-            ("reconnects", self.reconnects),
-            ("handshakes refused", self.handshakes_refused),
-        ];
-        for (name, count) in others.into_iter().chain(self.transport.iter().copied()) {
-            if count > 0 {
-                write!(f, ", {count} {}", name.replace('_', " "))?;
-            }
+        for (name, count) in self.others() {
+            write!(f, ", {count} {}", name.replace('_', " "))?;
         }
         Ok(())
     }

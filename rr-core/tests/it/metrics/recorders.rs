@@ -129,7 +129,7 @@ async fn a_metric_that_the_exporter_forgot_while_it_was_idle_is_there_again_when
     let observer = MetricsObserver::new();
     observer.event(&Event::LateReply);
     assert!(handle.render().contains("late_replies 1"));
-    // The exporter has a clock of its own. It forgets what did not change between two renderings.
+    // The exporter reads the real clock. It forgets what did not change between two renderings.
     assert!((0..1_000_000).any(|_| !handle.render().contains("late_replies")));
     sleep(Duration::from_secs(1)).await;
     observer.event(&Event::LateReply);
@@ -154,7 +154,7 @@ async fn the_number_in_flight_is_right_after_the_exporter_forgot_it_during_a_cal
         );
     slow.entered.acquire().await.unwrap().forget();
     assert!(handle.render().contains("rr_client_in_flight 1\n"), "{}", handle.render());
-    // The exporter has a clock of its own. It forgets what did not change between two renderings.
+    // The exporter reads the real clock. It forgets what did not change between two renderings.
     assert!((0..1_000_000).any(|_| !handle.render().contains("in_flight")));
     sleep(Duration::from_secs(1)).await;
     slow.may_end.add_permits(1);
