@@ -1,6 +1,6 @@
 //! Re-scoping: converts the error of a downstream call into an error of the calling handler.
 
-use crate::error::{Code, Error, Origin, RetryHint};
+use crate::error::{Code, Error, Origin, RetryDecision, RetryHint};
 use crate::response::Response;
 
 /// Converts the outcome of a handler into its own reply: errors are re-scoped, and the duplicate
@@ -17,8 +17,10 @@ pub(crate) fn rescope_outcome(outcome: Result<Response, Error>) -> Result<Respon
 /// The handler ran, so the delivery is `Processed`. Deadline, cancellation, exhaustion and
 /// unavailability keep their code; every other code becomes `Internal`. Message, details, headers
 /// and reason are removed, but [`Error::expose`] keeps the message. Of the retry hints, only
-/// `Never` is kept. A handler's own error stays unchanged, except that its duplicate suppression is
-/// removed: a handler cannot set it.
+/// `Never` is kept. An error that the handler's own retry layer has retried, or could not retry for
+/// want of budget, gets the hint `Never`: only the layer next to the failure retries (Site
+/// Reliability Engineering, chapter 22). A handler's own error stays unchanged, except that its
+/// duplicate suppression is removed: a handler cannot set it.
 #[must_use]
 pub fn rescope(error: Error) -> Error {
     if !error.is_failure() {
@@ -31,10 +33,8 @@ pub fn rescope(error: Error) -> Error {
         | Code::Unavailable) => code,
         _ => Code::Internal,
     };
-    let retry = match error.retry() {
-        RetryHint::Never => RetryHint::Never,
-        _ => RetryHint::Unset,
-    };
+    let is_final = error.retry() == RetryHint::Never || was_retried(&error);
+    let retry = if is_final { RetryHint::Never } else { RetryHint::Unset };
     let message =
         if error.is_exposed() { error.message().to_owned() } else { generic_message(code, &error) };
     Error::new(code, message).with_retry(retry).with_source(error)
@@ -46,6 +46,12 @@ pub fn rescope(error: Error) -> Error {
 #[must_use]
 pub fn rescope_called(error: Error) -> Error {
     if error.is_called() { rescope(error) } else { error }
+}
+
+/// Returns whether a retry layer has tried the call again, or found its budget spent.
+fn was_retried(error: &Error) -> bool {
+    let mut decisions = error.attempts().iter().filter_map(|attempt| attempt.decision);
+    decisions.any(|it| matches!(it, RetryDecision::Again(_) | RetryDecision::BudgetSpent))
 }
 
 /// Returns the text that replaces the message of a downstream error and quotes nothing of it.
@@ -64,9 +70,11 @@ fn generic_message(code: Code, error: &Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::dedup::Dedup;
-    use crate::error::{Delivery, Detail, Reason};
+    use crate::error::{AttemptRecord, Delivery, Detail, Reason};
     use crate::headers::Headers;
 
     fn downstream(code: Code, retry: RetryHint) -> Error {
@@ -92,10 +100,29 @@ mod tests {
     fn only_the_hint_never_and_exposed_text_pass() {
         let error = rescope(downstream(Code::Unavailable, RetryHint::Never));
         assert_eq!((error.code(), error.retry()), (Code::Unavailable, RetryHint::Never));
-        let after = RetryHint::After(std::time::Duration::from_secs(1));
+        let after = RetryHint::After(Duration::from_secs(1));
         let error = rescope(downstream(Code::NotFound, after).expose());
         assert_eq!((error.code(), error.retry()), (Code::Internal, RetryHint::Unset));
         assert_eq!(error.message(), "secret text");
+    }
+
+    #[test]
+    fn an_error_that_was_retried_is_not_retried_again() {
+        use RetryDecision::{Again, AttemptsSpent, BudgetSpent, Moved, Resend};
+        let again = Again(Duration::from_millis(50));
+        for (decisions, hint) in [
+            (vec![again, AttemptsSpent], RetryHint::Never),
+            (vec![BudgetSpent], RetryHint::Never),
+            (vec![Resend, AttemptsSpent], RetryHint::Unset),
+            (vec![Moved], RetryHint::Unset),
+            (vec![], RetryHint::Unset),
+        ] {
+            let error = downstream(Code::Unavailable, RetryHint::Unset);
+            let record =
+                |decision| AttemptRecord::of(&error, Duration::ZERO).with_decision(decision);
+            let attempts = decisions.iter().map(|decision| record(*decision)).collect();
+            assert_eq!(rescope(error.with_attempts(attempts)).retry(), hint, "{decisions:?}");
+        }
     }
 
     #[test]
