@@ -15,6 +15,7 @@ mod network;
 mod picture;
 mod report;
 mod trace;
+mod wire;
 mod world;
 
 pub use client::NetworkClient;
