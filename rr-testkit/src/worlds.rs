@@ -12,8 +12,11 @@ mod client;
 mod explore;
 mod fault;
 mod network;
+mod outage;
 mod picture;
 mod report;
+#[cfg(feature = "conformance")]
+mod several;
 mod trace;
 mod wire;
 mod world;

@@ -80,6 +80,13 @@ impl NetworkClient {
         self
     }
 
+    /// Sets the timeout and the limits of each call.
+    #[must_use]
+    pub fn with_config(mut self, config: CallConfig) -> Self {
+        self.config = config;
+        self
+    }
+
     /// Checks that the call carries the deadline of the request for which it is made.
     fn check_deadline(&self, ctx: &Context, place: &str) {
         let deadline = ctx.deadline();
