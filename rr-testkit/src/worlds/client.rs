@@ -6,9 +6,10 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
+use rr_spi::observe::{self, Kind, Monitor};
 use rr_spi::{
     Attempt, CallConfig, CancelHandle, Code, Context, Deadline, Delivery, Error, ManyRequester,
-    Reason, Request, Requester, Response,
+    Reason, Request, Requester, Response, observed,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
@@ -30,6 +31,7 @@ pub struct NetworkClient {
     from: String,
     to: String,
     config: CallConfig,
+    monitor: Monitor,
     is_background: bool,
 }
 
@@ -67,7 +69,8 @@ impl Drop for Sent<'_> {
 
 impl NetworkClient {
     pub(super) fn new(network: Network, from: String, to: String) -> Self {
-        Self { network, from, to, config: CallConfig::default(), is_background: false }
+        let (config, monitor) = (CallConfig::default(), Monitor::default());
+        Self { network, from, to, config, monitor, is_background: false }
     }
 
     /// Returns a client for work that belongs to no request.
@@ -80,9 +83,10 @@ impl NetworkClient {
         self
     }
 
-    /// Sets the timeout and the limits of each call.
+    /// Sets the timeout, the limits and the observers of each call.
     #[must_use]
     pub fn with_config(mut self, config: CallConfig) -> Self {
+        self.monitor = Monitor::new(config.observers.clone());
         self.config = config;
         self
     }
@@ -288,17 +292,22 @@ impl Flight<'_> {
             let _counted = client.network.run(&client.to);
             drop(expected);
             client.network.record(call, What::Entered { instance });
-            let handling = pin!(link.race(life.race(intake.handle(&ctx, request))));
-            let outcome = match fault {
-                Some(Fault::BrokenWithin | Fault::Reset | Fault::Crashed) => {
-                    let outcome = first_poll(handling).await;
-                    client.break_off(fault, instance);
-                    outcome
+            let watched = intake.watch(&ctx, Some(&request.target));
+            let outcome = {
+                let handling = intake.handle(watched.context(&ctx), request).watched(&watched);
+                let handling = pin!(link.race(life.race(handling)));
+                match fault {
+                    Some(Fault::BrokenWithin | Fault::Reset | Fault::Crashed) => {
+                        let outcome = first_poll(handling).await;
+                        client.break_off(fault, instance);
+                        outcome
+                    }
+                    _ => Some(handling.await),
                 }
-                _ => Some(handling.await),
             };
             if let Some(outcome) = outcome.flatten().flatten() {
                 client.network.record(call, What::Answered(Summary::of(&outcome)));
+                watched.end(observe::Outcome::of(&outcome));
                 // Fails when the caller has gone.
                 let _ = answers.send(outcome).await;
             }
@@ -345,7 +354,7 @@ impl ManyRequester for NetworkClient {}
 impl Requester for NetworkClient {
     rr_spi::boxed! {
         fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
-            Box::pin(self.perform(ctx, request))
+            observed!(&self.monitor, Kind::ClientAttempt, |ctx, request| self.perform(ctx, request))
         }
     }
 }

@@ -238,8 +238,8 @@ impl Network {
         lock(&self.0.state).fired
     }
 
-    /// Waits until no call and no handler is in flight, for at most this virtual time. Returns
-    /// whether there is none.
+    /// Waits until no call, no handler and no shielded work is in flight, for at most this virtual
+    /// time. Returns whether there is none.
     ///
     /// # Cancel safety
     ///
@@ -257,11 +257,15 @@ impl Network {
         true
     }
 
-    /// Returns the number of calls and handlers in flight.
+    /// Returns the number of calls and handlers in flight; or of calls and shielded work, if that is
+    /// more.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         let state = lock(&self.0.state);
-        state.calls + state.runs
+        let instances = state.services.values().flat_map(|service| &service.instances);
+        // The handlers that the intakes count are among the runs, shielded work is not.
+        let served: usize = instances.map(|instance| instance.intake.in_flight()).sum();
+        state.calls + state.runs.max(served)
     }
 
     /// Drops every service, whose handlers may hold this network.

@@ -5,6 +5,7 @@ mod attempts;
 mod faults;
 mod link;
 mod memory;
+mod network;
 mod plans;
 mod proxy;
 mod reports;
