@@ -1,5 +1,6 @@
 //! The delivery group in every world of up to k faults.
 
+mod memory;
 mod scenarios;
 mod simulation;
 
@@ -7,7 +8,7 @@ use std::sync::Arc;
 
 use rr_spi::{Requester, Routes};
 
-use crate::worlds::{Worlds, WorldsReport};
+use crate::worlds::{Fault, Worlds, WorldsReport};
 
 use scenarios::SCENARIOS;
 use simulation::Simulation;
@@ -20,13 +21,18 @@ use simulation::Simulation;
 ///
 /// # For implementors
 ///
-/// Both methods wrap nothing by default. [`Wrapper::routes`] is called again whenever a server
+/// By default a wrapper wraps nothing, around the simulated network. [`Wrapper::routes`] is called again whenever a server
 /// starts again after a crash: what it makes is lost in a crash, and what the wrapper holds is kept.
 ///
 /// # For wrappers
 ///
-/// Delegate both methods.
+/// Delegate every method.
 pub trait Wrapper: Send + Sync + 'static {
+    /// Returns the transport that is wrapped.
+    fn carrier(&self) -> Carrier {
+        Carrier::default()
+    }
+
     /// Wraps the requester of one client.
     fn requester(&self, inner: Arc<dyn Requester>) -> Arc<dyn Requester> {
         inner
@@ -38,14 +44,37 @@ pub trait Wrapper: Send + Sync + 'static {
     }
 }
 
-/// Wraps nothing.
+/// Wraps the simulated network in nothing.
 impl Wrapper for () {}
+
+/// Transport that a [`Wrapper`] wraps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Carrier {
+    /// The simulated [`Network`](crate::worlds::Network). It has every fault, and carries requests
+    /// and replies in the wire form of every transport. The default.
+    #[default]
+    Network,
+    /// The in-memory transport. It has the faults [`ConnectFails`](Fault::ConnectFails),
+    /// [`RequestLost`](Fault::RequestLost), [`ReplyLost`](Fault::ReplyLost),
+    /// [`BrokenAfter`](Fault::BrokenAfter) and [`Reset`](Fault::Reset); no other fault is tried.
+    Memory,
+}
+
+impl Carrier {
+    /// Returns the faults that the transport has.
+    fn faults(self) -> &'static [Fault] {
+        match self {
+            Self::Network => &Fault::ALL,
+            Self::Memory => &memory::FAULTS,
+        }
+    }
+}
 
 /// Runs the scenarios of the delivery group in every world of up to k faults, and returns the
 /// smallest world in which a caller is told something else than what ran.
 ///
-/// The transport is rr's simulated network, which carries requests and replies in the wire form of
-/// every transport, inside a wrapper. The scenarios call in sequence, concurrently, over two hops,
+/// The transport is a [`Carrier`] inside a wrapper. The scenarios call in sequence, concurrently, over two hops,
 /// repeatedly after errors, and during a drain. Their calls have each idempotency, and their handlers
 /// answer, wait, fail and shield work.
 ///
@@ -106,6 +135,7 @@ pub fn every_world<W: Wrapper>(
     worlds: Worlds,
     make: impl Fn() -> W + Send + Sync + 'static,
 ) -> WorldsReport {
+    let worlds = worlds.within(make().carrier().faults());
     let make = Arc::new(make);
     let mut report = WorldsReport::default();
     for scenario in SCENARIOS {

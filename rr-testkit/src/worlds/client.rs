@@ -317,7 +317,7 @@ impl Flight<'_> {
 }
 
 /// Polls a future once; `None` if it is pending.
-async fn first_poll<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+pub(crate) async fn first_poll<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
         Poll::Pending => Poll::Ready(None),

@@ -42,7 +42,7 @@ const REPLAY: &str = "RR_WORLD";
 #[derive(Clone, Debug)]
 pub struct Worlds {
     pub(super) faults_max: usize,
-    kinds: Vec<Fault>,
+    pub(super) kinds: Vec<Fault>,
     worlds_max: usize,
     messages_max: usize,
     time_max: Duration,

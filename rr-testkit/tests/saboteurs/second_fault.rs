@@ -7,8 +7,8 @@ use rr_spi::{
     Bytes, Code, Context, Delivery, Error, Idempotency, Middleware, Next, Reason, Request,
     Requester, Response, Routes, async_trait,
 };
-use rr_testkit::conformance::{Wrapper, every_world};
-use rr_testkit::worlds::Worlds;
+use rr_testkit::conformance::{Carrier, Wrapper, every_world};
+use rr_testkit::worlds::{Worlds, WorldsReport};
 
 type Outcome = Result<Response, Error>;
 
@@ -195,7 +195,7 @@ impl Middleware for Recovering {
     }
 }
 
-fn with_faults(faults: usize, lie: Lie) -> rr_testkit::worlds::WorldsReport {
+fn with_faults(faults: usize, lie: Lie) -> WorldsReport {
     every_world(Worlds::up_to(faults), move || Liar { lie, store: Arc::default() })
 }
 
@@ -246,6 +246,47 @@ fn an_honest_wrapper_passes_every_world_of_two_faults() {
     let report = with_faults(2, Nothing);
     println!("{report}");
     assert!(report.is_complete(), "{report}");
+}
+
+/// The in-memory transport, inside a lie.
+struct InMemory(Liar);
+
+impl Wrapper for InMemory {
+    fn carrier(&self) -> Carrier {
+        Carrier::Memory
+    }
+
+    fn requester(&self, inner: Arc<dyn Requester>) -> Arc<dyn Requester> {
+        self.0.requester(inner)
+    }
+
+    fn routes(&self, routes: Routes) -> Routes {
+        self.0.routes(routes)
+    }
+}
+
+fn in_memory(faults: usize, lie: Lie) -> WorldsReport {
+    let make = move || InMemory(Liar { lie, store: Arc::default() });
+    every_world(Worlds::up_to(faults), make)
+}
+
+#[test]
+fn the_in_memory_transport_passes_every_world_of_two_faults() {
+    let report = in_memory(2, Nothing);
+    println!("{report}");
+    assert!(report.is_complete(), "{report}");
+}
+
+#[test]
+fn lies_over_the_in_memory_transport_need_two_faults() {
+    for lie in [CountsLossesForEver, StaysConnecting, RepeatsAGeneration] {
+        let one = in_memory(1, lie);
+        assert!(one.is_complete(), "{lie:?}: {one}");
+        let two = in_memory(2, lie);
+        let found = two.counterexample().unwrap_or_else(|| panic!("{lie:?} is not found: {two}"));
+        println!("{lie:?}: {}: {}", found.script(), found.wrong());
+        assert_eq!(found.script().len(), 2, "{lie:?}: {two}");
+    }
 }
 
 #[test]

@@ -8,7 +8,8 @@ use std::time::Duration;
 use rr_spi::{Bytes, Context, Delivery, Error, Request, Requester, Response, async_trait};
 use tokio::time::Instant;
 
-use super::Wrapper;
+use super::memory::MemoryService;
+use super::{Carrier, Wrapper};
 use crate::conformance::lab::{Ask, Lab};
 use crate::conformance::stage::PROMPT;
 use crate::sync::lock;
@@ -25,8 +26,14 @@ const SETTLE_MAX: Duration = Duration::from_secs(60);
 pub(super) struct Simulation {
     network: Network,
     wrapper: Arc<dyn Wrapper>,
-    labs: Mutex<BTreeMap<&'static str, Lab>>,
+    services: Mutex<BTreeMap<&'static str, Service>>,
     book: Arc<Book>,
+}
+
+/// Service of one name; `memory` is its server if the in-memory transport carries the calls.
+struct Service {
+    lab: Lab,
+    memory: Option<Arc<MemoryService>>,
 }
 
 /// What the callers were told, by service and by key of the request.
@@ -57,25 +64,45 @@ struct Witness {
 
 impl Simulation {
     pub(super) fn new(network: Network, wrapper: Arc<dyn Wrapper>) -> Self {
-        Self { network, wrapper, labs: Mutex::default(), book: Arc::default() }
+        Self { network, wrapper, services: Mutex::default(), book: Arc::default() }
     }
 
     /// Serves a new lab under a name.
     pub(super) fn serve(&self, name: &'static str) -> Lab {
         let lab = Lab::new();
-        let (served, wrapper) = (lab.clone(), Arc::clone(&self.wrapper));
-        self.network.serve(name, move || wrapper.routes(served.routes()));
-        lock(&self.labs).insert(name, lab.clone());
+        let memory = match self.wrapper.carrier() {
+            Carrier::Network => {
+                let (served, wrapper) = (lab.clone(), Arc::clone(&self.wrapper));
+                self.network.serve(name, move || wrapper.routes(served.routes()));
+                None
+            }
+            Carrier::Memory => {
+                let routes = self.wrapper.routes(lab.routes());
+                Some(Arc::new(MemoryService::start(name, routes)))
+            }
+        };
+        lock(&self.services).insert(name, Service { lab: lab.clone(), memory });
         lab
     }
 
+    fn memory(&self, name: &str) -> Option<Arc<MemoryService>> {
+        lock(&self.services).get(name).and_then(|service| service.memory.clone())
+    }
+
     pub(super) fn client(&self, from: &'static str, to: &'static str) -> Client {
-        let inner = self.wrapper.requester(Arc::new(self.network.client(from, to)));
-        Client(Arc::new(Witness { to, inner, book: Arc::clone(&self.book) }))
+        let inner: Arc<dyn Requester> = match self.memory(to) {
+            None => Arc::new(self.network.client(from, to)),
+            Some(memory) => memory.client(&self.network, from, to),
+        };
+        let (inner, book) = (self.wrapper.requester(inner), Arc::clone(&self.book));
+        Client(Arc::new(Witness { to, inner, book }))
     }
 
     pub(super) async fn drain(&self, name: &'static str, grace: Duration) {
-        self.network.drain(name, grace).await;
+        match self.memory(name) {
+            None => drop(self.network.drain(name, grace).await),
+            Some(memory) => memory.drain(grace).await,
+        }
     }
 
     /// Compares what the callers were told with what ran.
@@ -85,8 +112,12 @@ impl Simulation {
     /// When something that a caller was told is false.
     pub(super) async fn check(&self) {
         self.network.settle(SETTLE_MAX).await;
+        let names: Vec<_> = lock(&self.services).keys().copied().collect();
+        for memory in names.iter().filter_map(|name| self.memory(name)) {
+            memory.drain(SETTLE_MAX).await;
+        }
         let trace = self.network.trace();
-        for (service, lab) in &*lock(&self.labs) {
+        for (service, Service { lab, .. }) in &*lock(&self.services) {
             let mut repeated = trace.repeated(service);
             let book = lock(&self.book.0);
             for ((_, key), entry) in book.iter().filter(|((to, _), _)| to == service) {
