@@ -8,7 +8,10 @@ use rr_spi::{
     Requester, Response, Routes, async_trait,
 };
 use rr_testkit::conformance::{Carrier, Wrapper, every_world};
-use rr_testkit::worlds::{Worlds, WorldsReport};
+use rr_testkit::worlds::{Fault, Worlds, WorldsReport};
+use tokio::time::sleep;
+
+use crate::requester::LATE;
 
 type Outcome = Result<Response, Error>;
 
@@ -31,6 +34,16 @@ enum Lie {
     RepeatsAGeneration,
     /// Recovers its store of answers from the first entry only, after the second crash.
     ReplaysTheFirstKey,
+    /// Swaps replies when four calls are in flight.
+    SwapsRepliesOfFour,
+    /// Calls a lost connection unsent, for calls that a handler makes.
+    LiesToHandlers,
+    /// Sends a request twice that it has sent before.
+    DoublesRepetitions,
+    /// Says of a call that a draining server refuses that it ran.
+    TakesDrainsForRuns,
+    /// Ends expired calls late.
+    EndsLate,
 }
 
 use Lie::*;
@@ -75,6 +88,8 @@ struct State {
     was_refused: bool,
     is_connecting: bool,
     slots: Vec<Slot>,
+    /// Bodies of the requests that were sent.
+    sent: Vec<Bytes>,
 }
 
 /// Place of a call that waits for a reply.
@@ -90,9 +105,20 @@ struct Slot {
 impl Requester for LyingRequester {
     async fn request(&self, ctx: &Context, request: Request) -> Outcome {
         let body = request.body.clone();
-        let (slot, begun) = self.begin();
+        let is_onward = request.headers.get("lab-onward") == Some("0");
+        let (slot, begun) = self.begin(&body);
+        let is_repeated = begun.sent.iter().filter(|sent| **sent == body).count() > 1;
+        if self.lie == DoublesRepetitions && is_repeated {
+            let _ = self.inner.request(ctx, request.clone()).await;
+        }
         let outcome = self.send(ctx, request).await;
-        self.end(slot, &begun, &body, outcome)
+        let outcome = self.end(slot, &begun, &body, outcome);
+        match self.lie {
+            LiesToHandlers if is_onward && is(&outcome, &Reason::CONNECTION_LOST) => {
+                unsent(outcome)
+            }
+            _ => outcome,
+        }
     }
 }
 
@@ -107,13 +133,18 @@ impl LyingRequester {
                     && is(&outcome, &Reason::CONNECTION_LOST);
                 if keeps { unsent(outcome) } else { outcome }
             }
+            EndsLate if is_silent(&outcome) => {
+                sleep(LATE).await;
+                outcome
+            }
             _ => outcome,
         }
     }
 
     /// Takes a slot; returns its number, and the state at the start of the call.
-    fn begin(&self) -> (usize, State) {
+    fn begin(&self, body: &Bytes) -> (usize, State) {
         let mut state = self.state.lock().expect("nothing panics under it");
+        state.sent.push(body.clone());
         let free = state.slots.iter().position(|slot| !slot.is_taken);
         let at = free.unwrap_or_else(|| {
             state.slots.push(Slot::default());
@@ -126,7 +157,7 @@ impl LyingRequester {
     fn end(&self, at: usize, begun: &State, body: &Bytes, outcome: Outcome) -> Outcome {
         let mut state = self.state.lock().expect("nothing panics under it");
         let is_lost = is(&outcome, &Reason::CONNECTION_LOST);
-        let is_silent = matches!(&outcome, Err(error) if error.code() == Code::DeadlineExceeded);
+        let is_silent = is_silent(&outcome);
         if is_lost && begun.connection == state.connection {
             state.connection += 1;
         }
@@ -145,6 +176,12 @@ impl LyingRequester {
             TakesSilenceForARefusal if is_silent && was_refused => {
                 restated(outcome, Delivery::Rejected)
             }
+            TakesDrainsForRuns if is(&outcome, &Reason::DRAINING) => {
+                restated(outcome, Delivery::Processed)
+            }
+            SwapsRepliesOfFour if begun.slots.iter().filter(|slot| slot.is_taken).count() >= 4 => {
+                outcome.map(|_| Response::new(begun.sent[0].clone()))
+            }
             RepeatsAGeneration => outcome.map(|response| {
                 let late = slot.late.iter().find(|(generation, _)| *generation == slot.generation);
                 late.map_or(response, |(_, body)| Response::new(body.clone()))
@@ -156,6 +193,10 @@ impl LyingRequester {
 
 fn is(outcome: &Outcome, reason: &Reason) -> bool {
     matches!(outcome, Err(error) if error.reason() == Some(reason))
+}
+
+fn is_silent(outcome: &Outcome) -> bool {
+    matches!(outcome, Err(error) if error.code() == Code::DeadlineExceeded)
 }
 
 fn unsent(outcome: Outcome) -> Outcome {
@@ -238,14 +279,37 @@ fn a_late_reply_that_answers_another_call() {
 
 #[test]
 fn a_stored_answer_that_is_recovered_for_every_key() {
-    needs_two_faults(ReplaysTheFirstKey, "ran 0 times, and its caller was told ok");
+    needs_two_faults(ReplaysTheFirstKey, "never ran, and its caller was told ok");
 }
 
 #[test]
 fn an_honest_wrapper_passes_every_world_of_two_faults() {
-    let report = with_faults(2, Nothing);
+    // Those that a retry could mistake for another: it makes more messages, and so more worlds.
+    let faults = [Fault::ConnectFails, Fault::Draining, Fault::ReplyLost, Fault::BrokenAfter];
+    let worlds = Worlds::up_to(2).with_faults(faults);
+    let report = every_world(worlds, || Liar { lie: Nothing, store: Arc::default() });
     println!("{report}");
     assert!(report.is_complete(), "{report}");
+}
+
+#[test]
+fn each_scenario_finds_a_lie() {
+    for (lie, faults, wrong) in [
+        (SwapsRepliesOfFour, 0, "at `concurrent` got the answer of another request"),
+        (TakesDrainsForRuns, 0, "at `drained` never ran"),
+        (LiesToHandlers, 1, "at `back` ran once"),
+        (EndsLate, 1, "at `sequence` ended 60 ms after its deadline"),
+        (DoublesRepetitions, 1, "at `repeated` ran 2 times where one run was possible"),
+    ] {
+        if faults > 0 {
+            let fewer = with_faults(faults - 1, lie);
+            assert!(fewer.is_complete(), "{lie:?}: {fewer}");
+        }
+        let report = with_faults(faults, lie);
+        let found = report.counterexample().unwrap_or_else(|| panic!("{lie:?}: {report}"));
+        assert_eq!(found.script().len(), faults, "{lie:?}: {report}");
+        assert!(found.wrong().contains(wrong), "{lie:?}: {report}");
+    }
 }
 
 /// The in-memory transport, inside a lie.

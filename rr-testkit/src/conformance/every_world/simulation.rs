@@ -137,16 +137,22 @@ impl Entry {
         let told = self.told.join(", ");
         let callers = if self.told.len() == 1 { "its caller was" } else { "its callers were" };
         let surplus = runs.saturating_sub(self.possible);
+        let ran = match runs {
+            0 => "never ran".to_owned(),
+            1 => "ran once".to_owned(),
+            runs => format!("ran {runs} times"),
+        };
         if surplus > *repeated || (surplus > 0 && self.possible == 0) {
             let at_most = match self.possible {
                 0 => String::new(),
+                1 => " where one run was possible".to_owned(),
                 possible => format!(" where {possible} were possible"),
             };
-            return Some(format!("ran {runs} times{at_most}, and {callers} told {told}"));
+            return Some(format!("{ran}{at_most}, and {callers} told {told}"));
         }
         *repeated -= surplus;
         if self.ran > runs {
-            return Some(format!("ran {runs} times, and {callers} told {told}"));
+            return Some(format!("{ran}, and {callers} told {told}"));
         }
         self.wrong.clone()
     }
