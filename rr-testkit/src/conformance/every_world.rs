@@ -1,5 +1,6 @@
 //! The delivery group in every world of up to k faults.
 
+mod book;
 mod memory;
 mod scenarios;
 mod simulation;

@@ -6,7 +6,8 @@ use rr_spi::{BoxFuture, Code, Idempotency};
 use tokio::join;
 use tokio::time::sleep;
 
-use super::simulation::{Client, Simulation};
+use super::book::Client;
+use super::simulation::Simulation;
 use crate::conformance::lab::Ask;
 
 /// Scenario that runs in a simulation.
