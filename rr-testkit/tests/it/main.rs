@@ -9,4 +9,5 @@ mod network;
 mod plans;
 mod proxy;
 mod reports;
+mod simulated;
 mod support;
