@@ -78,6 +78,7 @@
 //! | read the results of a run | [`Report`], [`Outcome`] |
 //! | show the results in a README | [`Card`], [`check_cards`] |
 //! | list all cases | [`cases`] |
+//! | run the delivery group in every world of up to k faults | `every_world` (feature `worlds`) |
 //!
 //! # Checks in every case
 //!
@@ -124,6 +125,8 @@ mod card;
 mod cases;
 mod chaos;
 mod cuts;
+#[cfg(feature = "worlds")]
+mod every_world;
 mod harness;
 mod lab;
 mod ledger;
@@ -140,6 +143,8 @@ mod typed;
 
 pub use capabilities::{Capabilities, Capability};
 pub use card::{Card, check_cards};
+#[cfg(feature = "worlds")]
+pub use every_world::{Carrier, Wrapper, every_world};
 pub use harness::{Harness, Timing};
 pub use lab::Lab;
 pub use list::{Case, Level, cases};

@@ -12,12 +12,18 @@ mod client;
 mod explore;
 mod fault;
 mod network;
+mod outage;
 mod picture;
 mod report;
+#[cfg(feature = "conformance")]
+mod suite;
 mod trace;
+mod wire;
 mod world;
 
 pub use client::NetworkClient;
+#[cfg(feature = "conformance")]
+pub(crate) use client::first_poll;
 pub use explore::Worlds;
 pub use fault::{Fault, Place, Script};
 pub use network::Network;

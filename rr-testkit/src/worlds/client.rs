@@ -6,9 +6,10 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
+use rr_spi::observe::{self, Kind, Monitor};
 use rr_spi::{
     Attempt, CallConfig, CancelHandle, Code, Context, Deadline, Delivery, Error, ManyRequester,
-    Reason, Request, Requester, Response,
+    Reason, Request, Requester, Response, observed,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
@@ -16,6 +17,7 @@ use tokio::time::{Instant, sleep};
 use super::fault::Fault;
 use super::network::{Life, Network, Reached};
 use super::trace::{Summary, What};
+use super::wire::{self, RequestMessage};
 
 /// Time between the deadline of a call and the arrival of its request, if it is [late](Fault::Late).
 const LATE: Duration = Duration::from_secs(1);
@@ -29,6 +31,7 @@ pub struct NetworkClient {
     from: String,
     to: String,
     config: CallConfig,
+    monitor: Monitor,
     is_background: bool,
 }
 
@@ -66,7 +69,8 @@ impl Drop for Sent<'_> {
 
 impl NetworkClient {
     pub(super) fn new(network: Network, from: String, to: String) -> Self {
-        Self { network, from, to, config: CallConfig::default(), is_background: false }
+        let (config, monitor) = (CallConfig::default(), Monitor::default());
+        Self { network, from, to, config, monitor, is_background: false }
     }
 
     /// Returns a client for work that belongs to no request.
@@ -76,6 +80,14 @@ impl NetworkClient {
     #[must_use]
     pub fn for_background_work(mut self) -> Self {
         self.is_background = true;
+        self
+    }
+
+    /// Sets the timeout, the limits and the observers of each call.
+    #[must_use]
+    pub fn with_config(mut self, config: CallConfig) -> Self {
+        self.monitor = Monitor::new(config.observers.clone());
+        self.config = config;
         self
     }
 
@@ -134,7 +146,6 @@ impl NetworkClient {
                 }
             },
         };
-        let outcome = outcome.and_then(|outcome| outcome.map_err(Error::into_received));
         sent.end(&outcome);
         let response = outcome?;
         self.config.limits.check_incoming(&response)?;
@@ -152,13 +163,8 @@ struct Flight<'a> {
 }
 
 impl Flight<'_> {
-    /// Returns the outcome of the server; fails with what the transport says by itself.
-    async fn outcome(
-        &self,
-        attempt: &Attempt,
-        fault: Option<Fault>,
-        request: Request,
-    ) -> Result<Outcome, Error> {
+    /// Returns the outcome of the call: what the server answered, or what the transport says itself.
+    async fn outcome(&self, attempt: &Attempt, fault: Option<Fault>, request: Request) -> Outcome {
         if fault == Some(Fault::ConnectFails) {
             let text = "no connection could be made";
             return Err(failure(
@@ -168,16 +174,17 @@ impl Flight<'_> {
                 text,
             ));
         }
+        let message = RequestMessage::write(attempt, &request);
         attempt.sent();
-        let travelled = self.life.race(self.exchange(attempt, fault, request)).await;
-        travelled.unwrap_or_else(|| Err(lost()))
+        let exchanged = self.life.race(self.exchange(attempt, fault, message)).await;
+        wire::replied(attempt, &exchanged.unwrap_or_else(|| Err(lost()))?)
     }
 
     async fn exchange(
         &self,
         attempt: &Attempt,
         fault: Option<Fault>,
-        request: Request,
+        message: RequestMessage,
     ) -> Result<Outcome, Error> {
         sleep(self.latency).await;
         match fault {
@@ -193,10 +200,10 @@ impl Flight<'_> {
             return Err(failure(Code::Unavailable, Delivery::NotSent, Reason::NO_RESPONDER, text));
         };
         if fault == Some(Fault::Late) {
-            self.arrive_late(attempt, request, &reached);
+            self.arrive_late(&message, &reached);
             return pending().await;
         }
-        let answered = self.run(attempt, fault, request, &reached).await;
+        let answered = self.run(fault, &message, &reached).await;
         let outcome = answered.ok_or_else(lost)?;
         match fault {
             Some(Fault::ReplyLost) => pending().await,
@@ -220,9 +227,8 @@ impl Flight<'_> {
     /// Runs the handler in a task; `None` if the run was ended from outside.
     async fn run(
         &self,
-        attempt: &Attempt,
         fault: Option<Fault>,
-        request: Request,
+        message: &RequestMessage,
         reached: &Reached,
     ) -> Option<Outcome> {
         let (answers, mut answer) = mpsc::channel(2);
@@ -230,7 +236,7 @@ impl Flight<'_> {
         let mut handles = Vec::with_capacity(2);
         let runs = if fault == Some(Fault::Duplicated) { 2 } else { 1 };
         for _ in 0..runs {
-            handles.push(self.spawn(attempt, fault, request.clone(), reached, answers.clone()));
+            handles.push(self.spawn(fault, message, reached, answers.clone()));
         }
         drop(answers);
         let outcome = answer.recv().await;
@@ -239,27 +245,36 @@ impl Flight<'_> {
     }
 
     /// Runs the handler when the caller has given up: nothing cancels it, and its answer is lost.
-    fn arrive_late(&self, attempt: &Attempt, request: Request, reached: &Reached) {
+    fn arrive_late(&self, message: &RequestMessage, reached: &Reached) {
         let (answers, mut answer) = mpsc::channel(1);
-        let handle = self.spawn(attempt, Some(Fault::Late), request, reached, answers);
+        let handle = self.spawn(Some(Fault::Late), message, reached, answers);
         tokio::spawn(async move {
             answer.recv().await;
             drop(handle);
         });
     }
 
+    /// Runs the handler in a task. Returns `None` if the message cannot be read.
     fn spawn(
         &self,
-        attempt: &Attempt,
         fault: Option<Fault>,
-        request: Request,
+        message: &RequestMessage,
         reached: &Reached,
         answers: mpsc::Sender<Outcome>,
-    ) -> CancelHandle {
+    ) -> Option<CancelHandle> {
+        let (head, target) = match message.read() {
+            Ok(read) => read,
+            Err(error) => {
+                // The channel holds an answer of each run.
+                let _ = answers.try_send(Err(error));
+                return None;
+            }
+        };
         let late = (fault == Some(Fault::Late)).then(|| self.left.unwrap_or_default() + LATE);
-        let mut inbound = attempt.inbound();
-        inbound.arrived = late.map(|late| Instant::now() + late);
+        let mut inbound = head.inbound();
+        inbound.arrived = Some(late.map_or(message.sent_at, |late| Instant::now() + late));
         let (ctx, handle) = reached.intake.context(inbound);
+        let request = head.into_request(target, message.body());
         let ctx = ctx.with_value(Within {
             deadline: ctx.deadline(),
             service: self.client.to.clone(),
@@ -277,27 +292,32 @@ impl Flight<'_> {
             let _counted = client.network.run(&client.to);
             drop(expected);
             client.network.record(call, What::Entered { instance });
-            let handling = pin!(link.race(life.race(intake.handle(&ctx, request))));
-            let outcome = match fault {
-                Some(Fault::BrokenWithin | Fault::Reset | Fault::Crashed) => {
-                    let outcome = first_poll(handling).await;
-                    client.break_off(fault, instance);
-                    outcome
+            let watched = intake.watch(&ctx, Some(&request.target));
+            let outcome = {
+                let handling = intake.handle(watched.context(&ctx), request).watched(&watched);
+                let handling = pin!(link.race(life.race(handling)));
+                match fault {
+                    Some(Fault::BrokenWithin | Fault::Reset | Fault::Crashed) => {
+                        let outcome = first_poll(handling).await;
+                        client.break_off(fault, instance);
+                        outcome
+                    }
+                    _ => Some(handling.await),
                 }
-                _ => Some(handling.await),
             };
             if let Some(outcome) = outcome.flatten().flatten() {
                 client.network.record(call, What::Answered(Summary::of(&outcome)));
+                watched.end(observe::Outcome::of(&outcome));
                 // Fails when the caller has gone.
                 let _ = answers.send(outcome).await;
             }
         });
-        handle
+        Some(handle)
     }
 }
 
 /// Polls a future once; `None` if it is pending.
-async fn first_poll<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+pub(crate) async fn first_poll<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
         Poll::Pending => Poll::Ready(None),
@@ -334,7 +354,7 @@ impl ManyRequester for NetworkClient {}
 impl Requester for NetworkClient {
     rr_spi::boxed! {
         fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
-            Box::pin(self.perform(ctx, request))
+            observed!(&self.monitor, Kind::ClientAttempt, |ctx, request| self.perform(ctx, request))
         }
     }
 }

@@ -41,19 +41,19 @@ const REPLAY: &str = "RR_WORLD";
 /// ```
 #[derive(Clone, Debug)]
 pub struct Worlds {
-    faults_max: usize,
-    kinds: Vec<Fault>,
+    pub(super) faults_max: usize,
+    pub(super) kinds: Vec<Fault>,
     worlds_max: usize,
     messages_max: usize,
     time_max: Duration,
     world_time_max: Duration,
     threads: usize,
-    random: Option<Random>,
+    pub(super) random: Option<Random>,
 }
 
 /// Worlds that are drawn at random, after all smaller ones.
 #[derive(Clone, Copy, Debug)]
-struct Random {
+pub(super) struct Random {
     seed: u64,
     worlds: usize,
     faults: usize,

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rr_spi::{CancelHandle, Cause, Context, Intake, IntakeConfig, Routes, SeededEntropy};
+use rr_spi::{CancelHandle, Cause, Context, Intake, IntakeConfig, Routes, SeededEntropy, Server};
 use tokio::time::{Instant, sleep};
 
 use super::client::NetworkClient;
@@ -82,14 +82,20 @@ struct State {
     broken: Option<String>,
 }
 
+/// Makes the routes of an instance.
+type Make = Arc<dyn Fn() -> Routes + Send + Sync>;
+
 struct Service {
-    make: Arc<dyn Fn() -> Routes + Send + Sync>,
+    make: Make,
+    config: IntakeConfig,
     instances: Vec<Instance>,
     next: usize,
 }
 
-struct Instance {
-    intake: Intake,
+pub(super) struct Instance {
+    pub(super) intake: Intake,
+    /// Made when the instance is drained.
+    pub(super) server: Option<Arc<Server>>,
     life: Life,
 }
 
@@ -124,11 +130,12 @@ struct Link {
     latency: Duration,
     life: Life,
     lost_until: Option<Instant>,
+    is_cut: bool,
 }
 
 impl Default for Link {
     fn default() -> Self {
-        Self { latency: LATENCY, life: Life::default(), lost_until: None }
+        Self { latency: LATENCY, life: Life::default(), lost_until: None, is_cut: false }
     }
 }
 
@@ -173,6 +180,16 @@ impl Network {
         self.serve_instances(name, 1, make);
     }
 
+    /// Serves routes under a name, at one instance with these limits.
+    pub fn serve_with<R: Into<Routes>>(
+        &self,
+        name: impl Into<String>,
+        config: IntakeConfig,
+        make: impl Fn() -> R + Send + Sync + 'static,
+    ) {
+        self.serve_all(name.into(), 1, config, Arc::new(move || make().into()));
+    }
+
     /// Serves routes under a name at several instances, which take the requests in turn.
     ///
     /// # Panics
@@ -185,10 +202,16 @@ impl Network {
         make: impl Fn() -> R + Send + Sync + 'static,
     ) {
         assert!(instances > 0, "a service needs an instance");
-        let make: Arc<dyn Fn() -> Routes + Send + Sync> = Arc::new(move || make().into());
-        let instances = (0..instances).map(|_| Instance::start(&*make)).collect();
-        let service = Service { make, instances, next: 0 };
-        lock(&self.0.state).services.insert(name.into(), service);
+        let make = Arc::new(move || make().into());
+        self.serve_all(name.into(), instances, IntakeConfig::default(), make);
+    }
+
+    fn serve_all(&self, name: String, instances: usize, config: IntakeConfig, make: Make) {
+        let instances = (0..instances).map(|_| Instance::start(&*make, config.clone())).collect();
+        let service = Service { make, config, instances, next: 0 };
+        let before = lock(&self.0.state).services.insert(name, service);
+        // Outside of the lock: it runs foreign code.
+        drop(before);
     }
 
     /// Returns a client of a service. `from` names the caller: a service, or the test.
@@ -215,8 +238,8 @@ impl Network {
         lock(&self.0.state).fired
     }
 
-    /// Waits until no call and no handler is in flight, for at most this virtual time. Returns
-    /// whether there is none.
+    /// Waits until no call, no handler and no shielded work is in flight, for at most this virtual
+    /// time. Returns whether there is none.
     ///
     /// # Cancel safety
     ///
@@ -234,11 +257,15 @@ impl Network {
         true
     }
 
-    /// Returns the number of calls and handlers in flight.
+    /// Returns the number of calls and handlers in flight; or of calls and shielded work, if that is
+    /// more.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         let state = lock(&self.0.state);
-        state.calls + state.runs
+        let instances = state.services.values().flat_map(|service| &service.instances);
+        // The handlers that the intakes count are among the runs, shielded work is not.
+        let served: usize = instances.map(|instance| instance.intake.in_flight()).sum();
+        state.calls + state.runs.max(served)
     }
 
     /// Drops every service, whose handlers may hold this network.
@@ -256,8 +283,8 @@ impl Default for Network {
 }
 
 impl Instance {
-    fn start(make: &dyn Fn() -> Routes) -> Self {
-        Self { intake: Intake::new(make(), IntakeConfig::default()), life: Life::default() }
+    fn start(make: &dyn Fn() -> Routes, config: IntakeConfig) -> Self {
+        Self { intake: Intake::new(make(), config), server: None, life: Life::default() }
     }
 }
 
@@ -281,6 +308,7 @@ impl Network {
         let now = Instant::now();
         let link = state.links.entry((from.to_owned(), to.to_owned())).or_default();
         match fault {
+            _ if link.is_cut => fault = Some(Fault::ConnectFails),
             Some(Fault::Partitioned) => link.lost_until = Some(now + PARTITION),
             None if link.lost_until.is_some_and(|until| now < until) => {
                 fault = Some(Fault::RequestLost);
@@ -309,8 +337,21 @@ impl Network {
         let service = state.services.get_mut(to)?;
         let instance = service.next % service.instances.len();
         service.next += 1;
-        let Instance { intake, life } = service.instances.get(instance)?;
+        let Instance { intake, life, .. } = service.instances.get(instance)?;
         Some(Reached { intake: intake.clone(), life: life.clone(), instance })
+    }
+
+    /// Returns the servers of the instances of a service, which then can be drained.
+    pub(super) fn servers(&self, name: &str) -> Vec<Arc<Server>> {
+        let mut state = lock(&self.0.state);
+        let service = state.services.get_mut(name);
+        let instances = service.into_iter().flat_map(|service| &mut service.instances);
+        instances.map(|instance| instance.server(name)).collect()
+    }
+
+    pub(super) fn set_cut(&self, from: &str, to: &str, is_cut: bool) {
+        let key = (from.to_owned(), to.to_owned());
+        lock(&self.0.state).links.entry(key).or_default().is_cut = is_cut;
     }
 
     /// Ends every call over a link.
@@ -322,12 +363,10 @@ impl Network {
 
     /// Ends every call of an instance, and starts the instance again.
     pub(super) fn crash(&self, to: &str, instance: usize) {
-        let Some(make) = lock(&self.0.state).services.get(to).map(|one| Arc::clone(&one.make))
-        else {
-            return;
-        };
+        let made = |service: &Service| (Arc::clone(&service.make), service.config.clone());
+        let Some((make, config)) = lock(&self.0.state).services.get(to).map(made) else { return };
         // Outside of the lock: it runs foreign code.
-        let mut started = Instance::start(&*make);
+        let mut started = Instance::start(&*make, config);
         let mut state = lock(&self.0.state);
         let service = state.services.get_mut(to);
         let slot = service.and_then(|service| service.instances.get_mut(instance));

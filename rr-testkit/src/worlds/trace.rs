@@ -78,6 +78,20 @@ impl Trace {
         })
     }
 
+    /// Returns how many more handlers of a service were entered than messages were sent to it, for the
+    /// messages that the network delivered several times.
+    #[cfg(feature = "conformance")]
+    pub(crate) fn repeated(&self, service: &str) -> usize {
+        let mut entered = vec![0_usize; self.places.len()];
+        for event in self.events.iter().filter(|event| matches!(event.what, What::Entered { .. })) {
+            if let Some(entered) = entered.get_mut(event.call) {
+                *entered += 1;
+            }
+        }
+        let at_service = self.places.iter().zip(entered).filter(|(place, _)| place.to == service);
+        at_service.map(|(_, entered)| entered.saturating_sub(1)).sum()
+    }
+
     /// Returns whether the caller got what a server answered or refused.
     pub(super) fn is_answer(&self, call: usize, got: Summary) -> bool {
         let answered = |event: &Event| event.what == What::Answered(got);

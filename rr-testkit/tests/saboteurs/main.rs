@@ -9,6 +9,8 @@ mod harness;
 mod limits;
 mod raw;
 mod requester;
+#[cfg(feature = "worlds")]
+mod second_fault;
 #[path = "../it/support.rs"]
 mod support;
 mod table;
