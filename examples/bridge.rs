@@ -82,7 +82,6 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use rr_core::recommended;
     use rr_testkit::worlds::{Network, Worlds};
 
     use super::*;
@@ -103,7 +102,7 @@ mod tests {
             network.serve(bridge, move || forward(onward.clone()));
         }
 
-        let client = recommended(network.client("client", "outer"));
+        let client = network.client("client", "outer");
         let ctx = Context::background().with_timeout(Duration::from_secs(2));
         let outcome = client.call::<u64>(&ctx, "clock.left", &()).await.map_err(Error::from);
         network.settle(Duration::from_secs(60)).await;
