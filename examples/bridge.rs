@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use rr_core::{Context, Error, Forward, RequesterExt, Router, Server, connect, serve};
+use rr_core::{Context, Error, Forward, Requester, RequesterExt, Router, Server, connect, serve};
 use rr_testkit::NatsServer;
 use tokio::sync::mpsc;
 
@@ -18,7 +18,12 @@ async fn left(ctx: Context, (): ()) -> Result<u128, Error> {
 async fn bridge(url: &str, onward: &str) -> Result<Server, Error> {
     let onward = connect(onward).await?;
     onward.ready(&Context::background()).await?;
-    serve(url, Router::new().fallback(Forward(onward))).await
+    serve(url, forward(onward)).await
+}
+
+/// A bridge is one line: it passes every request on to the requester behind it.
+fn forward(onward: impl Requester) -> Router {
+    Router::new().fallback(Forward(onward))
 }
 
 #[tokio::main]
@@ -39,7 +44,6 @@ async fn main() -> Result<(), Error> {
     )
     .await?;
 
-    // A bridge is one line: it passes every request on to the URL behind it.
     let nats = NatsServer::start().await;
     let mut hops = vec![backend];
     match &nats {
@@ -71,4 +75,56 @@ async fn main() -> Result<(), Error> {
         hop.shutdown(Duration::from_secs(5)).await;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use rr_testkit::worlds::{Fault, Network, Worlds};
+
+    use super::*;
+
+    /// Calls the backend over two bridges.
+    async fn one_call(network: Network) {
+        let runs = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&runs);
+        network.serve("backend", move || {
+            let counted = Arc::clone(&counted);
+            Router::new().route("clock.left", move |ctx: Context, (): ()| {
+                counted.fetch_add(1, Ordering::Relaxed);
+                left(ctx, ())
+            })
+        });
+        for (bridge, onward) in [("inner", "backend"), ("outer", "inner")] {
+            let onward = network.client(bridge, onward);
+            network.serve(bridge, move || forward(onward.clone()));
+        }
+
+        let client = network.client("client", "outer");
+        let ctx = Context::background().with_timeout(Duration::from_secs(2));
+        let outcome = client.call::<u64>(&ctx, "clock.left", &()).await.map_err(Error::from);
+        network.settle(Duration::from_secs(60)).await;
+
+        let runs = runs.load(Ordering::Relaxed);
+        match outcome {
+            Ok(millis) => assert!(runs > 0 && millis < 2000, "{millis} ms were left"),
+            Err(error) if error.delivery().is_unexecuted() => {
+                assert_eq!(
+                    runs, 0,
+                    "the backend ran, and the bridges say that it did not: {error}"
+                );
+            }
+            Err(_) => {}
+        }
+    }
+
+    #[test]
+    fn no_bridge_denies_that_the_backend_ran_in_any_world() {
+        // Of a request that arrives twice, one run may be refused while the other reaches the backend.
+        let faults = Fault::ALL.into_iter().filter(|fault| *fault != Fault::Duplicated);
+        let report = Worlds::up_to(2).with_faults(faults).run(one_call);
+        assert!(report.is_complete(), "{report}");
+    }
 }

@@ -10,8 +10,12 @@ use rr_core::{Stack, recommended};
 
 /// Starts a server that answers with its name.
 async fn start(name: &'static str, address: &str) -> Result<Server, Error> {
+    serve(&format!("http://{address}"), router(name)).await
+}
+
+fn router(name: &'static str) -> Router {
     let who = move |(): ()| async move { Ok::<_, Error>(name.to_owned()) };
-    serve(&format!("http://{address}"), Router::new().route("cluster.who", who)).await
+    Router::new().route("cluster.who", who)
 }
 
 /// Calls for a while, and prints how often each server answered.
@@ -47,4 +51,37 @@ async fn main() -> Result<(), CallError> {
     let _berta = start("berta", &stopping).await?;
     call(&client, "berta is back").await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use rr_testkit::worlds::{Fault, Network, Worlds};
+
+    use super::*;
+
+    /// Faults of a server that stops or dies. Its messages are not lost without a sign.
+    const STOPPING: [Fault; 6] = [
+        Fault::ConnectFails,
+        Fault::Draining,
+        Fault::BrokenAfter,
+        Fault::BrokenWithin,
+        Fault::Reset,
+        Fault::Crashed,
+    ];
+
+    async fn calls(network: Network) {
+        network.serve_instances("cluster", 3, || router("one of three"));
+        let client = recommended(network.client("client", "cluster"));
+        for call in 1..=4 {
+            let ctx = Context::background().with_timeout(Duration::from_secs(2));
+            let name = client.call::<String>(&ctx, "cluster.who", &()).idempotent().await;
+            assert!(name.is_ok(), "call {call} failed: {name:?}");
+        }
+    }
+
+    #[test]
+    fn no_call_fails_whatever_two_servers_do_when_they_stop() {
+        let report = Worlds::up_to(2).with_faults(STOPPING).run(calls);
+        assert!(report.is_complete(), "{report}");
+    }
 }

@@ -8,7 +8,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rr_core::{AppError, CallOptions, Context, Error, async_trait, connect, serve, service};
+use rr_core::dedup::Deduplicate;
+use rr_core::{
+    AppError, CallOptions, Context, Error, Router, async_trait, connect, serve, service,
+};
 use serde::{Deserialize, Serialize};
 
 /// Orders of one shop.
@@ -82,6 +85,11 @@ impl Orders for Shop {
     }
 }
 
+/// Routes of an implementation. An order that arrives twice is placed once.
+fn router(orders: Arc<dyn Orders>) -> Router {
+    Router::new().merge(OrdersServer::new(orders)).with(Deduplicate::in_process())
+}
+
 /// The application: it does not know whether its orders are in this process.
 async fn order(orders: Arc<dyn Orders>, ctx: &Context) -> Result<String, OrderError> {
     let id = orders.place(ctx, "a book".to_owned(), 2).await?;
@@ -94,7 +102,7 @@ async fn main() -> Result<(), OrderError> {
     println!("in this process: {}", order(Arc::new(Shop::default()), &ctx).await?);
 
     let url = std::env::args().nth(1).unwrap_or_else(|| "memory://orders".into());
-    let server = serve(&url, OrdersServer::new(Shop::default())).await?;
+    let server = serve(&url, router(Arc::new(Shop::default()))).await?;
     let client = OrdersClient::new(connect(server.url()).await?);
     println!("over {}: {}", server.url(), order(Arc::new(client.clone()), &ctx).await?);
 
@@ -108,4 +116,36 @@ async fn main() -> Result<(), OrderError> {
     }
     server.shutdown(Duration::from_secs(5)).await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use rr_core::recommended;
+    use rr_testkit::worlds::{Network, Worlds};
+
+    use super::*;
+
+    /// A crash keeps the orders, as a database does.
+    async fn one_order(network: Network) {
+        let shop = Arc::new(Shop::default());
+        let kept = Arc::clone(&shop);
+        network.serve("orders", move || router(kept.clone()));
+        let client = OrdersClient::new(recommended(network.client("app", "orders")));
+
+        let ctx = Context::background().with_timeout(Duration::from_secs(5));
+        let ordered = order(Arc::new(client), &ctx).await;
+        network.settle(Duration::from_secs(60)).await;
+
+        let placed = shop.orders.lock().unwrap().len();
+        assert!(placed <= 1, "one call placed {placed} orders");
+        if let Ok(found) = ordered {
+            assert_eq!((found.as_str(), placed), ("2 x a book", 1));
+        }
+    }
+
+    #[test]
+    fn a_call_places_at_most_one_order_in_every_world() {
+        let report = Worlds::up_to(2).run(one_order);
+        assert!(report.is_complete(), "{report}");
+    }
 }

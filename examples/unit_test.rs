@@ -82,7 +82,13 @@ async fn main() -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    use rr_core::Error;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use rr_core::{Code, Context, Error, RequesterExt, Router};
+    use rr_testkit::worlds::{Network, Worlds};
+
+    use super::{Shop, three};
 
     #[tokio::test]
     async fn sells_what_is_there() -> Result<(), Error> {
@@ -92,5 +98,26 @@ mod tests {
     #[tokio::test]
     async fn a_warehouse_that_is_down_is_reported_without_its_secrets() -> Result<(), Error> {
         super::a_warehouse_that_is_down_is_reported_without_its_secrets().await
+    }
+
+    /// A customer buys tea, of which the warehouse has three.
+    async fn one_sale(network: Network) {
+        network.serve("warehouse", || Router::new().route("warehouse.count", three));
+        let shop = Shop { warehouse: Arc::new(network.client("shop", "warehouse")) };
+        network.serve("shop", move || shop.clone().router());
+
+        let ctx = Context::background().with_timeout(Duration::from_secs(2));
+        let sold =
+            network.client("customer", "shop").call::<String>(&ctx, "shop.sell", "tea").await;
+        match sold.map_err(Error::from) {
+            Ok(text) => assert_eq!(text, "sold tea, 2 left"),
+            Err(error) => assert_ne!(error.code(), Code::FailedPrecondition, "there is tea left"),
+        }
+    }
+
+    #[test]
+    fn a_warehouse_that_is_not_reached_is_not_taken_for_empty_in_any_world() {
+        let report = Worlds::up_to(2).run(one_sale);
+        assert!(report.is_complete(), "{report}");
     }
 }

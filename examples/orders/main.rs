@@ -8,29 +8,28 @@ mod api;
 mod shop;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod worlds;
 
 use std::env;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{Order, OrderError, Orders, OrdersClient, PaymentsClient, PaymentsServer};
-use rr_core::dedup::Deduplicate;
+use api::{Order, OrderError, Orders, OrdersClient, PaymentsClient};
 use rr_core::{
-    CallOptions, Client, Context, Error, Requester, Router, Server, connect, defaults, openapi,
+    CallOptions, Client, Context, Error, Requester, Server, connect, defaults, openapi,
     recommended, serve, shutdown_signal,
 };
-use shop::{Bank, Shop};
+use shop::{Bank, Shop, payments};
 
 fn url(name: &str, default: &str) -> String {
     env::var(name).unwrap_or_else(|_| default.to_owned())
 }
 
 async fn start() -> Result<[Server; 2], Error> {
-    // Charges once for each key, however often a call is repeated.
-    let bank = Router::new().merge(PaymentsServer::new(Bank)).with(Deduplicate::in_process());
-    let payments = serve(&url("PAYMENTS_URL", "memory://payments"), bank).await?;
+    let payments = serve(&url("PAYMENTS_URL", "memory://payments"), payments(Bank)).await?;
     let bank = PaymentsClient::new(recommended(connect(payments.url()).await?));
-    let router = Shop::new(bank, 100).router(&Arc::default());
+    let router = Arc::new(Shop::new(bank, 100)).router(&Arc::default());
     let orders = serve(&url("ORDERS_URL", "memory://orders"), router).await?;
     println!("serving {}", orders.url());
     Ok([orders, payments])
@@ -64,7 +63,7 @@ async fn client(servers: &[Server]) -> Result<Client, Error> {
 async fn main() -> Result<(), OrderError> {
     let task = env::args().nth(1).unwrap_or_default();
     if task == "openapi" {
-        let shop = Shop::new(Bank, 100).router(&Arc::default());
+        let shop = Arc::new(Shop::new(Bank, 100)).router(&Arc::default());
         println!("{:#}", openapi(&shop, "Orders", "1.0.0")?);
         return Ok(());
     }

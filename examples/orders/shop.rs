@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rr_core::dedup::Deduplicate;
 use rr_core::{
     Bytes, Code, Context, Delivery, Error, Middleware, Next, Reply, Request, Response, Router,
     async_trait,
 };
 
-use crate::api::{Order, OrderError, Orders, OrdersServer, Payments, Receipt};
+use crate::api::{Order, OrderError, Orders, OrdersServer, Payments, PaymentsServer, Receipt};
 
 const CENTS: u64 = 250;
 
@@ -17,6 +18,7 @@ const CENTS: u64 = 250;
 pub(crate) struct Shop {
     payments: Arc<dyn Payments>,
     stock: Mutex<Stock>,
+    once: Deduplicate,
 }
 
 struct Stock {
@@ -28,13 +30,18 @@ struct Stock {
 impl Shop {
     pub(crate) fn new(payments: impl Payments, left: u32) -> Self {
         let stock = Stock { left, placed: 0, orders: HashMap::new() };
-        Self { payments: Arc::new(payments), stock: Mutex::new(stock) }
+        // An order that arrives twice is placed once. Each tenant has its own keys.
+        let tenant =
+            |_: &Context, request: &Request| request.headers.get("x-tenant").map(str::to_owned);
+        let once = Deduplicate::in_process().with_scope(tenant);
+        Self { payments: Arc::new(payments), stock: Mutex::new(stock), once }
     }
 
     /// Routes of the service, behind its middleware.
-    pub(crate) fn router(self, calls: &Arc<AtomicU64>) -> Router {
-        let count = Count(Arc::clone(calls));
-        Router::new().merge(OrdersServer::new(self)).with(count).with(Authenticate)
+    pub(crate) fn router(self: Arc<Self>, calls: &Arc<AtomicU64>) -> Router {
+        let (count, once) = (Count(Arc::clone(calls)), self.once.clone());
+        let orders: Arc<dyn Orders> = self;
+        Router::new().merge(OrdersServer::new(orders)).with(count).with(Authenticate).with(once)
     }
 
     fn stock(&self) -> MutexGuard<'_, Stock> {
@@ -122,6 +129,11 @@ impl Middleware for Authenticate {
         }
         next.run(ctx, request).await
     }
+}
+
+/// Routes of the payments service: it charges once for each key, however often a call is repeated.
+pub(crate) fn payments(bank: impl Payments) -> Router {
+    Router::new().merge(PaymentsServer::new(bank)).with(Deduplicate::in_process())
 }
 
 /// The payments service, as it might be.

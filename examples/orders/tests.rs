@@ -82,7 +82,7 @@ async fn a_lost_reply_keeps_the_goods_reserved_and_ends_at_the_timeout() {
 #[tokio::test]
 async fn calls_are_counted_and_need_the_token() {
     let calls = Arc::default();
-    let orders = OrdersClient::new(Local::new(Shop::new(Bank, 2).router(&calls)));
+    let orders = OrdersClient::new(Local::new(Arc::new(Shop::new(Bank, 2)).router(&calls)));
     let ctx = Context::background().with_timeout(Duration::from_secs(1));
     let refused = orders.place(&ctx, tea(1)).await;
     let Err(OrderError::Call(error)) = refused else { panic!("{refused:?}") };

@@ -34,3 +34,9 @@ pub(crate) fn budgets() -> Outcome {
     tests.args(["--no-fail-fast", "--", "--nocapture", "--test-threads=1"]);
     run(tests.env(nats_server::VARIABLE, server))
 }
+
+/// Runs the command `bench worlds`: speed and memory of explorations, against their bounds.
+pub(crate) fn worlds() -> Outcome {
+    let package = ["run", "--release", "--package", "rr-benches", "--features", "worlds"];
+    run(cargo(&package).args(["--bin", "worlds"]))
+}

@@ -23,7 +23,7 @@ pub(crate) fn guard() -> Outcome {
     steps.run("dependencies without transports", dependencies::without_transports);
     steps.run("dependencies with transports", dependencies::with_transports);
     steps.run("dependencies of the examples", dependencies::of_the_examples);
-    steps.run("no test-util in a normal build", || dependencies::no_test_util(&packages));
+    steps.run("no test features in a normal build", || dependencies::no_test_features(&packages));
     steps.run("forbidden code", || sources::forbidden_code(&files));
     steps.run("every select! is biased", || sources::biased_select(&files));
     steps.run("plain sentences", || sources::plain_sentences(&files));

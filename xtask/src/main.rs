@@ -7,6 +7,7 @@
 //! | `guard` | dependency counts and source rules | git |
 //! | `features` | every combination of rr-core's features | a Rust toolchain |
 //! | `interop` | foreign peers and the examples `ping_http` and `ping_nats` | curl, Python, Node, npm |
+//! | `bench worlds` | speed and memory of explorations | a Rust toolchain |
 //! | `bench` | ours beside its peers, and the gates | a nats-server; Python and Debian for nats.go |
 //! | `book` | the pages of `docs/` as a site | mdbook, which it installs |
 //! | `compile-cost` | crates and seconds of each set of features | a Rust toolchain |
@@ -54,6 +55,8 @@ usage: cargo xtask COMMAND
       (installs them into target/interop; needs curl, python3, node and npm)
   bench --budgets
       count allocations and what calls leave behind, and judge both by their budgets
+  bench worlds
+      run many worlds of two applications, and judge seconds and memory
   bench [--quick] [--only PATTERN] [--json FILE] | scale
       run ours beside its peers and judge the gates (builds all of them; compare --help)
   book
@@ -104,6 +107,7 @@ fn command(arguments: &[&str]) -> Outcome<Run> {
             Box::new(move || interop::interop(&without, &filters))
         }
         ["bench", "--budgets"] => Box::new(bench::budgets),
+        ["bench", "worlds"] => Box::new(bench::worlds),
         ["bench", options @ ..] => {
             let options: Vec<String> = options.iter().map(ToString::to_string).collect();
             Box::new(move || bench::bench(&options))

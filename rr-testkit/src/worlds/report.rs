@@ -118,7 +118,9 @@ impl fmt::Display for WorldsReport {
         if self.unfired > 0 {
             write!(f, "; in {} of them a fault never struck", self.unfired)?;
         }
-        if self.messages == 0 && self.refused.is_none() {
+        if self.explored() == 0 && self.refused.is_none() {
+            f.write_str("; no world was run before a limit of time or of worlds")?;
+        } else if self.messages == 0 && self.refused.is_none() {
             f.write_str("; the scenario sent no message, so nothing was tried")?;
         }
         Ok(())
@@ -139,5 +141,21 @@ impl fmt::Display for Counterexample {
             writeln!(f, "{}", self.script.rust())?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::worlds::Worlds;
+
+    #[test]
+    fn worlds_that_did_not_run_are_not_taken_for_worlds_without_messages() {
+        let report = Worlds::up_to(1).with_time_max(Duration::ZERO).run(|_| async {});
+        let text =
+            "0 of 1 world without faults; no world was run before a limit of time or of worlds";
+        assert!(!report.has_passed());
+        assert_eq!(report.to_string(), text);
     }
 }

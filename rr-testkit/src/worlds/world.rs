@@ -11,14 +11,17 @@ use std::time::Duration;
 
 use rr_spi::Delivery;
 use tokio::runtime::Builder;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::fault::Script;
 use super::network::{Network, seeded};
 use super::trace::{Summary, Trace, What};
 
-/// Virtual time after which a scenario that has not ended is stuck: nothing will wake it.
+/// Virtual time after which a scenario that has not ended never will.
 const SCENARIO_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Virtual time without a wake-up after which nothing will wake a scenario.
+const QUIET_MAX: Duration = Duration::from_secs(12 * 3600);
 
 /// Virtual time for which handlers may still run when the scenario has ended.
 const SETTLE_MAX: Duration = Duration::from_secs(600);
@@ -46,10 +49,13 @@ where
     let runtime = runtime.expect("a runtime without IO needs no resource");
     let world = runtime.block_on(async {
         let network = Network::with(script.clone());
-        let ended = timeout(SCENARIO_MAX, caught(|| scenario(network.clone()))).await;
+        let woken = Cell::new([Instant::now(); 2]);
+        let ended = timeout(SCENARIO_MAX, caught(|| scenario(network.clone()), &woken)).await;
         let settled = network.settle(SETTLE_MAX).await;
         let (trace, fired) = (network.trace(), network.faults_fired());
         let wrong = match ended {
+            // The last poll is that of the timeout.
+            Err(_) if woken.get()[0].elapsed() < QUIET_MAX => Some(endless(&trace)),
             Err(_) => Some(stuck(&trace)),
             Ok(Err(panic)) => Some(panic),
             Ok(Ok(())) if !settled => Some(left(&trace)),
@@ -85,14 +91,20 @@ pub(super) fn silently<T>(run: impl FnOnce() -> T) -> T {
     output
 }
 
-/// Runs a scenario; returns the message of its panic.
-async fn caught<S: Future<Output = ()>>(make: impl FnOnce() -> S) -> Result<(), String> {
+/// Runs a scenario, and sets the times of its last two polls; returns the message of its panic.
+async fn caught<S: Future<Output = ()>>(
+    make: impl FnOnce() -> S,
+    woken: &Cell<[Instant; 2]>,
+) -> Result<(), String> {
     let future = catch_unwind(AssertUnwindSafe(make)).map_err(|panic| message(&*panic))?;
     let mut future = Contained(Some(Box::pin(future)));
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
-        Ok(Poll::Pending) => Poll::Pending,
-        Ok(Poll::Ready(())) => Poll::Ready(Ok(())),
-        Err(panic) => Poll::Ready(Err(message(&*panic))),
+    poll_fn(|cx| {
+        woken.set([woken.get()[1], Instant::now()]);
+        match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(())) => Poll::Ready(Ok(())),
+            Err(panic) => Poll::Ready(Err(message(&*panic))),
+        }
     })
     .await
 }
@@ -123,9 +135,20 @@ fn message(panic: &(dyn Any + Send)) -> String {
 fn stuck(trace: &Trace) -> String {
     let mut open = open_calls(trace);
     if open.is_empty() {
-        open.push("no call is in flight: the scenario waits for something else".to_owned());
+        let text = "  no call is in flight: it waits for something that is outside of this world, such as \
+                    another thread or a real connection, or that never comes";
+        open.push(text.to_owned());
     }
     format!("the scenario is stuck: nothing can wake it any more\n{}", open.join("\n"))
+}
+
+/// Says that a scenario runs for ever: there is always a timer that wakes it.
+fn endless(trace: &Trace) -> String {
+    let (hours, messages) = (SCENARIO_MAX.as_secs() / 3600, trace.places.len());
+    format!(
+        "the scenario has not ended after {hours} h of virtual time and {messages} messages: it loops \
+         for ever"
+    )
 }
 
 fn left(trace: &Trace) -> String {
@@ -177,4 +200,33 @@ fn broken_promise(trace: &Trace) -> Option<String> {
         let text = format!("{place} ended {} ms after its deadline", late.as_millis());
         (late > LATE_MAX).then_some(text)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::time::sleep;
+
+    use super::*;
+
+    fn wrong<S: Future<Output = ()>>(scenario: impl Fn(Network) -> S) -> String {
+        run(&scenario, &Script::new()).wrong.unwrap()
+    }
+
+    #[test]
+    fn a_scenario_that_loops_is_told_from_one_that_waits() {
+        let loops = wrong(|_| async {
+            loop {
+                sleep(Duration::from_secs(60)).await;
+            }
+        });
+        assert!(loops.contains("24 h of virtual time and 0 messages: it loops"), "{loops}");
+        let waits = wrong(|_| async {
+            sleep(Duration::from_secs(60)).await;
+            pending::<()>().await;
+        });
+        assert!(waits.contains("nothing can wake it any more"), "{waits}");
+        assert!(waits.contains("another thread"), "{waits}");
+    }
 }

@@ -91,24 +91,33 @@ pub(super) fn of_the_examples() -> Outcome {
     all_good(&Vec::from_iter(over(&selection, &crates, EXAMPLES_CRATES_MAX)))
 }
 
-/// tokio's paused clock is for tests: no feature of a published package pulls it in, but for
-/// those of the test kit that are made for it.
-pub(super) fn no_test_util(packages: &[Package]) -> Outcome {
+/// Features that are for tests alone: tokio's paused clock, and the test kit's worlds and mocks.
+const TEST_FEATURES: [&str; 3] =
+    ["tokio feature \"test-util\"", "rr-testkit feature \"worlds\"", "rr-testkit feature \"mock\""];
+
+/// No feature of a published package pulls in what is for tests, but for those of the test kit
+/// that are made for it.
+pub(super) fn no_test_features(packages: &[Package]) -> Outcome {
     let mut complaints = Vec::new();
     for package in packages.iter().filter(|package| package.published || is_example(package)) {
         let mut arguments = vec!["tree", "--edges", "normal,features", "--package", &package.name];
-        // The test kit's feature `conformance` is what virtual time is for.
+        // The test kit's features `conformance` and `worlds` are what virtual time is for.
         if package.name != "rr-testkit" {
             arguments.push("--all-features");
         }
         let tree = output(&mut cargo(&arguments))?;
-        let found = tree.contains("tokio feature \"test-util\"");
-        println!("{}: {}", arguments[4..].join(" "), if found { "test-util" } else { "none" });
-        if found {
-            complaints.push(format!("`cargo {}` has tokio/test-util", arguments.join(" ")));
-        }
+        let found = test_features(&tree);
+        println!("{}: {} for tests", arguments[4..].join(" "), found.len());
+        complaints.extend(
+            found.iter().map(|feature| format!("`cargo {}` has {feature}", arguments.join(" "))),
+        );
     }
     all_good(&complaints)
+}
+
+/// Returns which of the features for tests a tree has.
+fn test_features(tree: &str) -> Vec<&'static str> {
+    TEST_FEATURES.into_iter().filter(|feature| tree.contains(feature)).collect()
 }
 
 fn is_example(package: &Package) -> bool {
@@ -157,6 +166,14 @@ mod tests {
     fn repeated_lines_of_a_tree_count_once() {
         let tree = "rr-spi v0.1.0 (here)\nbytes v1.12.0\nbytes v1.12.0 (*)\nsyn v2.0.0 (proc-macro)\nsyn v3.0.0\n";
         assert_eq!(parse(tree).len(), 4);
+    }
+
+    #[test]
+    fn features_for_tests_are_found_in_a_tree() {
+        let tree =
+            "rr-core v0.1.0\n└── rr-testkit feature \"worlds\"\n    └── tokio feature \"time\"\n";
+        assert_eq!(test_features(tree), ["rr-testkit feature \"worlds\""]);
+        assert!(test_features("rr-testkit feature \"default\"").is_empty());
     }
 
     #[test]
