@@ -1,0 +1,145 @@
+//! Exploration level by level: the worlds without faults, of one fault, of two, and those drawn at random.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use rr_spi::{Entropy as _, SeededEntropy};
+
+use super::super::fault::{Fault, Script};
+use super::super::report::{Level, WorldsReport};
+use super::super::world::{self, World};
+use super::places::{Numbered, Places};
+use super::{Random, Run, Worlds, counterexample};
+use crate::sync::lock;
+
+pub(super) struct Exploration {
+    pub(super) worlds: Worlds,
+    pub(super) run: Run,
+    pub(super) places: Arc<Mutex<Places>>,
+    pub(super) report: WorldsReport,
+    pub(super) began: Instant,
+}
+
+impl Exploration {
+    pub(super) fn new(worlds: Worlds, run: Run) -> Self {
+        let (places, report) = (Arc::default(), WorldsReport::default());
+        Self { worlds, run, places, report, began: Instant::now() }
+    }
+
+    pub(super) fn all(mut self) -> WorldsReport {
+        if !self.is_deterministic() {
+            return self.report;
+        }
+        let (mut scripts, mut worlds) = (vec![Numbered::new()], 1);
+        let mut left = self.worlds.worlds_max;
+        for faults in 0..=self.worlds.faults_max {
+            left = left.saturating_sub(scripts.len());
+            let (level, state) = self.level(faults, worlds, scripts);
+            if self.has_ended() {
+                return self.report;
+            }
+            (scripts, worlds) = self.children(&level.scripts, &state.later, left);
+        }
+        if let Some(random) = self.worlds.random {
+            let scripts = self.drawn(random);
+            let worlds = scripts.len();
+            self.level(random.faults, worlds, scripts);
+            self.shrink();
+        }
+        self.report
+    }
+
+    fn has_ended(&self) -> bool {
+        let is_incomplete = |level: &Level| level.explored < level.worlds;
+        let is_over = self.report.levels.last().is_some_and(is_incomplete);
+        is_over || self.report.counterexample.is_some() || self.report.refused.is_some()
+    }
+
+    /// Draws worlds at random, from the messages that were seen until now.
+    fn drawn(&self, random: Random) -> Vec<Numbered> {
+        let (entropy, places) = (SeededEntropy::new(random.seed), lock(&self.places).places.len());
+        let below = |most: usize| {
+            let drawn = entropy.next_u64() % u64::try_from(most.max(1)).unwrap_or(1);
+            usize::try_from(drawn).unwrap_or(0)
+        };
+        let draw = || {
+            let mut script = BTreeMap::new();
+            for _ in 0..random.faults {
+                let place = u32::try_from(below(places)).unwrap_or(0);
+                let kind = self.worlds.kinds.get(below(self.worlds.kinds.len()));
+                script.extend(kind.map(|kind| (place, *kind)));
+            }
+            script.into_iter().collect()
+        };
+        (0..random.worlds).map(|_| draw()).collect()
+    }
+
+    /// Removes every fault that the counterexample does not need.
+    fn shrink(&mut self) {
+        let Some(mut found) = self.report.counterexample.take() else { return };
+        let mut at = 0;
+        while at < found.script.len() {
+            let mut fewer = found.script.clone();
+            fewer.0.remove(at);
+            let world = world::silently(|| (self.run)(&fewer));
+            match counterexample(fewer, world) {
+                Some(smaller) => found = smaller,
+                None => at += 1,
+            }
+        }
+        self.report.counterexample = Some(found);
+    }
+
+    /// Runs the world without faults twice, and compares the traces.
+    fn is_deterministic(&mut self) -> bool {
+        let run = || world::silently(|| (self.run)(&Script::new()));
+        let (first, second) = (run(), run());
+        if first.wrong.is_some() || first.trace == second.trace {
+            return true;
+        }
+        let lines = |world: &World| world.trace.to_string();
+        let (first, second) = (lines(&first), lines(&second));
+        let differs = first.lines().zip(second.lines()).find(|(a, b)| a != b);
+        let (a, b) = differs.unwrap_or(("the end", "more messages"));
+        self.report.refused = Some(format!(
+            "the scenario is not deterministic: two runs without faults differ\n  first:  {a}\n  \
+             second: {b}\nlikely causes: the real clock, a HashMap's order, another thread, a \
+             select! without `biased`"
+        ));
+        false
+    }
+
+    /// Makes the scripts with one more fault, at each message after the last fault: at most as many as
+    /// are left to run. Returns the number that there are, too.
+    fn children(
+        &self,
+        parents: &[Numbered],
+        later: &HashMap<usize, Vec<u32>>,
+        left: usize,
+    ) -> (Vec<Numbered>, usize) {
+        let (mut children, mut count) = (Vec::new(), 0);
+        let by_services = lock(&self.places).sent_by_services();
+        for (at, parent) in parents.iter().enumerate() {
+            for place in later.get(&at).into_iter().flatten() {
+                let by_service = by_services.get(*place as usize).is_some_and(|is| *is);
+                let has = |fault: &&Fault| by_service || **fault != Fault::CallerCrashed;
+                let kinds = self.worlds.kinds.iter().filter(has);
+                count += kinds.clone().count();
+                for fault in kinds.take(left - children.len()) {
+                    let mut child = parent.clone();
+                    child.push((*place, *fault));
+                    children.push(child);
+                }
+            }
+        }
+        (children, count)
+    }
+}
+
+impl fmt::Debug for Exploration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exploration").field("worlds", &self.worlds).finish_non_exhaustive()
+    }
+}
