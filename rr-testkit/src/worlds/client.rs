@@ -14,7 +14,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use super::fault::Fault;
-use super::network::{Life, Network, Reached};
+use super::network::{Departure, Life, Network, Reached};
+use super::profile::{Profile, Runs};
 use super::trace::{Summary, What};
 
 /// Time between the deadline of a call and the arrival of its request, if it is [late](Fault::Late).
@@ -116,14 +117,14 @@ impl NetworkClient {
         self.config.limits.check_outgoing(&request)?;
         let left = attempt.timeout_millis().map(Duration::from_millis);
         let link = (self.from.as_str(), self.to.as_str());
-        let (call, latency, life, fault) = self.network.send(link, request.target.as_str(), left);
+        let departure = self.network.send(link, request.target.as_str(), left);
         self.check_deadline(
             attempt.context(),
             &format!("{}>{}/{}", self.from, self.to, request.target),
         );
-        let sent = Sent { client: self, call, has_ended: false };
-        let flight = Flight { client: self, call, latency, life, left };
-        let ending = attempt.run(flight.outcome(&attempt, fault, request));
+        let sent = Sent { client: self, call: departure.call, has_ended: false };
+        let flight = Flight::new(self, departure, left);
+        let ending = attempt.run(flight.outcome(&attempt, request));
         let outcome = match within {
             None => ending.await,
             Some(within) => match within.life.race(ending).await {
@@ -147,19 +148,23 @@ struct Flight<'a> {
     client: &'a NetworkClient,
     call: usize,
     latency: Duration,
+    /// That of the link.
     life: Life,
     left: Option<Duration>,
+    profile: Profile,
+    fault: Option<Fault>,
 }
 
-impl Flight<'_> {
+impl<'a> Flight<'a> {
+    fn new(client: &'a NetworkClient, departure: Departure, left: Option<Duration>) -> Self {
+        let Departure { call, latency, life, profile, fault } = departure;
+        Self { client, call, latency, life, left, profile, fault }
+    }
+
     /// Returns the outcome of the server; fails with what the transport says by itself.
-    async fn outcome(
-        &self,
-        attempt: &Attempt,
-        fault: Option<Fault>,
-        request: Request,
-    ) -> Result<Outcome, Error> {
-        if fault == Some(Fault::ConnectFails) {
+    async fn outcome(&self, attempt: &Attempt, request: Request) -> Result<Outcome, Error> {
+        // Over NATS the message reaches the NATS server.
+        if self.fault == Some(Fault::ConnectFails) && self.profile != Profile::Nats {
             let text = "no connection could be made";
             return Err(failure(
                 Code::Unavailable,
@@ -169,79 +174,98 @@ impl Flight<'_> {
             ));
         }
         attempt.sent();
-        let travelled = self.life.race(self.exchange(attempt, fault, request)).await;
+        let travelled = self.life.race(self.exchange(attempt, request)).await;
         travelled.unwrap_or_else(|| Err(lost()))
     }
 
-    async fn exchange(
-        &self,
-        attempt: &Attempt,
-        fault: Option<Fault>,
-        request: Request,
-    ) -> Result<Outcome, Error> {
+    async fn exchange(&self, attempt: &Attempt, request: Request) -> Result<Outcome, Error> {
         sleep(self.latency).await;
-        match fault {
+        match self.fault {
             Some(Fault::RequestLost | Fault::Partitioned) => pending().await,
-            Some(Fault::Draining) => return Ok(Err(draining())),
-            Some(Fault::Overloaded) => return Ok(Err(overloaded())),
+            Some(Fault::Draining) => return Ok(Err(draining(self.profile.refused(&request)))),
+            Some(Fault::Overloaded) => return Ok(Err(overloaded(self.profile.refused(&request)))),
+            Some(Fault::ConnectFails) => {
+                sleep(self.latency).await;
+                attempt.unsent();
+                return Err(self.profile.no_instance("no instance has subscribed".to_owned()));
+            }
             Some(Fault::Delayed) => sleep(self.left.unwrap_or_default() / 2).await,
             _ => {}
         }
         let Some(reached) = self.client.network.reach(&self.client.to) else {
             attempt.unsent();
             let text = format!("no service in this network is called `{}`", self.client.to);
-            return Err(failure(Code::Unavailable, Delivery::NotSent, Reason::NO_RESPONDER, text));
+            return Err(self.profile.no_instance(text));
         };
-        if fault == Some(Fault::Late) {
+        if self.fault == Some(Fault::Late) {
             self.arrive_late(attempt, request, &reached);
             return pending().await;
         }
-        let answered = self.run(attempt, fault, request, &reached).await;
-        let outcome = answered.ok_or_else(lost)?;
-        match fault {
-            Some(Fault::ReplyLost) => pending().await,
+        match self.run(attempt, request, &reached).await {
+            Some(outcome) => self.reply(attempt, outcome).await,
+            None => self.instance_gone().await,
+        }
+    }
+
+    /// Carries an answer back to the caller.
+    async fn reply(&self, attempt: &Attempt, outcome: Outcome) -> Result<Outcome, Error> {
+        match self.fault {
+            Some(Fault::ReplyLost) => return pending().await,
             Some(Fault::CallerCrashed) => return self.crash_caller(attempt).await,
-            Some(Fault::BrokenAfter | Fault::BrokenWithin | Fault::Reset | Fault::Crashed) => {
-                return Err(lost());
-            }
+            Some(Fault::BrokenAfter) => return self.break_after(),
+            Some(Fault::BrokenWithin | Fault::Reset) => return Err(lost()),
+            Some(Fault::Crashed) => return self.instance_gone().await,
             _ => {}
         }
         sleep(self.latency).await;
         Ok(outcome)
     }
 
+    /// Breaks the connection; over NATS it is that of every call of the link.
+    fn break_after(&self) -> Result<Outcome, Error> {
+        if self.profile == Profile::Nats {
+            self.client.network.reset(&self.client.from, &self.client.to);
+        }
+        Err(lost())
+    }
+
+    /// Ends a call whose instance has gone.
+    async fn instance_gone(&self) -> Result<Outcome, Error> {
+        if self.profile.tells_of_crashes() { Err(lost()) } else { pending().await }
+    }
+
     /// Ends the instance that waits for this call; breaks the connection if there is none.
     async fn crash_caller(&self, attempt: &Attempt) -> Result<Outcome, Error> {
-        let Some(within) = attempt.context().value::<Within>() else { return Err(lost()) };
+        let Some(within) = attempt.context().value::<Within>() else { return self.break_after() };
         self.client.network.crash(&within.service, within.instance);
         pending().await
     }
 
     /// Runs the handler in a task; `None` if the run was ended from outside.
-    async fn run(
-        &self,
-        attempt: &Attempt,
-        fault: Option<Fault>,
-        request: Request,
-        reached: &Reached,
-    ) -> Option<Outcome> {
-        let (answers, mut answer) = mpsc::channel(2);
+    async fn run(&self, attempt: &Attempt, request: Request, reached: &Reached) -> Option<Outcome> {
+        let (sender, answers) = mpsc::channel(2);
+        let within = attempt.context().value::<Within>();
         // Owned by the call: dropping the call cancels the handlers, as every transport does.
-        let mut handles = Vec::with_capacity(2);
-        let runs = if fault == Some(Fault::Duplicated) { 2 } else { 1 };
-        for _ in 0..runs {
-            handles.push(self.spawn(attempt, fault, request.clone(), reached, answers.clone()));
+        let mut runs = Runs {
+            profile: self.profile,
+            latency: self.latency,
+            lives: [Some(self.life.clone()), within.map(|within| within.life.clone())],
+            handles: Vec::with_capacity(2),
+            answers,
+            has_answered: false,
+        };
+        let count = if self.fault == Some(Fault::Duplicated) { 2 } else { 1 };
+        for _ in 0..count {
+            runs.handles.push(self.spawn(attempt, request.clone(), reached, sender.clone()));
         }
-        drop(answers);
-        let outcome = answer.recv().await;
-        drop(handles);
-        outcome
+        drop(sender);
+        runs.answer().await
     }
 
-    /// Runs the handler when the caller has given up: nothing cancels it, and its answer is lost.
+    /// Runs the handler when the caller has given up, and its answer is lost. Nothing cancels it.
     fn arrive_late(&self, attempt: &Attempt, request: Request, reached: &Reached) {
         let (answers, mut answer) = mpsc::channel(1);
-        let handle = self.spawn(attempt, Some(Fault::Late), request, reached, answers);
+        let handle = self.spawn(attempt, request, reached, answers);
         tokio::spawn(async move {
             answer.recv().await;
             drop(handle);
@@ -251,11 +275,11 @@ impl Flight<'_> {
     fn spawn(
         &self,
         attempt: &Attempt,
-        fault: Option<Fault>,
         request: Request,
         reached: &Reached,
         answers: mpsc::Sender<Outcome>,
     ) -> CancelHandle {
+        let (profile, fault) = (self.profile, self.fault);
         let late = (fault == Some(Fault::Late)).then(|| self.left.unwrap_or_default() + LATE);
         let mut inbound = attempt.inbound();
         inbound.arrived = late.map(|late| Instant::now() + late);
@@ -266,7 +290,9 @@ impl Flight<'_> {
             instance: reached.instance,
             life: reached.life.clone(),
         });
-        let (client, call, link) = (self.client.clone(), self.call, self.life.clone());
+        let (client, call) = (self.client.clone(), self.call);
+        // Over NATS a handler does not depend on the connection of its caller.
+        let link = if profile == Profile::Nats { Life::default() } else { self.life.clone() };
         let Reached { intake, life, instance } = reached;
         let (intake, life, instance) = (intake.clone(), life.clone(), *instance);
         let expected = client.network.expect();
@@ -277,13 +303,18 @@ impl Flight<'_> {
             let _counted = client.network.run(&client.to);
             drop(expected);
             client.network.record(call, What::Entered { instance });
-            let handling = pin!(link.race(life.race(intake.handle(&ctx, request))));
+            let mut handling = pin!(link.race(life.race(intake.handle(&ctx, request))));
             let outcome = match fault {
                 Some(Fault::BrokenWithin | Fault::Reset | Fault::Crashed) => {
-                    let outcome = first_poll(handling).await;
+                    let outcome = first_poll(handling.as_mut()).await;
                     client.break_off(fault, instance);
-                    outcome
+                    match outcome {
+                        None if profile == Profile::Nats => Some(handling.await),
+                        outcome => outcome,
+                    }
                 }
+                // The connection is closed when the request arrives.
+                Some(Fault::Late) if profile.is_http() => first_poll(handling).await,
                 _ => Some(handling.await),
             };
             if let Some(outcome) = outcome.flatten().flatten() {
@@ -319,14 +350,14 @@ fn lost() -> Error {
     failure(Code::Unavailable, Delivery::Unknown, Reason::CONNECTION_LOST, text)
 }
 
-fn draining() -> Error {
+fn draining(delivery: Delivery) -> Error {
     let text = "the server is draining";
-    failure(Code::Unavailable, Delivery::Rejected, Reason::DRAINING, text)
+    failure(Code::Unavailable, delivery, Reason::DRAINING, text)
 }
 
-fn overloaded() -> Error {
+fn overloaded(delivery: Delivery) -> Error {
     let text = "too many requests are in flight";
-    failure(Code::ResourceExhausted, Delivery::Rejected, Reason::OVERLOADED, text)
+    failure(Code::ResourceExhausted, delivery, Reason::OVERLOADED, text)
 }
 
 impl ManyRequester for NetworkClient {}

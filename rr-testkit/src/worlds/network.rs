@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::client::NetworkClient;
 use super::fault::{Fault, Place, Script};
+use super::profile::Profile;
 use super::trace::{Event, Trace, What};
 use crate::sync::lock;
 
@@ -71,6 +72,7 @@ pub(super) struct Shared {
 struct State {
     services: BTreeMap<String, Service>,
     links: HashMap<(String, String), Link>,
+    profiles: HashMap<String, Profile>,
     sent: HashMap<(String, String, String), usize>,
     fired: usize,
     trace: Trace,
@@ -130,6 +132,16 @@ impl Default for Link {
     fn default() -> Self {
         Self { latency: LATENCY, life: Life::default(), lost_until: None }
     }
+}
+
+/// Call that is about to leave.
+pub(super) struct Departure {
+    pub(super) call: usize,
+    pub(super) latency: Duration,
+    /// That of the link.
+    pub(super) life: Life,
+    pub(super) profile: Profile,
+    pub(super) fault: Option<Fault>,
 }
 
 /// Instance that a request has reached.
@@ -203,6 +215,12 @@ impl Network {
         lock(&self.0.state).links.entry((from.into(), to.into())).or_default().latency = latency;
     }
 
+    /// Sets the carrier of all calls of a service, before they are made. Default
+    /// [`Profile::Memory`].
+    pub fn set_profile(&self, service: impl Into<String>, profile: Profile) {
+        lock(&self.0.state).profiles.insert(service.into(), profile);
+    }
+
     /// Returns what has happened until now.
     #[must_use]
     pub fn trace(&self) -> Trace {
@@ -263,20 +281,21 @@ impl Instance {
 
 /// For the clients.
 impl Network {
-    /// Records a call; returns its number, its latency, its link and its fault.
+    /// Records a call.
     pub(super) fn send(
         &self,
         (from, to): (&str, &str),
         target: &str,
         left: Option<Duration>,
-    ) -> (usize, Duration, Life, Option<Fault>) {
+    ) -> Departure {
         let mut state = lock(&self.0.state);
         let key = (from.to_owned(), to.to_owned(), target.to_owned());
         let sent = state.sent.entry(key).or_default();
         *sent += 1;
         let place = Place { from: from.into(), to: to.into(), target: target.into(), nth: *sent };
         let call = state.trace.places.len();
-        let mut fault = self.0.script.fault(&place);
+        let profile = state.profiles.get(to).copied().unwrap_or_default();
+        let mut fault = self.0.script.fault(&place).filter(|fault| profile.has(*fault));
         state.fired += usize::from(fault.is_some());
         let now = Instant::now();
         let link = state.links.entry((from.to_owned(), to.to_owned())).or_default();
@@ -290,12 +309,13 @@ impl Network {
         let (latency, life) = (link.latency, link.life.clone());
         state.calls += 1;
         state.trace.places.push(place);
+        state.trace.profiles.push(profile);
         drop(state);
         self.record(call, What::Sent { left });
         if let Some(fault) = fault {
             self.record(call, What::Struck(fault));
         }
-        (call, latency, life, fault)
+        Departure { call, latency, life, profile, fault }
     }
 
     pub(super) fn record(&self, call: usize, what: What) {

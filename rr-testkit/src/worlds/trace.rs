@@ -6,6 +6,7 @@ use std::time::Duration;
 use rr_spi::{Code, Delivery, Error, Response};
 
 use super::fault::{Fault, Place};
+use super::profile::Profile;
 
 /// Events of one world, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub struct Trace {
     pub(super) events: Vec<Event>,
     /// The message of each call, by the number of the call.
     pub(super) places: Vec<Place>,
+    /// The carrier of each call.
+    pub(super) profiles: Vec<Profile>,
 }
 
 /// Event of a world.

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use rr_spi::{Entropy as _, SeededEntropy};
 
-use super::super::fault::{Fault, Script};
+use super::super::fault::Script;
 use super::super::report::{Level, WorldsReport};
 use super::super::world::{self, World};
 use super::places::{Numbered, Places};
@@ -59,7 +59,8 @@ impl Exploration {
 
     /// Draws worlds at random, from the messages that were seen until now.
     fn drawn(&self, random: Random) -> Vec<Numbered> {
-        let (entropy, places) = (SeededEntropy::new(random.seed), lock(&self.places).places.len());
+        let entropy = SeededEntropy::new(random.seed);
+        let faults = lock(&self.places).faults(&self.worlds.kinds);
         let below = |most: usize| {
             let drawn = entropy.next_u64() % u64::try_from(most.max(1)).unwrap_or(1);
             usize::try_from(drawn).unwrap_or(0)
@@ -67,9 +68,10 @@ impl Exploration {
         let draw = || {
             let mut script = BTreeMap::new();
             for _ in 0..random.faults {
-                let place = u32::try_from(below(places)).unwrap_or(0);
-                let kind = self.worlds.kinds.get(below(self.worlds.kinds.len()));
-                script.extend(kind.map(|kind| (place, *kind)));
+                let place = below(faults.len());
+                let kinds = faults.get(place).map_or(&[][..], Vec::as_slice);
+                let kind = kinds.get(below(kinds.len()));
+                script.extend(kind.map(|kind| (u32::try_from(place).unwrap_or(0), *kind)));
             }
             script.into_iter().collect()
         };
@@ -120,14 +122,12 @@ impl Exploration {
         left: usize,
     ) -> (Vec<Numbered>, usize) {
         let (mut children, mut count) = (Vec::new(), 0);
-        let by_services = lock(&self.places).sent_by_services();
+        let faults = lock(&self.places).faults(&self.worlds.kinds);
         for (at, parent) in parents.iter().enumerate() {
             for place in later.get(&at).into_iter().flatten() {
-                let by_service = by_services.get(*place as usize).is_some_and(|is| *is);
-                let has = |fault: &&Fault| by_service || **fault != Fault::CallerCrashed;
-                let kinds = self.worlds.kinds.iter().filter(has);
-                count += kinds.clone().count();
-                for fault in kinds.take(left - children.len()) {
+                let kinds = faults.get(*place as usize).map_or(&[][..], Vec::as_slice);
+                count += kinds.len();
+                for fault in kinds.iter().take(left - children.len()) {
                     let mut child = parent.clone();
                     child.push((*place, *fault));
                     children.push(child);

@@ -132,8 +132,9 @@ impl Shared {
         });
         let later: Vec<u32> = if self.has_children {
             let mut numbers = lock(&self.places);
-            let places = places.iter().take(self.messages_max).skip(before);
-            places.map(|place| numbers.number(place)).collect()
+            let calls = places.iter().zip(&world.trace.profiles);
+            let calls = calls.take(self.messages_max).skip(before);
+            calls.map(|(place, profile)| numbers.number(place, *profile)).collect()
         } else {
             Vec::new()
         };
