@@ -25,6 +25,7 @@ mod reservation_left;
 mod retry_beyond_deadline;
 mod retry_by_hand;
 mod stale_read;
+mod status_before_retry;
 mod store_per_instance;
 mod support;
 mod unknown_taken_for_failed;
