@@ -11,6 +11,7 @@
 mod client;
 mod explore;
 mod fault;
+mod fingerprint;
 mod network;
 mod picture;
 mod profile;

@@ -45,7 +45,7 @@ async fn struck(fault: Fault) -> (Option<(Code, Delivery)>, usize, u128) {
 #[tokio::test(start_paused = true)]
 async fn each_fault_tells_the_caller_what_a_network_would() {
     use Code::{DeadlineExceeded, ResourceExhausted, Unavailable};
-    use Delivery::{NotSent, Rejected, Unknown};
+    use Delivery::{NotSent, Processed, Rejected, Unknown};
     for (fault, told, runs) in [
         (Fault::ConnectFails, Some((Unavailable, NotSent)), 0),
         (Fault::Draining, Some((Unavailable, Rejected)), 0),
@@ -61,6 +61,8 @@ async fn each_fault_tells_the_caller_what_a_network_would() {
         (Fault::Crashed, Some((Unavailable, Unknown)), 0),
         (Fault::CallerCrashed, Some((Unavailable, Unknown)), 1),
         (Fault::Partitioned, Some((DeadlineExceeded, Unknown)), 0),
+        (Fault::Repeated, None, 2),
+        (Fault::ClockJumped, Some((DeadlineExceeded, Processed)), 0),
     ] {
         let found = struck(fault).await;
         assert_eq!((found.0, found.1), (told, runs), "{fault}");
@@ -87,6 +89,19 @@ async fn a_reset_ends_every_call_of_the_link_and_a_partition_heals() {
     assert_eq!(work(&network).await.unwrap_err().code(), Code::DeadlineExceeded);
     sleep(Duration::from_secs(2)).await;
     assert!(work(&network).await.is_ok(), "{}", network.trace());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repeated_request_runs_again_1_s_after_the_caller_has_its_reply() {
+    let script = Script::new().at("test", "svc", "svc.work", 1, Fault::Repeated);
+    let (network, began) = (Network::with(script), Instant::now());
+    let runs = serve(&network);
+    assert_eq!(work(&network).await.unwrap(), 0);
+    assert_eq!((began.elapsed().as_millis(), runs.load(Ordering::SeqCst)), (12, 1));
+    sleep(Duration::from_millis(1009)).await;
+    assert_eq!(runs.load(Ordering::SeqCst), 1);
+    sleep(Duration::from_millis(2)).await;
+    assert_eq!(runs.load(Ordering::SeqCst), 2, "{}", network.trace());
 }
 
 #[tokio::test(start_paused = true)]
@@ -211,7 +226,7 @@ fn a_limit_of_worlds_is_told() {
         let _ = work(&network).await;
     });
     assert!(report.has_passed() && !report.is_complete(), "{report}");
-    assert_eq!(report.to_string(), "1 of 1 world without faults, 4 of 26 worlds of 1 fault");
+    assert_eq!(report.to_string(), "1 of 1 world without faults, 4 of 30 worlds of 1 fault");
 }
 
 #[test]
@@ -223,9 +238,54 @@ fn a_scenario_of_many_calls_is_explored_as_far_as_the_limit() {
         }
     });
     assert!(report.has_passed() && !report.is_complete(), "{report}");
-    let covered = "1 of 1 world without faults, 39 of 39 worlds of 1 fault; faults were tried at \
+    let covered = "1 of 1 world without faults, 45 of 45 worlds of 1 fault; faults were tried at \
                    the first 3 of 200 messages";
     assert_eq!(report.to_string(), covered);
+}
+
+#[test]
+fn a_world_that_is_equal_to_another_gets_no_further_faults() {
+    let worlds = Worlds::up_to(2).with_faults([Fault::BrokenAfter, Fault::BrokenWithin]);
+    let run = |worlds: Worlds| {
+        worlds.run(|network| async move {
+            network.serve("svc", || {
+                Router::new().route("svc.work", |(): ()| async { Ok::<_, Error>(7) })
+            });
+            let _ = work(&network).await;
+            let _ = work(&network).await;
+        })
+    };
+    // A handler that never waits has run when the connection breaks within it.
+    let report = run(worlds.clone());
+    let covered = "1 of 1 world without faults, 4 of 4 worlds of 1 fault, 4 of 4 worlds of 2 faults \
+                   (2 of them equal to another and not run)";
+    assert_eq!(report.to_string(), covered);
+    assert!(report.is_complete());
+    assert_eq!((report.explored(), report.equal()), (7, 2));
+    assert_eq!(run(worlds.with_equal_worlds()).explored(), 9);
+}
+
+#[test]
+fn a_crash_is_not_taken_for_a_connection_that_broke() {
+    // Fails only if the service has lost its memory before a call is refused.
+    let report = Worlds::up_to(2).run(|network| async move {
+        network.serve("svc", || {
+            let calls = Arc::new(AtomicUsize::new(0));
+            Router::new().route("svc.work", move |(): ()| {
+                let calls = Arc::clone(&calls);
+                async move {
+                    sleep(Duration::from_millis(1)).await;
+                    Ok::<_, Error>(calls.fetch_add(1, Ordering::SeqCst))
+                }
+            })
+        });
+        let (first, _) = (work(&network).await, work(&network).await);
+        let (third, fourth) = (work(&network).await, work(&network).await);
+        let is_refused = third.is_err_and(|error| error.code() == Code::ResourceExhausted);
+        assert!(!(first.is_ok() && is_refused && fourth.is_ok_and(|calls| calls == 0)));
+    });
+    let found = report.counterexample().expect("it is found").script().to_string();
+    assert_eq!(found, "test>svc/svc.work#2=crashed,test>svc/svc.work#3=overloaded");
 }
 
 #[test]

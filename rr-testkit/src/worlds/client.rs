@@ -7,8 +7,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use rr_spi::{
-    Attempt, CallConfig, CancelHandle, Code, Context, Deadline, Delivery, Error, ManyRequester,
-    Reason, Request, Requester, Response,
+    Attempt, CallConfig, CancelHandle, Cause, Code, Context, Deadline, Delivery, Error,
+    ManyRequester, Reason, Request, Requester, Response,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
@@ -18,7 +18,8 @@ use super::network::{Departure, Life, Network, Reached};
 use super::profile::{Profile, Runs};
 use super::trace::{Summary, What};
 
-/// Time between the deadline of a call and the arrival of its request, if it is [late](Fault::Late).
+/// Time between the end of a call and the arrival of its request, if it is [late](Fault::Late) or
+/// [repeated](Fault::Repeated).
 const LATE: Duration = Duration::from_secs(1);
 
 type Outcome = Result<Response, Error>;
@@ -52,7 +53,8 @@ struct Sent<'a> {
 impl Sent<'_> {
     fn end(mut self, outcome: &Outcome) {
         self.has_ended = true;
-        self.client.network.record(self.call, What::Returned(Summary::of(outcome)));
+        let what = What::Returned(Summary::of(outcome));
+        self.client.network.record_outcome(self.call, what, outcome);
     }
 }
 
@@ -117,7 +119,7 @@ impl NetworkClient {
         self.config.limits.check_outgoing(&request)?;
         let left = attempt.timeout_millis().map(Duration::from_millis);
         let link = (self.from.as_str(), self.to.as_str());
-        let departure = self.network.send(link, request.target.as_str(), left);
+        let departure = self.network.send(link, &request, left);
         self.check_deadline(
             attempt.context(),
             &format!("{}>{}/{}", self.from, self.to, request.target),
@@ -198,11 +200,18 @@ impl<'a> Flight<'a> {
             return Err(self.profile.no_instance(text));
         };
         if self.fault == Some(Fault::Late) {
-            self.arrive_late(attempt, request, &reached);
+            let after = self.left.unwrap_or_default() + LATE;
+            self.arrive_later(attempt, request, &reached, after);
             return pending().await;
         }
+        let again = (self.fault == Some(Fault::Repeated)).then(|| request.clone());
         match self.run(attempt, request, &reached).await {
-            Some(outcome) => self.reply(attempt, outcome).await,
+            Some(outcome) => {
+                if let Some(request) = again {
+                    self.arrive_again(attempt, request);
+                }
+                self.reply(attempt, outcome).await
+            }
             None => self.instance_gone().await,
         }
     }
@@ -256,33 +265,50 @@ impl<'a> Flight<'a> {
         };
         let count = if self.fault == Some(Fault::Duplicated) { 2 } else { 1 };
         for _ in 0..count {
-            runs.handles.push(self.spawn(attempt, request.clone(), reached, sender.clone()));
+            runs.handles.push(self.spawn(attempt, request.clone(), reached, sender.clone(), None));
         }
         drop(sender);
         runs.answer().await
     }
 
-    /// Runs the handler when the caller has given up, and its answer is lost. Nothing cancels it.
-    fn arrive_late(&self, attempt: &Attempt, request: Request, reached: &Reached) {
+    /// Runs the handler a second time, at the instance whose turn it is.
+    fn arrive_again(&self, attempt: &Attempt, request: Request) {
+        if let Some(reached) = self.client.network.reach(&self.client.to) {
+            self.arrive_later(attempt, request, &reached, self.latency + LATE);
+        }
+    }
+
+    /// Runs the handler when the call has ended, and loses its answer. Nothing cancels it.
+    fn arrive_later(
+        &self,
+        attempt: &Attempt,
+        request: Request,
+        reached: &Reached,
+        after: Duration,
+    ) {
         let (answers, mut answer) = mpsc::channel(1);
-        let handle = self.spawn(attempt, request, reached, answers);
+        let handle = self.spawn(attempt, request, reached, answers, Some(after));
         tokio::spawn(async move {
             answer.recv().await;
             drop(handle);
         });
     }
 
+    /// Runs the handler in a task, now or later.
     fn spawn(
         &self,
         attempt: &Attempt,
         request: Request,
         reached: &Reached,
         answers: mpsc::Sender<Outcome>,
+        after: Option<Duration>,
     ) -> CancelHandle {
         let (profile, fault) = (self.profile, self.fault);
-        let late = (fault == Some(Fault::Late)).then(|| self.left.unwrap_or_default() + LATE);
         let mut inbound = attempt.inbound();
-        inbound.arrived = late.map(|late| Instant::now() + late);
+        if let Some(after) = after {
+            inbound.arrived = Some(Instant::now() + after);
+            inbound.timeout = self.left;
+        }
         let (ctx, handle) = reached.intake.context(inbound);
         let ctx = ctx.with_value(Within {
             deadline: ctx.deadline(),
@@ -297,33 +323,56 @@ impl<'a> Flight<'a> {
         let (intake, life, instance) = (intake.clone(), life.clone(), *instance);
         let expected = client.network.expect();
         tokio::spawn(async move {
-            if let Some(late) = late {
-                sleep(late).await;
+            if let Some(after) = after {
+                sleep(after).await;
             }
-            let _counted = client.network.run(&client.to);
+            let _counted = client.network.run(&client.to, call);
             drop(expected);
             client.network.record(call, What::Entered { instance });
-            let mut handling = pin!(link.race(life.race(intake.handle(&ctx, request))));
-            let outcome = match fault {
-                Some(Fault::BrokenWithin | Fault::Reset | Fault::Crashed) => {
-                    let outcome = first_poll(handling.as_mut()).await;
-                    client.break_off(fault, instance);
-                    match outcome {
-                        None if profile == Profile::Nats => Some(handling.await),
-                        outcome => outcome,
-                    }
+            let (ctx, clock) = match fault {
+                Some(Fault::ClockJumped) => {
+                    let (ctx, clock) = ctx.child();
+                    (ctx, Some(clock))
                 }
-                // The connection is closed when the request arrives.
-                Some(Fault::Late) if profile.is_http() => first_poll(handling).await,
-                _ => Some(handling.await),
+                _ => (ctx, None),
             };
-            if let Some(outcome) = outcome.flatten().flatten() {
-                client.network.record(call, What::Answered(Summary::of(&outcome)));
+            let handling = pin!(link.race(life.race(intake.handle(&ctx, request))));
+            let outcome = struck(fault, profile, handling, || match &clock {
+                Some(clock) => clock.cancel_with(Cause::DeadlineExceeded),
+                None => client.break_off(fault, instance),
+            });
+            if let Some(outcome) = outcome.await.flatten().flatten() {
+                client.network.record_outcome(
+                    call,
+                    What::Answered(Summary::of(&outcome)),
+                    &outcome,
+                );
                 // Fails when the caller has gone.
                 let _ = answers.send(outcome).await;
             }
         });
         handle
+    }
+}
+
+/// Runs a handler until it has answered, or a fault has ended it.
+async fn struck<F: Future>(
+    fault: Option<Fault>,
+    profile: Profile,
+    mut handling: Pin<&mut F>,
+    strike: impl FnOnce(),
+) -> Option<F::Output> {
+    use Fault::{BrokenWithin, ClockJumped, Crashed, Late, Reset};
+    match fault {
+        Some(BrokenWithin | Reset | Crashed | ClockJumped) => {
+            let outcome = first_poll(handling.as_mut()).await;
+            strike();
+            let continues = fault == Some(ClockJumped) || profile == Profile::Nats;
+            if outcome.is_none() && continues { Some(handling.await) } else { outcome }
+        }
+        // The connection is closed when the request arrives.
+        Some(Late) if profile.is_http() => first_poll(handling).await,
+        _ => Some(handling.await),
     }
 }
 

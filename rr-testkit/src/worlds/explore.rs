@@ -48,6 +48,7 @@ pub struct Worlds {
     world_time_max: Duration,
     threads: usize,
     random: Option<Random>,
+    leaves_out_equal: bool,
 }
 
 /// Worlds that are drawn at random, after all smaller ones.
@@ -77,6 +78,7 @@ impl Worlds {
             world_time_max,
             threads,
             random: None,
+            leaves_out_equal: true,
         }
     }
 
@@ -85,6 +87,18 @@ impl Worlds {
     #[must_use]
     pub fn with_random(mut self, seed: u64, worlds: usize, faults: usize) -> Self {
         self.random = Some(Random { seed, worlds, faults });
+        self
+    }
+
+    /// Also runs the worlds that add a fault to a world which is equal to another.
+    ///
+    /// Two worlds are equal if their faults have shown the same to the application: with one more
+    /// fault, they are equal again, so that by default only the first of them gets one more. This option
+    /// is for scenarios that decide by the names of faults in [`Network::trace`], and to check the
+    /// exploration itself.
+    #[must_use]
+    pub fn with_equal_worlds(mut self) -> Self {
+        self.leaves_out_equal = false;
         self
     }
 
@@ -177,7 +191,7 @@ impl Worlds {
     {
         let world = world::run(&scenario, script);
         let mut report = WorldsReport::default();
-        report.levels.push(Level { faults: script.len(), worlds: 1, explored: 1 });
+        report.levels.push(Level { faults: script.len(), worlds: 1, explored: 1, equal: 0 });
         report.unfired = usize::from(world.fired < script.len());
         report.messages = world.trace.places.len();
         report.messages_tried = report.messages;

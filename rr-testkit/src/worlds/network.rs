@@ -5,11 +5,15 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rr_spi::{CancelHandle, Cause, Context, Intake, IntakeConfig, Routes, SeededEntropy};
+use rr_spi::{
+    CancelHandle, Cause, Context, Error, Intake, IntakeConfig, Request, Response, Routes,
+    SeededEntropy,
+};
 use tokio::time::{Instant, sleep};
 
 use super::client::NetworkClient;
 use super::fault::{Fault, Place, Script};
+use super::fingerprint::Fingerprint;
 use super::profile::Profile;
 use super::trace::{Event, Trace, What};
 use crate::sync::lock;
@@ -76,6 +80,7 @@ struct State {
     sent: HashMap<(String, String, String), usize>,
     fired: usize,
     trace: Trace,
+    fingerprint: Fingerprint,
     calls: usize,
     runs: usize,
     /// Handlers in flight of each service.
@@ -285,9 +290,10 @@ impl Network {
     pub(super) fn send(
         &self,
         (from, to): (&str, &str),
-        target: &str,
+        request: &Request,
         left: Option<Duration>,
     ) -> Departure {
+        let target = request.target.as_str();
         let mut state = lock(&self.0.state);
         let key = (from.to_owned(), to.to_owned(), target.to_owned());
         let sent = state.sent.entry(key).or_default();
@@ -310,6 +316,7 @@ impl Network {
         state.calls += 1;
         state.trace.places.push(place);
         state.trace.profiles.push(profile);
+        state.fingerprint.request(request);
         drop(state);
         self.record(call, What::Sent { left });
         if let Some(fault) = fault {
@@ -320,7 +327,23 @@ impl Network {
 
     pub(super) fn record(&self, call: usize, what: What) {
         let at = self.0.began.elapsed();
-        lock(&self.0.state).trace.events.push(Event { at, call, what });
+        let mut state = lock(&self.0.state);
+        state.fingerprint.event(at, call, &what);
+        state.trace.events.push(Event { at, call, what });
+    }
+
+    pub(super) fn record_outcome(
+        &self,
+        call: usize,
+        what: What,
+        outcome: &Result<Response, Error>,
+    ) {
+        lock(&self.0.state).fingerprint.outcome(outcome);
+        self.record(call, what);
+    }
+
+    pub(super) fn fingerprint(&self) -> u64 {
+        lock(&self.0.state).fingerprint.value()
     }
 
     /// Returns the instance whose turn it is; `None` if no service has the name.
@@ -330,7 +353,9 @@ impl Network {
         let instance = service.next % service.instances.len();
         service.next += 1;
         let Instance { intake, life } = service.instances.get(instance)?;
-        Some(Reached { intake: intake.clone(), life: life.clone(), instance })
+        let reached = Reached { intake: intake.clone(), life: life.clone(), instance };
+        state.fingerprint.reached(self.0.began.elapsed(), instance);
+        Some(reached)
     }
 
     /// Ends every call over a link.
@@ -369,11 +394,11 @@ impl Network {
     }
 
     /// Counts a run of a service until the guard is dropped.
-    pub(super) fn run(&self, service: &str) -> RunGuard {
+    pub(super) fn run(&self, service: &str, call: usize) -> RunGuard {
         let mut state = lock(&self.0.state);
         state.runs += 1;
         *state.serving.entry(service.to_owned()).or_default() += 1;
-        RunGuard(self.clone(), Some(service.to_owned()))
+        RunGuard(self.clone(), Some((service.to_owned(), call)))
     }
 
     /// Returns whether a handler of a service is in flight.
@@ -393,14 +418,15 @@ impl Network {
 }
 
 /// Guard that counts one run of a handler.
-pub(super) struct RunGuard(Network, Option<String>);
+pub(super) struct RunGuard(Network, Option<(String, usize)>);
 
 impl Drop for RunGuard {
     fn drop(&mut self) {
         let mut state = lock(&self.0.0.state);
         state.runs -= 1;
-        let serving = self.1.as_ref().and_then(|service| state.serving.get_mut(service));
-        if let Some(runs) = serving {
+        let Some((service, call)) = &self.1 else { return };
+        state.fingerprint.run_ended(self.0.0.began.elapsed(), *call);
+        if let Some(runs) = state.serving.get_mut(service) {
             *runs -= 1;
         }
     }

@@ -48,8 +48,8 @@ impl Profile {
         match self {
             Self::Memory => true,
             // A reset strikes the connection of one call: it is `BrokenWithin`.
-            Self::Http1 => !matches!(fault, Fault::Duplicated | Fault::Reset),
-            Self::Http2 => !matches!(fault, Fault::Duplicated),
+            Self::Http1 => !matches!(fault, Fault::Duplicated | Fault::Repeated | Fault::Reset),
+            Self::Http2 => !matches!(fault, Fault::Duplicated | Fault::Repeated),
             // A server that drains unsubscribes, and answers what it got before. A lost connection is
             // that of all calls of the client: it is `Reset`.
             Self::Nats => !matches!(fault, Fault::Draining | Fault::BrokenWithin),

@@ -28,7 +28,7 @@ pub(super) struct Event {
     pub(super) what: What,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum What {
     Sent {
         left: Option<Duration>,
@@ -47,7 +47,7 @@ pub(super) enum What {
 }
 
 /// Outcome of a run or a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Summary {
     /// `None` for a success.
     pub(super) code: Option<Code>,

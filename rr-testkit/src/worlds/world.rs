@@ -29,6 +29,8 @@ const LATE_MAX: Duration = Duration::from_millis(2);
 /// What came of one world.
 pub(super) struct World {
     pub(super) trace: Trace,
+    /// Equal worlds have the same.
+    pub(super) fingerprint: u64,
     /// Faults of the script that have struck.
     pub(super) fired: usize,
     /// What is wrong; `None` if the world passed.
@@ -49,6 +51,7 @@ where
         let ended = timeout(SCENARIO_MAX, caught(|| scenario(network.clone()))).await;
         let settled = network.settle(SETTLE_MAX).await;
         let (trace, fired) = (network.trace(), network.faults_fired());
+        let fingerprint = network.fingerprint();
         let wrong = match ended {
             Err(_) => Some(stuck(&trace)),
             Ok(Err(panic)) => Some(panic),
@@ -56,7 +59,7 @@ where
             Ok(Ok(())) => network.broken().or_else(|| broken_promise(&trace)),
         };
         network.close();
-        World { trace, fired, wrong }
+        World { trace, fingerprint, fired, wrong }
     });
     // Tasks that still hold handlers are dropped with the runtime; a panic of theirs is not the test's.
     let _ = catch_unwind(AssertUnwindSafe(|| drop(runtime)));

@@ -8,8 +8,9 @@ use std::time::Instant;
 use rr_spi::{Entropy as _, SeededEntropy};
 
 use super::super::fault::Script;
-use super::super::report::{Level, WorldsReport};
+use super::super::report::WorldsReport;
 use super::super::world::{self, World};
+use super::level::{Passed, Shared};
 use super::places::{Numbered, Places};
 use super::{Random, Run, Worlds, counterexample};
 use crate::sync::lock;
@@ -32,28 +33,26 @@ impl Exploration {
         if !self.is_deterministic() {
             return self.report;
         }
-        let (mut scripts, mut worlds) = (vec![Numbered::new()], 1);
+        let mut planned = Planned::of(vec![Numbered::new()]);
         let mut left = self.worlds.worlds_max;
         for faults in 0..=self.worlds.faults_max {
-            left = left.saturating_sub(scripts.len());
-            let (level, state) = self.level(faults, worlds, scripts);
+            left = left.saturating_sub(planned.scripts.len());
+            let (level, state) = self.level(faults, planned);
             if self.has_ended() {
                 return self.report;
             }
-            (scripts, worlds) = self.children(&level.scripts, &state.later, left);
+            planned = self.children(&level, &state.passed, left);
         }
         if let Some(random) = self.worlds.random {
-            let scripts = self.drawn(random);
-            let worlds = scripts.len();
-            self.level(random.faults, worlds, scripts);
+            let planned = Planned::of(self.drawn(random));
+            self.level(random.faults, planned);
             self.shrink();
         }
         self.report
     }
 
     fn has_ended(&self) -> bool {
-        let is_incomplete = |level: &Level| level.explored < level.worlds;
-        let is_over = self.report.levels.last().is_some_and(is_incomplete);
+        let is_over = self.report.levels.last().is_some_and(|level| !level.is_complete());
         is_over || self.report.counterexample.is_some() || self.report.refused.is_some()
     }
 
@@ -113,28 +112,74 @@ impl Exploration {
         false
     }
 
-    /// Makes the scripts with one more fault, at each message after the last fault: at most as many as
-    /// are left to run. Returns the number that there are, too.
-    fn children(
-        &self,
-        parents: &[Numbered],
-        later: &HashMap<usize, Vec<u32>>,
-        left: usize,
-    ) -> (Vec<Numbered>, usize) {
-        let (mut children, mut count) = (Vec::new(), 0);
+    /// Plans the worlds with one more fault, at each message after the last fault: at most as many as
+    /// are left to run.
+    ///
+    /// Two worlds that are equal have the same children, and a world that is equal to its parent has
+    /// the parent's: those of the first one are enough.
+    fn children(&self, level: &Shared, passed: &HashMap<usize, Passed>, left: usize) -> Planned {
+        let mut children = Planned::default();
         let faults = lock(&self.places).faults(&self.worlds.kinds);
-        for (at, parent) in parents.iter().enumerate() {
-            for place in later.get(&at).into_iter().flatten() {
+        let mut seen = Seen::default();
+        for (at, (script, parent)) in level.scripts.iter().zip(&level.parents).enumerate() {
+            let Some(passed) = passed.get(&at) else { continue };
+            let is_equal = seen.is_equal(passed, *parent) && self.worlds.leaves_out_equal;
+            for place in &passed.later {
                 let kinds = faults.get(*place as usize).map_or(&[][..], Vec::as_slice);
-                count += kinds.len();
-                for fault in kinds.iter().take(left - children.len()) {
-                    let mut child = parent.clone();
+                children.worlds += kinds.len();
+                if is_equal {
+                    children.equal += kinds.len();
+                    continue;
+                }
+                for fault in kinds.iter().take(left - children.scripts.len()) {
+                    let mut child = script.clone();
                     child.push((*place, *fault));
-                    children.push(child);
+                    children.scripts.push(child);
+                    children.parents.push(passed.fingerprint);
                 }
             }
         }
-        (children, count)
+        children
+    }
+}
+
+/// Worlds of a level, before they are run.
+#[derive(Default)]
+pub(super) struct Planned {
+    pub(super) scripts: Vec<Numbered>,
+    /// Fingerprint of the world of each script without its last fault.
+    pub(super) parents: Vec<Option<u64>>,
+    /// Worlds that there are.
+    pub(super) worlds: usize,
+    /// Worlds that are left out, since they are equal to another.
+    pub(super) equal: usize,
+}
+
+impl Planned {
+    fn of(scripts: Vec<Numbered>) -> Self {
+        let worlds = scripts.len();
+        Self { scripts, parents: vec![None; worlds], worlds, equal: 0 }
+    }
+}
+
+/// Least number of messages before the later ones, by the fingerprint of a world.
+#[derive(Default)]
+struct Seen(HashMap<u64, usize>);
+
+impl Seen {
+    /// Returns whether an earlier world, or the parent, has every child of this one.
+    fn is_equal(&mut self, passed: &Passed, parent: Option<u64>) -> bool {
+        let Some(fingerprint) = passed.fingerprint else { return false };
+        if parent == Some(fingerprint) {
+            return true;
+        }
+        match self.0.get(&fingerprint) {
+            Some(before) if *before <= passed.before => true,
+            _ => {
+                self.0.insert(fingerprint, passed.before);
+                false
+            }
+        }
     }
 }
 

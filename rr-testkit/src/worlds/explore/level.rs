@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::super::fault::Script;
 use super::super::report::Level;
 use super::super::world::{self, World};
-use super::exploration::Exploration;
+use super::exploration::{Exploration, Planned};
 use super::places::{Numbered, Places};
 use super::{Run, counterexample};
 use crate::sync::lock;
@@ -19,6 +19,8 @@ pub(super) struct Shared {
     run: Run,
     places: Arc<Mutex<Places>>,
     pub(super) scripts: Vec<Numbered>,
+    /// Fingerprint of the world of each script without its last fault.
+    pub(super) parents: Vec<Option<u64>>,
     messages_max: usize,
     /// Whether there will be worlds with one more fault.
     has_children: bool,
@@ -32,8 +34,8 @@ pub(super) struct Shared {
 
 #[derive(Default)]
 pub(super) struct State {
-    /// Messages after the last fault of each world that passed, by its index.
-    pub(super) later: HashMap<usize, Vec<u32>>,
+    /// Worlds that passed, by their index.
+    pub(super) passed: HashMap<usize, Passed>,
     explored: usize,
     unfired: usize,
     messages: usize,
@@ -43,19 +45,26 @@ pub(super) struct State {
     idle: usize,
 }
 
+/// World that passed.
+pub(super) struct Passed {
+    /// Messages up to the last fault, that of the fault included.
+    pub(super) before: usize,
+    /// Messages after the last fault.
+    pub(super) later: Vec<u32>,
+    /// `None` if a fault never struck.
+    pub(super) fingerprint: Option<u64>,
+}
+
 impl Exploration {
     /// Runs the worlds of a level; returns when all have ended, or one holds up the others.
-    pub(super) fn level(
-        &mut self,
-        faults: usize,
-        worlds: usize,
-        scripts: Vec<Numbered>,
-    ) -> (Arc<Shared>, State) {
+    pub(super) fn level(&mut self, faults: usize, planned: Planned) -> (Arc<Shared>, State) {
+        let Planned { scripts, parents, worlds, equal } = planned;
         let threads = self.worlds.threads.min(scripts.len());
         let shared = Arc::new(Shared {
             run: Arc::clone(&self.run),
             places: Arc::clone(&self.places),
             scripts,
+            parents,
             messages_max: self.worlds.messages_max,
             has_children: faults < self.worlds.faults_max || self.worlds.random.is_some(),
             next: AtomicUsize::new(0),
@@ -73,7 +82,7 @@ impl Exploration {
             // Later worlds may have been run as well, by chance.
             state.explored = at + 1;
         }
-        self.report.levels.push(Level { faults, worlds, explored: state.explored });
+        self.report.levels.push(Level { faults, worlds, explored: state.explored, equal });
         self.report.unfired += state.unfired;
         self.report.messages = self.report.messages.max(state.messages);
         self.report.messages_tried = self.report.messages.min(self.worlds.messages_max);
@@ -144,7 +153,8 @@ impl Shared {
         state.unfired += usize::from(world.fired < script.len());
         state.messages = state.messages.max(messages);
         if world.wrong.is_none() {
-            state.later.insert(at, later);
+            let fingerprint = (world.fired == script.len()).then_some(world.fingerprint);
+            state.passed.insert(at, Passed { before, later, fingerprint });
             return;
         }
         // A world before it may fail as well: it is the smaller one.
