@@ -267,22 +267,32 @@ fn a_world_that_is_equal_to_another_gets_no_further_faults() {
 
 #[test]
 fn a_crash_is_not_taken_for_a_connection_that_broke() {
-    // Fails only if the service has lost its memory before a call is refused.
+    // Fails only if the service has lost its memory, at which it is only asked after a refusal.
     let report = Worlds::up_to(2).run(|network| async move {
         network.serve("svc", || {
             let calls = Arc::new(AtomicUsize::new(0));
-            Router::new().route("svc.work", move |(): ()| {
+            let counted = Arc::clone(&calls);
+            let work = move |(): ()| {
                 let calls = Arc::clone(&calls);
                 async move {
                     sleep(Duration::from_millis(1)).await;
-                    Ok::<_, Error>(calls.fetch_add(1, Ordering::SeqCst))
+                    calls.fetch_add(1, Ordering::SeqCst);
+                    Ok::<_, Error>(0)
                 }
-            })
+            };
+            let count = move |(): ()| {
+                let calls = counted.load(Ordering::SeqCst);
+                async move { Ok::<_, Error>(calls) }
+            };
+            Router::new().route("svc.work", work).route("svc.count", count)
         });
         let (first, _) = (work(&network).await, work(&network).await);
-        let (third, fourth) = (work(&network).await, work(&network).await);
-        let is_refused = third.is_err_and(|error| error.code() == Code::ResourceExhausted);
-        assert!(!(first.is_ok() && is_refused && fourth.is_ok_and(|calls| calls == 0)));
+        let third = work(&network).await;
+        if first.is_ok() && third.is_err_and(|error| error.code() == Code::ResourceExhausted) {
+            let ctx = Context::background().with_timeout(Duration::from_secs(2));
+            let counted = network.client("test", "svc").call(&ctx, "svc.count", &()).await;
+            assert_ne!(counted.ok(), Some(0));
+        }
     });
     let found = report.counterexample().expect("it is found").script().to_string();
     assert_eq!(found, "test>svc/svc.work#2=crashed,test>svc/svc.work#3=overloaded");
@@ -336,4 +346,37 @@ fn a_call_that_does_not_pass_its_deadline_on_is_found_without_any_fault() {
     };
     assert!(run(true).is_complete(), "{}", run(true));
     refused(&run(false), "front>svc/svc.work does not carry the context");
+}
+
+#[test]
+fn a_call_that_leads_to_too_many_messages_is_a_counterexample() {
+    let run = |calls: usize, max: Option<usize>| {
+        Worlds::up_to(0).run(move |network| async move {
+            serve(&network);
+            if let Some(max) = max {
+                network.set_amplification_max(max);
+            }
+            let below = network.client("front", "svc");
+            network.serve("front", move || {
+                let below = below.clone();
+                Router::new().route("front.ask", move |ctx: Context, (): ()| {
+                    let below = below.clone();
+                    async move {
+                        for _ in 0..calls {
+                            below.call::<usize>(&ctx, "svc.work", &()).await?;
+                        }
+                        Ok::<_, Error>(())
+                    }
+                })
+            });
+            let client = network.client("test", "front");
+            for _ in 0..2 {
+                client.call::<()>(&Context::background(), "front.ask", &()).await.unwrap();
+            }
+        })
+    };
+    assert!(run(99, None).is_complete(), "{}", run(99, None));
+    refused(&run(100, None), "test>front/front.ask#1 led to more than 100 messages");
+    assert!(run(3, Some(4)).is_complete());
+    refused(&run(4, Some(4)), "test>front/front.ask#1 led to more than 4 messages");
 }

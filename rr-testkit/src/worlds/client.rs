@@ -41,6 +41,8 @@ struct Within {
     instance: usize,
     /// That of the instance.
     life: Life,
+    /// Number of the call that led to the request: one that no handler made.
+    root: usize,
 }
 
 /// Call in flight. Dropping it tells the network that the caller gave up.
@@ -125,7 +127,9 @@ impl NetworkClient {
             &format!("{}>{}/{}", self.from, self.to, request.target),
         );
         let sent = Sent { client: self, call: departure.call, has_ended: false };
-        let flight = Flight::new(self, departure, left);
+        let root = within.map_or(departure.call, |within| within.root);
+        self.network.count_message(root);
+        let flight = Flight::new(self, departure, left, root);
         let ending = attempt.run(flight.outcome(&attempt, request));
         let outcome = match within {
             None => ending.await,
@@ -155,12 +159,19 @@ struct Flight<'a> {
     left: Option<Duration>,
     profile: Profile,
     fault: Option<Fault>,
+    /// Number of the call that led to this one, or its own.
+    root: usize,
 }
 
 impl<'a> Flight<'a> {
-    fn new(client: &'a NetworkClient, departure: Departure, left: Option<Duration>) -> Self {
+    fn new(
+        client: &'a NetworkClient,
+        departure: Departure,
+        left: Option<Duration>,
+        root: usize,
+    ) -> Self {
         let Departure { call, latency, life, profile, fault } = departure;
-        Self { client, call, latency, life, left, profile, fault }
+        Self { client, call, latency, life, left, profile, fault, root }
     }
 
     /// Returns the outcome of the server; fails with what the transport says by itself.
@@ -315,6 +326,7 @@ impl<'a> Flight<'a> {
             service: self.client.to.clone(),
             instance: reached.instance,
             life: reached.life.clone(),
+            root: self.root,
         });
         let (client, call) = (self.client.clone(), self.call);
         // Over NATS a handler does not depend on the connection of its caller.

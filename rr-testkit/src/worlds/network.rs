@@ -24,6 +24,10 @@ const LATENCY: Duration = Duration::from_millis(1);
 /// Time for which a [partition](Fault::Partitioned) lasts.
 const PARTITION: Duration = Duration::from_secs(5);
 
+/// Messages to which a call may lead, itself included, unless [`Network::set_amplification_max`] sets
+/// another number: far more than the fan-out of a sane application.
+const AMPLIFICATION_MAX: usize = 100;
+
 /// Network of named services, for a test in virtual time. Clones share everything.
 ///
 /// A test makes one by itself, or gets one for each world from [`Worlds`](super::Worlds). Everything
@@ -85,6 +89,9 @@ struct State {
     runs: usize,
     /// Handlers in flight of each service.
     serving: HashMap<String, usize>,
+    /// Messages to which each call led that no handler made, by its number.
+    messages: HashMap<usize, usize>,
+    amplification_max: Option<usize>,
     /// The first promise that was broken.
     broken: Option<String>,
 }
@@ -226,6 +233,15 @@ impl Network {
         lock(&self.0.state).profiles.insert(service.into(), profile);
     }
 
+    /// Sets the number of messages to which one call of the test, or of background work, may lead,
+    /// itself included: a world with more is a counterexample. Default 100.
+    ///
+    /// They are counted by the contexts that handlers pass on. Each attempt of a call that is tried
+    /// again outside of a handler is a call.
+    pub fn set_amplification_max(&self, messages: usize) {
+        lock(&self.0.state).amplification_max = Some(messages);
+    }
+
     /// Returns what has happened until now.
     #[must_use]
     pub fn trace(&self) -> Trace {
@@ -323,6 +339,18 @@ impl Network {
             self.record(call, What::Struck(fault));
         }
         Departure { call, latency, life, profile, fault }
+    }
+
+    /// Counts a message to which a call has led.
+    pub(super) fn count_message(&self, root: usize) {
+        let mut state = lock(&self.0.state);
+        let state = &mut *state;
+        let max = state.amplification_max.unwrap_or(AMPLIFICATION_MAX);
+        let messages = state.messages.entry(root).or_default();
+        *messages += 1;
+        if let Some(place) = state.trace.places.get(root).filter(|_| *messages > max) {
+            state.broken.get_or_insert_with(|| format!("{place} led to more than {max} messages"));
+        }
     }
 
     pub(super) fn record(&self, call: usize, what: What) {
