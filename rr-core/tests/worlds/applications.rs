@@ -18,6 +18,7 @@ mod lost_in_a_crash;
 mod lost_update;
 mod not_run_to_its_end;
 mod outbox_after_call;
+mod overtaken_reply;
 mod paid_before_reply;
 mod partial_fan_out;
 mod refund_without_charge;

@@ -235,6 +235,10 @@ impl<'a> Flight<'a> {
             Some(Fault::BrokenAfter) => return self.break_after(),
             Some(Fault::BrokenWithin | Fault::Reset) => return Err(lost()),
             Some(Fault::Crashed) => return self.instance_gone().await,
+            Some(Fault::ReplyDelayed) => {
+                let left = attempt.timeout_millis().unwrap_or_default();
+                sleep(Duration::from_millis(left) / 2).await;
+            }
             _ => {}
         }
         sleep(self.latency).await;

@@ -60,11 +60,13 @@ pub enum Fault {
     /// context of the request ends there, and the handler is dropped: `DeadlineExceeded`, processed,
     /// long before the caller's deadline.
     ClockJumped,
+    /// The reply takes half of the time that the deadline leaves, and other messages overtake it.
+    ReplyDelayed,
 }
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::ConnectFails,
         Self::Draining,
         Self::Overloaded,
@@ -81,6 +83,7 @@ impl Fault {
         Self::Partitioned,
         Self::Repeated,
         Self::ClockJumped,
+        Self::ReplyDelayed,
     ];
 
     /// Returns the name of the fault in a script, such as `reply-lost`.
@@ -103,6 +106,7 @@ impl Fault {
             Self::Partitioned => "partitioned",
             Self::Repeated => "repeated",
             Self::ClockJumped => "clock-jumped",
+            Self::ReplyDelayed => "reply-delayed",
         }
     }
 }
