@@ -11,9 +11,11 @@
 mod client;
 mod explore;
 mod fault;
+mod fingerprint;
 mod network;
 mod outage;
 mod picture;
+mod profile;
 mod report;
 #[cfg(feature = "conformance")]
 mod suite;
@@ -27,5 +29,6 @@ pub(crate) use client::first_poll;
 pub use explore::Worlds;
 pub use fault::{Fault, Place, Script};
 pub use network::Network;
+pub use profile::Profile;
 pub use report::{Counterexample, WorldsReport};
 pub use trace::Trace;

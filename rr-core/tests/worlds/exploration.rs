@@ -45,7 +45,7 @@ async fn struck(fault: Fault) -> (Option<(Code, Delivery)>, usize, u128) {
 #[tokio::test(start_paused = true)]
 async fn each_fault_tells_the_caller_what_a_network_would() {
     use Code::{DeadlineExceeded, ResourceExhausted, Unavailable};
-    use Delivery::{NotSent, Rejected, Unknown};
+    use Delivery::{NotSent, Processed, Rejected, Unknown};
     for (fault, told, runs) in [
         (Fault::ConnectFails, Some((Unavailable, NotSent)), 0),
         (Fault::Draining, Some((Unavailable, Rejected)), 0),
@@ -61,12 +61,16 @@ async fn each_fault_tells_the_caller_what_a_network_would() {
         (Fault::Crashed, Some((Unavailable, Unknown)), 0),
         (Fault::CallerCrashed, Some((Unavailable, Unknown)), 1),
         (Fault::Partitioned, Some((DeadlineExceeded, Unknown)), 0),
+        (Fault::Repeated, None, 2),
+        (Fault::ClockJumped, Some((DeadlineExceeded, Processed)), 0),
+        (Fault::ReplyDelayed, None, 1),
     ] {
         let found = struck(fault).await;
         assert_eq!((found.0, found.1), (told, runs), "{fault}");
         assert_eq!(
             found.2 >= 1000,
-            fault == Fault::Delayed || told == Some((DeadlineExceeded, Unknown)),
+            matches!(fault, Fault::Delayed | Fault::ReplyDelayed)
+                || told == Some((DeadlineExceeded, Unknown)),
             "{fault}"
         );
     }
@@ -87,6 +91,19 @@ async fn a_reset_ends_every_call_of_the_link_and_a_partition_heals() {
     assert_eq!(work(&network).await.unwrap_err().code(), Code::DeadlineExceeded);
     sleep(Duration::from_secs(2)).await;
     assert!(work(&network).await.is_ok(), "{}", network.trace());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repeated_request_runs_again_1_s_after_the_caller_has_its_reply() {
+    let script = Script::new().at("test", "svc", "svc.work", 1, Fault::Repeated);
+    let (network, began) = (Network::with(script), Instant::now());
+    let runs = serve(&network);
+    assert_eq!(work(&network).await.unwrap(), 0);
+    assert_eq!((began.elapsed().as_millis(), runs.load(Ordering::SeqCst)), (12, 1));
+    sleep(Duration::from_millis(1009)).await;
+    assert_eq!(runs.load(Ordering::SeqCst), 1);
+    sleep(Duration::from_millis(2)).await;
+    assert_eq!(runs.load(Ordering::SeqCst), 2, "{}", network.trace());
 }
 
 #[tokio::test(start_paused = true)]
@@ -211,7 +228,7 @@ fn a_limit_of_worlds_is_told() {
         let _ = work(&network).await;
     });
     assert!(report.has_passed() && !report.is_complete(), "{report}");
-    assert_eq!(report.to_string(), "1 of 1 world without faults, 4 of 26 worlds of 1 fault");
+    assert_eq!(report.to_string(), "1 of 1 world without faults, 4 of 32 worlds of 1 fault");
 }
 
 #[test]
@@ -223,9 +240,64 @@ fn a_scenario_of_many_calls_is_explored_as_far_as_the_limit() {
         }
     });
     assert!(report.has_passed() && !report.is_complete(), "{report}");
-    let covered = "1 of 1 world without faults, 39 of 39 worlds of 1 fault; faults were tried at \
+    let covered = "1 of 1 world without faults, 48 of 48 worlds of 1 fault; faults were tried at \
                    the first 3 of 200 messages";
     assert_eq!(report.to_string(), covered);
+}
+
+#[test]
+fn a_world_that_is_equal_to_another_gets_no_further_faults() {
+    let worlds = Worlds::up_to(2).with_faults([Fault::BrokenAfter, Fault::BrokenWithin]);
+    let run = |worlds: Worlds| {
+        worlds.run(|network| async move {
+            network.serve("svc", || {
+                Router::new().route("svc.work", |(): ()| async { Ok::<_, Error>(7) })
+            });
+            let _ = work(&network).await;
+            let _ = work(&network).await;
+        })
+    };
+    // A handler that never waits has run when the connection breaks within it.
+    let report = run(worlds.clone());
+    let covered = "1 of 1 world without faults, 4 of 4 worlds of 1 fault, 4 of 4 worlds of 2 faults \
+                   (2 of them equal to another and not run)";
+    assert_eq!(report.to_string(), covered);
+    assert!(report.is_complete());
+    assert_eq!((report.explored(), report.equal()), (7, 2));
+    assert_eq!(run(worlds.with_equal_worlds()).explored(), 9);
+}
+
+#[test]
+fn a_crash_is_not_taken_for_a_connection_that_broke() {
+    // Fails only if the service has lost its memory, at which it is only asked after a refusal.
+    let report = Worlds::up_to(2).run(|network| async move {
+        network.serve("svc", || {
+            let calls = Arc::new(AtomicUsize::new(0));
+            let counted = Arc::clone(&calls);
+            let work = move |(): ()| {
+                let calls = Arc::clone(&calls);
+                async move {
+                    sleep(Duration::from_millis(1)).await;
+                    calls.fetch_add(1, Ordering::SeqCst);
+                    Ok::<_, Error>(0)
+                }
+            };
+            let count = move |(): ()| {
+                let calls = counted.load(Ordering::SeqCst);
+                async move { Ok::<_, Error>(calls) }
+            };
+            Router::new().route("svc.work", work).route("svc.count", count)
+        });
+        let (first, _) = (work(&network).await, work(&network).await);
+        let third = work(&network).await;
+        if first.is_ok() && third.is_err_and(|error| error.code() == Code::ResourceExhausted) {
+            let ctx = Context::background().with_timeout(Duration::from_secs(2));
+            let counted = network.client("test", "svc").call(&ctx, "svc.count", &()).await;
+            assert_ne!(counted.ok(), Some(0));
+        }
+    });
+    let found = report.counterexample().expect("it is found").script().to_string();
+    assert_eq!(found, "test>svc/svc.work#2=crashed,test>svc/svc.work#3=overloaded");
 }
 
 #[test]
@@ -276,4 +348,37 @@ fn a_call_that_does_not_pass_its_deadline_on_is_found_without_any_fault() {
     };
     assert!(run(true).is_complete(), "{}", run(true));
     refused(&run(false), "front>svc/svc.work does not carry the context");
+}
+
+#[test]
+fn a_call_that_leads_to_too_many_messages_is_a_counterexample() {
+    let run = |calls: usize, max: Option<usize>| {
+        Worlds::up_to(0).run(move |network| async move {
+            serve(&network);
+            if let Some(max) = max {
+                network.set_amplification_max(max);
+            }
+            let below = network.client("front", "svc");
+            network.serve("front", move || {
+                let below = below.clone();
+                Router::new().route("front.ask", move |ctx: Context, (): ()| {
+                    let below = below.clone();
+                    async move {
+                        for _ in 0..calls {
+                            below.call::<usize>(&ctx, "svc.work", &()).await?;
+                        }
+                        Ok::<_, Error>(())
+                    }
+                })
+            });
+            let client = network.client("test", "front");
+            for _ in 0..2 {
+                client.call::<()>(&Context::background(), "front.ask", &()).await.unwrap();
+            }
+        })
+    };
+    assert!(run(99, None).is_complete(), "{}", run(99, None));
+    refused(&run(100, None), "test>front/front.ask#1 led to more than 100 messages");
+    assert!(run(3, Some(4)).is_complete());
+    refused(&run(4, Some(4)), "test>front/front.ask#1 led to more than 4 messages");
 }

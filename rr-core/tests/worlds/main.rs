@@ -6,3 +6,4 @@
 
 mod applications;
 mod exploration;
+mod profiles;

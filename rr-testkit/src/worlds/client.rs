@@ -8,18 +8,20 @@ use std::time::Duration;
 
 use rr_spi::observe::{self, Kind, Monitor};
 use rr_spi::{
-    Attempt, CallConfig, CancelHandle, Code, Context, Deadline, Delivery, Error, ManyRequester,
-    Reason, Request, Requester, Response, observed,
+    Attempt, CallConfig, CancelHandle, Cause, Code, Context, Deadline, Delivery, Error,
+    ManyRequester, Reason, Request, Requester, Response, observed,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use super::fault::Fault;
-use super::network::{Life, Network, Reached};
+use super::network::{Departure, Life, Network, Reached};
+use super::profile::{Profile, Runs};
 use super::trace::{Summary, What};
 use super::wire::{self, RequestMessage};
 
-/// Time between the deadline of a call and the arrival of its request, if it is [late](Fault::Late).
+/// Time between the end of a call and the arrival of its request, if it is [late](Fault::Late) or
+/// [repeated](Fault::Repeated).
 const LATE: Duration = Duration::from_secs(1);
 
 type Outcome = Result<Response, Error>;
@@ -42,6 +44,8 @@ struct Within {
     instance: usize,
     /// That of the instance.
     life: Life,
+    /// Number of the call that led to the request: one that no handler made.
+    root: usize,
 }
 
 /// Call in flight. Dropping it tells the network that the caller gave up.
@@ -54,7 +58,8 @@ struct Sent<'a> {
 impl Sent<'_> {
     fn end(mut self, outcome: &Outcome) {
         self.has_ended = true;
-        self.client.network.record(self.call, What::Returned(Summary::of(outcome)));
+        let what = What::Returned(Summary::of(outcome));
+        self.client.network.record_outcome(self.call, what, outcome);
     }
 }
 
@@ -128,14 +133,16 @@ impl NetworkClient {
         self.config.limits.check_outgoing(&request)?;
         let left = attempt.timeout_millis().map(Duration::from_millis);
         let link = (self.from.as_str(), self.to.as_str());
-        let (call, latency, life, fault) = self.network.send(link, request.target.as_str(), left);
+        let departure = self.network.send(link, &request, left);
         self.check_deadline(
             attempt.context(),
             &format!("{}>{}/{}", self.from, self.to, request.target),
         );
-        let sent = Sent { client: self, call, has_ended: false };
-        let flight = Flight { client: self, call, latency, life, left };
-        let ending = attempt.run(flight.outcome(&attempt, fault, request));
+        let sent = Sent { client: self, call: departure.call, has_ended: false };
+        let root = within.map_or(departure.call, |within| within.root);
+        self.network.count_message(root);
+        let flight = Flight::new(self, departure, left, root);
+        let ending = attempt.run(flight.outcome(&attempt, request));
         let outcome = match within {
             None => ending.await,
             Some(within) => match within.life.race(ending).await {
@@ -158,14 +165,30 @@ struct Flight<'a> {
     client: &'a NetworkClient,
     call: usize,
     latency: Duration,
+    /// That of the link.
     life: Life,
     left: Option<Duration>,
+    profile: Profile,
+    fault: Option<Fault>,
+    /// Number of the call that led to this one, or its own.
+    root: usize,
 }
 
-impl Flight<'_> {
+impl<'a> Flight<'a> {
+    fn new(
+        client: &'a NetworkClient,
+        departure: Departure,
+        left: Option<Duration>,
+        root: usize,
+    ) -> Self {
+        let Departure { call, latency, life, profile, fault } = departure;
+        Self { client, call, latency, life, left, profile, fault, root }
+    }
+
     /// Returns the outcome of the call: what the server answered, or what the transport says itself.
-    async fn outcome(&self, attempt: &Attempt, fault: Option<Fault>, request: Request) -> Outcome {
-        if fault == Some(Fault::ConnectFails) {
+    async fn outcome(&self, attempt: &Attempt, request: Request) -> Outcome {
+        // Over NATS the message reaches the NATS server.
+        if self.fault == Some(Fault::ConnectFails) && self.profile != Profile::Nats {
             let text = "no connection could be made";
             return Err(failure(
                 Code::Unavailable,
@@ -176,40 +199,64 @@ impl Flight<'_> {
         }
         let message = RequestMessage::write(attempt, &request);
         attempt.sent();
-        let exchanged = self.life.race(self.exchange(attempt, fault, message)).await;
+        let refused = self.profile.refused(&request);
+        let exchanged = self.life.race(self.exchange(attempt, &message, refused)).await;
         wire::replied(attempt, &exchanged.unwrap_or_else(|| Err(lost()))?)
     }
 
+    /// Carries a request to a handler and its answer back. A request that is refused has this
+    /// delivery.
     async fn exchange(
         &self,
         attempt: &Attempt,
-        fault: Option<Fault>,
-        message: RequestMessage,
+        message: &RequestMessage,
+        refused: Delivery,
     ) -> Result<Outcome, Error> {
         sleep(self.latency).await;
-        match fault {
+        match self.fault {
             Some(Fault::RequestLost | Fault::Partitioned) => pending().await,
-            Some(Fault::Draining) => return Ok(Err(draining())),
-            Some(Fault::Overloaded) => return Ok(Err(overloaded())),
+            Some(Fault::Draining) => return Ok(Err(draining(refused))),
+            Some(Fault::Overloaded) => return Ok(Err(overloaded(refused))),
+            Some(Fault::ConnectFails) => {
+                sleep(self.latency).await;
+                attempt.unsent();
+                return Err(self.profile.no_instance("no instance has subscribed".to_owned()));
+            }
             Some(Fault::Delayed) => sleep(self.left.unwrap_or_default() / 2).await,
             _ => {}
         }
         let Some(reached) = self.client.network.reach(&self.client.to) else {
             attempt.unsent();
             let text = format!("no service in this network is called `{}`", self.client.to);
-            return Err(failure(Code::Unavailable, Delivery::NotSent, Reason::NO_RESPONDER, text));
+            return Err(self.profile.no_instance(text));
         };
-        if fault == Some(Fault::Late) {
-            self.arrive_late(&message, &reached);
+        if self.fault == Some(Fault::Late) {
+            let after = self.left.unwrap_or_default() + LATE;
+            self.arrive_later(message, &reached, after);
             return pending().await;
         }
-        let answered = self.run(fault, &message, &reached).await;
-        let outcome = answered.ok_or_else(lost)?;
-        match fault {
-            Some(Fault::ReplyLost) => pending().await,
+        match self.run(attempt, message, &reached).await {
+            Some(outcome) => {
+                if self.fault == Some(Fault::Repeated) {
+                    self.arrive_again(message);
+                }
+                self.reply(attempt, outcome).await
+            }
+            None => self.instance_gone().await,
+        }
+    }
+
+    /// Carries an answer back to the caller.
+    async fn reply(&self, attempt: &Attempt, outcome: Outcome) -> Result<Outcome, Error> {
+        match self.fault {
+            Some(Fault::ReplyLost) => return pending().await,
             Some(Fault::CallerCrashed) => return self.crash_caller(attempt).await,
-            Some(Fault::BrokenAfter | Fault::BrokenWithin | Fault::Reset | Fault::Crashed) => {
-                return Err(lost());
+            Some(Fault::BrokenAfter) => return self.break_after(),
+            Some(Fault::BrokenWithin | Fault::Reset) => return Err(lost()),
+            Some(Fault::Crashed) => return self.instance_gone().await,
+            Some(Fault::ReplyDelayed) => {
+                let left = attempt.timeout_millis().unwrap_or_default();
+                sleep(Duration::from_millis(left) / 2).await;
             }
             _ => {}
         }
@@ -217,9 +264,22 @@ impl Flight<'_> {
         Ok(outcome)
     }
 
+    /// Breaks the connection; over NATS it is that of every call of the link.
+    fn break_after(&self) -> Result<Outcome, Error> {
+        if self.profile == Profile::Nats {
+            self.client.network.reset(&self.client.from, &self.client.to);
+        }
+        Err(lost())
+    }
+
+    /// Ends a call whose instance has gone.
+    async fn instance_gone(&self) -> Result<Outcome, Error> {
+        if self.profile.tells_of_crashes() { Err(lost()) } else { pending().await }
+    }
+
     /// Ends the instance that waits for this call; breaks the connection if there is none.
     async fn crash_caller(&self, attempt: &Attempt) -> Result<Outcome, Error> {
-        let Some(within) = attempt.context().value::<Within>() else { return Err(lost()) };
+        let Some(within) = attempt.context().value::<Within>() else { return self.break_after() };
         self.client.network.crash(&within.service, within.instance);
         pending().await
     }
@@ -227,41 +287,55 @@ impl Flight<'_> {
     /// Runs the handler in a task; `None` if the run was ended from outside.
     async fn run(
         &self,
-        fault: Option<Fault>,
+        attempt: &Attempt,
         message: &RequestMessage,
         reached: &Reached,
     ) -> Option<Outcome> {
-        let (answers, mut answer) = mpsc::channel(2);
+        let (sender, answers) = mpsc::channel(2);
+        let within = attempt.context().value::<Within>();
         // Owned by the call: dropping the call cancels the handlers, as every transport does.
-        let mut handles = Vec::with_capacity(2);
-        let runs = if fault == Some(Fault::Duplicated) { 2 } else { 1 };
-        for _ in 0..runs {
-            handles.push(self.spawn(fault, message, reached, answers.clone()));
+        let mut runs = Runs {
+            profile: self.profile,
+            latency: self.latency,
+            lives: [Some(self.life.clone()), within.map(|within| within.life.clone())],
+            handles: Vec::with_capacity(2),
+            answers,
+            has_answered: false,
+        };
+        let count = if self.fault == Some(Fault::Duplicated) { 2 } else { 1 };
+        for _ in 0..count {
+            runs.handles.extend(self.spawn(message, reached, sender.clone(), None));
         }
-        drop(answers);
-        let outcome = answer.recv().await;
-        drop(handles);
-        outcome
+        drop(sender);
+        runs.answer().await
     }
 
-    /// Runs the handler when the caller has given up: nothing cancels it, and its answer is lost.
-    fn arrive_late(&self, message: &RequestMessage, reached: &Reached) {
+    /// Runs the handler a second time, at the instance whose turn it is.
+    fn arrive_again(&self, message: &RequestMessage) {
+        if let Some(reached) = self.client.network.reach(&self.client.to) {
+            self.arrive_later(message, &reached, self.latency + LATE);
+        }
+    }
+
+    /// Runs the handler when the call has ended, and loses its answer. Nothing cancels it.
+    fn arrive_later(&self, message: &RequestMessage, reached: &Reached, after: Duration) {
         let (answers, mut answer) = mpsc::channel(1);
-        let handle = self.spawn(Some(Fault::Late), message, reached, answers);
+        let handle = self.spawn(message, reached, answers, Some(after));
         tokio::spawn(async move {
             answer.recv().await;
             drop(handle);
         });
     }
 
-    /// Runs the handler in a task. Returns `None` if the message cannot be read.
+    /// Runs the handler in a task, now or later. Returns `None` if the message cannot be read.
     fn spawn(
         &self,
-        fault: Option<Fault>,
         message: &RequestMessage,
         reached: &Reached,
         answers: mpsc::Sender<Outcome>,
+        after: Option<Duration>,
     ) -> Option<CancelHandle> {
+        let (profile, fault) = (self.profile, self.fault);
         let (head, target) = match message.read() {
             Ok(read) => read,
             Err(error) => {
@@ -270,9 +344,8 @@ impl Flight<'_> {
                 return None;
             }
         };
-        let late = (fault == Some(Fault::Late)).then(|| self.left.unwrap_or_default() + LATE);
         let mut inbound = head.inbound();
-        inbound.arrived = Some(late.map_or(message.sent_at, |late| Instant::now() + late));
+        inbound.arrived = Some(after.map_or(message.sent_at, |after| Instant::now() + after));
         let (ctx, handle) = reached.intake.context(inbound);
         let request = head.into_request(target, message.body());
         let ctx = ctx.with_value(Within {
@@ -280,39 +353,71 @@ impl Flight<'_> {
             service: self.client.to.clone(),
             instance: reached.instance,
             life: reached.life.clone(),
+            root: self.root,
         });
-        let (client, call, link) = (self.client.clone(), self.call, self.life.clone());
+        let (client, call) = (self.client.clone(), self.call);
+        // Over NATS a handler does not depend on the connection of its caller.
+        let link = if profile == Profile::Nats { Life::default() } else { self.life.clone() };
         let Reached { intake, life, instance } = reached;
         let (intake, life, instance) = (intake.clone(), life.clone(), *instance);
         let expected = client.network.expect();
         tokio::spawn(async move {
-            if let Some(late) = late {
-                sleep(late).await;
+            if let Some(after) = after {
+                sleep(after).await;
             }
-            let _counted = client.network.run(&client.to);
+            let _counted = client.network.run(&client.to, call);
             drop(expected);
             client.network.record(call, What::Entered { instance });
             let watched = intake.watch(&ctx, Some(&request.target));
             let outcome = {
-                let handling = intake.handle(watched.context(&ctx), request).watched(&watched);
-                let handling = pin!(link.race(life.race(handling)));
-                match fault {
-                    Some(Fault::BrokenWithin | Fault::Reset | Fault::Crashed) => {
-                        let outcome = first_poll(handling).await;
-                        client.break_off(fault, instance);
-                        outcome
+                let (ctx, clock) = match fault {
+                    Some(Fault::ClockJumped) => {
+                        let (ctx, clock) = watched.context(&ctx).child();
+                        (ctx, Some(clock))
                     }
-                    _ => Some(handling.await),
-                }
+                    _ => (watched.context(&ctx).clone(), None),
+                };
+                let handling = intake.handle(&ctx, request).watched(&watched);
+                let handling = pin!(link.race(life.race(handling)));
+                struck(fault, profile, handling, || match &clock {
+                    Some(clock) => clock.cancel_with(Cause::DeadlineExceeded),
+                    None => client.break_off(fault, instance),
+                })
+                .await
             };
             if let Some(outcome) = outcome.flatten().flatten() {
-                client.network.record(call, What::Answered(Summary::of(&outcome)));
                 watched.end(observe::Outcome::of(&outcome));
+                client.network.record_outcome(
+                    call,
+                    What::Answered(Summary::of(&outcome)),
+                    &outcome,
+                );
                 // Fails when the caller has gone.
                 let _ = answers.send(outcome).await;
             }
         });
         Some(handle)
+    }
+}
+
+/// Runs a handler until it has answered, or a fault has ended it.
+async fn struck<F: Future>(
+    fault: Option<Fault>,
+    profile: Profile,
+    mut handling: Pin<&mut F>,
+    strike: impl FnOnce(),
+) -> Option<F::Output> {
+    use Fault::{BrokenWithin, ClockJumped, Crashed, Late, Reset};
+    match fault {
+        Some(BrokenWithin | Reset | Crashed | ClockJumped) => {
+            let outcome = first_poll(handling.as_mut()).await;
+            strike();
+            let continues = fault == Some(ClockJumped) || profile == Profile::Nats;
+            if outcome.is_none() && continues { Some(handling.await) } else { outcome }
+        }
+        // The connection is closed when the request arrives.
+        Some(Late) if profile.is_http() => first_poll(handling).await,
+        _ => Some(handling.await),
     }
 }
 
@@ -339,14 +444,14 @@ fn lost() -> Error {
     failure(Code::Unavailable, Delivery::Unknown, Reason::CONNECTION_LOST, text)
 }
 
-fn draining() -> Error {
+fn draining(delivery: Delivery) -> Error {
     let text = "the server is draining";
-    failure(Code::Unavailable, Delivery::Rejected, Reason::DRAINING, text)
+    failure(Code::Unavailable, delivery, Reason::DRAINING, text)
 }
 
-fn overloaded() -> Error {
+fn overloaded(delivery: Delivery) -> Error {
     let text = "too many requests are in flight";
-    failure(Code::ResourceExhausted, Delivery::Rejected, Reason::OVERLOADED, text)
+    failure(Code::ResourceExhausted, delivery, Reason::OVERLOADED, text)
 }
 
 impl ManyRequester for NetworkClient {}

@@ -53,11 +53,20 @@ pub enum Fault {
     CallerCrashed,
     /// The link loses every message for 5 s, beginning with the request.
     Partitioned,
+    /// The request arrives again 1 s after the caller has its reply, as over a NATS topology that
+    /// repeats messages. The second reply is lost.
+    Repeated,
+    /// The clock of the server jumps past the deadline while the handler waits for the first time: the
+    /// context of the request ends there, and the handler is dropped: `DeadlineExceeded`, processed,
+    /// long before the caller's deadline.
+    ClockJumped,
+    /// The reply takes half of the time that the deadline leaves, and other messages overtake it.
+    ReplyDelayed,
 }
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::ConnectFails,
         Self::Draining,
         Self::Overloaded,
@@ -72,6 +81,9 @@ impl Fault {
         Self::Crashed,
         Self::CallerCrashed,
         Self::Partitioned,
+        Self::Repeated,
+        Self::ClockJumped,
+        Self::ReplyDelayed,
     ];
 
     /// Returns the name of the fault in a script, such as `reply-lost`.
@@ -92,6 +104,9 @@ impl Fault {
             Self::Crashed => "crashed",
             Self::CallerCrashed => "caller-crashed",
             Self::Partitioned => "partitioned",
+            Self::Repeated => "repeated",
+            Self::ClockJumped => "clock-jumped",
+            Self::ReplyDelayed => "reply-delayed",
         }
     }
 }

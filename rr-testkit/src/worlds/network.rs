@@ -5,11 +5,16 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rr_spi::{CancelHandle, Cause, Context, Intake, IntakeConfig, Routes, SeededEntropy, Server};
+use rr_spi::{
+    CancelHandle, Cause, Context, Error, Intake, IntakeConfig, Request, Response, Routes,
+    SeededEntropy, Server,
+};
 use tokio::time::{Instant, sleep};
 
 use super::client::NetworkClient;
 use super::fault::{Fault, Place, Script};
+use super::fingerprint::Fingerprint;
+use super::profile::Profile;
 use super::trace::{Event, Trace, What};
 use crate::sync::lock;
 
@@ -18,6 +23,10 @@ const LATENCY: Duration = Duration::from_millis(1);
 
 /// Time for which a [partition](Fault::Partitioned) lasts.
 const PARTITION: Duration = Duration::from_secs(5);
+
+/// Messages to which a call may lead, itself included, unless [`Network::set_amplification_max`] sets
+/// another number: far more than the fan-out of a sane application.
+const AMPLIFICATION_MAX: usize = 100;
 
 /// Network of named services, for a test in virtual time. Clones share everything.
 ///
@@ -71,13 +80,18 @@ pub(super) struct Shared {
 struct State {
     services: BTreeMap<String, Service>,
     links: HashMap<(String, String), Link>,
+    profiles: HashMap<String, Profile>,
     sent: HashMap<(String, String, String), usize>,
     fired: usize,
     trace: Trace,
+    fingerprint: Fingerprint,
     calls: usize,
     runs: usize,
     /// Handlers in flight of each service.
     serving: HashMap<String, usize>,
+    /// Messages to which each call led that no handler made, by its number.
+    messages: HashMap<usize, usize>,
+    amplification_max: Option<usize>,
     /// The first promise that was broken.
     broken: Option<String>,
 }
@@ -137,6 +151,16 @@ impl Default for Link {
     fn default() -> Self {
         Self { latency: LATENCY, life: Life::default(), lost_until: None, is_cut: false }
     }
+}
+
+/// Call that is about to leave.
+pub(super) struct Departure {
+    pub(super) call: usize,
+    pub(super) latency: Duration,
+    /// That of the link.
+    pub(super) life: Life,
+    pub(super) profile: Profile,
+    pub(super) fault: Option<Fault>,
 }
 
 /// Instance that a request has reached.
@@ -226,6 +250,21 @@ impl Network {
         lock(&self.0.state).links.entry((from.into(), to.into())).or_default().latency = latency;
     }
 
+    /// Sets the carrier of all calls of a service, before they are made. Default
+    /// [`Profile::Memory`].
+    pub fn set_profile(&self, service: impl Into<String>, profile: Profile) {
+        lock(&self.0.state).profiles.insert(service.into(), profile);
+    }
+
+    /// Sets the number of messages to which one call of the test, or of background work, may lead,
+    /// itself included: a world with more is a counterexample. Default 100.
+    ///
+    /// They are counted by the contexts that handlers pass on. Each attempt of a call that is tried
+    /// again outside of a handler is a call.
+    pub fn set_amplification_max(&self, messages: usize) {
+        lock(&self.0.state).amplification_max = Some(messages);
+    }
+
     /// Returns what has happened until now.
     #[must_use]
     pub fn trace(&self) -> Trace {
@@ -290,20 +329,22 @@ impl Instance {
 
 /// For the clients.
 impl Network {
-    /// Records a call; returns its number, its latency, its link and its fault.
+    /// Records a call.
     pub(super) fn send(
         &self,
         (from, to): (&str, &str),
-        target: &str,
+        request: &Request,
         left: Option<Duration>,
-    ) -> (usize, Duration, Life, Option<Fault>) {
+    ) -> Departure {
+        let target = request.target.as_str();
         let mut state = lock(&self.0.state);
         let key = (from.to_owned(), to.to_owned(), target.to_owned());
         let sent = state.sent.entry(key).or_default();
         *sent += 1;
         let place = Place { from: from.into(), to: to.into(), target: target.into(), nth: *sent };
         let call = state.trace.places.len();
-        let mut fault = self.0.script.fault(&place);
+        let profile = state.profiles.get(to).copied().unwrap_or_default();
+        let mut fault = self.0.script.fault(&place).filter(|fault| profile.has(*fault));
         state.fired += usize::from(fault.is_some());
         let now = Instant::now();
         let link = state.links.entry((from.to_owned(), to.to_owned())).or_default();
@@ -318,17 +359,47 @@ impl Network {
         let (latency, life) = (link.latency, link.life.clone());
         state.calls += 1;
         state.trace.places.push(place);
+        state.trace.profiles.push(profile);
+        state.fingerprint.request(request);
         drop(state);
         self.record(call, What::Sent { left });
         if let Some(fault) = fault {
             self.record(call, What::Struck(fault));
         }
-        (call, latency, life, fault)
+        Departure { call, latency, life, profile, fault }
+    }
+
+    /// Counts a message to which a call has led.
+    pub(super) fn count_message(&self, root: usize) {
+        let mut state = lock(&self.0.state);
+        let state = &mut *state;
+        let max = state.amplification_max.unwrap_or(AMPLIFICATION_MAX);
+        let messages = state.messages.entry(root).or_default();
+        *messages += 1;
+        if let Some(place) = state.trace.places.get(root).filter(|_| *messages > max) {
+            state.broken.get_or_insert_with(|| format!("{place} led to more than {max} messages"));
+        }
     }
 
     pub(super) fn record(&self, call: usize, what: What) {
         let at = self.0.began.elapsed();
-        lock(&self.0.state).trace.events.push(Event { at, call, what });
+        let mut state = lock(&self.0.state);
+        state.fingerprint.event(at, call, &what);
+        state.trace.events.push(Event { at, call, what });
+    }
+
+    pub(super) fn record_outcome(
+        &self,
+        call: usize,
+        what: What,
+        outcome: &Result<Response, Error>,
+    ) {
+        lock(&self.0.state).fingerprint.outcome(outcome);
+        self.record(call, what);
+    }
+
+    pub(super) fn fingerprint(&self) -> u64 {
+        lock(&self.0.state).fingerprint.value()
     }
 
     /// Returns the instance whose turn it is; `None` if no service has the name.
@@ -338,7 +409,9 @@ impl Network {
         let instance = service.next % service.instances.len();
         service.next += 1;
         let Instance { intake, life, .. } = service.instances.get(instance)?;
-        Some(Reached { intake: intake.clone(), life: life.clone(), instance })
+        let reached = Reached { intake: intake.clone(), life: life.clone(), instance };
+        state.fingerprint.reached(self.0.began.elapsed(), instance);
+        Some(reached)
     }
 
     /// Returns the servers of the instances of a service, which then can be drained.
@@ -388,11 +461,11 @@ impl Network {
     }
 
     /// Counts a run of a service until the guard is dropped.
-    pub(super) fn run(&self, service: &str) -> RunGuard {
+    pub(super) fn run(&self, service: &str, call: usize) -> RunGuard {
         let mut state = lock(&self.0.state);
         state.runs += 1;
         *state.serving.entry(service.to_owned()).or_default() += 1;
-        RunGuard(self.clone(), Some(service.to_owned()))
+        RunGuard(self.clone(), Some((service.to_owned(), call)))
     }
 
     /// Returns whether a handler of a service is in flight.
@@ -412,14 +485,15 @@ impl Network {
 }
 
 /// Guard that counts one run of a handler.
-pub(super) struct RunGuard(Network, Option<String>);
+pub(super) struct RunGuard(Network, Option<(String, usize)>);
 
 impl Drop for RunGuard {
     fn drop(&mut self) {
         let mut state = lock(&self.0.0.state);
         state.runs -= 1;
-        let serving = self.1.as_ref().and_then(|service| state.serving.get_mut(service));
-        if let Some(runs) = serving {
+        let Some((service, call)) = &self.1 else { return };
+        state.fingerprint.run_ended(self.0.0.began.elapsed(), *call);
+        if let Some(runs) = state.serving.get_mut(service) {
             *runs -= 1;
         }
     }

@@ -27,6 +27,14 @@ pub(super) struct Level {
     pub(super) worlds: usize,
     /// Worlds that were run.
     pub(super) explored: usize,
+    /// Worlds that are equal to another, and were not run.
+    pub(super) equal: usize,
+}
+
+impl Level {
+    pub(super) fn is_complete(&self) -> bool {
+        self.explored + self.equal == self.worlds
+    }
 }
 
 /// Smallest world that breaks the scenario.
@@ -57,11 +65,18 @@ impl WorldsReport {
         self.levels.iter().map(|level| level.explored).sum()
     }
 
-    /// Returns whether every world of up to k faults was run.
+    /// Returns the number of worlds that were not run since they are equal to another that was. Worlds
+    /// that add a fault to one of them are not counted.
+    #[must_use]
+    pub fn equal(&self) -> usize {
+        self.levels.iter().filter(|level| level.is_complete()).map(|level| level.equal).sum()
+    }
+
+    /// Returns whether every world of up to k faults was run, or is equal to one that was.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        let all = |level: &Level| level.explored == level.worlds;
-        self.has_passed() && self.messages_tried == self.messages && self.levels.iter().all(all)
+        let all = self.levels.iter().all(Level::is_complete);
+        self.has_passed() && self.messages_tried == self.messages && all
     }
 
     /// Returns the number of worlds in which a fault never struck. They prove less than they seem to.
@@ -101,14 +116,21 @@ impl fmt::Display for WorldsReport {
         if let Some(counterexample) = &self.counterexample {
             writeln!(f, "{counterexample}")?;
         }
-        for (at, Level { faults, worlds, explored }) in self.levels.iter().enumerate() {
+        for (at, level) in self.levels.iter().enumerate() {
+            let Level { faults, worlds, .. } = level;
+            // In a level that was not run to its end, the other one may not have been run either.
+            let equal = if level.is_complete() { level.equal } else { 0 };
+            let covered = level.explored + equal;
             let separator = if at == 0 { "" } else { ", " };
             let world = if *worlds == 1 { "world" } else { "worlds" };
-            write!(f, "{separator}{explored} of {worlds} {world} ")?;
+            write!(f, "{separator}{covered} of {worlds} {world} ")?;
             match faults {
                 0 => f.write_str("without faults")?,
                 1 => f.write_str("of 1 fault")?,
                 faults => write!(f, "of {faults} faults")?,
+            }
+            if equal > 0 {
+                write!(f, " ({equal} of them equal to another and not run)")?;
             }
         }
         if self.messages_tried < self.messages {

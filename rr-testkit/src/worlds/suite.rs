@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use rr_spi::{Error, Response};
+use rr_spi::{Error, Request, Response};
 
 use super::explore::Worlds;
 use super::fault::Fault;
-use super::network::Network;
+use super::network::{Departure, Network};
 use super::report::WorldsReport;
 use super::trace::{Summary, What};
 
@@ -65,10 +65,10 @@ impl Network {
     pub(crate) fn carried(
         &self,
         link: (&str, &str),
-        target: &str,
+        request: &Request,
         left: Option<Duration>,
     ) -> Carried {
-        let (call, _, _, fault) = self.send(link, target, left);
+        let Departure { call, fault, .. } = self.send(link, request, left);
         Carried { fault, network: self.clone(), call, has_ended: false }
     }
 }
@@ -76,7 +76,7 @@ impl Network {
 impl Carried {
     pub(crate) fn end(mut self, outcome: &Result<Response, Error>) {
         self.has_ended = true;
-        self.network.record(self.call, What::Returned(Summary::of(outcome)));
+        self.network.record_outcome(self.call, What::Returned(Summary::of(outcome)), outcome);
     }
 }
 

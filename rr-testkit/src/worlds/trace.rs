@@ -6,6 +6,7 @@ use std::time::Duration;
 use rr_spi::{Code, Delivery, Error, Response};
 
 use super::fault::{Fault, Place};
+use super::profile::Profile;
 
 /// Events of one world, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub struct Trace {
     pub(super) events: Vec<Event>,
     /// The message of each call, by the number of the call.
     pub(super) places: Vec<Place>,
+    /// The carrier of each call.
+    pub(super) profiles: Vec<Profile>,
 }
 
 /// Event of a world.
@@ -25,7 +28,7 @@ pub(super) struct Event {
     pub(super) what: What,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum What {
     Sent {
         left: Option<Duration>,
@@ -44,7 +47,7 @@ pub(super) enum What {
 }
 
 /// Outcome of a run or a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Summary {
     /// `None` for a success.
     pub(super) code: Option<Code>,

@@ -32,6 +32,8 @@ const LATE_MAX: Duration = Duration::from_millis(2);
 /// What came of one world.
 pub(super) struct World {
     pub(super) trace: Trace,
+    /// Equal worlds have the same.
+    pub(super) fingerprint: u64,
     /// Faults of the script that have struck.
     pub(super) fired: usize,
     /// What is wrong; `None` if the world passed.
@@ -53,6 +55,7 @@ where
         let ended = timeout(SCENARIO_MAX, caught(|| scenario(network.clone()), &woken)).await;
         let settled = network.settle(SETTLE_MAX).await;
         let (trace, fired) = (network.trace(), network.faults_fired());
+        let fingerprint = network.fingerprint();
         let wrong = match ended {
             // The last poll is that of the timeout.
             Err(_) if woken.get()[0].elapsed() < QUIET_MAX => Some(endless(&trace)),
@@ -62,7 +65,7 @@ where
             Ok(Ok(())) => network.broken().or_else(|| broken_promise(&trace)),
         };
         network.close();
-        World { trace, fired, wrong }
+        World { trace, fingerprint, fired, wrong }
     });
     // Tasks that still hold handlers are dropped with the runtime; a panic of theirs is not the test's.
     let _ = catch_unwind(AssertUnwindSafe(|| drop(runtime)));

@@ -70,10 +70,10 @@ async fn scenario(network: Network, is_right: bool) {
 }
 
 #[test]
-fn a_write_that_is_delayed_overwrites_the_other_deposit() {
+fn a_write_of_a_balance_that_was_read_long_ago_overwrites_the_other_deposit() {
     assert_found(
         &explore(false, scenario),
-        "first>accounts/accounts.write#1=delayed",
+        "first>accounts/accounts.read#1=reply-delayed",
         "20 were deposited, and 10 are there",
     );
 }

@@ -52,7 +52,7 @@ struct Struck {
 impl Requester for Struck {
     async fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
         let link = (self.from.as_str(), self.to.as_str());
-        let carried = self.network.carried(link, request.target.as_str(), ctx.remaining());
+        let carried = self.network.carried(link, &request, ctx.remaining());
         let (link, fault) = (self.inner.link(), carried.fault);
         link.set_faults(MemoryFaults::script([fault.and_then(memory_fault)]));
         let mut calling = pin!(self.inner.request(ctx, request));
