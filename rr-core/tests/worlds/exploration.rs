@@ -10,7 +10,7 @@ use rr_testkit::worlds::{Fault, Network, Script, Worlds, WorldsReport};
 use tokio::time::{Instant, sleep};
 
 /// Serves `svc.work`, which waits for 10 ms and counts its runs when it has ended.
-fn serve(network: &Network) -> Arc<AtomicUsize> {
+pub(crate) fn serve(network: &Network) -> Arc<AtomicUsize> {
     let runs = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&runs);
     network.serve("svc", move || {
@@ -26,7 +26,7 @@ fn serve(network: &Network) -> Arc<AtomicUsize> {
     runs
 }
 
-async fn work(network: &Network) -> Result<usize, Error> {
+pub(crate) async fn work(network: &Network) -> Result<usize, Error> {
     let ctx = Context::background().with_timeout(Duration::from_secs(2));
     Ok(network.client("test", "svc").call(&ctx, "svc.work", &()).await?)
 }

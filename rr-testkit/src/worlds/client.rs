@@ -7,20 +7,21 @@ use std::task::Poll;
 use std::time::Duration;
 
 use rr_spi::{
-    Attempt, CallConfig, CancelHandle, Code, Context, Deadline, Delivery, Error, ManyRequester,
-    Reason, Request, Requester, Response,
+    Attempt, BoxFuture, CallConfig, CancelHandle, Code, Context, Deadline, Delivery, Error,
+    ManyRequester, Reason, Request, Requester, Response,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use super::fault::Fault;
 use super::network::{Life, Network, Reached};
+use super::real::Message;
 use super::trace::{Summary, What};
 
 /// Time between the deadline of a call and the arrival of its request, if it is [late](Fault::Late).
-const LATE: Duration = Duration::from_secs(1);
+pub(super) const LATE: Duration = Duration::from_secs(1);
 
-type Outcome = Result<Response, Error>;
+pub(super) type Outcome = Result<Response, Error>;
 
 /// Client of a service in a [`Network`]. Clones are the same client.
 #[derive(Clone)]
@@ -33,12 +34,12 @@ pub struct NetworkClient {
 }
 
 /// Request that a handler answers, in its context.
-struct Within {
-    deadline: Option<Deadline>,
-    service: String,
-    instance: usize,
+pub(super) struct Within {
+    pub(super) deadline: Option<Deadline>,
+    pub(super) service: String,
+    pub(super) instance: usize,
     /// That of the instance.
-    life: Life,
+    pub(super) life: Life,
 }
 
 /// Call in flight. Dropping it tells the network that the caller gave up.
@@ -123,7 +124,11 @@ impl NetworkClient {
         );
         let sent = Sent { client: self, call, has_ended: false };
         let flight = Flight { client: self, call, latency, life, left };
-        let ending = attempt.run(flight.outcome(&attempt, fault, request));
+        let message = Message { call, from: &self.from, to: &self.to, left, fault };
+        let ending: BoxFuture<'_, _> = match self.network.real() {
+            Some(real) => Box::pin(real.carry(&self.network, message, &attempt, request)),
+            None => Box::pin(attempt.run(flight.outcome(&attempt, fault, request))),
+        };
         let outcome = match within {
             None => ending.await,
             Some(within) => match within.life.race(ending).await {
@@ -297,7 +302,7 @@ impl Flight<'_> {
 }
 
 /// Polls a future once; `None` if it is pending.
-async fn first_poll<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+pub(super) async fn first_poll<F: Future + ?Sized>(mut future: Pin<&mut F>) -> Option<F::Output> {
     poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
         Poll::Pending => Poll::Ready(None),
@@ -305,7 +310,7 @@ async fn first_poll<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     .await
 }
 
-fn failure(
+pub(super) fn failure(
     code: Code,
     delivery: Delivery,
     reason: Reason,

@@ -176,15 +176,19 @@ impl Worlds {
         F: Fn(Network) -> S,
         S: Future<Output = ()>,
     {
-        let world = world::run(&scenario, script);
-        let mut report = WorldsReport::default();
-        report.levels.push(Level { faults: script.len(), worlds: 1, explored: 1 });
-        report.unfired = usize::from(world.fired < script.len());
-        report.messages = world.trace.places.len();
-        report.messages_tried = report.messages;
-        report.counterexample = counterexample(script.clone(), world);
-        report
+        replayed(script, world::run(&scenario, script))
     }
+}
+
+/// Reports the only world that was run.
+pub(super) fn replayed(script: &Script, world: World) -> WorldsReport {
+    let mut report = WorldsReport::default();
+    report.levels.push(Level { faults: script.len(), worlds: 1, explored: 1 });
+    report.unfired = usize::from(world.fired < script.len());
+    report.messages = world.trace.places.len();
+    report.messages_tried = report.messages;
+    report.counterexample = counterexample(script.clone(), world);
+    report
 }
 
 type Run = Arc<dyn Fn(&Script) -> World + Send + Sync>;

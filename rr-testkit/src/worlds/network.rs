@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::client::NetworkClient;
 use super::fault::{Fault, Place, Script};
+use super::real::Real;
 use super::trace::{Event, Trace, What};
 use crate::sync::lock;
 
@@ -64,6 +65,7 @@ pub struct Network(pub(super) Arc<Shared>);
 pub(super) struct Shared {
     began: Instant,
     script: Script,
+    real: Option<Real>,
     state: Mutex<State>,
 }
 
@@ -157,8 +159,17 @@ impl Network {
     /// As [`Network::new`].
     #[must_use]
     pub fn with(script: Script) -> Self {
+        Self::made(script, None)
+    }
+
+    pub(super) fn made(script: Script, real: Option<Real>) -> Self {
         let state = Mutex::default();
-        Self(Arc::new(Shared { began: Instant::now(), script, state }))
+        Self(Arc::new(Shared { began: Instant::now(), script, real, state }))
+    }
+
+    /// Returns the real transport; `None` in a simulation.
+    pub(super) fn real(&self) -> Option<&Real> {
+        self.0.real.as_ref()
     }
 
     /// Serves routes under a name, at one instance.
@@ -246,6 +257,9 @@ impl Network {
         let services = std::mem::take(&mut lock(&self.0.state).services);
         // Outside of the lock: it runs foreign code.
         drop(services);
+        if let Some(real) = self.real() {
+            real.close();
+        }
     }
 }
 
