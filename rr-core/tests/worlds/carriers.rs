@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rr_core::config::IntakeConfig;
 use rr_core::transport::Routes;
-use rr_core::{Context, Error, Requester, Server, async_trait};
+use rr_core::{Error, Requester, Server, async_trait};
 use rr_http::{HttpConfig, HttpRequester, HttpServerConfig, HttpVersion};
 use rr_testkit::worlds::Carrier;
 
@@ -37,9 +37,7 @@ impl Carrier for Http {
     }
 
     async fn connect(&self, _name: &str, address: SocketAddr) -> Result<Arc<dyn Requester>, Error> {
-        let requester = self.requester(address)?;
-        requester.ready(&Context::background()).await?;
-        Ok(Arc::new(requester))
+        Ok(Arc::new(self.requester(address)?))
     }
 
     async fn connect_to_none(&self, address: SocketAddr) -> Result<Arc<dyn Requester>, Error> {
@@ -82,9 +80,7 @@ impl Carrier for Nats {
 
     async fn connect(&self, name: &str, address: SocketAddr) -> Result<Arc<dyn Requester>, Error> {
         let url = format!("nats://{address}/{name}");
-        let requester = rr_nats::NatsRequester::connect(&url).await?;
-        requester.ready(&Context::background()).await?;
-        Ok(Arc::new(requester))
+        Ok(Arc::new(rr_nats::NatsRequester::connect(&url).await?))
     }
 
     /// A subject without a responder: requesters and servers are all connected to the broker.

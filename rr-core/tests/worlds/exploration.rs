@@ -31,7 +31,7 @@ pub(crate) async fn work(network: &Network) -> Result<usize, Error> {
     Ok(network.client("test", "svc").call(&ctx, "svc.work", &()).await?)
 }
 
-/// What the caller of the first of two simultaneous calls learns, and how many runs ended.
+/// What the caller learns, how many runs ended, and how many milliseconds it took.
 async fn struck(fault: Fault) -> (Option<(Code, Delivery)>, usize, u128) {
     let network = Network::with(Script::new().at("test", "svc", "svc.work", 1, fault));
     let (runs, began) = (serve(&network), Instant::now());

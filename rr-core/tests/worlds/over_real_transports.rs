@@ -1,40 +1,274 @@
-//! Faults one by one over real transports, and the applications' counterexamples replayed there.
+//! The faults one by one over real transports, and the applications' smallest counterexamples
+//! replayed there.
 
+use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rr_core::{Code, Context, Delivery, Error, Reason, RequesterExt, Router};
+use rr_core::config::IntakeConfig;
+use rr_core::transport::Routes;
+use rr_core::{Code, Error, Requester, Server, async_trait};
 use rr_http::HttpVersion;
-use rr_testkit::worlds::{Carrier, Fault, Network, Script, Worlds};
-use tokio::time::sleep;
+use rr_testkit::worlds::{Carrier, Fault, Network, Script, Worlds, WorldsReport};
+use tokio::task::JoinSet;
 
+use super::applications::{self, support::explore};
 use super::carriers::Http;
+#[cfg(feature = "nats")]
+use super::carriers::Nats;
+use super::exploration::{serve, work};
+
+fn http_1() -> Arc<dyn Carrier> {
+    Arc::new(Http(HttpVersion::H1))
+}
+
+fn http_2() -> Arc<dyn Carrier> {
+    Arc::new(Http(HttpVersion::H2c))
+}
+
+/// What a caller learns from a fault, the reason included, and how many runs ended.
+type Told = (Fault, String, usize);
+
+/// Strikes one call by each fault.
+async fn told(carrier: Arc<dyn Carrier>) -> Vec<Told> {
+    let mut tasks = JoinSet::new();
+    for fault in Fault::ALL {
+        let script = Script::new().at("test", "svc", "svc.work", 1, fault);
+        let network = Network::over(Arc::clone(&carrier), script);
+        tasks.spawn(async move {
+            let runs = serve(&network);
+            let outcome = work(&network).await;
+            let text = outcome.map_or_else(|error| text(&error), |_| "ok".to_owned());
+            assert!(network.settle(Duration::from_secs(60)).await, "{}", network.trace());
+            assert_eq!(network.faults_fired(), 1, "{}", network.trace());
+            (fault, text, runs.load(Ordering::SeqCst))
+        });
+    }
+    let mut told = tasks.join_all().await;
+    told.sort_by_key(|(fault, ..)| *fault);
+    told
+}
+
+fn text(error: &Error) -> String {
+    let reason = error.reason().map_or("no reason", |reason| reason.as_str());
+    format!("{} {} {reason}", error.code().as_str(), error.delivery().as_str())
+}
+
+/// What the callers of a transport without a broker learn. The simulation tells them the same.
+fn told_without_broker() -> Vec<Told> {
+    let expired = "deadline_exceeded unknown expired-awaiting-reply";
+    let lost = "unavailable unknown connection-lost";
+    [
+        (Fault::ConnectFails, "unavailable not_sent connect-failed", 0),
+        (Fault::Draining, "unavailable rejected draining", 0),
+        (Fault::Overloaded, "resource_exhausted rejected overloaded", 0),
+        (Fault::RequestLost, expired, 0),
+        (Fault::ReplyLost, expired, 1),
+        (Fault::BrokenAfter, lost, 1),
+        (Fault::BrokenWithin, lost, 0),
+        (Fault::Duplicated, "ok", 2),
+        (Fault::Delayed, "ok", 1),
+        (Fault::Late, expired, 1),
+        (Fault::Reset, lost, 0),
+        (Fault::Crashed, lost, 0),
+        (Fault::CallerCrashed, lost, 1),
+        (Fault::Partitioned, expired, 0),
+    ]
+    .map(|(fault, text, runs)| (fault, text.to_owned(), runs))
+    .to_vec()
+}
 
 #[tokio::test]
-async fn probe() {
-    let carriers: [Arc<dyn Carrier>; 3] = [
-        Arc::new(Http(HttpVersion::H1)),
-        Arc::new(Http(HttpVersion::H2c)),
-        Arc::new(super::carriers::Nats::start().await),
-    ];
-    for carrier in carriers {
-        for fault in Fault::ALL {
-            let script = Script::new().at("test", "svc", "svc.work", 1, fault);
-            let network = Network::over(Arc::clone(&carrier), script);
-            let runs = super::exploration::serve(&network);
-            let outcome = super::exploration::work(&network).await;
-            let told = outcome
-                .map_err(|e| (e.code(), e.delivery(), e.reason().map(|r| r.as_str().to_owned())));
-            let settled = network.settle(Duration::from_secs(10)).await;
-            println!(
-                "{} {fault}: {told:?} runs {} settled {settled}",
-                carrier.name(),
-                runs.load(Ordering::SeqCst)
-            );
-            if std::env::var_os("TRACE").is_some() {
-                println!("{}", network.trace());
+async fn over_http_1_each_fault_tells_the_caller_what_the_simulation_says() {
+    assert_eq!(told(http_1()).await, told_without_broker());
+}
+
+#[tokio::test]
+async fn over_http_2_each_fault_tells_the_caller_what_the_simulation_says() {
+    assert_eq!(told(http_2()).await, told_without_broker());
+}
+
+/// With a broker between caller and server, neither learns that the other has gone.
+#[cfg(feature = "nats")]
+#[tokio::test]
+async fn over_nats_five_faults_differ_from_the_simulation() {
+    let mut expected = told_without_broker();
+    for (fault, told, runs) in &mut expected {
+        (*told, *runs) = match fault {
+            Fault::ConnectFails | Fault::Draining => {
+                ("unavailable not_sent no-responder".to_owned(), 0)
             }
-        }
+            Fault::BrokenWithin | Fault::Reset => (told.clone(), 1),
+            Fault::Crashed => ("deadline_exceeded unknown expired-awaiting-reply".to_owned(), 0),
+            _ => continue,
+        };
     }
+    assert_eq!(told(Arc::new(Nats::start().await)).await, expected);
+}
+
+/// Explores a mistaken application in virtual time, and runs it in the world that was found over a
+/// real transport, together with its right twin. Returns the reports of both, and what was wrong.
+fn replayed<C, F, S>(carrier: C, scenario: F) -> (WorldsReport, WorldsReport, String)
+where
+    C: Future<Output = Arc<dyn Carrier>>,
+    F: Fn(Network, bool) -> S + Copy + Send + Sync + 'static,
+    S: Future<Output = ()>,
+{
+    let report = explore(false, scenario);
+    let found = report.counterexample().expect("the mistake is found");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (mistaken, right) = runtime.block_on(async {
+        let carrier = carrier.await;
+        let replay = |is_right| {
+            let scenario = move |network| scenario(network, is_right);
+            Worlds::replay_over(Arc::clone(&carrier), found.script(), scenario)
+        };
+        tokio::join!(biased; replay(false), replay(true))
+    });
+    (mistaken, right, found.wrong().to_owned())
+}
+
+/// Asserts that an application fails over a transport as in the simulation, and its twin passes.
+#[track_caller]
+fn assert_same((mistaken, right, wrong): (WorldsReport, WorldsReport, String)) {
+    let found = mistaken.counterexample().map(|found| found.wrong());
+    assert_eq!((found, mistaken.unfired()), (Some(wrong.as_str()), 0), "{mistaken}");
+    assert!(right.has_passed(), "{right}");
+}
+
+/// Asserts that an application and its twin pass over a transport.
+#[track_caller]
+fn assert_harmless((mistaken, right, _): (WorldsReport, WorldsReport, String)) {
+    assert!(mistaken.has_passed() && mistaken.unfired() == 0, "{mistaken}");
+    assert!(right.has_passed(), "{right}");
+}
+
+/// Makes a test of each application.
+macro_rules! replays {
+    ($assert:ident, $carrier:expr, $($application:ident)*) => {
+        use super::*;
+
+        $(#[test]
+        fn $application() {
+            $assert(replayed(async { $carrier }, applications::$application::scenario));
+        })*
+    };
+}
+
+/// The applications that need no hour, and no schedule to the second.
+mod over_http_1 {
+    replays! {
+        assert_same, http_1(),
+        concurrent_duplicates confirmed_before_stored counted_attempts crash_before_order
+        deadline_not_passed_on deadline_taken_for_not_run double_charge late_booking
+        lost_compensation lost_in_a_crash lost_update not_run_to_its_end outbox_after_call
+        paid_before_reply refund_without_charge reservation_left retry_by_hand stale_read
+        store_per_instance unknown_taken_for_failed
+    }
+}
+
+/// Those whose faults depend on how a connection carries requests.
+mod over_http_2 {
+    replays! {
+        assert_same, http_2(),
+        concurrent_duplicates crash_before_order late_booking lost_in_a_crash lost_update
+        reservation_left retry_by_hand
+    }
+}
+
+#[cfg(feature = "nats")]
+mod over_nats {
+    replays! {
+        assert_same, Arc::new(Nats::start().await) as Arc<dyn Carrier>,
+        concurrent_duplicates confirmed_before_stored counted_attempts deadline_not_passed_on
+        deadline_taken_for_not_run double_charge late_booking lost_compensation lost_in_a_crash
+        lost_update refund_without_charge retry_by_hand stale_read store_per_instance
+        unknown_taken_for_failed
+    }
+}
+
+/// The mistake needs a request that states the time left at its arrival. Over a real transport it
+/// states that at its departure, and the handler of a delayed request has more time than its caller.
+mod over_http_1_without_harm {
+    replays! { assert_harmless, http_1(), retry_beyond_deadline }
+}
+
+/// A lost connection stops no handler, and what a crash interrupts has left already.
+#[cfg(feature = "nats")]
+mod over_nats_without_harm {
+    replays! {
+        assert_harmless, Arc::new(Nats::start().await) as Arc<dyn Carrier>,
+        key_from_a_counter not_run_to_its_end outbox_after_call paid_before_reply reservation_left
+        retry_beyond_deadline
+    }
+}
+
+/// Carrier that cannot make one fault.
+struct Limited;
+
+#[async_trait]
+impl Carrier for Limited {
+    fn name(&self) -> &str {
+        "semaphores"
+    }
+
+    fn cannot(&self, fault: Fault) -> Option<&'static str> {
+        (fault == Fault::Reset).then_some("there are no connections")
+    }
+
+    async fn serve(
+        &self,
+        _: &str,
+        _: SocketAddr,
+        _: Routes,
+        _: IntakeConfig,
+    ) -> Result<Server, Error> {
+        Err(Error::new(Code::Unavailable, "no server can be started"))
+    }
+
+    async fn connect(&self, _: &str, _: SocketAddr) -> Result<Arc<dyn Requester>, Error> {
+        Err(Error::new(Code::Unavailable, "no connection can be made"))
+    }
+
+    async fn connect_to_none(&self, _: SocketAddr) -> Result<Arc<dyn Requester>, Error> {
+        Err(Error::new(Code::Unavailable, "no connection can be made"))
+    }
+}
+
+/// Replays a call over a carrier that cannot do what is needed; returns the report.
+async fn refused(fault: Fault) -> String {
+    let script = Script::new().at("test", "svc", "svc.work", 1, fault);
+    let replay = Worlds::replay_over(Arc::new(Limited), &script, |network| async move {
+        serve(&network);
+        let _ = work(&network).await;
+    });
+    let report = replay.await;
+    assert!(!report.has_passed() && report.counterexample().is_none(), "{report}");
+    report.to_string()
+}
+
+#[tokio::test]
+async fn a_fault_that_a_transport_cannot_make_is_refused() {
+    let text = "`reset` cannot be made over semaphores: there are no connections";
+    assert_eq!(refused(Fault::Reset).await.trim_end(), text);
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_start_refuses_the_replay() {
+    let report = refused(Fault::Delayed).await;
+    assert!(report.contains("was not replayed over semaphores"), "{report}");
+    assert!(report.contains("no server can be started"), "{report}");
+}
+
+#[tokio::test]
+async fn a_reset_ends_every_call_of_the_link_over_http() {
+    let script = Script::new().at("test", "svc", "svc.work", 2, Fault::Reset);
+    let network = Network::over(http_1(), script);
+    serve(&network);
+    let (first, second) = tokio::join!(biased; work(&network), work(&network));
+    assert_eq!(text(&first.unwrap_err()), "unavailable unknown connection-lost");
+    assert_eq!(text(&second.unwrap_err()), "unavailable unknown connection-lost");
+    assert!(work(&network).await.is_ok(), "{}", network.trace());
 }

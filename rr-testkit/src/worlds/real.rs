@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rr_spi::{
     Attempt, Code, Context, Declared, Delivery, Error, IntakeConfig, Middleware, Reason, Request,
-    Requester, Responder, Response, Route, Routes, async_trait,
+    Requester, Responder, Response, Route, Routes, Target, async_trait,
 };
 use tokio::net::TcpSocket;
 use tokio::sync::{Notify, OnceCell};
@@ -127,7 +127,7 @@ impl Real {
                         .await?,
                 )),
                 Some(Fault::ConnectFails) => self.nowhere().await.map(Sender::Nowhere),
-                Some(Fault::Overloaded) => self.overloaded().await.map(Sender::Line),
+                Some(Fault::Overloaded) => self.overloaded(request).await.map(Sender::Line),
                 Some(Fault::Draining) => self.draining(request).await.map(Sender::Line),
                 Some(fault) => {
                     let serving = self.serving(network, message.to, &instance).await?;
@@ -193,9 +193,10 @@ impl Real {
     }
 
     /// Makes a line to a server that has as many requests in flight as it takes.
-    async fn overloaded(&self) -> Result<Arc<Line>, Error> {
+    async fn overloaded(&self, request: &Request) -> Result<Arc<Line>, Error> {
         let config = IntakeConfig::default().with_in_flight_max(0);
-        let serving = Serving::start(&self.carrier, Hold::default().routes()?, config).await?;
+        let serving =
+            Serving::start(&self.carrier, Hold::default().routes(&request.target)?, config).await?;
         let line = serving.line(1).await?;
         lock(&self.refusing).push(serving);
         Ok(line)
@@ -207,8 +208,12 @@ impl Real {
     /// refuses connections.
     async fn draining(&self, request: &Request) -> Result<Arc<Line>, Error> {
         let hold = Hold::default();
-        let serving =
-            Serving::start(&self.carrier, hold.clone().routes()?, IntakeConfig::default()).await?;
+        let serving = Serving::start(
+            &self.carrier,
+            hold.clone().routes(&request.target)?,
+            IntakeConfig::default(),
+        )
+        .await?;
         if !self.has_broker() {
             let (first, request) = (serving.line(1).await?, request.clone());
             tokio::spawn(async move {
@@ -267,9 +272,13 @@ struct Hold {
 }
 
 impl Hold {
-    fn routes(self) -> Result<Routes, Error> {
+    fn routes(self, target: &Target) -> Result<Routes, Error> {
         let mut routes = Routes::new();
-        routes.insert(Route::Fallback, Declared::Unspecified, Arc::new(self))?;
+        routes.insert(
+            Route::Target(target.as_str().to_owned()),
+            Declared::Unspecified,
+            Arc::new(self),
+        )?;
         Ok(routes)
     }
 }

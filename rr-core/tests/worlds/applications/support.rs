@@ -21,7 +21,7 @@ pub(super) async fn settle(network: &Network) {
 }
 
 /// Runs a scenario in every world of two faults, with the mistake or without.
-pub(super) fn explore<F, S>(is_right: bool, scenario: F) -> WorldsReport
+pub(crate) fn explore<F, S>(is_right: bool, scenario: F) -> WorldsReport
 where
     F: Fn(Network, bool) -> S + Send + Sync + 'static,
     S: Future<Output = ()>,

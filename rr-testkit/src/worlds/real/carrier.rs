@@ -63,7 +63,6 @@ pub trait Carrier: Send + Sync + 'static {
     ) -> Result<Server, Error>;
 
     /// Connects a requester to the server with a name, at the address of the broker or of the server.
-    /// Returns once there is a connection, if the transport keeps connections.
     ///
     /// # Errors
     ///

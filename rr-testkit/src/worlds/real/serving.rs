@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rr_spi::{Code, Delivery, Error, IntakeConfig, Location, Requester, Routes, Server};
+use rr_spi::{
+    Code, Context, Delivery, Error, IntakeConfig, Location, Request, Requester, Routes, Server,
+    Target,
+};
 use tokio::sync::OnceCell;
 
 use super::carrier::Carrier;
@@ -16,6 +19,9 @@ use crate::sync::lock;
 /// Any free port of the loopback interface.
 pub(super) const ANY_PORT: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// Target that no service of a network has.
+const NO_TARGET: &str = "world.none";
 
 /// Grace of a drain that the test ends by dropping the server.
 const GRACE: Duration = Duration::from_secs(600);
@@ -69,6 +75,10 @@ impl Serving {
     pub(super) async fn line(&self, copies: usize) -> Result<Arc<Line>, Error> {
         let tap = tap(self.entry, copies).await?;
         let requester = self.carrier.connect(&self.name, tap.address()).await?;
+        // The refusal of a first request shows that the connection carries requests: over HTTP/2 a
+        // connection is made before the server has said a word.
+        let first = Request::new(Target::parse(NO_TARGET)?, "");
+        let _ = requester.request(&Context::background(), first).await;
         Ok(Arc::new(Line { tap, requester }))
     }
 

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rr_spi::{Context, Error, Middleware, Next, Request, Response, async_trait};
+use rr_spi::{
+    BoxFuture, Code, Context, Delivery, Error, Middleware, Next, Reason, Request, Response,
+    async_trait,
+};
 use tokio::sync::{Barrier, Semaphore};
 use tokio::time::{sleep, timeout};
 
@@ -11,7 +14,7 @@ use super::Real;
 use super::serving::Line;
 use super::tap::Gate;
 use crate::stream_link::Direction;
-use crate::worlds::client::{Within, first_poll};
+use crate::worlds::client::{LATE, Within, first_poll};
 use crate::worlds::fault::Fault;
 use crate::worlds::network::{Life, Network};
 use crate::worlds::trace::{Summary, What};
@@ -65,7 +68,7 @@ impl Strike {
         let counted = network.expect();
         sleep(left / 2).await;
         self.line.tap.set(Direction::Requests, Gate::Lost);
-        sleep(left - left / 2 + crate::worlds::client::LATE).await;
+        sleep(left - left / 2 + LATE).await;
         self.line.tap.set(Direction::Requests, Gate::HeldPass);
         self.expect(network, 1).await;
         drop(counted);
@@ -111,7 +114,9 @@ impl Middleware for Watch {
     ) -> Result<Response, Error> {
         let call = request.headers.get(CALL).and_then(|call| call.parse().ok());
         let (Some(call), Some(real)) = (call, self.network.real()) else {
-            return next.run(ctx, request).await;
+            let text = "this request is no message of the network";
+            let reason = Reason::NO_SUCH_TARGET;
+            return Err(Error::failure(Code::Unimplemented, Delivery::Rejected, reason, text));
         };
         request.headers.remove(CALL);
         let _counted = self.network.run(&self.service);
@@ -145,7 +150,7 @@ impl Watch {
         &self,
         real: &Real,
         strike: &Strike,
-        mut handling: rr_spi::BoxFuture<'_, Result<Response, Error>>,
+        mut handling: BoxFuture<'_, Result<Response, Error>>,
     ) -> Result<Response, Error> {
         let first = first_poll(handling.as_mut()).await;
         match strike.fault {
