@@ -9,12 +9,17 @@ use std::time::Duration;
 
 use rr_core::config::IntakeConfig;
 use rr_core::transport::Routes;
-use rr_core::{Code, Error, Requester, Server, async_trait};
+use rr_core::{Code, Error, Requester, RequesterExt, Router, Server, async_trait};
 use rr_http::HttpVersion;
 use rr_testkit::worlds::{Carrier, Fault, Network, Script, Worlds, WorldsReport};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
-use super::applications::{self, support::explore};
+use super::applications::{
+    self,
+    support::{explore, within},
+};
 use super::carriers::Http;
 #[cfg(feature = "nats")]
 use super::carriers::Nats;
@@ -39,7 +44,9 @@ async fn told(carrier: Arc<dyn Carrier>) -> Vec<Told> {
         let network = Network::over(Arc::clone(&carrier), script);
         tasks.spawn(async move {
             let runs = serve(&network);
-            let outcome = work(&network).await;
+            let client = network.client("test", "svc");
+            let outcome = client.call::<usize>(&within(5), "svc.work", &()).await;
+            let outcome = outcome.map_err(Error::from);
             let text = outcome.map_or_else(|error| text(&error), |_| "ok".to_owned());
             assert!(network.settle(Duration::from_secs(60)).await, "{}", network.trace());
             assert_eq!(network.faults_fired(), 1, "{}", network.trace());
@@ -264,11 +271,42 @@ async fn a_server_that_does_not_start_refuses_the_replay() {
 
 #[tokio::test]
 async fn a_reset_ends_every_call_of_the_link_over_http() {
-    let script = Script::new().at("test", "svc", "svc.work", 2, Fault::Reset);
+    let script = Script::new().at("test", "svc", "svc.wait", 2, Fault::Reset);
     let network = Network::over(http_1(), script);
-    serve(&network);
-    let (first, second) = tokio::join!(biased; work(&network), work(&network));
-    assert_eq!(text(&first.unwrap_err()), "unavailable unknown connection-lost");
-    assert_eq!(text(&second.unwrap_err()), "unavailable unknown connection-lost");
-    assert!(work(&network).await.is_ok(), "{}", network.trace());
+    let entered = Arc::new(Notify::new());
+    let notified = Arc::clone(&entered);
+    network.serve("svc", move || {
+        let entered = Arc::clone(&notified);
+        Router::new().route("svc.wait", move |(): ()| {
+            entered.notify_one();
+            std::future::pending::<Result<(), Error>>()
+        })
+    });
+    let (client, ctx) = (network.client("test", "svc"), within(60));
+    let wait = || client.call::<()>(&ctx, "svc.wait", &());
+    let second = async {
+        entered.notified().await;
+        wait().await
+    };
+    let (first, second) = tokio::join!(biased; wait(), second);
+    for outcome in [first, second] {
+        let error = Error::from(outcome.unwrap_err());
+        assert_eq!(text(&error), "unavailable unknown connection-lost", "{}", network.trace());
+    }
+}
+
+#[tokio::test]
+async fn a_partition_loses_what_is_sent_within_5_s_and_heals_over_http() {
+    let script = Script::new().at("test", "svc", "svc.work", 1, Fault::Partitioned);
+    let network = Network::over(http_1(), script);
+    let runs = serve(&network);
+    let client = network.client("test", "svc");
+    let work = async |seconds| client.call::<usize>(&within(seconds), "svc.work", &()).await;
+    for _ in 0..2 {
+        let error = Error::from(work(1).await.unwrap_err());
+        assert_eq!(error.code(), Code::DeadlineExceeded, "{}", network.trace());
+    }
+    sleep(Duration::from_secs(4)).await;
+    assert!(work(60).await.is_ok(), "{}", network.trace());
+    assert_eq!(runs.load(Ordering::SeqCst), 1);
 }

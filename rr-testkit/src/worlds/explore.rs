@@ -176,27 +176,11 @@ impl Worlds {
         F: Fn(Network) -> S,
         S: Future<Output = ()>,
     {
-        replayed(script, world::run(&scenario, script))
+        WorldsReport::of(script, world::run(&scenario, script))
     }
 }
 
-/// Reports the only world that was run.
-pub(super) fn replayed(script: &Script, world: World) -> WorldsReport {
-    let mut report = WorldsReport::default();
-    report.levels.push(Level { faults: script.len(), worlds: 1, explored: 1 });
-    report.unfired = usize::from(world.fired < script.len());
-    report.messages = world.trace.places.len();
-    report.messages_tried = report.messages;
-    report.counterexample = counterexample(script.clone(), world);
-    report
-}
-
 type Run = Arc<dyn Fn(&Script) -> World + Send + Sync>;
-
-fn counterexample(script: Script, world: World) -> Option<Counterexample> {
-    let World { trace, wrong, .. } = world;
-    wrong.map(|wrong| Counterexample { script, wrong, trace })
-}
 
 /// Script by the numbers of its places: there are few places and many scripts.
 type Numbered = Vec<(u32, Fault)>;
@@ -331,7 +315,7 @@ impl Exploration {
             let mut fewer = found.script.clone();
             fewer.0.remove(at);
             let world = world::silently(|| (self.run)(&fewer));
-            match counterexample(fewer, world) {
+            match Counterexample::of(fewer, world) {
                 Some(smaller) => found = smaller,
                 None => at += 1,
             }
@@ -419,7 +403,7 @@ impl Exploration {
         self.report.messages_tried = self.report.messages.min(self.worlds.messages_max);
         if let Some((at, world)) = state.failure.take() {
             let script = shared.scripts.get(at).map(|faults| lock(&self.places).script(faults));
-            self.report.counterexample = counterexample(script.unwrap_or_default(), world);
+            self.report.counterexample = Counterexample::of(script.unwrap_or_default(), world);
         }
         (shared, state)
     }

@@ -5,17 +5,16 @@ mod replay;
 mod serving;
 mod strike;
 mod tap;
+mod unheard;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rr_spi::{
-    Attempt, Code, Context, Declared, Delivery, Error, IntakeConfig, Middleware, Reason, Request,
-    Requester, Responder, Response, Route, Routes, Target, async_trait,
+    Attempt, Code, Delivery, Error, IntakeConfig, Middleware, Reason, Request, Requester,
 };
-use tokio::net::TcpSocket;
-use tokio::sync::{Notify, OnceCell};
+use tokio::sync::OnceCell;
 
 use super::client::{Outcome, Within, failure};
 use super::fault::{Fault, Script};
@@ -24,7 +23,7 @@ use crate::sync::lock;
 
 pub use carrier::Carrier;
 
-use serving::{ANY_PORT, Line, Serving};
+use serving::{Line, Serving};
 use strike::{CALL, Strike, Watch};
 
 /// Real transport of a network, and the servers that run.
@@ -33,10 +32,6 @@ pub(super) struct Real {
     servers: Mutex<HashMap<(String, usize), Arc<Instance>>>,
     /// The fault of each call that has one.
     strikes: Mutex<HashMap<usize, Arc<Strike>>>,
-    /// Servers that refuse one message each.
-    refusing: Mutex<Vec<Serving>>,
-    /// Sockets that keep ports on which nothing listens.
-    unused_ports: Mutex<Vec<TcpSocket>>,
     /// Why the network does not do what its script says.
     failed: Mutex<Option<String>>,
 }
@@ -56,10 +51,16 @@ pub(super) struct Message<'a> {
     pub(super) fault: Option<Fault>,
 }
 
-/// What sends a message, kept until it has ended.
-enum Sender {
-    Line(Arc<Line>),
-    Nowhere(Arc<dyn Requester>),
+/// Requester of a message, and what it needs until the message has ended.
+struct Sender {
+    requester: Arc<dyn Requester>,
+    _kept: Box<dyn Send + Sync>,
+}
+
+impl From<Arc<Line>> for Sender {
+    fn from(line: Arc<Line>) -> Self {
+        Self { requester: Arc::clone(&line.requester), _kept: Box::new(line) }
+    }
 }
 
 impl Network {
@@ -80,14 +81,8 @@ impl Network {
 
 impl Real {
     fn new(carrier: Arc<dyn Carrier>) -> Self {
-        Self {
-            carrier,
-            servers: Mutex::default(),
-            strikes: Mutex::default(),
-            refusing: Mutex::default(),
-            unused_ports: Mutex::default(),
-            failed: Mutex::default(),
-        }
+        let (servers, strikes, failed) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { carrier, servers, strikes, failed }
     }
 
     /// Sends a message and waits for its outcome.
@@ -98,64 +93,59 @@ impl Real {
         attempt: &Attempt,
         mut request: Request,
     ) -> Result<Outcome, Error> {
-        let sender = attempt.run(self.sender(network, &message, attempt, &request)).await?;
+        let sender = attempt.run(async {
+            let unheard = match message.fault {
+                Some(fault) => unheard::sender(&self.carrier, fault, &request).await,
+                None => Ok(None),
+            };
+            match unheard.inspect_err(|error| self.fails(error))? {
+                Some(sender) => Ok(sender),
+                None => self.line(network, &message, attempt).await.map(Sender::from),
+            }
+        });
+        let sender = sender.await?;
         request.headers.insert(CALL, message.call.to_string())?;
-        let requester = match &sender {
-            Sender::Line(line) => &line.requester,
-            Sender::Nowhere(requester) => requester,
-        };
-        requester.request(attempt.context(), request).await.map(Ok)
+        sender.requester.request(attempt.context(), request).await.map(Ok)
     }
 
-    async fn sender(
+    /// Returns the line on which a message goes to its service.
+    async fn line(
         &self,
         network: &Network,
         message: &Message<'_>,
         attempt: &Attempt,
-        request: &Request,
-    ) -> Result<Sender, Error> {
+    ) -> Result<Arc<Line>, Error> {
         let Some(instance) = self.instance(network, message.to) else {
             let text = format!("no service in this network is called `{}`", message.to);
             return Err(failure(Code::Unavailable, Delivery::NotSent, Reason::NO_RESPONDER, text));
         };
         let made = async {
+            let serving = self.serving(network, message.to, &instance).await?;
             match message.fault {
-                None => Ok(Sender::Line(
-                    self.serving(network, message.to, &instance)
-                        .await?
-                        .line_of(message.from)
-                        .await?,
-                )),
-                Some(Fault::ConnectFails) => self.nowhere().await.map(Sender::Nowhere),
-                Some(Fault::Overloaded) => self.overloaded(request).await.map(Sender::Line),
-                Some(Fault::Draining) => self.draining(request).await.map(Sender::Line),
-                Some(fault) => {
-                    let serving = self.serving(network, message.to, &instance).await?;
-                    let line = match fault {
-                        Fault::Reset | Fault::Crashed => serving.line_of(message.from).await?,
-                        Fault::Duplicated => serving.line(2).await?,
-                        _ => serving.line(1).await?,
-                    };
-                    let within = attempt.context().value::<Within>();
-                    let caller = within.map(|within| (within.service.clone(), within.instance));
-                    let strike = Arc::new(Strike::new(fault, Arc::clone(&line), caller));
-                    lock(&self.strikes).insert(message.call, Arc::clone(&strike));
-                    strike.before_sent(network, message.left.unwrap_or_default());
-                    Ok(Sender::Line(line))
-                }
+                None | Some(Fault::Reset | Fault::Crashed) => serving.line_of(message.from).await,
+                Some(Fault::Duplicated) => serving.line(2).await,
+                Some(_) => serving.line(1).await,
             }
         };
-        made.await.inspect_err(|error: &Error| self.fails(error.to_string()))
+        let line = made.await.inspect_err(|error| self.fails(error))?;
+        if let Some(fault) = message.fault {
+            let within = attempt.context().value::<Within>();
+            let caller = within.map(|within| (within.service.clone(), within.instance));
+            let strike = Arc::new(Strike::new(fault, Arc::clone(&line), caller));
+            lock(&self.strikes).insert(message.call, Arc::clone(&strike));
+            strike.before_sent(network, message.left.unwrap_or_default());
+        }
+        Ok(line)
     }
 
     /// Returns the instance whose turn it is; `None` if no service has the name.
     fn instance(&self, network: &Network, to: &str) -> Option<Arc<Instance>> {
+        // Locked before the network is asked: an instance that has crashed is not found again.
         let mut servers = lock(&self.servers);
         let reached = network.reach(to)?;
         let instance = servers.entry((to.to_owned(), reached.instance));
-        let instance =
-            instance.or_insert_with(|| Arc::new(Instance { reached, serving: OnceCell::new() }));
-        Some(Arc::clone(instance))
+        let make = || Arc::new(Instance { reached, serving: OnceCell::new() });
+        Some(Arc::clone(instance.or_insert_with(make)))
     }
 
     async fn serving<'a>(
@@ -178,57 +168,6 @@ impl Real {
         instance.serving.get_or_try_init(start).await
     }
 
-    /// Makes a requester that finds no server.
-    async fn nowhere(&self) -> Result<Arc<dyn Requester>, Error> {
-        let bound = TcpSocket::new_v4().and_then(|socket| {
-            socket.bind(ANY_PORT)?;
-            Ok((socket.local_addr()?, socket))
-        });
-        let (address, socket) = bound.map_err(|error| {
-            let text = format!("no port could be bound: {error}");
-            Error::failure(Code::Unavailable, Delivery::NotSent, None, text)
-        })?;
-        lock(&self.unused_ports).push(socket);
-        self.carrier.connect_to_none(address).await
-    }
-
-    /// Makes a line to a server that has as many requests in flight as it takes.
-    async fn overloaded(&self, request: &Request) -> Result<Arc<Line>, Error> {
-        let config = IntakeConfig::default().with_in_flight_max(0);
-        let serving =
-            Serving::start(&self.carrier, Hold::default().routes(&request.target)?, config).await?;
-        let line = serving.line(1).await?;
-        lock(&self.refusing).push(serving);
-        Ok(line)
-    }
-
-    /// Makes a line to a server that drains.
-    ///
-    /// Without a broker, a request in flight keeps the drain from ending: a server that has ended
-    /// refuses connections.
-    async fn draining(&self, request: &Request) -> Result<Arc<Line>, Error> {
-        let hold = Hold::default();
-        let serving = Serving::start(
-            &self.carrier,
-            hold.clone().routes(&request.target)?,
-            IntakeConfig::default(),
-        )
-        .await?;
-        if !self.has_broker() {
-            let (first, request) = (serving.line(1).await?, request.clone());
-            tokio::spawn(async move {
-                let ctx = Context::background().unbounded();
-                // Ends with its server.
-                let _ = first.requester.request(&ctx, request).await;
-            });
-            hold.entered.notified().await;
-        }
-        serving.drain(self.has_broker()).await;
-        let line = serving.line(1).await?;
-        lock(&self.refusing).push(serving);
-        Ok(line)
-    }
-
     /// Ends an instance, and starts it again with its next message.
     fn crash(&self, network: &Network, service: &str, instance: usize) {
         network.crash(service, instance);
@@ -247,8 +186,8 @@ impl Real {
     }
 
     /// Records why the network does not do what its script says.
-    fn fails(&self, why: String) {
-        lock(&self.failed).get_or_insert(why);
+    fn fails(&self, error: &Error) {
+        lock(&self.failed).get_or_insert_with(|| error.to_string());
     }
 
     fn failed(&self) -> Option<String> {
@@ -259,34 +198,7 @@ impl Real {
     pub(super) fn close(&self) {
         let servers = std::mem::take(&mut *lock(&self.servers));
         let strikes = std::mem::take(&mut *lock(&self.strikes));
-        let refusing = std::mem::take(&mut *lock(&self.refusing));
         // Outside of the locks: it runs foreign code.
-        drop((servers, strikes, refusing));
-    }
-}
-
-/// Responder that never answers.
-#[derive(Clone, Default)]
-struct Hold {
-    entered: Arc<Notify>,
-}
-
-impl Hold {
-    fn routes(self, target: &Target) -> Result<Routes, Error> {
-        let mut routes = Routes::new();
-        routes.insert(
-            Route::Target(target.as_str().to_owned()),
-            Declared::Unspecified,
-            Arc::new(self),
-        )?;
-        Ok(routes)
-    }
-}
-
-#[async_trait]
-impl Responder for Hold {
-    async fn respond(&self, _: &Context, _: Request) -> Result<Response, Error> {
-        self.entered.notify_one();
-        std::future::pending().await
+        drop((servers, strikes));
     }
 }

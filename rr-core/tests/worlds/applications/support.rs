@@ -11,7 +11,7 @@ use rr_testkit::worlds::{Network, Worlds, WorldsReport};
 pub(super) type Kept<T> = Arc<Mutex<T>>;
 
 /// Makes a context that ends after some seconds.
-pub(super) fn within(seconds: u64) -> Context {
+pub(crate) fn within(seconds: u64) -> Context {
     Context::background().with_timeout(Duration::from_secs(seconds))
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Carrier;
-use crate::worlds::explore::{Worlds, replayed};
+use crate::worlds::explore::Worlds;
 use crate::worlds::fault::Script;
 use crate::worlds::network::Network;
 use crate::worlds::report::WorldsReport;
@@ -54,7 +54,7 @@ impl Worlds {
         let world = world::run_in(&network, scenario, LIMITS).await;
         let failed = network.real().and_then(super::Real::failed);
         network.close();
-        let mut report = replayed(script, world);
+        let mut report = WorldsReport::of(script, world);
         report.refused =
             failed.map(|why| format!("the script was not replayed over {name}: {why}"));
         report

@@ -45,10 +45,8 @@ impl Strike {
     /// Prepares the line before the request is sent.
     pub(super) fn before_sent(self: &Arc<Self>, network: &Network, left: Duration) {
         let tap = &self.line.tap;
-        match self.fault {
-            Fault::RequestLost | Fault::Partitioned => tap.set(Direction::Requests, Gate::Lost),
-            Fault::Delayed | Fault::Late => tap.set(Direction::Requests, Gate::Held),
-            _ => {}
+        if matches!(self.fault, Fault::Delayed | Fault::Late) {
+            tap.set(Direction::Requests, Gate::Held);
         }
         match self.fault {
             Fault::Delayed => drop(tokio::spawn(Arc::clone(self).pass_after(left / 2))),
@@ -85,7 +83,9 @@ impl Strike {
         self.arrived.add_permits(1);
         match self.fault {
             Fault::ReplyLost => self.line.tap.set(Direction::Replies, Gate::Lost),
-            Fault::Duplicated => drop(self.both.wait().await),
+            Fault::Duplicated => {
+                self.both.wait().await;
+            }
             _ => {}
         }
     }
