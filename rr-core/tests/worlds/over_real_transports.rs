@@ -33,21 +33,24 @@ fn http_2() -> Arc<dyn Carrier> {
     Arc::new(Http(HttpVersion::H2c))
 }
 
+#[cfg(feature = "nats")]
+async fn nats() -> Arc<dyn Carrier> {
+    Arc::new(Nats::start().await)
+}
+
 /// What a caller learns from a fault, the reason included, and how many runs ended.
 type Told = (Fault, String, usize);
 
-/// Strikes one call by each fault.
-async fn told(carrier: Arc<dyn Carrier>) -> Vec<Told> {
+/// Strikes one call by each fault, in a network of its own.
+async fn told(make: impl Fn(Script) -> Network) -> Vec<Told> {
     let mut tasks = JoinSet::new();
     for fault in Fault::ALL {
-        let script = Script::new().at("test", "svc", "svc.work", 1, fault);
-        let network = Network::over(Arc::clone(&carrier), script);
+        let network = make(Script::new().at("test", "svc", "svc.work", 1, fault));
         tasks.spawn(async move {
             let runs = serve(&network);
             let client = network.client("test", "svc");
             let outcome = client.call::<usize>(&within(5), "svc.work", &()).await;
-            let outcome = outcome.map_err(Error::from);
-            let text = outcome.map_or_else(|error| text(&error), |_| "ok".to_owned());
+            let text = outcome.map_or_else(|error| text(&error.into()), |_| "ok".to_owned());
             assert!(network.settle(Duration::from_secs(60)).await, "{}", network.trace());
             assert_eq!(network.faults_fired(), 1, "{}", network.trace());
             (fault, text, runs.load(Ordering::SeqCst))
@@ -58,61 +61,56 @@ async fn told(carrier: Arc<dyn Carrier>) -> Vec<Told> {
     told
 }
 
+/// Returns what the simulation tells the callers.
+fn told_by_simulation() -> Vec<Told> {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(told(Network::with))
+}
+
+/// Returns what a transport tells the callers.
+fn told_over(carrier: impl Future<Output = Arc<dyn Carrier>>) -> Vec<Told> {
+    real_time().block_on(async {
+        let carrier = carrier.await;
+        told(|script| Network::over(Arc::clone(&carrier), script)).await
+    })
+}
+
+fn real_time() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
 fn text(error: &Error) -> String {
     let reason = error.reason().map_or("no reason", |reason| reason.as_str());
     format!("{} {} {reason}", error.code().as_str(), error.delivery().as_str())
 }
 
-/// What the callers of a transport without a broker learn. The simulation tells them the same.
-fn told_without_broker() -> Vec<Told> {
-    let expired = "deadline_exceeded unknown expired-awaiting-reply";
-    let lost = "unavailable unknown connection-lost";
-    [
-        (Fault::ConnectFails, "unavailable not_sent connect-failed", 0),
-        (Fault::Draining, "unavailable rejected draining", 0),
-        (Fault::Overloaded, "resource_exhausted rejected overloaded", 0),
-        (Fault::RequestLost, expired, 0),
-        (Fault::ReplyLost, expired, 1),
-        (Fault::BrokenAfter, lost, 1),
-        (Fault::BrokenWithin, lost, 0),
-        (Fault::Duplicated, "ok", 2),
-        (Fault::Delayed, "ok", 1),
-        (Fault::Late, expired, 1),
-        (Fault::Reset, lost, 0),
-        (Fault::Crashed, lost, 0),
-        (Fault::CallerCrashed, lost, 1),
-        (Fault::Partitioned, expired, 0),
-    ]
-    .map(|(fault, text, runs)| (fault, text.to_owned(), runs))
-    .to_vec()
+#[test]
+fn over_http_1_each_fault_tells_the_caller_what_the_simulation_says() {
+    assert_eq!(told_over(async { http_1() }), told_by_simulation());
 }
 
-#[tokio::test]
-async fn over_http_1_each_fault_tells_the_caller_what_the_simulation_says() {
-    assert_eq!(told(http_1()).await, told_without_broker());
-}
-
-#[tokio::test]
-async fn over_http_2_each_fault_tells_the_caller_what_the_simulation_says() {
-    assert_eq!(told(http_2()).await, told_without_broker());
+#[test]
+fn over_http_2_each_fault_tells_the_caller_what_the_simulation_says() {
+    assert_eq!(told_over(async { http_2() }), told_by_simulation());
 }
 
 /// With a broker between caller and server, neither learns that the other has gone.
 #[cfg(feature = "nats")]
-#[tokio::test]
-async fn over_nats_five_faults_differ_from_the_simulation() {
-    let mut expected = told_without_broker();
+#[test]
+fn over_nats_five_faults_differ_from_the_simulation() {
+    let no_responder = "unavailable not_sent no-responder";
+    let expired = "deadline_exceeded unknown expired-awaiting-reply";
+    let mut expected = told_by_simulation();
     for (fault, told, runs) in &mut expected {
-        (*told, *runs) = match fault {
-            Fault::ConnectFails | Fault::Draining => {
-                ("unavailable not_sent no-responder".to_owned(), 0)
-            }
-            Fault::BrokenWithin | Fault::Reset => (told.clone(), 1),
-            Fault::Crashed => ("deadline_exceeded unknown expired-awaiting-reply".to_owned(), 0),
-            _ => continue,
-        };
+        match fault {
+            Fault::ConnectFails | Fault::Draining => no_responder.clone_into(told),
+            Fault::BrokenWithin | Fault::Reset => *runs = 1,
+            Fault::Crashed => expired.clone_into(told),
+            _ => {}
+        }
     }
-    assert_eq!(told(Arc::new(Nats::start().await)).await, expected);
+    assert_eq!(told_over(nats()), expected);
 }
 
 /// Explores a mistaken application in virtual time, and runs it in the world that was found over a
@@ -125,8 +123,7 @@ where
 {
     let report = explore(false, scenario);
     let found = report.counterexample().expect("the mistake is found");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (mistaken, right) = runtime.block_on(async {
+    let (mistaken, right) = real_time().block_on(async {
         let carrier = carrier.await;
         let replay = |is_right| {
             let scenario = move |network| scenario(network, is_right);
@@ -188,7 +185,7 @@ mod over_http_2 {
 #[cfg(feature = "nats")]
 mod over_nats {
     replays! {
-        assert_same, Arc::new(Nats::start().await) as Arc<dyn Carrier>,
+        assert_same, nats().await,
         concurrent_duplicates confirmed_before_stored counted_attempts deadline_not_passed_on
         deadline_taken_for_not_run double_charge late_booking lost_compensation lost_in_a_crash
         lost_update refund_without_charge retry_by_hand stale_read store_per_instance
@@ -206,7 +203,7 @@ mod over_http_1_without_harm {
 #[cfg(feature = "nats")]
 mod over_nats_without_harm {
     replays! {
-        assert_harmless, Arc::new(Nats::start().await) as Arc<dyn Carrier>,
+        assert_harmless, nats().await,
         key_from_a_counter not_run_to_its_end outbox_after_call paid_before_reply reservation_left
         retry_beyond_deadline
     }

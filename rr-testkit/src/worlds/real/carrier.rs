@@ -25,7 +25,43 @@ use crate::worlds::Fault;
 ///
 /// # Examples
 ///
-/// `docs/src/every-world.md` shows a carrier for HTTP.
+/// ```
+/// use std::net::SocketAddr;
+/// use std::sync::Arc;
+///
+/// use rr_spi::{Error, IntakeConfig, Requester, Routes, Server, async_trait};
+/// use rr_testkit::worlds::Carrier;
+///
+/// /// A transport over TCP, whose URLs are `tcp://host:port`.
+/// struct OverTcp;
+///
+/// # async fn serve(_: String, _: Routes, _: IntakeConfig) -> Result<Server, Error> { unreachable!() }
+/// # async fn connect(_: String) -> Result<Arc<dyn Requester>, Error> { unreachable!() }
+/// #[async_trait]
+/// impl Carrier for OverTcp {
+///     fn name(&self) -> &str {
+///         "TCP"
+///     }
+///
+///     async fn serve(
+///         &self,
+///         _name: &str,
+///         address: SocketAddr,
+///         routes: Routes,
+///         config: IntakeConfig,
+///     ) -> Result<Server, Error> {
+///         serve(format!("tcp://{address}"), routes, config).await
+///     }
+///
+///     async fn connect(&self, _: &str, at: SocketAddr) -> Result<Arc<dyn Requester>, Error> {
+///         connect(format!("tcp://{at}")).await
+///     }
+///
+///     async fn connect_to_none(&self, at: SocketAddr) -> Result<Arc<dyn Requester>, Error> {
+///         connect(format!("tcp://{at}")).await
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait Carrier: Send + Sync + 'static {
     /// Returns the name of the transport for reports, such as `HTTP/1.1`.
