@@ -68,7 +68,8 @@ impl Network {
     ///
     /// Time is real: the runtime must not be paused. Latencies are those of the transport, and
     /// [`set_latency`](Network::set_latency) has no effect. The page "Every world" of the book says
-    /// for each fault how it is made, and what differs from the simulation.
+    /// for each fault how it is made, and what differs from the simulation. The servers run
+    /// until the runtime ends.
     ///
     /// # Panics
     ///
