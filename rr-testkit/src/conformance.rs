@@ -144,7 +144,7 @@ mod typed;
 pub use capabilities::{Capabilities, Capability};
 pub use card::{Card, check_cards};
 #[cfg(feature = "worlds")]
-pub use every_world::{Carrier, Wrapper, every_world};
+pub use every_world::{WrappedTransport, Wrapper, every_world};
 pub use harness::{Harness, Timing};
 pub use lab::Lab;
 pub use list::{Case, Level, cases};

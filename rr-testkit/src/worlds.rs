@@ -3,7 +3,8 @@
 //! [`Worlds`] runs a scenario in virtual time, first without faults, then with each single fault at
 //! each message, then with each pair, and so on. It reports the smallest set of faults that breaks
 //! the scenario, as a [`Script`] that replays it. A scenario is a closure that builds services in a
-//! [`Network`], calls them, and asserts.
+//! [`Network`], calls them, and asserts. [`Worlds::replay_over`] runs it over a real transport, which a
+//! [`Carrier`] starts.
 //!
 //! Everything happens at the level of requests. For byte streams and packets use turmoil, for the
 //! whole runtime madsim, and for threads and atomics loom or shuttle.
@@ -12,10 +13,12 @@ mod client;
 mod explore;
 mod fault;
 mod fingerprint;
+mod life;
 mod network;
 mod outage;
 mod picture;
 mod profile;
+mod real;
 mod report;
 #[cfg(feature = "conformance")]
 mod suite;
@@ -30,5 +33,6 @@ pub use explore::Worlds;
 pub use fault::{Fault, Place, Script};
 pub use network::Network;
 pub use profile::Profile;
+pub use real::Carrier;
 pub use report::{Counterexample, WorldsReport};
 pub use trace::Trace;

@@ -10,7 +10,7 @@ use rr_testkit::worlds::{Fault, Network, Script, Worlds, WorldsReport};
 use tokio::time::{Instant, sleep};
 
 /// Serves `svc.work`, which waits for 10 ms and counts its runs when it has ended.
-fn serve(network: &Network) -> Arc<AtomicUsize> {
+pub(crate) fn serve(network: &Network) -> Arc<AtomicUsize> {
     let runs = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&runs);
     network.serve("svc", move || {
@@ -26,12 +26,12 @@ fn serve(network: &Network) -> Arc<AtomicUsize> {
     runs
 }
 
-async fn work(network: &Network) -> Result<usize, Error> {
+pub(crate) async fn work(network: &Network) -> Result<usize, Error> {
     let ctx = Context::background().with_timeout(Duration::from_secs(2));
     Ok(network.client("test", "svc").call(&ctx, "svc.work", &()).await?)
 }
 
-/// What the caller of the first of two simultaneous calls learns, and how many runs ended.
+/// What the caller learns, how many runs ended, and how many milliseconds it took.
 async fn struck(fault: Fault) -> (Option<(Code, Delivery)>, usize, u128) {
     let network = Network::with(Script::new().at("test", "svc", "svc.work", 1, fault));
     let (runs, began) = (serve(&network), Instant::now());

@@ -5,5 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests, outside of any test function")]
 
 mod applications;
+mod carriers;
 mod exploration;
+mod over_real_transports;
 mod profiles;

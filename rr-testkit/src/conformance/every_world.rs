@@ -30,8 +30,8 @@ use simulation::Simulation;
 /// Delegate every method.
 pub trait Wrapper: Send + Sync + 'static {
     /// Returns the transport that is wrapped.
-    fn carrier(&self) -> Carrier {
-        Carrier::default()
+    fn transport(&self) -> WrappedTransport {
+        WrappedTransport::default()
     }
 
     /// Wraps the requester of one client.
@@ -51,7 +51,7 @@ impl Wrapper for () {}
 /// Transport that a [`Wrapper`] wraps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Carrier {
+pub enum WrappedTransport {
     /// The simulated [`Network`](crate::worlds::Network). It has every fault, and carries requests
     /// and replies in the wire form of every transport. The default.
     #[default]
@@ -62,7 +62,7 @@ pub enum Carrier {
     Memory,
 }
 
-impl Carrier {
+impl WrappedTransport {
     /// Returns the faults that the transport has.
     fn faults(self) -> &'static [Fault] {
         match self {
@@ -75,7 +75,7 @@ impl Carrier {
 /// Runs the scenarios of the delivery group in every world of up to k faults, and returns the
 /// smallest world in which a caller is told something else than what ran.
 ///
-/// The transport is a [`Carrier`] inside a wrapper. The scenarios call in sequence, concurrently, over two hops,
+/// The transport is a [`WrappedTransport`] inside a wrapper. The scenarios call in sequence, concurrently, over two hops,
 /// repeatedly after errors, and during a drain. Their calls have each idempotency, and their handlers
 /// answer, wait, fail and shield work.
 ///
@@ -136,9 +136,9 @@ pub fn every_world<W: Wrapper>(
     worlds: Worlds,
     make: impl Fn() -> W + Send + Sync + 'static,
 ) -> WorldsReport {
-    let carrier = make().carrier();
-    let mut worlds = worlds.within(carrier.faults());
-    if carrier == Carrier::Memory {
+    let transport = make().transport();
+    let mut worlds = worlds.within(transport.faults());
+    if transport == WrappedTransport::Memory {
         // The network does not see the runs of another transport, so it cannot tell worlds apart.
         worlds = worlds.with_equal_worlds();
     }

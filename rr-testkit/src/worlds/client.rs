@@ -8,23 +8,25 @@ use std::time::Duration;
 
 use rr_spi::observe::{self, Kind, Monitor};
 use rr_spi::{
-    Attempt, CallConfig, CancelHandle, Cause, Code, Context, Deadline, Delivery, Error,
+    Attempt, BoxFuture, CallConfig, CancelHandle, Cause, Code, Context, Deadline, Delivery, Error,
     ManyRequester, Reason, Request, Requester, Response, observed,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use super::fault::Fault;
-use super::network::{Departure, Life, Network, Reached};
+use super::life::Life;
+use super::network::{Departure, Network, Reached};
 use super::profile::{Profile, Runs};
+use super::real::Message;
 use super::trace::{Summary, What};
 use super::wire::{self, RequestMessage};
 
 /// Time between the end of a call and the arrival of its request, if it is [late](Fault::Late) or
 /// [repeated](Fault::Repeated).
-const LATE: Duration = Duration::from_secs(1);
+pub(super) const LATE: Duration = Duration::from_secs(1);
 
-type Outcome = Result<Response, Error>;
+pub(super) type Outcome = Result<Response, Error>;
 
 /// Client of a service in a [`Network`]. Clones are the same client.
 #[derive(Clone)]
@@ -38,14 +40,14 @@ pub struct NetworkClient {
 }
 
 /// Request that a handler answers, in its context.
-struct Within {
-    deadline: Option<Deadline>,
-    service: String,
-    instance: usize,
+pub(super) struct Within {
+    pub(super) deadline: Option<Deadline>,
+    pub(super) service: String,
+    pub(super) instance: usize,
     /// That of the instance.
-    life: Life,
+    pub(super) life: Life,
     /// Number of the call that led to the request: one that no handler made.
-    root: usize,
+    pub(super) root: usize,
 }
 
 /// Call in flight. Dropping it tells the network that the caller gave up.
@@ -141,8 +143,13 @@ impl NetworkClient {
         let sent = Sent { client: self, call: departure.call, has_ended: false };
         let root = within.map_or(departure.call, |within| within.root);
         self.network.count_message(root);
+        let Departure { call, fault, .. } = departure;
         let flight = Flight::new(self, departure, left, root);
-        let ending = attempt.run(flight.outcome(&attempt, request));
+        let message = Message { call, root, from: &self.from, to: &self.to, left, fault };
+        let ending: BoxFuture<'_, _> = match self.network.real() {
+            Some(real) => Box::pin(real.carry(&self.network, message, &attempt, request)),
+            None => Box::pin(attempt.run(flight.outcome(&attempt, request))),
+        };
         let outcome = match within {
             None => ending.await,
             Some(within) => match within.life.race(ending).await {
@@ -422,7 +429,7 @@ async fn struck<F: Future>(
 }
 
 /// Polls a future once; `None` if it is pending.
-pub(crate) async fn first_poll<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+pub(crate) async fn first_poll<F: Future + ?Sized>(mut future: Pin<&mut F>) -> Option<F::Output> {
     poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
         Poll::Pending => Poll::Ready(None),
@@ -430,7 +437,7 @@ pub(crate) async fn first_poll<F: Future>(mut future: Pin<&mut F>) -> Option<F::
     .await
 }
 
-fn failure(
+pub(super) fn failure(
     code: Code,
     delivery: Delivery,
     reason: Reason,

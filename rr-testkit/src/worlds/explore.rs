@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use super::fault::{Fault, Script};
 use super::network::Network;
-use super::report::{Counterexample, Level, WorldsReport};
+use super::report::WorldsReport;
 use super::world::{self, World};
 use exploration::Exploration;
 
@@ -189,20 +189,8 @@ impl Worlds {
         F: Fn(Network) -> S,
         S: Future<Output = ()>,
     {
-        let world = world::run(&scenario, script);
-        let mut report = WorldsReport::default();
-        report.levels.push(Level { faults: script.len(), worlds: 1, explored: 1, equal: 0 });
-        report.unfired = usize::from(world.fired < script.len());
-        report.messages = world.trace.places.len();
-        report.messages_tried = report.messages;
-        report.counterexample = counterexample(script.clone(), world);
-        report
+        WorldsReport::of(script, world::run(&scenario, script))
     }
 }
 
 type Run = Arc<dyn Fn(&Script) -> World + Send + Sync>;
-
-fn counterexample(script: Script, world: World) -> Option<Counterexample> {
-    let World { trace, wrong, .. } = world;
-    wrong.map(|wrong| Counterexample { script, wrong, trace })
-}

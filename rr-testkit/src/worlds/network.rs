@@ -5,16 +5,15 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rr_spi::{
-    CancelHandle, Cause, Context, Error, Intake, IntakeConfig, Request, Response, Routes,
-    SeededEntropy, Server,
-};
+use rr_spi::{Error, Intake, IntakeConfig, Request, Response, Routes, Server};
 use tokio::time::{Instant, sleep};
 
 use super::client::NetworkClient;
 use super::fault::{Fault, Place, Script};
 use super::fingerprint::Fingerprint;
+use super::life::Life;
 use super::profile::Profile;
+use super::real::Real;
 use super::trace::{Event, Trace, What};
 use crate::sync::lock;
 
@@ -73,6 +72,7 @@ pub struct Network(pub(super) Arc<Shared>);
 pub(super) struct Shared {
     began: Instant,
     script: Script,
+    real: Option<Real>,
     state: Mutex<State>,
 }
 
@@ -111,33 +111,6 @@ pub(super) struct Instance {
     /// Made when the instance is drained.
     pub(super) server: Option<Arc<Server>>,
     life: Life,
-}
-
-/// Something that ends for all who wait for it, and then begins anew.
-#[derive(Clone)]
-pub(super) struct Life(Context, Arc<CancelHandle>);
-
-impl Default for Life {
-    fn default() -> Self {
-        let (context, handle) = Context::background().child();
-        Self(context, Arc::new(handle))
-    }
-}
-
-impl Life {
-    /// Runs a future until the life ends; `None` if it ended first.
-    pub(super) async fn race<F: Future>(&self, future: F) -> Option<F::Output> {
-        self.0.race(future).await.ok()
-    }
-
-    /// Returns whether the life of this clone has ended.
-    pub(super) fn has_ended(&self) -> bool {
-        self.0.cause().is_some()
-    }
-
-    fn end(&mut self) {
-        std::mem::take(self).1.cancel_with(Cause::PeerGone);
-    }
 }
 
 struct Link {
@@ -188,8 +161,17 @@ impl Network {
     /// As [`Network::new`].
     #[must_use]
     pub fn with(script: Script) -> Self {
+        Self::made(script, None)
+    }
+
+    pub(super) fn made(script: Script, real: Option<Real>) -> Self {
         let state = Mutex::default();
-        Self(Arc::new(Shared { began: Instant::now(), script, state }))
+        Self(Arc::new(Shared { began: Instant::now(), script, real, state }))
+    }
+
+    /// Returns the real transport; `None` in a simulation.
+    pub(super) fn real(&self) -> Option<&Real> {
+        self.0.real.as_ref()
     }
 
     /// Serves routes under a name, at one instance.
@@ -312,6 +294,9 @@ impl Network {
         let services = std::mem::take(&mut lock(&self.0.state).services);
         // Outside of the lock: it runs foreign code.
         drop(services);
+        if let Some(real) = self.real() {
+            real.close();
+        }
     }
 }
 
@@ -504,9 +489,4 @@ impl fmt::Debug for Network {
         let in_flight = self.in_flight();
         f.debug_struct("Network").field("in_flight", &in_flight).finish_non_exhaustive()
     }
-}
-
-/// Makes the randomness of each world the same.
-pub(super) fn seeded() -> rr_spi::SeedGuard {
-    SeededEntropy::for_this_thread(0)
 }

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::fault::Fault;
-use super::network::Life;
+use super::life::Life;
 
 /// Carrier of the calls of a service, by whose rules the faults work; see
 /// [`Network::set_profile`](super::Network::set_profile).

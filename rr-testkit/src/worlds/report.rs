@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::fault::Script;
 use super::trace::Trace;
+use super::world::World;
 
 /// Report of an exploration: what was covered, and the smallest counterexample.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +47,19 @@ pub struct Counterexample {
 }
 
 impl WorldsReport {
+    /// Reports the only world that was run.
+    pub(super) fn of(script: &Script, world: World) -> Self {
+        let messages = world.trace.places.len();
+        Self {
+            levels: vec![Level { faults: script.len(), worlds: 1, explored: 1, equal: 0 }],
+            unfired: usize::from(world.fired < script.len()),
+            messages,
+            messages_tried: messages,
+            counterexample: Counterexample::of(script.clone(), world),
+            refused: None,
+        }
+    }
+
     /// Returns whether the scenario was run, sent messages, and held in every world that was run.
     #[must_use]
     pub fn has_passed(&self) -> bool {
@@ -87,6 +101,12 @@ impl WorldsReport {
 }
 
 impl Counterexample {
+    /// Returns what is wrong in a world; `None` if it passed.
+    pub(super) fn of(script: Script, world: World) -> Option<Self> {
+        let World { trace, wrong, .. } = world;
+        wrong.map(|wrong| Self { script, wrong, trace })
+    }
+
     /// Returns the faults.
     #[must_use]
     pub fn script(&self) -> &Script {

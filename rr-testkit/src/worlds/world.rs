@@ -9,25 +9,31 @@ use std::sync::Once;
 use std::task::{self, Poll};
 use std::time::Duration;
 
-use rr_spi::Delivery;
+use rr_spi::{Delivery, SeededEntropy};
 use tokio::runtime::Builder;
 use tokio::time::{Instant, timeout};
 
 use super::fault::Script;
-use super::network::{Network, seeded};
+use super::network::Network;
 use super::trace::{Summary, Trace, What};
 
-/// Virtual time after which a scenario that has not ended never will.
-const SCENARIO_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Limits of a world.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    /// Time after which a scenario that has not ended is stuck: nothing will wake it.
+    pub(super) scenario_max: Duration,
+    /// Time for which handlers may still run when the scenario has ended.
+    pub(super) settle_max: Duration,
+    /// Time by which a call may end after its deadline.
+    pub(super) late_max: Duration,
+}
 
-/// Virtual time without a wake-up after which nothing will wake a scenario.
-const QUIET_MAX: Duration = Duration::from_secs(12 * 3600);
-
-/// Virtual time for which handlers may still run when the scenario has ended.
-const SETTLE_MAX: Duration = Duration::from_secs(600);
-
-/// Time by which a call may end after its deadline: timers have whole milliseconds.
-const LATE_MAX: Duration = Duration::from_millis(2);
+/// Limits in virtual time, whose timers have whole milliseconds.
+const LIMITS: Limits = Limits {
+    scenario_max: Duration::from_secs(24 * 3600),
+    settle_max: Duration::from_secs(600),
+    late_max: Duration::from_millis(2),
+};
 
 /// What came of one world.
 pub(super) struct World {
@@ -46,30 +52,44 @@ where
     F: Fn(Network) -> S,
     S: Future<Output = ()>,
 {
-    let _seeded = seeded();
+    // The randomness of each world is the same.
+    let _seeded = SeededEntropy::for_this_thread(0);
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime without IO needs no resource");
     let world = runtime.block_on(async {
         let network = Network::with(script.clone());
-        let woken = Cell::new([Instant::now(); 2]);
-        let ended = timeout(SCENARIO_MAX, caught(|| scenario(network.clone()), &woken)).await;
-        let settled = network.settle(SETTLE_MAX).await;
-        let (trace, fired) = (network.trace(), network.faults_fired());
-        let fingerprint = network.fingerprint();
-        let wrong = match ended {
-            // The last poll is that of the timeout.
-            Err(_) if woken.get()[0].elapsed() < QUIET_MAX => Some(endless(&trace)),
-            Err(_) => Some(stuck(&trace)),
-            Ok(Err(panic)) => Some(panic),
-            Ok(Ok(())) if !settled => Some(left(&trace)),
-            Ok(Ok(())) => network.broken().or_else(|| broken_promise(&trace)),
-        };
+        let world = run_in(&network, scenario, LIMITS).await;
         network.close();
-        World { trace, fingerprint, fired, wrong }
+        world
     });
     // Tasks that still hold handlers are dropped with the runtime; a panic of theirs is not the test's.
     let _ = catch_unwind(AssertUnwindSafe(|| drop(runtime)));
     world
+}
+
+/// Runs the scenario in a network that is made for it.
+pub(super) async fn run_in<F, S>(network: &Network, scenario: F, limits: Limits) -> World
+where
+    F: Fn(Network) -> S,
+    S: Future<Output = ()>,
+{
+    let woken = Cell::new([Instant::now(); 2]);
+    let scenario = caught(|| scenario(network.clone()), &woken);
+    let ended = timeout(limits.scenario_max, scenario).await;
+    let settled = network.settle(limits.settle_max).await;
+    let (trace, fired) = (network.trace(), network.faults_fired());
+    let fingerprint = network.fingerprint();
+    let wrong = match ended {
+        // The last poll is that of the timeout.
+        Err(_) if woken.get()[0].elapsed() < limits.scenario_max / 2 => {
+            Some(endless(&trace, limits.scenario_max))
+        }
+        Err(_) => Some(stuck(&trace)),
+        Ok(Err(panic)) => Some(panic),
+        Ok(Ok(())) if !settled => Some(left(&trace, limits.settle_max)),
+        Ok(Ok(())) => network.broken().or_else(|| broken_promise(&trace, limits.late_max)),
+    };
+    World { trace, fingerprint, fired, wrong }
 }
 
 thread_local! {
@@ -146,17 +166,17 @@ fn stuck(trace: &Trace) -> String {
 }
 
 /// Says that a scenario runs for ever: there is always a timer that wakes it.
-fn endless(trace: &Trace) -> String {
-    let (hours, messages) = (SCENARIO_MAX.as_secs() / 3600, trace.places.len());
+fn endless(trace: &Trace, scenario_max: Duration) -> String {
+    let (hours, messages) = (scenario_max.as_secs() / 3600, trace.places.len());
     format!(
         "the scenario has not ended after {hours} h of virtual time and {messages} messages: it loops \
          for ever"
     )
 }
 
-fn left(trace: &Trace) -> String {
+fn left(trace: &Trace, settle_max: Duration) -> String {
     let open = open_calls(trace);
-    let seconds = SETTLE_MAX.as_secs();
+    let seconds = settle_max.as_secs();
     let text = format!("calls or handlers are in flight {seconds} s after the end of the scenario");
     format!("{text}\n{}", open.join("\n"))
 }
@@ -192,7 +212,7 @@ fn calls(trace: &Trace) -> Vec<Fate> {
 }
 
 /// Checks what holds in every world, whatever the application does.
-fn broken_promise(trace: &Trace) -> Option<String> {
+fn broken_promise(trace: &Trace, late_max: Duration) -> Option<String> {
     trace.places.iter().zip(calls(trace)).find_map(|(place, call)| {
         let (at, summary) = call.returned?;
         let denies = matches!(summary.delivery, Delivery::NotSent | Delivery::Rejected);
@@ -201,7 +221,7 @@ fn broken_promise(trace: &Trace) -> Option<String> {
         }
         let late = at.checked_sub(call.ends_by?)?;
         let text = format!("{place} ended {} ms after its deadline", late.as_millis());
-        (late > LATE_MAX).then_some(text)
+        (late > late_max).then_some(text)
     })
 }
 

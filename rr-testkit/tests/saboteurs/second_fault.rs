@@ -7,7 +7,7 @@ use rr_spi::{
     Bytes, Code, Context, Delivery, Error, Idempotency, Middleware, Next, Reason, Request,
     Requester, Response, Routes, async_trait,
 };
-use rr_testkit::conformance::{Carrier, Wrapper, every_world};
+use rr_testkit::conformance::{WrappedTransport, Wrapper, every_world};
 use rr_testkit::worlds::{Fault, Worlds, WorldsReport};
 use tokio::time::sleep;
 
@@ -316,8 +316,8 @@ fn each_scenario_finds_a_lie() {
 struct InMemory(Liar);
 
 impl Wrapper for InMemory {
-    fn carrier(&self) -> Carrier {
-        Carrier::Memory
+    fn transport(&self) -> WrappedTransport {
+        WrappedTransport::Memory
     }
 
     fn requester(&self, inner: Arc<dyn Requester>) -> Arc<dyn Requester> {

@@ -37,7 +37,7 @@ impl Exchange {
     }
 }
 
-async fn scenario(network: Network, is_right: bool) {
+pub(crate) async fn scenario(network: Network, is_right: bool) {
     for source in ["bank", "market"] {
         network.serve(source, || Router::new().route("rates.euro", rate.safe()));
     }

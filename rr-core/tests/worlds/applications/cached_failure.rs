@@ -33,7 +33,7 @@ impl Page {
     }
 }
 
-async fn scenario(network: Network, is_right: bool) {
+pub(crate) async fn scenario(network: Network, is_right: bool) {
     network.serve("catalog", || Router::new().route("catalog.name", name.safe()));
     let catalog = network.client("page", "catalog");
     let page = Arc::new(Page { catalog, names: Mutex::default(), is_right });

@@ -29,7 +29,7 @@ impl Warehouse {
     }
 }
 
-async fn scenario(network: Network, is_right: bool) {
+pub(crate) async fn scenario(network: Network, is_right: bool) {
     network.serve("addresses", || Router::new().route("addresses.find", address.safe()));
     let parcels = Kept::default();
     let addresses = network.client("warehouse", "addresses");

@@ -38,7 +38,7 @@ impl Inbox {
     }
 }
 
-async fn scenario(network: Network, is_right: bool) {
+pub(crate) async fn scenario(network: Network, is_right: bool) {
     let store = Arc::new(Store::default());
     let messages = Arc::clone(&store.messages);
     network.serve("store", move || {

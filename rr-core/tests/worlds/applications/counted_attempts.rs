@@ -45,7 +45,7 @@ impl Shop {
     }
 }
 
-async fn scenario(network: Network, is_right: bool) {
+pub(crate) async fn scenario(network: Network, is_right: bool) {
     let stock = Arc::new(Stock::default());
     let taken = Arc::clone(&stock.taken);
     network.serve("stock", move || {

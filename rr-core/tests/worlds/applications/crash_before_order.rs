@@ -63,7 +63,7 @@ async fn complete(payments: &NetworkClient, orders: &Kept<BTreeMap<u32, Order>>)
     }
 }
 
-async fn scenario(network: Network, is_right: bool) {
+pub(crate) async fn scenario(network: Network, is_right: bool) {
     let payments = Arc::new(Payments::default());
     let charged = Arc::clone(&payments.charged);
     network.serve("payments", move || {

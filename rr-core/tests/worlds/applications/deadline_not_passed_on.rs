@@ -30,7 +30,7 @@ impl Gateway {
     }
 }
 
-async fn scenario(network: Network, is_right: bool) {
+pub(crate) async fn scenario(network: Network, is_right: bool) {
     for source in ["first", "second"] {
         network.serve(source, || Router::new().route("weather.today", weather.safe()));
     }

@@ -35,7 +35,7 @@ async fn order(suppliers: [NetworkClient; 2], is_right: bool) -> Result<(), Erro
     Err(error)
 }
 
-async fn scenario(network: Network, is_right: bool) {
+pub(crate) async fn scenario(network: Network, is_right: bool) {
     let delivered = Kept::default();
     for name in ["near", "far"] {
         let supplier = Arc::new(Supplier { delivered: Arc::clone(&delivered), name });

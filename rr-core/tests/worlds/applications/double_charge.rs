@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rr_core::{Code, Context, Error, IdempotencyKey, RequesterExt, Router};
-use rr_testkit::worlds::{Network, NetworkClient, Worlds};
+use rr_testkit::worlds::{Network, NetworkClient};
+
+use super::support::{assert_found, assert_passes, explore, settle, within};
 
 /// Keys of the charges that were made.
 type Ledger = Arc<Mutex<BTreeSet<String>>>;
@@ -42,33 +44,28 @@ fn shop(payments: &NetworkClient, is_right: bool) -> Router {
     })
 }
 
-fn worlds(faults: usize, is_right: bool) -> rr_testkit::worlds::WorldsReport {
-    Worlds::up_to(faults).run(move |network: Network| async move {
-        let ledger = Ledger::default();
-        let kept = Arc::clone(&ledger);
-        network.serve("payments", move || payments(&kept));
-        let client = network.client("shop", "payments");
-        network.serve("shop", move || shop(&client, is_right));
-        let ctx = Context::background().with_timeout(Duration::from_secs(5));
-        let _ = network.client("user", "shop").call::<()>(&ctx, "shop.place", &17).await;
-        network.settle(Duration::from_secs(60)).await;
-        let charges = ledger.lock().unwrap().len();
-        assert!(charges <= 1, "order 17 was charged {charges} times");
-    })
+pub(crate) async fn scenario(network: Network, is_right: bool) {
+    let ledger = Ledger::default();
+    let kept = Arc::clone(&ledger);
+    network.serve("payments", move || payments(&kept));
+    let client = network.client("shop", "payments");
+    network.serve("shop", move || shop(&client, is_right));
+    let _ = network.client("user", "shop").call::<()>(&within(5), "shop.place", &17).await;
+    settle(&network).await;
+    let charges = ledger.lock().unwrap().len();
+    assert!(charges <= 1, "order 17 was charged {charges} times");
 }
 
 #[test]
 fn a_new_key_for_each_attempt_charges_twice_when_one_reply_is_lost() {
-    let report = worlds(2, false);
-    let counterexample = report.counterexample().expect("the mistake is found");
-    assert_eq!(counterexample.script().to_string(), "shop>payments/payments.charge#1=reply-lost");
-    assert_eq!(counterexample.wrong(), "order 17 was charged 2 times");
+    assert_found(
+        &explore(false, scenario),
+        "shop>payments/payments.charge#1=reply-lost",
+        "order 17 was charged 2 times",
+    );
 }
 
 #[test]
 fn one_key_for_each_order_passes_every_world() {
-    let report = worlds(2, true);
-    assert!(report.is_complete(), "{report}");
-    assert_eq!(report.unfired(), 0);
-    println!("{report}");
+    assert_passes(&explore(true, scenario));
 }

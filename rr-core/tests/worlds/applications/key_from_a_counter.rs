@@ -40,7 +40,7 @@ impl Shop {
     }
 }
 
-async fn scenario(network: Network, is_right: bool) {
+pub(crate) async fn scenario(network: Network, is_right: bool) {
     let payments = Arc::new(Payments::default());
     let charges = Arc::clone(&payments.charges);
     network.serve("payments", move || {

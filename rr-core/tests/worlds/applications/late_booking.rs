@@ -46,7 +46,7 @@ async fn book(hotel: &NetworkClient, trip: u32) -> bool {
     false
 }
 
-async fn scenario(network: Network, is_right: bool) {
+pub(crate) async fn scenario(network: Network, is_right: bool) {
     let rooms = Kept::default();
     let (cancelled, hotel_rooms) = (Kept::default(), Arc::clone(&rooms));
     let hotel = Arc::new(Hotel { rooms: hotel_rooms, cancelled, is_right });

@@ -55,7 +55,7 @@ async fn work(leases: &NetworkClient, files: &NetworkClient) -> Result<(), CallE
     Ok(())
 }
 
-async fn scenario(network: Network, is_right: bool) {
+pub(crate) async fn scenario(network: Network, is_right: bool) {
     let leases = Arc::new(Leases::default());
     network.serve("leases", move || {
         Service::new("leases", Arc::clone(&leases)).method("take", Leases::take)

@@ -49,7 +49,7 @@ async fn work(locks: &NetworkClient, worker: u32) -> bool {
     false
 }
 
-async fn scenario(network: Network, is_right: bool) {
+pub(crate) async fn scenario(network: Network, is_right: bool) {
     let locks = Arc::new(Locks { holder: Kept::default(), is_right });
     network.serve("locks", move || {
         Service::new("locks", Arc::clone(&locks))

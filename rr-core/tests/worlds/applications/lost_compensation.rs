@@ -71,7 +71,7 @@ impl Agency {
     }
 }
 
-async fn scenario(network: Network, is_right: bool) {
+pub(crate) async fn scenario(network: Network, is_right: bool) {
     let (hotel, flight) = (Arc::new(Bookings::default()), Arc::new(Bookings::default()));
     Arc::clone(&hotel).serve(&network, "hotel");
     Arc::clone(&flight).serve(&network, "flight");

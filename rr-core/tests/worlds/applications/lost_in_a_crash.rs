@@ -24,7 +24,7 @@ impl Shop {
     }
 }
 
-async fn scenario(network: Network, is_right: bool) {
+pub(crate) async fn scenario(network: Network, is_right: bool) {
     let credit = Kept::default();
     let kept = (Kept::default(), Arc::clone(&credit));
     network.serve("shop", move || {

@@ -47,7 +47,7 @@ async fn deposit(accounts: &NetworkClient) -> Result<(), CallError> {
     }
 }
 
-async fn scenario(network: Network, is_right: bool) {
+pub(crate) async fn scenario(network: Network, is_right: bool) {
     let accounts = Arc::new(Accounts { balance: Kept::default(), is_right });
     let balance = Arc::clone(&accounts.balance);
     network.serve("accounts", move || {

@@ -49,7 +49,7 @@ async fn note(_amount: u32) -> Result<(), Error> {
     Ok(())
 }
 
-async fn scenario(network: Network, is_right: bool) {
+pub(crate) async fn scenario(network: Network, is_right: bool) {
     network.serve("ranking", || Router::new().route("ranking.note", note));
     let (ranking, latest) = (network.client("game", "ranking"), Kept::<Coins>::default());
     let started = Arc::clone(&latest);

@@ -58,7 +58,7 @@ async fn work(mail: NetworkClient, database: &Kept<Database>) {
     }
 }
 
-async fn scenario(network: Network, is_right: bool) {
+pub(crate) async fn scenario(network: Network, is_right: bool) {
     let mail = Arc::new(Mail::default());
     let sent = Arc::clone(&mail.sent);
     network.serve("mail", move || {

@@ -38,7 +38,7 @@ impl Shop {
     }
 }
 
-async fn scenario(network: Network, is_right: bool) {
+pub(crate) async fn scenario(network: Network, is_right: bool) {
     let (charged, paid) = (Kept::default(), Kept::default());
     let payments = Arc::new(Payments { charged: Arc::clone(&charged) });
     network.serve("payments", move || {

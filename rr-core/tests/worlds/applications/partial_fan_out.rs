@@ -31,7 +31,7 @@ async fn send(shop: &NetworkClient, price: u32, is_right: bool) -> Result<(), Ca
     if is_right { outcome } else { Ok(()) }
 }
 
-async fn scenario(network: Network, is_right: bool) {
+pub(crate) async fn scenario(network: Network, is_right: bool) {
     let shops = ["north", "south"].map(|name| (name, Arc::new(Shop::default())));
     for (name, shop) in shops.clone() {
         network.serve(name, move || {

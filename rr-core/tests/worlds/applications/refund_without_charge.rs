@@ -67,7 +67,7 @@ impl Shop {
     }
 }
 
-async fn scenario(network: Network, is_right: bool) {
+pub(crate) async fn scenario(network: Network, is_right: bool) {
     let payments = Arc::new(Payments::default());
     let account = Arc::clone(&payments.account);
     network.serve("payments", move || {

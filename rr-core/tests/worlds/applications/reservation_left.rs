@@ -46,7 +46,7 @@ impl Theatre {
     }
 }
 
-async fn scenario(network: Network, is_right: bool) {
+pub(crate) async fn scenario(network: Network, is_right: bool) {
     network.serve("prices", || Router::new().route("prices.quote", quote.safe()));
     let held = Kept::default();
     let prices = network.client("theatre", "prices");

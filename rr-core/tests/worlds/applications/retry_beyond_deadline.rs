@@ -33,7 +33,7 @@ impl Search {
     }
 }
 
-async fn scenario(network: Network, is_right: bool) {
+pub(crate) async fn scenario(network: Network, is_right: bool) {
     for index in ["old", "new"] {
         network.serve(index, || Router::new().route("index.find", find.safe()));
     }

@@ -37,7 +37,7 @@ async fn order_by_key(mill: &NetworkClient, ctx: &Context) -> Result<(), CallErr
     recommended(mill.clone()).call::<()>(ctx, "mill.deliver", &10).keyed(key).await
 }
 
-async fn scenario(network: Network, is_right: bool) {
+pub(crate) async fn scenario(network: Network, is_right: bool) {
     let delivered = Kept::default();
     let mill = Arc::new(Mill { delivered: Arc::clone(&delivered) });
     let once = Deduplicate::in_process();

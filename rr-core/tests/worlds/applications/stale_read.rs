@@ -54,7 +54,7 @@ impl Store {
     }
 }
 
-async fn scenario(network: Network, is_right: bool) {
+pub(crate) async fn scenario(network: Network, is_right: bool) {
     let (primary, replica) = (serve(&network, "primary"), serve(&network, "replica"));
     let store = Store { primary, replica, is_right };
 

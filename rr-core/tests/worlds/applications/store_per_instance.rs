@@ -20,7 +20,7 @@ impl Payments {
     }
 }
 
-async fn scenario(network: Network, is_right: bool) {
+pub(crate) async fn scenario(network: Network, is_right: bool) {
     let charges = Kept::default();
     let payments = Arc::new(Payments { charges: Arc::clone(&charges) });
     let of_all = Deduplicate::in_process();

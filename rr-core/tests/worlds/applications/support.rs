@@ -11,7 +11,7 @@ use rr_testkit::worlds::{Network, Worlds, WorldsReport};
 pub(super) type Kept<T> = Arc<Mutex<T>>;
 
 /// Makes a context that ends after some seconds.
-pub(super) fn within(seconds: u64) -> Context {
+pub(crate) fn within(seconds: u64) -> Context {
     Context::background().with_timeout(Duration::from_secs(seconds))
 }
 
@@ -23,7 +23,7 @@ pub(super) async fn settle(network: &Network) {
 /// Runs a scenario in every world of two faults, with the mistake or without. Checks that those that
 /// are left out, as they are equal to another, would change nothing; not for the largest scenarios,
 /// which take long enough once.
-pub(super) fn explore<F, S>(is_right: bool, scenario: F) -> WorldsReport
+pub(crate) fn explore<F, S>(is_right: bool, scenario: F) -> WorldsReport
 where
     F: Fn(Network, bool) -> S + Send + Sync + 'static,
     S: Future<Output = ()>,

@@ -54,7 +54,7 @@ async fn pay(payments: &NetworkClient, order: u32, is_right: bool) -> Payment {
     }
 }
 
-async fn scenario(network: Network, is_right: bool) {
+pub(crate) async fn scenario(network: Network, is_right: bool) {
     let payments = Arc::new(Payments::default());
     let charged = Arc::clone(&payments.charged);
     network.serve("payments", move || {

@@ -8,7 +8,7 @@ use rr_spi::Requester;
 
 use super::book::{Book, Client};
 use super::memory::MemoryService;
-use super::{Carrier, Wrapper};
+use super::{WrappedTransport, Wrapper};
 use crate::conformance::lab::Lab;
 use crate::sync::lock;
 use crate::worlds::Network;
@@ -38,13 +38,13 @@ impl Simulation {
     /// Serves a new lab under a name.
     pub(super) fn serve(&self, name: &'static str) -> Lab {
         let lab = Lab::new();
-        let memory = match self.wrapper.carrier() {
-            Carrier::Network => {
+        let memory = match self.wrapper.transport() {
+            WrappedTransport::Network => {
                 let (served, wrapper) = (lab.clone(), Arc::clone(&self.wrapper));
                 self.network.serve(name, move || wrapper.routes(served.routes()));
                 None
             }
-            Carrier::Memory => {
+            WrappedTransport::Memory => {
                 let routes = self.wrapper.routes(lab.routes());
                 Some(Arc::new(MemoryService::start(name, routes)))
             }

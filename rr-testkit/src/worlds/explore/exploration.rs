@@ -8,11 +8,11 @@ use std::time::Instant;
 use rr_spi::{Entropy as _, SeededEntropy};
 
 use super::super::fault::Script;
-use super::super::report::WorldsReport;
+use super::super::report::{Counterexample, WorldsReport};
 use super::super::world::{self, World};
 use super::level::{Passed, Shared};
 use super::places::{Numbered, Places};
-use super::{Random, Run, Worlds, counterexample};
+use super::{Random, Run, Worlds};
 use crate::sync::lock;
 
 pub(super) struct Exploration {
@@ -85,7 +85,7 @@ impl Exploration {
             let mut fewer = found.script.clone();
             fewer.0.remove(at);
             let world = world::silently(|| (self.run)(&fewer));
-            match counterexample(fewer, world) {
+            match Counterexample::of(fewer, world) {
                 Some(smaller) => found = smaller,
                 None => at += 1,
             }

@@ -7,11 +7,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::super::fault::Script;
-use super::super::report::Level;
+use super::super::report::{Counterexample, Level};
 use super::super::world::{self, World};
+use super::Run;
 use super::exploration::{Exploration, Planned};
 use super::places::{Numbered, Places};
-use super::{Run, counterexample};
 use crate::sync::lock;
 
 /// Worlds of one number of faults, shared by the threads.
@@ -88,7 +88,7 @@ impl Exploration {
         self.report.messages_tried = self.report.messages.min(self.worlds.messages_max);
         if let Some((at, world)) = state.failure.take() {
             let script = shared.scripts.get(at).map(|faults| lock(&self.places).script(faults));
-            self.report.counterexample = counterexample(script.unwrap_or_default(), world);
+            self.report.counterexample = Counterexample::of(script.unwrap_or_default(), world);
         }
         (shared, state)
     }
