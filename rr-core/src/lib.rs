@@ -120,6 +120,7 @@ mod handler_macro;
 pub mod hedge;
 #[cfg(feature = "http")]
 mod hosts;
+pub mod limit;
 mod local;
 pub mod many;
 mod nesting;

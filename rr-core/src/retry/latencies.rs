@@ -40,7 +40,7 @@ impl Latencies {
     }
 
     /// Returns the median duration of the calls; `None` if there were too few.
-    pub(super) fn median(&self, target: &Target, now: Instant) -> Option<Duration> {
+    pub(crate) fn median(&self, target: &Target, now: Instant) -> Option<Duration> {
         self.read(target, |window| window.median(now))
     }
 

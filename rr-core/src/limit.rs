@@ -1,0 +1,10 @@
+//! Limits of calls in flight and of calls per second, on both sides.
+
+mod adaptive;
+mod concurrency;
+mod config;
+mod gate;
+mod permit;
+
+pub use concurrency::ConcurrencyLimit;
+pub use config::{AdaptiveConfig, ConcurrencyConfig, Order};

@@ -1,0 +1,59 @@
+//! Configuration of a concurrency limit.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// Which waiting call runs first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Order {
+    /// The one that has waited longest. If too many wait, a new call is refused. Fair, but under
+    /// overload every call waits for as long as it may.
+    #[default]
+    OldestFirst,
+    /// The one that came last. If too many wait, the oldest is refused. Under overload some calls
+    /// are served quickly, and the others are refused after their wait.
+    NewestFirst,
+}
+
+rr_spi::options! {
+    /// Number of calls, and what happens to more of them.
+    pub struct ConcurrencyConfig {
+        /// Longest wait of a call for its turn. Default 0: a call that may not run is refused.
+        #[serde(deserialize_with = "rr_spi::duration::deserialize")]
+        pub wait_max: Duration = Duration::ZERO, with_wait_max(Duration);
+        /// Maximum number of waiting calls. Default 64. Each decision looks at all of them.
+        pub waiting_max: usize = 64, with_waiting_max(usize);
+        /// Which waiting call runs first, among calls of the same criticality. Default oldest first.
+        pub order: Order = Order::OldestFirst, with_order(Order);
+        /// Part of the limit that the calls of one key may fill, in percent. Default 100; more
+        /// counts as 100, and every key may have one call.
+        pub key_percent_max: u32 = 100, with_key_percent_max(u32);
+        /// Whether a call is refused if less time is left than calls to its target usually take.
+        /// Default true.
+        pub sheds_hopeless: bool = true, with_sheds_hopeless(bool);
+    }
+}
+
+rr_spi::options! {
+    /// Bounds of a limit that adapts.
+    pub struct AdaptiveConfig {
+        /// Limit at the start. Default 20.
+        pub initial: usize = 20, with_initial(usize);
+        /// Smallest limit. Default 2; 0 counts as 1.
+        pub min: usize = 2, with_min(usize);
+        /// Largest limit. Default 1000.
+        pub max: usize = 1000, with_max(usize);
+    }
+}
+
+impl AdaptiveConfig {
+    /// Returns a limit within the bounds.
+    pub(super) fn clamp(&self, limit: f64) -> f64 {
+        let min = self.min.max(1);
+        let (min, max) = (min as f64, self.max.max(min) as f64);
+        limit.clamp(min, max)
+    }
+}
