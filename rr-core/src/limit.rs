@@ -4,7 +4,10 @@ mod adaptive;
 mod concurrency;
 mod config;
 mod gate;
+mod key;
 mod permit;
+mod rate;
 
 pub use concurrency::ConcurrencyLimit;
-pub use config::{AdaptiveConfig, ConcurrencyConfig, Order};
+pub use config::{AdaptiveConfig, ConcurrencyConfig, Order, RateConfig};
+pub use rate::RateLimit;

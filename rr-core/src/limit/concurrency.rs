@@ -14,13 +14,9 @@ use tokio::time::{Instant, timeout_at};
 use super::adaptive::{Aimd, Fixed, Gradient, Limit};
 use super::config::{AdaptiveConfig, ConcurrencyConfig};
 use super::gate::{Entered, Entry, Gate};
+use super::key::{KeyOf, key};
 use super::permit::{Permit, Waiting};
 use crate::retry::latencies::Latencies;
-
-/// Longest key in bytes; a longer one is cut.
-const KEY_BYTES_MAX: usize = 128;
-
-type KeyOf = dyn Fn(&Context, &Request) -> Option<String> + Send + Sync;
 
 /// Middleware that limits the calls in flight, for routes and for requesters.
 ///
@@ -150,11 +146,7 @@ impl ConcurrencyLimit {
     }
 
     fn entry(&self, ctx: &Context, request: &Request) -> Entry {
-        let key = self.key_of.as_ref().and_then(|key_of| key_of(ctx, request));
-        let key = key.map(|mut key| {
-            key.truncate(key.floor_char_boundary(KEY_BYTES_MAX));
-            key.into()
-        });
+        let key = key(self.key_of.as_deref(), ctx, request);
         Entry { criticality: ctx.criticality(), key }
     }
 

@@ -1,7 +1,9 @@
-//! Configuration of a concurrency limit.
+//! Configuration of the limits.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
+use governor::Quota;
 use serde::Deserialize;
 
 /// Which waiting call runs first.
@@ -55,5 +57,32 @@ impl AdaptiveConfig {
         let min = self.min.max(1);
         let (min, max) = (min as f64, self.max.max(min) as f64);
         limit.clamp(min, max)
+    }
+}
+
+rr_spi::options! {
+    /// Rate of a [`RateLimit`](super::RateLimit).
+    pub struct RateConfig {
+        /// Calls per second. Default 100; 0 counts as 1.
+        pub calls_per_second: u32 = 100, with_calls_per_second(u32);
+        /// Calls that may come simultaneously after a pause. Default 100; 0 counts as 1.
+        pub burst: u32 = 100, with_burst(u32);
+        /// Maximum number of keys with a limit of their own. Default 1024. The calls of further keys
+        /// share one limit, until a key has been idle for the time in which its burst refills.
+        pub keys_max: usize = 1024, with_keys_max(usize);
+    }
+}
+
+impl RateConfig {
+    pub(super) fn quota(&self) -> Quota {
+        let at_least_one = |calls| NonZeroU32::new(calls).unwrap_or(NonZeroU32::MIN);
+        let rate = Quota::per_second(at_least_one(self.calls_per_second));
+        rate.allow_burst(at_least_one(self.burst))
+    }
+
+    /// Returns the time in which an empty bucket becomes full.
+    pub(super) fn refill(&self) -> Duration {
+        let millis = u64::from(self.burst) * 1000 / u64::from(self.calls_per_second.max(1)) + 1;
+        Duration::from_millis(millis)
     }
 }

@@ -1,0 +1,191 @@
+//! Limit of calls per second.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use governor::clock::Clock;
+use governor::middleware::NoOpMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::RateLimiter;
+use rr_spi::{
+    Code, Context, Delivery, Error, Middleware, Next, Reason, Request, Response, RetryHint,
+    async_trait,
+};
+use tokio::time::Instant;
+
+use super::config::RateConfig;
+use super::key::{KeyOf, key};
+
+/// Middleware that limits the calls per second, for routes and for requesters.
+///
+/// A burst of calls is let through, then calls at the given rate (the generic cell rate algorithm).
+/// With [`with_key`](Self::with_key), each key, such as a tenant, has a separate limit.
+///
+/// # Errors
+///
+/// `ResourceExhausted`, `rate-limited`, for a call above the rate; rejected on a server, and not sent
+/// at a requester. Its retry hint is the time until the next call is let through.
+///
+/// # Examples
+///
+/// ```
+/// use rr_core::limit::{RateConfig, RateLimit};
+/// use rr_core::{Context, Error, Request, Response, Router};
+///
+/// async fn search(_: Context, _: Request) -> Result<Response, Error> {
+///     Ok(Response::new("nothing"))
+/// }
+///
+/// let limit = RateLimit::new(RateConfig::default().with_calls_per_second(50))
+///     .with_key(|ctx, _| ctx.request()?.headers().get("x-tenant").map(str::to_owned));
+/// let router = Router::new().route("search.find", search).with(limit);
+/// ```
+pub struct RateLimit {
+    config: RateConfig,
+    key_of: Option<Box<KeyOf>>,
+    /// For the calls without a key, and for those of more keys than the limit holds.
+    shared: Bucket,
+    keys: Mutex<Keys>,
+}
+
+impl RateLimit {
+    /// Makes a limit.
+    #[must_use]
+    pub fn new(config: RateConfig) -> Self {
+        let shared = Bucket::new(&config);
+        let keys = Mutex::new(Keys { buckets: BTreeMap::new(), pruned: Instant::now() });
+        Self { config, key_of: None, shared, keys }
+    }
+
+    /// Sets a function that returns the key of a call. Calls without a key share one limit. Only the
+    /// first 128 bytes count.
+    #[must_use]
+    pub fn with_key(
+        mut self,
+        key_of: impl Fn(&Context, &Request) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.key_of = Some(Box::new(key_of));
+        self
+    }
+
+    /// Takes a call out of its bucket; fails with the time until the next.
+    fn take(&self, key: Option<Arc<str>>, now: Instant) -> Result<(), Duration> {
+        let Some(key) = key else { return self.shared.take(now) };
+        let mut keys = self.lock();
+        match keys.bucket(key, &self.config, now) {
+            Some(bucket) => bucket.take(now),
+            None => self.shared.take(now),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Keys> {
+        // A panic cannot leave the buckets half-changed: no foreign code runs under the lock.
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Buckets of keys, in bounded number.
+struct Keys {
+    buckets: BTreeMap<Arc<str>, KeyBucket>,
+    /// When the buckets of idle keys were dropped last.
+    pruned: Instant,
+}
+
+struct KeyBucket {
+    bucket: Bucket,
+    used: Instant,
+}
+
+impl Keys {
+    /// Returns the bucket of a key; `None` if there are too many keys.
+    fn bucket(&mut self, key: Arc<str>, config: &RateConfig, now: Instant) -> Option<&Bucket> {
+        let is_new = !self.buckets.contains_key(&key);
+        if is_new && self.buckets.len() >= config.keys_max {
+            self.prune(config, now);
+            if self.buckets.len() >= config.keys_max {
+                return None;
+            }
+        }
+        let new = || KeyBucket { bucket: Bucket::new(config), used: now };
+        let one = self.buckets.entry(key).or_insert_with(new);
+        one.used = now;
+        Some(&one.bucket)
+    }
+
+    /// Drops the buckets that are full again: new ones are the same.
+    fn prune(&mut self, config: &RateConfig, now: Instant) {
+        let refill = config.refill();
+        if now.duration_since(self.pruned) >= refill / 4 {
+            self.pruned = now;
+            self.buckets.retain(|_, one| now.duration_since(one.used) < refill);
+        }
+    }
+}
+
+/// Bucket of calls that refills at a rate.
+struct Bucket(RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<Time>>);
+
+impl Bucket {
+    fn new(config: &RateConfig) -> Self {
+        Self(RateLimiter::direct_with_clock(config.quota(), TokioClock(Instant::now())))
+    }
+
+    fn take(&self, now: Instant) -> Result<(), Duration> {
+        self.0.check().map_err(|until| until.wait_time_from(self.0.clock().at(now)))
+    }
+}
+
+/// Clock of tokio, so that limits work in virtual time. Counts from the instant in it.
+#[derive(Clone, Debug)]
+struct TokioClock(Instant);
+
+impl TokioClock {
+    fn at(&self, now: Instant) -> Time {
+        now.duration_since(self.0)
+    }
+}
+
+type Time = Duration;
+
+impl Clock for TokioClock {
+    type Instant = Time;
+
+    fn now(&self) -> Time {
+        self.at(Instant::now())
+    }
+}
+
+#[async_trait]
+impl Middleware for RateLimit {
+    async fn handle(
+        &self,
+        ctx: &Context,
+        request: Request,
+        next: Next<'_>,
+    ) -> Result<Response, Error> {
+        let key = key(self.key_of.as_deref(), ctx, &request);
+        if let Err(wait) = self.take(key, Instant::now()) {
+            return Err(limited(ctx, wait));
+        }
+        next.run(ctx, request).await
+    }
+}
+
+fn limited(ctx: &Context, wait: Duration) -> Error {
+    let delivery = ctx.delivery().unwrap_or(Delivery::NotSent);
+    let text = "the limit of calls per second is reached";
+    Error::failure(Code::ResourceExhausted, delivery, Reason::RATE_LIMITED, text)
+        .with_retry(RetryHint::After(wait))
+}
+
+impl fmt::Debug for RateLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys = self.lock().buckets.len();
+        f.debug_struct("RateLimit")
+            .field("config", &self.config)
+            .field("keys", &keys)
+            .finish_non_exhaustive()
+    }
+}
