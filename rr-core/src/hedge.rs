@@ -7,9 +7,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rr_spi::{
-    BoxFuture, Context, Error, Idempotency, Middleware, Next, Request, Response, Target,
-};
+use rr_spi::{BoxFuture, Context, Error, Idempotency, Middleware, Next, Request, Response, Target};
 use tokio::time::Instant;
 
 use crate::retry::latencies::Latencies;
@@ -107,11 +105,7 @@ impl Hedge {
     #[must_use]
     pub fn stats(&self) -> HedgeStats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        HedgeStats {
-            sent: read(&self.sent),
-            won: read(&self.won),
-            refused: read(&self.refused),
-        }
+        HedgeStats { sent: read(&self.sent), won: read(&self.won), refused: read(&self.refused) }
     }
 
     /// Returns the time after which a second request to a target leaves; `None` until enough calls
@@ -171,3 +165,6 @@ impl fmt::Debug for Hedge {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

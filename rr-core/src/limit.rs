@@ -11,3 +11,6 @@ mod rate;
 pub use concurrency::ConcurrencyLimit;
 pub use config::{AdaptiveConfig, ConcurrencyConfig, Order, RateConfig};
 pub use rate::RateLimit;
+
+#[cfg(test)]
+mod tests;

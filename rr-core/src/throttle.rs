@@ -241,3 +241,6 @@ impl fmt::Debug for Throttle {
         f.debug_struct("Throttle").field("config", &self.config).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

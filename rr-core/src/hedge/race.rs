@@ -65,7 +65,8 @@ impl Hedge {
                 return outcome;
             }
         };
-        let (failed_since, other_since) = if is_first { (started, again) } else { (again, started) };
+        let (failed_since, other_since) =
+            if is_first { (started, again) } else { (again, started) };
         let record = AttemptRecord::of(&error, failed_since.elapsed());
         let outcome = if is_first { second.await } else { first.await };
         if is_first && outcome.is_ok() {
@@ -80,7 +81,9 @@ impl Hedge {
 
 /// Returns whether an error ends the call, although the other request is still in flight.
 fn is_final(error: &Error) -> bool {
-    let is_transient =
-        matches!(error.code(), Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded);
+    let is_transient = matches!(
+        error.code(),
+        Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded
+    );
     !is_transient || error.retry() == RetryHint::Never
 }

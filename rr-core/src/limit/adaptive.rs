@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::config::AdaptiveConfig;
 
 /// Limit of calls in flight that follows what their outcomes show.
@@ -16,6 +18,8 @@ pub(super) trait Limit: Send {
 /// Call that has ended.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sample {
+    /// When it ended.
+    pub(super) now: Instant,
     pub(super) took: Duration,
     /// Calls in flight when it began, itself included.
     pub(super) in_flight: usize,
@@ -34,71 +38,122 @@ impl Limit for Fixed {
     fn ended(&mut self, _: Sample) {}
 }
 
-/// Weight of a sample in the average of the latency over a long time.
-const LONG_WEIGHT: f64 = 1.0 / 600.0;
+/// Samples of one step, at most.
+const STEP_SAMPLES_MAX: usize = 64;
 
-/// Samples that set the first average.
-const WARM_UP: u32 = 10;
+/// Ratio of the median latency to that of an idle destination, up to which the limit is not lowered
+/// (Envoy's adaptive concurrency has 25 %).
+const TOLERANCE: f64 = 1.25;
 
-/// Ratio of a latency to the long average below which the limit is not lowered.
-const TOLERANCE: f64 = 1.5;
+/// Part of the limit up to which calls are taken for calls to an idle destination.
+const IDLE_PART: f64 = 0.25;
 
-/// Calls that may queue at the destination.
-const QUEUE: f64 = 4.0;
+/// Weight of a sample in the latency of an idle destination.
+const IDLE_WEIGHT: f64 = 0.1;
 
-/// Weight of a new limit against the old one.
-const SMOOTHING: f64 = 0.2;
+/// Time after which the latency of an idle destination is measured again.
+const IDLE_TIME: Duration = Duration::from_secs(15);
+
+/// Calls for one such measurement.
+const PROBES: u32 = 10;
 
 /// Factor after an overload (Netflix's concurrency-limits, `AIMDLimit`).
 const BACKOFF: f64 = 0.9;
 
-/// Limit that grows while the latency stays near its long average, and shrinks as it rises
-/// (Netflix's concurrency-limits, `Gradient2Limit`).
+/// Limit that grows while the latency stays near that of an idle destination, and shrinks in
+/// proportion as the latency rises (after Envoy's gradient controller).
+///
+/// The latency of an idle destination is that of the calls that begin while few others are in flight.
+/// If there were none for 15 s, the limit is lowered to a quarter for ten calls.
 pub(super) struct Gradient {
     config: AdaptiveConfig,
     limit: f64,
-    /// Average latency over a long time, in seconds.
-    long: f64,
-    samples: u32,
+    /// Latency of an idle destination, in seconds.
+    idle: Option<f64>,
+    /// When it was measured last.
+    measured: Option<Instant>,
+    /// Calls that a measurement still needs.
+    probes: u32,
+    /// Latencies of the current step, in seconds.
+    step: Vec<f64>,
+    has_overload: bool,
+    is_used: bool,
 }
 
 impl Gradient {
     pub(super) fn new(config: AdaptiveConfig) -> Self {
         let limit = config.clamp(config.initial as f64);
-        Self { config, limit, long: 0.0, samples: 0 }
+        Self {
+            config,
+            limit,
+            idle: None,
+            measured: None,
+            probes: 0,
+            step: Vec::new(),
+            has_overload: false,
+            is_used: false,
+        }
     }
 
-    /// Adds a latency to the long average.
-    fn average(&mut self, latency: f64) {
-        self.samples = self.samples.saturating_add(1);
-        let weight = if self.samples <= WARM_UP { 1.0 / f64::from(self.samples) } else { LONG_WEIGHT };
-        self.long += (latency - self.long) * weight;
-        // After a time of overload, the average follows quickly.
-        if self.long > latency * 2.0 {
-            self.long *= 0.95;
+    /// Returns the number of calls in flight up to which the destination counts as idle.
+    fn idle_max(&self) -> f64 {
+        self.config.clamp(self.limit * IDLE_PART)
+    }
+
+    /// Learns the latency of an idle destination, and decides when to measure it again.
+    fn measure(&mut self, sample: &Sample) {
+        let (latency, now) = (sample.took.as_secs_f64(), sample.now);
+        if sample.in_flight as f64 <= self.idle_max() {
+            let before = self.idle.unwrap_or(latency);
+            self.idle = Some(before + (latency - before) * IDLE_WEIGHT);
+            self.measured = Some(now);
+            self.probes = self.probes.saturating_sub(1);
+        } else if now.duration_since(*self.measured.get_or_insert(now)) >= IDLE_TIME {
+            self.measured = Some(now);
+            self.probes = PROBES;
         }
+    }
+
+    /// Changes the limit by the latencies of a step.
+    fn change(&mut self) {
+        self.step.sort_unstable_by(f64::total_cmp);
+        let median = self.step.get(self.step.len() / 2).copied().unwrap_or_default();
+        let gradient = match self.idle {
+            Some(idle) => (idle * TOLERANCE / median.max(1e-6)).clamp(0.5, 1.0),
+            None => 1.0,
+        };
+        let next = if self.has_overload {
+            self.limit * BACKOFF.min(gradient)
+        } else if self.is_used || gradient < 1.0 {
+            self.limit * gradient + self.limit.sqrt()
+        } else {
+            self.limit
+        };
+        self.limit = self.config.clamp(next);
+        self.step.clear();
+        (self.has_overload, self.is_used) = (false, false);
     }
 }
 
 impl Limit for Gradient {
     fn limit(&self) -> usize {
-        whole(self.limit)
+        whole(if self.probes > 0 { self.idle_max() } else { self.limit })
     }
 
     fn ended(&mut self, sample: Sample) {
-        if sample.is_overload {
-            self.limit = self.config.clamp(self.limit * BACKOFF);
+        if !sample.is_overload {
+            self.measure(&sample);
+        }
+        if self.probes > 0 {
             return;
         }
-        let latency = sample.took.as_secs_f64().max(1e-6);
-        self.average(latency);
+        self.has_overload |= sample.is_overload;
         // A limit that is not used shows nothing of a higher one.
-        if (sample.in_flight as f64) < self.limit / 2.0 {
-            return;
+        self.is_used |= sample.in_flight as f64 * 2.0 >= self.limit;
+        self.step.push(sample.took.as_secs_f64());
+        if self.step.len() >= whole(self.limit).clamp(10, STEP_SAMPLES_MAX) {
+            self.change();
         }
-        let gradient = (TOLERANCE * self.long / latency).clamp(0.5, 1.0);
-        let next = self.limit * gradient + QUEUE;
-        self.limit = self.config.clamp(self.limit * (1.0 - SMOOTHING) + next * SMOOTHING);
     }
 }
 

@@ -83,8 +83,10 @@ impl ConcurrencyLimit {
         Self::with_limit(Box::new(Fixed(calls.max(1))))
     }
 
-    /// Makes a limit that follows the latency: it grows while the latency stays near its average of
-    /// a long time, and shrinks as it rises or calls fail by overload.
+    /// Makes a limit that follows the latency: it grows while the latency stays near that of an idle
+    /// destination, and shrinks as the latency rises or calls fail by overload. To measure the latency
+    /// of an idle destination, the limit is lowered to a quarter for ten calls, if no calls came while
+    /// few others were in flight for 15 s.
     #[must_use]
     pub fn adaptive(config: AdaptiveConfig) -> Self {
         Self::with_limit(Box::new(Gradient::new(config)))
@@ -151,7 +153,12 @@ impl ConcurrencyLimit {
     }
 
     /// Returns the instant by which the call must run to end in time; fails if it has passed.
-    fn start_by(&self, ctx: &Context, request: &Request, now: Instant) -> Result<Option<Instant>, Error> {
+    fn start_by(
+        &self,
+        ctx: &Context,
+        request: &Request,
+        now: Instant,
+    ) -> Result<Option<Instant>, Error> {
         let Some(deadline) = ctx.deadline().map(Deadline::instant) else { return Ok(None) };
         if !self.config.sheds_hopeless {
             return Ok(Some(deadline));
@@ -216,7 +223,7 @@ impl Middleware for ConcurrencyLimit {
         if outcome.is_ok() {
             self.latencies.record(&target, now, took);
         }
-        permit.end(took, &outcome);
+        permit.end(now, took, &outcome);
         outcome
     }
 }

@@ -146,8 +146,7 @@ impl<W> Gate<W> {
             Order::NewestFirst => at,
         };
         let waiting = self.waiting.iter().enumerate();
-        let (at, least) =
-            waiting.min_by_key(|(at, one)| (one.entry.criticality, last(*at)))?;
+        let (at, least) = waiting.min_by_key(|(at, one)| (one.entry.criticality, last(*at)))?;
         let gives_way = match order {
             Order::OldestFirst => least.entry.criticality < entry.criticality,
             Order::NewestFirst => least.entry.criticality <= entry.criticality,

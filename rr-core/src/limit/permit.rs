@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rr_spi::{Code, Error, Response};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::adaptive::Sample;
 use super::concurrency::{State, lock};
@@ -26,9 +27,9 @@ impl Permit {
     }
 
     /// Ends the call, and lets the limit learn from it.
-    pub(super) fn end(self, took: Duration, outcome: &Result<Response, Error>) {
+    pub(super) fn end(self, now: Instant, took: Duration, outcome: &Result<Response, Error>) {
         let Some(is_overload) = is_overload(outcome) else { return };
-        let sample = Sample { took, in_flight: self.in_flight, is_overload };
+        let sample = Sample { now, took, in_flight: self.in_flight, is_overload };
         lock(&self.state).limit.ended(sample);
     }
 }

@@ -5,10 +5,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use governor::RateLimiter;
 use governor::clock::Clock;
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
-use governor::RateLimiter;
 use rr_spi::{
     Code, Context, Delivery, Error, Middleware, Next, Reason, Request, Response, RetryHint,
     async_trait,
