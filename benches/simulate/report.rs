@@ -59,7 +59,7 @@ impl Figures {
     pub(crate) fn of(scenario: &Scenario, stack: StackKind) -> Self {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
         let runtime = runtime.expect("a runtime without IO needs no resource");
-        let Run { calls, runs_in_trouble, .. } = runtime.block_on(scenario.run(stack));
+        let Run { calls, runs_in_trouble } = runtime.block_on(scenario.run(stack));
         let (begins, ends) = (Scenario::begins(), scenario.ends);
         let trouble = Phase::of(&calls, begins, ends);
         let second = Duration::from_secs;

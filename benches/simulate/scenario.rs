@@ -14,8 +14,8 @@ use crate::stacks::StackKind;
 const WORKERS: usize = 32;
 const WORK: Duration = Duration::from_millis(50);
 
-/// Calls per second of a replica without trouble: 70 % of what it can do.
-const RATE: f64 = 450.0;
+/// Calls per second that a replica can answer.
+const CAPACITY: f64 = 640.0;
 
 /// When the trouble begins, and how long a scenario lasts.
 const BEGINS: Duration = Duration::from_secs(10);
@@ -26,6 +26,8 @@ pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
     replicas: usize,
+    /// Load without trouble, as a part of the capacity.
+    used: f64,
     /// Services in a row: all but the last pass their calls to the next.
     tiers: usize,
     /// When the trouble ends.
@@ -39,9 +41,8 @@ pub(crate) struct Scenario {
 /// What came of a scenario.
 pub(crate) struct Run {
     pub(crate) calls: Vec<Ended>,
-    /// Requests that reached the last service, during the trouble and in all.
+    /// Requests that reached the last service during the trouble.
     pub(crate) runs_in_trouble: u64,
-    pub(crate) runs: u64,
 }
 
 impl Scenario {
@@ -51,24 +52,24 @@ impl Scenario {
             name,
             about,
             replicas: 1,
+            used: 0.7,
             tiers: 1,
             ends: seconds(20),
             load: 1.0,
             trouble: None,
         };
         vec![
-            Self {
-                load: 2.0,
-                ..base("double-load", "One service gets twice its load for 10 s.")
-            },
+            Self { load: 2.0, ..base("double-load", "One service gets twice its load for 10 s.") },
             Self {
                 replicas: 3,
+                used: 0.5,
                 ends: seconds(40),
                 trouble: Some((1, Condition::Slow(20.0))),
                 ..base("slow-replica", "One of three replicas takes 20 times longer for 30 s.")
             },
             Self {
                 replicas: 3,
+                used: 0.5,
                 ends: seconds(40),
                 trouble: Some((1, Condition::BlackHole)),
                 ..base("black-hole", "One of three replicas answers nothing for 30 s.")
@@ -98,32 +99,27 @@ impl Scenario {
     pub(crate) fn rate(&self, at: Duration) -> f64 {
         let is_trouble = at >= BEGINS && at < self.ends;
         let factor = if is_trouble { self.load } else { 1.0 };
-        RATE * self.replicas as f64 * factor
+        CAPACITY * self.used * self.replicas as f64 * factor
     }
 
     /// Runs the scenario on the current runtime, whose clock is paused.
     pub(crate) async fn run(&self, stack: StackKind) -> Run {
         let replicas: Vec<Replica> =
             (0..self.replicas).map(|at| Replica::new(at as u64, WORKERS, WORK)).collect();
-        let served = |handler: Arc<dyn Responder>| -> Arc<dyn Requester> {
-            Arc::new(stack.server(handler))
-        };
+        let served =
+            |handler: Arc<dyn Responder>| -> Arc<dyn Requester> { Arc::new(stack.server(handler)) };
         let last = replicas.iter().map(|one| served(Arc::new(one.clone()))).collect();
         let mut client = stack.client(last);
         for _ in 1..self.tiers {
             client = stack.client(vec![served(Arc::new(Passes(client)))]);
         }
-        let count = {
-            let replicas = replicas.clone();
-            move || replicas.iter().map(Replica::runs).sum::<u64>()
-        };
         let trouble = {
-            let (replicas, count) = (replicas.clone(), count.clone());
             let (trouble, ends) = (self.trouble, self.ends);
             tokio::spawn(async move {
                 let (some, condition) = trouble.unwrap_or((0, Condition::Healthy));
                 sleep(BEGINS).await;
                 replicas.iter().take(some).for_each(|one| one.set(condition));
+                let count = || replicas.iter().map(Replica::runs).sum::<u64>();
                 let before = count();
                 sleep(ends - BEGINS).await;
                 replicas.iter().for_each(|one| one.set(Condition::Healthy));
@@ -132,7 +128,7 @@ impl Scenario {
         };
         let calls = open_loop(client, &|at| self.rate(at), LASTS).await;
         let runs_in_trouble = trouble.await.unwrap_or_default();
-        Run { calls, runs_in_trouble, runs: count() }
+        Run { calls, runs_in_trouble }
     }
 }
 

@@ -51,9 +51,8 @@ impl StackKind {
             Self::Tower => router.with(tower::server()),
             Self::Rr => {
                 let config = ConcurrencyConfig::default().with_wait_max(Duration::from_millis(50));
-                router.with(
-                    ConcurrencyLimit::adaptive(AdaptiveConfig::default()).with_config(config),
-                )
+                router
+                    .with(ConcurrencyLimit::adaptive(AdaptiveConfig::default()).with_config(config))
             }
         })
     }

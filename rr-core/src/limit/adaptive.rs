@@ -38,44 +38,58 @@ impl Limit for Fixed {
     fn ended(&mut self, _: Sample) {}
 }
 
-/// Samples of one step, at most.
-const STEP_SAMPLES_MAX: usize = 64;
+/// Calls of one step, at least and at most: as many as the limit in between.
+const STEP_MIN: usize = 20;
+const STEP_MAX: usize = 64;
 
-/// Ratio of the median latency to that of an idle destination, up to which the limit is not lowered
-/// (Envoy's adaptive concurrency has 25 %).
-const TOLERANCE: f64 = 1.25;
+/// Calls of one step of a probe. With fewer, chance decides more than the load.
+const PROBE_STEP: usize = 50;
 
-/// Part of the limit up to which calls are taken for calls to an idle destination.
-const IDLE_PART: f64 = 0.25;
+/// Ratio of the mean latency to that without contention, up to which the limit is not lowered
+/// (Netflix's concurrency-limits, `Gradient2Limit`).
+const TOLERANCE: f64 = 1.5;
 
-/// Weight of a sample in the latency of an idle destination.
-const IDLE_WEIGHT: f64 = 0.1;
+/// Ratio of two latencies at the halves of a limit, below which calls contended before.
+const FELL: f64 = 0.8;
 
-/// Time after which the latency of an idle destination is measured again.
-const IDLE_TIME: Duration = Duration::from_secs(15);
+/// Weight of a latency that is lower than any before.
+const LOWER_WEIGHT: f64 = 0.1;
 
-/// Calls for one such measurement.
-const PROBES: u32 = 10;
+/// Time between two probes under load; and at least, when the latency has risen.
+const PROBE_EVERY: Duration = Duration::from_secs(30);
+const PROBE_AGAIN: Duration = Duration::from_secs(2);
 
 /// Factor after an overload (Netflix's concurrency-limits, `AIMDLimit`).
 const BACKOFF: f64 = 0.9;
 
-/// Limit that grows while the latency stays near that of an idle destination, and shrinks in
-/// proportion as the latency rises (after Envoy's gradient controller).
+/// Limit that grows while the mean latency stays near that without contention, and shrinks in
+/// proportion as the latency rises.
 ///
-/// The latency of an idle destination is that of the calls that begin while few others are in flight.
-/// If there were none for 15 s, the limit is lowered to a quarter for ten calls.
+/// Probes find the latency without contention: the limit is halved until that lowers the latency no
+/// further. So a destination whose work itself takes longer is not taken for an overloaded one.
 pub(super) struct Gradient {
     config: AdaptiveConfig,
     limit: f64,
-    /// Latency of an idle destination, in seconds.
-    idle: Option<f64>,
-    /// When it was measured last.
-    measured: Option<Instant>,
-    /// Calls that a measurement still needs.
-    probes: u32,
-    /// Latencies of the current step, in seconds.
-    step: Vec<f64>,
+    /// Mean latency without contention, in seconds.
+    base: Option<f64>,
+    /// When the last probe ended, or the first step.
+    probed: Option<Instant>,
+    probe: Option<Probe>,
+    step: Step,
+}
+
+/// Measurement at a lowered limit.
+struct Probe {
+    level: f64,
+    /// Mean latency at twice this level.
+    before: f64,
+}
+
+/// Calls since the last change of the limit.
+#[derive(Default)]
+struct Step {
+    calls: usize,
+    seconds: f64,
     has_overload: bool,
     is_used: bool,
 }
@@ -83,76 +97,77 @@ pub(super) struct Gradient {
 impl Gradient {
     pub(super) fn new(config: AdaptiveConfig) -> Self {
         let limit = config.clamp(config.initial as f64);
-        Self {
-            config,
-            limit,
-            idle: None,
-            measured: None,
-            probes: 0,
-            step: Vec::new(),
-            has_overload: false,
-            is_used: false,
+        Self { config, limit, base: None, probed: None, probe: None, step: Step::default() }
+    }
+
+    fn level(&self) -> f64 {
+        self.probe.as_ref().map_or(self.limit, |probe| probe.level)
+    }
+
+    /// Ends a step of a probe: halves the level again, or takes the latency as that without
+    /// contention.
+    fn end_probe_step(&mut self, probe: &Probe, mean: f64, now: Instant) {
+        let half = self.config.clamp(probe.level / 2.0);
+        if mean <= probe.before * FELL && half < probe.level {
+            self.probe = Some(Probe { level: half, before: mean });
+            return;
         }
+        self.base = Some(mean);
+        self.probed = Some(now);
     }
 
-    /// Returns the number of calls in flight up to which the destination counts as idle.
-    fn idle_max(&self) -> f64 {
-        self.config.clamp(self.limit * IDLE_PART)
-    }
-
-    /// Learns the latency of an idle destination, and decides when to measure it again.
-    fn measure(&mut self, sample: &Sample) {
-        let (latency, now) = (sample.took.as_secs_f64(), sample.now);
-        if sample.in_flight as f64 <= self.idle_max() {
-            let before = self.idle.unwrap_or(latency);
-            self.idle = Some(before + (latency - before) * IDLE_WEIGHT);
-            self.measured = Some(now);
-            self.probes = self.probes.saturating_sub(1);
-        } else if now.duration_since(*self.measured.get_or_insert(now)) >= IDLE_TIME {
-            self.measured = Some(now);
-            self.probes = PROBES;
+    /// Changes the limit by the calls of a step.
+    fn end_step(&mut self, step: &Step, mean: f64, now: Instant) {
+        let base = self.base.get_or_insert(mean);
+        if mean < *base {
+            *base += (mean - *base) * LOWER_WEIGHT;
         }
-    }
-
-    /// Changes the limit by the latencies of a step.
-    fn change(&mut self) {
-        self.step.sort_unstable_by(f64::total_cmp);
-        let median = self.step.get(self.step.len() / 2).copied().unwrap_or_default();
-        let gradient = match self.idle {
-            Some(idle) => (idle * TOLERANCE / median.max(1e-6)).clamp(0.5, 1.0),
-            None => 1.0,
-        };
-        let next = if self.has_overload {
+        let gradient = (*base * TOLERANCE / mean.max(1e-6)).clamp(0.5, 1.0);
+        let next = if step.has_overload {
             self.limit * BACKOFF.min(gradient)
-        } else if self.is_used || gradient < 1.0 {
+        } else if step.is_used || gradient < 1.0 {
             self.limit * gradient + self.limit.sqrt()
         } else {
             self.limit
         };
+        let since = now.duration_since(*self.probed.get_or_insert(now));
+        let has_risen = gradient < 1.0 / TOLERANCE && since >= PROBE_AGAIN;
+        if step.is_used && (has_risen || since >= PROBE_EVERY) {
+            let level = self.config.clamp(self.limit / 2.0);
+            self.probe = Some(Probe { level, before: mean });
+        }
         self.limit = self.config.clamp(next);
-        self.step.clear();
-        (self.has_overload, self.is_used) = (false, false);
     }
 }
 
 impl Limit for Gradient {
     fn limit(&self) -> usize {
-        whole(if self.probes > 0 { self.idle_max() } else { self.limit })
+        whole(self.level())
     }
 
     fn ended(&mut self, sample: Sample) {
-        if !sample.is_overload {
-            self.measure(&sample);
-        }
-        if self.probes > 0 {
+        let level = self.level();
+        // Calls that began before the limit was lowered show nothing of the lower one.
+        if sample.in_flight as f64 > level + 1.0 {
             return;
         }
-        self.has_overload |= sample.is_overload;
+        self.step.calls += 1;
+        self.step.seconds += sample.took.as_secs_f64();
+        self.step.has_overload |= sample.is_overload;
         // A limit that is not used shows nothing of a higher one.
-        self.is_used |= sample.in_flight as f64 * 2.0 >= self.limit;
-        self.step.push(sample.took.as_secs_f64());
-        if self.step.len() >= whole(self.limit).clamp(10, STEP_SAMPLES_MAX) {
-            self.change();
+        self.step.is_used |= sample.in_flight as f64 * 2.0 >= level;
+        let full = match self.probe {
+            Some(_) => PROBE_STEP,
+            None => whole(self.limit).clamp(STEP_MIN, STEP_MAX),
+        };
+        if self.step.calls < full {
+            return;
+        }
+        let step = std::mem::take(&mut self.step);
+        let mean = step.seconds / step.calls as f64;
+        match self.probe.take() {
+            Some(probe) => self.end_probe_step(&probe, mean, sample.now),
+            None => self.end_step(&step, mean, sample.now),
         }
     }
 }

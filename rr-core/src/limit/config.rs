@@ -42,8 +42,8 @@ rr_spi::options! {
 rr_spi::options! {
     /// Bounds of a limit that adapts.
     pub struct AdaptiveConfig {
-        /// Limit at the start. Default 20.
-        pub initial: usize = 20, with_initial(usize);
+        /// Limit at the start. Default 50.
+        pub initial: usize = 50, with_initial(usize);
         /// Smallest limit. Default 2; 0 counts as 1.
         pub min: usize = 2, with_min(usize);
         /// Largest limit. Default 1000.
