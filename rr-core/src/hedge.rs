@@ -30,8 +30,13 @@ pub use config::HedgeConfig;
 ///
 /// # Errors
 ///
-/// The error of the only request, the first final error, or the last error if both requests failed;
-/// its delivery is then the worst of both.
+/// The error of the only request, the first final error, or the last error if both requests failed.
+/// After two requests the error has a record of each ([`Error::attempts`]), and the worst delivery
+/// of both; a request that was dropped in flight counts as `Unknown`.
+///
+/// # Cancel safety
+///
+/// Dropping the call drops both requests.
 ///
 /// # Examples
 ///

@@ -4,7 +4,9 @@ use std::future::poll_fn;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 
-use rr_spi::{AttemptRecord, BoxFuture, Code, Context, Error, Next, Request, Response, RetryHint};
+use rr_spi::{
+    AttemptRecord, BoxFuture, Code, Context, Delivery, Error, Next, Request, Response, RetryHint,
+};
 use tokio::time::{Instant, timeout};
 
 use super::Hedge;
@@ -29,54 +31,83 @@ impl Hedge {
         let outcome = match timeout(delay, &mut first).await {
             Ok(outcome) => outcome,
             Err(_) if self.withdraw(Instant::now()) => {
-                let second = next.run(ctx, request.clone());
+                let first = Sent::new(started, first);
+                let second = Sent::new(Instant::now(), next.run(ctx, request.clone()));
                 // Boxed: second requests are rare, and inline this would enlarge every call.
-                Box::pin(self.race(started, first, second)).await
+                Box::pin(self.race(first, second)).await
             }
             Err(_) => first.await,
         };
         if outcome.is_ok() {
             let now = Instant::now();
-            // The time of the first request, at least: it may still have been in flight.
+            // If the second request won, the first would have taken longer than this. Both times
+            // exceed the delay, so the quantile that the delay follows is the same.
             self.latencies.record(&request.target, now, now.duration_since(started));
         }
         outcome
     }
 
     /// Returns the first outcome that ends the call; the other request is dropped.
-    async fn race(
-        &self,
-        started: Instant,
-        mut first: BoxFuture<'_, Outcome>,
-        mut second: BoxFuture<'_, Outcome>,
-    ) -> Outcome {
-        let again = Instant::now();
-        let (is_first, outcome) = poll_fn(|cx| match first.as_mut().poll(cx) {
+    async fn race(&self, mut first: Sent<'_>, mut second: Sent<'_>) -> Outcome {
+        let (is_first, outcome) = poll_fn(|cx| match first.run.as_mut().poll(cx) {
             Poll::Ready(outcome) => Poll::Ready((true, outcome)),
-            Poll::Pending => second.as_mut().poll(cx).map(|outcome| (false, outcome)),
+            Poll::Pending => second.run.as_mut().poll(cx).map(|outcome| (false, outcome)),
         })
         .await;
+        let (ended, other) =
+            if is_first { (&mut first, &mut second) } else { (&mut second, &mut first) };
         let error = match outcome {
-            Err(error) if !is_final(&error) => error,
+            Err(error) if !is_final(&error) => {
+                ended.failed(&error);
+                let outcome = other.run.as_mut().await;
+                self.count_winner(outcome.is_ok() && is_first);
+                let Err(last) = outcome else { return outcome };
+                other.failed(&last);
+                last
+            }
             outcome => {
-                if !is_first {
-                    self.won.fetch_add(1, Ordering::Relaxed);
-                }
-                return outcome;
+                self.count_winner(!is_first);
+                let Err(error) = outcome else { return outcome };
+                ended.failed(&error);
+                other.failed(&superseded());
+                error
             }
         };
-        let (failed_since, other_since) =
-            if is_first { (started, again) } else { (again, started) };
-        let record = AttemptRecord::of(&error, failed_since.elapsed());
-        let outcome = if is_first { second.await } else { first.await };
-        if is_first && outcome.is_ok() {
-            self.won.fetch_add(1, Ordering::Relaxed);
-        }
-        outcome.map_err(|last| {
-            let other = AttemptRecord::of(&last, other_since.elapsed());
-            last.with_attempts(vec![record, other])
-        })
+        first.records.append(&mut second.records);
+        Err(error.with_attempts(first.records))
     }
+
+    fn count_winner(&self, is_second: bool) {
+        self.won.fetch_add(u64::from(is_second), Ordering::Relaxed);
+    }
+}
+
+/// One of the two requests of a call.
+struct Sent<'a> {
+    began: Instant,
+    run: BoxFuture<'a, Outcome>,
+    /// Filled once the request has failed or is dropped; more than one if an inner layer made
+    /// several attempts.
+    records: Vec<AttemptRecord>,
+}
+
+impl<'a> Sent<'a> {
+    fn new(began: Instant, run: BoxFuture<'a, Outcome>) -> Self {
+        Self { began, run, records: Vec::new() }
+    }
+
+    fn failed(&mut self, error: &Error) {
+        self.records = match error.attempts() {
+            [] => vec![AttemptRecord::of(error, self.began.elapsed())],
+            inner => inner.to_vec(),
+        };
+    }
+}
+
+/// Returns the outcome of a request that is dropped because the other ended the call. The request
+/// may have run: the error of the call must not state that it did not.
+fn superseded() -> Error {
+    Error::failure(Code::Canceled, Delivery::Unknown, None, "the other request ended the call")
 }
 
 /// Returns whether an error ends the call, although the other request is still in flight.

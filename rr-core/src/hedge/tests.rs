@@ -206,20 +206,49 @@ async fn an_error_that_is_final_ends_the_call() {
     // gRPC: `hedging_pushback_negative`.
     let never = unavailable(Delivery::Rejected).with_retry(rr_spi::RetryHint::Never);
     let (outcome, _, _) = warm.then([Step::Hang, Step::Fail(1, never)]).call().await;
-    assert_eq!(outcome.unwrap_err().delivery(), Delivery::Rejected);
+    let error = outcome.unwrap_err();
+    assert_eq!(error.retry(), rr_spi::RetryHint::Never);
+    assert_eq!(error.delivery(), Delivery::Unknown, "the first request may have run");
+    let deliveries: Vec<_> = error.attempts().iter().map(|attempt| attempt.delivery).collect();
+    assert_eq!(deliveries, [Delivery::Unknown, Delivery::Rejected], "in the order of sending");
 }
 
 #[tokio::test(start_paused = true)]
 async fn if_both_fail_the_error_has_the_worst_delivery_and_both_attempts() {
     let warm = Warm::new(Hedge::new()).await;
     let (maybe, not) = (unavailable(Delivery::Unknown), unavailable(Delivery::NotSent));
-    for steps in [
-        [Step::Fail(20, maybe.clone()), Step::Fail(30, not.clone())],
-        [Step::Fail(40, not.clone()), Step::Fail(1, maybe.clone())],
+    for (steps, deliveries) in [
+        (
+            [Step::Fail(20, maybe.clone()), Step::Fail(30, not.clone())],
+            [Delivery::Unknown, Delivery::NotSent],
+        ),
+        (
+            [Step::Fail(40, not.clone()), Step::Fail(1, maybe.clone())],
+            [Delivery::NotSent, Delivery::Unknown],
+        ),
     ] {
         let error = warm.then(steps).call().await.0.unwrap_err();
         assert_eq!((error.delivery(), error.attempts().len()), (Delivery::Unknown, 2));
+        let attempts: Vec<_> = error.attempts().iter().map(|attempt| attempt.delivery).collect();
+        assert_eq!(attempts, deliveries, "in the order of sending");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn hedged_calls_do_not_change_the_delay() {
+    let warm = Warm::new(Hedge::new()).await;
+    let target = "orders.find".try_into().unwrap();
+    let before = warm.hedge.delay(&target).unwrap();
+    for _ in 0..5 {
+        let (outcome, _, sent) = warm.then([Step::Answer(500)]).call().await;
+        assert!(outcome.is_ok() && sent == 2);
+    }
+    assert_eq!(warm.hedge.delay(&target), Some(before));
+    // Not 1 % of the calls but most are slow now: the delay follows, or every call would be hedged.
+    for _ in 0..800 {
+        warm.then([Step::Answer(50)]).call().await.0.unwrap();
+    }
+    assert!(warm.hedge.delay(&target) >= Some(ms(50)));
 }
 
 #[tokio::test(start_paused = true)]
