@@ -45,10 +45,11 @@ rr_spi::options! {
 /// Middleware for requesters that holds calls back while the destination refuses or fails most of
 /// them.
 ///
-/// A call is held back with the probability `(calls - 2 * accepted) / calls`, at most 80 %, over the
-/// calls of the last 10 s (Site Reliability Engineering, chapter 21, "Client-Side Throttling"). Calls
-/// that were held back count as calls, so that the probability follows the load. Make one throttle for
-/// each destination, outside of [`Retry`](crate::retry::Retry).
+/// A call is held back with the probability `(calls - 2 * accepted - 20) / (calls + 1)`, at most
+/// 80 %, over the calls that ended in the last 10 s (Site Reliability Engineering, chapter 21,
+/// "Client-Side Throttling"; the 20 failures that are free keep a throttle with few calls from
+/// acting by chance). Calls that were held back count as calls, so that the probability follows the
+/// load. Make one throttle for each destination, outside of [`Retry`](crate::retry::Retry).
 ///
 /// | outcome | counts as |
 /// |---|---|
@@ -60,6 +61,10 @@ rr_spi::options! {
 ///
 /// `ResourceExhausted`, not sent, `throttled`, never retried, for a call that is held back. Otherwise
 /// those of the inner layers.
+///
+/// # Cancel safety
+///
+/// A call that is dropped counts as nothing.
 ///
 /// # Examples
 ///
@@ -105,13 +110,24 @@ impl Throttle {
         self.lock().dropped_per_mille(&self.config, Instant::now())
     }
 
+    /// Decides whether a call is held back, and counts it then.
+    fn is_held_back(&self, now: Instant) -> bool {
+        let mut history = self.lock();
+        let dropped = history.dropped_per_mille(&self.config, now);
+        let is_held_back = dropped > 0 && self.entropy.next_u64() % 1000 < u64::from(dropped);
+        if is_held_back {
+            history.held_back(now);
+        }
+        is_held_back
+    }
+
     fn lock(&self) -> MutexGuard<'_, History> {
-        // A panic cannot leave the counts half-changed: no foreign code runs under the lock.
+        // A panic of the entropy cannot leave the counts half-changed: it is drawn before a change.
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Calls and accepted calls of the window.
+/// Calls that ended or were held back, and accepted calls, of the window.
 #[derive(Debug)]
 struct History(Window<Counts, SLICES>);
 
@@ -119,15 +135,12 @@ struct History(Window<Counts, SLICES>);
 struct Counts {
     calls: u64,
     accepted: u64,
-    /// Calls whose outcome shows nothing.
-    void: u64,
 }
 
 impl SubAssign for Counts {
     fn sub_assign(&mut self, gone: Self) {
         self.calls -= gone.calls;
         self.accepted -= gone.accepted;
-        self.void -= gone.void;
     }
 }
 
@@ -144,27 +157,26 @@ impl History {
         Self(Window::new(config.window.clamp(WINDOW_MIN, WINDOW_MAX)))
     }
 
-    /// Counts a call, and returns the part of the calls that was to be held back before it, in
-    /// thousandths. A call counts before its outcome is known, so that many simultaneous calls to a
-    /// silent destination are seen.
-    fn call(&mut self, config: &ThrottleConfig, now: Instant) -> u32 {
-        let dropped = self.dropped_per_mille(config, now);
+    fn held_back(&mut self, now: Instant) {
         self.0.count(now, |counts| counts.calls += 1);
-        dropped
     }
 
+    /// Counts a call that has ended. A call in flight is not counted: many simultaneous calls to a
+    /// destination that has answered none yet would hold each other back.
     fn ended(&mut self, verdict: Verdict, now: Instant) {
-        self.0.count(now, |counts| match verdict {
-            Verdict::Accepted => counts.accepted += 1,
-            Verdict::NotAccepted => {}
-            Verdict::Nothing => counts.void += 1,
+        let accepted = match verdict {
+            Verdict::Accepted => 1,
+            Verdict::NotAccepted => 0,
+            Verdict::Nothing => return,
+        };
+        self.0.count(now, |counts| {
+            counts.calls += 1;
+            counts.accepted += accepted;
         });
     }
 
     fn dropped_per_mille(&mut self, config: &ThrottleConfig, now: Instant) -> u32 {
-        let Counts { calls, accepted, void } = self.0.sum(now);
-        // An outcome may still be in the window when its call has left it.
-        let calls = calls.saturating_sub(void);
+        let Counts { calls, accepted } = self.0.sum(now);
         let allowed = accepted * u64::from(config.calls_percent.max(100)) / 100;
         let excess = calls.saturating_sub(allowed + u64::from(config.failures_free));
         let most = config.dropped_percent_max.min(DROPPED_PERCENT_MAX) * 10;
@@ -192,18 +204,6 @@ fn verdict(outcome: &Result<Response, Error>) -> Verdict {
     }
 }
 
-/// Call in flight. Dropped without an outcome, it counts as nothing.
-struct InFlight<'a> {
-    throttle: &'a Throttle,
-    verdict: Verdict,
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.throttle.lock().ended(self.verdict, Instant::now());
-    }
-}
-
 #[async_trait]
 impl Middleware for Throttle {
     async fn handle(
@@ -212,13 +212,11 @@ impl Middleware for Throttle {
         request: Request,
         next: Next<'_>,
     ) -> Result<Response, Error> {
-        let dropped = self.lock().call(&self.config, Instant::now());
-        if dropped > 0 && self.entropy.next_u64() % 1000 < u64::from(dropped) {
+        if self.is_held_back(Instant::now()) {
             return Err(held_back());
         }
-        let mut in_flight = InFlight { throttle: self, verdict: Verdict::Nothing };
         let outcome = next.run(ctx, request).await;
-        in_flight.verdict = verdict(&outcome);
+        self.lock().ended(verdict(&outcome), Instant::now());
         outcome
     }
 }

@@ -92,6 +92,39 @@ async fn a_dead_destination_gets_a_fifth_and_a_recovered_one_everything_soon() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn many_simultaneous_calls_do_not_hold_each_other_back() {
+    struct Slow(AtomicU64);
+
+    #[async_trait]
+    impl Requester for Slow {
+        async fn request(&self, _: &Context, _: Request) -> Result<Response, Error> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            sleep(ms(100)).await;
+            Ok(Response::new("done"))
+        }
+    }
+
+    let throttle = Throttle::new().with_entropy(SeededEntropy::new(7));
+    let client = Arc::new(Stack::new(Slow(AtomicU64::new(0))).with(throttle));
+    let call = |client: Arc<Stack<Slow>>| async move {
+        let request = Request::new("a.b".try_into().unwrap(), "");
+        client.request(&Context::background(), request).await
+    };
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..1000 {
+        calls.spawn(call(Arc::clone(&client)));
+    }
+    while let Some(outcome) = calls.join_next().await {
+        outcome.unwrap().unwrap();
+    }
+    // Calls that are dropped show nothing of the destination either.
+    for _ in 0..1000 {
+        let call = call(Arc::clone(&client));
+        assert!(tokio::time::timeout(ms(1), call).await.is_err(), "it reached the destination");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn few_failures_hold_nothing_back() {
     let rig = Rig::new(ThrottleConfig::default().with_failures_free(100));
     rig.set_down(true);
@@ -122,11 +155,10 @@ fn the_probability_is_that_of_the_formula() {
         [(0, 0, 0), (1, 0, 500), (3, 0, 750), (1000, 0, 800), (1000, 500, 0), (999, 400, 199)]
     {
         let mut history = History::new(&config);
-        for _ in 0..calls {
-            history.call(&config, now);
-        }
-        for _ in 0..accepted {
-            history.ended(Verdict::Accepted, now);
+        for n in 0..calls {
+            let is_accepted = n < accepted;
+            let verdict = if is_accepted { Verdict::Accepted } else { Verdict::NotAccepted };
+            history.ended(verdict, now);
         }
         assert_eq!(history.dropped_per_mille(&config, now), per_mille, "{calls} {accepted}");
     }
