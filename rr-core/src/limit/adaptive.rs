@@ -38,9 +38,10 @@ impl Limit for Fixed {
     fn ended(&mut self, _: Sample) {}
 }
 
-/// Calls of one step, at least and at most: as many as the limit in between.
+/// Calls of one step, at least and at most: as many as the limit in between, since calls that began
+/// before a change show nothing of it.
 const STEP_MIN: usize = 20;
-const STEP_MAX: usize = 64;
+const STEP_MAX: usize = 256;
 
 /// Calls of one step of a probe. With fewer, chance decides more than the load.
 const PROBE_STEP: usize = 50;
@@ -75,6 +76,8 @@ pub(super) struct Gradient {
     /// When the last probe ended, or the first step.
     probed: Option<Instant>,
     probe: Option<Probe>,
+    /// When the last probe ended.
+    resumed: Option<Instant>,
     step: Step,
 }
 
@@ -97,7 +100,15 @@ struct Step {
 impl Gradient {
     pub(super) fn new(config: AdaptiveConfig) -> Self {
         let limit = config.clamp(config.initial as f64);
-        Self { config, limit, base: None, probed: None, probe: None, step: Step::default() }
+        Self {
+            config,
+            limit,
+            base: None,
+            probed: None,
+            probe: None,
+            resumed: None,
+            step: Step::default(),
+        }
     }
 
     fn level(&self) -> f64 {
@@ -114,6 +125,7 @@ impl Gradient {
         }
         self.base = Some(mean);
         self.probed = Some(now);
+        self.resumed = Some(now);
     }
 
     /// Changes the limit by the calls of a step.
@@ -122,13 +134,16 @@ impl Gradient {
         if mean < *base {
             *base += (mean - *base) * LOWER_WEIGHT;
         }
-        let gradient = (*base * TOLERANCE / mean.max(1e-6)).clamp(0.5, 1.0);
+        let ratio = mean / base.max(1e-6);
+        let gradient = (TOLERANCE / ratio).clamp(0.5, 1.0);
+        // The growth ends where the shrinking begins, so that the limit settles there.
+        let growth = ((TOLERANCE - ratio) / (TOLERANCE - 1.0)).clamp(0.0, 1.0);
         let next = if step.has_overload {
             self.limit * BACKOFF.min(gradient)
-        } else if step.is_used || gradient < 1.0 {
-            self.limit * gradient + self.limit.sqrt()
+        } else if step.is_used {
+            self.limit * gradient + self.limit.sqrt() * growth
         } else {
-            self.limit
+            self.limit * gradient
         };
         let since = now.duration_since(*self.probed.get_or_insert(now));
         let has_risen = gradient < 1.0 / TOLERANCE && since >= PROBE_AGAIN;
@@ -147,8 +162,10 @@ impl Limit for Gradient {
 
     fn ended(&mut self, sample: Sample) {
         let level = self.level();
-        // Calls that began before the limit was lowered show nothing of the lower one.
-        if sample.in_flight as f64 > level + 1.0 {
+        // Calls that began before the limit was lowered, or in a probe, show nothing of this limit.
+        let began = sample.now.checked_sub(sample.took);
+        let is_of_probe = self.probe.is_none() && began < self.resumed;
+        if sample.in_flight as f64 > level + 1.0 || is_of_probe {
             return;
         }
         self.step.calls += 1;
@@ -173,18 +190,20 @@ impl Limit for Gradient {
 }
 
 /// Limit that grows by one with each full turn, and shrinks by a tenth after an overload or a slow
-/// reply.
+/// reply, once for the calls that were in flight then.
 pub(super) struct Aimd {
     config: AdaptiveConfig,
     limit: f64,
     /// Latency that counts as an overload.
     slow: Duration,
+    /// When the limit was lowered last.
+    lowered: Option<Instant>,
 }
 
 impl Aimd {
     pub(super) fn new(config: AdaptiveConfig, slow: Duration) -> Self {
         let limit = config.clamp(config.initial as f64);
-        Self { config, limit, slow }
+        Self { config, limit, slow, lowered: None }
     }
 }
 
@@ -196,6 +215,11 @@ impl Limit for Aimd {
     fn ended(&mut self, sample: Sample) {
         let is_overload = sample.is_overload || sample.took > self.slow;
         let next = if is_overload {
+            // Calls that began before the limit was lowered show nothing of the lower one.
+            if sample.now.checked_sub(sample.took) < self.lowered {
+                return;
+            }
+            self.lowered = Some(sample.now);
             self.limit * BACKOFF
         } else if sample.in_flight as f64 * 2.0 >= self.limit {
             self.limit + 1.0 / self.limit

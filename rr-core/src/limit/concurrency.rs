@@ -31,14 +31,18 @@ use crate::retry::latencies::Latencies;
 /// them one of the key with the fewest running calls ([`with_key`](Self::with_key)), so that a busy
 /// tenant does not keep others waiting; then by [`Order`](super::Order).
 ///
-/// A call is refused if less time is left than calls to its target usually take: it could only be
-/// cut off.
+/// A call is refused if less time is left than the median time of the calls to its target in the
+/// last 20 to 30 s: the deadline would probably cut it off.
 ///
 /// # Errors
 ///
 /// `ResourceExhausted`, `overloaded`, for a call above the limit; `DeadlineExceeded`,
 /// `expired-on-arrival`, for one without enough time. Both are rejected on a server, and not sent at
 /// a requester.
+///
+/// # Cancel safety
+///
+/// Dropping a call that waits ends its wait; dropping one that runs begins the next.
 ///
 /// # Examples
 ///
@@ -61,7 +65,7 @@ pub struct ConcurrencyLimit {
 
 /// State of a limit, shared with the permits.
 pub(super) struct State {
-    pub(super) gate: Gate<oneshot::Sender<()>>,
+    pub(super) gate: Gate<oneshot::Sender<usize>>,
     pub(super) limit: Box<dyn Limit>,
     pub(super) config: ConcurrencyConfig,
 }
@@ -70,8 +74,8 @@ impl State {
     /// Begins the waiting calls that may run.
     pub(super) fn wake(&mut self) {
         while let Some(wakes) = self.gate.next(self.limit.limit(), &self.config) {
-            // If it fails, the waiting call has ended meanwhile; its guard gives the place back.
-            let _ = wakes.send(());
+            // Cannot fail: a wait that ends leaves the gate first, under the same lock.
+            let _ = wakes.send(self.gate.running());
         }
     }
 }
@@ -83,17 +87,20 @@ impl ConcurrencyLimit {
         Self::with_limit(Box::new(Fixed(calls.max(1))))
     }
 
-    /// Makes a limit that follows the latency: it grows while the latency stays near that of an idle
-    /// destination, and shrinks as the latency rises or calls fail by overload. To measure the latency
-    /// of an idle destination, the limit is lowered to a quarter for ten calls, if no calls came while
-    /// few others were in flight for 15 s.
+    /// Makes a limit that follows the latency: it grows while the mean latency stays near that
+    /// without contention, and shrinks as the latency rises or calls fail by overload.
+    ///
+    /// Calls that fail with `ResourceExhausted` or `DeadlineExceeded`, and calls that are dropped
+    /// after their deadline, count as overload. To measure the latency without contention, the limit
+    /// halves itself until that lowers the latency no further: for 50 calls each, every 30 s under
+    /// load, and up to every 2 s while the latency is much higher than measured before.
     #[must_use]
     pub fn adaptive(config: AdaptiveConfig) -> Self {
         Self::with_limit(Box::new(Gradient::new(config)))
     }
 
-    /// Makes a limit that grows slowly, and shrinks by a tenth with each call that fails by overload
-    /// or takes longer than `slow`.
+    /// Makes a limit that grows by one with each full turn, and shrinks by a tenth when a call fails by
+    /// overload or takes longer than `slow`, once for the calls that are in flight then.
     #[must_use]
     pub fn additive(config: AdaptiveConfig, slow: Duration) -> Self {
         Self::with_limit(Box::new(Aimd::new(config, slow)))
@@ -110,7 +117,7 @@ impl ConcurrencyLimit {
         }
     }
 
-    /// Replaces the configuration of what happens above the limit.
+    /// Replaces the configuration of waits and refusals.
     #[must_use]
     pub fn with_config(mut self, config: ConcurrencyConfig) -> Self {
         lock(&self.state).config = config.clone();
@@ -176,26 +183,29 @@ impl ConcurrencyLimit {
         let by = self.start_by(ctx, request, now)?;
         let entry = self.entry(ctx, request);
         let mut begun = None;
-        let entered = {
+        let (entered, in_flight) = {
             let mut state = lock(&self.state);
             let limit = state.limit.limit();
             // Most calls need no channel.
-            state.gate.enter(&entry, limit, &self.config, || {
+            let entered = state.gate.enter(&entry, limit, &self.config, || {
                 let (sender, receiver) = oneshot::channel();
                 begun = Some(receiver);
                 sender
-            })
+            });
+            (entered, state.gate.running())
         };
         let mut waiting = match (entered, begun) {
-            (Entered::Runs, _) => return Ok(Permit::new(Arc::clone(&self.state), entry)),
+            (Entered::Runs, _) => {
+                return Ok(Permit::new(Arc::clone(&self.state), entry, in_flight));
+            }
             (Entered::Waits(id), Some(begun)) => Waiting::new(&self.state, id, entry, begun),
             _ => return Err(overloaded(ctx)),
         };
-        let wait_end = now + self.config.wait_max;
+        let wait_end = Deadline::after_at(now, self.config.wait_max).instant();
         let end = by.map_or(wait_end, |by| by.min(wait_end));
         match ctx.race(timeout_at(end, waiting.permit())).await {
             Ok(Ok(Some(permit))) => Ok(permit),
-            // The wait is over, or a more important call has the place.
+            // The wait is over, or a more important call has displaced this one.
             Ok(_) => Err(overloaded(ctx)),
             Err(cause) => Err(Error::from_cause(cause, delivery(ctx))),
         }
@@ -215,15 +225,14 @@ impl Middleware for ConcurrencyLimit {
         request: Request,
         next: Next<'_>,
     ) -> Result<Response, Error> {
-        let permit = self.enter(ctx, &request).await?;
-        let (target, began) = (request.target.clone(), Instant::now());
+        let deadline = ctx.deadline().map(Deadline::instant);
+        let permit = self.enter(ctx, &request).await?.with_deadline(deadline);
+        let target = request.target.clone();
         let outcome = next.run(ctx, request).await;
-        let now = Instant::now();
-        let took = now.duration_since(began);
+        let took = permit.end(&outcome);
         if outcome.is_ok() {
-            self.latencies.record(&target, now, took);
+            self.latencies.record(&target, Instant::now(), took);
         }
-        permit.end(now, took, &outcome);
         outcome
     }
 }

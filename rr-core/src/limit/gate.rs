@@ -76,7 +76,7 @@ impl<W> Gate<W> {
         }
         if self.waiting.len() >= config.waiting_max {
             let Some(at) = self.displaceable(entry, config.order) else { return Entered::Refused };
-            // Dropping the value tells the waiting call that it has lost its place.
+            // Dropping the value tells the waiting call that it has been displaced.
             self.waiting.remove(at);
         }
         let id = self.next;
@@ -138,8 +138,8 @@ impl<W> Gate<W> {
         self.running < share && (entry.key.is_none() || self.running_of(entry) < of_key)
     }
 
-    /// Returns the waiting call that gives its place to this one: the least critical, and of those
-    /// the one that would run last.
+    /// Returns the waiting call that this one displaces: the least critical, and of those the one
+    /// that would run last.
     fn displaceable(&self, entry: &Entry, order: Order) -> Option<usize> {
         let last = |at: usize| match order {
             Order::OldestFirst => usize::MAX - at,

@@ -13,6 +13,10 @@ pub(super) type KeyOf = dyn Fn(&Context, &Request) -> Option<String> + Send + Sy
 /// Returns the key of a call.
 pub(super) fn key(key_of: Option<&KeyOf>, ctx: &Context, request: &Request) -> Option<Arc<str>> {
     let mut key = key_of?(ctx, request)?;
-    key.truncate(key.floor_char_boundary(KEY_BYTES_MAX));
+    let mut end = key.len().min(KEY_BYTES_MAX);
+    while !key.is_char_boundary(end) {
+        end -= 1;
+    }
+    key.truncate(end);
     Some(key.into())
 }

@@ -1,4 +1,4 @@
-//! Place of a call under a limit, and its wait for one.
+//! Permit of a call, and its wait for one.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,32 +11,50 @@ use super::adaptive::Sample;
 use super::concurrency::{State, lock};
 use super::gate::Entry;
 
-/// Place of a running call. Dropping it gives the place to the next call.
+/// Permit of a running call. Dropping it ends the call and begins the next.
 pub(super) struct Permit {
     state: Arc<Mutex<State>>,
     entry: Entry,
     /// Calls that ran when this one began, itself included.
     in_flight: usize,
+    began: Instant,
+    /// A call that is dropped from this instant on was not answered in time.
+    deadline: Option<Instant>,
+    /// Whether the outcome shows an overload; `None` if it shows nothing, or there is none yet.
+    is_overload: Option<bool>,
 }
 
 impl Permit {
-    /// Makes the permit of a call that the gate has begun.
-    pub(super) fn new(state: Arc<Mutex<State>>, entry: Entry) -> Self {
-        let in_flight = lock(&state).gate.running();
-        Self { state, entry, in_flight }
+    /// Makes the permit of a call that the gate has begun as one of `in_flight`.
+    pub(super) fn new(state: Arc<Mutex<State>>, entry: Entry, in_flight: usize) -> Self {
+        let began = Instant::now();
+        Self { state, entry, in_flight, began, deadline: None, is_overload: None }
     }
 
-    /// Ends the call, and lets the limit learn from it.
-    pub(super) fn end(self, now: Instant, took: Duration, outcome: &Result<Response, Error>) {
-        let Some(is_overload) = is_overload(outcome) else { return };
-        let sample = Sample { now, took, in_flight: self.in_flight, is_overload };
-        lock(&self.state).limit.ended(sample);
+    /// Sets the deadline of the call.
+    pub(super) fn with_deadline(mut self, deadline: Option<Instant>) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Ends the call, and lets the limit learn from its outcome. Returns the time that it ran.
+    pub(super) fn end(mut self, outcome: &Result<Response, Error>) -> Duration {
+        self.deadline = None;
+        self.is_overload = is_overload(outcome);
+        self.began.elapsed()
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        let now = Instant::now();
+        let is_late = self.deadline.is_some_and(|deadline| deadline <= now);
         let mut state = lock(&self.state);
+        let is_overload = if is_late { Some(true) } else { self.is_overload };
+        if let Some(is_overload) = is_overload {
+            let took = now.duration_since(self.began);
+            state.limit.ended(Sample { now, took, in_flight: self.in_flight, is_overload });
+        }
         state.gate.leave(&self.entry);
         state.wake();
     }
@@ -52,14 +70,15 @@ fn is_overload(outcome: &Result<Response, Error>) -> Option<bool> {
     }
 }
 
-/// Wait of a call. Dropping it gives up its place.
+/// Wait of a call. Dropping it ends the wait.
 pub(super) struct Waiting<'a> {
     state: &'a Arc<Mutex<State>>,
     id: u64,
-    /// `None` once a permit has the place.
+    /// `None` once a permit has it.
     entry: Option<Entry>,
-    /// Gets a message when the call has been begun; closed when it has been displaced.
-    begun: oneshot::Receiver<()>,
+    /// Gets the number of running calls when the gate has begun this one; closed when it has been
+    /// displaced.
+    begun: oneshot::Receiver<usize>,
 }
 
 impl<'a> Waiting<'a> {
@@ -67,15 +86,20 @@ impl<'a> Waiting<'a> {
         state: &'a Arc<Mutex<State>>,
         id: u64,
         entry: Entry,
-        begun: oneshot::Receiver<()>,
+        begun: oneshot::Receiver<usize>,
     ) -> Self {
         Self { state, id, entry: Some(entry), begun }
     }
 
     /// Waits for a permit; `None` if the call was displaced.
+    ///
+    /// # Cancel safety
+    ///
+    /// Can be dropped at any time. A permit that came meanwhile is passed on when the wait is
+    /// dropped.
     pub(super) async fn permit(&mut self) -> Option<Permit> {
-        (&mut self.begun).await.ok()?;
-        Some(Permit::new(Arc::clone(self.state), self.entry.take()?))
+        let in_flight = (&mut self.begun).await.ok()?;
+        Some(Permit::new(Arc::clone(self.state), self.entry.take()?, in_flight))
     }
 }
 
@@ -83,7 +107,7 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let Some(entry) = &self.entry else { return };
         let mut state = lock(self.state);
-        // It may have been begun, or displaced, in the instant in which its wait ended.
+        // The gate may have begun or displaced the call in the instant in which its wait ended.
         if !state.gate.withdraw(self.id) && self.begun.try_recv().is_ok() {
             state.gate.leave(entry);
             state.wake();

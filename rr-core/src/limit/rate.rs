@@ -20,13 +20,17 @@ use super::key::{KeyOf, key};
 
 /// Middleware that limits the calls per second, for routes and for requesters.
 ///
-/// A burst of calls is let through, then calls at the given rate (the generic cell rate algorithm).
+/// A burst of calls is admitted, then calls at the given rate (the generic cell rate algorithm).
 /// With [`with_key`](Self::with_key), each key, such as a tenant, has a separate limit.
 ///
 /// # Errors
 ///
 /// `ResourceExhausted`, `rate-limited`, for a call above the rate; rejected on a server, and not sent
-/// at a requester. Its retry hint is the time until the next call is let through.
+/// at a requester. Its retry hint is the time until the next call is admitted.
+///
+/// # Cancel safety
+///
+/// A call that is dropped has used up its part of the rate.
 ///
 /// # Examples
 ///
@@ -51,7 +55,7 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// Makes a limit.
+    /// Makes a limit with this configuration.
     #[must_use]
     pub fn new(config: RateConfig) -> Self {
         let shared = Bucket::new(&config);

@@ -1,14 +1,17 @@
 //! Limits in virtual time.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use rr_spi::Criticality;
 use rr_spi::{
-    Code, Context, Delivery, Error, Reason, Request, Requester, Response, RetryHint, async_trait,
+    Code, Context, Criticality, Delivery, Entropy as _, Error, Middleware, Next, Reason, Request,
+    Requester, Response, RetryHint, SeededEntropy, async_trait,
 };
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, sleep};
@@ -132,6 +135,91 @@ async fn a_wait_ends_by_its_limit_by_the_deadline_and_by_a_cancellation() {
     assert_eq!(cancelled.await.unwrap().unwrap_err().code(), Code::Canceled);
     sleep(ms(100)).await;
     assert!(client.request(&Context::background(), request("a")).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_dropped_when_its_turn_comes_passes_its_permit_on() {
+    let (client, busy) = client(ConcurrencyLimit::fixed(1).with_config(waiting(1000, 8)));
+    let ctx = Context::background();
+    let first = start(&client, ctx.clone(), "a").await;
+    let mut second = Box::pin(client.request(&ctx, request("b")));
+    assert!(polled_once(&mut second).await.is_none(), "it waits");
+    // The first call ends and begins the second, which is not polled any more.
+    first.await.unwrap().unwrap();
+    let third = start(&client, ctx.clone(), "c").await;
+    assert_eq!(busy.began.lock().unwrap().len(), 1);
+    drop(second);
+    third.await.unwrap().unwrap();
+    assert_eq!(busy.began.lock().unwrap()[..], ["a", "c"]);
+}
+
+/// Polls a future once.
+async fn polled_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    poll_fn(|cx| match Pin::new(&mut *future).poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_permit_is_lost_whenever_calls_are_dropped() {
+    for seed in 0..50 {
+        let entropy = SeededEntropy::new(seed);
+        let drawn = |most: u64| entropy.next_u64() % most;
+        let order = if seed % 2 == 0 { Order::OldestFirst } else { Order::NewestFirst };
+        let config = waiting(150, 5).with_order(order);
+        let (client, busy) = client(keyed(ConcurrencyLimit::fixed(3).with_config(config)));
+        let (mut calls, mut ended) = (Vec::new(), Vec::new());
+        for _ in 0..40 {
+            let ctx = of(Criticality::ALL[drawn(4) as usize]);
+            calls.push(start(&client, ctx, ["a", "b"][drawn(2) as usize]).await);
+            // The calls take 100 ms: many are dropped in the instant in which another ends.
+            sleep(ms(drawn(4) * 25)).await;
+            let at = drawn(calls.len() as u64) as usize;
+            let dropped = calls.swap_remove(at);
+            dropped.abort();
+            ended.push(dropped);
+        }
+        for call in ended.into_iter().chain(calls) {
+            let _ = call.await;
+        }
+        assert_eq!(busy.running.load(Ordering::SeqCst), 0, "seed {seed}");
+        let ctx = Context::background();
+        let [a, b, c] = [0; 3].map(|_| client.request(&ctx, request("a")));
+        let (a, b, c) = tokio::join!(a, b, c);
+        assert!(a.is_ok() && b.is_ok() && c.is_ok(), "seed {seed}");
+        assert_eq!(busy.most.load(Ordering::SeqCst), 3, "seed {seed}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_dropped_at_its_deadline_lowers_an_adaptive_limit() {
+    let config = AdaptiveConfig::default().with_initial(4);
+    for (dropped_after, lowers) in [(60, true), (40, false)] {
+        let limit = Arc::new(ConcurrencyLimit::additive(config.clone(), ms(1000)));
+        let client = Stack::new(Arc::new(Busy::default())).with(Shared(Arc::clone(&limit)));
+        // A server drops a handler at the deadline of its call.
+        let ctx = Context::background().with_timeout(ms(60));
+        let call = client.request(&ctx, request("a"));
+        assert!(tokio::time::timeout(ms(dropped_after), call).await.is_err());
+        assert_eq!(limit.limit() < 4, lowers, "{dropped_after}");
+        assert_eq!(limit.in_flight(), 0);
+    }
+}
+
+struct Shared(Arc<ConcurrencyLimit>);
+
+#[async_trait]
+impl Middleware for Shared {
+    async fn handle(
+        &self,
+        ctx: &Context,
+        request: Request,
+        next: Next<'_>,
+    ) -> Result<Response, Error> {
+        self.0.handle(ctx, request, next).await
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -266,10 +354,12 @@ async fn keys_of_a_rate_are_bounded_and_idle_ones_make_way() {
     }
 }
 
-/// Feeds a limit for a time with the calls of a destination that serves `capacity` calls at once in
-/// 10 ms each, and more calls more slowly, under full load. Returns the limit.
+/// Feeds a limit for a time with the calls of a destination that serves `capacity` calls in parallel
+/// in 10 ms each, and more calls more slowly, under full load. Returns the median of the limits of the
+/// last second, in which a probe may lower the limit for some steps.
 fn settled(limit: &mut dyn Limit, from: &mut Instant, capacity: usize, time: Duration) -> usize {
     let end = *from + time;
+    let mut limits = Vec::new();
     while *from < end {
         let in_flight = limit.limit();
         let took = ms(10).mul_f64((in_flight as f64 / capacity as f64).max(1.0));
@@ -277,8 +367,12 @@ fn settled(limit: &mut dyn Limit, from: &mut Instant, capacity: usize, time: Dur
         for _ in 0..in_flight {
             limit.ended(Sample { now: *from, took, in_flight, is_overload: false });
         }
+        if *from + ms(1000) >= end {
+            limits.push(limit.limit());
+        }
     }
-    limit.limit()
+    limits.sort_unstable();
+    limits[limits.len() / 2]
 }
 
 #[test]
@@ -300,8 +394,9 @@ fn an_adaptive_limit_stays_within_its_bounds_and_does_not_grow_unused() {
     let now = Instant::now();
     let config = AdaptiveConfig::default().with_initial(10).with_min(5).with_max(50);
     let mut limit = Gradient::new(config);
-    let mut feed = |in_flight, is_overload| {
-        for _ in 0..1000 {
+    let mut feed = |in_flight_max: usize, is_overload| {
+        for _ in 0..2000 {
+            let in_flight = limit.limit().min(in_flight_max);
             limit.ended(Sample { now, took: ms(10), in_flight, is_overload });
         }
         limit.limit()
@@ -309,6 +404,19 @@ fn an_adaptive_limit_stays_within_its_bounds_and_does_not_grow_unused() {
     assert_eq!(feed(1, false), 10);
     assert_eq!(feed(50, false), 50);
     assert_eq!(feed(50, true), 5);
+}
+
+#[test]
+fn calls_of_one_overload_lower_an_additive_limit_once() {
+    let mut now = Instant::now();
+    let mut limit = Aimd::new(AdaptiveConfig::default().with_initial(100), ms(15));
+    for expected in [90, 81] {
+        now += ms(20);
+        for _ in 0..100 {
+            limit.ended(Sample { now, took: ms(20), in_flight: 100, is_overload: false });
+        }
+        assert_eq!(limit.limit(), expected);
+    }
 }
 
 /// Step of a schedule: a call arrives, one ends, or one stops waiting.
