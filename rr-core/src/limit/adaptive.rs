@@ -134,16 +134,13 @@ impl Gradient {
         if mean < *base {
             *base += (mean - *base) * LOWER_WEIGHT;
         }
-        let ratio = mean / base.max(1e-6);
-        let gradient = (TOLERANCE / ratio).clamp(0.5, 1.0);
-        // The growth ends where the shrinking begins, so that the limit settles there.
-        let growth = ((TOLERANCE - ratio) / (TOLERANCE - 1.0)).clamp(0.0, 1.0);
+        let gradient = (*base * TOLERANCE / mean.max(1e-6)).clamp(0.5, 1.0);
         let next = if step.has_overload {
             self.limit * BACKOFF.min(gradient)
-        } else if step.is_used {
-            self.limit * gradient + self.limit.sqrt() * growth
+        } else if step.is_used || gradient < 1.0 {
+            self.limit * gradient + self.limit.sqrt()
         } else {
-            self.limit * gradient
+            self.limit
         };
         let since = now.duration_since(*self.probed.get_or_insert(now));
         let has_risen = gradient < 1.0 / TOLERANCE && since >= PROBE_AGAIN;

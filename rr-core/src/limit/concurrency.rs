@@ -179,6 +179,9 @@ impl ConcurrencyLimit {
 
     /// Waits until the call may run.
     async fn enter(&self, ctx: &Context, request: &Request) -> Result<Permit, Error> {
+        if let Some(cause) = ctx.cause() {
+            return Err(Error::from_cause(cause, delivery(ctx)));
+        }
         let now = Instant::now();
         let by = self.start_by(ctx, request, now)?;
         let entry = self.entry(ctx, request);

@@ -43,7 +43,7 @@ use super::key::{KeyOf, key};
 /// }
 ///
 /// let limit = RateLimit::new(RateConfig::default().with_calls_per_second(50))
-///     .with_key(|ctx, _| ctx.request()?.headers().get("x-tenant").map(str::to_owned));
+///     .with_key(|ctx, _| ctx.request().headers().get("x-tenant").map(str::to_owned));
 /// let router = Router::new().route("search.find", search).with(limit);
 /// ```
 pub struct RateLimit {

@@ -30,7 +30,7 @@ use rr_core::dedup::Deduplicate;
 use rr_core::hedge::Hedge;
 use rr_core::limit::{AdaptiveConfig, ConcurrencyLimit, RateConfig, RateLimit};
 use rr_core::retry::Retry;
-use rr_core::throttle::Throttle;
+use rr_core::throttle::{Throttle, ThrottleConfig};
 use rr_core::{Stack, recommended};
 use rr_testkit::conformance::{Card, Plan, check_cards};
 
@@ -83,7 +83,7 @@ rigs! {
         router.with(Deduplicate::in_process())
     }), Plan::v1();
     hedge: Layered::calls("hedge (memory)", |client| Stack::new(client).with(Hedge::new())), Plan::v1();
-    throttle: Layered::calls("throttle (memory)", |client| Stack::new(client).with(Throttle::new())), Plan::v1();
+    throttle: Layered::calls("throttle (memory)", |client| Stack::new(client).with(patient_throttle())), Plan::v1();
     fixed_limit: Layered::calls("fixed limit (memory)", |client| {
         Stack::new(client).with(ConcurrencyLimit::fixed(10_000))
     }), Plan::v1();
@@ -108,6 +108,11 @@ rigs! {
     bridge_front: Bridge::Front, bridge_plan::front();
     bridge_back: Bridge::Back, bridge_plan::back();
     bridge_layered_back: Bridge::LayeredBack, bridge_plan::back();
+}
+
+/// Returns a throttle that holds nothing back: most calls of some cases fail on purpose.
+fn patient_throttle() -> Throttle {
+    Throttle::with_config(ThrottleConfig::default().with_failures_free(1_000_000))
 }
 
 /// Returns the bounds of a limit that no case reaches.
