@@ -1,8 +1,8 @@
 //! Overload in virtual time: calls that arrive whether or not earlier ones were answered, services
-//! with queues, and what each set of layers makes of it.
+//! with queues, and several sets of layers around them.
 //!
-//! `cargo run --release -p rr-benches --features simulate --bin simulate` prints a table for each
-//! scenario; `--plots <directory>` also draws one plot each.
+//! `cargo xtask bench simulate` prints a table for each scenario. `--only NAME` selects those with
+//! NAME in their names, and `--plots DIRECTORY` draws a plot of each.
 
 mod load;
 mod plot;
@@ -28,6 +28,11 @@ fn main() -> ExitCode {
         arguments.get(at + 1).map(String::as_str)
     };
     let (only, plots) = (value("--only").unwrap_or_default(), value("--plots"));
+    let known = ["--only", "--plots"];
+    if let Some(option) = arguments.iter().step_by(2).find(|one| !known.contains(&one.as_str())) {
+        eprintln!("{option} is no option of the simulator; it has --only NAME and --plots DIRECTORY");
+        return ExitCode::from(2);
+    }
     for scenario in Scenario::all().iter().filter(|scenario| scenario.name.contains(only)) {
         println!("## {}\n\n{}\n", scenario.name, scenario.about);
         let figures: Vec<Figures> =

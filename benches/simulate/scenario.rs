@@ -38,7 +38,7 @@ pub(crate) struct Scenario {
     trouble: Option<(usize, Condition)>,
 }
 
-/// What came of a scenario.
+/// Outcome of a scenario.
 pub(crate) struct Run {
     pub(crate) calls: Vec<Ended>,
     /// Requests that reached the last service during the trouble.

@@ -1,4 +1,4 @@
-//! What stands around the calls and around the handlers.
+//! Sets of layers around the calls and around the handlers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub(crate) enum StackKind {
     Naive,
     /// The layers of tower, as its documentation puts them together.
     Tower,
-    /// What rr recommends, at both ends.
+    /// Throttle, retries and hedging around a balance at the client; an adaptive limit at the server.
     Rr,
 }
 
@@ -66,13 +66,15 @@ impl StackKind {
                 let config = RetryConfig::default()
                     .with_attempt_timeout(Duration::from_millis(300))
                     .with_budget(budget);
-                Arc::new(Stack::new(Spread::new(replicas)).with(Retry::with_config(config)))
+                let retry = Retry::with_config(config).with_entropy(SeededEntropy::new(5));
+                Arc::new(Stack::new(Spread::new(replicas)).with(retry))
             }
             Self::Tower => tower::client(Spread::new(replicas)),
             Self::Rr => {
-                let retry = Retry::new();
+                let retry = Retry::new().with_entropy(SeededEntropy::new(5));
+                let throttle = Throttle::new().with_entropy(SeededEntropy::new(6));
                 let hedge = Hedge::new().with_budget(retry.budget().clone());
-                let stack = Stack::new(balance(replicas)).with(Throttle::new());
+                let stack = Stack::new(balance(replicas)).with(throttle);
                 Arc::new(stack.with(retry).with(hedge))
             }
         }
