@@ -30,7 +30,9 @@ fn main() -> ExitCode {
     let (only, plots) = (value("--only").unwrap_or_default(), value("--plots"));
     let known = ["--only", "--plots"];
     if let Some(option) = arguments.iter().step_by(2).find(|one| !known.contains(&one.as_str())) {
-        eprintln!("{option} is no option of the simulator; it has --only NAME and --plots DIRECTORY");
+        eprintln!(
+            "{option} is no option of the simulator; it has --only NAME and --plots DIRECTORY"
+        );
         return ExitCode::from(2);
     }
     for scenario in Scenario::all().iter().filter(|scenario| scenario.name.contains(only)) {

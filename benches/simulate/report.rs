@@ -91,7 +91,10 @@ pub(crate) fn table(scenario: &Scenario, figures: &[Figures]) -> String {
     );
     for Figures { stack, before, trouble, amplification, recovers, .. } in figures {
         let recovers = recovers.map_or("never".to_owned(), |seconds| format!("{seconds} s"));
-        let ms = |time: Duration| format!("{} ms", time.as_millis());
+        let ms = |time: Duration| match time.is_zero() {
+            true => "-".to_owned(),
+            false => format!("{} ms", time.as_millis()),
+        };
         let _ = writeln!(
             table,
             "| {} | {:.1} % | {} | {} | {} | {} | {amplification:.2} | {recovers} |",

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use rr_spi::{
-    Code, Context, Criticality, Delivery, Entropy as _, Error, Middleware, Next, Reason, Request,
-    Requester, Response, RetryHint, SeededEntropy, async_trait,
+    Code, Context, Criticality, Delivery, Error, Middleware, Next, Reason, Request, Requester,
+    Response, RetryHint, async_trait,
 };
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, sleep};
@@ -160,37 +160,6 @@ async fn polled_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
         Poll::Pending => Poll::Ready(None),
     })
     .await
-}
-
-#[tokio::test(start_paused = true)]
-async fn no_permit_is_lost_whenever_calls_are_dropped() {
-    for seed in 0..50 {
-        let entropy = SeededEntropy::new(seed);
-        let drawn = |most: u64| entropy.next_u64() % most;
-        let order = if seed % 2 == 0 { Order::OldestFirst } else { Order::NewestFirst };
-        let config = waiting(150, 5).with_order(order);
-        let (client, busy) = client(keyed(ConcurrencyLimit::fixed(3).with_config(config)));
-        let (mut calls, mut ended) = (Vec::new(), Vec::new());
-        for _ in 0..40 {
-            let ctx = of(Criticality::ALL[drawn(4) as usize]);
-            calls.push(start(&client, ctx, ["a", "b"][drawn(2) as usize]).await);
-            // The calls take 100 ms: many are dropped in the instant in which another ends.
-            sleep(ms(drawn(4) * 25)).await;
-            let at = drawn(calls.len() as u64) as usize;
-            let dropped = calls.swap_remove(at);
-            dropped.abort();
-            ended.push(dropped);
-        }
-        for call in ended.into_iter().chain(calls) {
-            let _ = call.await;
-        }
-        assert_eq!(busy.running.load(Ordering::SeqCst), 0, "seed {seed}");
-        let ctx = Context::background();
-        let [a, b, c] = [0; 3].map(|_| client.request(&ctx, request("a")));
-        let (a, b, c) = tokio::join!(a, b, c);
-        assert!(a.is_ok() && b.is_ok() && c.is_ok(), "seed {seed}");
-        assert_eq!(busy.most.load(Ordering::SeqCst), 3, "seed {seed}");
-    }
 }
 
 #[tokio::test(start_paused = true)]
