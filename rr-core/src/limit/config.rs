@@ -1,9 +1,7 @@
 //! Configuration of the limits.
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
-use governor::Quota;
 use serde::Deserialize;
 
 /// Which waiting call runs first.
@@ -64,7 +62,7 @@ impl AdaptiveConfig {
 rr_spi::options! {
     /// Rate of a [`RateLimit`](super::RateLimit).
     pub struct RateConfig {
-        /// Calls per second. Default 100; 0 counts as 1.
+        /// Calls per second. Default 100; 0 counts as 1, and more than 1,000,000,000 is unlimited.
         pub calls_per_second: u32 = 100, with_calls_per_second(u32);
         /// Calls that may come simultaneously after a pause. Default 100; 0 counts as 1.
         pub burst: u32 = 100, with_burst(u32);
@@ -75,15 +73,13 @@ rr_spi::options! {
 }
 
 impl RateConfig {
-    pub(super) fn quota(&self) -> Quota {
-        let at_least_one = |calls| NonZeroU32::new(calls).unwrap_or(NonZeroU32::MIN);
-        let rate = Quota::per_second(at_least_one(self.calls_per_second));
-        rate.allow_burst(at_least_one(self.burst))
+    /// Returns the time in which a bucket gains one call.
+    pub(super) fn interval(&self) -> Duration {
+        Duration::from_secs(1) / self.calls_per_second.max(1)
     }
 
     /// Returns the time in which an empty bucket becomes full.
     pub(super) fn refill(&self) -> Duration {
-        let millis = u64::from(self.burst) * 1000 / u64::from(self.calls_per_second.max(1)) + 1;
-        Duration::from_millis(millis)
+        self.interval() * self.burst.max(1)
     }
 }

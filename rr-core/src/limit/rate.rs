@@ -5,10 +5,6 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use governor::RateLimiter;
-use governor::clock::Clock;
-use governor::middleware::NoOpMiddleware;
-use governor::state::{InMemoryState, NotKeyed};
 use rr_spi::{
     Code, Context, Delivery, Error, Middleware, Next, Reason, Request, Response, RetryHint,
     async_trait,
@@ -49,8 +45,6 @@ use super::key::{KeyOf, key};
 pub struct RateLimit {
     config: RateConfig,
     key_of: Option<Box<KeyOf>>,
-    /// For the calls without a key, and for those of more keys than the limit holds.
-    shared: Bucket,
     keys: Mutex<Keys>,
 }
 
@@ -58,9 +52,9 @@ impl RateLimit {
     /// Makes a limit with this configuration.
     #[must_use]
     pub fn new(config: RateConfig) -> Self {
-        let shared = Bucket::new(&config);
-        let keys = Mutex::new(Keys { buckets: BTreeMap::new(), pruned: Instant::now() });
-        Self { config, key_of: None, shared, keys }
+        let now = Instant::now();
+        let keys = Keys { shared: Bucket::new(now), buckets: BTreeMap::new(), pruned: now };
+        Self { config, key_of: None, keys: Mutex::new(keys) }
     }
 
     /// Sets a function that returns the key of a call. Calls without a key share one limit. Only the
@@ -76,12 +70,7 @@ impl RateLimit {
 
     /// Takes a call out of its bucket; fails with the time until the next.
     fn take(&self, key: Option<Arc<str>>, now: Instant) -> Result<(), Duration> {
-        let Some(key) = key else { return self.shared.take(now) };
-        let mut keys = self.lock();
-        match keys.bucket(key, &self.config, now) {
-            Some(bucket) => bucket.take(now),
-            None => self.shared.take(now),
-        }
+        self.lock().bucket(key, &self.config, now).take(&self.config, now)
     }
 
     fn lock(&self) -> MutexGuard<'_, Keys> {
@@ -92,72 +81,57 @@ impl RateLimit {
 
 /// Buckets of keys, in bounded number.
 struct Keys {
-    buckets: BTreeMap<Arc<str>, KeyBucket>,
-    /// When the buckets of idle keys were dropped last.
+    /// For the calls without a key, and for those of more keys than the limit holds.
+    shared: Bucket,
+    buckets: BTreeMap<Arc<str>, Bucket>,
+    /// When full buckets were dropped last.
     pruned: Instant,
 }
 
-struct KeyBucket {
-    bucket: Bucket,
-    used: Instant,
-}
-
 impl Keys {
-    /// Returns the bucket of a key; `None` if there are too many keys.
-    fn bucket(&mut self, key: Arc<str>, config: &RateConfig, now: Instant) -> Option<&Bucket> {
+    /// Returns the bucket of a key, or the shared one.
+    fn bucket(&mut self, key: Option<Arc<str>>, config: &RateConfig, now: Instant) -> &mut Bucket {
+        let Some(key) = key else { return &mut self.shared };
         let is_new = !self.buckets.contains_key(&key);
         if is_new && self.buckets.len() >= config.keys_max {
             self.prune(config, now);
             if self.buckets.len() >= config.keys_max {
-                return None;
+                return &mut self.shared;
             }
         }
-        let new = || KeyBucket { bucket: Bucket::new(config), used: now };
-        let one = self.buckets.entry(key).or_insert_with(new);
-        one.used = now;
-        Some(&one.bucket)
+        self.buckets.entry(key).or_insert_with(|| Bucket::new(now))
     }
 
     /// Drops the buckets that are full again: new ones are the same.
     fn prune(&mut self, config: &RateConfig, now: Instant) {
-        let refill = config.refill();
-        if now.duration_since(self.pruned) >= refill / 4 {
+        // Not for each call of a new key: it looks at every bucket.
+        if now.duration_since(self.pruned) >= config.refill() / 4 {
             self.pruned = now;
-            self.buckets.retain(|_, one| now.duration_since(one.used) < refill);
+            self.buckets.retain(|_, bucket| bucket.full_at > now);
         }
     }
 }
 
-/// Bucket of calls that refills at a rate.
-struct Bucket(RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<Time>>);
+/// Bucket of calls that refills at a rate (the generic cell rate algorithm).
+struct Bucket {
+    full_at: Instant,
+}
 
 impl Bucket {
-    fn new(config: &RateConfig) -> Self {
-        Self(RateLimiter::direct_with_clock(config.quota(), TokioClock(Instant::now())))
+    fn new(now: Instant) -> Self {
+        Self { full_at: now }
     }
 
-    fn take(&self, now: Instant) -> Result<(), Duration> {
-        self.0.check().map_err(|until| until.wait_time_from(self.0.clock().at(now)))
-    }
-}
-
-/// Clock of tokio, so that limits work in virtual time. Counts from the instant in it.
-#[derive(Clone, Debug)]
-struct TokioClock(Instant);
-
-impl TokioClock {
-    fn at(&self, now: Instant) -> Time {
-        now.duration_since(self.0)
-    }
-}
-
-type Time = Duration;
-
-impl Clock for TokioClock {
-    type Instant = Time;
-
-    fn now(&self) -> Time {
-        self.at(Instant::now())
+    /// Takes a call out; fails with the time until the bucket has one.
+    fn take(&mut self, config: &RateConfig, now: Instant) -> Result<(), Duration> {
+        let missing = self.full_at.saturating_duration_since(now);
+        let one = config.interval();
+        let wait = (missing + one).saturating_sub(config.refill());
+        if wait.is_zero() {
+            self.full_at = now + missing + one;
+            return Ok(());
+        }
+        Err(wait)
     }
 }
 
