@@ -50,6 +50,11 @@ pub struct Errors;
 #[doc = include_str!("../../docs/src/retries.md")]
 pub struct Retries;
 
+/// Compiles the code of the book on overload.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/src/overload.md")]
+pub struct Overload;
+
 /// Compiles the code of the book on observability.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/src/observability.md")]

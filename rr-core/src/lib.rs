@@ -64,6 +64,8 @@
     doc = "| record calls in a file, and answer calls from one | [`record`] |"
 )]
 //! | try failed calls again, safely | [`recommended`], [`retry`], [`Idempotency`] |
+//! | send a second request when the first takes unusually long | [`hedge`] |
+//! | hold calls back while the destination fails | [`throttle`] |
 //! | balance calls over several endpoints | [`balance`] |
 //! | collect several replies to one request | [`many`] |
 //! | run a request with an idempotency key once | [`dedup`] |
@@ -115,8 +117,10 @@ mod error;
 mod forward;
 #[cfg(feature = "macros")]
 mod handler_macro;
+pub mod hedge;
 #[cfg(feature = "http")]
 mod hosts;
+pub mod limit;
 mod local;
 pub mod many;
 mod nesting;
@@ -138,8 +142,10 @@ mod servers;
 mod service_macro;
 mod services;
 mod stack;
+pub mod throttle;
 #[cfg(feature = "tower")]
 pub mod tower;
+mod window;
 
 /// Types of calls and handlers that applications rarely name.
 pub mod call {

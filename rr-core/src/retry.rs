@@ -5,7 +5,7 @@ mod budget;
 mod config;
 mod decide;
 mod dedup_targets;
-mod latencies;
+pub(crate) mod latencies;
 mod latency;
 pub(crate) mod recommended;
 

@@ -26,6 +26,13 @@ pub(crate) fn bench(options: &[String]) -> Outcome {
     run(&mut compare)
 }
 
+/// Runs the command `bench simulate`; the options are those of the simulator.
+pub(crate) fn simulate(options: &[String]) -> Outcome {
+    let mut simulate = cargo(&["run", "--release", "--package", "rr-benches"]);
+    simulate.args(["--features", "simulate", "--bin", "simulate", "--"]).args(options);
+    run(&mut simulate)
+}
+
 /// Runs the command `bench --budgets`: one program after the other, each of them one thread, so that nothing
 /// but the calls is counted.
 pub(crate) fn budgets() -> Outcome {

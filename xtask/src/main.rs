@@ -8,6 +8,7 @@
 //! | `features` | every combination of rr-core's features | a Rust toolchain |
 //! | `interop` | foreign peers and the examples `ping_http` and `ping_nats` | curl, Python, Node, npm |
 //! | `bench worlds` | speed and memory of explorations | a Rust toolchain |
+//! | `bench simulate` | overload in virtual time | a Rust toolchain |
 //! | `bench` | ours beside its peers, and the gates | a nats-server; Python and Debian for nats.go |
 //! | `book` | the pages of `docs/` as a site | mdbook, which it installs |
 //! | `compile-cost` | crates and seconds of each set of features | a Rust toolchain |
@@ -59,6 +60,8 @@ usage: cargo xtask COMMAND
       run many worlds of two applications, and judge seconds and memory
   bench [--quick] [--only PATTERN] [--json FILE] | scale
       run ours beside its peers and judge the gates (builds all of them; compare --help)
+  bench simulate [--only NAME] [--plots DIRECTORY]
+      simulate overload in virtual time with several sets of layers, and print a table of each scenario
   book
       build the site of docs/ into target/book (installs mdbook into target/mdbook when there is none)
   compile-cost
@@ -108,6 +111,10 @@ fn command(arguments: &[&str]) -> Outcome<Run> {
         }
         ["bench", "--budgets"] => Box::new(bench::budgets),
         ["bench", "worlds"] => Box::new(bench::worlds),
+        ["bench", "simulate", options @ ..] => {
+            let options: Vec<String> = options.iter().map(ToString::to_string).collect();
+            Box::new(move || bench::simulate(&options))
+        }
         ["bench", options @ ..] => {
             let options: Vec<String> = options.iter().map(ToString::to_string).collect();
             Box::new(move || bench::bench(&options))

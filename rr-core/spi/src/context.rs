@@ -348,7 +348,8 @@ impl Context {
         Ok(self.with_data(|data| data.baggage = Some(baggage)))
     }
 
-    /// Returns a context with this criticality.
+    /// Returns a context with this criticality. It travels with the calls made with the context, and
+    /// with the calls that their handlers make.
     #[must_use]
     pub fn with_criticality(&self, criticality: Criticality) -> Self {
         self.with_data(|data| data.criticality = criticality)

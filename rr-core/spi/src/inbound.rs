@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::context::Context;
+use crate::context::{Context, Criticality};
 use crate::peer::Peer;
 use crate::request::Request;
 
@@ -34,6 +34,8 @@ pub struct Inbound<'a> {
     pub request: Option<&'a Request>,
     /// Whether the reply should state the times of the handler.
     pub wants_spent: bool,
+    /// The importance that the caller states.
+    pub criticality: Criticality,
     /// The instant of the arrival: the request's time runs from it. Default now.
     pub arrived: Option<Instant>,
 }
@@ -59,6 +61,7 @@ impl<'a> Inbound<'a> {
             in_process: true,
             request: None,
             wants_spent: ctx.wants_spent(),
+            criticality: ctx.criticality(),
             arrived: Some(now),
         }
     }

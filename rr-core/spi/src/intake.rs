@@ -111,12 +111,7 @@ impl Intake {
     pub fn context(&self, inbound: Inbound<'_>) -> (Context, CancelHandle) {
         let now = inbound.arrived.unwrap_or_else(Instant::now);
         let deadline = Deadline::after_at(now, self.0.config.grant(inbound.timeout));
-        let data = Metadata::receive(
-            inbound.request_id,
-            inbound.traceparent,
-            inbound.tracestate,
-            inbound.baggage,
-        );
+        let data = Metadata::receive(&inbound);
         let (in_flight, peer) = (Arc::clone(&self.0.in_flight), inbound.peer.cloned());
         let server = ServerState::new(inbound.retries, now, in_flight, peer);
         let server = server.with_in_process(inbound.in_process);

@@ -1,10 +1,13 @@
 //! Limit on the retries of all calls to one destination together.
 
 use std::fmt;
+use std::ops::SubAssign;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::window::Window;
 
 /// Slices of the window; the oldest is dropped as a whole.
 const SLICES: usize = 10;
@@ -125,18 +128,20 @@ struct BudgetWindow {
     percent: u64,
     /// Retries of the floor in one window, in percent of a retry.
     reserve: u64,
-    slice: Duration,
-    slices: [Slice; SLICES],
-    sum: Slice,
-    /// Index of the current slice; `ends` is the end of that slice.
-    at: usize,
-    ends: Option<Instant>,
+    counts: Window<Counts, SLICES>,
 }
 
-#[derive(Clone, Copy, Default)]
-struct Slice {
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
     calls: u64,
     retries: u64,
+}
+
+impl SubAssign for Counts {
+    fn sub_assign(&mut self, gone: Self) {
+        self.calls -= gone.calls;
+        self.retries -= gone.retries;
+    }
 }
 
 impl BudgetWindow {
@@ -146,58 +151,29 @@ impl BudgetWindow {
         Self {
             percent: config.percent.into(),
             reserve: u64::from(config.floor_per_second) * millis * COST / 1000,
-            slice: window / SLICES as u32,
-            slices: [Slice::default(); SLICES],
-            sum: Slice::default(),
-            at: 0,
-            ends: None,
+            counts: Window::new(window),
         }
     }
 
     /// Counts a call, and returns whether it is the first of its slice.
     fn deposit(&mut self, now: Instant) -> bool {
-        self.roll(now);
-        self.slices[self.at].calls += 1;
-        self.sum.calls += 1;
-        self.slices[self.at].calls == 1
+        self.counts.count(now, |counts| counts.calls += 1).calls == 1
     }
 
     fn withdraw(&mut self, now: Instant) -> bool {
         let enough = self.balance(now) >= COST;
         if enough {
-            self.slices[self.at].retries += 1;
-            self.sum.retries += 1;
+            self.counts.count(now, |counts| counts.retries += 1);
         }
         enough
     }
 
     /// Returns the balance, in percent of a retry.
     fn balance(&mut self, now: Instant) -> u64 {
-        self.roll(now);
-        let earned = self.sum.calls.saturating_mul(self.percent).saturating_add(self.reserve);
+        let Counts { calls, retries } = self.counts.sum(now);
+        let earned = calls.saturating_mul(self.percent).saturating_add(self.reserve);
         // Calls leave the window before the retries that they paid for; the balance is then zero.
-        earned.saturating_sub(self.sum.retries * COST)
-    }
-
-    /// Drops the slices that have left the window.
-    fn roll(&mut self, now: Instant) {
-        let ends = *self.ends.get_or_insert(now + self.slice);
-        if now < ends {
-            return;
-        }
-        let mut next = ends;
-        for _ in 0..SLICES {
-            self.at = (self.at + 1) % SLICES;
-            let gone = std::mem::take(&mut self.slices[self.at]);
-            self.sum.calls -= gone.calls;
-            self.sum.retries -= gone.retries;
-            next += self.slice;
-            if next > now {
-                break;
-            }
-        }
-        // After a long silence the slices start again from `now`.
-        self.ends = Some(if next > now { next } else { now + self.slice });
+        earned.saturating_sub(retries * COST)
     }
 }
 

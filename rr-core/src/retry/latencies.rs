@@ -17,7 +17,7 @@ const TARGETS_MAX: usize = 128;
 /// Recent latencies of calls. Each target has a separate window: the latency of a slow report must
 /// not keep a fast lookup from being retried.
 #[derive(Default)]
-pub(super) struct Latencies(Mutex<Windows>);
+pub(crate) struct Latencies(Mutex<Windows>);
 
 #[derive(Default)]
 struct Windows {
@@ -28,7 +28,7 @@ struct Windows {
 
 impl Latencies {
     /// Records the duration of a call that ended at `now`.
-    pub(super) fn record(&self, target: &Target, now: Instant, took: Duration) {
+    pub(crate) fn record(&self, target: &Target, now: Instant, took: Duration) {
         let mut windows = self.lock();
         if let Some(own) = windows.own.get_mut(target.as_str()) {
             return own.record(now, took);
@@ -40,12 +40,25 @@ impl Latencies {
     }
 
     /// Returns the median duration of the calls; `None` if there were too few.
-    pub(super) fn median(&self, target: &Target, now: Instant) -> Option<Duration> {
+    pub(crate) fn median(&self, target: &Target, now: Instant) -> Option<Duration> {
+        self.read(target, |window| window.median(now))
+    }
+
+    /// Returns the duration that so many of a thousand calls did not exceed; `None` if there were
+    /// too few calls.
+    pub(crate) fn quantile(
+        &self,
+        target: &Target,
+        now: Instant,
+        per_mille: u32,
+    ) -> Option<Duration> {
+        self.read(target, |window| window.quantile(now, per_mille))
+    }
+
+    fn read<T>(&self, target: &Target, read: impl FnOnce(&mut LatencyWindow) -> T) -> T {
         let mut windows = self.lock();
-        if let Some(own) = windows.own.get_mut(target.as_str()) {
-            return own.median(now);
-        }
-        windows.shared.median(now)
+        let Windows { own, shared } = &mut *windows;
+        read(own.get_mut(target.as_str()).unwrap_or(shared))
     }
 
     fn lock(&self) -> MutexGuard<'_, Windows> {

@@ -61,6 +61,12 @@ impl LatencyWindow {
 
     /// Returns the median duration of the calls; `None` if there were too few.
     pub(super) fn median(&mut self, now: Instant) -> Option<Duration> {
+        self.quantile(now, 500)
+    }
+
+    /// Returns the duration that so many of a thousand calls did not exceed; `None` if there were
+    /// too few calls.
+    pub(super) fn quantile(&mut self, now: Instant, per_mille: u32) -> Option<Duration> {
         self.roll(now);
         let total: u64 = self.slices.iter().map(|slice| u64::from(slice.total)).sum();
         if total < u64::from(VALUES_MIN) {
@@ -69,7 +75,7 @@ impl LatencyWindow {
         let mut seen = 0;
         for at in 0..BUCKETS {
             seen += self.slices.iter().map(|slice| u64::from(slice.counts[at])).sum::<u64>();
-            if seen * 2 >= total {
+            if seen * 1000 >= total * u64::from(per_mille) {
                 return Some(upper_edge(at));
             }
         }

@@ -27,7 +27,10 @@ mod typed;
 mod url;
 
 use rr_core::dedup::Deduplicate;
+use rr_core::hedge::Hedge;
+use rr_core::limit::{AdaptiveConfig, ConcurrencyLimit, RateConfig, RateLimit};
 use rr_core::retry::Retry;
+use rr_core::throttle::{Throttle, ThrottleConfig};
 use rr_core::{Stack, recommended};
 use rr_testkit::conformance::{Card, Plan, check_cards};
 
@@ -79,6 +82,21 @@ rigs! {
     deduplicating: Layered::routes("deduplicating (memory)", |router| {
         router.with(Deduplicate::in_process())
     }), Plan::v1();
+    hedge: Layered::calls("hedge (memory)", |client| Stack::new(client).with(Hedge::new())), Plan::v1();
+    throttle: Layered::calls("throttle (memory)", |client| Stack::new(client).with(patient_throttle())), Plan::v1();
+    fixed_limit: Layered::calls("fixed limit (memory)", |client| {
+        Stack::new(client).with(ConcurrencyLimit::fixed(10_000))
+    }), Plan::v1();
+    adaptive_limit: Layered::calls("adaptive limit (memory)", |client| {
+        Stack::new(client).with(ConcurrencyLimit::adaptive(roomy()))
+    }), Plan::v1();
+    rate_limit: Layered::calls("rate limit (memory)", |client| {
+        Stack::new(client).with(RateLimit::new(high_rate()))
+    }), Plan::v1();
+    limited_routes: Layered::routes("limits on routes (memory)", |router| {
+        let router = router.with(RateLimit::new(high_rate()));
+        router.with(ConcurrencyLimit::adaptive(roomy())).with(ConcurrencyLimit::fixed(10_000))
+    }), Plan::v1();
     #[cfg(feature = "tower")]
     tower_around_calls: Layered::calls("tower layers (memory)", |client| {
         Stack::new(client).with(tower_layers::around())
@@ -90,6 +108,21 @@ rigs! {
     bridge_front: Bridge::Front, bridge_plan::front();
     bridge_back: Bridge::Back, bridge_plan::back();
     bridge_layered_back: Bridge::LayeredBack, bridge_plan::back();
+}
+
+/// Returns a throttle that holds nothing back: most calls of some cases fail on purpose.
+fn patient_throttle() -> Throttle {
+    Throttle::with_config(ThrottleConfig::default().with_failures_free(1_000_000))
+}
+
+/// Returns the bounds of a limit that no case reaches.
+fn roomy() -> AdaptiveConfig {
+    AdaptiveConfig::default().with_initial(10_000).with_min(1000).with_max(10_000)
+}
+
+/// Returns a rate that no case reaches.
+fn high_rate() -> RateConfig {
+    RateConfig::default().with_calls_per_second(1_000_000).with_burst(1_000_000)
 }
 
 /// The file has the cards of every feature.

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests, outside of any test function")]
 #![cfg(all(feature = "http", feature = "memory", feature = "json"))]
 
+mod layers;
+
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -75,6 +77,8 @@ fn values(field: &str) -> &'static [&'static str] {
         "keepalive",
         "lame",
         "age",
+        "wait_max",
+        "delay",
     ];
     let is_time = is_time.iter().any(|word| field.contains(word));
     match field {
@@ -91,7 +95,8 @@ fn values(field: &str) -> &'static [&'static str] {
         #[cfg(not(feature = "zstd"))]
         "accept_encoding" => &["none", "gzip"],
         "cors_origins" => &["", "*", "https://a.example,http://127.0.0.1:5173"],
-        "deduplicates" | "retries_internal" => &["false", "true"],
+        "deduplicates" | "retries_internal" | "sheds_hopeless" => &["false", "true"],
+        "order" => &["oldest-first", "newest-first"],
         _ if is_time => &DURATIONS,
         _ => &COUNTS,
     }
@@ -137,6 +142,7 @@ fn every_field_is_tried() {
     assert_complete::<RetryBudgetConfig>(&BUDGET);
     assert_complete::<BalanceConfig>(&BALANCE);
     assert_complete::<dedup::MemoryStoreConfig>(&STORE);
+    layers::assert_every_field_is_tried();
 }
 
 const HTTP: [&str; 21] = [
@@ -436,6 +442,8 @@ fn every_duration_and_count_from_0_to_the_largest_works_without_a_panic() {
             in_this_process(),
             balanced(),
             retried_and_deduplicated(),
+            layers::hedged_and_throttled(),
+            layers::limited(),
         );
     });
     drop(runtime);

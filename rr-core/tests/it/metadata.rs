@@ -5,7 +5,8 @@
 use rr_core::{
     CallError, Code, Context, Delivery, Error, Forward, Headers, Idempotency, IdempotencyKey,
     Local, Middleware, Next, Reply, Request, Requester, RequesterExt, Response, Router,
-    async_trait, context::RequestInfo,
+    async_trait,
+    context::{Criticality, RequestInfo},
 };
 
 use crate::everywhere::everywhere;
@@ -52,6 +53,51 @@ async fn a_handler_sees_the_request_and_a_call_sees_the_headers_of_the_reply() {
         assert_eq!(value, ["none", "meta.describe", "Safe"], "{url}");
         let known: bool = client.call(&ctx, "meta.is_peer_known", &()).await.unwrap();
         assert_eq!(known, url.starts_with("http:"), "{url}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_handler_and_the_handlers_that_it_calls_have_the_criticality_of_the_call() {
+    async fn read(ctx: Context, (): ()) -> Result<String, Error> {
+        Ok(ctx.criticality().as_str().to_owned())
+    }
+    async fn pass(ctx: Context, (): ()) -> Result<Vec<String>, CallError> {
+        let inner = Local::new(Router::new().route("inner.read", read));
+        let inner: String = inner.call(&ctx, "inner.read", &()).await?;
+        Ok(vec![read(ctx, ()).await?, inner])
+    }
+    async fn check(url: &str, client: &impl Requester) {
+        for criticality in Criticality::ALL {
+            let ctx = Context::background().with_criticality(criticality);
+            let seen: Vec<String> = client.call(&ctx, "outer.pass", &()).await.unwrap();
+            assert_eq!(seen, [criticality.as_str(); 2], "{url}");
+        }
+        let ctx = Context::background();
+        let seen: Vec<String> = client.call(&ctx, "outer.pass", &()).await.unwrap();
+        assert_eq!(seen, ["critical"; 2], "{url}");
+    }
+    let router = || Router::new().route("outer.pass", pass);
+    check("local", &Local::new(router())).await;
+    everywhere("criticality", router, async |url, client| check(url, &client).await).await;
+}
+
+/// Passes a call on over the same transport: the criticality leaves a process again as it came.
+#[tokio::test]
+async fn the_criticality_travels_on_over_the_wire() {
+    async fn read(ctx: Context, (): ()) -> Result<String, Error> {
+        Ok(ctx.criticality().as_str().to_owned())
+    }
+    let router = || Router::new().route("inner.read", read);
+    everywhere("criticality-on", router, async |url, client| {
+        let client = std::sync::Arc::new(client);
+        let outer = Local::new(Router::new().route("outer.pass", move |ctx: Context, (): ()| {
+            let client = std::sync::Arc::clone(&client);
+            async move { client.call::<String>(&ctx, "inner.read", &()).await }
+        }));
+        let ctx = Context::background().with_criticality(Criticality::Sheddable);
+        let seen: String = outer.call(&ctx, "outer.pass", &()).await.unwrap();
+        assert_eq!(seen, "sheddable", "{url}");
     })
     .await;
 }

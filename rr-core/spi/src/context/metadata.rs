@@ -4,6 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use crate::error::Error;
+use crate::inbound::Inbound;
 use crate::request_info::RequestInfo;
 
 /// Longest request id in bytes; proxies write 32 to 64.
@@ -30,7 +31,30 @@ pub enum Criticality {
     CriticalPlus,
 }
 
-/// Metadata of a call. The first four fields travel with it; the others stay in this process.
+impl Criticality {
+    /// Every criticality, in ascending order.
+    pub const ALL: [Self; 4] =
+        [Self::Sheddable, Self::SheddablePlus, Self::Critical, Self::CriticalPlus];
+
+    /// Returns the name, as it travels with a call.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sheddable => "sheddable",
+            Self::SheddablePlus => "sheddable-plus",
+            Self::Critical => "critical",
+            Self::CriticalPlus => "critical-plus",
+        }
+    }
+
+    /// Returns the criticality of this name; `None` for any other text.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|criticality| criticality.as_str() == name)
+    }
+}
+
+/// Metadata of a call. The first five fields travel with it; the others stay in this process.
 #[derive(Clone, Default)]
 pub(crate) struct Metadata {
     pub(crate) request_id: Option<Arc<str>>,
@@ -44,27 +68,24 @@ pub(crate) struct Metadata {
 }
 
 impl Metadata {
-    /// Makes the metadata that a peer sent; `None` without request id, `traceparent` and `baggage`.
+    /// Makes the metadata that a peer sent; `None` without request id, `traceparent`, `baggage` and a
+    /// criticality other than the default.
     ///
     /// Values that do not fit the limits are dropped; metadata never causes a call to be refused.
-    pub(crate) fn receive<'a>(
-        request_id: Option<&'a str>,
-        traceparent: Option<&'a str>,
-        tracestate: Option<&'a str>,
-        baggage: Option<&'a str>,
-    ) -> Option<Self> {
-        let fit = |value: Option<&'a str>, limit| {
+    pub(crate) fn receive(inbound: &Inbound<'_>) -> Option<Self> {
+        let fit = |value: Option<&str>, limit| {
             value.filter(|value| fits(value, limit)).map(Arc::<str>::from)
         };
         let data = Self {
-            request_id: fit(request_id, REQUEST_ID_BYTES_MAX),
-            traceparent: fit(traceparent, TRACE_BYTES_MAX),
-            tracestate: fit(tracestate, TRACE_BYTES_MAX),
-            baggage: fit(baggage, BAGGAGE_BYTES_MAX),
+            request_id: fit(inbound.request_id, REQUEST_ID_BYTES_MAX),
+            traceparent: fit(inbound.traceparent, TRACE_BYTES_MAX),
+            tracestate: fit(inbound.tracestate, TRACE_BYTES_MAX),
+            baggage: fit(inbound.baggage, BAGGAGE_BYTES_MAX),
+            criticality: inbound.criticality,
             ..Self::default()
         };
         let any = data.request_id.is_some() || data.traceparent.is_some() || data.baggage.is_some();
-        any.then_some(data)
+        (any || data.criticality != Criticality::default()).then_some(data)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::context::Criticality;
 use crate::error::{Code, Delivery, Error};
 use crate::excerpt::excerpt;
 use crate::idempotency::Idempotency;
@@ -34,6 +35,8 @@ pub struct CallHeader {
     pub idempotency: Idempotency,
     /// `s`: whether the reply should state the times of the handler in `rr-spent`.
     pub wants_spent: bool,
+    /// `c`: the criticality; absent for [`Criticality::Critical`].
+    pub criticality: Criticality,
 }
 
 impl CallHeader {
@@ -64,6 +67,9 @@ impl CallHeader {
         }
         if self.wants_spent {
             pair("s", &1);
+        }
+        if self.criticality != Criticality::Critical {
+            pair("c", &self.criticality.as_str());
         }
         (!out.is_empty()).then_some(out)
     }
@@ -105,6 +111,8 @@ impl CallHeader {
                     };
                 }
                 "s" if value == "1" => header.wants_spent = true,
+                // A newer peer may know further values; they never refuse a call.
+                "c" => header.criticality = Criticality::parse(value).unwrap_or_default(),
                 "s" | "v" if value != "1" => return Err(malformed(key)),
                 _ => {}
             }
@@ -171,6 +179,8 @@ mod tests {
         let header = CallHeader::decode(";x=y;;t=0;v=1;").unwrap();
         assert_eq!(header.timeout_millis, Some(0));
         assert_eq!(CallHeader::default().encode(), None);
+        let header = CallHeader::decode("c=unheard-of").unwrap();
+        assert_eq!(header.criticality, Criticality::Critical);
     }
 
     proptest! {
@@ -181,6 +191,7 @@ mod tests {
             retries in 0u32..1_000_000,
             i in 0..3,
             s: bool,
+            c in 0_usize..4,
         ) {
             let idempotency = [Idempotency::Unspecified, Idempotency::Safe, Idempotency::Idempotent];
             let header = CallHeader {
@@ -189,6 +200,7 @@ mod tests {
                 retries,
                 idempotency: idempotency[i as usize].clone(),
                 wants_spent: s,
+                criticality: Criticality::ALL[c],
             };
             let text = header.encode().unwrap_or_default();
             prop_assert_eq!(CallHeader::decode(&text).unwrap(), header);

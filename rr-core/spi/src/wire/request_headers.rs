@@ -21,8 +21,8 @@ use crate::target::Target;
 
 /// Headers that rr itself adds to a request.
 ///
-/// They carry the remaining time, the number of retries, the idempotency, the request id, the trace
-/// and the baggage. The application's headers come from [`Headers::encoded`].
+/// They carry the remaining time, the number of retries, the idempotency, the criticality, the
+/// request id, the trace and the baggage. The application's headers come from [`Headers::encoded`].
 ///
 /// # Examples
 ///
@@ -58,6 +58,7 @@ impl<'a> RequestHeaders<'a> {
             retries: ctx.retries(),
             idempotency: stated,
             wants_spent: ctx.wants_spent(),
+            criticality: ctx.criticality(),
             ..CallHeader::default()
         };
         Self { ctx, idempotency, call }
@@ -199,6 +200,7 @@ impl<'a> RequestHead<'a> {
         let mut inbound = Inbound::new(self.call.timeout_millis.map(Duration::from_millis));
         inbound.retries = self.call.retries;
         inbound.wants_spent = self.call.wants_spent;
+        inbound.criticality = self.call.criticality;
         inbound.request_id = self.request_id;
         inbound.traceparent = self.traceparent;
         inbound.tracestate = self.tracestate.text();
@@ -254,6 +256,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::context::Criticality;
     use crate::error::Code;
     use crate::idempotency::IdempotencyKey;
 
@@ -271,6 +274,7 @@ mod tests {
         for idempotency in [Idempotency::Unspecified, Idempotency::Safe, key] {
             let ctx = Context::background().with_request_id("id").unwrap().with_retries(2);
             let ctx = ctx.with_trace("p", Some("s")).unwrap().with_baggage("b").unwrap();
+            let ctx = ctx.with_criticality(Criticality::SheddablePlus);
             let headers = RequestHeaders::new(&ctx, &idempotency).with_timeout_millis(Some(7));
             let headers: Vec<_> = headers.iter().collect();
             let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, &**value)).collect();
@@ -279,6 +283,7 @@ mod tests {
             assert_eq!((inbound.request_id, inbound.traceparent), (Some("id"), Some("p")));
             assert_eq!((inbound.tracestate, inbound.baggage), (Some("s"), Some("b")));
             assert_eq!((inbound.timeout, inbound.retries), (Some(Duration::from_millis(7)), 2));
+            assert_eq!(inbound.criticality, Criticality::SheddablePlus);
             assert_eq!(head.idempotency, idempotency);
             assert!(head.headers.is_empty());
         }

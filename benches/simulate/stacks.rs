@@ -1,0 +1,109 @@
+//! Sets of layers around the calls and around the handlers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rr_core::balance::{Balance, Endpoint};
+use rr_core::hedge::Hedge;
+use rr_core::limit::{AdaptiveConfig, ConcurrencyConfig, ConcurrencyLimit};
+use rr_core::retry::{Retry, RetryBudgetConfig, RetryConfig};
+use rr_core::throttle::Throttle;
+use rr_core::transport::{Entropy as _, SeededEntropy};
+use rr_core::{
+    Context, Error, Local, Request, Requester, Responder, Response, Router, Stack, async_trait,
+};
+
+use crate::tower;
+
+/// Set of layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StackKind {
+    /// One request per call, to a replica at random; no limit.
+    Bare,
+    /// Three attempts of 300 ms each, without a budget; otherwise as bare.
+    Naive,
+    /// The layers of tower, as its documentation puts them together.
+    Tower,
+    /// Throttle, retries and hedging around a balance at the client; an adaptive limit at the server.
+    Rr,
+}
+
+impl StackKind {
+    pub(crate) const ALL: [Self; 4] = [Self::Bare, Self::Naive, Self::Tower, Self::Rr];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Bare => "bare",
+            Self::Naive => "naive retries",
+            Self::Tower => "tower",
+            Self::Rr => "rr",
+        }
+    }
+
+    /// Puts the layers of the server around a handler.
+    pub(crate) fn server(self, handler: Arc<dyn Responder>) -> Local {
+        let router = Router::new().route("shop.find", move |ctx: Context, request: Request| {
+            let handler = Arc::clone(&handler);
+            async move { handler.respond(&ctx, request).await }
+        });
+        Local::new(match self {
+            Self::Bare | Self::Naive => router,
+            Self::Tower => router.with(tower::server()),
+            Self::Rr => {
+                let config = ConcurrencyConfig::default().with_wait_max(Duration::from_millis(50));
+                router
+                    .with(ConcurrencyLimit::adaptive(AdaptiveConfig::default()).with_config(config))
+            }
+        })
+    }
+
+    /// Puts the layers of the client around the replicas.
+    pub(crate) fn client(self, replicas: Vec<Arc<dyn Requester>>) -> Arc<dyn Requester> {
+        match self {
+            Self::Bare => Arc::new(Spread::new(replicas)),
+            Self::Naive => {
+                let budget = RetryBudgetConfig::default().with_percent(1000);
+                let config = RetryConfig::default()
+                    .with_attempt_timeout(Duration::from_millis(300))
+                    .with_budget(budget);
+                let retry = Retry::with_config(config).with_entropy(SeededEntropy::new(5));
+                Arc::new(Stack::new(Spread::new(replicas)).with(retry))
+            }
+            Self::Tower => tower::client(Spread::new(replicas)),
+            Self::Rr => {
+                let retry = Retry::new().with_entropy(SeededEntropy::new(5));
+                let throttle = Throttle::new().with_entropy(SeededEntropy::new(6));
+                let hedge = Hedge::new().with_budget(retry.budget().clone());
+                let stack = Stack::new(balance(replicas)).with(throttle);
+                Arc::new(stack.with(retry).with(hedge))
+            }
+        }
+    }
+}
+
+/// Requester that picks a replica at random for each request.
+pub(crate) struct Spread {
+    replicas: Vec<Arc<dyn Requester>>,
+    entropy: SeededEntropy,
+}
+
+impl Spread {
+    fn new(replicas: Vec<Arc<dyn Requester>>) -> Self {
+        Self { replicas, entropy: SeededEntropy::new(3) }
+    }
+}
+
+#[async_trait]
+impl Requester for Spread {
+    async fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
+        let drawn = usize::try_from(self.entropy.next_u64() >> 1).unwrap_or(0);
+        let replica = self.replicas.get(drawn % self.replicas.len()).expect("a replica");
+        replica.request(ctx, request).await
+    }
+}
+
+fn balance(replicas: Vec<Arc<dyn Requester>>) -> Balance {
+    let endpoints =
+        replicas.into_iter().enumerate().map(|(at, one)| Endpoint::new(at.to_string(), one));
+    Balance::new(endpoints).expect("different names").with_entropy(SeededEntropy::new(4))
+}

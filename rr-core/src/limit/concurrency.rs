@@ -1,0 +1,267 @@
+//! Limit of calls in flight.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rr_spi::{
+    Code, Context, Deadline, Delivery, Error, Middleware, Next, Reason, Request, Response,
+    async_trait,
+};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+use super::adaptive::{Aimd, Fixed, Gradient, Limit};
+use super::config::{AdaptiveConfig, ConcurrencyConfig};
+use super::gate::{Entered, Entry, Gate};
+use super::key::{KeyOf, key};
+use super::permit::{Permit, Waiting};
+use crate::retry::latencies::Latencies;
+
+/// Middleware that limits the calls in flight, for routes and for requesters.
+///
+/// Around routes ([`Router::with`](crate::Router::with)) it protects the handlers; around a
+/// requester, inside of [`Retry`](crate::retry::Retry), it protects the destination. A call above
+/// the limit waits for [`wait_max`](ConcurrencyConfig::wait_max), or is refused.
+///
+/// # Priority
+///
+/// Calls that are [`Sheddable`](crate::context::Criticality::Sheddable) fill at most 60 % of the
+/// limit, and `SheddablePlus` at most 80 %. Of waiting calls, the most critical runs first; among
+/// them one of the key with the fewest running calls ([`with_key`](Self::with_key)), so that a busy
+/// tenant does not keep others waiting; then by [`Order`](super::Order).
+///
+/// A call is refused if less time is left than the median time of the calls to its target in the
+/// last 20 to 30 s: the deadline would probably cut it off.
+///
+/// # Errors
+///
+/// `ResourceExhausted`, `overloaded`, for a call above the limit; `DeadlineExceeded`,
+/// `expired-on-arrival`, for one without enough time. Both are rejected on a server, and not sent at
+/// a requester.
+///
+/// # Cancel safety
+///
+/// Dropping a call that waits ends its wait; dropping one that runs begins the next.
+///
+/// # Examples
+///
+/// ```
+/// use rr_core::limit::ConcurrencyLimit;
+/// use rr_core::{Context, Error, Request, Response, Router};
+///
+/// async fn report(_: Context, _: Request) -> Result<Response, Error> {
+///     Ok(Response::new("done"))
+/// }
+///
+/// let router = Router::new().route("reports.make", report).with(ConcurrencyLimit::fixed(8));
+/// ```
+pub struct ConcurrencyLimit {
+    config: ConcurrencyConfig,
+    key_of: Option<Box<KeyOf>>,
+    latencies: Latencies,
+    state: Arc<Mutex<State>>,
+}
+
+/// State of a limit, shared with the permits.
+pub(super) struct State {
+    pub(super) gate: Gate<oneshot::Sender<usize>>,
+    pub(super) limit: Box<dyn Limit>,
+    pub(super) config: ConcurrencyConfig,
+}
+
+impl State {
+    /// Begins the waiting calls that may run.
+    pub(super) fn wake(&mut self) {
+        while let Some(wakes) = self.gate.next(self.limit.limit(), &self.config) {
+            // Cannot fail: a wait that ends leaves the gate first, under the same lock.
+            let _ = wakes.send(self.gate.running());
+        }
+    }
+}
+
+impl ConcurrencyLimit {
+    /// Makes a limit of this number of calls; 0 counts as 1.
+    #[must_use]
+    pub fn fixed(calls: usize) -> Self {
+        Self::with_limit(Box::new(Fixed(calls.max(1))))
+    }
+
+    /// Makes a limit that follows the latency: it grows while the mean latency stays near that
+    /// without contention, and shrinks as the latency rises or calls fail by overload.
+    ///
+    /// Calls that fail with `ResourceExhausted` or `DeadlineExceeded`, and calls that are dropped
+    /// after their deadline, count as overload. To measure the latency without contention, the limit
+    /// halves itself until that lowers the latency no further: for 50 calls each, every 30 s under
+    /// load, and up to every 2 s while the latency is much higher than measured before.
+    #[must_use]
+    pub fn adaptive(config: AdaptiveConfig) -> Self {
+        Self::with_limit(Box::new(Gradient::new(config)))
+    }
+
+    /// Makes a limit that grows by one with each full turn, and shrinks by a tenth when a call fails by
+    /// overload or takes longer than `slow`, once for the calls that are in flight then.
+    #[must_use]
+    pub fn additive(config: AdaptiveConfig, slow: Duration) -> Self {
+        Self::with_limit(Box::new(Aimd::new(config, slow)))
+    }
+
+    fn with_limit(limit: Box<dyn Limit>) -> Self {
+        let config = ConcurrencyConfig::default();
+        let state = State { gate: Gate::default(), limit, config: config.clone() };
+        Self {
+            config,
+            key_of: None,
+            latencies: Latencies::default(),
+            state: Arc::new(Mutex::new(state)),
+        }
+    }
+
+    /// Replaces the configuration of waits and refusals.
+    #[must_use]
+    pub fn with_config(mut self, config: ConcurrencyConfig) -> Self {
+        lock(&self.state).config = config.clone();
+        self.config = config;
+        self
+    }
+
+    /// Sets a function that returns the key of a call, such as its tenant. Calls of one key share
+    /// [`key_percent_max`](ConcurrencyConfig::key_percent_max). Only the first 128 bytes count.
+    #[must_use]
+    pub fn with_key(
+        mut self,
+        key_of: impl Fn(&Context, &Request) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.key_of = Some(Box::new(key_of));
+        self
+    }
+
+    /// Returns the limit at this moment.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        lock(&self.state).limit.limit()
+    }
+
+    /// Returns the number of running calls.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        lock(&self.state).gate.running()
+    }
+
+    /// Returns the number of waiting calls.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        lock(&self.state).gate.waiting()
+    }
+
+    fn entry(&self, ctx: &Context, request: &Request) -> Entry {
+        let key = key(self.key_of.as_deref(), ctx, request);
+        Entry { criticality: ctx.criticality(), key }
+    }
+
+    /// Returns the instant by which the call must run to end in time; fails if it has passed.
+    fn start_by(
+        &self,
+        ctx: &Context,
+        request: &Request,
+        now: Instant,
+    ) -> Result<Option<Instant>, Error> {
+        let Some(deadline) = ctx.deadline().map(Deadline::instant) else { return Ok(None) };
+        if !self.config.sheds_hopeless {
+            return Ok(Some(deadline));
+        }
+        let typical = self.latencies.median(&request.target, now).unwrap_or_default();
+        match deadline.checked_sub(typical) {
+            Some(by) if by > now => Ok(Some(by)),
+            _ => Err(hopeless(ctx)),
+        }
+    }
+
+    /// Waits until the call may run.
+    async fn enter(&self, ctx: &Context, request: &Request) -> Result<Permit, Error> {
+        if let Some(cause) = ctx.cause() {
+            return Err(Error::from_cause(cause, delivery(ctx)));
+        }
+        let now = Instant::now();
+        let by = self.start_by(ctx, request, now)?;
+        let entry = self.entry(ctx, request);
+        let mut begun = None;
+        let (entered, in_flight) = {
+            let mut state = lock(&self.state);
+            let limit = state.limit.limit();
+            // Most calls need no channel.
+            let entered = state.gate.enter(&entry, limit, &self.config, || {
+                let (sender, receiver) = oneshot::channel();
+                begun = Some(receiver);
+                sender
+            });
+            (entered, state.gate.running())
+        };
+        let mut waiting = match (entered, begun) {
+            (Entered::Runs, _) => {
+                return Ok(Permit::new(Arc::clone(&self.state), entry, in_flight));
+            }
+            (Entered::Waits(id), Some(begun)) => Waiting::new(&self.state, id, entry, begun),
+            _ => return Err(overloaded(ctx)),
+        };
+        let wait_end = Deadline::after_at(now, self.config.wait_max).instant();
+        let end = by.map_or(wait_end, |by| by.min(wait_end));
+        match ctx.race(timeout_at(end, waiting.permit())).await {
+            Ok(Ok(Some(permit))) => Ok(permit),
+            // The wait is over, or a more important call has displaced this one.
+            Ok(_) => Err(overloaded(ctx)),
+            Err(cause) => Err(Error::from_cause(cause, delivery(ctx))),
+        }
+    }
+}
+
+pub(super) fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    // A panic cannot leave the counts half-changed: no foreign code runs under the lock.
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[async_trait]
+impl Middleware for ConcurrencyLimit {
+    async fn handle(
+        &self,
+        ctx: &Context,
+        request: Request,
+        next: Next<'_>,
+    ) -> Result<Response, Error> {
+        let deadline = ctx.deadline().map(Deadline::instant);
+        let permit = self.enter(ctx, &request).await?.with_deadline(deadline);
+        let target = request.target.clone();
+        let outcome = next.run(ctx, request).await;
+        let took = permit.end(&outcome);
+        if outcome.is_ok() {
+            self.latencies.record(&target, Instant::now(), took);
+        }
+        outcome
+    }
+}
+
+/// Returns the delivery of a call that has not gone further than this layer.
+fn delivery(ctx: &Context) -> Delivery {
+    ctx.delivery().unwrap_or(Delivery::NotSent)
+}
+
+fn overloaded(ctx: &Context) -> Error {
+    let text = "too many calls are in flight";
+    Error::failure(Code::ResourceExhausted, delivery(ctx), Reason::OVERLOADED, text)
+}
+
+fn hopeless(ctx: &Context) -> Error {
+    let text = "less time is left than calls to this target take";
+    Error::failure(Code::DeadlineExceeded, delivery(ctx), Reason::EXPIRED_ON_ARRIVAL, text)
+}
+
+impl fmt::Debug for ConcurrencyLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = lock(&self.state);
+        f.debug_struct("ConcurrencyLimit")
+            .field("limit", &state.limit.limit())
+            .field("in_flight", &state.gate.running())
+            .field("waiting", &state.gate.waiting())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,165 @@
+//! Throttling in virtual time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use rr_spi::{Requester, SeededEntropy};
+use tokio::time::sleep;
+
+use super::*;
+use crate::Stack;
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// Destination that is up or down.
+#[derive(Default)]
+struct Switch {
+    is_down: AtomicBool,
+    calls: AtomicU64,
+    fails_with: Mutex<Option<Error>>,
+}
+
+#[async_trait]
+impl Requester for Switch {
+    async fn request(&self, _: &Context, _: Request) -> Result<Response, Error> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        if self.is_down.load(Ordering::Relaxed) {
+            let error = self.fails_with.lock().unwrap().clone();
+            return Err(error.unwrap_or_else(|| {
+                Error::failure(Code::Unavailable, Delivery::Rejected, Reason::DRAINING, "going")
+            }));
+        }
+        Ok(Response::new("done"))
+    }
+}
+
+struct Rig {
+    switch: Arc<Switch>,
+    client: Stack<Arc<Switch>>,
+}
+
+impl Rig {
+    fn new(config: ThrottleConfig) -> Self {
+        let switch = Arc::new(Switch::default());
+        let throttle = Throttle::with_config(config).with_entropy(SeededEntropy::new(7));
+        Self { client: Stack::new(Arc::clone(&switch)).with(throttle), switch }
+    }
+
+    /// Makes 100 calls a second; returns how many reached the destination and were answered.
+    async fn seconds(&self, seconds: u64) -> (u64, u64) {
+        let (before, mut answered) = (self.switch.calls.load(Ordering::Relaxed), 0);
+        for _ in 0..seconds * 100 {
+            let request = Request::new("a.b".try_into().unwrap(), "");
+            match self.client.request(&Context::background(), request).await {
+                Ok(_) => answered += 1,
+                Err(error) if error.reason() == Some(&Reason::THROTTLED) => {
+                    assert_eq!(error.delivery(), Delivery::NotSent);
+                    assert_eq!(error.retry(), RetryHint::Never);
+                }
+                Err(_) => {}
+            }
+            sleep(ms(10)).await;
+        }
+        (self.switch.calls.load(Ordering::Relaxed) - before, answered)
+    }
+
+    fn set_down(&self, is_down: bool) {
+        self.switch.is_down.store(is_down, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_healthy_destination_gets_every_call() {
+    let rig = Rig::new(ThrottleConfig::default());
+    assert_eq!(rig.seconds(30).await, (3000, 3000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_destination_gets_a_fifth_and_a_recovered_one_everything_soon() {
+    let rig = Rig::new(ThrottleConfig::default());
+    rig.seconds(20).await;
+    rig.set_down(true);
+    let (reached, _) = rig.seconds(10).await;
+    assert!(reached > 500, "the good calls of the window count: {reached}");
+    let (reached, _) = rig.seconds(20).await;
+    assert!((350..450).contains(&reached), "{reached} of 2000");
+    rig.set_down(false);
+    rig.seconds(20).await;
+    let (_, answered) = rig.seconds(10).await;
+    assert!(answered > 950, "{answered} of 1000 when it is up again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_simultaneous_calls_do_not_hold_each_other_back() {
+    struct Slow(AtomicU64);
+
+    #[async_trait]
+    impl Requester for Slow {
+        async fn request(&self, _: &Context, _: Request) -> Result<Response, Error> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            sleep(ms(100)).await;
+            Ok(Response::new("done"))
+        }
+    }
+
+    let throttle = Throttle::new().with_entropy(SeededEntropy::new(7));
+    let client = Arc::new(Stack::new(Slow(AtomicU64::new(0))).with(throttle));
+    let call = |client: Arc<Stack<Slow>>| async move {
+        let request = Request::new("a.b".try_into().unwrap(), "");
+        client.request(&Context::background(), request).await
+    };
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..1000 {
+        calls.spawn(call(Arc::clone(&client)));
+    }
+    while let Some(outcome) = calls.join_next().await {
+        outcome.unwrap().unwrap();
+    }
+    // Calls that are dropped show nothing of the destination either.
+    for _ in 0..1000 {
+        let call = call(Arc::clone(&client));
+        assert!(tokio::time::timeout(ms(1), call).await.is_err(), "it reached the destination");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn few_failures_hold_nothing_back() {
+    let rig = Rig::new(ThrottleConfig::default().with_failures_free(100));
+    rig.set_down(true);
+    assert_eq!(rig.seconds(1).await.0, 100);
+    assert!(rig.seconds(9).await.0 < 500);
+}
+
+#[tokio::test(start_paused = true)]
+async fn errors_that_show_nothing_of_the_load_hold_nothing_back() {
+    for error in [
+        Error::new(Code::NotFound, "no such order"),
+        Error::failure(Code::Canceled, Delivery::Unknown, None, "gone"),
+        Error::failure(Code::InvalidArgument, Delivery::NotSent, None, "bad"),
+        Error::failure(Code::Unavailable, Delivery::NotSent, Reason::CLOSED, "closed"),
+        Error::failure(Code::ResourceExhausted, Delivery::NotSent, Reason::RATE_LIMITED, "own"),
+    ] {
+        let rig = Rig::new(ThrottleConfig::default());
+        *rig.switch.fails_with.lock().unwrap() = Some(error.clone());
+        rig.set_down(true);
+        assert_eq!(rig.seconds(10).await.0, 1000, "{error:?}");
+    }
+}
+
+#[test]
+fn the_probability_is_that_of_the_formula() {
+    let (config, now) = (ThrottleConfig::default().with_failures_free(0), Instant::now());
+    for (calls, accepted, per_mille) in
+        [(0, 0, 0), (1, 0, 500), (3, 0, 750), (1000, 0, 800), (1000, 500, 0), (999, 400, 199)]
+    {
+        let mut history = History::new(&config);
+        for n in 0..calls {
+            let is_accepted = n < accepted;
+            let verdict = if is_accepted { Verdict::Accepted } else { Verdict::NotAccepted };
+            history.ended(verdict, now);
+        }
+        assert_eq!(history.dropped_per_mille(&config, now), per_mille, "{calls} {accepted}");
+    }
+}
