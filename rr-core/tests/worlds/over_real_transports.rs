@@ -152,7 +152,7 @@ async fn the_faults_that_nats_does_not_have_are_others() {
     other(Fault::BrokenWithin, Fault::Reset).await;
 }
 
-/// A proxy that repeats requests is none of HTTP, so that no profile of HTTP has it.
+/// HTTP repeats no request, so that no profile of HTTP has this fault. The proxy makes it.
 #[tokio::test]
 async fn a_duplicate_over_http_is_that_of_the_simulation() {
     for carrier in [http_1(), http_2()] {
