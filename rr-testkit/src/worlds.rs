@@ -16,6 +16,7 @@ mod fingerprint;
 mod life;
 mod network;
 mod outage;
+mod panics;
 mod picture;
 mod profile;
 mod real;

@@ -2,11 +2,12 @@
 
 use std::future::pending;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rr_core::{Code, Context, Delivery, Error, RequesterExt, Router};
 use rr_testkit::worlds::{Fault, Network, Script, Worlds, WorldsReport};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
 /// Serves `svc.work`, which waits for 10 ms and counts its runs when it has ended.
@@ -212,6 +213,55 @@ fn a_scenario_that_blocks_its_thread_is_given_up() {
     });
     refused(&report, "has not ended");
     refused(&report, "RR_WORLD='test>svc/svc.work#1=");
+}
+
+#[test]
+fn a_scenario_that_loops_in_the_world_without_faults_is_given_up() {
+    static IS_OVER: AtomicBool = AtomicBool::new(false);
+    let worlds = Worlds::up_to(1).with_world_time_max(Duration::from_millis(200));
+    let report = worlds.run(|_| async {
+        while !IS_OVER.load(Ordering::SeqCst) {
+            yield_now().await;
+        }
+    });
+    IS_OVER.store(true, Ordering::SeqCst);
+    refused(&report, "a world has not ended after 0.2 s of real time");
+    assert_eq!(report.explored(), 0);
+}
+
+#[test]
+fn a_report_tells_the_panics_of_handlers_and_tasks() {
+    let report = Worlds::up_to(0).run(|network| async move {
+        network.serve("svc", || {
+            Router::new().route("svc.work", |(): ()| async {
+                tokio::spawn(async { panic!("the outbox is full") });
+                sleep(Duration::from_millis(1)).await;
+                let order = None::<usize>;
+                Ok::<_, Error>(order.expect("an order has a number"))
+            })
+        });
+        assert!(work(&network).await.is_ok(), "no work");
+    });
+    let found = report.counterexample().expect("the call fails");
+    let panics: Vec<_> = found.panics().collect();
+    let [task, handler] = &panics[..] else { panic!("{report}") };
+    for (panic, message) in [(task, "the outbox is full"), (handler, "an order has a number")] {
+        assert!(panic.starts_with("a panic at ") && panic.ends_with(message), "{panic}");
+        assert!(
+            panic.contains("exploration.rs:") && report.to_string().contains(panic),
+            "{report}"
+        );
+    }
+    assert_eq!(found.wrong(), "no work");
+    assert!(report.to_string().contains("the caller got internal (processed) panic\n"), "{report}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trace_tells_that_no_service_has_a_name() {
+    let (network, ctx) = (Network::new(), Context::background());
+    let _ = network.client("test", "svcc").call::<()>(&ctx, "svc.work", &()).await;
+    let trace = network.trace().to_string();
+    assert!(trace.contains("the caller got unavailable (not_sent) no-responder"), "{trace}");
 }
 
 #[test]

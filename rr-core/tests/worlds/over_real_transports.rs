@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use rr_core::config::IntakeConfig;
 use rr_core::transport::Routes;
-use rr_core::{Code, Error, Requester, RequesterExt, Router, Server, async_trait};
+use rr_core::{Code, Delivery, Error, Requester, RequesterExt, Router, Server, async_trait};
 use rr_http::HttpVersion;
-use rr_testkit::worlds::{Carrier, Fault, Network, Script, Worlds, WorldsReport};
+use rr_testkit::worlds::{Carrier, Fault, Network, Profile, Script, Worlds, WorldsReport};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -41,11 +41,17 @@ async fn nats() -> Arc<dyn Carrier> {
 /// What a caller learns from a fault, the reason included, and how many runs ended.
 type Told = (Fault, String, usize);
 
+/// Faults that no real transport can make.
+const UNMADE: [Fault; 2] = [Fault::Repeated, Fault::ClockJumped];
+
 /// Strikes one call by each fault, in a network of its own.
-async fn told(make: impl Fn(Script) -> Network) -> Vec<Told> {
+async fn told(
+    faults: impl IntoIterator<Item = Fault>,
+    make: impl Fn(Script) -> Network,
+) -> Vec<Told> {
     let mut tasks = JoinSet::new();
-    for fault in Fault::ALL {
-        let network = make(Script::new().at("test", "svc", "svc.work", 1, fault));
+    for fault in faults {
+        let network = make(first(fault));
         tasks.spawn(async move {
             let runs = serve(&network);
             let client = network.client("test", "svc");
@@ -61,19 +67,48 @@ async fn told(make: impl Fn(Script) -> Network) -> Vec<Told> {
     told
 }
 
-/// Returns what the simulation tells the callers.
-fn told_by_simulation() -> Vec<Told> {
+/// Returns the script of a world in which the only call is struck.
+fn first(fault: Fault) -> Script {
+    Script::new().at("test", "svc", "svc.work", 1, fault)
+}
+
+/// Returns what the simulation tells the callers by the rules of a transport.
+fn told_by_simulation(faults: impl IntoIterator<Item = Fault>, profile: Profile) -> Vec<Told> {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(told(Network::with))
+    runtime.block_on(told(faults, |script| {
+        let network = Network::with(script);
+        network.set_profile("svc", profile);
+        network
+    }))
 }
 
 /// Returns what a transport tells the callers.
-fn told_over(carrier: impl Future<Output = Arc<dyn Carrier>>) -> Vec<Told> {
-    real_time().block_on(async {
-        let carrier = carrier.await;
-        told(|script| Network::over(Arc::clone(&carrier), script)).await
-    })
+async fn told_over(
+    faults: impl IntoIterator<Item = Fault>,
+    carrier: Arc<dyn Carrier>,
+) -> Vec<Told> {
+    told(faults, |script| Network::over(Arc::clone(&carrier), script)).await
+}
+
+/// Asserts that a profile is right: each of its faults tells the caller what the transport does, and
+/// lets the handler run as often.
+#[track_caller]
+fn assert_profile(profile: Profile, carrier: impl Future<Output = Arc<dyn Carrier>>) {
+    let faults = || {
+        let makeable = Fault::ALL.into_iter().filter(|fault| !UNMADE.contains(fault));
+        makeable.filter(move |fault| profile.has(*fault))
+    };
+    let over = real_time().block_on(async { told_over(faults(), carrier.await).await });
+    assert_eq!(over, told_by_simulation(faults(), profile));
+}
+
+/// Asserts that a fault that a profile leaves out does what one of its other faults does.
+async fn assert_other(profile: Profile, carrier: Arc<dyn Carrier>, left_out: Fault, other: Fault) {
+    assert!(!profile.has(left_out) && profile.has(other));
+    let told = told_over([left_out, other], carrier).await;
+    let [(_, text, runs), (_, other_text, other_runs)] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((text, runs), (other_text, other_runs), "{told:?}");
 }
 
 fn real_time() -> tokio::runtime::Runtime {
@@ -86,31 +121,44 @@ fn text(error: &Error) -> String {
 }
 
 #[test]
-fn over_http_1_each_fault_tells_the_caller_what_the_simulation_says() {
-    assert_eq!(told_over(async { http_1() }), told_by_simulation());
+fn over_http_1_each_fault_tells_the_caller_what_its_profile_says() {
+    assert_profile(Profile::Http1, async { http_1() });
 }
 
 #[test]
-fn over_http_2_each_fault_tells_the_caller_what_the_simulation_says() {
-    assert_eq!(told_over(async { http_2() }), told_by_simulation());
+fn over_http_2_each_fault_tells_the_caller_what_its_profile_says() {
+    assert_profile(Profile::Http2, async { http_2() });
 }
 
-/// With a broker between caller and server, neither learns that the other has gone.
 #[cfg(feature = "nats")]
 #[test]
-fn over_nats_five_faults_differ_from_the_simulation() {
-    let no_responder = "unavailable not_sent no-responder";
-    let expired = "deadline_exceeded unknown expired-awaiting-reply";
-    let mut expected = told_by_simulation();
-    for (fault, told, runs) in &mut expected {
-        match fault {
-            Fault::ConnectFails | Fault::Draining => no_responder.clone_into(told),
-            Fault::BrokenWithin | Fault::Reset => *runs = 1,
-            Fault::Crashed => expired.clone_into(told),
-            _ => {}
-        }
+fn over_nats_each_fault_tells_the_caller_what_its_profile_says() {
+    assert_profile(Profile::Nats, nats());
+}
+
+#[tokio::test]
+async fn a_reset_over_http_1_is_a_connection_that_breaks_within_the_handler() {
+    assert_other(Profile::Http1, http_1(), Fault::Reset, Fault::BrokenWithin).await;
+}
+
+/// The broker knows no responder any more, and no server gets to know of lost connections.
+#[cfg(feature = "nats")]
+#[tokio::test]
+async fn the_faults_that_nats_does_not_have_are_others() {
+    let carrier = nats().await;
+    let other =
+        |left_out, other| assert_other(Profile::Nats, Arc::clone(&carrier), left_out, other);
+    other(Fault::Draining, Fault::ConnectFails).await;
+    other(Fault::BrokenWithin, Fault::Reset).await;
+}
+
+/// HTTP repeats no request, so that no profile of HTTP has this fault. The proxy makes it.
+#[tokio::test]
+async fn a_duplicate_over_http_is_that_of_the_simulation() {
+    for carrier in [http_1(), http_2()] {
+        let over = told_over([Fault::Duplicated], carrier).await;
+        assert_eq!(over, [(Fault::Duplicated, "ok".to_owned(), 2)]);
     }
-    assert_eq!(told_over(nats()), expected);
 }
 
 /// Explores a mistaken application in virtual time, and runs it in the world that was found over a
@@ -243,7 +291,7 @@ impl Carrier for Limited {
 
 /// Replays a call over a carrier that cannot do what is needed; returns the report.
 async fn refused(fault: Fault) -> String {
-    let script = Script::new().at("test", "svc", "svc.work", 1, fault);
+    let script = first(fault);
     let replay = Worlds::replay_over(Arc::new(Limited), &script, |network| async move {
         serve(&network);
         let _ = work(&network).await;
@@ -257,6 +305,24 @@ async fn refused(fault: Fault) -> String {
 async fn a_fault_that_a_transport_cannot_make_is_refused() {
     let text = "`reset` cannot be made over semaphores: there are no connections";
     assert_eq!(refused(Fault::Reset).await.trim_end(), text);
+}
+
+#[tokio::test]
+async fn a_fault_that_no_transport_can_make_fails_its_call_and_nothing_else() {
+    for fault in UNMADE {
+        let network = Network::over(http_1(), first(fault));
+        let runs = serve(&network);
+        assert_eq!(network.refused(), None);
+        let error = work(&network).await.unwrap_err();
+        let text = format!("`{fault}` cannot be made over HTTP/1.1: ");
+        assert_eq!((error.code(), error.delivery()), (Code::Unimplemented, Delivery::NotSent));
+        assert!(error.message().starts_with(&text), "{error}");
+        assert_eq!(network.refused().as_deref(), Some(error.message()));
+        assert_eq!((runs.load(Ordering::SeqCst), network.faults_fired()), (0, 0), "{fault}");
+        let client = network.client("test", "svc");
+        assert_eq!(client.call::<usize>(&within(60), "svc.work", &()).await.unwrap(), 0);
+        assert!(refused(fault).await.starts_with(&text.replace("HTTP/1.1", "semaphores")));
+    }
 }
 
 #[tokio::test]
@@ -294,8 +360,7 @@ async fn a_reset_ends_every_call_of_the_link_over_http() {
 
 #[tokio::test]
 async fn a_partition_loses_what_is_sent_within_5_s_and_heals_over_http() {
-    let script = Script::new().at("test", "svc", "svc.work", 1, Fault::Partitioned);
-    let network = Network::over(http_1(), script);
+    let network = Network::over(http_1(), first(Fault::Partitioned));
     let runs = serve(&network);
     let client = network.client("test", "svc");
     let work = async |seconds| client.call::<usize>(&within(seconds), "svc.work", &()).await;

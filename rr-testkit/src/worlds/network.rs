@@ -330,7 +330,8 @@ impl Network {
         let call = state.trace.places.len();
         let profile = state.profiles.get(to).copied().unwrap_or_default();
         let mut fault = self.0.script.fault(&place).filter(|fault| profile.has(*fault));
-        state.fired += usize::from(fault.is_some());
+        let is_made = |fault| self.real().is_none_or(|real| real.makes(fault));
+        state.fired += usize::from(fault.is_some_and(is_made));
         let now = Instant::now();
         let link = state.links.entry((from.to_owned(), to.to_owned())).or_default();
         match fault {

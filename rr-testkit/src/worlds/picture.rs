@@ -117,14 +117,14 @@ impl Trace {
             is_lost,
         };
         let note = |at, text| Row::Note { at, text, is_fault: false };
-        Some(match event.what {
+        Some(match &event.what {
             What::Sent { .. } => {
                 let lost = lost(&REQUESTS_LOST);
                 let is_lost = lost.is_some();
                 let label = lost.map_or_else(|| name.clone(), |fault| format!("{name}: {fault}"));
                 Row::Arrow { from, to, label, is_reply: false, is_lost }
             }
-            What::Struck(fault) => {
+            &What::Struck(fault) => {
                 let is_drawn = lost(&REQUESTS_LOST).or_else(|| lost(&REPLIES_LOST)).is_some();
                 let note = Row::Note { at: to, text: in_words(fault), is_fault: true };
                 return (!is_drawn).then_some(note);
@@ -132,12 +132,12 @@ impl Trace {
             What::Entered { .. } => note(to, format!("{name} runs")),
             What::Answered(summary) => {
                 let lost = lost(&REPLIES_LOST)?;
-                reply(format!("{summary}: {lost}"), true)
+                reply(format!("{}: {lost}", summary.short()), true)
             }
             What::Returned(summary) if self.is_answer(event.call, summary) => {
-                reply(summary.to_string(), false)
+                reply(summary.short(), false)
             }
-            What::Returned(summary) => note(from, format!("{name}: {summary}")),
+            What::Returned(summary) => note(from, format!("{name}: {}", summary.short())),
             What::GaveUp => note(from, format!("{name}: gave up")),
         })
     }

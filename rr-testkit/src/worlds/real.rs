@@ -75,12 +75,22 @@ impl Network {
     /// for each fault how it is made, and what differs from the simulation. The servers run
     /// until the runtime ends.
     ///
+    /// A call whose fault cannot be made fails with `Unimplemented`, not sent, and
+    /// [`refused`](Network::refused) says why. Such a fault does not count as one that has struck.
+    ///
     /// # Panics
     ///
     /// When called outside of a tokio runtime with a clock.
     #[must_use]
     pub fn over(carrier: Arc<dyn Carrier>, script: Script) -> Self {
         Self::made(script, Some(Real::new(carrier)))
+    }
+
+    /// Returns why the network does not do what its script says: a fault that the transport cannot
+    /// make, or a server that did not start. `None` in a simulation, which makes every fault.
+    #[must_use]
+    pub fn refused(&self) -> Option<String> {
+        self.real().and_then(|real| lock(&real.failed).clone())
     }
 }
 
@@ -103,13 +113,17 @@ impl Real {
         attempt: &Attempt,
         mut request: Request,
     ) -> Outcome {
+        if let Some(error) = message.fault.and_then(|fault| self.unmade(fault)) {
+            self.fails(error.message());
+            return Err(error);
+        }
         lock(&self.roots).insert(message.call, message.root);
         let sender = attempt.run(async {
             let unheard = match message.fault {
                 Some(fault) => unheard::sender(&self.carrier, fault, &request).await,
                 None => Ok(None),
             };
-            match unheard.inspect_err(|error| self.fails(error))? {
+            match unheard.inspect_err(|error| self.fails(&error.to_string()))? {
                 Some(sender) => Ok(sender),
                 None => self.line(network, &message, attempt).await.map(Sender::from),
             }
@@ -138,7 +152,7 @@ impl Real {
                 Some(_) => serving.line(1).await,
             }
         };
-        let line = made.await.inspect_err(|error| self.fails(error))?;
+        let line = made.await.inspect_err(|error| self.fails(&error.to_string()))?;
         if let Some(fault) = message.fault {
             let within = attempt.context().value::<Within>();
             let caller = within.map(|within| (within.service.clone(), within.instance));
@@ -201,12 +215,20 @@ impl Real {
     }
 
     /// Records why the network does not do what its script says.
-    fn fails(&self, error: &Error) {
-        lock(&self.failed).get_or_insert_with(|| error.to_string());
+    fn fails(&self, why: &str) {
+        lock(&self.failed).get_or_insert_with(|| why.to_owned());
     }
 
-    fn failed(&self) -> Option<String> {
-        lock(&self.failed).clone()
+    /// Returns whether a fault can be made.
+    pub(super) fn makes(&self, fault: Fault) -> bool {
+        carrier::unmade(&*self.carrier, fault).is_none()
+    }
+
+    /// Returns the error of a call whose fault cannot be made.
+    fn unmade(&self, fault: Fault) -> Option<Error> {
+        let text = carrier::unmade(&*self.carrier, fault)?;
+        let error = Error::failure(Code::Unimplemented, Delivery::NotSent, None, text);
+        Some(error.with_hint("leave the fault out of the script, or run it in a simulated network"))
     }
 
     /// Ends every server and every connection.

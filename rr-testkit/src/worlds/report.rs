@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::fault::Script;
+use super::panics::Panic;
 use super::trace::Trace;
 use super::world::World;
 
@@ -44,6 +45,7 @@ pub struct Counterexample {
     pub(super) script: Script,
     pub(super) wrong: String,
     pub(super) trace: Trace,
+    pub(super) panics: Vec<Panic>,
 }
 
 impl WorldsReport {
@@ -103,8 +105,8 @@ impl WorldsReport {
 impl Counterexample {
     /// Returns what is wrong in a world; `None` if it passed.
     pub(super) fn of(script: Script, world: World) -> Option<Self> {
-        let World { trace, wrong, .. } = world;
-        wrong.map(|wrong| Self { script, wrong, trace })
+        let World { trace, wrong, panics, .. } = world;
+        wrong.map(|wrong| Self { script, wrong, trace, panics })
     }
 
     /// Returns the faults.
@@ -117,6 +119,12 @@ impl Counterexample {
     #[must_use]
     pub fn wrong(&self) -> &str {
         &self.wrong
+    }
+
+    /// Returns the first ten different panics of handlers and spawned tasks, such as
+    /// `a panic at src/shop.rs:12:5: no such order`. Empty over a real transport, where they are printed.
+    pub fn panics(&self) -> impl Iterator<Item = String> + '_ {
+        self.panics.iter().map(ToString::to_string)
     }
 
     /// Returns what happened.
@@ -175,6 +183,9 @@ impl fmt::Display for Counterexample {
             0 => writeln!(f, "the scenario fails without any fault: {}", self.wrong)?,
             1 => writeln!(f, "one fault breaks the scenario: {}", self.wrong)?,
             faults => writeln!(f, "{faults} faults break the scenario: {}", self.wrong)?,
+        }
+        for panic in &self.panics {
+            writeln!(f, "{panic}")?;
         }
         write!(f, "\n{}", self.trace)?;
         writeln!(f, "\n{}", self.trace.mermaid())?;

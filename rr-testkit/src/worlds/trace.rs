@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use rr_spi::{Code, Delivery, Error, Response};
+use rr_spi::{Code, Delivery, Error, Reason, Response};
 
 use super::fault::{Fault, Place};
 use super::profile::Profile;
@@ -47,28 +47,39 @@ pub(super) enum What {
 }
 
 /// Outcome of a run or a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Summary {
     /// `None` for a success.
     pub(super) code: Option<Code>,
     pub(super) delivery: Delivery,
+    pub(super) reason: Option<Reason>,
 }
 
 impl Summary {
     pub(super) fn of(outcome: &Result<Response, Error>) -> Self {
         match outcome {
-            Ok(_) => Self { code: None, delivery: Delivery::Processed },
-            Err(error) => Self { code: Some(error.code()), delivery: error.delivery() },
+            Ok(_) => Self { code: None, delivery: Delivery::Processed, reason: None },
+            Err(error) => Self {
+                code: Some(error.code()),
+                delivery: error.delivery(),
+                reason: error.reason().cloned(),
+            },
+        }
+    }
+
+    /// Returns the code and the delivery, for pictures.
+    pub(super) fn short(&self) -> String {
+        match self.code {
+            None => "ok".to_owned(),
+            Some(code) => format!("{} ({})", code.as_str(), self.delivery.as_str()),
         }
     }
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.code {
-            None => f.write_str("ok"),
-            Some(code) => write!(f, "{} ({})", code.as_str(), self.delivery.as_str()),
-        }
+        f.write_str(&self.short())?;
+        self.reason.as_ref().map_or(Ok(()), |reason| write!(f, " {}", reason.as_str()))
     }
 }
 
@@ -96,8 +107,11 @@ impl Trace {
     }
 
     /// Returns whether the caller got what a server answered or refused.
-    pub(super) fn is_answer(&self, call: usize, got: Summary) -> bool {
-        let answered = |event: &Event| event.what == What::Answered(got);
+    pub(super) fn is_answer(&self, call: usize, got: &Summary) -> bool {
+        let answered = |event: &Event| match &event.what {
+            What::Answered(one) => (one.code, one.delivery) == (got.code, got.delivery),
+            _ => false,
+        };
         let is_refused = got.delivery == Delivery::Rejected;
         is_refused || self.events.iter().any(|event| event.call == call && answered(event))
     }

@@ -1,11 +1,9 @@
 //! One world: a run of the scenario with a script of faults, and what is wrong with it.
 
-use std::any::Any;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Once;
 use std::task::{self, Poll};
 use std::time::Duration;
 
@@ -15,6 +13,7 @@ use tokio::time::{Instant, timeout};
 
 use super::fault::Script;
 use super::network::Network;
+use super::panics::{Notes, Panic, message};
 use super::trace::{Summary, Trace, What};
 
 /// Limits of a world.
@@ -44,6 +43,8 @@ pub(super) struct World {
     pub(super) fired: usize,
     /// What is wrong; `None` if the world passed.
     pub(super) wrong: Option<String>,
+    /// Panics of handlers and tasks. Empty over a real transport, where the runtime is not the world's.
+    pub(super) panics: Vec<Panic>,
 }
 
 /// Runs the scenario with a script, on a runtime of its own.
@@ -57,8 +58,11 @@ where
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime without IO needs no resource");
     let world = runtime.block_on(async {
-        let network = Network::with(script.clone());
-        let world = run_in(&network, scenario, LIMITS).await;
+        let (network, notes) = (Network::with(script.clone()), Notes::begin());
+        let mut world = run_in(&network, scenario, LIMITS).await;
+        world.panics = notes.end();
+        // That of the scenario is what is wrong.
+        world.panics.retain(|panic| Some(&panic.message) != world.wrong.as_ref());
         network.close();
         world
     });
@@ -89,29 +93,7 @@ where
         Ok(Ok(())) if !settled => Some(left(&trace, limits.settle_max)),
         Ok(Ok(())) => network.broken().or_else(|| broken_promise(&trace, limits.late_max)),
     };
-    World { trace, fingerprint, fired, wrong }
-}
-
-thread_local! {
-    /// Whether panics on this thread belong to a world, which reports them itself.
-    static IS_SILENT: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Runs a world without the messages that panics print: many worlds may fail, and one is reported.
-pub(super) fn silently<T>(run: impl FnOnce() -> T) -> T {
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let before = take_hook();
-        set_hook(Box::new(move |info| {
-            if !IS_SILENT.get() {
-                before(info);
-            }
-        }));
-    });
-    let before = IS_SILENT.replace(true);
-    let output = run();
-    IS_SILENT.set(before);
-    output
+    World { trace, fingerprint, fired, wrong, panics: Vec::new() }
 }
 
 /// Runs a scenario, and sets the times of its last two polls; returns the message of its panic.
@@ -146,12 +128,6 @@ impl<S> Drop for Contained<S> {
         // The world already has the reason for which the scenario ended early.
         let _ = catch_unwind(AssertUnwindSafe(|| self.0 = None));
     }
-}
-
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    text.unwrap_or_else(|| "a panic without a message".to_owned())
 }
 
 /// Says who waits for what in a scenario that nothing can wake.
@@ -200,10 +176,10 @@ fn calls(trace: &Trace) -> Vec<Fate> {
     let mut calls = vec![Fate::default(); trace.places.len()];
     for event in &trace.events {
         let Some(call) = calls.get_mut(event.call) else { continue };
-        match event.what {
+        match &event.what {
             What::Sent { left } => call.ends_by = left.map(|left| event.at + left),
             What::Answered(summary) => call.ran |= summary.delivery == Delivery::Processed,
-            What::Returned(summary) => call.returned = Some((event.at, summary)),
+            What::Returned(summary) => call.returned = Some((event.at, summary.clone())),
             What::GaveUp => call.is_given_up = true,
             What::Struck(_) | What::Entered { .. } => {}
         }

@@ -2,15 +2,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rr_spi::{Entropy as _, SeededEntropy};
 
 use super::super::fault::Script;
+use super::super::panics;
 use super::super::report::{Counterexample, WorldsReport};
-use super::super::world::{self, World};
-use super::level::{Passed, Shared};
+use super::super::world::World;
+use super::level::{NextLevel, Passed, Shared};
 use super::places::{Numbered, Places};
 use super::{Random, Run, Worlds};
 use crate::sync::lock;
@@ -37,18 +40,28 @@ impl Exploration {
         let mut left = self.worlds.worlds_max;
         for faults in 0..=self.worlds.faults_max {
             left = left.saturating_sub(planned.scripts.len());
-            let (level, state) = self.level(faults, planned);
+            let next_level = self.next_level(faults);
+            let (level, state) = self.level(faults, planned, next_level);
             if self.has_ended() {
                 return self.report;
             }
+            // Empty after the last level.
             planned = self.children(&level, &state.passed, left);
         }
         if let Some(random) = self.worlds.random {
             let planned = Planned::of(self.drawn(random));
-            self.level(random.faults, planned);
+            self.level(random.faults, planned, NextLevel::None);
             self.shrink();
         }
         self.report
+    }
+
+    fn next_level(&self, faults: usize) -> NextLevel {
+        match self.worlds.random {
+            _ if faults < self.worlds.faults_max => NextLevel::Children,
+            Some(_) => NextLevel::Drawn,
+            None => NextLevel::None,
+        }
     }
 
     fn has_ended(&self) -> bool {
@@ -84,8 +97,8 @@ impl Exploration {
         while at < found.script.len() {
             let mut fewer = found.script.clone();
             fewer.0.remove(at);
-            let world = world::silently(|| (self.run)(&fewer));
-            match Counterexample::of(fewer, world) {
+            let world = self.run_alone(&fewer);
+            match world.and_then(|world| Counterexample::of(fewer, world)) {
                 Some(smaller) => found = smaller,
                 None => at += 1,
             }
@@ -93,10 +106,25 @@ impl Exploration {
         self.report.counterexample = Some(found);
     }
 
+    /// Runs one world in a thread; `None` if it has not ended after the time of a world.
+    fn run_alone(&self, script: &Script) -> Option<World> {
+        let (run, script, (sender, ended)) = (Arc::clone(&self.run), script.clone(), channel());
+        thread::spawn(move || {
+            // Fails when the world was given up.
+            let _ = sender.send(panics::silently(|| run(&script)));
+        });
+        ended.recv_timeout(self.worlds.world_time_max).ok()
+    }
+
     /// Runs the world without faults twice, and compares the traces.
     fn is_deterministic(&mut self) -> bool {
-        let run = || world::silently(|| (self.run)(&Script::new()));
-        let (first, second) = (run(), run());
+        let script = Script::new();
+        let run = || self.run_alone(&script);
+        let both = || Some((run()?, run()?));
+        let Some((first, second)) = both() else {
+            self.report.refused = Some(held_up_by(&script, self.worlds.world_time_max));
+            return false;
+        };
         if first.wrong.is_some() || first.trace == second.trace {
             return true;
         }
@@ -156,7 +184,7 @@ pub(super) struct Planned {
 }
 
 impl Planned {
-    fn of(scripts: Vec<Numbered>) -> Self {
+    pub(super) fn of(scripts: Vec<Numbered>) -> Self {
         let worlds = scripts.len();
         Self { scripts, parents: vec![None; worlds], worlds, equal: 0 }
     }
@@ -181,6 +209,15 @@ impl Seen {
             }
         }
     }
+}
+
+/// Says that a world has not ended.
+pub(super) fn held_up_by(script: &Script, longest: Duration) -> String {
+    format!(
+        "a world has not ended after {} s of real time: the scenario computes for ever, or blocks its \
+         thread\n  RR_WORLD='{script}'",
+        longest.as_secs_f64()
+    )
 }
 
 impl fmt::Debug for Exploration {

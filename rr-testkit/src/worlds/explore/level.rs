@@ -7,10 +7,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::super::fault::Script;
+use super::super::panics;
 use super::super::report::{Counterexample, Level};
-use super::super::world::{self, World};
+use super::super::world::World;
 use super::Run;
-use super::exploration::{Exploration, Planned};
+use super::exploration::{Exploration, Planned, held_up_by};
 use super::places::{Numbered, Places};
 use crate::sync::lock;
 
@@ -22,8 +23,7 @@ pub(super) struct Shared {
     /// Fingerprint of the world of each script without its last fault.
     pub(super) parents: Vec<Option<u64>>,
     messages_max: usize,
-    /// Whether there will be worlds with one more fault.
-    has_children: bool,
+    next_level: NextLevel,
     next: AtomicUsize,
     /// Index of the first world that failed.
     failed: AtomicUsize,
@@ -32,9 +32,19 @@ pub(super) struct Shared {
     changed: Condvar,
 }
 
+/// Worlds that follow those of a level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NextLevel {
+    /// Worlds with one more fault.
+    Children,
+    /// Worlds that are drawn from the places that were seen.
+    Drawn,
+    None,
+}
+
 #[derive(Default)]
 pub(super) struct State {
-    /// Worlds that passed, by their index.
+    /// Worlds that passed, by their index, if there will be worlds with one more fault.
     pub(super) passed: HashMap<usize, Passed>,
     explored: usize,
     unfired: usize,
@@ -57,7 +67,12 @@ pub(super) struct Passed {
 
 impl Exploration {
     /// Runs the worlds of a level; returns when all have ended, or one holds up the others.
-    pub(super) fn level(&mut self, faults: usize, planned: Planned) -> (Arc<Shared>, State) {
+    pub(super) fn level(
+        &mut self,
+        faults: usize,
+        planned: Planned,
+        next_level: NextLevel,
+    ) -> (Arc<Shared>, State) {
         let Planned { scripts, parents, worlds, equal } = planned;
         let threads = self.worlds.threads.min(scripts.len());
         let shared = Arc::new(Shared {
@@ -66,7 +81,7 @@ impl Exploration {
             scripts,
             parents,
             messages_max: self.worlds.messages_max,
-            has_children: faults < self.worlds.faults_max || self.worlds.random.is_some(),
+            next_level,
             next: AtomicUsize::new(0),
             failed: AtomicUsize::new(usize::MAX),
             end: self.began + self.worlds.time_max,
@@ -103,12 +118,7 @@ impl Exploration {
             let held_up = state.running.iter().find(|(_, since)| since.elapsed() > longest);
             if let Some((at, _)) = held_up {
                 let script = shared.scripts.get(*at).map(|it| lock(&shared.places).script(it));
-                self.report.refused = Some(format!(
-                    "a world has not ended after {} s of real time: the scenario computes for ever, \
-                     or blocks its thread\n  RR_WORLD='{}'",
-                    longest.as_secs(),
-                    script.unwrap_or_default()
-                ));
+                self.report.refused = Some(held_up_by(&script.unwrap_or_default(), longest));
                 break;
             }
         }
@@ -125,7 +135,7 @@ impl Shared {
             let Some(faults) = self.scripts.get(at).filter(|_| is_left) else { break };
             lock(&self.state).running.insert(at, Instant::now());
             let script = lock(&self.places).script(faults);
-            let world = world::silently(|| (self.run)(&script));
+            let world = panics::silently(|| (self.run)(&script));
             self.ended(at, &script, world);
         }
         lock(&self.state).idle += 1;
@@ -139,13 +149,13 @@ impl Shared {
         let before = last.map_or(0, |last| {
             places.iter().position(|place| place == last).map_or(messages, |at| at + 1)
         });
-        let later: Vec<u32> = if self.has_children {
+        let later: Vec<u32> = if self.next_level == NextLevel::None {
+            Vec::new()
+        } else {
             let mut numbers = lock(&self.places);
             let calls = places.iter().zip(&world.trace.profiles);
             let calls = calls.take(self.messages_max).skip(before);
             calls.map(|(place, profile)| numbers.number(place, *profile)).collect()
-        } else {
-            Vec::new()
         };
         let mut state = lock(&self.state);
         state.running.remove(&at);
@@ -153,13 +163,47 @@ impl Shared {
         state.unfired += usize::from(world.fired < script.len());
         state.messages = state.messages.max(messages);
         if world.wrong.is_none() {
-            let fingerprint = (world.fired == script.len()).then_some(world.fingerprint);
-            state.passed.insert(at, Passed { before, later, fingerprint });
+            if self.next_level == NextLevel::Children {
+                let fingerprint = (world.fired == script.len()).then_some(world.fingerprint);
+                state.passed.insert(at, Passed { before, later, fingerprint });
+            }
             return;
         }
         // A world before it may fail as well: it is the smaller one.
         if at < self.failed.fetch_min(at, Ordering::SeqCst) {
             state.failure = Some((at, world));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Worlds;
+    use super::*;
+    use crate::worlds::Network;
+    use crate::worlds::fault::Place;
+    use crate::worlds::world;
+
+    /// Runs the world without faults; returns the worlds and the places that are kept.
+    fn kept(next_level: NextLevel) -> (usize, bool) {
+        let run: Run = Arc::new(|script: &Script| {
+            let mut world = world::run(&|_: Network| async {}, script);
+            let [from, to, target] = ["a", "b", "b.x"].map(str::to_owned);
+            world.trace.places.push(Place { from, to, target, nth: 1 });
+            world.trace.profiles.push(crate::worlds::Profile::Memory);
+            world
+        });
+        let mut exploration = Exploration::new(Worlds::up_to(0), run);
+        let (_, state) = exploration.level(0, Planned::of(vec![Numbered::new()]), next_level);
+        assert_eq!(state.explored, 1);
+        let has_places = !lock(&exploration.places).faults(&[]).is_empty();
+        (state.passed.len(), has_places)
+    }
+
+    #[test]
+    fn a_level_keeps_what_the_next_one_needs() {
+        assert_eq!(kept(NextLevel::Children), (1, true));
+        assert_eq!(kept(NextLevel::Drawn), (0, true));
+        assert_eq!(kept(NextLevel::None), (0, false));
     }
 }

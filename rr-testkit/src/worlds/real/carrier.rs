@@ -74,7 +74,7 @@ pub trait Carrier: Send + Sync + 'static {
     }
 
     /// Returns why a fault cannot be made over this transport; `None` if it can. A script with such a
-    /// fault is refused.
+    /// fault is refused. No transport can make [`Fault::Repeated`] and [`Fault::ClockJumped`].
     fn cannot(&self, fault: Fault) -> Option<&'static str> {
         let _ = fault;
         None
@@ -119,4 +119,14 @@ pub trait Carrier: Send + Sync + 'static {
     ///
     /// Dropping the future leaves nothing behind.
     async fn connect_to_none(&self, address: SocketAddr) -> Result<Arc<dyn Requester>, Error>;
+}
+
+/// Returns why a fault cannot be made over a transport, as a sentence; `None` if it can.
+pub(super) fn unmade(carrier: &dyn Carrier, fault: Fault) -> Option<String> {
+    let why = match fault {
+        Fault::Repeated => "a proxy does not know where a request ends, to repeat it later",
+        Fault::ClockJumped => "all servers share the clock of this process",
+        _ => carrier.cannot(fault)?,
+    };
+    Some(format!("`{fault}` cannot be made over {}: {why}", carrier.name()))
 }

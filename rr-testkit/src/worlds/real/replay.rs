@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Carrier;
+use super::carrier::{self, Carrier};
 use crate::worlds::explore::Worlds;
-use crate::worlds::fault::{Fault, Script};
+use crate::worlds::fault::Script;
 use crate::worlds::network::Network;
 use crate::worlds::report::WorldsReport;
 use crate::worlds::world::{self, Limits};
@@ -16,15 +16,6 @@ const LIMITS: Limits = Limits {
     settle_max: Duration::from_secs(60),
     late_max: Duration::MAX,
 };
-
-/// Returns why a fault cannot be made over any real transport.
-fn unmade(fault: Fault) -> Option<&'static str> {
-    match fault {
-        Fault::Repeated => Some("a proxy does not know where a request ends, to repeat it later"),
-        Fault::ClockJumped => Some("all servers share the clock of this process"),
-        _ => None,
-    }
-}
 
 impl Worlds {
     /// Runs the scenario in one world over a real transport, in real time.
@@ -53,16 +44,14 @@ impl Worlds {
         F: Fn(Network) -> S,
         S: Future<Output = ()>,
     {
-        let cannot =
-            |fault| unmade(fault).or_else(|| carrier.cannot(fault)).map(|why| (fault, why));
-        if let Some((fault, why)) = script.0.iter().find_map(|(_, fault)| cannot(*fault)) {
-            let text = format!("`{fault}` cannot be made over {}: {why}", carrier.name());
-            return WorldsReport { refused: Some(text), ..WorldsReport::default() };
+        let unmade = script.0.iter().find_map(|(_, fault)| carrier::unmade(&*carrier, *fault));
+        if unmade.is_some() {
+            return WorldsReport { refused: unmade, ..WorldsReport::default() };
         }
         let name = carrier.name().to_owned();
         let network = Network::over(carrier, script.clone());
         let world = world::run_in(&network, scenario, LIMITS).await;
-        let failed = network.real().and_then(super::Real::failed);
+        let failed = network.refused();
         network.close();
         let mut report = WorldsReport::of(script, world);
         report.refused =

@@ -96,8 +96,13 @@ impl Strike {
     }
 
     /// Returns whether the fault strikes while the handler waits for the first time.
-    fn is_within(&self) -> bool {
-        matches!(self.fault, Fault::BrokenWithin | Fault::Reset | Fault::Crashed)
+    fn is_within(&self, has_broker: bool) -> bool {
+        match self.fault {
+            Fault::BrokenWithin | Fault::Reset | Fault::Crashed => true,
+            // Behind the request comes the end of its connection, if that leads to the server.
+            Fault::Late => !has_broker,
+            _ => false,
+        }
     }
 }
 
@@ -139,7 +144,9 @@ impl Middleware for Watch {
         });
         let handling = next.run(&ctx, request);
         let outcome = match &strike {
-            Some(strike) if strike.is_within() => self.broken(real, strike, handling).await,
+            Some(strike) if strike.is_within(real.has_broker()) => {
+                self.broken(real, strike, handling).await
+            }
             _ => handling.await,
         };
         self.network.record(call, What::Answered(Summary::of(&outcome)));
