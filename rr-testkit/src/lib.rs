@@ -9,12 +9,15 @@
 //! | connect a requester and a server at `memory://name` | [`MemoryRequester`], [`serve`] |
 //! | test an application through an outage in memory | [`MemoryLink`] |
 //! | lose single requests and replies in memory | [`MemoryFaults`] |
-//! | test an application in every world of up to k faults | `worlds` (feature `worlds`) |
+//! | strike one message of an application with one fault | `worlds::Network` (feature `worlds`) |
+//! | test an application in every world of up to k faults | `worlds::Worlds` (feature `worlds`) |
+//! | replay such a world over a real transport | `worlds::Worlds::replay_over` (feature `worlds`) |
 //! | record what a server or a client reports to its observers | [`Reports`] |
 //! | cut connections between real sockets | `TcpProxy` (feature `proxy`) |
 //! | cut in-process streams at any byte | `StreamLink` (feature `proxy`) |
 //! | run real NATS servers | `NatsServer` (feature `nats-server`) |
 //! | prove that a transport conforms | `conformance` (feature `conformance`) |
+//! | prove that a wrapper of a transport states the delivery truthfully in every world | `conformance::every_world` (features `conformance` and `worlds`) |
 //!
 //! The in-memory transport passes values instead of bytes. It applies the same rules and limits as
 //! every other transport, so that an application's unit tests exercise them.

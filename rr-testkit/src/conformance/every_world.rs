@@ -1,4 +1,4 @@
-//! The delivery group in every world of up to k faults.
+//! Calls of the delivery group in every world of up to k faults.
 
 mod book;
 mod memory;
@@ -22,8 +22,9 @@ use simulation::Simulation;
 ///
 /// # For implementors
 ///
-/// By default a wrapper wraps nothing, around the simulated network. [`Wrapper::routes`] is called again whenever a server
-/// starts again after a crash: what it makes is lost in a crash, and what the wrapper holds is kept.
+/// The default methods return the simulated network, and every requester and all routes as they are.
+/// [`Wrapper::routes`] is called again whenever a server starts again after a crash: what the method
+/// makes is lost in a crash, and what the wrapper holds is kept.
 ///
 /// # For wrappers
 ///
@@ -45,7 +46,7 @@ pub trait Wrapper: Send + Sync + 'static {
     }
 }
 
-/// Wraps the simulated network in nothing.
+/// Leaves the simulated network as it is.
 impl Wrapper for () {}
 
 /// Transport that a [`Wrapper`] wraps.
@@ -72,12 +73,12 @@ impl WrappedTransport {
     }
 }
 
-/// Runs the scenarios of the delivery group in every world of up to k faults, and returns the
-/// smallest world in which a caller is told something else than what ran.
+/// Runs the scenarios of the delivery group in every world of up to k faults, and returns the smallest
+/// world in which the outcome of a call contradicts the runs of its handler.
 ///
-/// The transport is a [`WrappedTransport`] inside a wrapper. The scenarios call in sequence, concurrently, over two hops,
-/// repeatedly after errors, and during a drain. Their calls have each idempotency, and their handlers
-/// answer, wait, fail and shield work.
+/// The transport is a [`WrappedTransport`] inside a wrapper. The scenarios call in sequence,
+/// concurrently, over two hops, repeatedly after errors, and during a drain. Their calls have each
+/// idempotency, and their handlers answer, wait, fail and shield work.
 ///
 /// After each world the outcome of each call is compared with the runs that the [`Lab`](super::Lab)
 /// recorded:
@@ -88,7 +89,7 @@ impl WrappedTransport {
 /// * an answer belongs to its call,
 /// * a call ends at most 50 ms after its deadline.
 ///
-/// `make` makes the wrapper of one world. A transport that wraps nothing passes with `|| ()`.
+/// `make` makes the wrapper of one world. Without a wrapper, `|| ()`, every world passes.
 ///
 /// # Examples
 ///
@@ -131,7 +132,7 @@ impl WrappedTransport {
 ///
 /// # Panics
 ///
-/// When the variable `RR_WORLD` has no script; see [`Worlds::check`].
+/// When the variable `RR_WORLD` holds a malformed script; see [`Worlds::check`].
 pub fn every_world<W: Wrapper>(
     worlds: Worlds,
     make: impl Fn() -> W + Send + Sync + 'static,
@@ -145,7 +146,7 @@ pub fn every_world<W: Wrapper>(
     let make = Arc::new(make);
     let mut report = WorldsReport::default();
     for scenario in SCENARIOS {
-        // A smaller world than the one that was found may still break another scenario.
+        // Another scenario may break in a smaller world than the one that was found.
         let worlds = match report.counterexample().map(|found| found.script().len()) {
             None => worlds.clone(),
             Some(0) => break,

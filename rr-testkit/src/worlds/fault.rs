@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use rr_spi::{Code, Delivery, Error};
 
-/// Fault of one message: what the network does to it, and so what the caller learns.
+/// Fault of one message. Each variant states whether the handler runs, and what the caller gets.
 ///
 /// The order is that in which faults are tried: the simplest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,9 +43,10 @@ pub enum Fault {
     /// The connection is reset while the handler waits for the first time: every call in flight over
     /// the link ends with `Unavailable`, unknown, `connection-lost`, and their handlers are dropped.
     Reset,
-    /// The instance of the service crashes while the handler waits for the first time: as a reset for
-    /// every call of that instance. It starts again immediately, with what its factory makes. Work
-    /// that its handlers have shielded ends at its next call.
+    /// The instance of the service crashes while the handler waits for the first time: every call in
+    /// flight at the instance ends as with [`Reset`](Self::Reset). The instance starts again
+    /// immediately, with what its factory makes. Work that its handlers have shielded ends at its next
+    /// call.
     Crashed,
     /// The instance that sends the request crashes once the handler has answered, as with
     /// [`Crashed`](Self::Crashed). It strikes the calls that a handler makes with the context of its
@@ -219,12 +220,12 @@ impl FromStr for Script {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument`, not sent, if the text is no script; the hint shows one.
+    /// `InvalidArgument`, not sent, if the text is malformed; the hint shows a script.
     fn from_str(text: &str) -> Result<Self, Error> {
         let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
         let faults: Option<Vec<_>> = parts.map(parse).collect();
         faults.map(Self).ok_or_else(|| {
-            let message = format!("`{}` is no script of faults", rr_spi::excerpt(text, 200));
+            let message = format!("`{}` is not a script of faults", rr_spi::excerpt(text, 200));
             let error = Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message);
             error.with_hint("a script looks like `shop>payments/payments.charge#1=reply-lost`")
         })

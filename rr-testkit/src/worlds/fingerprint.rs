@@ -1,4 +1,4 @@
-//! Fingerprint of a world: two worlds with the same one continue in the same way.
+//! Fingerprint of a world: worlds with equal fingerprints continue in the same way.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
@@ -11,8 +11,8 @@ use super::trace::What;
 /// Hash of everything that a world has shown to the application: when handlers were entered, at which
 /// instance, and when they ended; what each caller got, and when; and the bodies.
 ///
-/// The application is a function of that. The names of faults do not count, except of those that also
-/// change what the trace does not show.
+/// The behaviour of the application depends on nothing else. The name of a fault counts only if the
+/// fault also changes what the trace does not show.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fingerprint(DefaultHasher);
 

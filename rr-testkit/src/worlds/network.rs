@@ -137,6 +137,7 @@ pub(super) struct Departure {
 }
 
 /// Instance that a request has reached.
+#[derive(Clone)]
 pub(super) struct Reached {
     pub(super) intake: Intake,
     pub(super) life: Life,
@@ -232,8 +233,8 @@ impl Network {
         lock(&self.0.state).links.entry((from.into(), to.into())).or_default().latency = latency;
     }
 
-    /// Sets the carrier of all calls of a service, before they are made. Default
-    /// [`Profile::Memory`].
+    /// Sets the transport by whose rules faults strike the calls of a service, before they are made.
+    /// Default [`Profile::Memory`].
     pub fn set_profile(&self, service: impl Into<String>, profile: Profile) {
         lock(&self.0.state).profiles.insert(service.into(), profile);
     }

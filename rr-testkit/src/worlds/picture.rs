@@ -1,4 +1,4 @@
-//! Sequence diagrams of what happened: for Mermaid, and as SVG.
+//! Sequence diagrams of a world: for Mermaid, and as SVG.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -60,17 +60,7 @@ impl Trace {
              <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
         );
         for (at, name) in lanes.iter().enumerate() {
-            let x = middle(at);
-            let _ = writeln!(
-                svg,
-                "<line x1=\"{x}\" x2=\"{x}\" y1=\"44\" y2=\"{}\" stroke=\"#bbb\"/>\n\
-                 <rect x=\"{}\" y=\"14\" width=\"140\" height=\"30\" rx=\"4\" fill=\"#eef\" \
-                 stroke=\"#557\"/>\n\
-                 <text x=\"{x}\" y=\"34\" text-anchor=\"middle\" font-weight=\"bold\">{}</text>",
-                height - ROW / 2,
-                x - 70,
-                escaped(name)
-            );
+            svg.push_str(&drawn_lane(name, middle(at), height - ROW / 2));
         }
         let mut before = None;
         for (number, (at, row)) in rows.iter().enumerate() {
@@ -104,6 +94,7 @@ impl Trace {
         self.events.iter().filter_map(|event| Some((event.at, self.row(event)?))).collect()
     }
 
+    /// Returns the row of an event; `None` if the picture shows the event in another row, or not.
     fn row(&self, event: &Event) -> Option<Row<'_>> {
         let Place { from, to, target, nth } = self.places.get(event.call)?;
         let name = format!("{} #{nth}", target.rsplit('.').next().unwrap_or(target));
@@ -152,38 +143,61 @@ fn middle(lane: usize) -> usize {
     LEFT + LANE * lane + LANE / 2
 }
 
+/// Draws the name of a participant, and a line down to `end`.
+fn drawn_lane(name: &str, x: usize, end: usize) -> String {
+    format!(
+        "<line x1=\"{x}\" x2=\"{x}\" y1=\"44\" y2=\"{end}\" stroke=\"#bbb\"/>\n\
+         <rect x=\"{}\" y=\"14\" width=\"140\" height=\"30\" rx=\"4\" fill=\"#eef\" \
+         stroke=\"#557\"/>\n\
+         <text x=\"{x}\" y=\"34\" text-anchor=\"middle\" font-weight=\"bold\">{}</text>\n",
+        x - 70,
+        escaped(name)
+    )
+}
+
 fn drawn(row: &Row<'_>, lanes: &[&str], y: usize) -> String {
     let x = |name: &str| middle(lanes.iter().position(|lane| *lane == name).unwrap_or(0));
     match row {
-        Row::Note { at, text, is_fault } => {
-            let (fill, stroke) = if *is_fault { ("#fdd", "#b33") } else { ("#ffd", "#aa8") };
-            let (x, width) = (x(at), 16 + 7 * text.chars().count().min(40));
-            format!(
-                "<rect x=\"{}\" y=\"{}\" width=\"{width}\" height=\"22\" rx=\"3\" fill=\"{fill}\" \
-                 stroke=\"{stroke}\"/>\n<text x=\"{x}\" y=\"{}\" text-anchor=\"middle\" \
-                 font-size=\"12\">{}</text>\n",
-                x.saturating_sub(width / 2),
-                y - 11,
-                y + 4,
-                escaped(text)
-            )
-        }
+        Row::Note { at, text, is_fault } => drawn_note(text, *is_fault, x(at), y),
         Row::Arrow { from, to, label, is_reply, is_lost } => {
-            let (begin, end) = (x(from), x(to));
-            // A lost message ends halfway.
-            let end = if *is_lost { usize::midpoint(begin, end) } else { end };
             let dashes = if *is_reply { " stroke-dasharray=\"5 4\"" } else { "" };
-            let (colour, back) = (if *is_lost { "#b33" } else { "#224" }, end < begin);
-            let text = usize::midpoint(begin, end);
-            let head = head(end, y, back, *is_lost, colour);
-            format!(
-                "<line x1=\"{begin}\" x2=\"{end}\" y1=\"{y}\" y2=\"{y}\" stroke=\"{colour}\"{dashes}/>\n\
-                 {head}<text x=\"{text}\" y=\"{}\" text-anchor=\"middle\" fill=\"{colour}\">{}</text>\n",
-                y - 5,
-                escaped(label)
-            )
+            drawn_arrow(label, dashes, *is_lost, (x(from), x(to)), y)
         }
     }
+}
+
+fn drawn_note(text: &str, is_fault: bool, x: usize, y: usize) -> String {
+    let (fill, stroke) = if is_fault { ("#fdd", "#b33") } else { ("#ffd", "#aa8") };
+    let width = 16 + 7 * text.chars().count().min(40);
+    format!(
+        "<rect x=\"{}\" y=\"{}\" width=\"{width}\" height=\"22\" rx=\"3\" fill=\"{fill}\" \
+         stroke=\"{stroke}\"/>\n<text x=\"{x}\" y=\"{}\" text-anchor=\"middle\" \
+         font-size=\"12\">{}</text>\n",
+        x.saturating_sub(width / 2),
+        y - 11,
+        y + 4,
+        escaped(text)
+    )
+}
+
+fn drawn_arrow(
+    label: &str,
+    dashes: &str,
+    is_lost: bool,
+    (begin, end): (usize, usize),
+    y: usize,
+) -> String {
+    // A lost message ends halfway.
+    let end = if is_lost { usize::midpoint(begin, end) } else { end };
+    let colour = if is_lost { "#b33" } else { "#224" };
+    let head = head(end, y, end < begin, is_lost, colour);
+    format!(
+        "<line x1=\"{begin}\" x2=\"{end}\" y1=\"{y}\" y2=\"{y}\" stroke=\"{colour}\"{dashes}/>\n\
+         {head}<text x=\"{}\" y=\"{}\" text-anchor=\"middle\" fill=\"{colour}\">{}</text>\n",
+        usize::midpoint(begin, end),
+        y - 5,
+        escaped(label)
+    )
 }
 
 /// Draws the end of an arrow: a head, or a cross.
@@ -201,4 +215,34 @@ fn head(x: usize, y: usize, is_back: bool, is_lost: bool, colour: &str) -> Strin
 
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use rr_spi::Delivery;
+
+    use super::super::trace::Summary;
+    use super::*;
+
+    #[test]
+    fn a_picture_names_its_fault_once() {
+        let ok = Summary { code: None, delivery: Delivery::Processed, reason: None };
+        for fault in Fault::ALL {
+            let (from, to) = ("shop".to_owned(), "stock".to_owned());
+            let place = Place { from, to, target: "stock.take".to_owned(), nth: 1 };
+            let what = [
+                What::Sent { left: None },
+                What::Struck(fault),
+                What::Entered { instance: 0 },
+                What::Answered(ok),
+                What::Returned(ok),
+            ];
+            let event = |what| Event { at: Duration::ZERO, call: 0, what };
+            let events = what.map(event).into();
+            let trace = Trace { events, places: vec![place], ..Trace::default() };
+            let name = in_words(fault);
+            assert_eq!(trace.svg().matches(&name).count(), 1, "{fault}: {}", trace.svg());
+            assert_eq!(trace.mermaid().matches(&name).count(), 1, "{fault}: {}", trace.mermaid());
+        }
+    }
 }

@@ -1,16 +1,10 @@
-//! Rules of the carriers: which faults they have, and what becomes of a handler that lost its caller.
+//! Rules of the transports: which faults they have, and what the caller learns from them.
 
-use std::time::Duration;
-
-use rr_spi::{CancelHandle, Code, Delivery, Error, Idempotency, Reason, Request, Response};
-use tokio::runtime::Handle;
-use tokio::sync::mpsc;
-use tokio::time::sleep;
+use rr_spi::{Code, Delivery, Error, Idempotency, Reason, Request};
 
 use super::fault::Fault;
-use super::life::Life;
 
-/// Carrier of the calls of a service, by whose rules the faults work; see
+/// Transport by whose rules faults strike the calls of a service; see
 /// [`Network::set_profile`](super::Network::set_profile).
 ///
 /// # Examples
@@ -24,7 +18,7 @@ use super::life::Life;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Profile {
-    /// No carrier in particular: every fault, and a handler is dropped in the instant in which its
+    /// No transport in particular: every fault, and a handler is dropped in the instant in which its
     /// caller leaves, as over `memory://`.
     #[default]
     Memory,
@@ -40,9 +34,9 @@ impl Profile {
     /// Every profile.
     pub const ALL: [Self; 4] = [Self::Memory, Self::Http1, Self::Http2, Self::Nats];
 
-    /// Returns whether the carrier has a fault, and the fault differs from its other faults.
+    /// Returns whether a fault can happen over the transport, and differs from its other faults.
     ///
-    /// Another fault is not tried, and does not strike if a script has it.
+    /// If not, the fault is not tried, and does not strike where a script states it.
     #[must_use]
     pub const fn has(self, fault: Fault) -> bool {
         match self {
@@ -77,54 +71,5 @@ impl Profile {
         let is_keyed = matches!(request.idempotency, Idempotency::Keyed(_));
         let may_be_repeated = self.is_http() && is_keyed && request.body.is_empty();
         if may_be_repeated { Delivery::Unknown } else { Delivery::Rejected }
-    }
-}
-
-/// Handlers of a call that are in flight. Dropping it tells them that their caller has left, as fast
-/// as the carrier does.
-pub(super) struct Runs {
-    pub(super) profile: Profile,
-    /// Time until the instance learns that the caller has left.
-    pub(super) latency: Duration,
-    /// The connection, and the instance that calls, if there is one.
-    pub(super) lives: [Option<Life>; 2],
-    pub(super) handles: Vec<CancelHandle>,
-    pub(super) answers: mpsc::Receiver<Result<Response, Error>>,
-    pub(super) has_answered: bool,
-}
-
-impl Runs {
-    /// Waits for the first answer; `None` if the runs were ended from outside.
-    pub(super) async fn answer(&mut self) -> Option<Result<Response, Error>> {
-        let answer = self.answers.recv().await;
-        self.has_answered = answer.is_some();
-        answer
-    }
-}
-
-impl Drop for Runs {
-    fn drop(&mut self) {
-        let Ok(runtime) = Handle::try_current() else { return };
-        let handles = std::mem::take(&mut self.handles);
-        let is_lost = self.lives.iter().flatten().any(Life::has_ended);
-        match self.profile {
-            Profile::Memory => {}
-            Profile::Http1 | Profile::Http2 if self.has_answered => {}
-            // Nothing tells an instance that the caller has another answer, or was cut off.
-            Profile::Nats if self.has_answered || is_lost => {
-                let mut answers = std::mem::replace(&mut self.answers, mpsc::channel(1).1);
-                runtime.spawn(async move {
-                    while answers.recv().await.is_some() {}
-                    drop(handles);
-                });
-            }
-            Profile::Http1 | Profile::Http2 | Profile::Nats => {
-                let latency = self.latency;
-                runtime.spawn(async move {
-                    sleep(latency).await;
-                    drop(handles);
-                });
-            }
-        }
     }
 }

@@ -37,6 +37,12 @@ impl Level {
     pub(super) fn is_complete(&self) -> bool {
         self.explored + self.equal == self.worlds
     }
+
+    /// Returns the number of worlds that are equal to one that was run. Before the end of the level
+    /// this is 0: the world to which another is equal may not have been run.
+    fn equal_covered(&self) -> usize {
+        if self.is_complete() { self.equal } else { 0 }
+    }
 }
 
 /// Smallest world that breaks the scenario.
@@ -85,7 +91,7 @@ impl WorldsReport {
     /// that add a fault to one of them are not counted.
     #[must_use]
     pub fn equal(&self) -> usize {
-        self.levels.iter().filter(|level| level.is_complete()).map(|level| level.equal).sum()
+        self.levels.iter().map(Level::equal_covered).sum()
     }
 
     /// Returns whether every world of up to k faults was run, or is equal to one that was.
@@ -95,7 +101,7 @@ impl WorldsReport {
         self.has_passed() && self.messages_tried == self.messages && all
     }
 
-    /// Returns the number of worlds in which a fault never struck. They prove less than they seem to.
+    /// Returns the number of worlds in which a fault never struck. They prove nothing about that fault.
     #[must_use]
     pub fn unfired(&self) -> usize {
         self.unfired
@@ -103,7 +109,7 @@ impl WorldsReport {
 }
 
 impl Counterexample {
-    /// Returns what is wrong in a world; `None` if it passed.
+    /// Makes the counterexample of a world; `None` if the world passed.
     pub(super) fn of(script: Script, world: World) -> Option<Self> {
         let World { trace, wrong, panics, .. } = world;
         wrong.map(|wrong| Self { script, wrong, trace, panics })
@@ -127,7 +133,7 @@ impl Counterexample {
         self.panics.iter().map(ToString::to_string)
     }
 
-    /// Returns what happened.
+    /// Returns the events of this world.
     #[must_use]
     pub fn trace(&self) -> &Trace {
         &self.trace
@@ -145,21 +151,8 @@ impl fmt::Display for WorldsReport {
             writeln!(f, "{counterexample}")?;
         }
         for (at, level) in self.levels.iter().enumerate() {
-            let Level { faults, worlds, .. } = level;
-            // In a level that was not run to its end, the other one may not have been run either.
-            let equal = if level.is_complete() { level.equal } else { 0 };
-            let covered = level.explored + equal;
             let separator = if at == 0 { "" } else { ", " };
-            let world = if *worlds == 1 { "world" } else { "worlds" };
-            write!(f, "{separator}{covered} of {worlds} {world} ")?;
-            match faults {
-                0 => f.write_str("without faults")?,
-                1 => f.write_str("of 1 fault")?,
-                faults => write!(f, "of {faults} faults")?,
-            }
-            if equal > 0 {
-                write!(f, " ({equal} of them equal to another and not run)")?;
-            }
+            write!(f, "{separator}{level}")?;
         }
         if self.messages_tried < self.messages {
             let Self { messages, messages_tried, .. } = self;
@@ -172,6 +165,24 @@ impl fmt::Display for WorldsReport {
             f.write_str("; no world was run before a limit of time or of worlds")?;
         } else if self.messages == 0 && self.refused.is_none() {
             f.write_str("; the scenario sent no message, so nothing was tried")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (worlds, equal) = (self.worlds, self.equal_covered());
+        let covered = self.explored + equal;
+        let world = if worlds == 1 { "world" } else { "worlds" };
+        write!(f, "{covered} of {worlds} {world} ")?;
+        match self.faults {
+            0 => f.write_str("without faults")?,
+            1 => f.write_str("of 1 fault")?,
+            faults => write!(f, "of {faults} faults")?,
+        }
+        if equal > 0 {
+            write!(f, " ({equal} of them equal to another and not run)")?;
         }
         Ok(())
     }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use rr_spi::{Error, Request, Response};
+use rr_spi::Request;
 
+use super::client::Sent;
 use super::explore::Worlds;
 use super::fault::Fault;
 use super::network::{Departure, Network};
 use super::report::WorldsReport;
-use super::trace::{Summary, What};
 
 impl Worlds {
     /// Leaves out every fault but these.
@@ -34,6 +34,7 @@ impl WorldsReport {
                 Some(one) => {
                     one.worlds += level.worlds;
                     one.explored += level.explored;
+                    one.equal += level.equal;
                 }
             }
         }
@@ -52,39 +53,34 @@ impl WorldsReport {
     }
 }
 
-/// Call that another transport carries. Dropping it tells the network that the caller gave up.
-pub(crate) struct Carried {
-    pub(crate) fault: Option<Fault>,
-    network: Network,
-    call: usize,
-    has_ended: bool,
-}
-
 impl Network {
-    /// Records a call that another transport carries; returns the fault that is to strike it.
+    /// Records a call that another transport carries, and returns the fault that is to strike it.
     pub(crate) fn carried(
         &self,
         link: (&str, &str),
         request: &Request,
         left: Option<Duration>,
-    ) -> Carried {
+    ) -> (Sent, Option<Fault>) {
         let Departure { call, fault, .. } = self.send(link, request, left);
-        Carried { fault, network: self.clone(), call, has_ended: false }
+        (Sent::new(self.clone(), call), fault)
     }
 }
 
-impl Carried {
-    pub(crate) fn end(mut self, outcome: &Result<Response, Error>) {
-        self.has_ended = true;
-        self.network.record_outcome(self.call, What::Returned(Summary::of(outcome)), outcome);
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worlds::report::Level;
 
-impl Drop for Carried {
-    fn drop(&mut self) {
-        if !self.has_ended {
-            self.network.record(self.call, What::GaveUp);
-        }
-        self.network.call_ended();
+    #[test]
+    fn equal_worlds_of_each_exploration_are_counted() {
+        let report = || WorldsReport {
+            levels: vec![Level { faults: 2, worlds: 5, explored: 3, equal: 2 }],
+            messages: 1,
+            messages_tried: 1,
+            ..WorldsReport::default()
+        };
+        let merged = report().merged(report());
+        assert_eq!((merged.explored(), merged.equal()), (6, 4));
+        assert!(merged.is_complete(), "{merged}");
     }
 }

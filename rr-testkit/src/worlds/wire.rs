@@ -9,7 +9,7 @@ use rr_spi::wire::{
 use rr_spi::{Attempt, Bytes, Error, Headers, Request, Response, Target};
 use tokio::time::Instant;
 
-/// Headers as a carrier of names and values holds them.
+/// Names and values of a message, in their order.
 type Fields = Vec<(Cow<'static, str>, Bytes)>;
 
 /// Request on its way. It may be read several times.

@@ -28,7 +28,7 @@ struct Entry {
     ran: usize,
     /// What each call was told.
     told: Vec<String>,
-    /// The first thing that is wrong whatever ran.
+    /// The first mistake that does not depend on the number of runs.
     wrong: Option<String>,
 }
 
@@ -65,8 +65,8 @@ impl Requester for Witness {
         let key = (self.to, request.headers.get("lab-key").unwrap_or_default().to_owned());
         lock(&self.book.0).entry(key.clone()).or_default().possible += 1;
         let outcome = self.inner.request(ctx, request).await;
-        let ended = |at: Instant| Instant::now().saturating_duration_since(at);
-        let late = deadline.map_or(Duration::ZERO, |deadline| ended(deadline.instant()));
+        let since = |at: Instant| Instant::now().saturating_duration_since(at);
+        let late = deadline.map_or(Duration::ZERO, |deadline| since(deadline.instant()));
         lock(&self.book.0).entry(key).or_default().note(&outcome, &body, late);
         outcome
     }
@@ -113,8 +113,8 @@ impl Entry {
         self.told.push(told);
     }
 
-    /// Describes what is wrong; `repeated` is the number of messages that the network repeated, and
-    /// loses those that explain runs of this request.
+    /// Describes what is wrong. `repeated` is the number of messages that the network repeated; those
+    /// that explain runs of this request are subtracted from it.
     fn wrong(&self, runs: usize, repeated: &mut usize) -> Option<String> {
         let told = self.told.join(", ");
         let callers = if self.told.len() == 1 { "its caller was" } else { "its callers were" };

@@ -52,8 +52,8 @@ struct Struck {
 impl Requester for Struck {
     async fn request(&self, ctx: &Context, request: Request) -> Result<Response, Error> {
         let link = (self.from.as_str(), self.to.as_str());
-        let carried = self.network.carried(link, &request, ctx.remaining());
-        let (link, fault) = (self.inner.link(), carried.fault);
+        let (sent, fault) = self.network.carried(link, &request, ctx.remaining());
+        let link = self.inner.link();
         link.set_faults(MemoryFaults::script([fault.and_then(memory_fault)]));
         let mut calling = pin!(self.inner.request(ctx, request));
         // The first poll takes the fault, or refuses the call before a fault can strike.
@@ -67,7 +67,7 @@ impl Requester for Struck {
             Some(outcome) => outcome,
             None => calling.await,
         };
-        carried.end(&outcome);
+        sent.end(&outcome);
         outcome
     }
 }
