@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use rr_core::context::Cause;
 use rr_core::{Code, Context, Delivery, Error, RequesterExt, Router};
 use rr_testkit::worlds::{Fault, Network, Script, Worlds, WorldsReport};
 use tokio::task::yield_now;
@@ -348,6 +349,61 @@ fn a_crash_is_not_taken_for_a_connection_that_broke() {
     });
     let found = report.counterexample().expect("it is found").script().to_string();
     assert_eq!(found, "test>svc/svc.work#2=crashed,test>svc/svc.work#3=overloaded");
+}
+
+#[test]
+fn a_clock_that_jumped_is_not_taken_for_one_that_did_not() {
+    // Fails only if the deadline has passed for a task that outlives its handler, at which the
+    // scenario only looks after a refusal.
+    let report = Worlds::up_to(2).run(|network| async move {
+        let expired = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&expired);
+        network.serve("svc", move || {
+            let expired = Arc::clone(&counted);
+            Router::new().route("svc.work", move |ctx: Context, (): ()| {
+                let expired = Arc::clone(&expired);
+                tokio::spawn(async move {
+                    ctx.cancelled().await;
+                    let has_expired = ctx.cause() == Some(Cause::DeadlineExceeded);
+                    expired.fetch_add(usize::from(has_expired), Ordering::SeqCst);
+                });
+                async { Ok::<_, Error>(0) }
+            })
+        });
+        let (first, second) = (work(&network).await, work(&network).await);
+        if first.is_ok() && second.is_err_and(|error| error.code() == Code::ResourceExhausted) {
+            assert_eq!(expired.load(Ordering::SeqCst), 0);
+        }
+    });
+    let found = report.counterexample().expect("it is found").script().to_string();
+    assert_eq!(found, "test>svc/svc.work#1=clock-jumped,test>svc/svc.work#2=overloaded");
+}
+
+#[test]
+fn a_service_that_cannot_start_again_is_a_counterexample() {
+    let report = Worlds::up_to(1).run(|network| async move {
+        let starts = AtomicUsize::new(0);
+        network.serve("svc", move || {
+            assert_eq!(starts.fetch_add(1, Ordering::SeqCst), 0, "the lock file is left");
+            Router::new().route("svc.work", |(): ()| async {
+                sleep(Duration::from_millis(1)).await;
+                Ok::<_, Error>(0)
+            })
+        });
+        let _ = work(&network).await;
+    });
+    refused(&report, "`svc` cannot start again after a crash: what makes it panics");
+    refused(&report, "RR_WORLD='test>svc/svc.work#1=crashed'");
+}
+
+#[test]
+fn the_longest_times_are_no_overflow() {
+    let report = Worlds::up_to(1).with_time_max(Duration::MAX).run(|network| async move {
+        serve(&network);
+        let _ = work(&network).await;
+        assert!(network.settle(Duration::MAX).await);
+    });
+    assert!(report.is_complete(), "{report}");
 }
 
 #[test]

@@ -25,6 +25,9 @@ use exploration::Exploration;
 /// Variable with the script of the only world to run.
 const REPLAY: &str = "RR_WORLD";
 
+/// Longest time of an exploration: an instant after it can still be represented.
+const TIME_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// Exploration of the worlds of a scenario.
 ///
 /// # Examples
@@ -94,8 +97,8 @@ impl Worlds {
     ///
     /// Two worlds are equal if their faults have shown the same to the application: with one more
     /// fault, they are equal again, so that by default only the first of them gets one more. This option
-    /// is for scenarios that decide by the names of faults in [`Network::trace`], and to check the
-    /// exploration itself.
+    /// is for scenarios that decide by the names of faults in [`Network::trace`] or by
+    /// [`Network::faults_fired`], and to check the exploration itself.
     #[must_use]
     pub fn with_equal_worlds(mut self) -> Self {
         self.leaves_out_equal = false;
@@ -133,10 +136,10 @@ impl Worlds {
         self
     }
 
-    /// Sets the maximum real time. No world is started afterwards.
+    /// Sets the maximum real time, of at most 100 years. No world is started afterwards.
     #[must_use]
     pub fn with_time_max(mut self, time: Duration) -> Self {
-        self.time_max = time;
+        self.time_max = time.min(TIME_MAX);
         self
     }
 

@@ -18,9 +18,10 @@ pub(super) struct Fingerprint(DefaultHasher);
 
 impl Fingerprint {
     pub(super) fn event(&mut self, at: Duration, call: usize, what: &What) {
-        // A service has lost its memory, or a link loses later messages.
-        let is_kept =
-            |fault| matches!(fault, Fault::Crashed | Fault::CallerCrashed | Fault::Partitioned);
+        use Fault::{CallerCrashed, ClockJumped, Crashed, Partitioned};
+        // A service has lost its memory, a context has ended for work that outlives its handler, or a
+        // link loses later messages.
+        let is_kept = |fault| matches!(fault, Crashed | CallerCrashed | ClockJumped | Partitioned);
         if !matches!(what, What::Struck(fault) if !is_kept(*fault)) {
             (at, call, what).hash(&mut self.0);
         }

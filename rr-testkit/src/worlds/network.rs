@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -267,10 +268,10 @@ impl Network {
     ///
     /// Can be dropped and called again at any time.
     pub async fn settle(&self, longest: Duration) -> bool {
-        let end = Instant::now() + longest;
+        let began = Instant::now();
         let mut pause = Duration::from_millis(1);
         while self.in_flight() > 0 {
-            if Instant::now() >= end {
+            if began.elapsed() >= longest {
                 return false;
             }
             sleep(pause).await;
@@ -426,7 +427,11 @@ impl Network {
         let made = |service: &Service| (Arc::clone(&service.make), service.config.clone());
         let Some((make, config)) = lock(&self.0.state).services.get(to).map(made) else { return };
         // Outside of the lock: it runs foreign code.
-        let mut started = Instance::start(&*make, config);
+        let started = catch_unwind(AssertUnwindSafe(|| Instance::start(&*make, config)));
+        let Ok(mut started) = started else {
+            self.breaks(format!("`{to}` cannot start again after a crash: what makes it panics"));
+            return;
+        };
         let mut state = lock(&self.0.state);
         let service = state.services.get_mut(to);
         let slot = service.and_then(|service| service.instances.get_mut(instance));

@@ -234,8 +234,8 @@ mod tests {
                 What::Sent { left: None },
                 What::Struck(fault),
                 What::Entered { instance: 0 },
-                What::Answered(ok),
-                What::Returned(ok),
+                What::Answered(ok.clone()),
+                What::Returned(ok.clone()),
             ];
             let event = |what| Event { at: Duration::ZERO, call: 0, what };
             let events = what.map(event).into();
