@@ -136,6 +136,7 @@ async fn few_failures_hold_nothing_back() {
 async fn errors_that_show_nothing_of_the_load_hold_nothing_back() {
     for error in [
         Error::new(Code::NotFound, "no such order"),
+        Error::new(Code::Unavailable, "the database is away"),
         Error::failure(Code::Canceled, Delivery::Unknown, None, "gone"),
         Error::failure(Code::InvalidArgument, Delivery::NotSent, None, "bad"),
         Error::failure(Code::Unavailable, Delivery::NotSent, Reason::CLOSED, "closed"),
