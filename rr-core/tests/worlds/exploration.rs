@@ -488,3 +488,28 @@ fn a_call_that_leads_to_too_many_messages_is_a_counterexample() {
     assert!(run(3, Some(4)).is_complete());
     refused(&run(4, Some(4)), "test>front/front.ask#1 led to more than 4 messages");
 }
+
+#[test]
+fn a_value_that_panics_when_it_is_dropped_is_a_counterexample_and_no_hang() {
+    struct Brittle;
+
+    impl Drop for Brittle {
+        fn drop(&mut self) {
+            assert!(std::thread::panicking(), "the pool is not empty");
+        }
+    }
+
+    let report =
+        Worlds::up_to(1).with_world_time_max(Duration::from_secs(600)).run(|network| async move {
+            network.serve("svc", || {
+                let pool = Arc::new(Brittle);
+                Router::new().route("svc.work", move |(): ()| {
+                    let _pool = Arc::clone(&pool);
+                    async { Ok::<_, Error>(1_usize) }
+                })
+            });
+            assert!(work(&network).await.is_ok());
+        });
+    let text = "a value of a service panicked when it was dropped: the pool is not empty";
+    refused(&report, text);
+}

@@ -1,5 +1,6 @@
 //! Faults, the messages that they strike, and scripts of them.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -161,7 +162,7 @@ impl Script {
     }
 
     /// Adds a fault to the nth call of a target over the link between a caller and a service. The
-    /// first call is number 1.
+    /// first call is number 1. Of two faults of one call, only the first strikes.
     #[must_use]
     pub fn at(
         mut self,
@@ -220,10 +221,15 @@ impl FromStr for Script {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument`, not sent, if the text is malformed; the hint shows a script.
+    /// `InvalidArgument`, not sent, if the text is malformed, or has two faults of one call; the hint
+    /// shows a script.
     fn from_str(text: &str) -> Result<Self, Error> {
         let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
         let faults: Option<Vec<_>> = parts.map(parse).collect();
+        let places = |faults: &[(Place, Fault)]| -> BTreeSet<Place> {
+            faults.iter().map(|(place, _)| place.clone()).collect()
+        };
+        let faults = faults.filter(|faults| places(faults).len() == faults.len());
         faults.map(Self).ok_or_else(|| {
             let message = format!("`{}` is not a script of faults", rr_spi::excerpt(text, 200));
             let error = Error::failure(Code::InvalidArgument, Delivery::NotSent, None, message);
@@ -238,7 +244,9 @@ fn parse(part: &str) -> Option<(Place, Fault)> {
     let (call, nth) = place.rsplit_once('#')?;
     let (link, target) = call.split_once('/')?;
     let (from, to) = link.split_once('>')?;
-    let nth = nth.parse().ok().filter(|nth| *nth > 0)?;
+    let is_complete = [from, to, target].iter().all(|name| !name.is_empty());
+    let is_number = nth.bytes().all(|byte| byte.is_ascii_digit());
+    let nth = nth.parse().ok().filter(|nth| *nth > 0 && is_complete && is_number)?;
     let place = Place { from: from.into(), to: to.into(), target: target.into(), nth };
     Some((place, fault))
 }
@@ -258,9 +266,17 @@ mod tests {
 
     #[test]
     fn a_malformed_script_is_refused_with_a_hint() {
-        for text in
-            ["x", "a>b/c#0=reset", "a>b/c#1=none", "a>b#1=reset", "a/c#1=reset", "a>b/c=reset"]
-        {
+        for text in [
+            "x",
+            "a>b/c#0=reset",
+            "a>b/c#+1=reset",
+            "a>b/c#1=none",
+            "a>b#1=reset",
+            "a/c#1=reset",
+            "a>b/c=reset",
+            ">/#1=reset",
+            "a>b/c#1=reset,a>b/c#1=late",
+        ] {
             let error = text.parse::<Script>().unwrap_err();
             assert_eq!(error.code(), Code::InvalidArgument, "{text}");
             assert!(error.hint().contains("reply-lost"), "{text}");

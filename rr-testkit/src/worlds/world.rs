@@ -1,5 +1,6 @@
 //! One world: a run of the scenario with a script of faults, and what is wrong with it.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -57,18 +58,36 @@ where
     let _seeded = SeededEntropy::for_this_thread(0);
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime without IO needs no resource");
-    let world = runtime.block_on(async {
-        let (network, notes) = (Network::with(script.clone()), Notes::begin());
-        let mut world = run_in(&network, scenario, LIMITS).await;
-        world.panics = notes.end();
-        // That of the scenario is what is wrong.
-        world.panics.retain(|panic| Some(&panic.message) != world.wrong.as_ref());
-        network.close();
-        world
+    let running = AssertUnwindSafe(|| {
+        runtime.block_on(async {
+            let (network, notes) = (Network::with(script.clone()), Notes::begin());
+            let mut world = run_in(&network, scenario, LIMITS).await;
+            world.panics = notes.end();
+            // That of the scenario is what is wrong.
+            world.panics.retain(|panic| Some(&panic.message) != world.wrong.as_ref());
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| network.close())) {
+                world.wrong.get_or_insert_with(|| dropped(&*panic));
+            }
+            world
+        })
     });
+    let world = catch_unwind(running).unwrap_or_else(|panic| World::broken(script, &*panic));
     // Tasks that still hold handlers are dropped with the runtime; a panic of theirs is not the test's.
     let _ = catch_unwind(AssertUnwindSafe(|| drop(runtime)));
     world
+}
+
+impl World {
+    /// Makes the world of a panic outside of the scenario and of its handlers.
+    fn broken(script: &Script, panic: &(dyn Any + Send)) -> Self {
+        let (trace, wrong) = (Trace::default(), Some(dropped(panic)));
+        Self { trace, fingerprint: 0, fired: script.len(), wrong, panics: Vec::new() }
+    }
+}
+
+/// Says that a value of the application panicked after the scenario.
+fn dropped(panic: &(dyn Any + Send)) -> String {
+    format!("a value of a service panicked when it was dropped: {}", message(panic))
 }
 
 /// Runs the scenario in a network that is made for it.
