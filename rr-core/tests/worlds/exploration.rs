@@ -167,7 +167,7 @@ async fn a_crash_of_the_caller_ends_its_handler_and_its_shielded_work() {
     assert_eq!((runs.load(Ordering::SeqCst), shielded.load(Ordering::SeqCst)), (3, 2));
 }
 
-fn refused(report: &WorldsReport, text: &str) {
+pub(crate) fn refused(report: &WorldsReport, text: &str) {
     assert!(!report.has_passed() && report.to_string().contains(text), "{report}");
 }
 
@@ -228,33 +228,6 @@ fn a_scenario_that_loops_in_the_world_without_faults_is_given_up() {
     IS_OVER.store(true, Ordering::SeqCst);
     refused(&report, "a world has not ended after 0.2 s of real time");
     assert_eq!(report.explored(), 0);
-}
-
-#[test]
-fn a_report_tells_the_panics_of_handlers_and_tasks() {
-    let report = Worlds::up_to(0).run(|network| async move {
-        network.serve("svc", || {
-            Router::new().route("svc.work", |(): ()| async {
-                tokio::spawn(async { panic!("the outbox is full") });
-                sleep(Duration::from_millis(1)).await;
-                let orders = Vec::<usize>::new();
-                Ok::<_, Error>(*orders.first().expect("an order has a number"))
-            })
-        });
-        assert!(work(&network).await.is_ok(), "no work");
-    });
-    let found = report.counterexample().expect("the call fails");
-    let panics: Vec<_> = found.panics().collect();
-    let [task, handler] = &panics[..] else { panic!("{report}") };
-    for (panic, message) in [(task, "the outbox is full"), (handler, "an order has a number")] {
-        assert!(panic.starts_with("a panic at ") && panic.ends_with(message), "{panic}");
-        assert!(
-            panic.contains("exploration.rs:") && report.to_string().contains(panic),
-            "{report}"
-        );
-    }
-    assert_eq!(found.wrong(), "no work");
-    assert!(report.to_string().contains("the caller got internal (processed) panic\n"), "{report}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -487,29 +460,4 @@ fn a_call_that_leads_to_too_many_messages_is_a_counterexample() {
     refused(&run(100, None), "test>front/front.ask#1 led to more than 100 messages");
     assert!(run(3, Some(4)).is_complete());
     refused(&run(4, Some(4)), "test>front/front.ask#1 led to more than 4 messages");
-}
-
-#[test]
-fn a_value_that_panics_when_it_is_dropped_is_a_counterexample_and_no_hang() {
-    struct Brittle;
-
-    impl Drop for Brittle {
-        fn drop(&mut self) {
-            assert!(std::thread::panicking(), "the pool is not empty");
-        }
-    }
-
-    let report =
-        Worlds::up_to(1).with_world_time_max(Duration::from_secs(600)).run(|network| async move {
-            network.serve("svc", || {
-                let pool = Arc::new(Brittle);
-                Router::new().route("svc.work", move |(): ()| {
-                    let _pool = Arc::clone(&pool);
-                    async { Ok::<_, Error>(1_usize) }
-                })
-            });
-            assert!(work(&network).await.is_ok());
-        });
-    let text = "a value of a service panicked when it was dropped: the pool is not empty";
-    refused(&report, text);
 }

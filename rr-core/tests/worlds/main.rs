@@ -8,4 +8,5 @@ mod applications;
 mod carriers;
 mod exploration;
 mod over_real_transports;
+mod panics;
 mod profiles;
