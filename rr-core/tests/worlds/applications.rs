@@ -1,7 +1,9 @@
 //! The applications.
 
+pub(crate) mod add_between;
 pub(crate) mod cached_default;
 pub(crate) mod cached_failure;
+pub(crate) mod cancelled_between;
 pub(crate) mod concurrent_duplicates;
 pub(crate) mod confirmed_before_stored;
 pub(crate) mod counted_attempts;
@@ -29,4 +31,5 @@ pub(crate) mod stale_read;
 pub(crate) mod status_before_retry;
 pub(crate) mod store_per_instance;
 pub(crate) mod support;
+pub(crate) mod taken_off_first;
 pub(crate) mod unknown_taken_for_failed;

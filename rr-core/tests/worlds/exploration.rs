@@ -66,6 +66,9 @@ async fn each_fault_tells_the_caller_what_a_network_would() {
         (Fault::Repeated, None, 2),
         (Fault::ClockJumped, Some((DeadlineExceeded, Processed)), 0),
         (Fault::ReplyDelayed, None, 1),
+        (Fault::CrashedOnReply, Some((Unavailable, Unknown)), 1),
+        (Fault::Overtaken, None, 1),
+        (Fault::ReplyOvertaken, None, 1),
     ] {
         let found = struck(fault).await;
         assert_eq!((found.0, found.1), (told, runs), "{fault}");

@@ -7,6 +7,8 @@
 mod applications;
 mod carriers;
 mod exploration;
+mod orders;
 mod over_real_transports;
 mod panics;
 mod profiles;
+mod promises;

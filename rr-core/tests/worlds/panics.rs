@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rr_core::{Error, Router};
-use rr_testkit::worlds::Worlds;
+use rr_testkit::worlds::{Worlds, WorldsReport};
 use tokio::time::sleep;
 
 use super::exploration::{refused, work};
@@ -31,6 +31,45 @@ fn a_report_tells_the_panics_of_handlers_and_tasks() {
     }
     assert_eq!(found.wrong(), "no work");
     assert!(report.to_string().contains("the caller got internal (processed) panic\n"), "{report}");
+}
+
+/// Runs a scenario whose handler spawns a task that panics, and does not await the task.
+fn with_panicking_task(is_allowed: bool) -> WorldsReport {
+    Worlds::up_to(0).run(move |network| async move {
+        if is_allowed {
+            network.allow_task_panics();
+        }
+        network.serve("svc", || {
+            Router::new().route("svc.work", |(): ()| async {
+                tokio::spawn(async { panic!("the outbox is full") });
+                Ok::<_, Error>(1_usize)
+            })
+        });
+        assert!(work(&network).await.is_ok());
+    })
+}
+
+#[test]
+fn a_task_that_panics_is_a_counterexample_unless_it_is_allowed() {
+    let report = with_panicking_task(false);
+    refused(&report, "the scenario fails without any fault: a task panicked: the outbox is full");
+    assert_eq!(report.counterexample().map(|found| found.panics().count()), Some(1));
+    assert!(with_panicking_task(true).is_complete());
+}
+
+#[test]
+fn a_handler_that_panics_is_no_counterexample() {
+    let report = Worlds::up_to(0).run(|network| async move {
+        network.serve("svc", || {
+            Router::new().route("svc.work", |(): ()| async {
+                sleep(Duration::from_millis(1)).await;
+                let orders = Vec::<usize>::new();
+                Ok::<_, Error>(*orders.first().expect("no such order"))
+            })
+        });
+        assert!(work(&network).await.is_err());
+    });
+    assert!(report.is_complete(), "{report}");
 }
 
 #[test]

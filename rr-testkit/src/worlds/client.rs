@@ -12,6 +12,7 @@ use rr_spi::{
     Reason, Request, Requester, Response, Target, observed,
 };
 
+use super::fault::Fault;
 use super::flight::Flight;
 use super::life::Life;
 use super::network::{Departure, Network};
@@ -147,6 +148,9 @@ impl NetworkClient {
             return pending().await;
         };
         sent.end(&outcome);
+        if let Some(within) = within.filter(|_| fault == Some(Fault::CrashedOnReply)) {
+            self.network.crash_soon(within.service.clone(), within.instance);
+        }
         let response = outcome?;
         self.config.limits.check_incoming(&response)?;
         Ok(response)

@@ -19,7 +19,7 @@ use std::time::Duration;
 use super::fault::{Fault, Script};
 use super::network::Network;
 use super::report::WorldsReport;
-use super::world::{self, World};
+use super::world::World;
 use exploration::Exploration;
 
 /// Variable with the script of the only world to run.
@@ -122,6 +122,32 @@ impl Worlds {
         self
     }
 
+    /// Also tries the orders of messages that are ready in the same instant: [`Fault::ORDERS`]. Each
+    /// reordering counts as a fault, so that [`Worlds::up_to`] bounds both together.
+    ///
+    /// Only requests and replies are reordered, not the timers of the application.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use rr_testkit::worlds::Worlds;
+    ///
+    /// // No faults, and up to two reorderings.
+    /// let races = Worlds::up_to(2).with_faults([]).with_orders();
+    /// # races.run(|_| async {});
+    /// ```
+    #[must_use]
+    pub fn with_orders(mut self) -> Self {
+        self.kinds.extend(Fault::ORDERS);
+        self.kinds.sort_unstable();
+        self.kinds.dedup();
+        self
+    }
+
+    fn has_orders(&self) -> bool {
+        self.kinds.iter().any(|kind| kind.leg().is_some())
+    }
+
     /// Sets the maximum number of worlds.
     #[must_use]
     pub fn with_worlds_max(mut self, worlds: usize) -> Self {
@@ -180,19 +206,18 @@ impl Worlds {
     {
         if let Ok(text) = env::var(REPLAY) {
             let script = text.parse().unwrap_or_else(|error| panic!("{REPLAY}: {error}"));
-            return Self::replay(&script, scenario);
+            return Exploration::of(self, scenario).one(&script);
         }
-        let run: Run = Arc::new(move |script: &Script| world::run(&scenario, script));
-        Exploration::new(self, run).all()
+        Exploration::of(self, scenario).all()
     }
 
-    /// Runs the scenario in one world only, on this thread.
+    /// Runs the scenario in one world only, for at most 30 s of real time.
     pub fn replay<F, S>(script: &Script, scenario: F) -> WorldsReport
     where
-        F: Fn(Network) -> S,
+        F: Fn(Network) -> S + Send + Sync + 'static,
         S: Future<Output = ()>,
     {
-        WorldsReport::of(script, world::run(&scenario, script))
+        Exploration::of(Self::up_to(0), scenario).one(script)
     }
 }
 

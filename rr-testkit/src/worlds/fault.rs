@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use rr_spi::{Code, Delivery, Error};
 
+use super::network::Leg;
+
 /// Fault of one message. Each variant states whether the handler runs, and what the caller gets.
 ///
 /// The order is that in which faults are tried: the simplest first.
@@ -64,11 +66,21 @@ pub enum Fault {
     ClockJumped,
     /// The reply takes half of the time that the deadline leaves, and other messages overtake it.
     ReplyDelayed,
+    /// The instance that sends the request crashes when it has the reply, while its handler waits for
+    /// the next time. A handler that does not wait again has answered. It strikes the calls that a handler makes with the context of its request; for
+    /// any other call, it is [`BrokenAfter`](Self::BrokenAfter).
+    CrashedOnReply,
+    /// The request is delivered after the next messages that are ready in the same instant: at least
+    /// one. One of [`ORDERS`](Self::ORDERS).
+    Overtaken,
+    /// The reply is delivered after the next messages that are ready in the same instant: at least
+    /// one. One of [`ORDERS`](Self::ORDERS).
+    ReplyOvertaken,
 }
 
 impl Fault {
-    /// Every fault.
-    pub const ALL: [Self; 17] = [
+    /// Every fault but [`ORDERS`](Self::ORDERS).
+    pub const ALL: [Self; 18] = [
         Self::ConnectFails,
         Self::Draining,
         Self::Overloaded,
@@ -86,7 +98,22 @@ impl Fault {
         Self::Repeated,
         Self::ClockJumped,
         Self::ReplyDelayed,
+        Self::CrashedOnReply,
     ];
+
+    /// Orders of the messages that are ready in the same instant, which
+    /// [`Worlds::with_orders`](super::Worlds::with_orders) tries. If no other message is ready in the
+    /// instant, they deliver the message 1 ms later, and do not count as faults that have struck.
+    pub const ORDERS: [Self; 2] = [Self::Overtaken, Self::ReplyOvertaken];
+
+    /// Returns the way on which the fault lets another message overtake; `None` if it is no order.
+    pub(super) const fn leg(self) -> Option<Leg> {
+        match self {
+            Self::Overtaken => Some(Leg::Request),
+            Self::ReplyOvertaken => Some(Leg::Reply),
+            _ => None,
+        }
+    }
 
     /// Returns the name of the fault in a script, such as `reply-lost`.
     #[must_use]
@@ -109,6 +136,9 @@ impl Fault {
             Self::Repeated => "repeated",
             Self::ClockJumped => "clock-jumped",
             Self::ReplyDelayed => "reply-delayed",
+            Self::CrashedOnReply => "crashed-on-reply",
+            Self::Overtaken => "overtaken",
+            Self::ReplyOvertaken => "reply-overtaken",
         }
     }
 }
@@ -240,7 +270,7 @@ impl FromStr for Script {
 
 fn parse(part: &str) -> Option<(Place, Fault)> {
     let (place, fault) = part.rsplit_once('=')?;
-    let fault = Fault::ALL.into_iter().find(|one| one.name() == fault)?;
+    let fault = Fault::ALL.into_iter().chain(Fault::ORDERS).find(|one| one.name() == fault)?;
     let (call, nth) = place.rsplit_once('#')?;
     let (link, target) = call.split_once('/')?;
     let (from, to) = link.split_once('>')?;
@@ -257,7 +287,7 @@ mod tests {
 
     #[test]
     fn every_fault_is_read_by_its_name() {
-        for fault in Fault::ALL {
+        for fault in Fault::ALL.into_iter().chain(Fault::ORDERS) {
             let script = Script::new().at("a", "b", "b.x", 3, fault).at("b", "c", "c.y", 1, fault);
             assert_eq!(script.to_string().parse::<Script>().unwrap(), script);
         }

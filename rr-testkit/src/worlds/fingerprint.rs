@@ -18,10 +18,11 @@ pub(super) struct Fingerprint(DefaultHasher);
 
 impl Fingerprint {
     pub(super) fn event(&mut self, at: Duration, call: usize, what: &What) {
-        use Fault::{CallerCrashed, ClockJumped, Crashed, Partitioned};
+        use Fault::{CallerCrashed, ClockJumped, Crashed, CrashedOnReply, Partitioned};
         // A service has lost its memory, a context has ended for work that outlives its handler, or a
         // link loses later messages.
-        let is_kept = |fault| matches!(fault, Crashed | CallerCrashed | ClockJumped | Partitioned);
+        let is_crash = |fault| matches!(fault, Crashed | CallerCrashed | CrashedOnReply);
+        let is_kept = |fault| is_crash(fault) || matches!(fault, ClockJumped | Partitioned);
         if !matches!(what, What::Struck(fault) if !is_kept(*fault)) {
             (at, call, what).hash(&mut self.0);
         }

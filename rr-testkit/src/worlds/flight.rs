@@ -10,9 +10,9 @@ use tokio::time::{Instant, sleep};
 use super::client::{LATE, NetworkClient, Outcome, Within, failure};
 use super::fault::Fault;
 use super::life::Life;
-use super::network::{Departure, Reached};
+use super::network::{Departure, Leg, Reached};
 use super::profile::Profile;
-use super::run::{Run, Runs};
+use super::run::{Run, Runs, is_refusal};
 use super::wire::{self, RequestMessage};
 
 /// Message on its way.
@@ -92,7 +92,8 @@ impl<'a> Flight<'a> {
         }
         match self.run(attempt, message, &reached).await {
             Some(outcome) => {
-                if self.fault == Some(Fault::Repeated) {
+                // A caller that was refused may rely on it.
+                if self.fault == Some(Fault::Repeated) && !is_refusal(&outcome) {
                     self.arrive_again(message);
                 }
                 self.reply(attempt, outcome).await
@@ -106,6 +107,7 @@ impl<'a> Flight<'a> {
         match self.fault {
             Some(Fault::ReplyLost) => return pending().await,
             Some(Fault::CallerCrashed) => return self.crash_caller(attempt).await,
+            Some(Fault::CrashedOnReply) if !Self::is_within(attempt) => return self.break_after(),
             Some(Fault::BrokenAfter) => return self.break_after(),
             Some(Fault::BrokenWithin | Fault::Reset) => return Err(lost()),
             Some(Fault::Crashed) => return self.instance_gone().await,
@@ -116,6 +118,7 @@ impl<'a> Flight<'a> {
             _ => {}
         }
         sleep(self.latency).await;
+        self.client.network.take_turn(self.call, Leg::Reply, self.fault).await;
         Ok(outcome)
     }
 
@@ -125,6 +128,11 @@ impl<'a> Flight<'a> {
             self.client.network.reset(&self.client.from, &self.client.to);
         }
         Err(lost())
+    }
+
+    /// Returns whether a handler makes the call with the context of its request.
+    fn is_within(attempt: &Attempt) -> bool {
+        attempt.context().value::<Within>().is_some()
     }
 
     /// Ends a call whose instance has gone.

@@ -1,12 +1,16 @@
 //! Services, the links between them, and what is in flight.
 
+mod counts;
+mod order;
+mod promises;
+mod services;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rr_spi::{Error, Intake, IntakeConfig, Request, Response, Routes, Server};
+use rr_spi::{Error, IntakeConfig, Request, Response, Routes};
 use tokio::time::{Instant, sleep};
 
 use super::client::NetworkClient;
@@ -15,18 +19,23 @@ use super::fingerprint::Fingerprint;
 use super::life::Life;
 use super::profile::Profile;
 use super::real::Real;
-use super::trace::{Event, Trace, What};
+use super::trace::{Event, Rivals, Trace, What};
 use crate::sync::lock;
+
+pub(super) use counts::RunGuard;
+pub(super) use order::Leg;
+pub(super) use promises::KeyedRun;
+pub(super) use services::{Instance, Reached};
+
+use order::Order;
+use promises::Promises;
+use services::Service;
 
 /// Time that each message travels, unless [`Network::set_latency`] sets another.
 const LATENCY: Duration = Duration::from_millis(1);
 
 /// Time for which a [partition](Fault::Partitioned) lasts.
 const PARTITION: Duration = Duration::from_secs(5);
-
-/// Messages to which a call may lead, itself included, unless [`Network::set_amplification_max`] sets
-/// another number: far more than the fan-out of a sane application.
-const AMPLIFICATION_MAX: usize = 100;
 
 /// Network of named services, for a test in virtual time. Clones share everything.
 ///
@@ -90,28 +99,8 @@ struct State {
     runs: usize,
     /// Handlers in flight of each service.
     serving: HashMap<String, usize>,
-    /// Messages to which each call led that no handler made, by its number.
-    messages: HashMap<usize, usize>,
-    amplification_max: Option<usize>,
-    /// The first promise that was broken.
-    broken: Option<String>,
-}
-
-/// Makes the routes of an instance.
-type Make = Arc<dyn Fn() -> Routes + Send + Sync>;
-
-struct Service {
-    make: Make,
-    config: IntakeConfig,
-    instances: Vec<Instance>,
-    next: usize,
-}
-
-pub(super) struct Instance {
-    pub(super) intake: Intake,
-    /// Made when the instance is drained.
-    pub(super) server: Option<Arc<Server>>,
-    life: Life,
+    order: Order,
+    promises: Promises,
 }
 
 struct Link {
@@ -135,14 +124,6 @@ pub(super) struct Departure {
     pub(super) life: Life,
     pub(super) profile: Profile,
     pub(super) fault: Option<Fault>,
-}
-
-/// Instance that a request has reached.
-#[derive(Clone)]
-pub(super) struct Reached {
-    pub(super) intake: Intake,
-    pub(super) life: Life,
-    pub(super) instance: usize,
 }
 
 impl Network {
@@ -214,14 +195,6 @@ impl Network {
         self.serve_all(name.into(), instances, IntakeConfig::default(), make);
     }
 
-    fn serve_all(&self, name: String, instances: usize, config: IntakeConfig, make: Make) {
-        let instances = (0..instances).map(|_| Instance::start(&*make, config.clone())).collect();
-        let service = Service { make, config, instances, next: 0 };
-        let before = lock(&self.0.state).services.insert(name, service);
-        // Outside of the lock: it runs foreign code.
-        drop(before);
-    }
-
     /// Returns a client of a service. `from` names the caller: a service, or the test.
     pub fn client(&self, from: impl Into<String>, to: impl Into<String>) -> NetworkClient {
         NetworkClient::new(self.clone(), from.into(), to.into())
@@ -238,15 +211,6 @@ impl Network {
     /// Default [`Profile::Memory`].
     pub fn set_profile(&self, service: impl Into<String>, profile: Profile) {
         lock(&self.0.state).profiles.insert(service.into(), profile);
-    }
-
-    /// Sets the number of messages to which one call of the test, or of background work, may lead,
-    /// itself included: a world with more is a counterexample. Default 100.
-    ///
-    /// They are counted by the contexts that handlers pass on. Each attempt of a call that is tried
-    /// again outside of a handler is a call.
-    pub fn set_amplification_max(&self, messages: usize) {
-        lock(&self.0.state).amplification_max = Some(messages);
     }
 
     /// Returns what has happened until now.
@@ -308,12 +272,6 @@ impl Default for Network {
     }
 }
 
-impl Instance {
-    fn start(make: &dyn Fn() -> Routes, config: IntakeConfig) -> Self {
-        Self { intake: Intake::new(make(), config), server: None, life: Life::default() }
-    }
-}
-
 /// For the clients.
 impl Network {
     /// Records a call.
@@ -333,7 +291,9 @@ impl Network {
         let profile = state.profiles.get(to).copied().unwrap_or_default();
         let mut fault = self.0.script.fault(&place).filter(|fault| profile.has(*fault));
         let is_made = |fault| self.real().is_none_or(|real| real.makes(fault));
-        state.fired += usize::from(fault.is_some_and(is_made));
+        // An order is one that has struck when another message has overtaken.
+        let strikes = |fault: Fault| is_made(fault) && fault.leg().is_none();
+        state.fired += usize::from(fault.is_some_and(strikes));
         let now = Instant::now();
         let link = state.links.entry((from.to_owned(), to.to_owned())).or_default();
         match fault {
@@ -348,25 +308,14 @@ impl Network {
         state.calls += 1;
         state.trace.places.push(place);
         state.trace.profiles.push(profile);
+        state.trace.rivals.push(Rivals::default());
         state.fingerprint.request(request);
         drop(state);
         self.record(call, What::Sent { left });
-        if let Some(fault) = fault {
+        if let Some(fault) = fault.filter(|fault| fault.leg().is_none()) {
             self.record(call, What::Struck(fault));
         }
         Departure { call, latency, life, profile, fault }
-    }
-
-    /// Counts a message to which a call has led.
-    pub(super) fn count_message(&self, root: usize) {
-        let mut state = lock(&self.0.state);
-        let state = &mut *state;
-        let max = state.amplification_max.unwrap_or(AMPLIFICATION_MAX);
-        let messages = state.messages.entry(root).or_default();
-        *messages += 1;
-        if let Some(place) = state.trace.places.get(root).filter(|_| *messages > max) {
-            state.broken.get_or_insert_with(|| format!("{place} led to more than {max} messages"));
-        }
     }
 
     pub(super) fn record(&self, call: usize, what: What) {
@@ -390,26 +339,6 @@ impl Network {
         lock(&self.0.state).fingerprint.value()
     }
 
-    /// Returns the instance whose turn it is; `None` if no service has the name.
-    pub(super) fn reach(&self, to: &str) -> Option<Reached> {
-        let mut state = lock(&self.0.state);
-        let service = state.services.get_mut(to)?;
-        let instance = service.next % service.instances.len();
-        service.next += 1;
-        let Instance { intake, life, .. } = service.instances.get(instance)?;
-        let reached = Reached { intake: intake.clone(), life: life.clone(), instance };
-        state.fingerprint.reached(self.0.began.elapsed(), instance);
-        Some(reached)
-    }
-
-    /// Returns the servers of the instances of a service, which then can be drained.
-    pub(super) fn servers(&self, name: &str) -> Vec<Arc<Server>> {
-        let mut state = lock(&self.0.state);
-        let service = state.services.get_mut(name);
-        let instances = service.into_iter().flat_map(|service| &mut service.instances);
-        instances.map(|instance| instance.server(name)).collect()
-    }
-
     pub(super) fn set_cut(&self, from: &str, to: &str, is_cut: bool) {
         let key = (from.to_owned(), to.to_owned());
         lock(&self.0.state).links.entry(key).or_default().is_cut = is_cut;
@@ -420,74 +349,6 @@ impl Network {
         let key = (from.to_owned(), to.to_owned());
         let mut life = std::mem::take(&mut lock(&self.0.state).links.entry(key).or_default().life);
         life.end();
-    }
-
-    /// Ends every call of an instance, and starts the instance again.
-    pub(super) fn crash(&self, to: &str, instance: usize) {
-        let made = |service: &Service| (Arc::clone(&service.make), service.config.clone());
-        let Some((make, config)) = lock(&self.0.state).services.get(to).map(made) else { return };
-        // Outside of the lock: it runs foreign code.
-        let started = catch_unwind(AssertUnwindSafe(|| Instance::start(&*make, config)));
-        let Ok(mut started) = started else {
-            self.breaks(format!("`{to}` cannot start again after a crash: what makes it panics"));
-            return;
-        };
-        let mut state = lock(&self.0.state);
-        let service = state.services.get_mut(to);
-        let slot = service.and_then(|service| service.instances.get_mut(instance));
-        if let Some(slot) = slot {
-            std::mem::swap(slot, &mut started);
-        }
-        drop(state);
-        started.life.end();
-    }
-
-    pub(super) fn call_ended(&self) {
-        lock(&self.0.state).calls -= 1;
-    }
-
-    /// Counts a run that has yet to begin, until the guard is dropped.
-    pub(super) fn expect(&self) -> RunGuard {
-        lock(&self.0.state).runs += 1;
-        RunGuard(self.clone(), None)
-    }
-
-    /// Counts a run of a service until the guard is dropped.
-    pub(super) fn run(&self, service: &str, call: usize) -> RunGuard {
-        let mut state = lock(&self.0.state);
-        state.runs += 1;
-        *state.serving.entry(service.to_owned()).or_default() += 1;
-        RunGuard(self.clone(), Some((service.to_owned(), call)))
-    }
-
-    /// Returns whether a handler of a service is in flight.
-    pub(super) fn is_serving(&self, service: &str) -> bool {
-        lock(&self.0.state).serving.get(service).is_some_and(|runs| *runs > 0)
-    }
-
-    /// Records that a promise is broken.
-    pub(super) fn breaks(&self, promise: String) {
-        lock(&self.0.state).broken.get_or_insert(promise);
-    }
-
-    /// Returns the first promise that was broken.
-    pub(super) fn broken(&self) -> Option<String> {
-        lock(&self.0.state).broken.clone()
-    }
-}
-
-/// Guard that counts one run of a handler.
-pub(super) struct RunGuard(Network, Option<(String, usize)>);
-
-impl Drop for RunGuard {
-    fn drop(&mut self) {
-        let mut state = lock(&self.0.0.state);
-        state.runs -= 1;
-        let Some((service, call)) = &self.1 else { return };
-        state.fingerprint.run_ended(self.0.0.began.elapsed(), *call);
-        if let Some(runs) = state.serving.get_mut(service) {
-            *runs -= 1;
-        }
     }
 }
 

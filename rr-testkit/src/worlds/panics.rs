@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
 use std::panic::{PanicHookInfo, set_hook, take_hook};
 use std::sync::Once;
 
@@ -14,11 +15,16 @@ pub(super) struct Panic {
     pub(super) message: String,
     /// Such as `src/shop.rs:12:5`.
     place: String,
+    /// Whether neither a handler nor the scenario was running: its caller does not learn of it.
+    pub(super) is_of_task: bool,
 }
 
 thread_local! {
     /// Whether panics on this thread belong to a world, which reports them itself.
     static IS_SILENT: Cell<bool> = const { Cell::new(false) };
+
+    /// Whether the code that runs belongs to a handler or to the scenario.
+    static IS_CONTAINED: Cell<bool> = const { Cell::new(false) };
 
     /// Panics of the world that runs on this thread; `None` if none runs.
     static PANICS: RefCell<Option<Vec<Panic>>> = const { RefCell::new(None) };
@@ -31,6 +37,24 @@ pub(super) fn silently<T>(run: impl FnOnce() -> T) -> T {
     let output = run();
     IS_SILENT.set(before);
     output
+}
+
+/// Marks the panics of a future as those of a handler or of the scenario.
+pub(super) fn contained<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    let mut future = Box::pin(future);
+    poll_fn(move |cx| {
+        let _inside = Inside(IS_CONTAINED.replace(true));
+        future.as_mut().poll(cx)
+    })
+}
+
+/// Guard of code that belongs to a handler or to the scenario; holds what surrounds it.
+struct Inside(bool);
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        IS_CONTAINED.set(self.0);
+    }
 }
 
 /// Panics on this thread from a time on.
@@ -66,11 +90,14 @@ fn install() {
 
 fn note(info: &PanicHookInfo<'_>) {
     PANICS.with_borrow_mut(|panics| {
-        let Some(panics) = panics.as_mut().filter(|panics| panics.len() < PANICS_MAX) else {
-            return;
+        let is_of_task = !IS_CONTAINED.get();
+        let is_told = |panics: &Vec<Panic>| {
+            let is_first_of_task = is_of_task && !panics.iter().any(|panic| panic.is_of_task);
+            panics.len() < PANICS_MAX || is_first_of_task
         };
+        let Some(panics) = panics.as_mut().filter(|panics| is_told(panics)) else { return };
         let place = info.location().map_or_else(String::new, ToString::to_string);
-        let panic = Panic { message: message(info.payload()), place };
+        let panic = Panic { message: message(info.payload()), place, is_of_task };
         if !panics.contains(&panic) {
             panics.push(panic);
         }

@@ -24,6 +24,9 @@ const REQUESTS_LOST: [Fault; 3] = [Fault::ConnectFails, Fault::RequestLost, Faul
 /// Faults that are drawn as a reply that does not arrive.
 const REPLIES_LOST: [Fault; 3] = [Fault::ReplyLost, Fault::BrokenAfter, Fault::CallerCrashed];
 
+/// Faults that are noted where the reply arrives.
+const OF_REPLIES: [Fault; 2] = [Fault::CrashedOnReply, Fault::ReplyOvertaken];
+
 /// Row of a diagram.
 enum Row<'a> {
     Arrow { from: &'a str, to: &'a str, label: String, is_reply: bool, is_lost: bool },
@@ -117,7 +120,9 @@ impl Trace {
             }
             &What::Struck(fault) => {
                 let is_drawn = lost(&REQUESTS_LOST).or_else(|| lost(&REPLIES_LOST)).is_some();
-                let note = Row::Note { at: to, text: in_words(fault), is_fault: true };
+                let is_at_caller = OF_REPLIES.contains(&fault);
+                let at = if is_at_caller { from } else { to };
+                let note = Row::Note { at, text: in_words(fault), is_fault: true };
                 return (!is_drawn).then_some(note);
             }
             What::Entered { .. } => note(to, format!("{name} runs")),
@@ -227,7 +232,7 @@ mod tests {
     #[test]
     fn a_picture_names_its_fault_once() {
         let ok = Summary { code: None, delivery: Delivery::Processed, reason: None };
-        for fault in Fault::ALL {
+        for fault in Fault::ALL.into_iter().chain(Fault::ORDERS) {
             let (from, to) = ("shop".to_owned(), "stock".to_owned());
             let place = Place { from, to, target: "stock.take".to_owned(), nth: 1 };
             let what = [

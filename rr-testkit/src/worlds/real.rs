@@ -194,7 +194,7 @@ impl Real {
     }
 
     /// Ends an instance, and starts it again with its next message.
-    fn crash(&self, network: &Network, service: &str, instance: usize) {
+    pub(super) fn crash(&self, network: &Network, service: &str, instance: usize) {
         network.crash(service, instance);
         let died = lock(&self.servers).remove(&(service.to_owned(), instance));
         if let Some(serving) = died.as_ref().and_then(|died| died.serving.get()) {

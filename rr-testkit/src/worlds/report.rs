@@ -17,6 +17,8 @@ pub struct WorldsReport {
     /// How many of them faults may strike.
     pub(super) messages_tried: usize,
     pub(super) counterexample: Option<Counterexample>,
+    /// Whether orders within an instant are among the faults.
+    pub(super) has_orders: bool,
     /// Why the exploration proves nothing.
     pub(super) refused: Option<String>,
 }
@@ -63,6 +65,7 @@ impl WorldsReport {
             unfired: usize::from(world.fired < script.len()),
             messages,
             messages_tried: messages,
+            has_orders: script.0.iter().any(|(_, fault)| fault.leg().is_some()),
             counterexample: Counterexample::of(script.clone(), world),
             refused: None,
         }
@@ -94,11 +97,17 @@ impl WorldsReport {
         self.levels.iter().map(Level::equal_covered).sum()
     }
 
-    /// Returns whether every world of up to k faults was run, or is equal to one that was.
+    /// Returns whether every world of up to k faults was run, or is equal to one that was. False if k is
+    /// not 0 and no fault applies to any message, as with an empty list of faults.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         let all = self.levels.iter().all(Level::is_complete);
-        self.has_passed() && self.messages_tried == self.messages && all
+        self.has_passed() && self.messages_tried == self.messages && all && !self.has_no_faults()
+    }
+
+    /// Returns whether faults were to be tried, and none applies to any message.
+    fn has_no_faults(&self) -> bool {
+        self.levels.iter().any(|level| (level.faults, level.worlds) == (1, 0))
     }
 
     /// Returns the number of worlds in which a fault never struck. They prove nothing about that fault.
@@ -154,6 +163,9 @@ impl fmt::Display for WorldsReport {
             let separator = if at == 0 { "" } else { ", " };
             write!(f, "{separator}{level}")?;
         }
+        if self.has_orders {
+            f.write_str("; a reordering within one instant counts as a fault")?;
+        }
         if self.messages_tried < self.messages {
             let Self { messages, messages_tried, .. } = self;
             write!(f, "; faults were tried at the first {messages_tried} of {messages} messages")?;
@@ -165,6 +177,8 @@ impl fmt::Display for WorldsReport {
             f.write_str("; no world was run before a limit of time or of worlds")?;
         } else if self.messages == 0 && self.refused.is_none() {
             f.write_str("; the scenario sent no message, so nothing was tried")?;
+        } else if self.has_no_faults() && self.refused.is_none() {
+            f.write_str("; no fault applies to its messages, so none was tried")?;
         }
         Ok(())
     }

@@ -12,7 +12,8 @@ use tokio::time::sleep;
 use super::client::{Outcome, first_poll};
 use super::fault::Fault;
 use super::life::Life;
-use super::network::{Network, Reached, RunGuard};
+use super::network::{KeyedRun, Leg, Network, Reached, RunGuard};
+use super::panics;
 use super::profile::Profile;
 use super::trace::{Summary, What};
 
@@ -37,9 +38,14 @@ impl Run {
     pub(super) async fn outcome(self, request: Request, expected: RunGuard) -> Option<Outcome> {
         let _counted = self.network.run(&self.link.1, self.call);
         drop(expected);
+        self.network.take_turn(self.call, Leg::Request, self.fault).await;
         self.network.record(self.call, What::Entered { instance: self.reached.instance });
         let watched = self.reached.intake.watch(&self.ctx, Some(&request.target));
+        let keyed = KeyedRun::of(&self.link, &request);
         let outcome = self.handle(request, &watched).await?;
+        if let Some(keyed) = keyed {
+            self.network.keyed_run_ended(self.call, keyed, &outcome);
+        }
         watched.end(observe::Outcome::of(&outcome));
         let answered = What::Answered(Summary::of(&outcome));
         self.network.record_outcome(self.call, answered, &outcome);
@@ -52,6 +58,8 @@ impl Run {
         let clock = (self.fault == Some(Fault::ClockJumped)).then(|| ctx.child());
         let ctx = clock.as_ref().map_or(ctx, |(ctx, _)| ctx);
         let handling = self.reached.intake.handle(ctx, request).watched(watched);
+        // Its panics are told to the caller.
+        let handling = panics::contained(handling);
         let handling = pin!(self.link_life.race(self.reached.life.race(handling)));
         let strike = || match &clock {
             Some((_, clock)) => clock.cancel_with(Cause::DeadlineExceeded),
@@ -106,11 +114,22 @@ pub(super) struct Runs {
 
 impl Runs {
     /// Waits for the first answer; `None` if the runs were ended from outside.
+    ///
+    /// A refusal of one copy of a message does not prove that the other copy does not run: the answer
+    /// to that one counts.
     pub(super) async fn answer(&mut self) -> Option<Result<Response, Error>> {
-        let answer = self.answers.recv().await;
+        let mut answer = self.answers.recv().await;
+        if self.handles.len() > 1 && answer.as_ref().is_some_and(is_refusal) {
+            answer = self.answers.recv().await.or(answer);
+        }
         self.has_answered = answer.is_some();
         answer
     }
+}
+
+/// Returns whether an answer states that the handler did not run.
+pub(super) fn is_refusal(answer: &Result<Response, Error>) -> bool {
+    answer.as_ref().is_err_and(|error| error.delivery().is_unexecuted())
 }
 
 impl Drop for Runs {

@@ -48,6 +48,7 @@ impl WorldsReport {
         }
         let smaller = other.counterexample.into_iter().chain(self.counterexample);
         self.counterexample = smaller.min_by_key(|found| found.script.len());
+        self.has_orders |= other.has_orders;
         self.refused = self.refused.or(other.refused);
         self
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rr_spi::{Code, Delivery, Error, Reason, Response};
 
 use super::fault::{Fault, Place};
+use super::network::Leg;
 use super::profile::Profile;
 
 /// Events of one world, in order.
@@ -16,6 +17,34 @@ pub struct Trace {
     pub(super) places: Vec<Place>,
     /// The carrier of each call.
     pub(super) profiles: Vec<Profile>,
+    /// Which messages of each call another has followed in the same instant.
+    pub(super) rivals: Vec<Rivals>,
+}
+
+/// Whether another message was ready in the same instant as a request and as its reply, and was
+/// delivered next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Rivals {
+    request: bool,
+    reply: bool,
+}
+
+impl Rivals {
+    pub(super) fn add(&mut self, leg: Leg) {
+        match leg {
+            Leg::Request => self.request = true,
+            Leg::Reply => self.reply = true,
+        }
+    }
+
+    /// Returns whether a fault can strike: an order needs another message in the instant.
+    pub(super) fn has(self, fault: Fault) -> bool {
+        match fault.leg() {
+            None => true,
+            Some(Leg::Request) => self.request,
+            Some(Leg::Reply) => self.reply,
+        }
+    }
 }
 
 /// Event of a world.

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use super::fault::Script;
 use super::network::Network;
-use super::panics::{Notes, Panic, message};
+use super::panics::{self, Notes, Panic, message};
 use super::trace::{Summary, Trace, What};
 
 /// Limits of a world.
@@ -63,6 +63,11 @@ where
             let (network, notes) = (Network::with(script.clone()), Notes::begin());
             let mut world = run_in(&network, scenario, LIMITS).await;
             world.panics = notes.end();
+            let of_task = world.panics.iter().find(|panic| panic.is_of_task);
+            let of_task = of_task.filter(|_| !network.allows_task_panics());
+            if let (None, Some(panic)) = (&world.wrong, of_task) {
+                world.wrong = Some(format!("a task panicked: {}", panic.message));
+            }
             // That of the scenario is what is wrong.
             world.panics.retain(|panic| Some(&panic.message) != world.wrong.as_ref());
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| network.close())) {
@@ -121,7 +126,7 @@ async fn caught<S: Future<Output = ()>>(
     woken: &Cell<[Instant; 2]>,
 ) -> Result<(), String> {
     let future = catch_unwind(AssertUnwindSafe(make)).map_err(|panic| message(&*panic))?;
-    let mut future = Contained(Some(Box::pin(future)));
+    let mut future = Contained(Some(Box::pin(panics::contained(future))));
     poll_fn(|cx| {
         woken.set([woken.get()[1], Instant::now()]);
         match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {

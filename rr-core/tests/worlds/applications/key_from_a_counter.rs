@@ -68,7 +68,7 @@ pub(crate) async fn scenario(network: Network, is_right: bool) {
 fn a_counter_that_begins_anew_takes_a_new_order_for_an_old_one() {
     assert_found(
         &explore(false, scenario),
-        "user>shop/shop.place#2=crashed",
+        "shop>payments/payments.charge#1=crashed-on-reply",
         "order 8 is confirmed, and was never charged",
     );
 }

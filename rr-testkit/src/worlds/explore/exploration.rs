@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::future::Future;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -10,9 +11,10 @@ use std::time::{Duration, Instant};
 use rr_spi::{Entropy as _, SeededEntropy};
 
 use super::super::fault::Script;
+use super::super::network::Network;
 use super::super::panics;
 use super::super::report::{Counterexample, WorldsReport};
-use super::super::world::World;
+use super::super::world::{self, World};
 use super::level::{NextLevel, Passed, Shared};
 use super::places::{Numbered, Places};
 use super::{Random, Run, Worlds};
@@ -27,12 +29,22 @@ pub(super) struct Exploration {
 }
 
 impl Exploration {
+    /// Makes the exploration of a scenario.
+    pub(super) fn of<F, S>(worlds: Worlds, scenario: F) -> Self
+    where
+        F: Fn(Network) -> S + Send + Sync + 'static,
+        S: Future<Output = ()>,
+    {
+        Self::new(worlds, Arc::new(move |script: &Script| world::run(&scenario, script)))
+    }
+
     pub(super) fn new(worlds: Worlds, run: Run) -> Self {
         let (places, report) = (Arc::default(), WorldsReport::default());
         Self { worlds, run, places, report, began: Instant::now() }
     }
 
     pub(super) fn all(mut self) -> WorldsReport {
+        self.report.has_orders = self.worlds.has_orders();
         if !self.is_deterministic() {
             return self.report;
         }
@@ -54,6 +66,19 @@ impl Exploration {
             self.shrink();
         }
         self.report
+    }
+
+    /// Runs the world of a script only. Its panics are printed, too.
+    pub(super) fn one(self, script: &Script) -> WorldsReport {
+        let longest = self.worlds.world_time_max;
+        let run = self.run;
+        match in_thread(longest, script, move |script| run(script)) {
+            Some(world) => WorldsReport::of(script, world),
+            None => {
+                let refused = Some(held_up_by(script, longest));
+                WorldsReport { refused, ..WorldsReport::default() }
+            }
+        }
     }
 
     fn next_level(&self, faults: usize) -> NextLevel {
@@ -108,12 +133,9 @@ impl Exploration {
 
     /// Runs one world in a thread; `None` if it has not ended after the time of a world.
     fn run_alone(&self, script: &Script) -> Option<World> {
-        let (run, script, (sender, ended)) = (Arc::clone(&self.run), script.clone(), channel());
-        thread::spawn(move || {
-            // Fails when the world was given up.
-            let _ = sender.send(panics::silently(|| run(&script)));
-        });
-        ended.recv_timeout(self.worlds.world_time_max).ok()
+        let run = Arc::clone(&self.run);
+        let silently = move |script: &Script| panics::silently(|| run(script));
+        in_thread(self.worlds.world_time_max, script, silently)
     }
 
     /// Runs the world without faults twice, and compares the traces.
@@ -152,14 +174,16 @@ impl Exploration {
         for (at, (script, parent)) in level.scripts.iter().zip(&level.parents).enumerate() {
             let Some(passed) = passed.get(&at) else { continue };
             let is_equal = seen.is_equal(passed, *parent) && self.worlds.leaves_out_equal;
-            for place in &passed.later {
+            for (place, rivals) in &passed.later {
                 let kinds = faults.get(*place as usize).map_or(&[][..], Vec::as_slice);
-                children.worlds += kinds.len();
+                let kinds = kinds.iter().filter(|fault| rivals.has(**fault));
+                let count = kinds.clone().count();
+                children.worlds += count;
                 if is_equal {
-                    children.equal += kinds.len();
+                    children.equal += count;
                     continue;
                 }
-                for fault in kinds.iter().take(left - children.scripts.len()) {
+                for fault in kinds.take(left - children.scripts.len()) {
                     let mut child = script.clone();
                     child.push((*place, *fault));
                     children.scripts.push(child);
@@ -169,6 +193,20 @@ impl Exploration {
         }
         children
     }
+}
+
+/// Runs one world in a thread; `None` if it has not ended after a time.
+fn in_thread(
+    longest: Duration,
+    script: &Script,
+    run: impl FnOnce(&Script) -> World + Send + 'static,
+) -> Option<World> {
+    let (script, (sender, ended)) = (script.clone(), channel());
+    thread::spawn(move || {
+        // Fails when the world was given up.
+        let _ = sender.send(run(&script));
+    });
+    ended.recv_timeout(longest).ok()
 }
 
 /// Worlds of a level, before they are run.

@@ -1,6 +1,7 @@
 //! Worlds of one number of faults, run by several threads.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::super::fault::Script;
 use super::super::panics;
 use super::super::report::{Counterexample, Level};
+use super::super::trace::Rivals;
 use super::super::world::World;
 use super::Run;
 use super::exploration::{Exploration, Planned, held_up_by};
@@ -23,6 +25,7 @@ pub(super) struct Shared {
     /// Fingerprint of the world of each script without its last fault.
     pub(super) parents: Vec<Option<u64>>,
     messages_max: usize,
+    has_orders: bool,
     next_level: NextLevel,
     next: AtomicUsize,
     /// Index of the first world that failed.
@@ -60,7 +63,7 @@ pub(super) struct Passed {
     /// Messages up to the last fault, that of the fault included.
     pub(super) before: usize,
     /// Messages after the last fault.
-    pub(super) later: Vec<u32>,
+    pub(super) later: Vec<(u32, Rivals)>,
     /// `None` if a fault never struck.
     pub(super) fingerprint: Option<u64>,
 }
@@ -81,6 +84,7 @@ impl Exploration {
             scripts,
             parents,
             messages_max: self.worlds.messages_max,
+            has_orders: self.worlds.has_orders(),
             next_level,
             next: AtomicUsize::new(0),
             failed: AtomicUsize::new(usize::MAX),
@@ -149,13 +153,15 @@ impl Shared {
         let before = last.map_or(0, |last| {
             places.iter().position(|place| place == last).map_or(messages, |at| at + 1)
         });
-        let later: Vec<u32> = if self.next_level == NextLevel::None {
+        let later: Vec<_> = if self.next_level == NextLevel::None {
             Vec::new()
         } else {
             let mut numbers = lock(&self.places);
-            let calls = places.iter().zip(&world.trace.profiles);
+            let calls = places.iter().zip(&world.trace.profiles).zip(&world.trace.rivals);
             let calls = calls.take(self.messages_max).skip(before);
-            calls.map(|(place, profile)| numbers.number(place, *profile)).collect()
+            let numbered =
+                calls.map(|((place, profile), rivals)| (numbers.number(place, *profile), *rivals));
+            numbered.collect()
         };
         let mut state = lock(&self.state);
         state.running.remove(&at);
@@ -164,7 +170,7 @@ impl Shared {
         state.messages = state.messages.max(messages);
         if world.wrong.is_none() {
             if self.next_level == NextLevel::Children {
-                let fingerprint = (world.fired == script.len()).then_some(world.fingerprint);
+                let fingerprint = (world.fired == script.len()).then(|| self.fingerprint(&world));
                 state.passed.insert(at, Passed { before, later, fingerprint });
             }
             return;
@@ -173,6 +179,19 @@ impl Shared {
         if at < self.failed.fetch_min(at, Ordering::SeqCst) {
             state.failure = Some((at, world));
         }
+    }
+}
+
+impl Shared {
+    /// Returns the fingerprint of a world: equal worlds have the same children. With orders, those
+    /// depend on which messages are ready in the same instant.
+    fn fingerprint(&self, world: &World) -> u64 {
+        if !self.has_orders {
+            return world.fingerprint;
+        }
+        let mut hasher = DefaultHasher::new();
+        (world.fingerprint, &world.trace.rivals).hash(&mut hasher);
+        hasher.finish()
     }
 }
 
@@ -191,6 +210,7 @@ mod tests {
             let [from, to, target] = ["a", "b", "b.x"].map(str::to_owned);
             world.trace.places.push(Place { from, to, target, nth: 1 });
             world.trace.profiles.push(crate::worlds::Profile::Memory);
+            world.trace.rivals.push(Rivals::default());
             world
         });
         let mut exploration = Exploration::new(Worlds::up_to(0), run);

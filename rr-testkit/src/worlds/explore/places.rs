@@ -33,7 +33,8 @@ impl Places {
         let services: HashSet<&str> = self.places.iter().map(|place| place.to.as_str()).collect();
         let faults = |(place, profile): (&Place, &Profile)| {
             let is_by_service = services.contains(place.from.as_str());
-            let has = |fault: &Fault| is_by_service || *fault != Fault::CallerCrashed;
+            let of_service = [Fault::CallerCrashed, Fault::CrashedOnReply];
+            let has = |fault: &Fault| is_by_service || !of_service.contains(fault);
             let kinds = kinds.iter().copied();
             kinds.filter(|fault| profile.has(*fault)).filter(has).collect()
         };

@@ -74,7 +74,8 @@ pub trait Carrier: Send + Sync + 'static {
     }
 
     /// Returns why a fault cannot be made over this transport; `None` if it can. A script with such a
-    /// fault is refused. No transport can make [`Fault::Repeated`] and [`Fault::ClockJumped`].
+    /// fault is refused. No transport can make [`Fault::Repeated`], [`Fault::ClockJumped`] and
+    /// [`Fault::ORDERS`].
     fn cannot(&self, fault: Fault) -> Option<&'static str> {
         let _ = fault;
         None
@@ -126,6 +127,9 @@ pub(super) fn unmade(carrier: &dyn Carrier, fault: Fault) -> Option<String> {
     let why = match fault {
         Fault::Repeated => "a proxy does not know where a request ends, to repeat it later",
         Fault::ClockJumped => "all servers share the clock of this process",
+        Fault::Overtaken | Fault::ReplyOvertaken => {
+            "no two messages are ready in the same instant of real time"
+        }
         _ => carrier.cannot(fault)?,
     };
     Some(format!("`{fault}` cannot be made over {}: {why}", carrier.name()))

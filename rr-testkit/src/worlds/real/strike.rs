@@ -185,7 +185,11 @@ impl Watch {
             (Fault::CallerCrashed, Some((service, instance))) => {
                 real.crash(&self.network, service, *instance);
             }
-            (Fault::BrokenAfter | Fault::CallerCrashed, _) => strike.line.tap.cut(),
+            // Its caller crashes when the reply has arrived.
+            (Fault::CrashedOnReply, Some(_)) => {}
+            (Fault::BrokenAfter | Fault::CallerCrashed | Fault::CrashedOnReply, _) => {
+                strike.line.tap.cut();
+            }
             (Fault::ReplyDelayed, _) => {
                 let passing = Arc::clone(strike).pass_after(Direction::Replies, left / 2);
                 drop(tokio::spawn(passing));
