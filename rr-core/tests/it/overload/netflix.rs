@@ -124,13 +124,17 @@ async fn vegas_decreaseLimit() {
     let config = AdaptiveConfig::default().with_initial(100);
     let (limited, host) = limited(ConcurrencyLimit::adaptive(config));
     // It serves ten calls in parallel.
-    for _ in 0..40 {
+    let mut limits = Vec::new();
+    for _ in 0..100 {
         let calls = limited.layer.limit();
+        limits.push(calls);
         host.now_does(Does::Answers(ms(100).mul_f64((calls as f64 / 10.0).max(1.0))));
         limited.admitted(calls, "a").await;
         limited.settle().await;
     }
-    assert!(limited.layer.limit() < 50, "{}", limited.layer.limit());
+    // Several, since a probe lowers the limit for a while.
+    let last = &limits[80..];
+    assert!(last.iter().all(|limit| *limit < 50), "{last:?}");
 }
 
 #[tokio::test(start_paused = true)]
