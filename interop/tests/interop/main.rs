@@ -38,6 +38,7 @@ mod over_https;
 mod page;
 mod proxies;
 mod proxy;
+mod replicas;
 mod scripts;
 mod secured;
 mod server;

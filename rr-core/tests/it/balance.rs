@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod finagle;
 mod moves;
 mod outages;
 pub(crate) mod support;

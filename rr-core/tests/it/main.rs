@@ -31,6 +31,7 @@ mod mistakes;
 mod mock;
 mod nested;
 mod observed;
+mod overload;
 mod panics;
 #[cfg(all(feature = "json", feature = "record"))]
 mod record;
