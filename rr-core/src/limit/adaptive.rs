@@ -173,15 +173,14 @@ impl Gradient {
         self.probe.as_ref().map_or(self.limit, |probe| probe.level)
     }
 
-    /// Ends a step of a probe: halves the level a second time, or takes the latency as that without
+    /// Ends a step of a probe: halves the level again, or takes the latency as that without
     /// contention.
     fn end_probe_step(&mut self, probe: &Probe, step: &Step, now: Instant) {
         self.settled = Some(now + step.turn());
         let mean = step.mean();
         let is_known = self.base.is_some_and(|base| base < mean * ALIKE && mean < base * ALIKE);
-        let (half, is_first) =
-            (self.config.clamp(probe.level / 2.0), probe.level * 3.0 > self.limit);
-        if is_first && !is_known && mean <= probe.before * FELL && half < probe.level {
+        let half = self.config.clamp(probe.level / 2.0);
+        if !is_known && mean <= probe.before * FELL && half < probe.level {
             self.probe = Some(Probe { level: half, before: mean });
             return;
         }

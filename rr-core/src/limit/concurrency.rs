@@ -95,8 +95,8 @@ impl ConcurrencyLimit {
     /// and calls that are dropped after their deadline, show an overload if they are a tenth of a
     /// step.
     ///
-    /// To measure the latency without contention, the limit halves itself for a step, and once more
-    /// if that lowers the latency: every 30 s under load, and while the latency is high, from every
+    /// To measure the latency without contention, the limit halves itself for a step, and again while
+    /// that lowers the latency: every 30 s under load, and while the latency is high, from every
     /// 2 s to every 30 s the more often the measurements agree.
     ///
     /// A limit of which less than half is used does not grow. It falls only while the latency is

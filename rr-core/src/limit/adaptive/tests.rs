@@ -105,7 +105,7 @@ fn an_adaptive_limit_does_not_follow_latencies_that_only_show_the_scheduler() {
     let mut limit = Gradient::new(AdaptiveConfig::default().with_max(200));
     let mut calls = Uncontended::new(usize::MAX);
     for micros in [2, 20] {
-        calls.run(&mut limit, ms(2), || Duration::from_micros(micros), || false);
+        calls.run(&mut limit, ms(1), || Duration::from_micros(micros), || false);
         assert_eq!(limit.limit(), 200);
     }
 }
