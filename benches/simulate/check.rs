@@ -19,12 +19,18 @@ struct Bound {
     measure: fn(&Figures) -> f64,
 }
 
-const BOUNDS: [Bound; 5] = [
+const BOUNDS: [Bound; 6] = [
     Bound {
         scenario: "double-load",
         about: "seconds until 95 % of the calls are answered",
         most: 5.0,
         measure: |figures| figures.recovers.map_or(f64::INFINITY, |seconds| seconds as f64),
+    },
+    Bound {
+        scenario: "slow-replica",
+        about: "failed part of the calls",
+        most: 0.01,
+        measure: |figures| 1.0 - figures.trouble.goodput,
     },
     Bound {
         scenario: "slow-replica",
