@@ -22,33 +22,46 @@ pub(crate) struct Ended {
     pub(crate) is_answered: bool,
 }
 
-/// Makes calls for a time at a rate, in calls per second, that depends on the time since the start.
-/// Returns the calls, in the order in which they ended.
-pub(crate) async fn open_loop(
-    client: Arc<dyn Requester>,
-    rate: &(dyn Fn(Duration) -> f64 + Sync),
-    time: Duration,
-) -> Vec<Ended> {
-    let (start, entropy) = (Instant::now(), SeededEntropy::new(1));
+/// Calls to make.
+pub(crate) struct Load<'a> {
+    /// Calls per second, by the time since the start.
+    pub(crate) rate: &'a (dyn Fn(Duration) -> f64 + Sync),
+    /// Number of calls that come in one instant besides.
+    pub(crate) burst: (Duration, usize),
+    pub(crate) lasts: Duration,
+    pub(crate) seed: u64,
+}
+
+/// Makes the calls of a load. Returns them in the order in which they ended.
+pub(crate) async fn open_loop(client: Arc<dyn Requester>, load: Load<'_>) -> Vec<Ended> {
+    let (start, entropy) = (Instant::now(), SeededEntropy::new(load.seed));
     let ended = Arc::new(Mutex::new(Vec::new()));
     let mut calls = JoinSet::new();
     let mut at = Duration::ZERO;
-    while at < time {
-        at += exponential(&entropy, Duration::from_secs_f64(1.0 / rate(at).max(0.001)));
+    let (burst_at, mut burst) = load.burst;
+    while at < load.lasts {
+        at += exponential(&entropy, Duration::from_secs_f64(1.0 / (load.rate)(at).max(0.001)));
+        if at >= burst_at && burst > 0 {
+            sleep_until(start + burst_at).await;
+            for _ in 0..std::mem::take(&mut burst) {
+                calls.spawn(call(Arc::clone(&client), start, Arc::clone(&ended)));
+            }
+        }
         sleep_until(start + at).await;
-        let (client, ended) = (Arc::clone(&client), Arc::clone(&ended));
-        calls.spawn(async move {
-            let began = Instant::now();
-            let ctx = Context::background().with_timeout(TIMEOUT);
-            let request = Request::new("shop.find".try_into().expect("a target"), "")
-                .with_idempotency(Idempotency::Idempotent);
-            let is_answered = client.request(&ctx, request).await.is_ok();
-            let call = Ended { at: began - start, took: began.elapsed(), is_answered };
-            ended.lock().expect("no panic while it is held").push(call);
-        });
+        calls.spawn(call(Arc::clone(&client), start, Arc::clone(&ended)));
         while calls.try_join_next().is_some() {}
     }
     while calls.join_next().await.is_some() {}
     let mut ended = ended.lock().expect("no panic while it is held");
     std::mem::take(&mut *ended)
+}
+
+async fn call(client: Arc<dyn Requester>, start: Instant, ended: Arc<Mutex<Vec<Ended>>>) {
+    let began = Instant::now();
+    let ctx = Context::background().with_timeout(TIMEOUT);
+    let request = Request::new("shop.find".try_into().expect("a target"), "")
+        .with_idempotency(Idempotency::Idempotent);
+    let is_answered = client.request(&ctx, request).await.is_ok();
+    let call = Ended { at: began - start, took: began.elapsed(), is_answered };
+    ended.lock().expect("no panic while it is held").push(call);
 }

@@ -19,7 +19,7 @@ const COLOURS: [&str; 4] = ["#d55e00", "#cc79a7", "#0072b2", "#009e73"];
 
 /// Draws a line for each set of layers.
 pub(crate) fn svg(scenario: &Scenario, figures: &[Figures]) -> String {
-    let seconds = Scenario::lasts().as_secs() as f64;
+    let seconds = scenario.lasts.as_secs() as f64;
     let x = |second: f64| LEFT + second / seconds * (WIDTH - LEFT - RIGHT);
     let y = |part: f64| TOP + (1.0 - part) * (HEIGHT - TOP - BOTTOM);
     let (begins, ends) = (Scenario::begins().as_secs_f64(), scenario.ends.as_secs_f64());
@@ -43,7 +43,7 @@ pub(crate) fn svg(scenario: &Scenario, figures: &[Figures]) -> String {
             at + 4.0
         );
     }
-    for second in (0..=Scenario::lasts().as_secs()).step_by(10) {
+    for second in (0..=scenario.lasts.as_secs()).step_by(10) {
         let _ = writeln!(
             svg,
             "<text x=\"{:.0}\" y=\"{:.0}\" text-anchor=\"middle\">{second} s</text>",

@@ -1,13 +1,15 @@
 //! Figures of a run, and their table.
 
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
 
 use crate::load::Ended;
 use crate::scenario::{Run, Scenario};
-use crate::stacks::StackKind;
+use crate::stacks::{Layers, StackKind};
 
 /// Part of the offered calls that are answered once a service has recovered.
 const RECOVERED: f64 = 0.95;
@@ -20,23 +22,24 @@ pub(crate) struct Figures {
     pub(crate) stack: StackKind,
     /// Answered calls of each second in which they began, as a part of the calls that began.
     pub(crate) goodput: Vec<f64>,
-    before: Phase,
-    trouble: Phase,
-    amplification: f64,
+    pub(crate) before: Phase,
+    pub(crate) trouble: Phase,
+    /// Requests that reached the last service, for each call.
+    pub(crate) amplification: f64,
     /// Seconds from the end of the trouble until nearly all calls are answered again.
-    recovers: Option<usize>,
+    pub(crate) recovers: Option<usize>,
 }
 
 /// Calls that began in a part of the run.
-struct Phase {
-    goodput: f64,
+pub(crate) struct Phase {
+    pub(crate) goodput: f64,
     p50: Duration,
-    p99: Duration,
+    pub(crate) p99: Duration,
     calls: usize,
 }
 
 impl Phase {
-    fn of(calls: &[Ended], from: Duration, to: Duration) -> Self {
+    pub(crate) fn of(calls: &[Ended], from: Duration, to: Duration) -> Self {
         let calls: Vec<_> = calls.iter().filter(|call| call.at >= from && call.at < to).collect();
         let mut took: Vec<_> =
             calls.iter().filter(|call| call.is_answered).map(|call| call.took).collect();
@@ -55,15 +58,13 @@ impl Phase {
 }
 
 impl Figures {
-    /// Runs a scenario in virtual time.
-    pub(crate) fn of(scenario: &Scenario, stack: StackKind) -> Self {
-        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
-        let runtime = runtime.expect("a runtime without IO needs no resource");
-        let Run { calls, runs_in_trouble } = runtime.block_on(scenario.run(stack));
+    /// Runs a scenario, and measures it.
+    pub(crate) fn of(scenario: &Scenario, stack: StackKind, seed: u64) -> Self {
+        let Run { calls, runs_in_trouble } = run(scenario, stack.layers(), seed);
         let (begins, ends) = (Scenario::begins(), scenario.ends);
         let trouble = Phase::of(&calls, begins, ends);
         let second = Duration::from_secs;
-        let goodput: Vec<f64> = (0..Scenario::lasts().as_secs())
+        let goodput: Vec<f64> = (0..scenario.lasts.as_secs())
             .map(|at| Phase::of(&calls, second(at), second(at + 1)).goodput)
             .collect();
         let after = goodput.get(usize::try_from(ends.as_secs()).unwrap_or(0)..).unwrap_or_default();
@@ -78,6 +79,34 @@ impl Figures {
             goodput,
         }
     }
+}
+
+/// Runs a scenario in virtual time.
+pub(crate) fn run(scenario: &Scenario, layers: Layers, seed: u64) -> Run {
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.expect("a runtime without IO needs no resource");
+    runtime.block_on(scenario.run(layers, seed))
+}
+
+/// Does jobs on all processors; returns their results in the order of the jobs.
+pub(crate) fn parallel<J: Sync, R: Send>(jobs: &[J], work: impl Fn(&J) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let mut done = thread::scope(|scope| {
+        let worker = || {
+            let mut done = Vec::new();
+            loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                let Some(job) = jobs.get(at) else { return done };
+                done.push((at, work(job)));
+            }
+        };
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
+        let joined = workers.into_iter().map(|one| one.join().expect("no job panics"));
+        joined.flatten().collect::<Vec<_>>()
+    });
+    done.sort_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, result)| result).collect()
 }
 
 /// Returns the figures of a scenario as a table in Markdown.

@@ -6,22 +6,15 @@ use std::time::Duration;
 use rr_core::{Context, Error, Request, Requester, Responder, Response, async_trait};
 use tokio::time::sleep;
 
-use crate::load::{Ended, open_loop};
-use crate::service::{Condition, Replica};
-use crate::stacks::StackKind;
+use crate::load::{Ended, Load, open_loop};
+use crate::service::{Condition, Replica, WORKERS, Work};
+use crate::stacks::Layers;
 
-/// Workers of a replica and the mean time of their work: 640 calls per second.
-const WORKERS: usize = 32;
-const WORK: Duration = Duration::from_millis(50);
-
-/// Calls per second that a replica can answer.
-const CAPACITY: f64 = 640.0;
-
-/// When the trouble begins, and how long a scenario lasts.
+/// When the trouble begins.
 const BEGINS: Duration = Duration::from_secs(10);
-const LASTS: Duration = Duration::from_secs(60);
 
 /// Load and conditions over time.
+#[derive(Clone)]
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
@@ -32,8 +25,12 @@ pub(crate) struct Scenario {
     tiers: usize,
     /// When the trouble ends.
     pub(crate) ends: Duration,
-    /// Factor of the load during the trouble.
-    load: f64,
+    pub(crate) lasts: Duration,
+    /// Factor of the load during the trouble; for each equal part of it, if there are several.
+    load: Vec<f64>,
+    /// Calls that come in one instant when the trouble begins.
+    burst: usize,
+    work: Work,
     /// Condition of some replicas during the trouble.
     trouble: Option<(usize, Condition)>,
 }
@@ -55,11 +52,17 @@ impl Scenario {
             used: 0.7,
             tiers: 1,
             ends: seconds(20),
-            load: 1.0,
+            lasts: seconds(60),
+            load: vec![1.0],
+            burst: 0,
+            work: Work::Exponential,
             trouble: None,
         };
         vec![
-            Self { load: 2.0, ..base("double-load", "One service gets twice its load for 10 s.") },
+            Self {
+                load: vec![2.0],
+                ..base("double-load", "One service gets twice its load for 10 s.")
+            },
             Self {
                 replicas: 3,
                 used: 0.5,
@@ -83,7 +86,50 @@ impl Scenario {
                 trouble: Some((1, Condition::Slow(4.0))),
                 ..base("cold-cache", "One service takes 4 times longer for 10 s.")
             },
+            Self {
+                ends: seconds(12),
+                burst: 2000,
+                ..base("thundering-reconnect", "2,000 calls come in one instant, besides the load.")
+            },
+            Self {
+                used: 0.9,
+                load: vec![2.0],
+                ..base(
+                    "recovery",
+                    "One service at 90 % of its capacity gets twice its load for 10 s.",
+                )
+            },
         ]
+    }
+
+    /// Returns the scenarios in which limits are compared.
+    pub(crate) fn of_limits() -> Vec<Self> {
+        let mut all = Self::all();
+        let mut of = |name: &str| {
+            let at = all.iter().position(|one| one.name == name).expect("a scenario");
+            Self {
+                lasts: Duration::from_secs(30),
+                ends: Duration::from_secs(20),
+                ..all.swap_remove(at)
+            }
+        };
+        let (double, cold, burst) =
+            (of("double-load"), of("cold-cache"), of("thundering-reconnect"));
+        let downstream = Self {
+            name: "downstream",
+            about: "Twice the load; the handlers wait for 50 ms besides, without a limit.",
+            work: Work::Behind,
+            ..double.clone()
+        };
+        let mixed = Self {
+            name: "mixed-methods",
+            about: "90 % of the calls take 5 ms and 10 % 200 ms; the load changes every 2.5 s.",
+            work: Work::Mixed,
+            used: 0.6,
+            load: vec![2.0, 0.8, 3.3, 1.5],
+            ..double.clone()
+        };
+        vec![double, cold, downstream, mixed, burst]
     }
 
     /// Returns when the trouble begins.
@@ -91,27 +137,29 @@ impl Scenario {
         BEGINS
     }
 
-    pub(crate) const fn lasts() -> Duration {
-        LASTS
-    }
-
     /// Returns the calls per second at a time.
-    pub(crate) fn rate(&self, at: Duration) -> f64 {
-        let is_trouble = at >= BEGINS && at < self.ends;
-        let factor = if is_trouble { self.load } else { 1.0 };
-        CAPACITY * self.used * self.replicas as f64 * factor
+    fn rate(&self, at: Duration) -> f64 {
+        let mut factor = 1.0;
+        if at >= BEGINS && at < self.ends {
+            let part = (at - BEGINS).as_secs_f64() / (self.ends - BEGINS).as_secs_f64();
+            factor = self.load[(part * self.load.len() as f64) as usize];
+        }
+        let capacity = WORKERS as f64 / self.work.mean().as_secs_f64();
+        capacity * self.used * self.replicas as f64 * factor
     }
 
     /// Runs the scenario on the current runtime, whose clock is paused.
-    pub(crate) async fn run(&self, stack: StackKind) -> Run {
-        let replicas: Vec<Replica> =
-            (0..self.replicas).map(|at| Replica::new(at as u64, WORKERS, WORK)).collect();
-        let served =
-            |handler: Arc<dyn Responder>| -> Arc<dyn Requester> { Arc::new(stack.server(handler)) };
+    pub(crate) async fn run(&self, layers: Layers, seed: u64) -> Run {
+        let replicas: Vec<Replica> = (0..self.replicas)
+            .map(|at| Replica::new(seed_of(seed, 10 + at as u64), self.work))
+            .collect();
+        let served = |handler: Arc<dyn Responder>| -> Arc<dyn Requester> {
+            Arc::new(layers.server.around(handler))
+        };
         let last = replicas.iter().map(|one| served(Arc::new(one.clone()))).collect();
-        let mut client = stack.client(last);
+        let mut client = layers.client.client(last, seed);
         for _ in 1..self.tiers {
-            client = stack.client(vec![served(Arc::new(Passes(client)))]);
+            client = layers.client.client(vec![served(Arc::new(Passes(client)))], seed);
         }
         let trouble = {
             let (trouble, ends) = (self.trouble, self.ends);
@@ -126,10 +174,21 @@ impl Scenario {
                 count() - before
             })
         };
-        let calls = open_loop(client, &|at| self.rate(at), LASTS).await;
+        let load = Load {
+            rate: &|at| self.rate(at),
+            burst: (BEGINS, self.burst),
+            lasts: self.lasts,
+            seed: seed_of(seed, 1),
+        };
+        let calls = open_loop(client, load).await;
         let runs_in_trouble = trouble.await.unwrap_or_default();
         Run { calls, runs_in_trouble }
     }
+}
+
+/// Returns the seed of a part of a run.
+pub(crate) const fn seed_of(run: u64, part: u64) -> u64 {
+    run * 1000 + part
 }
 
 /// Handler that passes each request to the next service.

@@ -10,6 +10,39 @@ use rr_core::{Code, Context, Error, Request, Responder, Response, async_trait};
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
+/// Workers of a replica.
+pub(crate) const WORKERS: usize = 32;
+
+/// Time of the work of one call.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Work {
+    /// 50 ms in the mean, exponentially distributed: 640 calls per second.
+    Exponential,
+    /// The same, after 50 ms in the mean that need no worker.
+    Behind,
+    /// 5 ms for 90 % of the calls, and 200 ms for the others.
+    Mixed,
+}
+
+impl Work {
+    /// Returns the mean time of a worker.
+    pub(crate) const fn mean(self) -> Duration {
+        match self {
+            Self::Exponential | Self::Behind => Duration::from_millis(50),
+            Self::Mixed => Duration::from_micros(24_500),
+        }
+    }
+
+    /// Draws the time of a worker.
+    fn draw(self, entropy: &SeededEntropy) -> Duration {
+        match self {
+            Self::Exponential | Self::Behind => exponential(entropy, self.mean()),
+            Self::Mixed if entropy.next_u64() % 10 == 0 => Duration::from_millis(200),
+            Self::Mixed => Duration::from_millis(5),
+        }
+    }
+}
+
 /// Condition of a replica.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Condition {
@@ -29,16 +62,16 @@ pub(crate) struct Replica(Arc<Inner>);
 
 struct Inner {
     workers: Arc<Semaphore>,
-    work: Duration,
+    work: Work,
     condition: Mutex<Condition>,
     runs: AtomicU64,
     entropy: SeededEntropy,
 }
 
 impl Replica {
-    pub(crate) fn new(seed: u64, workers: usize, work: Duration) -> Self {
+    pub(crate) fn new(seed: u64, work: Work) -> Self {
         Self(Arc::new(Inner {
-            workers: Arc::new(Semaphore::new(workers)),
+            workers: Arc::new(Semaphore::new(WORKERS)),
             work,
             condition: Mutex::new(Condition::Healthy),
             runs: AtomicU64::new(0),
@@ -76,8 +109,11 @@ impl Responder for Replica {
             Condition::BlackHole => pending().await,
             Condition::Dead => return Err(Error::new(Code::Unavailable, "out of order")),
         };
+        if self.0.work == Work::Behind {
+            sleep(exponential(&self.0.entropy, self.0.work.mean())).await;
+        }
         let worker = Arc::clone(&self.0.workers).acquire_owned().await;
-        let took = exponential(&self.0.entropy, self.0.work).mul_f64(factor);
+        let took = self.0.work.draw(&self.0.entropy).mul_f64(factor);
         let work = tokio::spawn(async move {
             sleep(took).await;
             drop(worker);

@@ -13,6 +13,7 @@ use rr_core::{
     Context, Error, Local, Request, Requester, Responder, Response, Router, Stack, async_trait,
 };
 
+use crate::scenario::seed_of;
 use crate::tower;
 
 /// Set of layers.
@@ -40,44 +41,94 @@ impl StackKind {
         }
     }
 
-    /// Puts the layers of the server around a handler.
-    pub(crate) fn server(self, handler: Arc<dyn Responder>) -> Local {
-        let router = Router::new().route("shop.find", move |ctx: Context, request: Request| {
-            let handler = Arc::clone(&handler);
-            async move { handler.respond(&ctx, request).await }
-        });
-        Local::new(match self {
-            Self::Bare | Self::Naive => router,
-            Self::Tower => router.with(tower::server()),
-            Self::Rr => {
-                let config = ConcurrencyConfig::default().with_wait_max(Duration::from_millis(50));
-                router
-                    .with(ConcurrencyLimit::adaptive(AdaptiveConfig::default()).with_config(config))
-            }
-        })
+    /// Returns the set of layers at both sides.
+    pub(crate) const fn layers(self) -> Layers {
+        let server = match self {
+            Self::Bare | Self::Naive => Server::Bare,
+            Self::Tower => Server::Tower,
+            Self::Rr => Server::Limit(LimitKind::Adaptive),
+        };
+        Layers { client: self, server }
     }
 
     /// Puts the layers of the client around the replicas.
-    pub(crate) fn client(self, replicas: Vec<Arc<dyn Requester>>) -> Arc<dyn Requester> {
+    pub(crate) fn client(self, replicas: Vec<Arc<dyn Requester>>, seed: u64) -> Arc<dyn Requester> {
+        let entropy = |part| SeededEntropy::new(seed_of(seed, part));
+        let spread = |replicas| Spread { replicas, entropy: entropy(3) };
         match self {
-            Self::Bare => Arc::new(Spread::new(replicas)),
+            Self::Bare => Arc::new(spread(replicas)),
             Self::Naive => {
                 let budget = RetryBudgetConfig::default().with_percent(1000);
                 let config = RetryConfig::default()
                     .with_attempt_timeout(Duration::from_millis(300))
                     .with_budget(budget);
-                let retry = Retry::with_config(config).with_entropy(SeededEntropy::new(5));
-                Arc::new(Stack::new(Spread::new(replicas)).with(retry))
+                let retry = Retry::with_config(config).with_entropy(entropy(5));
+                Arc::new(Stack::new(spread(replicas)).with(retry))
             }
-            Self::Tower => tower::client(Spread::new(replicas)),
+            Self::Tower => tower::client(spread(replicas)),
             Self::Rr => {
-                let retry = Retry::new().with_entropy(SeededEntropy::new(5));
-                let throttle = Throttle::new().with_entropy(SeededEntropy::new(6));
+                let retry = Retry::new().with_entropy(entropy(5));
+                let throttle = Throttle::new().with_entropy(entropy(6));
                 let hedge = Hedge::new().with_budget(retry.budget().clone());
-                let stack = Stack::new(balance(replicas)).with(throttle);
+                let stack = Stack::new(balance(replicas).with_entropy(entropy(4))).with(throttle);
                 Arc::new(stack.with(retry).with(hedge))
             }
         }
+    }
+}
+
+/// Layers at both sides.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Layers {
+    pub(crate) client: StackKind,
+    pub(crate) server: Server,
+}
+
+/// Layers around a handler.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Server {
+    Bare,
+    Tower,
+    /// A limit with a wait of up to 50 ms.
+    Limit(LimitKind),
+}
+
+/// Number of a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LimitKind {
+    Fixed(usize),
+    Adaptive,
+    Additive,
+}
+
+/// Latency that the additive limit takes for an overload.
+const SLOW: Duration = Duration::from_millis(300);
+
+impl LimitKind {
+    fn limit(self) -> ConcurrencyLimit {
+        match self {
+            Self::Fixed(calls) => ConcurrencyLimit::fixed(calls),
+            Self::Adaptive => ConcurrencyLimit::adaptive(AdaptiveConfig::default()),
+            Self::Additive => ConcurrencyLimit::additive(AdaptiveConfig::default(), SLOW),
+        }
+    }
+}
+
+impl Server {
+    /// Puts the layers around a handler.
+    pub(crate) fn around(self, handler: Arc<dyn Responder>) -> Local {
+        let router = Router::new().route("shop.find", move |ctx: Context, request: Request| {
+            let handler = Arc::clone(&handler);
+            async move { handler.respond(&ctx, request).await }
+        });
+        Local::new(match self {
+            Self::Bare => router,
+            Self::Tower => router.with(tower::server()),
+            Self::Limit(kind) => {
+                let config = ConcurrencyConfig::default().with_wait_max(Duration::from_millis(50));
+                router.with(kind.limit().with_config(config))
+            }
+        })
     }
 }
 
@@ -85,12 +136,6 @@ impl StackKind {
 pub(crate) struct Spread {
     replicas: Vec<Arc<dyn Requester>>,
     entropy: SeededEntropy,
-}
-
-impl Spread {
-    fn new(replicas: Vec<Arc<dyn Requester>>) -> Self {
-        Self { replicas, entropy: SeededEntropy::new(3) }
-    }
 }
 
 #[async_trait]
@@ -105,5 +150,5 @@ impl Requester for Spread {
 fn balance(replicas: Vec<Arc<dyn Requester>>) -> Balance {
     let endpoints =
         replicas.into_iter().enumerate().map(|(at, one)| Endpoint::new(at.to_string(), one));
-    Balance::new(endpoints).expect("different names").with_entropy(SeededEntropy::new(4))
+    Balance::new(endpoints).expect("different names")
 }

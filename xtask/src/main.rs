@@ -60,8 +60,9 @@ usage: cargo xtask COMMAND
       run many worlds of two applications, and judge seconds and memory
   bench [--quick] [--only PATTERN] [--json FILE] | scale
       run ours beside its peers and judge the gates (builds all of them; compare --help)
-  bench simulate [--only NAME] [--plots DIRECTORY]
+  bench simulate [--only NAME] [--plots DIRECTORY] | --limits | --check
       simulate overload in virtual time with several sets of layers, and print a table of each scenario
+      --limits compares fixed limits with those that adapt, --check judges what the layers promise
   book
       build the site of docs/ into target/book (installs mdbook into target/mdbook when there is none)
   compile-cost

@@ -38,36 +38,51 @@ impl Limit for Fixed {
     fn ended(&mut self, _: Sample) {}
 }
 
-/// Calls of one step, at least and at most: as many as the limit in between, since calls that began
-/// before a change show nothing of it.
-const STEP_MIN: usize = 20;
-const STEP_MAX: usize = 256;
+/// Calls of one step, at least and at most. With fewer, a method that takes long and is called
+/// seldom may be missing, and the mean of the others would count as known.
+const STEP_MIN: usize = 100;
+const STEP_MAX: usize = 1000;
 
-/// Calls of one step of a probe. With fewer, chance decides more than the load.
-const PROBE_STEP: usize = 50;
+/// A step ends when the standard error of its mean latency is at most this part of the mean.
+const UNCERTAINTY: f64 = 0.125;
 
 /// Ratio of the mean latency to that without contention, up to which the limit is not lowered
 /// (Netflix's concurrency-limits, `Gradient2Limit`).
 const TOLERANCE: f64 = 1.5;
 
-/// Ratio of two latencies at the halves of a limit, below which calls contended before.
-const FELL: f64 = 0.8;
+/// Ratio of two latencies at the halves of a limit, below which calls contended before. It is 0.5
+/// if all calls waited, and 1 if none did.
+const FELL: f64 = 0.7;
+
+/// Ratio of two latencies that chance explains.
+const ALIKE: f64 = 1.25;
 
 /// Weight of a latency that is lower than any before.
 const LOWER_WEIGHT: f64 = 0.1;
 
-/// Time between two probes under load; and at least, when the latency has risen.
+/// Time between two probes under load: at most, and at least while the latency is high.
 const PROBE_EVERY: Duration = Duration::from_secs(30);
 const PROBE_AGAIN: Duration = Duration::from_secs(2);
+
+/// Shortest mean latency that counts, in seconds. Below, the scheduler decides more than the load.
+const SHORTEST: f64 = 1e-4;
+
+/// Longest time, in mean latencies, in which the calls of an earlier limit are expected to end.
+const SETTLES: f64 = 10.0;
 
 /// Factor after an overload (Netflix's concurrency-limits, `AIMDLimit`).
 const BACKOFF: f64 = 0.9;
 
+/// Part of the calls of a step that must show an overload. A few calls always come with a deadline
+/// that is too short.
+const OVERLOADS: f64 = 0.1;
+
 /// Limit that grows while the mean latency stays near that without contention, and shrinks in
 /// proportion as the latency rises.
 ///
-/// Probes find the latency without contention: the limit is halved until that lowers the latency no
-/// further. So a destination whose work itself takes longer is not taken for an overloaded one.
+/// Probes find the latency without contention: the limit is halved, and halved again, until that
+/// lowers the latency no further. So a destination whose work itself takes longer is not taken for
+/// an overloaded one.
 pub(super) struct Gradient {
     config: AdaptiveConfig,
     limit: f64,
@@ -75,9 +90,12 @@ pub(super) struct Gradient {
     base: Option<f64>,
     /// When the last probe ended, or the first step.
     probed: Option<Instant>,
+    /// Time until the next probe while the latency is high.
+    probe_after: Duration,
     probe: Option<Probe>,
-    /// When the last probe ended.
-    resumed: Option<Instant>,
+    /// Calls that end sooner show an earlier limit: of those that began since, only the short ones
+    /// have ended.
+    settled: Option<Instant>,
     step: Step,
 }
 
@@ -93,8 +111,47 @@ struct Probe {
 struct Step {
     calls: usize,
     seconds: f64,
-    has_overload: bool,
-    is_used: bool,
+    /// Sum of the squares of the seconds.
+    squares: f64,
+    longest: Duration,
+    overloads: usize,
+    in_flight_max: usize,
+}
+
+impl Step {
+    fn add(&mut self, sample: Sample) {
+        let seconds = sample.took.as_secs_f64();
+        self.calls += 1;
+        self.seconds += seconds;
+        self.squares += seconds * seconds;
+        self.longest = self.longest.max(sample.took);
+        self.overloads += usize::from(sample.is_overload);
+        self.in_flight_max = self.in_flight_max.max(sample.in_flight);
+    }
+
+    fn mean(&self) -> f64 {
+        (self.seconds / self.calls as f64).max(SHORTEST)
+    }
+
+    /// Returns the time in which the calls in flight end.
+    fn turn(&self) -> Duration {
+        self.longest.min(Duration::from_secs_f64(self.mean() * SETTLES))
+    }
+
+    /// Returns whether the mean is known, and as many calls have ended as were in flight: the
+    /// latency shows a change of the limit no sooner.
+    fn is_full(&self) -> bool {
+        if self.calls < STEP_MIN.max(self.in_flight_max).min(STEP_MAX) {
+            return false;
+        }
+        let (calls, mean) = (self.calls as f64, self.mean());
+        let variance = self.squares / calls - mean * mean;
+        self.calls >= STEP_MAX || variance <= calls * (mean * UNCERTAINTY).powi(2)
+    }
+
+    fn is_overloaded(&self) -> bool {
+        self.overloads as f64 >= self.calls as f64 * OVERLOADS
+    }
 }
 
 impl Gradient {
@@ -105,8 +162,9 @@ impl Gradient {
             limit,
             base: None,
             probed: None,
+            probe_after: PROBE_AGAIN,
             probe: None,
-            resumed: None,
+            settled: None,
             step: Step::default(),
         }
     }
@@ -117,36 +175,50 @@ impl Gradient {
 
     /// Ends a step of a probe: halves the level again, or takes the latency as that without
     /// contention.
-    fn end_probe_step(&mut self, probe: &Probe, mean: f64, now: Instant) {
+    fn end_probe_step(&mut self, probe: &Probe, step: &Step, now: Instant) {
+        self.settled = Some(now + step.turn());
+        let mean = step.mean();
+        let is_known = self.base.is_some_and(|base| base < mean * ALIKE && mean < base * ALIKE);
         let half = self.config.clamp(probe.level / 2.0);
-        if mean <= probe.before * FELL && half < probe.level {
+        if !is_known && mean <= probe.before * FELL && half < probe.level {
             self.probe = Some(Probe { level: half, before: mean });
             return;
         }
+        // The less a probe finds, the later the next.
+        self.probe_after =
+            if is_known { (self.probe_after * 2).min(PROBE_EVERY) } else { PROBE_AGAIN };
         self.base = Some(mean);
         self.probed = Some(now);
-        self.resumed = Some(now);
     }
 
     /// Changes the limit by the calls of a step.
-    fn end_step(&mut self, step: &Step, mean: f64, now: Instant) {
+    fn end_step(&mut self, step: &Step, now: Instant) {
+        let mean = step.mean();
         let base = self.base.get_or_insert(mean);
-        if mean < *base {
+        if mean * (1.0 + UNCERTAINTY) < *base {
             *base += (mean - *base) * LOWER_WEIGHT;
         }
-        let gradient = (*base * TOLERANCE / mean.max(1e-6)).clamp(0.5, 1.0);
-        let next = if step.has_overload {
+        let gradient = (*base * TOLERANCE / mean).clamp(0.5, 1.0);
+        let used = step.in_flight_max as f64 * 2.0;
+        // A limit that is not used shows nothing of a higher one.
+        let is_used = used >= self.limit;
+        let next = if step.is_overloaded() {
             self.limit * BACKOFF.min(gradient)
-        } else if step.is_used || gradient < 1.0 {
+        } else if is_used {
             self.limit * gradient + self.limit.sqrt()
+        } else if gradient < 1.0 {
+            used
         } else {
             self.limit
         };
         let since = now.duration_since(*self.probed.get_or_insert(now));
-        let has_risen = gradient < 1.0 / TOLERANCE && since >= PROBE_AGAIN;
-        if step.is_used && (has_risen || since >= PROBE_EVERY) {
+        let probe_after = if gradient < 1.0 { self.probe_after } else { PROBE_EVERY };
+        if is_used && since >= probe_after {
             let level = self.config.clamp(self.limit / 2.0);
             self.probe = Some(Probe { level, before: mean });
+        }
+        if next < self.limit || self.probe.is_some() {
+            self.settled = Some(now + step.turn());
         }
         self.limit = self.config.clamp(next);
     }
@@ -158,30 +230,17 @@ impl Limit for Gradient {
     }
 
     fn ended(&mut self, sample: Sample) {
-        let level = self.level();
-        // Calls that began before the limit was lowered, or in a probe, show nothing of this limit.
-        let began = sample.now.checked_sub(sample.took);
-        let is_of_probe = self.probe.is_none() && began < self.resumed;
-        if sample.in_flight as f64 > level + 1.0 || is_of_probe {
+        if Some(sample.now) < self.settled {
             return;
         }
-        self.step.calls += 1;
-        self.step.seconds += sample.took.as_secs_f64();
-        self.step.has_overload |= sample.is_overload;
-        // A limit that is not used shows nothing of a higher one.
-        self.step.is_used |= sample.in_flight as f64 * 2.0 >= level;
-        let full = match self.probe {
-            Some(_) => PROBE_STEP,
-            None => whole(self.limit).clamp(STEP_MIN, STEP_MAX),
-        };
-        if self.step.calls < full {
+        self.step.add(sample);
+        if !self.step.is_full() {
             return;
         }
         let step = std::mem::take(&mut self.step);
-        let mean = step.seconds / step.calls as f64;
         match self.probe.take() {
-            Some(probe) => self.end_probe_step(&probe, mean, sample.now),
-            None => self.end_step(&step, mean, sample.now),
+            Some(probe) => self.end_probe_step(&probe, &step, sample.now),
+            None => self.end_step(&step, sample.now),
         }
     }
 }
@@ -236,3 +295,6 @@ impl Limit for Aimd {
 fn whole(limit: f64) -> usize {
     limit as usize
 }
+
+#[cfg(test)]
+mod tests;

@@ -90,10 +90,18 @@ impl ConcurrencyLimit {
     /// Makes a limit that follows the latency: it grows while the mean latency stays near that
     /// without contention, and shrinks as the latency rises or calls fail by overload.
     ///
-    /// Calls that fail with `ResourceExhausted` or `DeadlineExceeded`, and calls that are dropped
-    /// after their deadline, count as overload. To measure the latency without contention, the limit
-    /// halves itself until that lowers the latency no further: for 50 calls each, every 30 s under
-    /// load, and up to every 2 s while the latency is much higher than measured before.
+    /// The limit changes after each step of at least 100 calls, which ends when chance explains
+    /// little of its mean latency. Calls that fail with `ResourceExhausted` or `DeadlineExceeded`,
+    /// and calls that are dropped after their deadline, show an overload if they are a tenth of a
+    /// step.
+    ///
+    /// To measure the latency without contention, the limit halves itself for a step, and again while
+    /// that lowers the latency: every 30 s under load, and while the latency is high, from every
+    /// 2 s to every 30 s the more often the measurements agree.
+    ///
+    /// A limit of which less than half is used does not grow. It falls only while the latency is
+    /// high, and then to twice the calls in flight. If few calls take very long, such as 10 calls per
+    /// second of 20 s each, set [`initial`](AdaptiveConfig::initial) above their number in flight.
     #[must_use]
     pub fn adaptive(config: AdaptiveConfig) -> Self {
         Self::with_limit(Box::new(Gradient::new(config)))

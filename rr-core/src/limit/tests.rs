@@ -365,11 +365,12 @@ fn an_adaptive_limit_follows_the_capacity() {
 
 #[test]
 fn an_adaptive_limit_stays_within_its_bounds_and_does_not_grow_unused() {
-    let now = Instant::now();
+    let mut now = Instant::now();
     let config = AdaptiveConfig::default().with_initial(10).with_min(5).with_max(50);
     let mut limit = Gradient::new(config);
     let mut feed = |in_flight_max: usize, is_overload| {
-        for _ in 0..2000 {
+        for _ in 0..4000 {
+            now += ms(1);
             let in_flight = limit.limit().min(in_flight_max);
             limit.ended(Sample { now, took: ms(10), in_flight, is_overload });
         }
