@@ -6,6 +6,7 @@ mod endpoints;
 mod health;
 mod latency;
 mod many;
+mod slow_start;
 mod verdict;
 
 use std::collections::HashSet;
@@ -62,6 +63,13 @@ pub(crate) const ENDPOINTS_MAX: usize = 1024;
 /// and at another endpoint. After the ejection one call at a time probes it, until one succeeds.
 /// Each further ejection is 30 s longer, up to 300 s, and each 30 s of health shorten the next one.
 /// No ejection makes it more than half of the endpoints, so that calls go somewhere if all of them fail.
+///
+/// # Slow start
+///
+/// An endpoint that is new or has returned from an ejection may have cold caches. It gets a tenth of
+/// its part of the calls at first, and all of it after 10 s; of two drawn endpoints, the older one gets
+/// the other calls. Endpoints of the same age, such as those that a balance was made over, do not slow
+/// each other.
 ///
 /// | outcome | counts as |
 /// |---|---|

@@ -11,6 +11,7 @@ use super::EndpointStatus;
 use super::config::BalanceConfig;
 use super::health::{Entry, Health, Role, Suspicion, after};
 use super::latency::PeakAverage;
+use super::slow_start;
 use super::verdict::Verdict;
 
 /// Largest set whose endpoints are all compared before two are drawn. In a larger set, two random
@@ -47,6 +48,8 @@ struct Slot<R> {
     health: Health,
     /// Until then, other endpoints are preferred.
     avoided_until: Option<Instant>,
+    /// When the slow start began: the endpoint was new, or had returned from an ejection.
+    serves_since: Instant,
 }
 
 /// Endpoint that was chosen for a call.
@@ -110,6 +113,7 @@ impl<R: Clone> Endpoints<R> {
                 is_warm: false,
                 health: Health::default(),
                 avoided_until: None,
+                serves_since: now,
             });
         }
         replaced.extend(before.into_iter().map(|slot| slot.requester));
@@ -162,7 +166,7 @@ impl<R: Clone> Endpoints<R> {
             let group = Group::of(Ejected::LastResort)
                 .iter()
                 .position(|group| group.contains(&self.slots[at], now));
-            (group, self.cost(at, || typical, now, config))
+            (group, self.cost(at, || typical, now, config) / self.part(at, now, config))
         };
         let slots = (0..count).map(|at| (at + first) % count);
         let mut ranked: Vec<_> = slots.map(|at| (rank(at), self.slots[at].id)).collect();
@@ -222,12 +226,23 @@ impl<R: Clone> Endpoints<R> {
         let typical = OnceCell::new();
         let usual = || *typical.get_or_init(|| self.typical(None, now, config).unwrap_or_default());
         let cost = |at: usize| self.cost(at, usual, now, config);
+        let part = |at: usize| self.part(at, now, config);
         if count > COMPARED_MAX {
-            return cheaper_drawn(candidates, count, cost, entropy);
+            return cheaper_drawn(candidates, count, cost, part, entropy);
         }
-        let cheapest = candidates().map(cost).fold(f64::INFINITY, f64::min);
+        // An endpoint in its slow start is cheap because it gets few calls. Compared by its part, it does
+        // not keep the others out of the draw.
+        let oldest = candidates().map(part).fold(0.0, f64::max);
+        let fair = |at: usize| cost(at) * oldest / part(at);
+        let cheapest = candidates().map(fair).fold(f64::INFINITY, f64::min);
         let near = || candidates().filter(|at| cost(*at) <= cheapest * COST_RATIO_MAX);
-        cheaper_drawn(near, near().count(), cost, entropy)
+        cheaper_drawn(near, near().count(), cost, part, entropy)
+    }
+
+    /// Returns the part of its share that an endpoint gets in its slow start.
+    fn part(&self, at: usize, now: Instant, config: &BalanceConfig) -> f64 {
+        let age = now.saturating_duration_since(self.slots[at].serves_since);
+        slow_start::part(age, config.slow_start)
     }
 
     /// Returns the cost of one more call: calls in flight, that call included, times the latency;
@@ -274,7 +289,9 @@ impl<R: Clone> Endpoints<R> {
         }
         let suspicion = match ended.verdict {
             Verdict::Success => {
-                slot.health.success(call.entry, now, config);
+                if slot.health.success(call.entry, now, config) {
+                    slot.serves_since = now;
+                }
                 None
             }
             Verdict::Failure => slot.health.failure(call.entry, now, config),
@@ -371,19 +388,21 @@ impl Group {
     }
 }
 
-/// Draws two different endpoints of a group of this size, and returns the cheaper one.
+/// Draws two different endpoints of a group of this size, and returns the cheaper one, or instead of
+/// one in its slow start the other.
 fn cheaper_drawn<I: Iterator<Item = usize>>(
     group: impl Fn() -> I,
     size: usize,
     cost: impl Fn(usize) -> f64,
+    part: impl Fn(usize) -> f64,
     entropy: &dyn Entropy,
 ) -> Option<usize> {
     let (one, other) = drawn_pair(entropy, size);
     let one = group().nth(one)?;
-    match other.and_then(|other| group().nth(other)) {
-        Some(other) if cost(other) < cost(one) => Some(other),
-        _ => Some(one),
-    }
+    let Some(other) = other.and_then(|other| group().nth(other)) else { return Some(one) };
+    let (best, rest) = if cost(other) < cost(one) { (other, one) } else { (one, other) };
+    let keeps = slow_start::keeps(part(best) / part(rest), || entropy.next_u64());
+    Some(if keeps { best } else { rest })
 }
 
 /// Draws two different numbers below `size`; the second is `None` if there is only one.

@@ -84,19 +84,21 @@ impl Health {
         }
     }
 
-    /// Records a success, which ends an ejection.
-    pub(super) fn success(&mut self, call: Entry, now: Instant, config: &BalanceConfig) {
+    /// Records a success, which ends an ejection. Returns whether it has ended one.
+    pub(super) fn success(&mut self, call: Entry, now: Instant, config: &BalanceConfig) -> bool {
         if call.epoch != self.epoch {
-            return;
+            return false;
         }
         self.neutral(call);
         self.failures_in_row = 0;
         self.window.roll(now, config.success_window);
         self.window.calls = self.window.calls.saturating_add(1);
-        if self.ejected_until.take().is_some() {
+        let has_returned = self.ejected_until.take().is_some();
+        if has_returned {
             self.is_probed = false;
             self.returned_at = Some(now);
         }
+        has_returned
     }
 
     /// Records a failure. A failed probe prolongs the ejection; other failures may be a reason for
