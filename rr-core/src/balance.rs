@@ -6,6 +6,7 @@ mod endpoints;
 mod health;
 mod latency;
 mod many;
+mod report;
 mod slow_start;
 mod verdict;
 
@@ -15,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rr_spi::observe::Observers;
 use rr_spi::{Code, Delivery, Entropy, Error, OsEntropy, Reason, Requester};
 use tokio::time::Instant;
 
@@ -124,6 +126,7 @@ pub struct Balance {
     config: BalanceConfig,
     budget: Budget,
     entropy: Box<dyn Entropy>,
+    observers: Observers,
     /// The only endpoint. Its future borrows it, so it stays here until the balance is dropped.
     sole: Option<Arc<dyn Requester>>,
     /// Set when the endpoints are replaced; `sole` is not used from then on.
@@ -209,11 +212,12 @@ impl Balance {
             _ => None,
         };
         let mut endpoints = Endpoints::new();
-        endpoints.set(named, Instant::now());
+        drop(endpoints.set(named, Instant::now()));
         Ok(Self {
             budget: Budget::Own(RetryBudget::with_config(&config.budget)),
             config,
             entropy: Box::new(OsEntropy::new()),
+            observers: Observers::default(),
             sole,
             is_changed: AtomicBool::new(false),
             endpoints: Mutex::new(endpoints),
@@ -235,6 +239,16 @@ impl Balance {
         self
     }
 
+    /// Replaces the observers; none by default. They are told of each ejection
+    /// ([`Event::EndpointEjected`](crate::observe::Event::EndpointEjected)) and its end
+    /// ([`EndpointReturned`](crate::observe::Event::EndpointReturned),
+    /// [`EjectedEndpointRemoved`](crate::observe::Event::EjectedEndpointRemoved)).
+    #[must_use]
+    pub fn with_observers(mut self, observers: Observers) -> Self {
+        self.observers = observers;
+        self
+    }
+
     /// Replaces the endpoints. An endpoint whose name is kept keeps its statistics, with the new
     /// requester. Calls in flight at a removed endpoint continue there. Ejected endpoints that are kept
     /// stay ejected, also if they are then more than half; if all are, all get calls.
@@ -250,7 +264,8 @@ impl Balance {
         let named = named(endpoints)?;
         let removed = self.lock().set(named, Instant::now());
         // Not under the lock: requesters may belong to the application.
-        drop(removed);
+        drop(removed.requesters);
+        self.report_removed(&removed.ejected);
         self.is_changed.store(true, Ordering::Release);
         Ok(())
     }
