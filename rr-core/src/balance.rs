@@ -6,6 +6,8 @@ mod endpoints;
 mod health;
 mod latency;
 mod many;
+mod report;
+mod slow_start;
 mod verdict;
 
 use std::collections::HashSet;
@@ -14,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rr_spi::observe::Observers;
 use rr_spi::{Code, Delivery, Entropy, Error, OsEntropy, Reason, Requester};
 use tokio::time::Instant;
 
@@ -62,6 +65,13 @@ pub(crate) const ENDPOINTS_MAX: usize = 1024;
 /// and at another endpoint. After the ejection one call at a time probes it, until one succeeds.
 /// Each further ejection is 30 s longer, up to 300 s, and each 30 s of health shorten the next one.
 /// No ejection makes it more than half of the endpoints, so that calls go somewhere if all of them fail.
+///
+/// # Slow start
+///
+/// An endpoint that is new or has returned from an ejection may have cold caches. It gets a tenth of
+/// its part of the calls at first, and all of it after 10 s; of two drawn endpoints, the older one gets
+/// the other calls. Endpoints of the same age, such as those that a balance was made over, do not slow
+/// each other.
 ///
 /// | outcome | counts as |
 /// |---|---|
@@ -116,6 +126,7 @@ pub struct Balance {
     config: BalanceConfig,
     budget: Budget,
     entropy: Box<dyn Entropy>,
+    observers: Observers,
     /// The only endpoint. Its future borrows it, so it stays here until the balance is dropped.
     sole: Option<Arc<dyn Requester>>,
     /// Set when the endpoints are replaced; `sole` is not used from then on.
@@ -201,11 +212,12 @@ impl Balance {
             _ => None,
         };
         let mut endpoints = Endpoints::new();
-        endpoints.set(named, Instant::now());
+        drop(endpoints.set(named, Instant::now()));
         Ok(Self {
             budget: Budget::Own(RetryBudget::with_config(&config.budget)),
             config,
             entropy: Box::new(OsEntropy::new()),
+            observers: Observers::default(),
             sole,
             is_changed: AtomicBool::new(false),
             endpoints: Mutex::new(endpoints),
@@ -227,6 +239,16 @@ impl Balance {
         self
     }
 
+    /// Replaces the observers; none by default. They are told of each ejection
+    /// ([`Event::EndpointEjected`](crate::observe::Event::EndpointEjected)) and its end
+    /// ([`EndpointReturned`](crate::observe::Event::EndpointReturned),
+    /// [`EjectedEndpointRemoved`](crate::observe::Event::EjectedEndpointRemoved)).
+    #[must_use]
+    pub fn with_observers(mut self, observers: Observers) -> Self {
+        self.observers = observers;
+        self
+    }
+
     /// Replaces the endpoints. An endpoint whose name is kept keeps its statistics, with the new
     /// requester. Calls in flight at a removed endpoint continue there. Ejected endpoints that are kept
     /// stay ejected, also if they are then more than half; if all are, all get calls.
@@ -242,7 +264,8 @@ impl Balance {
         let named = named(endpoints)?;
         let removed = self.lock().set(named, Instant::now());
         // Not under the lock: requesters may belong to the application.
-        drop(removed);
+        drop(removed.requesters);
+        self.report_removed(&removed.ejected);
         self.is_changed.store(true, Ordering::Release);
         Ok(())
     }

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use rr_spi::observe::Observers;
 use rr_spi::{BoxFuture, Context, Error, Idempotency, Middleware, Next, Request, Response, Target};
 use tokio::time::Instant;
 
@@ -57,6 +58,7 @@ pub struct Hedge {
     own: RetryBudget,
     shared: Option<RetryBudget>,
     latencies: Latencies,
+    observers: Observers,
     sent: AtomicU64,
     won: AtomicU64,
     refused: AtomicU64,
@@ -92,6 +94,7 @@ impl Hedge {
             own: RetryBudget::with_config(&budget),
             shared: None,
             latencies: Latencies::default(),
+            observers: Observers::default(),
             sent: AtomicU64::new(0),
             won: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -103,6 +106,15 @@ impl Hedge {
     #[must_use]
     pub fn with_budget(mut self, budget: RetryBudget) -> Self {
         self.shared = Some(budget);
+        self
+    }
+
+    /// Replaces the observers; none by default. They are told of each second request
+    /// ([`Hedged`](crate::observe::Event::Hedged)), of one that is answered before the first ([`HedgeWon`](crate::observe::Event::HedgeWon)), and of one
+    /// that a budget refused ([`HedgeRefused`](crate::observe::Event::HedgeRefused)).
+    #[must_use]
+    pub fn with_observers(mut self, observers: Observers) -> Self {
+        self.observers = observers;
         self
     }
 
@@ -125,13 +137,11 @@ impl Hedge {
         Some(delay.max(self.config.delay_min))
     }
 
-    /// Withdraws a second request from the budgets.
+    /// Withdraws a second request from both budgets, or from neither.
     fn withdraw(&self, now: Instant) -> bool {
-        let is_granted = self.own.withdraw_at(now)
-            && self.shared.as_ref().is_none_or(|shared| shared.withdraw_at(now));
-        let counter = if is_granted { &self.sent } else { &self.refused };
-        counter.fetch_add(1, Ordering::Relaxed);
-        is_granted
+        self.own.balance_at(now) > 0
+            && self.shared.as_ref().is_none_or(|shared| shared.withdraw_at(now))
+            && self.own.withdraw_at(now)
     }
 }
 

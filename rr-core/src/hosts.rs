@@ -10,8 +10,8 @@ use std::time::Duration;
 use rr_http::{HttpAddresses, HttpConfig, HttpRequester, HttpServerConfig};
 use rr_spi::observe::Stats;
 use rr_spi::{
-    BoxFuture, Context, Error, Location, ManyConfig, ManyEnd, ManyRequester, OsEntropy, ReplySink,
-    Request, Requester, dial, jittered,
+    BoxFuture, CallConfig, Context, Error, Location, ManyConfig, ManyEnd, ManyRequester, OsEntropy,
+    ReplySink, Request, Requester, dial, jittered,
 };
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
@@ -49,9 +49,8 @@ pub(crate) fn connect(url: &str, config: HttpConfig) -> Result<Connected, Error>
     if named.len() == 1 && !looks_up {
         return Ok(Connected::One(named.remove(0).1));
     }
-    let timeout = config.calls.timeout;
     let lookups = looks_up.then(|| Lookups::new(config.lookup_interval, config.connect_timeout));
-    Ok(Connected::Several(Hosts::new(named, timeout, lookups)?))
+    Ok(Connected::Several(Hosts::new(named, config.calls, lookups)?))
 }
 
 /// Requester over several hosts. Clones share everything.
@@ -113,13 +112,13 @@ impl Lookups {
 impl Hosts {
     fn new(
         named: Vec<(String, HttpRequester)>,
-        timeout: Duration,
+        calls: CallConfig,
         lookups: Option<Lookups>,
     ) -> Result<Self, Error> {
         let endpoints = named.iter().map(|(host, one)| Endpoint::new(host.as_str(), one.clone()));
         // Until the first look-up has ended, the names themselves are the endpoints.
-        let balance =
-            Balance::with_config(endpoints, BalanceConfig::default().with_timeout(timeout))?;
+        let config = BalanceConfig::default().with_timeout(calls.timeout);
+        let balance = Balance::with_config(endpoints, config)?.with_observers(calls.observers);
         let members = Mutex::new(Members::new(named.clone()));
         let named = named.into_iter().map(|(_, requester)| requester).collect();
         Ok(Self(Arc::new(Inner { balance, named, lookups, members })))

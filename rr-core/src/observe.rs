@@ -24,8 +24,8 @@ pub use calls::Observe;
 pub use metrics::MetricsObserver;
 #[doc(inline)]
 pub use rr_spi::observe::{
-    End, Event, Kind, Monitor, Observer, Observers, Outcome, Span, Start, Stats, WatchedAttempt,
-    WatchedRequest, measurements, names,
+    EjectionCause, End, Event, Kind, Monitor, Observer, Observers, Outcome, Span, Start, Stats,
+    WatchedAttempt, WatchedRequest, measurements, names,
 };
 #[doc(inline)]
 pub use rr_spi::{Progress, Recording, Spent, Stage, Timeline};

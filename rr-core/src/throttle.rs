@@ -5,6 +5,7 @@ use std::ops::SubAssign;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rr_spi::observe::{Event, Observers};
 use rr_spi::{
     Code, Context, Delivery, Entropy, Error, Middleware, Next, OsEntropy, Reason, Request,
     Response, RetryHint, async_trait,
@@ -81,6 +82,7 @@ pub struct Throttle {
     config: ThrottleConfig,
     history: Mutex<History>,
     entropy: Box<dyn Entropy>,
+    observers: Observers,
 }
 
 impl Throttle {
@@ -94,13 +96,22 @@ impl Throttle {
     #[must_use]
     pub fn with_config(config: ThrottleConfig) -> Self {
         let history = Mutex::new(History::new(&config));
-        Self { config, history, entropy: Box::new(OsEntropy::new()) }
+        let observers = Observers::default();
+        Self { config, history, entropy: Box::new(OsEntropy::new()), observers }
     }
 
     /// Replaces the entropy source of the choice; a seeded source makes a run reproducible.
     #[must_use]
     pub fn with_entropy(mut self, entropy: impl Entropy) -> Self {
         self.entropy = Box::new(entropy);
+        self
+    }
+
+    /// Replaces the observers; none by default. They are told of each call that is held back
+    /// ([`Event::Throttled`]).
+    #[must_use]
+    pub fn with_observers(mut self, observers: Observers) -> Self {
+        self.observers = observers;
         self
     }
 
@@ -216,6 +227,7 @@ impl Middleware for Throttle {
         next: Next<'_>,
     ) -> Result<Response, Error> {
         if self.is_held_back(Instant::now()) {
+            self.observers.event(&Event::throttled(ctx, &request.target));
             return Err(held_back());
         }
         let outcome = next.run(ctx, request).await;

@@ -28,11 +28,11 @@ use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use rr_core::config::{CallConfig, IntakeConfig};
 use rr_core::observe::measurements::Instrument;
-use rr_core::observe::{Event, Observers};
+use rr_core::observe::{EjectionCause, Event, Observers};
 use rr_core::retry::AttemptRecord;
 use rr_core::{
-    CallError, Client, Code, Context, Error, RequesterExt, Router, Server, Target, connect_with,
-    recommended_with, serve_with,
+    CallError, Client, Code, Context, Error, Reason, RequesterExt, Router, Server, Target,
+    connect_with, recommended_with, serve_with,
 };
 use rr_otel::{OtelObserver, names};
 use rr_testkit::NatsServer;
@@ -244,6 +244,7 @@ async fn every_instrument_reaches_the_receiver_with_its_unit() {
     client.call::<()>(&ctx, "unknown", &()).await.unwrap_err();
     let failed = AttemptRecord::of(&Error::new(Code::Unavailable, "lost"), Duration::ZERO);
     let target = Target::from_static("works").unwrap();
+    let refused = Error::new(Code::ResourceExhausted, "").with_reason(Reason::OVERLOADED);
     for event in [
         Event::retry(&ctx, &target, &failed),
         Event::retry_refused(&ctx, &target, &failed),
@@ -252,6 +253,13 @@ async fn every_instrument_reaches_the_receiver_with_its_unit() {
         Event::disconnected("nats://broker", None),
         Event::reconnected("nats://broker"),
         Event::handshake_refused(None, "no certificate"),
+        Event::hedged(&ctx, &target, Duration::ZERO),
+        Event::hedge_won(&ctx, &target),
+        Event::hedge_refused(&ctx, &target),
+        Event::throttled(&ctx, &target),
+        Event::limit_refused(&ctx, &target, &refused, 5),
+        Event::concurrency_limit(&target, 6),
+        Event::endpoint_ejected("a", Duration::ZERO, EjectionCause::FailuresInRow),
     ] {
         telemetry.observers.event(&event);
     }

@@ -20,7 +20,7 @@ use crate::contained::contained;
 use crate::options::Options;
 
 pub use attempt::{Observed, WatchedAttempt};
-pub use event::Event;
+pub use event::{EjectionCause, Event};
 pub use monitor::{Counted, Monitor};
 pub use operation::{End, Kind, Outcome, Start};
 pub use request::WatchedRequest;

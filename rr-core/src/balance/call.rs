@@ -27,7 +27,11 @@ struct InFlight<'a> {
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         let Balance { config, .. } = self.balance;
-        self.balance.lock().end_call(&self.call, self.ended, Instant::now(), config);
+        let now = Instant::now();
+        let change = self.balance.lock().end_call(&self.call, self.ended, now, config);
+        if let Some(change) = change {
+            self.balance.report(&change);
+        }
     }
 }
 

@@ -7,9 +7,10 @@ use rr_spi::defaults;
 use crate::retry::RetryBudgetConfig;
 
 rr_spi::options! {
-    /// Choice, ejection and budget of a [`Balance`](super::Balance).
+    /// Choice, ejection, slow start and budget of a [`Balance`](super::Balance).
     ///
-    /// The defaults of the ejection follow gRFC A50 and Envoy's outlier detection.
+    /// The defaults of the ejection follow gRFC A50 and Envoy's outlier detection, the slow start follows
+    /// that of Envoy.
     ///
     /// # Examples
     ///
@@ -54,6 +55,10 @@ rr_spi::options! {
         /// Longest ejection. Default 300 s; 0 lets the next call probe the endpoint immediately.
         #[serde(deserialize_with = "rr_spi::duration::deserialize")]
         pub ejection_time_max: Duration = Duration::from_secs(300), with_ejection_time_max(Duration);
+        /// Time in which an endpoint that is new or has returned from an ejection gets its part of the
+        /// calls gradually, from a tenth on. Default 10 s; 0 gives all of it immediately.
+        #[serde(deserialize_with = "rr_spi::duration::deserialize")]
+        pub slow_start: Duration = Duration::from_secs(10), with_slow_start(Duration);
     }
     parts {
         /// Limit on the calls that move to another endpoint.

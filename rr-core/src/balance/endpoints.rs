@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rr_spi::Entropy;
+use rr_spi::observe::EjectionCause;
 use tokio::time::Instant;
 
 use super::EndpointStatus;
 use super::config::BalanceConfig;
-use super::health::{Entry, Health, Role, Suspicion, after};
+use super::health::{Entry, Health, Role, after};
 use super::latency::PeakAverage;
+use super::report::Change;
+use super::slow_start;
 use super::verdict::Verdict;
 
 /// Largest set whose endpoints are all compared before two are drawn. In a larger set, two random
@@ -47,6 +50,8 @@ struct Slot<R> {
     health: Health,
     /// Until then, other endpoints are preferred.
     avoided_until: Option<Instant>,
+    /// When the slow start began: the endpoint was new, or had returned from an ejection.
+    serves_since: Instant,
 }
 
 /// Endpoint that was chosen for a call.
@@ -86,9 +91,9 @@ impl<R: Clone> Endpoints<R> {
         Self { slots: Vec::new(), next_id: 0 }
     }
 
-    /// Replaces the endpoints. A name that is kept keeps its statistics. Returns the requesters that
-    /// are no longer used, to be dropped outside of a lock.
-    pub(super) fn set(&mut self, endpoints: Vec<(Arc<str>, R)>, now: Instant) -> Vec<R> {
+    /// Replaces the endpoints. A name that is kept keeps its statistics. Returns what is no longer used,
+    /// to be dropped outside of a lock.
+    pub(super) fn set(&mut self, endpoints: Vec<(Arc<str>, R)>, now: Instant) -> Removed<R> {
         let mut before = std::mem::take(&mut self.slots);
         let mut replaced = Vec::new();
         for (name, requester) in endpoints {
@@ -110,10 +115,17 @@ impl<R: Clone> Endpoints<R> {
                 is_warm: false,
                 health: Health::default(),
                 avoided_until: None,
+                serves_since: now,
             });
         }
+        let ejected = ejected(&before);
         replaced.extend(before.into_iter().map(|slot| slot.requester));
-        replaced
+        Removed { requesters: replaced, ejected }
+    }
+
+    /// Returns the names of the endpoints that are ejected.
+    pub(super) fn ejected(&self) -> Vec<Arc<str>> {
+        ejected(&self.slots)
     }
 
     /// Returns the state of each endpoint.
@@ -162,7 +174,7 @@ impl<R: Clone> Endpoints<R> {
             let group = Group::of(Ejected::LastResort)
                 .iter()
                 .position(|group| group.contains(&self.slots[at], now));
-            (group, self.cost(at, || typical, now, config))
+            (group, self.cost(at, || typical, now, config) / self.part(at, now, config))
         };
         let slots = (0..count).map(|at| (at + first) % count);
         let mut ranked: Vec<_> = slots.map(|at| (rank(at), self.slots[at].id)).collect();
@@ -222,12 +234,23 @@ impl<R: Clone> Endpoints<R> {
         let typical = OnceCell::new();
         let usual = || *typical.get_or_init(|| self.typical(None, now, config).unwrap_or_default());
         let cost = |at: usize| self.cost(at, usual, now, config);
+        let part = |at: usize| self.part(at, now, config);
         if count > COMPARED_MAX {
-            return cheaper_drawn(candidates, count, cost, entropy);
+            return cheaper_drawn(candidates, count, cost, part, entropy);
         }
-        let cheapest = candidates().map(cost).fold(f64::INFINITY, f64::min);
+        // An endpoint in its slow start is cheap because it gets few calls. Compared by its part, it does
+        // not keep the others out of the draw.
+        let oldest = candidates().map(part).fold(0.0, f64::max);
+        let fair = |at: usize| cost(at) * oldest / part(at);
+        let cheapest = candidates().map(fair).fold(f64::INFINITY, f64::min);
         let near = || candidates().filter(|at| cost(*at) <= cheapest * COST_RATIO_MAX);
-        cheaper_drawn(near, near().count(), cost, entropy)
+        cheaper_drawn(near, near().count(), cost, part, entropy)
+    }
+
+    /// Returns the part of its share that an endpoint gets in its slow start.
+    fn part(&self, at: usize, now: Instant, config: &BalanceConfig) -> f64 {
+        let age = now.saturating_duration_since(self.slots[at].serves_since);
+        slow_start::part(age, config.slow_start)
     }
 
     /// Returns the cost of one more call: calls in flight, that call included, times the latency;
@@ -252,15 +275,16 @@ impl<R: Clone> Endpoints<R> {
         (count > 0.0).then(|| sum / count)
     }
 
-    /// Records the end of a call. An endpoint that was removed meanwhile is ignored.
+    /// Records the end of a call; returns how that changed its endpoint. An endpoint that was removed
+    /// meanwhile is ignored.
     pub(super) fn end_call(
         &mut self,
         call: &Started,
         ended: Ended,
         now: Instant,
         config: &BalanceConfig,
-    ) {
-        let Some(at) = self.slots.iter().position(|slot| slot.id == call.id) else { return };
+    ) -> Option<Change> {
+        let at = self.slots.iter().position(|slot| slot.id == call.id)?;
         let took = now.saturating_duration_since(call.at);
         if ended.verdict.is_answer() {
             self.slots[at].waiting_since = now;
@@ -272,20 +296,18 @@ impl<R: Clone> Endpoints<R> {
         if !ended.avoided.is_zero() {
             slot.avoided_until = Some(after(now, ended.avoided));
         }
-        let suspicion = match ended.verdict {
+        let cause = match ended.verdict {
             Verdict::Success => {
-                slot.health.success(call.entry, now, config);
-                None
+                let has_returned = slot.health.success(call.entry, now, config);
+                return has_returned.then(|| slot.returned(now));
             }
-            Verdict::Failure => slot.health.failure(call.entry, now, config),
+            Verdict::Failure => slot.health.failure(call.entry, now, config)?,
             Verdict::Late | Verdict::Neutral => {
                 slot.health.neutral(call.entry);
-                None
+                return None;
             }
         };
-        if suspicion.is_some_and(|suspicion| self.may_eject(suspicion, now, config)) {
-            self.slots[at].health.eject(now, config);
-        }
+        self.may_eject(cause, now, config).then(|| self.slots[at].eject(cause, now, config))
     }
 
     /// Decides whether a call that was late is a failure. If it had less time than calls take at the
@@ -330,16 +352,32 @@ impl<R: Clone> Endpoints<R> {
         }
     }
 
-    /// Returns whether one more endpoint may be ejected: never more than half of them, and for its
-    /// success rate only if another endpoint has one to compare with.
-    fn may_eject(&self, suspicion: Suspicion, now: Instant, config: &BalanceConfig) -> bool {
+    /// Returns whether an endpoint may be ejected: never more than half of them, and for its success rate
+    /// only if another endpoint has one to compare with.
+    fn may_eject(&self, cause: EjectionCause, now: Instant, config: &BalanceConfig) -> bool {
         let ejected = self.slots.iter().filter(|slot| !slot.health.is_healthy()).count();
-        if (ejected + 1) * 2 > self.slots.len() {
-            return false;
-        }
+        let is_one_more = (ejected + 1) * 2 <= self.slots.len();
         let rated = || self.slots.iter().filter(|slot| slot.health.has_success_rate(now, config));
-        suspicion == Suspicion::FailuresInRow || rated().count() > 1
+        match cause {
+            // The endpoint is one of those that are ejected.
+            EjectionCause::ProbeFailed => true,
+            EjectionCause::SuccessRate => is_one_more && rated().count() > 1,
+            _ => is_one_more,
+        }
     }
+}
+
+/// Rest of the endpoints that were replaced.
+pub(super) struct Removed<R> {
+    pub(super) requesters: Vec<R>,
+    /// Names of the removed endpoints that were ejected.
+    pub(super) ejected: Vec<Arc<str>>,
+}
+
+/// Returns the names of the endpoints that are ejected.
+fn ejected<R>(slots: &[Slot<R>]) -> Vec<Arc<str>> {
+    let ejected = slots.iter().filter(|slot| !slot.health.is_healthy());
+    ejected.map(|slot| Arc::clone(&slot.name)).collect()
 }
 
 /// Group of endpoints among which a call is placed.
@@ -371,19 +409,21 @@ impl Group {
     }
 }
 
-/// Draws two different endpoints of a group of this size, and returns the cheaper one.
+/// Draws two different endpoints of a group of this size, and returns the cheaper one, or instead of
+/// one in its slow start the other.
 fn cheaper_drawn<I: Iterator<Item = usize>>(
     group: impl Fn() -> I,
     size: usize,
     cost: impl Fn(usize) -> f64,
+    part: impl Fn(usize) -> f64,
     entropy: &dyn Entropy,
 ) -> Option<usize> {
     let (one, other) = drawn_pair(entropy, size);
     let one = group().nth(one)?;
-    match other.and_then(|other| group().nth(other)) {
-        Some(other) if cost(other) < cost(one) => Some(other),
-        _ => Some(one),
-    }
+    let Some(other) = other.and_then(|other| group().nth(other)) else { return Some(one) };
+    let (best, rest) = if cost(other) < cost(one) { (other, one) } else { (one, other) };
+    let keeps = slow_start::keeps(part(best) / part(rest), || entropy.next_u64());
+    Some(if keeps { best } else { rest })
 }
 
 /// Draws two different numbers below `size`; the second is `None` if there is only one.
@@ -411,6 +451,19 @@ impl<R: Clone> Slot<R> {
 }
 
 impl<R> Slot<R> {
+    /// Ejects the endpoint.
+    fn eject(&mut self, cause: EjectionCause, now: Instant, config: &BalanceConfig) -> Change {
+        self.health.eject(now, config);
+        let lasts = self.health.ejected_for(now).unwrap_or_default();
+        Change::Ejected { name: Arc::clone(&self.name), lasts, cause }
+    }
+
+    /// Begins the slow start of an endpoint whose ejection has ended.
+    fn returned(&mut self, now: Instant) -> Change {
+        self.serves_since = now;
+        Change::Returned { name: Arc::clone(&self.name) }
+    }
+
     /// Returns the latency in seconds; `None` until a call has ended. It decays only while nothing
     /// is in flight: an endpoint that leaves calls unanswered has not recovered.
     fn latency(&self, now: Instant, config: &BalanceConfig) -> Option<f64> {

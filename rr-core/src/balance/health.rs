@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rr_spi::Deadline;
+use rr_spi::observe::EjectionCause;
 use tokio::time::Instant;
 
 use super::config::BalanceConfig;
@@ -47,14 +48,6 @@ pub(super) struct Entry {
     epoch: u64,
 }
 
-/// Finding that may eject an endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Suspicion {
-    FailuresInRow,
-    /// The success rate is too low. It ejects only where other endpoints have enough calls too.
-    SuccessRate,
-}
-
 impl Health {
     /// Returns whether the endpoint is not ejected.
     pub(super) fn is_healthy(&self) -> bool {
@@ -84,38 +77,37 @@ impl Health {
         }
     }
 
-    /// Records a success, which ends an ejection.
-    pub(super) fn success(&mut self, call: Entry, now: Instant, config: &BalanceConfig) {
+    /// Records a success, which ends an ejection. Returns whether it has ended one.
+    pub(super) fn success(&mut self, call: Entry, now: Instant, config: &BalanceConfig) -> bool {
         if call.epoch != self.epoch {
-            return;
+            return false;
         }
         self.neutral(call);
         self.failures_in_row = 0;
         self.window.roll(now, config.success_window);
         self.window.calls = self.window.calls.saturating_add(1);
-        if self.ejected_until.take().is_some() {
+        let has_returned = self.ejected_until.take().is_some();
+        if has_returned {
             self.is_probed = false;
             self.returned_at = Some(now);
         }
+        has_returned
     }
 
-    /// Records a failure. A failed probe prolongs the ejection; other failures may be a reason for
-    /// one.
+    /// Records a failure. A failed probe is a reason to prolong the ejection; other failures may be a
+    /// reason for one.
     pub(super) fn failure(
         &mut self,
         call: Entry,
         now: Instant,
         config: &BalanceConfig,
-    ) -> Option<Suspicion> {
+    ) -> Option<EjectionCause> {
         if call.epoch != self.epoch {
             return None;
         }
         self.neutral(call);
         if !self.is_healthy() {
-            if call.role == Role::Probe {
-                self.eject(now, config);
-            }
-            return None;
+            return (call.role == Role::Probe).then_some(EjectionCause::ProbeFailed);
         }
         self.failures_in_row = self.failures_in_row.saturating_add(1);
         self.window.roll(now, config.success_window);
@@ -123,10 +115,10 @@ impl Health {
         self.window.failures = self.window.failures.saturating_add(1);
         let row = config.failures_in_row_max;
         if row > 0 && self.failures_in_row >= row {
-            return Some(Suspicion::FailuresInRow);
+            return Some(EjectionCause::FailuresInRow);
         }
         let is_low = self.has_success_rate(now, config) && self.window.is_below(config);
-        is_low.then_some(Suspicion::SuccessRate)
+        is_low.then_some(EjectionCause::SuccessRate)
     }
 
     /// Returns whether enough calls have ended in the current window for a success rate.
@@ -190,7 +182,7 @@ mod tests {
         BalanceConfig::default()
     }
 
-    fn fail(health: &mut Health, role: Role, now: Instant) -> Option<Suspicion> {
+    fn fail(health: &mut Health, role: Role, now: Instant) -> Option<EjectionCause> {
         let call = health.enter(role);
         health.failure(call, now, &config())
     }
@@ -210,7 +202,7 @@ mod tests {
         for _ in 0..4 {
             assert_eq!(fail(&mut health, Role::Ordinary, now), None);
         }
-        assert_eq!(fail(&mut health, Role::Ordinary, now), Some(Suspicion::FailuresInRow));
+        assert_eq!(fail(&mut health, Role::Ordinary, now), Some(EjectionCause::FailuresInRow));
     }
 
     #[test]
@@ -230,7 +222,7 @@ mod tests {
         for _ in 0..12 {
             assert_eq!(round(start + s(10)), None);
         }
-        assert_eq!(round(start + s(10)), Some(Suspicion::SuccessRate));
+        assert_eq!(round(start + s(10)), Some(EjectionCause::SuccessRate));
     }
 
     #[test]
@@ -244,7 +236,9 @@ mod tests {
             assert!(health.is_probe_due(now));
             let probe = health.enter(Role::Probe);
             assert!(!health.is_probe_due(now), "one probe at a time");
-            assert_eq!(health.failure(probe, now, &config()), None);
+            let cause = health.failure(probe, now, &config());
+            assert_eq!(cause, Some(EjectionCause::ProbeFailed));
+            health.eject(now, &config());
         }
         now += s(300);
         let cancelled = health.enter(Role::Probe);

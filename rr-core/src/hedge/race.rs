@@ -3,9 +3,12 @@
 use std::future::poll_fn;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
+use std::time::Duration;
 
+use rr_spi::observe::Event;
 use rr_spi::{
     AttemptRecord, BoxFuture, Code, Context, Delivery, Error, Next, Request, Response, RetryHint,
+    Target,
 };
 use tokio::time::{Instant, timeout};
 
@@ -30,11 +33,16 @@ impl Hedge {
         let mut first = next.run(ctx, request.clone());
         let outcome = match timeout(delay, &mut first).await {
             Ok(outcome) => outcome,
-            Err(_) if self.withdraw(Instant::now()) => {
+            Err(_) if self.may_send(ctx, &request.target, delay) => {
                 let first = Sent::new(started, first);
                 let second = Sent::new(Instant::now(), next.run(ctx, request.clone()));
                 // Boxed: second requests are rare, and inline this would enlarge every call.
-                Box::pin(self.race(first, second)).await
+                let (winner, outcome) = Box::pin(race(first, second)).await;
+                if winner == Some(Winner::Second) {
+                    self.won.fetch_add(1, Ordering::Relaxed);
+                    self.observers.event(&Event::hedge_won(ctx, &request.target));
+                }
+                outcome
             }
             Err(_) => first.await,
         };
@@ -47,39 +55,59 @@ impl Hedge {
         outcome
     }
 
-    /// Returns the first outcome that ends the call; the other request is dropped.
-    async fn race(&self, mut first: Sent<'_>, mut second: Sent<'_>) -> Outcome {
-        let (is_first, outcome) = poll_fn(|cx| match first.run.as_mut().poll(cx) {
-            Poll::Ready(outcome) => Poll::Ready((true, outcome)),
-            Poll::Pending => second.run.as_mut().poll(cx).map(|outcome| (false, outcome)),
-        })
-        .await;
-        let (ended, other) =
-            if is_first { (&mut first, &mut second) } else { (&mut second, &mut first) };
-        let error = match outcome {
-            Err(error) if !is_final(&error) => {
-                ended.failed(&error);
-                let outcome = other.run.as_mut().await;
-                self.count_winner(outcome.is_ok() && is_first);
-                let Err(last) = outcome else { return outcome };
-                other.failed(&last);
-                last
-            }
-            outcome => {
-                self.count_winner(!is_first);
-                let Err(error) = outcome else { return outcome };
-                ended.failed(&error);
-                other.failed(&superseded());
-                error
-            }
+    /// Returns whether the budgets allow a second request; counts and reports it.
+    fn may_send(&self, ctx: &Context, target: &Target, after: Duration) -> bool {
+        let is_granted = self.withdraw(Instant::now());
+        let (counter, event) = match is_granted {
+            true => (&self.sent, Event::hedged(ctx, target, after)),
+            false => (&self.refused, Event::hedge_refused(ctx, target)),
         };
-        first.records.append(&mut second.records);
-        Err(error.with_attempts(first.records))
+        counter.fetch_add(1, Ordering::Relaxed);
+        self.observers.event(&event);
+        is_granted
     }
+}
 
-    fn count_winner(&self, is_second: bool) {
-        self.won.fetch_add(u64::from(is_second), Ordering::Relaxed);
-    }
+/// The request whose outcome is that of the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Winner {
+    First,
+    Second,
+}
+
+/// Returns the first outcome that ends the call, and the request that won; the other one is dropped.
+/// None has won if both have failed and the call could be tried again.
+async fn race(mut first: Sent<'_>, mut second: Sent<'_>) -> (Option<Winner>, Outcome) {
+    let (is_first, outcome) = poll_fn(|cx| match first.run.as_mut().poll(cx) {
+        Poll::Ready(outcome) => Poll::Ready((true, outcome)),
+        Poll::Pending => second.run.as_mut().poll(cx).map(|outcome| (false, outcome)),
+    })
+    .await;
+    let (ended, other) =
+        if is_first { (&mut first, &mut second) } else { (&mut second, &mut first) };
+    let (by_ended, by_other) = match is_first {
+        true => (Winner::First, Winner::Second),
+        false => (Winner::Second, Winner::First),
+    };
+    let (winner, error) = match outcome {
+        Err(error) if !is_final(&error) => {
+            ended.failed(&error);
+            let last = match other.run.as_mut().await {
+                Err(last) => last,
+                response => return (Some(by_other), response),
+            };
+            other.failed(&last);
+            (None, last)
+        }
+        Err(error) => {
+            ended.failed(&error);
+            other.failed(&superseded());
+            (Some(by_ended), error)
+        }
+        response => return (Some(by_ended), response),
+    };
+    first.records.append(&mut second.records);
+    (winner, Err(error.with_attempts(first.records)))
 }
 
 /// One of the two requests of a call.

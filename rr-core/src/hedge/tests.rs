@@ -276,6 +276,29 @@ async fn a_shared_budget_that_is_spent_refuses_second_requests() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_second_request_that_one_budget_refuses_costs_the_other_nothing() {
+    let shared = RetryBudgetConfig::default().with_percent(100).with_floor_per_second(0);
+    let shared = RetryBudget::with_config(&shared);
+    // So that a few slow calls do not change the delay.
+    let config = HedgeConfig::default().with_quantile_per_mille(900);
+    let warm = Warm::new(Hedge::with_config(config).with_budget(shared.clone())).await;
+    // The separate budget has second requests for 10 of 1000 calls.
+    for _ in 0..20 {
+        warm.then([Step::Answer(50)]).call().await.0.unwrap();
+    }
+    assert_eq!(warm.hedge.stats(), HedgeStats { sent: 0, won: 0, refused: 20 });
+    for _ in 0..40 {
+        shared.deposit();
+    }
+    for _ in 0..20 {
+        warm.then([Step::Answer(50)]).call().await.0.unwrap();
+    }
+    let sent = warm.hedge.stats().sent;
+    assert!((5..20).contains(&sent), "{sent}");
+    assert_eq!(shared.balance(), 40 - sent, "refusals of the separate budget cost nothing");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dropped_call_drops_both_requests() {
     let warm = Warm::new(Hedge::new()).await;
     warm.then([Step::Hang, Step::Hang]);

@@ -4,8 +4,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rr_spi::observe::{Event, Observers};
 use rr_spi::{
-    Code, Context, Deadline, Delivery, Error, Middleware, Next, Reason, Request, Response,
+    Code, Context, Deadline, Delivery, Error, Middleware, Next, Reason, Request, Response, Target,
     async_trait,
 };
 use tokio::sync::oneshot;
@@ -60,14 +61,20 @@ pub struct ConcurrencyLimit {
     config: ConcurrencyConfig,
     key_of: Option<Box<KeyOf>>,
     latencies: Latencies,
+    observers: Observers,
     state: Arc<Mutex<State>>,
 }
+
+/// Shortest time between two reports of the limit.
+const REPORTED_EVERY: Duration = Duration::from_secs(1);
 
 /// State of a limit, shared with the permits.
 pub(super) struct State {
     pub(super) gate: Gate<oneshot::Sender<usize>>,
     pub(super) limit: Box<dyn Limit>,
     pub(super) config: ConcurrencyConfig,
+    /// When the limit was last reported to observers.
+    reported: Option<Instant>,
 }
 
 impl State {
@@ -116,11 +123,13 @@ impl ConcurrencyLimit {
 
     fn with_limit(limit: Box<dyn Limit>) -> Self {
         let config = ConcurrencyConfig::default();
-        let state = State { gate: Gate::default(), limit, config: config.clone() };
+        let gate = Gate::default();
+        let state = State { gate, limit, config: config.clone(), reported: None };
         Self {
             config,
             key_of: None,
             latencies: Latencies::default(),
+            observers: Observers::default(),
             state: Arc::new(Mutex::new(state)),
         }
     }
@@ -141,6 +150,14 @@ impl ConcurrencyLimit {
         key_of: impl Fn(&Context, &Request) -> Option<String> + Send + Sync + 'static,
     ) -> Self {
         self.key_of = Some(Box::new(key_of));
+        self
+    }
+
+    /// Replaces the observers; none by default. They are told of each call that is refused
+    /// ([`Event::LimitRefused`]), and once per second of the limit ([`Event::ConcurrencyLimit`]).
+    #[must_use]
+    pub fn with_observers(mut self, observers: Observers) -> Self {
+        self.observers = observers;
         self
     }
 
@@ -181,7 +198,7 @@ impl ConcurrencyLimit {
         let typical = self.latencies.median(&request.target, now).unwrap_or_default();
         match deadline.checked_sub(typical) {
             Some(by) if by > now => Ok(Some(by)),
-            _ => Err(hopeless(ctx)),
+            _ => Err(self.refused(ctx, request, hopeless(ctx))),
         }
     }
 
@@ -210,16 +227,41 @@ impl ConcurrencyLimit {
                 return Ok(Permit::new(Arc::clone(&self.state), entry, in_flight));
             }
             (Entered::Waits(id), Some(begun)) => Waiting::new(&self.state, id, entry, begun),
-            _ => return Err(overloaded(ctx)),
+            _ => return Err(self.refused(ctx, request, overloaded(ctx))),
         };
         let wait_end = Deadline::after_at(now, self.config.wait_max).instant();
         let end = by.map_or(wait_end, |by| by.min(wait_end));
         match ctx.race(timeout_at(end, waiting.permit())).await {
             Ok(Ok(Some(permit))) => Ok(permit),
             // The wait is over, or a more important call has displaced this one.
-            Ok(_) => Err(overloaded(ctx)),
+            Ok(_) => Err(self.refused(ctx, request, overloaded(ctx))),
             Err(cause) => Err(Error::from_cause(cause, delivery(ctx))),
         }
+    }
+
+    /// Reports that a call is refused with this error.
+    fn refused(&self, ctx: &Context, request: &Request, error: Error) -> Error {
+        if !self.observers.is_empty() {
+            let limit = self.limit() as u64;
+            self.observers.event(&Event::limit_refused(ctx, &request.target, &error, limit));
+        }
+        error
+    }
+
+    /// Reports the limit if the last report is old enough.
+    fn report(&self, target: &Target, now: Instant) {
+        if self.observers.is_empty() {
+            return;
+        }
+        let limit = {
+            let mut state = lock(&self.state);
+            if state.reported.is_some_and(|at| now.duration_since(at) < REPORTED_EVERY) {
+                return;
+            }
+            state.reported = Some(now);
+            state.limit.limit() as u64
+        };
+        self.observers.event(&Event::concurrency_limit(target, limit));
     }
 }
 
@@ -241,9 +283,11 @@ impl Middleware for ConcurrencyLimit {
         let target = request.target.clone();
         let outcome = next.run(ctx, request).await;
         let took = permit.end(&outcome);
+        let now = Instant::now();
         if outcome.is_ok() {
-            self.latencies.record(&target, Instant::now(), took);
+            self.latencies.record(&target, now, took);
         }
+        self.report(&target, now);
         outcome
     }
 }

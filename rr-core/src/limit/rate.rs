@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rr_spi::observe::{Event, Observers};
 use rr_spi::{
     Code, Context, Delivery, Error, Middleware, Next, Reason, Request, Response, RetryHint,
     async_trait,
@@ -46,6 +47,7 @@ pub struct RateLimit {
     config: RateConfig,
     key_of: Option<Box<KeyOf>>,
     keys: Mutex<Keys>,
+    observers: Observers,
 }
 
 impl RateLimit {
@@ -54,7 +56,7 @@ impl RateLimit {
     pub fn new(config: RateConfig) -> Self {
         let now = Instant::now();
         let keys = Keys { shared: Bucket::new(now), buckets: BTreeMap::new(), pruned: now };
-        Self { config, key_of: None, keys: Mutex::new(keys) }
+        Self { config, key_of: None, keys: Mutex::new(keys), observers: Observers::default() }
     }
 
     /// Sets a function that returns the key of a call. Calls without a key share one limit. Only the
@@ -65,6 +67,14 @@ impl RateLimit {
         key_of: impl Fn(&Context, &Request) -> Option<String> + Send + Sync + 'static,
     ) -> Self {
         self.key_of = Some(Box::new(key_of));
+        self
+    }
+
+    /// Replaces the observers; none by default. They are told of each call that is refused
+    /// ([`Event::LimitRefused`]).
+    #[must_use]
+    pub fn with_observers(mut self, observers: Observers) -> Self {
+        self.observers = observers;
         self
     }
 
@@ -145,7 +155,10 @@ impl Middleware for RateLimit {
     ) -> Result<Response, Error> {
         let key = key(self.key_of.as_deref(), ctx, &request);
         if let Err(wait) = self.take(key, Instant::now()) {
-            return Err(limited(ctx, wait));
+            let (error, limit) = (limited(ctx, wait), self.config.calls_per_second.max(1));
+            let event = Event::limit_refused(ctx, &request.target, &error, limit.into());
+            self.observers.event(&event);
+            return Err(error);
         }
         next.run(ctx, request).await
     }

@@ -85,6 +85,12 @@ use super::shown::{millis, peer, request_id, retries};
 /// `reconnected` and `handshake refused` at `INFO`; `late reply` at `DEBUG`. The reason of `disconnected`,
 /// `handshake refused` and `recording incomplete` is the field `error`.
 ///
+/// A [`Balance`](crate::balance::Balance) that has the observer adds `endpoint ejected` at `WARN`, with the
+/// fields `endpoint`, `ejected_ms` and `cause`, and `endpoint returned` and `ejected endpoint removed` at
+/// `INFO`. Other layers add events of single calls at `DEBUG`: `second request sent` with the field `after_ms`,
+/// `second request won`, `second request refused`, `throttled`, and `limit refused` with `rr.reason` and
+/// `limit`. Their fields are also `rpc.service`, `rpc.method` and `request_id`.
+///
 /// # Secrets
 ///
 /// No field has headers, bodies, hints, details or credentials. Text that a peer chose is escaped

@@ -86,7 +86,11 @@ impl RetryBudget {
     /// Returns the number of retries left.
     #[must_use]
     pub fn balance(&self) -> u64 {
-        self.lock().balance(Instant::now()) / COST
+        self.balance_at(Instant::now())
+    }
+
+    pub(crate) fn balance_at(&self, now: Instant) -> u64 {
+        self.lock().balance(now) / COST
     }
 
     /// Counts a call. Returns the number of retries left if it is the first of a slice of the

@@ -236,7 +236,7 @@ const RETRY: [&str; 10] = [
 
 const BUDGET: [&str; 3] = ["percent", "floor_per_second", "window"];
 
-const BALANCE: [&str; 11] = [
+const BALANCE: [&str; 12] = [
     "timeout",
     "latency_decay",
     "failures_in_row_max",
@@ -245,6 +245,7 @@ const BALANCE: [&str; 11] = [
     "success_calls_min",
     "ejection_time",
     "ejection_time_max",
+    "slow_start",
     "budget.percent",
     "budget.floor_per_second",
     "budget.window",

@@ -23,6 +23,7 @@ mod everywhere;
 mod forward;
 mod handler_macro;
 mod large_bodies;
+mod layer_events;
 mod many;
 mod metadata;
 #[cfg(all(feature = "json", feature = "memory", feature = "metrics"))]

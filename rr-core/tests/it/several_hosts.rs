@@ -3,11 +3,12 @@
 #![cfg(all(feature = "http", feature = "json"))]
 #![allow(clippy::unwrap_used, reason = "helpers of tests, outside of any test function")]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rr_core::config::{HttpAddresses, HttpSection};
+use rr_core::config::{ClientConfig, HttpAddresses, HttpSection};
+use rr_core::observe::{Event, Observer, Observers};
 use rr_core::{
     Client, Code, Context, Delivery, Error, RequesterExt, Router, Server, connect, connect_with,
     serve, serve_all,
@@ -77,6 +78,35 @@ async fn a_host_that_stops_fails_no_call_and_gets_its_share_when_it_is_back() {
     }
     let _b = named("b", &address).await;
     ask_until(&client, &["b"]).await;
+}
+
+/// Keeps the endpoints that were ejected.
+#[derive(Clone, Default)]
+struct Ejected(Arc<Mutex<Vec<String>>>);
+
+impl Observer for Ejected {
+    fn event(&self, event: &Event<'_>) {
+        if let Event::EndpointEjected { endpoint, .. } = event {
+            self.0.lock().unwrap().push((*endpoint).to_owned());
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_observers_of_the_client_are_told_of_the_ejection_of_a_host() {
+    let (server, dead, ejected) =
+        (named("a", "127.0.0.1:0").await, unused().await, Ejected::default());
+    let config = ClientConfig::default().with_observers(Observers::new(ejected.clone()));
+    let url = format!("http://{},{dead}/api", host(&server));
+    let client = connect_with(&url, config).await.unwrap();
+    // Simultaneous, so that the dead host gets enough of them before it is avoided.
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..64 {
+        let client = client.clone();
+        calls.spawn(async move { ask(&client).await });
+    }
+    calls.join_all().await;
+    assert_eq!(*ejected.0.lock().unwrap(), [dead]);
 }
 
 #[tokio::test]

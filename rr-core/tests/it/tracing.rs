@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod failures;
+mod layers;
 mod secrets;
 mod spans;
 mod subscribers;

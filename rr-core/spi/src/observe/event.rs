@@ -1,6 +1,7 @@
 //! Events that are not the start or the end of an operation.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::context::Context;
 use crate::error::{AttemptRecord, Error};
@@ -83,6 +84,106 @@ pub enum Event<'a> {
         /// The reason, without secrets.
         reason: &'a str,
     },
+    /// A balance has ejected an endpoint: it gets no calls for a while.
+    #[non_exhaustive]
+    EndpointEjected {
+        /// The name of the endpoint.
+        endpoint: &'a str,
+        /// The duration of the ejection, until the endpoint is probed.
+        lasts: Duration,
+        /// The reason for the ejection.
+        cause: EjectionCause,
+    },
+    /// An endpoint that was ejected has answered a call and gets calls again.
+    #[non_exhaustive]
+    EndpointReturned {
+        /// The name of the endpoint.
+        endpoint: &'a str,
+    },
+    /// An endpoint was removed while it was ejected, or its balance was dropped.
+    #[non_exhaustive]
+    EjectedEndpointRemoved {
+        /// The name of the endpoint.
+        endpoint: &'a str,
+    },
+    /// A second request was sent for a call that takes unusually long.
+    #[non_exhaustive]
+    Hedged {
+        /// The context of the call.
+        context: &'a Context,
+        /// The target of the call.
+        target: &'a Target,
+        /// The time after which the second request left.
+        after: Duration,
+    },
+    /// The second request of a call was answered before the first.
+    #[non_exhaustive]
+    HedgeWon {
+        /// The context of the call.
+        context: &'a Context,
+        /// The target of the call.
+        target: &'a Target,
+    },
+    /// A second request was not sent because a budget is spent.
+    #[non_exhaustive]
+    HedgeRefused {
+        /// The context of the call.
+        context: &'a Context,
+        /// The target of the call.
+        target: &'a Target,
+    },
+    /// A call was held back because its destination refuses or fails most calls.
+    #[non_exhaustive]
+    Throttled {
+        /// The context of the call.
+        context: &'a Context,
+        /// The target of the call.
+        target: &'a Target,
+    },
+    /// A limit of calls in flight or of calls per second has refused a call.
+    #[non_exhaustive]
+    LimitRefused {
+        /// The context of the call.
+        context: &'a Context,
+        /// The target of the call.
+        target: &'a Target,
+        /// The error of the call, with the reason and the delivery.
+        error: &'a Error,
+        /// The limit at this moment: calls in flight, or calls per second.
+        limit: u64,
+    },
+    /// A limit of calls in flight after a call has ended. Reported at most once per second.
+    #[non_exhaustive]
+    ConcurrencyLimit {
+        /// The target of the call.
+        target: &'a Target,
+        /// The number of calls that may be in flight.
+        limit: u64,
+    },
+}
+
+/// Reason for the ejection of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EjectionCause {
+    /// Too many calls in a row have failed.
+    FailuresInRow,
+    /// Too many of the recent calls have failed.
+    SuccessRate,
+    /// The call that probed the endpoint after an ejection has failed.
+    ProbeFailed,
+}
+
+impl EjectionCause {
+    /// Returns the cause in lower kebab case, such as `failures-in-row`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::FailuresInRow => "failures-in-row",
+            Self::SuccessRate => "success-rate",
+            Self::ProbeFailed => "probe-failed",
+        }
+    }
 }
 
 /// Constructors, for transports, layers and tests of observers.
@@ -147,5 +248,68 @@ impl<'a> Event<'a> {
     #[must_use]
     pub const fn recording_incomplete(reason: &'a str) -> Self {
         Self::RecordingIncomplete { reason }
+    }
+
+    /// Makes a [`Event::EndpointEjected`].
+    #[must_use]
+    pub const fn endpoint_ejected(
+        endpoint: &'a str,
+        lasts: Duration,
+        cause: EjectionCause,
+    ) -> Self {
+        Self::EndpointEjected { endpoint, lasts, cause }
+    }
+
+    /// Makes a [`Event::EndpointReturned`].
+    #[must_use]
+    pub const fn endpoint_returned(endpoint: &'a str) -> Self {
+        Self::EndpointReturned { endpoint }
+    }
+
+    /// Makes a [`Event::EjectedEndpointRemoved`].
+    #[must_use]
+    pub const fn ejected_endpoint_removed(endpoint: &'a str) -> Self {
+        Self::EjectedEndpointRemoved { endpoint }
+    }
+
+    /// Makes a [`Event::Hedged`].
+    #[must_use]
+    pub const fn hedged(context: &'a Context, target: &'a Target, after: Duration) -> Self {
+        Self::Hedged { context, target, after }
+    }
+
+    /// Makes a [`Event::HedgeWon`].
+    #[must_use]
+    pub const fn hedge_won(context: &'a Context, target: &'a Target) -> Self {
+        Self::HedgeWon { context, target }
+    }
+
+    /// Makes a [`Event::HedgeRefused`].
+    #[must_use]
+    pub const fn hedge_refused(context: &'a Context, target: &'a Target) -> Self {
+        Self::HedgeRefused { context, target }
+    }
+
+    /// Makes a [`Event::Throttled`].
+    #[must_use]
+    pub const fn throttled(context: &'a Context, target: &'a Target) -> Self {
+        Self::Throttled { context, target }
+    }
+
+    /// Makes a [`Event::LimitRefused`].
+    #[must_use]
+    pub const fn limit_refused(
+        context: &'a Context,
+        target: &'a Target,
+        error: &'a Error,
+        limit: u64,
+    ) -> Self {
+        Self::LimitRefused { context, target, error, limit }
+    }
+
+    /// Makes a [`Event::ConcurrencyLimit`].
+    #[must_use]
+    pub const fn concurrency_limit(target: &'a Target, limit: u64) -> Self {
+        Self::ConcurrencyLimit { target, limit }
     }
 }

@@ -10,7 +10,7 @@ mod methods;
 use std::sync::Arc;
 
 use super::names;
-use super::{End, Event, Kind, Start};
+use super::{EjectionCause, End, Event, Kind, Outcome, Start};
 use crate::contained::contained;
 use crate::error::Delivery;
 use crate::target::Target;
@@ -159,34 +159,85 @@ impl Measurements {
 
     /// Records an event.
     pub fn event(&self, event: &Event<'_>, instruments: &impl Instruments) {
-        let retry = |instrument, target, failed| {
-            let method = self.methods.of_failed(target, failed);
-            record(instruments, instrument, 1.0, &[Attribute::of(names::RPC_METHOD, method)]);
-        };
         let count = |instrument| record(instruments, instrument, 1.0, &[]);
         match event {
             Event::Retry { target, failed, .. } => {
-                retry(Instrument::ClientRetries, target, failed);
+                let method = self.methods.of_failed(target, failed);
+                counted(Instrument::ClientRetries, method, instruments);
             }
             Event::RetryRefused { target, failed, .. } => {
-                retry(Instrument::ClientRetriesRefused, target, failed);
+                let method = self.methods.of_failed(target, failed);
+                counted(Instrument::ClientRetriesRefused, method, instruments);
             }
-            Event::RetryBudget { target, left, .. } => self.budget(target, *left, instruments),
+            Event::RetryBudget { target, left, .. } => {
+                self.of_service(Instrument::ClientRetryBudget, target, *left, instruments);
+            }
             Event::LateReply => count(Instrument::ClientLateReplies),
             Event::Disconnected { .. } => count(Instrument::Disconnects),
             Event::Reconnected { .. } => count(Instrument::Reconnects),
             Event::HandshakeRefused { .. } => count(Instrument::HandshakesRefused),
+            Event::EndpointEjected { cause, .. } => ejected(*cause, instruments),
+            Event::EndpointReturned { .. } | Event::EjectedEndpointRemoved { .. } => {
+                record(instruments, Instrument::ClientEndpointsEjected, -1.0, &[]);
+            }
             Event::DrainStarted { .. }
             | Event::DrainEnded { .. }
             | Event::RecordingIncomplete { .. } => {}
+            _ => self.layer_event(event, instruments),
         }
     }
 
-    fn budget(&self, target: &Target, left: u64, instruments: &impl Instruments) {
+    /// Records an event of a layer around a requester or a handler.
+    fn layer_event(&self, event: &Event<'_>, instruments: &impl Instruments) {
+        let count = |instrument, target| {
+            counted(instrument, self.methods.known(target), instruments);
+        };
+        match event {
+            Event::Hedged { target, .. } => count(Instrument::ClientHedges, target),
+            Event::HedgeWon { target, .. } => count(Instrument::ClientHedgesWon, target),
+            Event::HedgeRefused { target, .. } => count(Instrument::ClientHedgesRefused, target),
+            Event::Throttled { target, .. } => count(Instrument::ClientThrottled, target),
+            Event::LimitRefused { target, error, .. } => {
+                let error = Outcome::Failure(error).error_type().unwrap_or_default();
+                let attributes = [
+                    Attribute::of(names::RPC_METHOD, self.methods.known(target)),
+                    Attribute::fixed(names::ERROR_TYPE, error),
+                ];
+                record(instruments, Instrument::LimitRefused, 1.0, &attributes);
+            }
+            Event::ConcurrencyLimit { target, limit, .. } => {
+                self.of_service(Instrument::ConcurrencyLimit, target, *limit, instruments);
+            }
+            _ => {}
+        }
+    }
+
+    /// Records the value of a gauge for the service of a target.
+    fn of_service(
+        &self,
+        instrument: Instrument,
+        target: &Target,
+        value: u64,
+        instruments: &impl Instruments,
+    ) {
         if let Some(service) = self.methods.service_of(target) {
             let attributes = [Attribute::of(names::RR_SERVICE, service)];
-            record(instruments, Instrument::ClientRetryBudget, left as f64, &attributes);
+            record(instruments, instrument, value as f64, &attributes);
         }
+    }
+}
+
+/// Counts an event of a method.
+fn counted(instrument: Instrument, method: Text, instruments: &impl Instruments) {
+    record(instruments, instrument, 1.0, &[Attribute::of(names::RPC_METHOD, method)]);
+}
+
+/// Counts an ejection. A failed probe prolongs the ejection of an endpoint that is ejected already.
+fn ejected(cause: EjectionCause, instruments: &impl Instruments) {
+    let attributes = [Attribute::fixed(names::RR_CAUSE, cause.as_str())];
+    record(instruments, Instrument::ClientEjections, 1.0, &attributes);
+    if cause != EjectionCause::ProbeFailed {
+        record(instruments, Instrument::ClientEndpointsEjected, 1.0, &[]);
     }
 }
 
@@ -226,7 +277,6 @@ mod tests {
     use super::*;
     use crate::context::Context;
     use crate::error::{Code, Error, Reason};
-    use crate::observe::Outcome;
 
     /// Keeps the method of each duration.
     #[derive(Default)]

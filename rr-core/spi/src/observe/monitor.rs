@@ -83,7 +83,16 @@ impl Monitor {
             | Event::RetryBudget { .. }
             | Event::DrainStarted { .. }
             | Event::DrainEnded { .. }
-            | Event::RecordingIncomplete { .. } => {}
+            | Event::RecordingIncomplete { .. }
+            | Event::EndpointEjected { .. }
+            | Event::EndpointReturned { .. }
+            | Event::EjectedEndpointRemoved { .. }
+            | Event::Hedged { .. }
+            | Event::HedgeWon { .. }
+            | Event::HedgeRefused { .. }
+            | Event::Throttled { .. }
+            | Event::LimitRefused { .. }
+            | Event::ConcurrencyLimit { .. } => {}
         }
         self.0.observers.event(event);
     }

@@ -40,8 +40,11 @@ pub const RR_DELIVERY: &str = "rr.delivery";
 pub const RR_RETRIES: &str = "rr.retries";
 /// Attribute of spans: where the time of a failed call or attempt went.
 pub const RR_ACCOUNT: &str = "rr.account";
-/// Attribute of [`CLIENT_RETRY_BUDGET`]: the service of a target, or the target if it has none.
+/// Attribute of [`CLIENT_RETRY_BUDGET`] and [`CONCURRENCY_LIMIT`]: the service of a target, or the target
+/// if it has none.
 pub const RR_SERVICE: &str = "rr.service";
+/// Attribute of [`CLIENT_EJECTIONS`]: the [`EjectionCause`](super::EjectionCause).
+pub const RR_CAUSE: &str = "rr.cause";
 
 /// Bounds of the buckets of durations in seconds, as the conventions advise for durations.
 pub const DURATION_BOUNDS: [f64; 14] =
@@ -69,6 +72,22 @@ pub const CLIENT_RETRIES_REFUSED: &str = "rr.client.retries_refused";
 pub const CLIENT_RETRY_BUDGET: &str = "rr.client.retry_budget";
 /// Counter: replies that arrived after their call had ended.
 pub const CLIENT_LATE_REPLIES: &str = "rr.client.late_replies";
+/// Counter: ejections of endpoints, by [`RR_CAUSE`].
+pub const CLIENT_EJECTIONS: &str = "rr.client.ejections";
+/// Up-down counter: endpoints that are ejected.
+pub const CLIENT_ENDPOINTS_EJECTED: &str = "rr.client.endpoints_ejected";
+/// Counter: second requests for calls that took unusually long.
+pub const CLIENT_HEDGES: &str = "rr.client.hedges";
+/// Counter: second requests that were answered before the first.
+pub const CLIENT_HEDGES_WON: &str = "rr.client.hedges_won";
+/// Counter: second requests that were not sent because a budget was spent.
+pub const CLIENT_HEDGES_REFUSED: &str = "rr.client.hedges_refused";
+/// Counter: calls that were held back because their destination refuses or fails most calls.
+pub const CLIENT_THROTTLED: &str = "rr.client.throttled";
+/// Counter: calls that a limit of calls in flight or of calls per second refused, by [`ERROR_TYPE`].
+pub const LIMIT_REFUSED: &str = "rr.limit_refused";
+/// Gauge: the number of calls that a limit admits simultaneously, when a call last ended.
+pub const CONCURRENCY_LIMIT: &str = "rr.concurrency_limit";
 /// Counter: lasting connections that were lost.
 pub const DISCONNECTS: &str = "rr.disconnects";
 /// Counter: lasting connections that are back.

@@ -1,3 +1,5 @@
+mod slow_start;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -198,6 +200,8 @@ fn a_dead_endpoint_is_ejected_probed_and_comes_back() {
     let counts = bench.one_by_one(100, dead);
     assert_eq!(counts["dead"], 1);
     bench.now += ms(60_000);
+    bench.one_by_one(1, |_| (1, Verdict::Success));
+    bench.now += bench.config.slow_start;
     let counts = bench.one_by_one(300, |_| (1, Verdict::Success));
     assert!(counts["dead"] > 50, "{counts:?}");
     assert_eq!(bench.status("dead").ejected_for, None);

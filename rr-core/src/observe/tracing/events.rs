@@ -75,6 +75,60 @@ pub(super) fn log(event: &Event<'_>) {
             error = excerpt(reason, ERROR_CHARS_MAX),
             "recording incomplete"
         ),
+        Event::EndpointEjected { endpoint, lasts, cause, .. } => warn!(
+            target: "rr::event",
+            {
+                endpoint = excerpt(endpoint, ERROR_CHARS_MAX),
+                ejected_ms = millis(*lasts),
+                cause = cause.as_str(),
+            },
+            "endpoint ejected"
+        ),
+        Event::EndpointReturned { endpoint, .. } => {
+            let endpoint = excerpt(endpoint, ERROR_CHARS_MAX);
+            info!(target: "rr::event", endpoint, "endpoint returned");
+        }
+        Event::EjectedEndpointRemoved { endpoint, .. } => {
+            let endpoint = excerpt(endpoint, ERROR_CHARS_MAX);
+            info!(target: "rr::event", endpoint, "ejected endpoint removed");
+        }
+        _ => log_of_layer(event),
+    }
+}
+
+/// Logs an event of a call in a layer. If the call fails, its failure is logged at a higher level.
+macro_rules! in_layer {
+    ($name:literal, $context:expr, $target:expr $(, $($field:ident).+ = $value:expr)*) => {
+        debug!(
+            target: "rr::event",
+            {
+                rpc.service = Some($target.service()).filter(|service| !service.is_empty()),
+                rpc.method = $target.method(),
+                request_id = request_id($context),
+                $($($field).+ = $value,)*
+            },
+            $name
+        )
+    };
+}
+
+/// Logs an event of a layer around a requester or a handler.
+fn log_of_layer(event: &Event<'_>) {
+    match event {
+        Event::Hedged { context, target, after, .. } => {
+            in_layer!("second request sent", context, target, after_ms = millis(*after));
+        }
+        Event::HedgeWon { context, target, .. } => {
+            in_layer!("second request won", context, target);
+        }
+        Event::HedgeRefused { context, target, .. } => {
+            in_layer!("second request refused", context, target);
+        }
+        Event::Throttled { context, target, .. } => in_layer!("throttled", context, target),
+        Event::LimitRefused { context, target, error, limit, .. } => {
+            let reason = error.reason().map(Reason::as_str);
+            in_layer!("limit refused", context, target, rr.reason = reason, limit = *limit);
+        }
         _ => {}
     }
 }

@@ -81,6 +81,22 @@ instruments! {
         "Retries left in the retry budget when a call last read it";
     ClientLateReplies = CLIENT_LATE_REPLIES, Counter, "{reply}",
         "Replies that arrived after their call had ended";
+    ClientEjections = CLIENT_EJECTIONS, Counter, "{ejection}",
+        "Ejections of endpoints";
+    ClientEndpointsEjected = CLIENT_ENDPOINTS_EJECTED, UpDownCounter, "{endpoint}",
+        "Endpoints that are ejected";
+    ClientHedges = CLIENT_HEDGES, Counter, "{attempt}",
+        "Second requests for calls that took unusually long";
+    ClientHedgesWon = CLIENT_HEDGES_WON, Counter, "{attempt}",
+        "Second requests that were answered before the first";
+    ClientHedgesRefused = CLIENT_HEDGES_REFUSED, Counter, "{attempt}",
+        "Second requests that were not sent because a budget was spent";
+    ClientThrottled = CLIENT_THROTTLED, Counter, "{call}",
+        "Calls that were held back because their destination refuses or fails most calls";
+    LimitRefused = LIMIT_REFUSED, Counter, "{call}",
+        "Calls that a limit of calls in flight or of calls per second refused";
+    ConcurrencyLimit = CONCURRENCY_LIMIT, Gauge, "{call}",
+        "Calls that a limit admits simultaneously when a call last ended";
     Disconnects = DISCONNECTS, Counter, "{connection}",
         "Lasting connections that were lost";
     Reconnects = RECONNECTS, Counter, "{connection}",

@@ -56,13 +56,22 @@ impl Methods {
         self.targets.get(target.as_str(), max, method_of)
     }
 
-    /// Returns the service of a call's target; `None` if the target has no name yet.
+    /// Returns the method of a call or of a request, if it has a name already.
+    pub(super) fn known(&self, target: &Target) -> Text {
+        match self.routes.contains(target.as_str()) {
+            true => self.routes.get(target.as_str(), 0, method_of),
+            false => self.of_target(target, false),
+        }
+    }
+
+    /// Returns the service of a target; `None` if the target has no name yet.
     pub(super) fn service_of(&self, target: &Target) -> Option<Text> {
         let service = match target.service() {
             "" => target.as_str(),
             service => service,
         };
-        let is_known = self.targets.contains(target.as_str());
+        let mut of_either_end = [&self.targets, &self.routes].into_iter();
+        let is_known = of_either_end.any(|names| names.contains(target.as_str()));
         is_known.then(|| self.services.get(service, NAMES_MAX, str::to_owned))
     }
 }
