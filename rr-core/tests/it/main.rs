@@ -32,6 +32,7 @@ mod mock;
 mod nested;
 mod observed;
 mod panics;
+mod recommended;
 #[cfg(all(feature = "json", feature = "record"))]
 mod record;
 mod recording;

@@ -12,4 +12,4 @@ mod layer;
 mod observed;
 mod properties;
 mod smithy;
-mod support;
+pub(crate) mod support;
