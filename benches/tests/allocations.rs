@@ -9,7 +9,7 @@ use rr_benches_peers::counting::{self, Counting};
 use rr_core::balance::{Balance, Endpoint};
 use rr_core::{
     Context, Error, Local, Requester, RequesterExt as _, Router, Stack, async_trait, connect,
-    recommended, recommended_server, serve, service,
+    recommended, serve, service,
 };
 
 #[global_allocator]
@@ -70,8 +70,6 @@ async fn a_call_allocates_what_its_budget_says() -> Result<(), Error> {
     }
     let stacked: Arc<dyn Requester> = Arc::new(recommended(local));
     complaints.extend(check("Local, recommended", &*stacked, &bounded).await);
-    let both: Arc<dyn Requester> = Arc::new(recommended(Local::new(recommended_server(router()))));
-    complaints.extend(check("Local, recommended at both ends", &*both, &bounded).await);
     complaints.extend(typed(&bounded).await);
     let server = serve("memory://allocations", router()).await?;
     let memory = connect(server.url()).await?;

@@ -10,14 +10,12 @@ use rr_core::{Context, Error, Request, Requester, RequesterExt as _, Response, R
 ///
 /// NATS with a deadline is over what is aimed at, 14: all but four are the client library's own,
 /// for a message with headers and three subjects.
-const BUDGETS: [(&str, f64, f64); 16] = [
+const BUDGETS: [(&str, f64, f64); 15] = [
     ("Local", 3.0, SLACK),
     ("Local, default deadline", 3.0, SLACK),
     ("Local, empty stack", 3.0, SLACK),
     // The futures of the throttle and of the retries.
     ("Local, recommended", 5.0, SLACK),
-    // The future of the limit, and the call that it keeps the router from handing on unboxed.
-    ("Local, recommended at both ends", 7.0, SLACK),
     ("Local, balance over one", 3.0, SLACK),
     // The future of the choice.
     ("Local, balance over three", 4.0, SLACK),
