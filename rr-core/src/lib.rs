@@ -63,9 +63,11 @@
     feature = "record",
     doc = "| record calls in a file, and answer calls from one | [`record`] |"
 )]
-//! | try failed calls again, safely | [`recommended`], [`retry`], [`Idempotency`] |
+//! | survive failures and overload with the recommended layers | [`recommended`], [`recommended_server`] |
+//! | try failed calls again, safely | [`retry`], [`Idempotency`] |
 //! | send a second request when the first takes unusually long | [`hedge`] |
 //! | hold calls back while the destination fails | [`throttle`] |
+//! | limit the calls in flight, or per second | [`limit`] |
 //! | balance calls over several endpoints | [`balance`] |
 //! | collect several replies to one request | [`many`] |
 //! | run a request with an idempotency key once | [`dedup`] |
@@ -127,6 +129,7 @@ mod nesting;
 pub mod observe;
 #[cfg(feature = "schema")]
 mod openapi;
+mod recommended;
 #[cfg(feature = "record")]
 pub mod record;
 #[cfg(feature = "json")]
@@ -193,10 +196,10 @@ pub use forward::Forward;
 pub use local::Local;
 #[cfg(feature = "schema")]
 pub use openapi::openapi;
+pub use recommended::{recommended, recommended_server, recommended_with};
 #[cfg(feature = "json")]
 pub use reply::Reply;
 pub use requester_ext::RequesterExt;
-pub use retry::recommended::{recommended, recommended_with};
 pub use router::{HandlerExt, Router};
 #[cfg(any(feature = "http", feature = "memory", feature = "nats"))]
 pub use serve::shutdown_signal;

@@ -7,7 +7,6 @@ mod decide;
 mod dedup_targets;
 pub(crate) mod latencies;
 mod latency;
-pub(crate) mod recommended;
 
 use std::fmt;
 use std::time::Duration;

@@ -1,21 +1,20 @@
 //! Throttling of calls to a destination that refuses or fails them.
 
+mod history;
+
 use std::fmt;
-use std::ops::SubAssign;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rr_spi::observe::{Event, Observers};
 use rr_spi::{
     Code, Context, Delivery, Entropy, Error, Middleware, Next, OsEntropy, Reason, Request,
-    Response, RetryHint, async_trait,
+    Response, RetryHint, Target, async_trait,
 };
 use tokio::time::Instant;
 
-use crate::window::Window;
-
-/// Slices of the window; the oldest is dropped as a whole.
-const SLICES: usize = 10;
+use history::{Counts, Histories, Verdict};
 
 /// Bounds of the window. A shorter one is decided by chance; a longer one remembers an outage for
 /// too long after it.
@@ -35,7 +34,7 @@ rr_spi::options! {
         /// Maximum part of the calls that is held back, in percent. Default 80; more than 95 counts
         /// as 95, and 0 holds back none.
         pub dropped_percent_max: u32 = 80, with_dropped_percent_max(u32);
-        /// Calls of the window that may fail before any is held back. Default 20.
+        /// Calls of the window to a service that may fail before any is held back. Default 20.
         pub failures_free: u32 = 20, with_failures_free(u32);
         /// Time during which calls count. Default 10 s; clamped to 1 s at least and 300 s at most.
         #[serde(deserialize_with = "rr_spi::duration::deserialize")]
@@ -47,16 +46,23 @@ rr_spi::options! {
 /// them.
 ///
 /// A call is held back with the probability `(calls - 2 * accepted - 20) / (calls + 1)`, at most
-/// 80 %, over the calls that ended in the last 10 s (Site Reliability Engineering, chapter 21,
-/// "Client-Side Throttling"; the 20 failures that are free keep a throttle with few calls from
-/// acting by chance). Calls that were held back count as calls, so that the probability follows the
-/// load. Make one throttle for each destination, outside of [`Retry`](crate::retry::Retry).
+/// 80 %, over the calls to the same service that ended in the last 10 s (Site Reliability
+/// Engineering, chapter 21, "Client-Side Throttling"; the 20 failures that are free keep a throttle
+/// with few calls from acting by chance). Calls that were held back count as calls, so that the
+/// probability follows the load. Make one throttle for each destination, outside of
+/// [`Retry`](crate::retry::Retry).
+///
+/// Each service of the destination ([`Target::service`]) counts separately, for a client of NATS or
+/// of a gateway calls several; from the 129th on they count together.
 ///
 /// | outcome | counts as |
 /// |---|---|
 /// | `Unavailable`, `ResourceExhausted`, `DeadlineExceeded`, if no handler answered | not accepted |
 /// | errors that this process makes before it sends; a dropped or cancelled call | nothing |
 /// | a reply, any other error | accepted |
+///
+/// A connection that cannot be made counts as not accepted. So does a call that its own deadline
+/// ends: make a separate client for calls that are meant to wait until their deadline.
 ///
 /// # Errors
 ///
@@ -80,7 +86,10 @@ rr_spi::options! {
 /// ```
 pub struct Throttle {
     config: ThrottleConfig,
-    history: Mutex<History>,
+    histories: Mutex<Histories>,
+    /// Whether calls to a service may have to be held back. Calls to healthy destinations need the
+    /// lock only when they end.
+    is_alert: AtomicBool,
     entropy: Box<dyn Entropy>,
     observers: Observers,
 }
@@ -95,9 +104,13 @@ impl Throttle {
     /// Makes a throttle with the given configuration.
     #[must_use]
     pub fn with_config(config: ThrottleConfig) -> Self {
-        let history = Mutex::new(History::new(&config));
-        let observers = Observers::default();
-        Self { config, history, entropy: Box::new(OsEntropy::new()), observers }
+        Self {
+            histories: Mutex::new(Histories::new(&config)),
+            config,
+            is_alert: AtomicBool::new(false),
+            entropy: Box::new(OsEntropy::new()),
+            observers: Observers::default(),
+        }
     }
 
     /// Replaces the entropy source of the choice; a seeded source makes a run reproducible.
@@ -115,107 +128,64 @@ impl Throttle {
         self
     }
 
-    /// Returns the part of the calls that is held back now, in thousandths.
+    /// Returns the part of the calls to the service of this target that is held back now, in
+    /// thousandths.
     #[must_use]
-    pub fn dropped_per_mille(&self) -> u32 {
-        self.lock().dropped_per_mille(&self.config, Instant::now())
+    pub fn dropped_per_mille(&self, target: &Target) -> u32 {
+        self.lock().of(target.service()).counts(Instant::now()).dropped_per_mille(&self.config)
     }
 
     /// Decides whether a call is held back, and counts it then.
-    fn is_held_back(&self, now: Instant) -> bool {
-        let mut history = self.lock();
-        let dropped = history.dropped_per_mille(&self.config, now);
-        let is_held_back = dropped > 0 && self.entropy.next_u64() % 1000 < u64::from(dropped);
-        if is_held_back {
+    fn admit(&self, target: &Target, now: Instant) -> Result<(), Error> {
+        let mut histories = self.lock();
+        let history = histories.of(target.service());
+        let counts = history.counts(now);
+        let dropped = counts.dropped_per_mille(&self.config);
+        if dropped == 0 {
+            let is_alert = histories.has_excess(&self.config, now);
+            self.is_alert.store(is_alert, Ordering::Relaxed);
+        } else if self.entropy.next_u64() % 1000 < u64::from(dropped) {
             history.held_back(now);
+            return Err(held_back(target, counts, &self.config));
         }
-        is_held_back
+        Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, History> {
+    /// Counts a call that has ended.
+    fn ended(&self, target: &Target, verdict: Verdict, now: Instant) {
+        let mut histories = self.lock();
+        let counts = histories.count(target.service(), verdict, now);
+        if counts.excess(&self.config) > 0 {
+            self.is_alert.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Histories> {
         // A panic of the entropy cannot leave the counts half-changed: it is drawn before a change.
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+        self.histories.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Calls that ended or were held back, and accepted calls, of the window.
-#[derive(Debug)]
-struct History(Window<Counts, SLICES>);
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Counts {
-    calls: u64,
-    accepted: u64,
-}
-
-impl SubAssign for Counts {
-    fn sub_assign(&mut self, gone: Self) {
-        self.calls -= gone.calls;
-        self.accepted -= gone.accepted;
-    }
-}
-
-/// What the outcome of a call shows of its destination.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    Accepted,
-    NotAccepted,
-    Nothing,
-}
-
-impl History {
-    fn new(config: &ThrottleConfig) -> Self {
-        Self(Window::new(config.window.clamp(WINDOW_MIN, WINDOW_MAX)))
-    }
-
-    fn held_back(&mut self, now: Instant) {
-        self.0.count(now, |counts| counts.calls += 1);
-    }
-
-    /// Counts a call that has ended. A call in flight is not counted: many simultaneous calls to a
-    /// destination that has answered none yet would hold each other back.
-    fn ended(&mut self, verdict: Verdict, now: Instant) {
-        let accepted = match verdict {
-            Verdict::Accepted => 1,
-            Verdict::NotAccepted => 0,
-            Verdict::Nothing => return,
-        };
-        self.0.count(now, |counts| {
-            counts.calls += 1;
-            counts.accepted += accepted;
-        });
-    }
-
-    fn dropped_per_mille(&mut self, config: &ThrottleConfig, now: Instant) -> u32 {
-        let Counts { calls, accepted } = self.0.sum(now);
-        let allowed = accepted * u64::from(config.calls_percent.max(100)) / 100;
-        let excess = calls.saturating_sub(allowed + u64::from(config.failures_free));
-        let most = config.dropped_percent_max.min(DROPPED_PERCENT_MAX) * 10;
-        let part = u32::try_from(excess * 1000 / (calls + 1)).unwrap_or(most);
-        part.min(most)
-    }
-}
-
-/// Returns what an outcome shows of the destination.
-fn verdict(outcome: &Result<Response, Error>) -> Verdict {
-    let Err(error) = outcome else { return Verdict::Accepted };
+/// Returns the verdict of an outcome; `None` if it shows nothing of the destination.
+fn verdict(outcome: &Result<Response, Error>) -> Option<Verdict> {
+    let Err(error) = outcome else { return Some(Verdict::Accepted) };
     let is_local = error.delivery() == Delivery::NotSent;
-    match error.code() {
-        Code::Canceled => Verdict::Nothing,
+    Some(match error.code() {
+        Code::Canceled => return None,
         // The destination took the call. It may have failed further down, which says nothing of its
         // own load; otherwise the throttles of several tiers recover one after the other.
         _ if error.delivery() == Delivery::Processed => Verdict::Accepted,
         Code::Unavailable => match error.reason() {
             Some(reason) if *reason == Reason::CLOSED || *reason == Reason::BREAKER_OPEN => {
-                Verdict::Nothing
+                return None;
             }
             _ => Verdict::NotAccepted,
         },
-        Code::DeadlineExceeded | Code::ResourceExhausted if is_local => Verdict::Nothing,
+        Code::DeadlineExceeded | Code::ResourceExhausted if is_local => return None,
         Code::DeadlineExceeded | Code::ResourceExhausted => Verdict::NotAccepted,
-        _ if is_local => Verdict::Nothing,
+        _ if is_local => return None,
         _ => Verdict::Accepted,
-    }
+    })
 }
 
 #[async_trait]
@@ -226,21 +196,34 @@ impl Middleware for Throttle {
         request: Request,
         next: Next<'_>,
     ) -> Result<Response, Error> {
-        if self.is_held_back(Instant::now()) {
-            self.observers.event(&Event::throttled(ctx, &request.target));
-            return Err(held_back());
+        if self.is_alert.load(Ordering::Relaxed) {
+            if let Err(held_back) = self.admit(&request.target, Instant::now()) {
+                self.observers.event(&Event::throttled(ctx, &request.target));
+                return Err(held_back);
+            }
         }
+        let target = request.target.clone();
         let outcome = next.run(ctx, request).await;
-        self.lock().ended(verdict(&outcome), Instant::now());
+        if let Some(verdict) = verdict(&outcome) {
+            self.ended(&target, verdict, Instant::now());
+        }
         outcome
     }
 }
 
-fn held_back() -> Error {
-    let text = "the call is held back: the destination refuses or fails most calls";
+fn held_back(target: &Target, counts: Counts, config: &ThrottleConfig) -> Error {
+    let Counts { calls, accepted } = counts;
+    let window = history::window(config).as_secs();
+    let text = format!(
+        "the client holds back this call to `{target}`: the service accepted {accepted} of the \
+         {calls} calls of the last {window} s"
+    );
     Error::failure(Code::ResourceExhausted, Delivery::NotSent, Reason::THROTTLED, text)
         .with_retry(RetryHint::Never)
-        .with_hint("look for the cause at the destination; the throttle ends by itself")
+        .with_hint(
+            "look for the cause at the service; a part of the calls is still sent, and all are \
+             when it accepts them again",
+        )
 }
 
 impl Default for Throttle {

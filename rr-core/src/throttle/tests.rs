@@ -151,16 +151,57 @@ async fn errors_that_show_nothing_of_the_load_hold_nothing_back() {
 
 #[test]
 fn the_probability_is_that_of_the_formula() {
-    let (config, now) = (ThrottleConfig::default().with_failures_free(0), Instant::now());
+    let config = ThrottleConfig::default().with_failures_free(0);
     for (calls, accepted, per_mille) in
         [(0, 0, 0), (1, 0, 500), (3, 0, 750), (1000, 0, 800), (1000, 500, 0), (999, 400, 199)]
     {
-        let mut history = History::new(&config);
+        let (mut histories, now) = (Histories::new(&config), Instant::now());
         for n in 0..calls {
             let is_accepted = n < accepted;
             let verdict = if is_accepted { Verdict::Accepted } else { Verdict::NotAccepted };
-            history.ended(verdict, now);
+            histories.count("a", verdict, now);
         }
-        assert_eq!(history.dropped_per_mille(&config, now), per_mille, "{calls} {accepted}");
+        let counts = histories.of("a").counts(now);
+        assert_eq!(counts.dropped_per_mille(&config), per_mille, "{calls} {accepted}");
+    }
+}
+
+#[test]
+fn each_service_counts_separately_until_there_are_too_many() {
+    let config = ThrottleConfig::default();
+    let (mut histories, now) = (Histories::new(&config), Instant::now());
+    let mut fail = |service: usize| {
+        for _ in 0..30 {
+            histories.count(&format!("service-{service}"), Verdict::NotAccepted, now);
+        }
+        histories.of(&format!("service-{}", service + 1)).counts(now).calls
+    };
+    assert_eq!(fail(0), 0);
+    assert_eq!(fail(126), 0);
+    for service in 1..126 {
+        fail(service);
+    }
+    assert_eq!(fail(127), 0);
+    assert_eq!(fail(128), 30, "the 129th and the 130th share one history");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_fails_holds_back_no_call_to_another() {
+    let rig = Rig::new(ThrottleConfig::default());
+    rig.set_down(true);
+    rig.seconds(10).await;
+    let to = |target: &str| Request::new(target.try_into().unwrap(), "");
+    let ctx = Context::background();
+    let mut held_back = None;
+    for _ in 0..100 {
+        let error = rig.client.request(&ctx, to("a.other")).await.unwrap_err();
+        held_back = held_back.or((error.reason() == Some(&Reason::THROTTLED)).then_some(error));
+    }
+    let error = held_back.expect("methods of one service count together");
+    assert!(error.message().contains("to `a.other`: the service accepted 0 of the "));
+    assert!(!error.hint().is_empty());
+    rig.set_down(false);
+    for _ in 0..1000 {
+        rig.client.request(&ctx, to("b.c")).await.unwrap();
     }
 }

@@ -31,7 +31,7 @@ use rr_core::hedge::Hedge;
 use rr_core::limit::{AdaptiveConfig, ConcurrencyLimit, RateConfig, RateLimit};
 use rr_core::retry::Retry;
 use rr_core::throttle::{Throttle, ThrottleConfig};
-use rr_core::{Stack, recommended};
+use rr_core::{Stack, recommended, recommended_server};
 use rr_testkit::conformance::{Card, Plan, check_cards};
 
 use bridge::Bridge;
@@ -72,7 +72,9 @@ rigs! {
     stack_and_router: Layered::calls("stack and router (memory)", |client| Stack::new(client).with(Pass).with(Nested))
         .and_routes(|router| router.with(Nested).with(Pass)), Plan::v1();
     retry: Layered::calls("retry (memory)", |client| Stack::new(client).with(Retry::new())), retrying();
-    recommended_stack: Layered::calls("recommended (memory)", recommended), retrying();
+    recommended_stack: Layered::calls("recommended (memory)", recommended), retry_plan::recommended();
+    recommended_at_both_ends: Layered::calls("recommended at both ends (memory)", recommended)
+        .and_routes(recommended_server), retry_plan::recommended_at_both_ends();
     balance_over_one: Layered::calls("balance over one (memory)", |client| {
         Stack::new(balanced::over(&client, 1)).with(Pass)
     }), Plan::v1();

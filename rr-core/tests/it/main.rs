@@ -34,6 +34,7 @@ mod nested;
 mod observed;
 mod overload;
 mod panics;
+mod recommended;
 #[cfg(all(feature = "json", feature = "record"))]
 mod record;
 mod recording;

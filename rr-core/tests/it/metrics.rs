@@ -6,3 +6,4 @@ mod failures;
 mod observer;
 mod recorders;
 mod support;
+mod throttled;

@@ -8,5 +8,6 @@ mod secrets;
 mod spans;
 mod subscribers;
 mod support;
+mod throttled;
 #[cfg(any(feature = "http", feature = "memory", feature = "nats"))]
 mod whole;
