@@ -18,6 +18,7 @@ use serde_json::Value;
 
 /// Sources of the schemas of one method: functions that make them.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Schemas {
     #[cfg(feature = "schema")]
     input: fn(&mut Generator) -> Value,

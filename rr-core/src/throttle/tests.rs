@@ -195,7 +195,9 @@ async fn a_service_that_fails_holds_back_no_call_to_another() {
     let mut held_back = None;
     for _ in 0..100 {
         let error = rig.client.request(&ctx, to("a.other")).await.unwrap_err();
-        held_back = held_back.or((error.reason() == Some(&Reason::THROTTLED)).then_some(error));
+        if error.reason() == Some(&Reason::THROTTLED) {
+            held_back = Some(error);
+        }
     }
     let error = held_back.expect("methods of one service count together");
     assert!(error.message().contains("to `a.other`: the service accepted 0 of the "));

@@ -46,7 +46,7 @@ impl Rig {
     }
 
     fn dropped(&self) -> u32 {
-        self.of.layer.dropped_per_mille()
+        self.of.layer.dropped_per_mille(&plain().target)
     }
 }
 

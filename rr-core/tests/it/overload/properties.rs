@@ -144,7 +144,8 @@ proptest! {
                 let allowed = accepted * u64::from(calls_percent.max(100)) / 100 + u64::from(free);
                 let part = calls.saturating_sub(allowed) * 1000 / (calls + 1);
                 let part = part.min(u64::from(most.min(95)) * 10);
-                prop_assert_eq!(u64::from(throttled.layer.dropped_per_mille()), part);
+                let dropped = throttled.layer.dropped_per_mille(&plain().target);
+                prop_assert_eq!(u64::from(dropped), part);
                 let is_held_back = is_refused(&outcome, &Reason::THROTTLED);
                 prop_assert!(!is_held_back || most > 0);
             }
