@@ -37,7 +37,7 @@ impl Work {
     fn draw(self, entropy: &SeededEntropy) -> Duration {
         match self {
             Self::Exponential | Self::Behind => exponential(entropy, self.mean()),
-            Self::Mixed if entropy.next_u64() % 10 == 0 => Duration::from_millis(200),
+            Self::Mixed if entropy.next_u64().is_multiple_of(10) => Duration::from_millis(200),
             Self::Mixed => Duration::from_millis(5),
         }
     }
