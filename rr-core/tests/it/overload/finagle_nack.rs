@@ -110,8 +110,8 @@ async fn annotates_dropped_requests() {
     let error = rig.call().await.unwrap_err();
     assert_eq!((error.code(), error.reason()), (Code::ResourceExhausted, Some(&Reason::THROTTLED)));
     assert_eq!((error.delivery(), error.retry()), (Delivery::NotSent, RetryHint::Never));
-    assert!(error.to_string().contains("held back"), "{error}");
-    assert!(error.hint().contains("the throttle ends by itself"), "{error:?}");
+    assert!(error.to_string().contains("holds back"), "{error}");
+    assert!(error.hint().contains("look for the cause at the service"), "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]
