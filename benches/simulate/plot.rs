@@ -15,7 +15,7 @@ const BOTTOM: f64 = 40.0;
 const RIGHT: f64 = 16.0;
 
 /// Colours of the sets of layers, told apart also without red and green.
-const COLOURS: [&str; 4] = ["#d55e00", "#cc79a7", "#0072b2", "#009e73"];
+const COLOURS: [&str; 5] = ["#d55e00", "#cc79a7", "#0072b2", "#009e73", "#000000"];
 
 /// Draws a line for each set of layers.
 pub(crate) fn svg(scenario: &Scenario, figures: &[Figures]) -> String {

@@ -11,6 +11,7 @@ use rr_core::throttle::Throttle;
 use rr_core::transport::{Entropy as _, SeededEntropy};
 use rr_core::{
     Context, Error, Local, Request, Requester, Responder, Response, Router, Stack, async_trait,
+    recommended, recommended_server,
 };
 
 use crate::scenario::seed_of;
@@ -27,10 +28,14 @@ pub(crate) enum StackKind {
     Tower,
     /// Throttle, retries and hedging around a balance at the client; an adaptive limit at the server.
     Rr,
+    /// `recommended` around a balance at the client, `recommended_server` at the server. The chance
+    /// of its retries and of its throttle has no seed.
+    Recommended,
 }
 
 impl StackKind {
-    pub(crate) const ALL: [Self; 4] = [Self::Bare, Self::Naive, Self::Tower, Self::Rr];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Bare, Self::Naive, Self::Tower, Self::Rr, Self::Recommended];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -38,6 +43,7 @@ impl StackKind {
             Self::Naive => "naive retries",
             Self::Tower => "tower",
             Self::Rr => "rr",
+            Self::Recommended => "recommended",
         }
     }
 
@@ -47,6 +53,7 @@ impl StackKind {
             Self::Bare | Self::Naive => Server::Bare,
             Self::Tower => Server::Tower,
             Self::Rr => Server::Limit(LimitKind::Adaptive),
+            Self::Recommended => Server::Recommended,
         };
         Layers { client: self, server }
     }
@@ -73,6 +80,7 @@ impl StackKind {
                 let stack = Stack::new(balance(replicas).with_entropy(entropy(4))).with(throttle);
                 Arc::new(stack.with(retry).with(hedge))
             }
+            Self::Recommended => Arc::new(recommended(balance(replicas).with_entropy(entropy(4)))),
         }
     }
 }
@@ -91,6 +99,7 @@ pub(crate) enum Server {
     Tower,
     /// A limit with a wait of up to 50 ms.
     Limit(LimitKind),
+    Recommended,
 }
 
 /// Number of a limit.
@@ -128,6 +137,7 @@ impl Server {
                 let config = ConcurrencyConfig::default().with_wait_max(Duration::from_millis(50));
                 router.with(kind.limit().with_config(config))
             }
+            Self::Recommended => recommended_server(router),
         })
     }
 }

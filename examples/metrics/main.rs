@@ -6,12 +6,14 @@
 
 #[cfg(test)]
 mod dashboard;
+mod overload;
 
 use std::error::Error as StdError;
 use std::fmt::Debug;
 use std::future::ready;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::routing::get;
@@ -60,6 +62,7 @@ async fn upkeep(handle: &PrometheusHandle) {
 
 /// The app: no line of it is about metrics.
 fn orders() -> Router {
+    let requests = AtomicU64::new(0);
     Router::new()
         .route("orders.place", async |item: String| {
             sleep(Duration::from_millis(3)).await;
@@ -72,6 +75,13 @@ fn orders() -> Router {
         .route("orders.pay", async |ctx: Context, (): ()| match ctx.inbound_retries() {
             0 => Err(Error::new(Code::Unavailable, "the bank is closed")),
             _ => Ok("paid"),
+        })
+        .route("stock.find", move |item: String| {
+            let is_slow = requests.fetch_add(1, Ordering::Relaxed) % 20 == 19;
+            async move {
+                sleep(Duration::from_millis(if is_slow { 1000 } else { 1 })).await;
+                Ok::<_, Error>(format!("two packets of {item}"))
+            }
         })
         .route("stock.fill", async |(): ()| {
             Err::<(), _>(Error::new(Code::Unavailable, "the warehouse is closed"))
@@ -134,6 +144,7 @@ async fn demo(handle: PrometheusHandle) -> Result<String, Box<dyn StdError>> {
     let serving = tokio::spawn(serve_metrics(listener, handle));
     let server = serve_orders().await?;
     shop(&recommended(connect(server.url()).await?), &frugal(server.url()).await?).await;
+    overload::calls(&server, serve_orders().await?).await?;
     let text = scrape(address).await?;
     serving.abort();
     server.shutdown(defaults::DRAIN_GRACE).await;
@@ -141,10 +152,12 @@ async fn demo(handle: PrometheusHandle) -> Result<String, Box<dyn StdError>> {
 }
 
 /// Makes the calls again and again.
-async fn calls(url: &str) -> Result<(), Error> {
+async fn calls(server: &Server) -> Result<(), Error> {
+    let url = server.url();
     let (client, frugal) = (recommended(connect(url).await?), frugal(url).await?);
     loop {
         shop(&client, &frugal).await;
+        overload::calls(server, serve_orders().await?).await?;
         sleep(Duration::from_millis(50)).await;
     }
 }
@@ -159,7 +172,7 @@ async fn run(address: &str) -> Result<(), Box<dyn StdError>> {
         biased;
         () = shutdown_signal() => {}
         served = serve_metrics(listener, handle) => served?,
-        called = calls(server.url()) => called?,
+        called = calls(&server) => called?,
     }
     server.shutdown(defaults::DRAIN_GRACE).await;
     Ok(())

@@ -86,9 +86,8 @@ impl Hedge {
     /// Makes a layer with the given configuration.
     #[must_use]
     pub fn with_config(config: HedgeConfig) -> Self {
-        let budget = RetryBudgetConfig::default()
-            .with_percent(config.extra_percent)
-            .with_floor_per_second(0);
+        let budget =
+            RetryBudgetConfig::default().with_percent(config.percent()).with_floor_per_second(0);
         Self {
             config,
             own: RetryBudget::with_config(&budget),

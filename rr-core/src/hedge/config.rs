@@ -6,6 +6,9 @@ use std::time::Duration;
 const PER_MILLE_MIN: u32 = 500;
 const PER_MILLE_MAX: u32 = 999;
 
+/// Most second requests per 100 calls: a call has one at most.
+const PERCENT_MAX: u32 = 100;
+
 rr_spi::options! {
     /// Time and number of second requests.
     pub struct HedgeConfig {
@@ -21,6 +24,10 @@ rr_spi::options! {
 }
 
 impl HedgeConfig {
+    pub(super) fn percent(&self) -> u32 {
+        self.extra_percent.min(PERCENT_MAX)
+    }
+
     pub(super) fn per_mille(&self) -> u32 {
         self.quantile_per_mille.clamp(PER_MILLE_MIN, PER_MILLE_MAX)
     }

@@ -298,6 +298,33 @@ async fn a_second_request_that_one_budget_refuses_costs_the_other_nothing() {
     assert_eq!(shared.balance(), 40 - sent, "refusals of the separate budget cost nothing");
 }
 
+#[test]
+fn a_second_request_is_withdrawn_from_both_budgets_or_from_neither() {
+    let budget = || {
+        let config = RetryBudgetConfig::default().with_percent(100).with_floor_per_second(0);
+        RetryBudget::with_config(&config)
+    };
+    let shared = budget();
+    let config = HedgeConfig::default().with_extra_percent(100);
+    let hedge = Hedge::with_config(config).with_budget(shared.clone());
+    let now = Instant::now();
+    hedge.own.deposit();
+    assert!(!hedge.withdraw(now), "the shared budget is empty");
+    assert_eq!(hedge.own.balance(), 1);
+    shared.deposit();
+    assert!(hedge.withdraw(now));
+    shared.deposit();
+    assert!(!hedge.withdraw(now), "the separate budget is empty");
+    assert_eq!(shared.balance(), 1);
+}
+
+#[test]
+fn no_configuration_allows_more_second_requests_than_calls() {
+    let hedge = Hedge::with_config(HedgeConfig::default().with_extra_percent(1000));
+    hedge.own.deposit();
+    assert_eq!(hedge.own.balance(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_dropped_call_drops_both_requests() {
     let warm = Warm::new(Hedge::new()).await;
