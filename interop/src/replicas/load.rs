@@ -40,7 +40,7 @@ pub(crate) struct Phases {
 
 impl Phases {
     /// Two thirds of the time of the trouble before it, and a third after it.
-    fn new(trouble: Duration) -> Self {
+    pub(crate) fn new(trouble: Duration) -> Self {
         let begin = Instant::now() + WARM_UP;
         let (before, after) = (begin + trouble * 2 / 3, begin + trouble * 5 / 3);
         Self { begin, trouble: before, after, end: after + trouble / 3 }

@@ -23,10 +23,10 @@ const JUDGED: Duration = Duration::from_secs(30);
 /// Most requests per call with a slow replica, beyond one, in percent.
 const EXTRA_PERCENT_MAX: f64 = 1.5;
 
-/// Most errors with a silent replica, in percent of the calls from [`SETTLED`] on.
+/// Errors from which on a run fails, in percent of the calls before the trouble, and of those from [`SETTLED`] on.
 const ERRORS_PERCENT_MAX: f64 = 1.0;
 
-/// Seconds after which a silent replica is avoided.
+/// Seconds after which a slow or silent replica is avoided.
 const SETTLED: usize = 5;
 
 /// Measurements of a run.
@@ -65,7 +65,7 @@ impl Measured {
         quantile(&self.in_trouble(), 99).as_secs_f64() / quantile(&self.before(), 99).as_secs_f64()
     }
 
-    /// Errors of each second from the begin of the trouble to the end of the run, in percent.
+    /// Errors of each second from the beginning of the trouble to the end of the run, in percent.
     fn errors_by_second(&self) -> Vec<f64> {
         let seconds = self.calls.iter().map(|call| call.due).max();
         let seconds = seconds.map_or(0, |last| (last - self.phases.trouble).as_secs());
@@ -73,13 +73,13 @@ impl Measured {
         (0..seconds).map(|at| errors_percent(&self.between(second(at), second(at + 1)))).collect()
     }
 
-    /// Errors in percent, from [`SETTLED`] seconds after the begin of the trouble to its end.
-    fn settled_errors_percent(&self) -> f64 {
+    /// Calls from [`SETTLED`] seconds after the beginning of the trouble to its end.
+    fn settled(&self) -> Vec<&Call> {
         let settled = self.phases.trouble + Duration::from_secs(SETTLED as u64);
-        errors_percent(&self.between(settled, self.phases.after))
+        self.between(settled, self.phases.after)
     }
 
-    /// Returns the seconds from the begin of the trouble until less than 1 % of the calls fail, for good.
+    /// Returns the seconds from the beginning of the trouble until less than 1 % of the calls fail, for good.
     fn recovered_after(&self) -> usize {
         let errors = self.errors_by_second();
         errors.iter().rposition(|percent| *percent >= ERRORS_PERCENT_MAX).map_or(0, |at| at + 1)
@@ -102,7 +102,7 @@ impl Measured {
             millis(&before, 99),
             millis(&during, 99),
             self.extra_percent(),
-            self.settled_errors_percent(),
+            errors_percent(&self.settled()),
             self.recovered_after(),
             by_second.join(" "),
             load_average(),
@@ -111,11 +111,9 @@ impl Measured {
 
     /// Fails if the callers noticed too much.
     pub(crate) fn judge(&self, trouble: &str) -> Result<(), String> {
+        judge_errors("before the trouble", &self.before())?;
+        judge_errors(&format!("from {SETTLED} s on"), &self.settled())?;
         let (ratio, extra) = (self.p99_ratio(), self.extra_percent());
-        let errors = self.settled_errors_percent();
-        if trouble == "black-hole" && errors >= ERRORS_PERCENT_MAX {
-            return Err(format!("{errors:.2} % of the calls failed from {SETTLED} s on"));
-        }
         if trouble == "slow-replica" && extra > EXTRA_PERCENT_MAX {
             return Err(format!("{extra:.2} % more requests than calls"));
         }
@@ -127,6 +125,20 @@ impl Measured {
         }
         Ok(())
     }
+}
+
+/// Fails if a phase has no calls, or too many that failed.
+fn judge_errors(phase: &str, calls: &[&Call]) -> Result<(), String> {
+    if calls.is_empty() {
+        return Err(format!(
+            "no call was due {phase}: the trouble must last longer than {SETTLED} s"
+        ));
+    }
+    let errors = errors_percent(calls);
+    if errors >= ERRORS_PERCENT_MAX {
+        return Err(format!("{errors:.2} % of the calls failed {phase}"));
+    }
+    Ok(())
 }
 
 fn errors_percent(calls: &[&Call]) -> f64 {
@@ -146,4 +158,45 @@ fn quantile(calls: &[&Call], percent: usize) -> Duration {
 fn load_average() -> String {
     let averages = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     averages.split(' ').next().unwrap_or("unknown").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use rr_core::Code;
+
+    use super::*;
+
+    /// Makes 100 calls per second; those fail of which `fails` holds, by the seconds from the beginning of the trouble.
+    fn judged(trouble: &str, seconds: u64, fails: impl Fn(f64) -> bool) -> Result<(), String> {
+        let phases = Phases::new(Duration::from_secs(seconds));
+        let mut calls = Vec::new();
+        let mut due = phases.begin;
+        while due < phases.after {
+            let since =
+                (due - phases.begin).as_secs_f64() - (phases.trouble - phases.begin).as_secs_f64();
+            let error = fails(since).then(|| Error::new(Code::Unavailable, "no reply"));
+            calls.push(Call { due, took: Duration::from_millis(20), error });
+            due += Duration::from_millis(10);
+        }
+        let requests = calls.len() as u64;
+        Measured::new(calls, requests, phases).judge(trouble)
+    }
+
+    #[test]
+    fn a_run_in_which_calls_fail_does_not_pass() {
+        for trouble in ["slow-replica", "black-hole"] {
+            judged(trouble, 10, |_| false).unwrap();
+            judged(trouble, 10, |since| (0.0..4.9).contains(&since)).unwrap();
+            let failed = judged(trouble, 10, |since| since > 5.0).unwrap_err();
+            assert_eq!(failed, "100.00 % of the calls failed from 5 s on", "{trouble}");
+            let failed = judged(trouble, 10, |since| since < 0.0).unwrap_err();
+            assert_eq!(failed, "100.00 % of the calls failed before the trouble", "{trouble}");
+        }
+    }
+
+    #[test]
+    fn a_run_without_calls_to_judge_does_not_pass() {
+        let text = "no call was due from 5 s on: the trouble must last longer than 5 s";
+        assert_eq!(judged("slow-replica", 3, |_| false).unwrap_err(), text);
+    }
 }

@@ -1,7 +1,7 @@
 //! Three replicas over real connections, one of which becomes 20 times slower or answers nothing for a while.
 //!
-//! The client's layers are `Throttle`, `Retry` and `Hedge` around a `Balance`. Over NATS each replica has a prefix of
-//! its own: within a queue group the server chooses, and a client cannot avoid a replica.
+//! The client's layers are `Throttle`, `Retry` and `Hedge` around a `Balance`. Each replica has a separate prefix over
+//! NATS: within a queue group the server chooses, and a client cannot avoid a replica.
 
 use std::process::Command;
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use rr_core::{Error, RequesterExt, Router};
-use rr_testkit::worlds::{Network, Script, Worlds};
+use rr_testkit::worlds::{Fault, Network, Script, Worlds};
 
 use super::applications::support::within;
 use super::exploration::refused;
@@ -97,7 +97,9 @@ fn an_order_that_breaks_a_scenario_is_found_and_replayed() {
 
 #[test]
 fn worlds_that_are_equal_have_the_same_orders() {
-    let worlds = Worlds::up_to(2).with_orders();
+    let worlds = Worlds::up_to(2)
+        .with_faults([Fault::BrokenAfter, Fault::BrokenWithin, Fault::Delayed])
+        .with_orders();
     let scenario = |network: Network| async move { drop(three(network).await) };
     let report = worlds.clone().run(scenario);
     let all = worlds.with_equal_worlds().run(scenario);

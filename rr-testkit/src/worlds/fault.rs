@@ -66,9 +66,10 @@ pub enum Fault {
     ClockJumped,
     /// The reply takes half of the time that the deadline leaves, and other messages overtake it.
     ReplyDelayed,
-    /// The instance that sends the request crashes when it has the reply, while its handler waits for
-    /// the next time. A handler that does not wait again has answered. It strikes the calls that a handler makes with the context of its request; for
-    /// any other call, it is [`BrokenAfter`](Self::BrokenAfter).
+    /// The calling instance crashes after its call has returned, with the reply or an error, when its
+    /// handler waits again. A handler that does not wait again answers first. It strikes the calls
+    /// that a handler makes with the context of its request; for any other call, it is
+    /// [`BrokenAfter`](Self::BrokenAfter).
     CrashedOnReply,
     /// The request is delivered after the next messages that are ready in the same instant: at least
     /// one. One of [`ORDERS`](Self::ORDERS).

@@ -34,12 +34,12 @@ impl Network {
     /// Waits until it is the turn of a message that is ready: immediately, or when another message of
     /// the instant has overtaken it. The message is then behind all that are ready already.
     pub(in crate::worlds) async fn take_turn(&self, call: usize, leg: Leg, fault: Option<Fault>) {
-        if fault.is_some_and(|fault| fault.leg() == Some(leg)) {
+        if let Some(fault) = fault.filter(|fault| fault.leg() == Some(leg)) {
             let (sender, overtaken) = oneshot::channel();
             lock(&self.0.state).order.now().held.push(sender);
             if let Ok(Ok(())) = timeout(INSTANT, overtaken).await {
                 lock(&self.0.state).fired += 1;
-                self.record(call, What::Struck(fault.unwrap_or(Fault::Overtaken)));
+                self.record(call, What::Struck(fault));
             }
         }
         self.delivered(call, leg);

@@ -76,8 +76,9 @@ impl Network {
     /// Lets tasks panic that the services or the test have spawned. Otherwise a world in which one
     /// panics is a counterexample.
     ///
-    /// For a scenario in which something awaits the task and handles the panic. Panics of handlers are
-    /// always allowed: their callers learn of them.
+    /// For a scenario in which something awaits the task and handles the panic. Work in
+    /// [`Context::shield`](rr_spi::Context::shield) counts as a task, also if its handler awaits it.
+    /// Panics of handlers are always allowed: their callers learn of them.
     pub fn allow_task_panics(&self) {
         lock(&self.0.state).promises.allows_task_panics = true;
     }
