@@ -105,6 +105,13 @@ impl RetryBudget {
         self.lock().withdraw(now)
     }
 
+    /// Withdraws one retry from both budgets, or from neither. The lock of this budget is held
+    /// meanwhile, so that no other call spends its last retry; `other` is never the same budget.
+    pub(crate) fn withdraw_with(&self, other: &Self, now: Instant) -> bool {
+        let mut window = self.lock();
+        window.balance(now) >= COST && other.withdraw_at(now) && window.withdraw(now)
+    }
+
     fn lock(&self) -> MutexGuard<'_, BudgetWindow> {
         // A panic cannot leave the counts half-changed: no foreign code runs under the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
