@@ -141,7 +141,7 @@ impl Hedge {
     /// Withdraws a second request from both budgets, or from neither.
     fn withdraw(&self, now: Instant) -> bool {
         match &self.shared {
-            Some(shared) => self.own.withdraw_with(shared, now),
+            Some(shared) => self.own.withdraw_if(now, || shared.withdraw_at(now)),
             None => self.own.withdraw_at(now),
         }
     }

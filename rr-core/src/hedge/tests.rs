@@ -298,32 +298,6 @@ async fn a_second_request_that_one_budget_refuses_costs_the_other_nothing() {
     assert_eq!(shared.balance(), 40 - sent, "refusals of the separate budget cost nothing");
 }
 
-#[test]
-fn threads_that_race_for_the_last_second_request_take_no_more_from_the_shared_budget() {
-    let config = RetryBudgetConfig::default().with_floor_per_second(1000);
-    let hedge = Hedge::new().with_budget(RetryBudget::with_config(&config));
-    let (shared, now) = (hedge.shared.as_ref().unwrap(), Instant::now());
-    let (full, start) = (shared.balance_at(now), std::sync::Barrier::new(4));
-    let race = || {
-        let mut taken = 0;
-        for _ in 0..1000 {
-            if start.wait().is_leader() {
-                for _ in 0..100 {
-                    let _ = hedge.own.deposit_at(now);
-                }
-            }
-            start.wait();
-            taken += u64::from(hedge.withdraw(now));
-        }
-        taken
-    };
-    let taken: u64 = std::thread::scope(|scope| {
-        let threads = [(); 4].map(|()| scope.spawn(race));
-        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
-    });
-    assert_eq!((taken, full - shared.balance_at(now)), (1000, 1000));
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_dropped_call_drops_both_requests() {
     let warm = Warm::new(Hedge::new()).await;
