@@ -49,7 +49,7 @@ impl Histories {
             return history.ended(acceptance, now);
         }
         let history = match self.own.len() < SERVICES_MAX {
-            true => self.own.entry(service.to_owned()).or_insert(History::new(self.window)),
+            true => self.own.entry(service.to_owned()).or_insert_with(|| History::new(self.window)),
             false => &mut self.shared,
         };
         history.ended(acceptance, now)
