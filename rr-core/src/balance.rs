@@ -66,13 +66,6 @@ pub(crate) const ENDPOINTS_MAX: usize = 1024;
 /// Each further ejection is 30 s longer, up to 300 s, and each 30 s of health shorten the next one.
 /// No ejection makes it more than half of the endpoints, so that calls go somewhere if all of them fail.
 ///
-/// # Slow start
-///
-/// An endpoint that is new or has returned from an ejection may have cold caches. It gets a tenth of
-/// its part of the calls at first, and all of it after 10 s; of two drawn endpoints, the older one gets
-/// the other calls. Endpoints of the same age, such as those that a balance was made over, do not slow
-/// each other.
-///
 /// | outcome | counts as |
 /// |---|---|
 /// | `Unavailable`; `Internal` and `Unknown` made by a transport or a proxy | failure |
@@ -80,6 +73,13 @@ pub(crate) const ENDPOINTS_MAX: usize = 1024;
 /// | `ResourceExhausted` | nothing: with `overloaded`, calls go elsewhere for a second, without an ejection |
 /// | `Canceled`, a dropped call, errors that this process makes before it sends | nothing |
 /// | a reply, any other error of the handler | success |
+///
+/// # Slow start
+///
+/// An endpoint that is new or has returned from an ejection may have cold caches. It gets a tenth of an
+/// equal share of the calls at first, and all of it after 10 s. When it and an older endpoint are drawn,
+/// the older one gets the rest. Endpoints of the same age, such as those that a balance was made over,
+/// do not slow each other.
 ///
 /// # Several replies
 ///

@@ -70,7 +70,7 @@ pub struct Hedge {
 pub struct HedgeStats {
     /// Second requests that were sent.
     pub sent: u64,
-    /// Second requests that were answered before the first.
+    /// Second requests whose outcome became that of their call.
     pub won: u64,
     /// Second requests that a budget refused.
     pub refused: u64,
@@ -109,8 +109,9 @@ impl Hedge {
     }
 
     /// Replaces the observers; none by default. They are told of each second request
-    /// ([`Hedged`](crate::observe::Event::Hedged)), of one that is answered before the first ([`HedgeWon`](crate::observe::Event::HedgeWon)), and of one
-    /// that a budget refused ([`HedgeRefused`](crate::observe::Event::HedgeRefused)).
+    /// ([`Hedged`](crate::observe::Event::Hedged)), of each whose outcome became that of its call
+    /// ([`HedgeWon`](crate::observe::Event::HedgeWon)), and of each that a budget refused
+    /// ([`HedgeRefused`](crate::observe::Event::HedgeRefused)).
     #[must_use]
     pub fn with_observers(mut self, observers: Observers) -> Self {
         self.observers = observers;
@@ -138,9 +139,10 @@ impl Hedge {
 
     /// Withdraws a second request from both budgets, or from neither.
     fn withdraw(&self, now: Instant) -> bool {
-        self.own.balance_at(now) > 0
-            && self.shared.as_ref().is_none_or(|shared| shared.withdraw_at(now))
-            && self.own.withdraw_at(now)
+        match &self.shared {
+            Some(shared) => self.own.withdraw_if(now, || shared.withdraw_at(now)),
+            None => self.own.withdraw_at(now),
+        }
     }
 }
 

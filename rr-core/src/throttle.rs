@@ -14,7 +14,7 @@ use rr_spi::{
 };
 use tokio::time::Instant;
 
-use history::{Counts, Histories, Verdict};
+use history::{Acceptance, Counts, Histories};
 
 /// Bounds of the window. A shorter one is decided by chance; a longer one remembers an outage for
 /// too long after it.
@@ -52,17 +52,20 @@ rr_spi::options! {
 /// probability follows the load. Make one throttle for each destination, outside of
 /// [`Retry`](crate::retry::Retry).
 ///
-/// Each service of the destination ([`Target::service`]) counts separately, for a client of NATS or
-/// of a gateway calls several; from the 129th on they count together.
+/// Each service of the destination ([`Target::service`]) counts separately, since a client of NATS or
+/// of a gateway calls several. Targets without a service count together, and so do services from the
+/// 129th on.
 ///
 /// | outcome | counts as |
 /// |---|---|
 /// | `Unavailable`, `ResourceExhausted`, `DeadlineExceeded`, if no handler answered | not accepted |
-/// | errors that this process makes before it sends; a dropped or cancelled call | nothing |
+/// | other errors that this process makes before it sends; a dropped or cancelled call | nothing |
 /// | a reply, any other error | accepted |
 ///
-/// A connection that cannot be made counts as not accepted. So does a call that its own deadline
-/// ends: make a separate client for calls that are meant to wait until their deadline.
+/// A connection that cannot be made counts as not accepted. So does a call whose deadline ends while
+/// it waits for a connection or for the reply (`expired-connecting` and the later stages): make a
+/// separate client for calls that are meant to wait until their deadline. A call whose deadline ends
+/// while it waits for a place among the calls in flight (`expired-waiting`) counts as nothing.
 ///
 /// # Errors
 ///
@@ -137,54 +140,60 @@ impl Throttle {
 
     /// Decides whether a call is held back, and counts it then.
     fn admit(&self, target: &Target, now: Instant) -> Result<(), Error> {
+        // Before the lock: the entropy may belong to the application.
+        let drawn = self.entropy.next_u64() % 1000;
         let mut histories = self.lock();
-        let history = histories.of(target.service());
-        let counts = history.counts(now);
-        let dropped = counts.dropped_per_mille(&self.config);
-        if dropped == 0 {
-            let is_alert = histories.has_excess(&self.config, now);
-            self.is_alert.store(is_alert, Ordering::Relaxed);
-        } else if self.entropy.next_u64() % 1000 < u64::from(dropped) {
-            history.held_back(now);
-            return Err(held_back(target, counts, &self.config));
-        }
-        Ok(())
+        let admitted = histories.admit(target.service(), drawn, &self.config, now);
+        self.is_alert.store(histories.is_alert(now), Ordering::Relaxed);
+        drop(histories);
+        admitted.map_err(|counts| held_back(target, counts, &self.config))
     }
 
     /// Counts a call that has ended.
-    fn ended(&self, target: &Target, verdict: Verdict, now: Instant) {
+    fn ended(&self, target: &Target, acceptance: Acceptance, now: Instant) {
         let mut histories = self.lock();
-        let counts = histories.count(target.service(), verdict, now);
+        let counts = histories.count(target.service(), acceptance, now);
         if counts.excess(&self.config) > 0 {
+            histories.alert(now);
             self.is_alert.store(true, Ordering::Relaxed);
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Histories> {
-        // A panic of the entropy cannot leave the counts half-changed: it is drawn before a change.
+        // A panic cannot leave the counts half-changed: no foreign code runs under the lock.
         self.histories.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Returns the verdict of an outcome; `None` if it shows nothing of the destination.
-fn verdict(outcome: &Result<Response, Error>) -> Option<Verdict> {
-    let Err(error) = outcome else { return Some(Verdict::Accepted) };
+/// Returns whether the destination accepted a call; `None` if the outcome does not show it.
+fn acceptance(outcome: &Result<Response, Error>) -> Option<Acceptance> {
+    let Err(error) = outcome else { return Some(Acceptance::Accepted) };
     let is_local = error.delivery() == Delivery::NotSent;
     Some(match error.code() {
         Code::Canceled => return None,
         // The destination took the call. It may have failed further down, which says nothing of its
         // own load; otherwise the throttles of several tiers recover one after the other.
-        _ if error.delivery() == Delivery::Processed => Verdict::Accepted,
+        _ if error.delivery() == Delivery::Processed => Acceptance::Accepted,
         Code::Unavailable => match error.reason() {
             Some(reason) if *reason == Reason::CLOSED || *reason == Reason::BREAKER_OPEN => {
                 return None;
             }
-            _ => Verdict::NotAccepted,
+            _ => Acceptance::NotAccepted,
         },
-        Code::DeadlineExceeded | Code::ResourceExhausted if is_local => return None,
-        Code::DeadlineExceeded | Code::ResourceExhausted => Verdict::NotAccepted,
+        Code::DeadlineExceeded if is_local && !is_of_destination(error) => return None,
+        Code::ResourceExhausted if is_local => return None,
+        Code::DeadlineExceeded | Code::ResourceExhausted => Acceptance::NotAccepted,
         _ if is_local => return None,
-        _ => Verdict::Accepted,
+        _ => Acceptance::Accepted,
+    })
+}
+
+/// Returns whether a call that expired before it was sent waited for the destination, and not for a
+/// place among the calls of this process.
+fn is_of_destination(error: &Error) -> bool {
+    let reason = error.reason();
+    reason.is_some_and(|reason| {
+        *reason == Reason::EXPIRED_CONNECTING || *reason == Reason::EXPIRED_SENDING
     })
 }
 
@@ -204,8 +213,8 @@ impl Middleware for Throttle {
         }
         let target = request.target.clone();
         let outcome = next.run(ctx, request).await;
-        if let Some(verdict) = verdict(&outcome) {
-            self.ended(&target, verdict, Instant::now());
+        if let Some(acceptance) = acceptance(&outcome) {
+            self.ended(&target, acceptance, Instant::now());
         }
         outcome
     }
@@ -215,8 +224,8 @@ fn held_back(target: &Target, counts: Counts, config: &ThrottleConfig) -> Error 
     let Counts { calls, accepted } = counts;
     let window = history::window(config).as_secs();
     let text = format!(
-        "the client holds back this call to `{target}`: the service accepted {accepted} of the \
-         {calls} calls of the last {window} s"
+        "the client holds back this call to `{target}`: the service accepted {accepted} of \
+         {calls} calls of the last {window} s, those held back included"
     );
     Error::failure(Code::ResourceExhausted, Delivery::NotSent, Reason::THROTTLED, text)
         .with_retry(RetryHint::Never)

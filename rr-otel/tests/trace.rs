@@ -258,7 +258,7 @@ async fn every_instrument_reaches_the_receiver_with_its_unit() {
         Event::hedge_refused(&ctx, &target),
         Event::throttled(&ctx, &target),
         Event::limit_refused(&ctx, &target, &refused, 5),
-        Event::concurrency_limit(&target, 6),
+        Event::limit_reported(&target, 6),
         Event::endpoint_ejected("a", Duration::ZERO, EjectionCause::FailuresInRow),
     ] {
         telemetry.observers.event(&event);

@@ -55,8 +55,8 @@ rr_spi::options! {
         /// Longest ejection. Default 300 s; 0 lets the next call probe the endpoint immediately.
         #[serde(deserialize_with = "rr_spi::duration::deserialize")]
         pub ejection_time_max: Duration = Duration::from_secs(300), with_ejection_time_max(Duration);
-        /// Time in which an endpoint that is new or has returned from an ejection gets its part of the
-        /// calls gradually, from a tenth on. Default 10 s; 0 gives all of it immediately.
+        /// Time after which an endpoint that is new or has returned from an ejection gets an equal share
+        /// of the calls; at first it gets a tenth of that. Default 10 s; 0 gives all of it immediately.
         #[serde(deserialize_with = "rr_spi::duration::deserialize")]
         pub slow_start: Duration = Duration::from_secs(10), with_slow_start(Duration);
     }

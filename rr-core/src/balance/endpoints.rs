@@ -174,7 +174,7 @@ impl<R: Clone> Endpoints<R> {
             let group = Group::of(Ejected::LastResort)
                 .iter()
                 .position(|group| group.contains(&self.slots[at], now));
-            (group, self.cost(at, || typical, now, config) / self.part(at, now, config))
+            (group, self.cost(at, || typical, now, config) / self.fraction(at, now, config))
         };
         let slots = (0..count).map(|at| (at + first) % count);
         let mut ranked: Vec<_> = slots.map(|at| (rank(at), self.slots[at].id)).collect();
@@ -234,23 +234,23 @@ impl<R: Clone> Endpoints<R> {
         let typical = OnceCell::new();
         let usual = || *typical.get_or_init(|| self.typical(None, now, config).unwrap_or_default());
         let cost = |at: usize| self.cost(at, usual, now, config);
-        let part = |at: usize| self.part(at, now, config);
+        let fraction = |at: usize| self.fraction(at, now, config);
         if count > COMPARED_MAX {
-            return cheaper_drawn(candidates, count, cost, part, entropy);
+            return cheaper_drawn(candidates, count, cost, fraction, entropy);
         }
-        // An endpoint in its slow start is cheap because it gets few calls. Compared by its part, it does
-        // not keep the others out of the draw.
-        let oldest = candidates().map(part).fold(0.0, f64::max);
-        let fair = |at: usize| cost(at) * oldest / part(at);
+        // An endpoint in its slow start is cheap because it gets few calls. Compared by its fraction, it
+        // does not keep the others out of the draw.
+        let oldest = candidates().map(fraction).fold(0.0, f64::max);
+        let fair = |at: usize| cost(at) * oldest / fraction(at);
         let cheapest = candidates().map(fair).fold(f64::INFINITY, f64::min);
         let near = || candidates().filter(|at| cost(*at) <= cheapest * COST_RATIO_MAX);
-        cheaper_drawn(near, near().count(), cost, part, entropy)
+        cheaper_drawn(near, near().count(), cost, fraction, entropy)
     }
 
-    /// Returns the part of its share that an endpoint gets in its slow start.
-    fn part(&self, at: usize, now: Instant, config: &BalanceConfig) -> f64 {
+    /// Returns the fraction of its share that an endpoint gets in its slow start.
+    fn fraction(&self, at: usize, now: Instant, config: &BalanceConfig) -> f64 {
         let age = now.saturating_duration_since(self.slots[at].serves_since);
-        slow_start::part(age, config.slow_start)
+        slow_start::fraction(age, config.slow_start)
     }
 
     /// Returns the cost of one more call: calls in flight, that call included, times the latency;
@@ -415,14 +415,14 @@ fn cheaper_drawn<I: Iterator<Item = usize>>(
     group: impl Fn() -> I,
     size: usize,
     cost: impl Fn(usize) -> f64,
-    part: impl Fn(usize) -> f64,
+    fraction: impl Fn(usize) -> f64,
     entropy: &dyn Entropy,
 ) -> Option<usize> {
     let (one, other) = drawn_pair(entropy, size);
     let one = group().nth(one)?;
     let Some(other) = other.and_then(|other| group().nth(other)) else { return Some(one) };
     let (best, rest) = if cost(other) < cost(one) { (other, one) } else { (one, other) };
-    let keeps = slow_start::keeps(part(best) / part(rest), || entropy.next_u64());
+    let keeps = slow_start::keeps(fraction(best) / fraction(rest), || entropy.next_u64());
     Some(if keeps { best } else { rest })
 }
 

@@ -154,7 +154,7 @@ impl ConcurrencyLimit {
     }
 
     /// Replaces the observers; none by default. They are told of each call that is refused
-    /// ([`Event::LimitRefused`]), and once per second of the limit ([`Event::ConcurrencyLimit`]).
+    /// ([`Event::LimitRefused`]), and once per second of the limit ([`Event::LimitReported`]).
     #[must_use]
     pub fn with_observers(mut self, observers: Observers) -> Self {
         self.observers = observers;
@@ -261,7 +261,7 @@ impl ConcurrencyLimit {
             state.reported = Some(now);
             state.limit.limit() as u64
         };
-        self.observers.event(&Event::concurrency_limit(target, limit));
+        self.observers.event(&Event::limit_reported(target, limit));
     }
 }
 

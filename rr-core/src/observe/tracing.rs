@@ -89,7 +89,7 @@ use super::shown::{millis, peer, request_id, retries};
 /// fields `endpoint`, `ejected_ms` and `cause`, and `endpoint returned` and `ejected endpoint removed` at
 /// `INFO`. Other layers add events of single calls at `DEBUG`: `second request sent` with the field `after_ms`,
 /// `second request won`, `second request refused`, `throttled`, and `limit refused` with `rr.reason` and
-/// `limit`. Their fields are also `rpc.service`, `rpc.method` and `request_id`.
+/// `limit`. All of these have the fields `rpc.service`, `rpc.method` and `request_id`.
 ///
 /// # Secrets
 ///

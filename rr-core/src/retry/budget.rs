@@ -105,6 +105,13 @@ impl RetryBudget {
         self.lock().withdraw(now)
     }
 
+    /// Withdraws one retry if one is left and the condition holds. The lock is held meanwhile, so that
+    /// no other call withdraws that retry; the condition must not use this budget.
+    pub(crate) fn withdraw_if(&self, now: Instant, condition: impl FnOnce() -> bool) -> bool {
+        let mut window = self.lock();
+        window.balance(now) >= COST && condition() && window.withdraw(now)
+    }
+
     fn lock(&self) -> MutexGuard<'_, BudgetWindow> {
         // A panic cannot leave the counts half-changed: no foreign code runs under the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -236,6 +243,18 @@ mod tests {
         assert_eq!(withdrawn(&mut budget, start), 10);
         assert_eq!(withdrawn(&mut budget, start + ms(999)), 0);
         assert_eq!(withdrawn(&mut budget, start + ms(1000)), 10);
+    }
+
+    #[test]
+    fn a_condition_is_asked_only_if_a_retry_is_left_and_no_other_call_gets_that_retry() {
+        let config = RetryBudgetConfig::default().with_percent(100).with_floor_per_second(0);
+        let (budget, now) = (RetryBudget::with_config(&config), Instant::now());
+        assert!(!budget.withdraw_if(now, || panic!("no retry is left")));
+        let _ = budget.deposit_at(now);
+        assert!(!budget.withdraw_if(now, || false));
+        assert_eq!(budget.balance_at(now), 1, "a refusal costs nothing");
+        assert!(budget.withdraw_if(now, || budget.0.try_lock().is_err()), "the lock is held");
+        assert_eq!(budget.balance_at(now), 0);
     }
 
     /// Events of a schedule: milliseconds since the last event, and whether it is a call or a

@@ -27,12 +27,14 @@ pub(super) struct Histories {
     own: BTreeMap<String, History>,
     shared: History,
     window: Duration,
+    /// Time until which a service may be in excess; `None` before the first.
+    alert_until: Option<Instant>,
 }
 
 impl Histories {
     pub(super) fn new(config: &ThrottleConfig) -> Self {
         let window = window(config);
-        Self { own: BTreeMap::new(), shared: History::new(window), window }
+        Self { own: BTreeMap::new(), shared: History::new(window), window, alert_until: None }
     }
 
     /// Returns the history of a service, or the shared one if the service has none.
@@ -42,19 +44,48 @@ impl Histories {
 
     /// Counts a call that has ended. A call in flight is not counted: many simultaneous calls to a
     /// destination that has answered none yet would hold each other back.
-    pub(super) fn count(&mut self, service: &str, verdict: Verdict, now: Instant) -> Counts {
-        if !self.own.contains_key(service) && self.own.len() < SERVICES_MAX {
-            self.own.insert(service.to_owned(), History::new(self.window));
+    pub(super) fn count(&mut self, service: &str, acceptance: Acceptance, now: Instant) -> Counts {
+        if let Some(history) = self.own.get_mut(service) {
+            return history.ended(acceptance, now);
         }
-        let history = self.of(service);
-        history.ended(verdict, now);
-        history.counts(now)
+        let history = match self.own.len() < SERVICES_MAX {
+            true => self.own.entry(service.to_owned()).or_insert_with(|| History::new(self.window)),
+            false => &mut self.shared,
+        };
+        history.ended(acceptance, now)
     }
 
-    /// Returns whether calls to any service are held back.
-    pub(super) fn has_excess(&mut self, config: &ThrottleConfig, now: Instant) -> bool {
-        let all = self.own.values_mut().chain([&mut self.shared]);
-        all.into_iter().any(|history| history.counts(now).excess(config) > 0)
+    /// Holds a call back, and counts it then, if the drawn number is below the probability.
+    ///
+    /// # Errors
+    ///
+    /// The counts before a call that is held back.
+    pub(super) fn admit(
+        &mut self,
+        service: &str,
+        drawn_per_mille: u64,
+        config: &ThrottleConfig,
+        now: Instant,
+    ) -> Result<(), Counts> {
+        let history = self.of(service);
+        let counts = history.counts(now);
+        if drawn_per_mille >= u64::from(counts.dropped_per_mille(config)) {
+            return Ok(());
+        }
+        history.held_back(now);
+        self.alert(now);
+        Err(counts)
+    }
+
+    /// Notes that a call of a service in excess was counted.
+    pub(super) fn alert(&mut self, now: Instant) {
+        self.alert_until = Some(now + self.window);
+    }
+
+    /// Returns whether calls to any service may be in excess. A window after the last such call of a
+    /// service, that call has left its history.
+    pub(super) fn is_alert(&self, now: Instant) -> bool {
+        self.alert_until.is_some_and(|until| now < until)
     }
 }
 
@@ -63,7 +94,7 @@ pub(super) struct History(Window<Counts, SLICES>);
 
 /// Outcome of a call, as far as it shows the state of the destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Acceptance {
     Accepted,
     NotAccepted,
 }
@@ -77,12 +108,13 @@ impl History {
         self.0.count(now, |counts| counts.calls += 1);
     }
 
-    pub(super) fn ended(&mut self, verdict: Verdict, now: Instant) {
-        let accepted = u64::from(verdict == Verdict::Accepted);
+    pub(super) fn ended(&mut self, acceptance: Acceptance, now: Instant) -> Counts {
+        let accepted = u64::from(acceptance == Acceptance::Accepted);
         self.0.count(now, |counts| {
             counts.calls += 1;
             counts.accepted += accepted;
         });
+        self.counts(now)
     }
 
     /// Returns the counts of the window.

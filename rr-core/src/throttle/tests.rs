@@ -1,9 +1,10 @@
 //! Throttling in virtual time.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use rr_spi::{Requester, SeededEntropy};
+use rr_spi::{Attempt, Requester, SeededEntropy, Stage};
 use tokio::time::sleep;
 
 use super::*;
@@ -141,12 +142,67 @@ async fn errors_that_show_nothing_of_the_load_hold_nothing_back() {
         Error::failure(Code::InvalidArgument, Delivery::NotSent, None, "bad"),
         Error::failure(Code::Unavailable, Delivery::NotSent, Reason::CLOSED, "closed"),
         Error::failure(Code::ResourceExhausted, Delivery::NotSent, Reason::RATE_LIMITED, "own"),
+        Error::failure(Code::DeadlineExceeded, Delivery::NotSent, Reason::EXPIRED_WAITING, "full"),
+        Error::failure(Code::DeadlineExceeded, Delivery::NotSent, None, "late"),
     ] {
         let rig = Rig::new(ThrottleConfig::default());
         *rig.switch.fails_with.lock().unwrap() = Some(error.clone());
         rig.set_down(true);
         assert_eq!(rig.seconds(10).await.0, 1000, "{error:?}");
     }
+}
+
+/// Requester whose attempts wait in a stage until the deadline of their context.
+struct Stuck(Stage);
+
+#[async_trait]
+impl Requester for Stuck {
+    async fn request(&self, ctx: &Context, _: Request) -> Result<Response, Error> {
+        let attempt = Attempt::start(ctx, ms(10_000))?;
+        attempt.stage(self.0);
+        attempt.run(pending()).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_black_hole_holds_calls_back_although_nothing_is_sent_and_a_full_client_does_not() {
+    for (stage, is_held_back) in [
+        (Stage::Place, false),
+        (Stage::Connection, true),
+        (Stage::Lookup, true),
+        (Stage::Connect, true),
+        (Stage::Handshake, true),
+        (Stage::Sending, true),
+    ] {
+        let throttle = Throttle::new().with_entropy(SeededEntropy::new(7));
+        let client = Stack::new(Stuck(stage)).with(throttle);
+        let mut held_back = 0;
+        for _ in 0..500 {
+            let request = Request::new("a.b".try_into().unwrap(), "");
+            let ctx = Context::background().with_timeout(ms(10));
+            let error = client.request(&ctx, request).await.unwrap_err();
+            assert_eq!(error.delivery(), Delivery::NotSent);
+            held_back += u32::from(error.reason() == Some(&Reason::THROTTLED));
+        }
+        assert_eq!(held_back > 300, is_held_back, "{stage:?}: {held_back} of 500");
+        assert!(is_held_back || held_back == 0, "{stage:?}: {held_back} of 500");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_alert_ends_a_window_after_the_last_call_in_excess() {
+    let (throttle, target) = (Throttle::new(), "a.b".try_into().unwrap());
+    let (other, start) = ("b.c".try_into().unwrap(), Instant::now());
+    let is_alert = || throttle.is_alert.load(Ordering::Relaxed);
+    for call in 0..30 {
+        assert_eq!(is_alert(), call > 20);
+        throttle.ended(&target, Acceptance::NotAccepted, start + ms(call));
+    }
+    // Calls to another service neither are held back, nor end the alert early.
+    throttle.admit(&other, start + ms(10_028)).unwrap();
+    assert!(is_alert());
+    throttle.admit(&other, start + ms(10_029)).unwrap();
+    assert!(!is_alert());
 }
 
 #[test]
@@ -158,8 +214,11 @@ fn the_probability_is_that_of_the_formula() {
         let (mut histories, now) = (Histories::new(&config), Instant::now());
         for n in 0..calls {
             let is_accepted = n < accepted;
-            let verdict = if is_accepted { Verdict::Accepted } else { Verdict::NotAccepted };
-            histories.count("a", verdict, now);
+            let acceptance = match is_accepted {
+                true => Acceptance::Accepted,
+                false => Acceptance::NotAccepted,
+            };
+            histories.count("a", acceptance, now);
         }
         let counts = histories.of("a").counts(now);
         assert_eq!(counts.dropped_per_mille(&config), per_mille, "{calls} {accepted}");
@@ -172,7 +231,7 @@ fn each_service_counts_separately_until_there_are_too_many() {
     let (mut histories, now) = (Histories::new(&config), Instant::now());
     let mut fail = |service: usize| {
         for _ in 0..30 {
-            histories.count(&format!("service-{service}"), Verdict::NotAccepted, now);
+            histories.count(&format!("service-{service}"), Acceptance::NotAccepted, now);
         }
         histories.of(&format!("service-{}", service + 1)).counts(now).calls
     };
@@ -200,7 +259,8 @@ async fn a_service_that_fails_holds_back_no_call_to_another() {
         }
     }
     let error = held_back.expect("methods of one service count together");
-    assert!(error.message().contains("to `a.other`: the service accepted 0 of the "));
+    assert!(error.message().contains("to `a.other`: the service accepted 0 of "));
+    assert!(error.message().ends_with(" calls of the last 10 s, those held back included"));
     assert!(!error.hint().is_empty());
     rig.set_down(false);
     for _ in 0..1000 {

@@ -48,7 +48,7 @@ impl Observer for Lines {
                 let reason = error.reason().map_or("", Reason::as_str);
                 format!("{target} {reason} at {limit}, {}", error.delivery().as_str())
             }
-            Event::ConcurrencyLimit { target, limit, .. } => format!("{target} limit {limit}"),
+            Event::LimitReported { target, limit, .. } => format!("{target} limit {limit}"),
             other => format!("{other:?}"),
         };
         self.0.lock().unwrap().push(line);

@@ -116,7 +116,7 @@ pub enum Event<'a> {
         /// The time after which the second request left.
         after: Duration,
     },
-    /// The second request of a call was answered before the first.
+    /// The outcome of a second request became that of its call.
     #[non_exhaustive]
     HedgeWon {
         /// The context of the call.
@@ -154,7 +154,7 @@ pub enum Event<'a> {
     },
     /// A limit of calls in flight after a call has ended. Reported at most once per second.
     #[non_exhaustive]
-    ConcurrencyLimit {
+    LimitReported {
         /// The target of the call.
         target: &'a Target,
         /// The number of calls that may be in flight.
@@ -307,9 +307,9 @@ impl<'a> Event<'a> {
         Self::LimitRefused { context, target, error, limit }
     }
 
-    /// Makes a [`Event::ConcurrencyLimit`].
+    /// Makes a [`Event::LimitReported`].
     #[must_use]
-    pub const fn concurrency_limit(target: &'a Target, limit: u64) -> Self {
-        Self::ConcurrencyLimit { target, limit }
+    pub const fn limit_reported(target: &'a Target, limit: u64) -> Self {
+        Self::LimitReported { target, limit }
     }
 }

@@ -205,7 +205,7 @@ impl Measurements {
                 ];
                 record(instruments, Instrument::LimitRefused, 1.0, &attributes);
             }
-            Event::ConcurrencyLimit { target, limit, .. } => {
+            Event::LimitReported { target, limit, .. } => {
                 self.of_service(Instrument::ConcurrencyLimit, target, *limit, instruments);
             }
             _ => {}

@@ -92,7 +92,7 @@ impl Monitor {
             | Event::HedgeRefused { .. }
             | Event::Throttled { .. }
             | Event::LimitRefused { .. }
-            | Event::ConcurrencyLimit { .. } => {}
+            | Event::LimitReported { .. } => {}
         }
         self.0.observers.event(event);
     }

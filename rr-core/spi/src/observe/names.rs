@@ -78,7 +78,7 @@ pub const CLIENT_EJECTIONS: &str = "rr.client.ejections";
 pub const CLIENT_ENDPOINTS_EJECTED: &str = "rr.client.endpoints_ejected";
 /// Counter: second requests for calls that took unusually long.
 pub const CLIENT_HEDGES: &str = "rr.client.hedges";
-/// Counter: second requests that were answered before the first.
+/// Counter: second requests whose outcome became that of their call.
 pub const CLIENT_HEDGES_WON: &str = "rr.client.hedges_won";
 /// Counter: second requests that were not sent because a budget was spent.
 pub const CLIENT_HEDGES_REFUSED: &str = "rr.client.hedges_refused";

@@ -82,7 +82,7 @@ async fn events_are_counted_and_each_instrument_is_described() {
         Event::hedge_refused(&ctx, &target),
         Event::throttled(&ctx, &target),
         Event::limit_refused(&ctx, &target, &refused, 5),
-        Event::concurrency_limit(&target, 6),
+        Event::limit_reported(&target, 6),
         Event::endpoint_ejected("a", Duration::ZERO, EjectionCause::FailuresInRow),
     ] {
         observer.event(&event);

@@ -42,7 +42,7 @@ async fn calls_to_a_service_that_is_away_are_held_back_with_an_explanation() {
     };
     assert_eq!((error.code(), error.delivery()), (Code::ResourceExhausted, Delivery::NotSent));
     assert_eq!(error.retry(), RetryHint::Never);
-    assert!(error.message().contains("the service accepted 0 of the 1"), "{}", error.message());
+    assert!(error.message().contains("the service accepted 0 of 1"), "{}", error.message());
     assert!(error.hint().contains("look for the cause at the service"), "{}", error.hint());
 }
 

@@ -54,6 +54,6 @@ fn ejections_are_logged_at_warn_and_what_becomes_of_single_calls_at_debug() {
             assert_eq!(entry.get(field), *value, "{name}");
         }
     }
-    TracingObserver::new().event(&Event::concurrency_limit(&target, 7));
+    TracingObserver::new().event(&Event::limit_reported(&target, 7));
     assert!(log.events().is_empty(), "a measurement is no event");
 }

@@ -88,7 +88,7 @@ instruments! {
     ClientHedges = CLIENT_HEDGES, Counter, "{attempt}",
         "Second requests for calls that took unusually long";
     ClientHedgesWon = CLIENT_HEDGES_WON, Counter, "{attempt}",
-        "Second requests that were answered before the first";
+        "Second requests whose outcome became that of their call";
     ClientHedgesRefused = CLIENT_HEDGES_REFUSED, Counter, "{attempt}",
         "Second requests that were not sent because a budget was spent";
     ClientThrottled = CLIENT_THROTTLED, Counter, "{call}",

@@ -34,8 +34,8 @@ fn shares(bench: &mut Bench, name: &str, pause: Duration) -> Vec<usize> {
 /// Asserts that the share grows from a tenth to the whole.
 fn assert_grows(shares: &[usize]) {
     for (second, share) in shares.iter().enumerate() {
-        let part = (second * 10 + 5).clamp(10, 100);
-        assert!((part / 3..=part * 2).contains(share), "second {second}: {shares:?}");
+        let percent = (second * 10 + 5).clamp(10, 100);
+        assert!((percent / 3..=percent * 2).contains(share), "second {second}: {shares:?}");
     }
     assert!(shares[10..].iter().all(|share| (80..125).contains(share)), "{shares:?}");
 }
