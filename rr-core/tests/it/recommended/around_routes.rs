@@ -227,7 +227,7 @@ impl Observer for Limits {
 #[tokio::test(start_paused = true)]
 async fn observers_learn_of_the_limit_and_of_refused_calls() {
     let limits = Arc::new(Limits::default());
-    let observers = Observers::default().and_shared(Arc::clone(&limits));
+    let observers = Observers::default().and_shared(limits.clone());
     let router = Router::new().route("a.wait", wait);
     let client = served(recommended_server_with(router, observers));
     call(Arc::clone(&client), "a.wait", 1).await.unwrap();
