@@ -196,7 +196,7 @@ pub use forward::Forward;
 pub use local::Local;
 #[cfg(feature = "schema")]
 pub use openapi::openapi;
-pub use recommended::{recommended, recommended_server, recommended_with};
+pub use recommended::{recommended, recommended_server, recommended_server_with, recommended_with};
 #[cfg(feature = "json")]
 pub use reply::Reply;
 pub use requester_ext::RequesterExt;

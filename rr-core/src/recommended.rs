@@ -12,8 +12,8 @@ use crate::retry::Retry;
 use crate::throttle::Throttle;
 use crate::{Router, Stack};
 
-/// Calls in flight up to which a server refuses none. Enough for 200 calls that wait for something
-/// else; few enough that a call does not wait for seconds behind them.
+/// Number of calls in flight below which a server refuses no critical call. 200 long polls fit; a
+/// call behind 256 others does not wait for seconds.
 const IN_FLIGHT_MIN: usize = 256;
 
 /// Calls in flight from which calls are refused at the latest: the default of the server's limit.
@@ -21,6 +21,10 @@ const IN_FLIGHT_MAX: usize = rr_spi::defaults::IN_FLIGHT_MAX;
 
 /// Wait of a call above the limit: longer than a burst, shorter than a caller notices.
 const WAIT_MAX: Duration = Duration::from_millis(50);
+
+/// Maximum number of waiting calls: a burst of a quarter of the largest limit. A decision that looks
+/// at so many takes about a microsecond.
+const WAITING_MAX: usize = 256;
 
 /// Puts the recommended layers around a requester. Make one stack for each destination, and share
 /// it.
@@ -111,14 +115,25 @@ pub fn recommended_with<R: Requester>(requester: R, observers: Observers) -> Sta
 /// | calls in flight | a further call |
 /// |---|---|
 /// | fewer than 256 | runs, whatever the latency |
-/// | from 256 to 1023 | runs while replies are as fast as without contention; otherwise it waits up to 50 ms for its turn and is then refused |
-/// | 1024, even if [`in_flight_max`](crate::config::IntakeConfig::in_flight_max) is higher | waits up to 50 ms and is refused |
+/// | from 256 to 1023 | runs while replies take at most 1.5 times as long as without contention; otherwise it waits up to 50 ms for its turn and is then refused |
+/// | 1024, even if [`in_flight_max`](crate::config::IntakeConfig::in_flight_max) is higher | waits up to 50 ms for its turn and is then refused |
+///
+/// Up to 256 calls wait. While so many wait, a further call is refused immediately, or takes the
+/// place of a less critical one.
 ///
 /// A refusal is `ResourceExhausted`, rejected, `overloaded`: the handler did not run, and
 /// [`Retry`] repeats the call after a pause. More critical calls run first
 /// ([`Criticality`](crate::context::Criticality)): `Sheddable` calls fill at most 60 % of the limit,
-/// which is 153 calls at least, and `SheddablePlus` calls 80 %. Below these numbers no call is
-/// refused.
+/// which is 153 calls at least, and `SheddablePlus` calls 80 %, which is 204 at least. Below these
+/// numbers no call is refused.
+///
+/// # Probes
+///
+/// The limit learns the latency without contention while fewer than 512 calls are in flight. A server
+/// that has more from its start on halves the limit once, after 30 s: some hundred calls may be
+/// refused, within about two latencies. While replies take longer than 1.5 times, it halves the limit
+/// again, every 2 s to every 30 s, to learn whether the work itself takes longer
+/// ([`ConcurrencyLimit::adaptive`]).
 ///
 /// # Slow and fast methods
 ///
@@ -160,11 +175,39 @@ pub fn recommended_with<R: Requester>(requester: R, observers: Observers) -> Sta
 /// ```
 #[must_use]
 pub fn recommended_server(router: impl Into<Router>) -> Router {
+    recommended_server_with(router, Observers::default())
+}
+
+/// Puts the layer of [`recommended_server`] around the routes of a server, and reports to these
+/// observers each call that the limit refuses
+/// ([`Event::LimitRefused`](crate::observe::Event::LimitRefused)), and once per second the limit
+/// ([`Event::ConcurrencyLimit`](crate::observe::Event::ConcurrencyLimit)).
+///
+/// The server itself reports the calls that run, to the observers of its own configuration.
+///
+/// # Examples
+///
+/// ```no_run
+/// # use rr_core::{Error, Router, Server};
+/// # async fn example(observers: rr_core::observe::Observers, shop: Router) -> Result<Server, Error> {
+/// use rr_core::config::ServerConfig;
+/// use rr_core::{recommended_server_with, serve_with};
+///
+/// let config = ServerConfig::default().with_observers(observers.clone());
+/// serve_with("http://0.0.0.0:8080", recommended_server_with(shop, observers), config).await
+/// # }
+/// ```
+#[must_use]
+pub fn recommended_server_with(router: impl Into<Router>, observers: Observers) -> Router {
     let bounds = AdaptiveConfig::default()
         .with_initial(IN_FLIGHT_MAX)
         .with_min(IN_FLIGHT_MIN)
         .with_max(IN_FLIGHT_MAX);
-    let waits = ConcurrencyConfig::default().with_wait_max(WAIT_MAX).with_sheds_hopeless(false);
+    let waits = ConcurrencyConfig::default()
+        .with_wait_max(WAIT_MAX)
+        .with_waiting_max(WAITING_MAX)
+        .with_sheds_hopeless(false);
     let limit = ConcurrencyLimit::adaptive(bounds).with_config(waits);
+    let limit = limit.with_observers(with_features(observers));
     Router::new().merge(router.into()).with(limit)
 }

@@ -8,8 +8,8 @@ use super::config::AdaptiveConfig;
 
 /// Limit of calls in flight that follows what their outcomes show.
 pub(super) trait Limit: Send {
-    /// Returns the current limit.
-    fn limit(&self) -> usize;
+    /// Returns the limit at this instant.
+    fn limit(&self, now: Instant) -> usize;
 
     /// Learns from a call that has ended.
     fn ended(&mut self, sample: Sample);
@@ -31,16 +31,18 @@ pub(super) struct Sample {
 pub(super) struct Fixed(pub(super) usize);
 
 impl Limit for Fixed {
-    fn limit(&self) -> usize {
+    fn limit(&self, _: Instant) -> usize {
         self.0
     }
 
     fn ended(&mut self, _: Sample) {}
 }
 
-/// Calls of one step, at least and at most. With fewer, a method that takes long and is called
-/// seldom may be missing, and the mean of the others would count as known.
+/// Minimum number of calls in a step. With fewer, a slow method that is called seldom may be missing
+/// from the mean.
 const STEP_MIN: usize = 100;
+
+/// Maximum number of calls in a step.
 const STEP_MAX: usize = 1000;
 
 /// A step ends when the standard error of its mean latency is at most this part of the mean.
@@ -57,12 +59,18 @@ const FELL: f64 = 0.7;
 /// Ratio of two latencies that chance explains.
 const ALIKE: f64 = 1.25;
 
-/// Weight of a latency that is lower than any before.
+/// Weight of a mean latency below that without contention.
 const LOWER_WEIGHT: f64 = 0.1;
 
-/// Time between two probes under load: at most, and at least while the latency is high.
+/// Longest time between two probes while the latency is high, and time until the probe of a latency
+/// that no probe has confirmed.
 const PROBE_EVERY: Duration = Duration::from_secs(30);
+
+/// Shortest time between two probes, while the latency is high.
 const PROBE_AGAIN: Duration = Duration::from_secs(2);
+
+/// Number of calls that a probe gets time for: it ends without a result if the load falls meanwhile.
+const PROBE_CALLS: f64 = 4.0 * STEP_MIN as f64;
 
 /// Shortest mean latency that counts, in seconds. Below, the scheduler decides more than the load.
 const SHORTEST: f64 = 1e-4;
@@ -82,12 +90,16 @@ const OVERLOADS: f64 = 0.1;
 ///
 /// Probes find the latency without contention: the limit is halved, and halved again, until that
 /// lowers the latency no further. So a destination whose work itself takes longer is not taken for
-/// an overloaded one.
+/// an overloaded one. While the latency is not high, there is one probe at most: of a latency that
+/// was measured only with more than half of the limit in use.
 pub(super) struct Gradient {
     config: AdaptiveConfig,
     limit: f64,
     /// Mean latency without contention, in seconds.
     base: Option<f64>,
+    /// The latency without contention that a probe has found, or calls that used less than half of
+    /// the limit: twice as many would have shown contention as a high latency.
+    confirmed: Option<f64>,
     /// When the last probe ended, or the first step.
     probed: Option<Instant>,
     /// Time until the next probe while the latency is high.
@@ -104,6 +116,17 @@ struct Probe {
     level: f64,
     /// Mean latency at twice this level.
     before: f64,
+    /// When it ends without a result.
+    until: Instant,
+}
+
+impl Probe {
+    /// Begins a probe at a level, after a step at twice this level.
+    fn new(level: f64, step: &Step, now: Instant) -> Self {
+        let before = step.mean();
+        let calls = Duration::from_secs_f64(before * PROBE_CALLS / level);
+        Self { level, before, until: now + step.turn() + calls + PROBE_AGAIN }
+    }
 }
 
 /// Calls since the last change of the limit.
@@ -138,10 +161,9 @@ impl Step {
         self.longest.min(Duration::from_secs_f64(self.mean() * SETTLES))
     }
 
-    /// Returns whether the mean is known, and as many calls have ended as were in flight: the
-    /// latency shows a change of the limit no sooner.
-    fn is_full(&self) -> bool {
-        if self.calls < STEP_MIN.max(self.in_flight_max).min(STEP_MAX) {
+    /// Returns whether the mean of at least this number of calls is known.
+    fn is_known(&self, calls_min: usize) -> bool {
+        if self.calls < calls_min.clamp(STEP_MIN, STEP_MAX) {
             return false;
         }
         let (calls, mean) = (self.calls as f64, self.mean());
@@ -161,16 +183,13 @@ impl Gradient {
             config,
             limit,
             base: None,
+            confirmed: None,
             probed: None,
             probe_after: PROBE_AGAIN,
             probe: None,
             settled: None,
             step: Step::default(),
         }
-    }
-
-    fn level(&self) -> f64 {
-        self.probe.as_ref().map_or(self.limit, |probe| probe.level)
     }
 
     /// Ends a step of a probe: halves the level again, or takes the latency as that without
@@ -181,27 +200,53 @@ impl Gradient {
         let is_known = self.base.is_some_and(|base| base < mean * ALIKE && mean < base * ALIKE);
         let half = self.config.clamp(probe.level / 2.0);
         if !is_known && mean <= probe.before * FELL && half < probe.level {
-            self.probe = Some(Probe { level: half, before: mean });
+            self.probe = Some(Probe::new(half, step, now));
             return;
         }
         // The less a probe finds, the later the next.
         self.probe_after =
             if is_known { (self.probe_after * 2).min(PROBE_EVERY) } else { PROBE_AGAIN };
         self.base = Some(mean);
+        self.confirmed = Some(mean);
         self.probed = Some(now);
+    }
+
+    /// Ends a probe that has not seen enough calls, because the load has fallen.
+    fn expire(&mut self, now: Instant) {
+        if self.probe.take_if(|probe| probe.until <= now).is_some() {
+            self.step = Step::default();
+            self.probed = Some(now);
+        }
+    }
+
+    /// Returns the time from the last probe to the next; `None` if no probe is needed.
+    fn next_probe(&self, base: f64, is_high: bool) -> Option<Duration> {
+        // The latency falls with contention too, which a probe tells from faster work.
+        let is_confirmed = self.confirmed.is_some_and(|latency| latency < base * ALIKE);
+        if is_high { Some(self.probe_after) } else { (!is_confirmed).then_some(PROBE_EVERY) }
+    }
+
+    /// Returns the latency without contention, after a step with this mean.
+    fn learn(&mut self, mean: f64, is_used: bool) -> f64 {
+        let mut base = self.base.unwrap_or(mean);
+        if mean * (1.0 + UNCERTAINTY) < base {
+            base += (mean - base) * LOWER_WEIGHT;
+        }
+        if !is_used && base < mean * ALIKE {
+            self.confirmed = Some(base);
+        }
+        self.base = Some(base);
+        base
     }
 
     /// Changes the limit by the calls of a step.
     fn end_step(&mut self, step: &Step, now: Instant) {
         let mean = step.mean();
-        let base = self.base.get_or_insert(mean);
-        if mean * (1.0 + UNCERTAINTY) < *base {
-            *base += (mean - *base) * LOWER_WEIGHT;
-        }
-        let gradient = (*base * TOLERANCE / mean).clamp(0.5, 1.0);
         let used = step.in_flight_max as f64 * 2.0;
         // A limit that is not used shows nothing of a higher one.
         let is_used = used >= self.limit;
+        let base = self.learn(mean, is_used);
+        let gradient = (base * TOLERANCE / mean).clamp(0.5, 1.0);
         let next = if step.is_overloaded() {
             self.limit * BACKOFF.min(gradient)
         } else if is_used {
@@ -212,10 +257,10 @@ impl Gradient {
             self.limit
         };
         let since = now.duration_since(*self.probed.get_or_insert(now));
-        let probe_after = if gradient < 1.0 { self.probe_after } else { PROBE_EVERY };
-        if is_used && since >= probe_after {
+        let is_due = self.next_probe(base, gradient < 1.0).is_some_and(|after| since >= after);
+        if is_used && is_due {
             let level = self.config.clamp(self.limit / 2.0);
-            self.probe = Some(Probe { level, before: mean });
+            self.probe = Some(Probe::new(level, step, now));
         }
         if next < self.limit || self.probe.is_some() {
             self.settled = Some(now + step.turn());
@@ -225,16 +270,21 @@ impl Gradient {
 }
 
 impl Limit for Gradient {
-    fn limit(&self) -> usize {
-        whole(self.level())
+    fn limit(&self, now: Instant) -> usize {
+        let probe = self.probe.as_ref().filter(|probe| now < probe.until);
+        whole(probe.map_or(self.limit, |probe| probe.level))
     }
 
     fn ended(&mut self, sample: Sample) {
+        self.expire(sample.now);
         if Some(sample.now) < self.settled {
             return;
         }
         self.step.add(sample);
-        if !self.step.is_full() {
+        // The latency shows a higher limit when as many calls have ended as were in flight. A probe
+        // is as short as it can be, because it may refuse calls.
+        let calls_min = if self.probe.is_some() { 0 } else { self.step.in_flight_max };
+        if !self.step.is_known(calls_min) {
             return;
         }
         let step = std::mem::take(&mut self.step);
@@ -264,7 +314,7 @@ impl Aimd {
 }
 
 impl Limit for Aimd {
-    fn limit(&self) -> usize {
+    fn limit(&self, _: Instant) -> usize {
         whole(self.limit)
     }
 

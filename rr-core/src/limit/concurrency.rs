@@ -79,8 +79,8 @@ pub(super) struct State {
 
 impl State {
     /// Begins the waiting calls that may run.
-    pub(super) fn wake(&mut self) {
-        while let Some(wakes) = self.gate.next(self.limit.limit(), &self.config) {
+    pub(super) fn wake(&mut self, now: Instant) {
+        while let Some(wakes) = self.gate.next(self.limit.limit(now), &self.config) {
             // Cannot fail: a wait that ends leaves the gate first, under the same lock.
             let _ = wakes.send(self.gate.running());
         }
@@ -97,14 +97,22 @@ impl ConcurrencyLimit {
     /// Makes a limit that follows the latency: it grows while the mean latency stays near that
     /// without contention, and shrinks as the latency rises or calls fail by overload.
     ///
-    /// The limit changes after each step of at least 100 calls, which ends when chance explains
-    /// little of its mean latency. Calls that fail with `ResourceExhausted` or `DeadlineExceeded`,
-    /// and calls that are dropped after their deadline, show an overload if they are a tenth of a
-    /// step.
+    /// The limit changes after each step. A step ends when at least 100 calls and as many as were in
+    /// flight have ended and their mean latency is known to an eighth, at the latest after 1000
+    /// calls. `ResourceExhausted`, `DeadlineExceeded` and calls dropped after their deadline count as
+    /// overload if they are at least a tenth of a step.
     ///
-    /// To measure the latency without contention, the limit halves itself for a step, and again while
-    /// that lowers the latency: every 30 s under load, and while the latency is high, from every
-    /// 2 s to every 30 s the more often the measurements agree.
+    /// # Probes
+    ///
+    /// A probe measures the latency without contention: the limit halves itself for a step of 100
+    /// calls, and again while that lowers the latency. Calls above the halved limit wait or are
+    /// refused meanwhile. A probe ends without a result if too few calls end in the time that they
+    /// are expected to take and 2 s more.
+    ///
+    /// While the latency is high and at least half of the limit is used, there is a probe from every
+    /// 2 s to every 30 s; the more often the measurements agree, the rarer they are. Otherwise there
+    /// is a probe only if the latency has been measured with more than half of the limit in use
+    /// alone: one after 30 s, and one after the latency has fallen by a fifth.
     ///
     /// A limit of which less than half is used does not grow. It falls only while the latency is
     /// high, and then to twice the calls in flight. If few calls take very long, such as 10 calls per
@@ -154,7 +162,8 @@ impl ConcurrencyLimit {
     }
 
     /// Replaces the observers; none by default. They are told of each call that is refused
-    /// ([`Event::LimitRefused`]), and once per second of the limit ([`Event::LimitReported`]).
+    /// ([`Event::LimitRefused`]), and once per second of the limit ([`Event::LimitReported`]). The
+    /// limit of a layer over several services is reported under one of them at a time.
     #[must_use]
     pub fn with_observers(mut self, observers: Observers) -> Self {
         self.observers = observers;
@@ -164,7 +173,7 @@ impl ConcurrencyLimit {
     /// Returns the limit at this moment.
     #[must_use]
     pub fn limit(&self) -> usize {
-        lock(&self.state).limit.limit()
+        lock(&self.state).limit.limit(Instant::now())
     }
 
     /// Returns the number of running calls.
@@ -213,7 +222,7 @@ impl ConcurrencyLimit {
         let mut begun = None;
         let (entered, in_flight) = {
             let mut state = lock(&self.state);
-            let limit = state.limit.limit();
+            let limit = state.limit.limit(now);
             // Most calls need no channel.
             let entered = state.gate.enter(&entry, limit, &self.config, || {
                 let (sender, receiver) = oneshot::channel();
@@ -259,7 +268,7 @@ impl ConcurrencyLimit {
                 return;
             }
             state.reported = Some(now);
-            state.limit.limit() as u64
+            state.limit.limit(now) as u64
         };
         self.observers.event(&Event::limit_reported(target, limit));
     }
@@ -311,7 +320,7 @@ impl fmt::Debug for ConcurrencyLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = lock(&self.state);
         f.debug_struct("ConcurrencyLimit")
-            .field("limit", &state.limit.limit())
+            .field("limit", &state.limit.limit(Instant::now()))
             .field("in_flight", &state.gate.running())
             .field("waiting", &state.gate.waiting())
             .finish_non_exhaustive()

@@ -56,7 +56,7 @@ impl Drop for Permit {
             state.limit.ended(Sample { now, took, in_flight: self.in_flight, is_overload });
         }
         state.gate.leave(&self.entry);
-        state.wake();
+        state.wake(now);
     }
 }
 
@@ -110,7 +110,7 @@ impl Drop for Waiting<'_> {
         // The gate may have begun or displaced the call in the instant in which its wait ended.
         if !state.gate.withdraw(self.id) && self.begun.try_recv().is_ok() {
             state.gate.leave(entry);
-            state.wake();
+            state.wake(Instant::now());
         }
     }
 }

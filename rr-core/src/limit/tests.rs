@@ -330,14 +330,14 @@ fn settled(limit: &mut dyn Limit, from: &mut Instant, capacity: usize, time: Dur
     let end = *from + time;
     let mut limits = Vec::new();
     while *from < end {
-        let in_flight = limit.limit();
+        let in_flight = limit.limit(*from);
         let took = ms(10).mul_f64((in_flight as f64 / capacity as f64).max(1.0));
         *from += took;
         for _ in 0..in_flight {
             limit.ended(Sample { now: *from, took, in_flight, is_overload: false });
         }
         if *from + ms(1000) >= end {
-            limits.push(limit.limit());
+            limits.push(limit.limit(*from));
         }
     }
     limits.sort_unstable();
@@ -371,10 +371,10 @@ fn an_adaptive_limit_stays_within_its_bounds_and_does_not_grow_unused() {
     let mut feed = |in_flight_max: usize, is_overload| {
         for _ in 0..4000 {
             now += ms(1);
-            let in_flight = limit.limit().min(in_flight_max);
+            let in_flight = limit.limit(now).min(in_flight_max);
             limit.ended(Sample { now, took: ms(10), in_flight, is_overload });
         }
-        limit.limit()
+        limit.limit(now)
     };
     assert_eq!(feed(1, false), 10);
     assert_eq!(feed(50, false), 50);
@@ -390,7 +390,7 @@ fn calls_of_one_overload_lower_an_additive_limit_once() {
         for _ in 0..100 {
             limit.ended(Sample { now, took: ms(20), in_flight: 100, is_overload: false });
         }
-        assert_eq!(limit.limit(), expected);
+        assert_eq!(limit.limit(now), expected);
     }
 }
 

@@ -1,16 +1,17 @@
 //! The layer of `recommended_server` refuses calls only to a server that has too many.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rr_core::config::IntakeConfig;
 use rr_core::context::Criticality;
 use rr_core::dedup::Deduplicate;
+use rr_core::observe::{Event, Observer, Observers};
 use rr_core::transport::Dedup;
 use rr_core::{
     Code, Context, Delivery, Error, Idempotency, IdempotencyKey, Local, Reason, Request, Requester,
-    Response, Router, recommended_server,
+    Response, Router, recommended_server, recommended_server_with,
 };
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
@@ -174,6 +175,66 @@ async fn a_call_above_every_limit_waits_for_50_ms_and_is_refused_before_its_hand
     for call in calls {
         call.await.unwrap().unwrap();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_above_every_limit_waits_for_its_turn() {
+    let client = waiting();
+    let mut calls = JoinSet::new();
+    for _ in 0..1024 + 256 {
+        let call = call(Arc::clone(&client), "a.wait", 40);
+        calls.spawn(async move { call.await.is_ok() });
+    }
+    assert_none_refused(calls).await;
+}
+
+/// Keeps 800 calls of 800 ms in flight for a time; returns how many are refused.
+async fn refused(client: &Arc<Local>, time: Duration) -> usize {
+    let (mut calls, begin) = (JoinSet::new(), Instant::now());
+    for n in 0..u32::try_from(time.as_millis()).unwrap() {
+        sleep_until(begin + Duration::from_millis(n.into())).await;
+        let call = call(Arc::clone(client), "a.wait", 800);
+        calls.spawn(async move { call.await.is_err() });
+    }
+    let refused = calls.join_all().await;
+    refused.into_iter().filter(|is_refused| *is_refused).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_healthy_server_refuses_calls_of_one_probe_alone() {
+    let client = waiting();
+    let of_the_probe = refused(&client, ms(35_000)).await;
+    println!("{of_the_probe} calls refused");
+    assert!(of_the_probe < 600, "{of_the_probe}");
+    assert_eq!(refused(&client, ms(35_000)).await, 0);
+}
+
+/// Keeps the events of a limit.
+#[derive(Default)]
+struct Limits(Mutex<Vec<String>>);
+
+impl Observer for Limits {
+    fn event(&self, event: &Event<'_>) {
+        let text = match event {
+            Event::LimitRefused { limit, .. } => format!("refused at {limit}"),
+            Event::LimitReported { limit, .. } => format!("limit {limit}"),
+            _ => return,
+        };
+        self.0.lock().unwrap().push(text);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn observers_learn_of_the_limit_and_of_refused_calls() {
+    let limits = Arc::new(Limits::default());
+    let observers = Observers::default().and_shared(limits.clone());
+    let router = Router::new().route("a.wait", wait);
+    let client = served(recommended_server_with(router, observers));
+    call(Arc::clone(&client), "a.wait", 1).await.unwrap();
+    let _calls = start(&client, 1024, Criticality::default());
+    sleep(ms(1)).await;
+    call(Arc::clone(&client), "a.wait", 1).await.unwrap_err();
+    assert_eq!(*limits.0.lock().unwrap(), ["limit 1024", "refused at 1024"]);
 }
 
 #[tokio::test(start_paused = true)]
