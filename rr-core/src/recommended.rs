@@ -181,7 +181,7 @@ pub fn recommended_server(router: impl Into<Router>) -> Router {
 /// Puts the layer of [`recommended_server`] around the routes of a server, and reports to these
 /// observers each call that the limit refuses
 /// ([`Event::LimitRefused`](crate::observe::Event::LimitRefused)), and once per second the limit
-/// ([`Event::ConcurrencyLimit`](crate::observe::Event::ConcurrencyLimit)).
+/// ([`Event::LimitReported`](crate::observe::Event::LimitReported)).
 ///
 /// The server itself reports the calls that run, to the observers of its own configuration.
 ///
