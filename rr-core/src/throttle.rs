@@ -59,13 +59,15 @@ rr_spi::options! {
 /// | outcome | counts as |
 /// |---|---|
 /// | `Unavailable`, `ResourceExhausted`, `DeadlineExceeded`, if no handler answered | not accepted |
-/// | other errors that this process makes before it sends; a dropped or cancelled call | nothing |
+/// | `connection-lost`; errors that this process makes before it sends; a dropped or cancelled call | nothing |
 /// | a reply, any other error | accepted |
 ///
-/// A connection that cannot be made counts as not accepted. So does a call whose deadline ends while
-/// it waits for a connection or for the reply (`expired-connecting` and the later stages): make a
-/// separate client for calls that are meant to wait until their deadline. A call whose deadline ends
-/// while it waits for a place among the calls in flight (`expired-waiting`) counts as nothing.
+/// A connection that cannot be made counts as not accepted. One that is lost counts as nothing: all
+/// its calls fail together, and the next connection may answer. A call whose deadline ends while it
+/// waits for a connection or for the reply (`expired-connecting` and the later stages) counts as not
+/// accepted: make a separate client for calls that are meant to wait until their deadline. A call
+/// whose deadline ends while it waits for a place among the calls in flight (`expired-waiting`) counts
+/// as nothing.
 ///
 /// # Errors
 ///
@@ -174,18 +176,20 @@ fn acceptance(outcome: &Result<Response, Error>) -> Option<Acceptance> {
         // The destination took the call. It may have failed further down, which says nothing of its
         // own load; otherwise the throttles of several tiers recover one after the other.
         _ if error.delivery() == Delivery::Processed => Acceptance::Accepted,
-        Code::Unavailable => match error.reason() {
-            Some(reason) if *reason == Reason::CLOSED || *reason == Reason::BREAKER_OPEN => {
-                return None;
-            }
-            _ => Acceptance::NotAccepted,
-        },
+        Code::Unavailable if error.reason().is_some_and(is_no_refusal) => return None,
+        Code::Unavailable => Acceptance::NotAccepted,
         Code::DeadlineExceeded if is_local && !is_of_destination(error) => return None,
         Code::ResourceExhausted if is_local => return None,
         Code::DeadlineExceeded | Code::ResourceExhausted => Acceptance::NotAccepted,
         _ if is_local => return None,
         _ => Acceptance::Accepted,
     })
+}
+
+/// Returns whether a call that failed for this reason was not refused by the destination.
+fn is_no_refusal(reason: &Reason) -> bool {
+    // One connection that is lost ends many calls, and the next connection may answer all.
+    [Reason::CLOSED, Reason::BREAKER_OPEN, Reason::CONNECTION_LOST].contains(reason)
 }
 
 /// Returns whether a call that expired before it was sent waited for the destination, and not for a

@@ -141,6 +141,7 @@ async fn errors_that_show_nothing_of_the_load_hold_nothing_back() {
         Error::failure(Code::Canceled, Delivery::Unknown, None, "gone"),
         Error::failure(Code::InvalidArgument, Delivery::NotSent, None, "bad"),
         Error::failure(Code::Unavailable, Delivery::NotSent, Reason::CLOSED, "closed"),
+        Error::failure(Code::Unavailable, Delivery::Unknown, Reason::CONNECTION_LOST, "reset"),
         Error::failure(Code::ResourceExhausted, Delivery::NotSent, Reason::RATE_LIMITED, "own"),
         Error::failure(Code::DeadlineExceeded, Delivery::NotSent, Reason::EXPIRED_WAITING, "full"),
         Error::failure(Code::DeadlineExceeded, Delivery::NotSent, None, "late"),

@@ -162,7 +162,7 @@ async fn window_value_of_zero() {
 #[tokio::test(start_paused = true)]
 async fn can_be_triggered_by_failure_flag_encoded_nacks() {
     let late = Error::failure(Code::DeadlineExceeded, Delivery::Unknown, None, "late");
-    for error in [exhausted(), refused(), lost(), late] {
+    for error in [exhausted(), refused(), unavailable(Delivery::Unknown), late] {
         let rig = pessimistic();
         assert_eq!(rig.calls(100, Does::Fails(error.clone())).await, 21, "{error}");
     }

@@ -14,7 +14,8 @@ use tokio::time::Instant;
 
 pub(crate) use crate::balance::support::{Does, Host};
 pub(crate) use crate::retry::support::{
-    Least, Script, Step, after, exhausted, idempotent, lost, ms, plain, refused, within,
+    Least, Script, Step, after, exhausted, idempotent, lost, ms, plain, refused, unavailable,
+    within,
 };
 
 /// Layer of which a test reads the state.

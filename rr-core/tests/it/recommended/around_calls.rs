@@ -28,7 +28,7 @@ fn is_throttled(error: &Error) -> bool {
 
 #[tokio::test(start_paused = true)]
 async fn calls_to_a_service_that_is_away_are_held_back_with_an_explanation() {
-    let script = Script::broken(lost());
+    let script = Script::broken(unavailable(Delivery::Unknown));
     let client = recommended(Arc::clone(&script));
     assert_eq!(held_back(&client, 20, &plain()).await, 0, "the failures that are free");
     let held_back = held_back(&client, 980, &plain()).await;
@@ -48,7 +48,7 @@ async fn calls_to_a_service_that_is_away_are_held_back_with_an_explanation() {
 
 #[tokio::test(start_paused = true)]
 async fn a_few_failures_of_an_idle_client_hold_nothing_back() {
-    let script = Script::broken(lost());
+    let script = Script::broken(unavailable(Delivery::Unknown));
     let client = recommended(Arc::clone(&script));
     for _ in 0..120 {
         assert_eq!(held_back(&client, 1, &plain()).await, 0);
@@ -93,7 +93,7 @@ async fn calls_that_are_dropped_hold_nothing_back() {
 
 #[tokio::test(start_paused = true)]
 async fn many_simultaneous_first_calls_reach_the_service() {
-    let script = Script::new([Step::Fail(ms(100), lost())]);
+    let script = Script::new([Step::Fail(ms(100), unavailable(Delivery::Unknown))]);
     let client = Arc::new(recommended(Arc::clone(&script)));
     let mut calls = JoinSet::new();
     for _ in 0..1000 {
@@ -113,7 +113,7 @@ struct HalfAway;
 impl Requester for HalfAway {
     async fn request(&self, _: &Context, request: Request) -> Result<Response, Error> {
         match request.target.service() {
-            "orders" => Err(lost()),
+            "orders" => Err(unavailable(Delivery::Unknown)),
             _ => Ok(Response::new("done")),
         }
     }
@@ -131,7 +131,9 @@ async fn a_service_that_is_away_does_not_affect_another_of_the_same_destination(
 
 #[tokio::test(start_paused = true)]
 async fn a_service_that_is_back_gets_every_call_within_half_a_minute() {
-    let steps = (0..1000).map(|_| Step::Fail(ms(0), lost())).chain([Step::Answer(ms(0))]);
+    let steps = (0..1000)
+        .map(|_| Step::Fail(ms(0), unavailable(Delivery::Unknown)))
+        .chain([Step::Answer(ms(0))]);
     let script = Script::new(steps);
     let client = recommended(Arc::clone(&script));
     while script.seen().len() < 1000 {

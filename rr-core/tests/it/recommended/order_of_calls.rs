@@ -12,7 +12,8 @@ use rr_core::retry::{Retry, RetryConfig};
 use rr_core::throttle::Throttle;
 use rr_core::transport::SeededEntropy;
 use rr_core::{
-    Code, Context, Error, Middleware, Next, Request, Requester, Response, Stack, async_trait,
+    Code, Context, Delivery, Error, Middleware, Next, Request, Requester, Response, Stack,
+    async_trait,
 };
 use tokio::time::{Instant, sleep};
 
@@ -94,7 +95,8 @@ async fn a_deadline_inside_of_retry_gives_each_attempt_the_whole_time() {
 #[tokio::test(start_paused = true)]
 async fn a_throttle_inside_of_retry_counts_attempts_as_calls() {
     let dropped = async |in_order: bool| {
-        let (script, throttle) = (Script::broken(lost()), Arc::new(Throttle::new()));
+        let (script, throttle) =
+            (Script::broken(unavailable(Delivery::Unknown)), Arc::new(Throttle::new()));
         let shared = Shared(Arc::clone(&throttle));
         let client = match in_order {
             true => stack(&script, shared, retries()),
