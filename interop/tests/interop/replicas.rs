@@ -10,7 +10,7 @@ use crate::nats::broker;
 use crate::server::Server;
 
 /// Seconds of the trouble, unless the variable names others.
-const SECONDS: &str = "10";
+const SECONDS: &str = "8";
 const SECONDS_VARIABLE: &str = "RR_INTEROP_TROUBLE_SECONDS";
 
 #[test]
