@@ -7,7 +7,7 @@ use crate::report::{Phase, parallel, run};
 use crate::scenario::Scenario;
 use crate::stacks::{Layers, LimitKind, Server, StackKind};
 
-/// Fixed limits of the table, and of the check, which has less time. The last is none.
+/// Fixed limits of the table, and those of the check, which has less time. The last one stands for no limit.
 pub(crate) const ALL: [usize; 10] = [8, 16, 24, 32, 48, 64, 96, 128, 256, usize::MAX];
 pub(crate) const SOME: [usize; 5] = [32, 64, 128, 256, usize::MAX];
 

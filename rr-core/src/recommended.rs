@@ -78,7 +78,7 @@ pub fn recommended<R: Requester>(requester: R) -> Stack<R> {
 /// Puts the layers of [`recommended`] around a requester, and reports its calls and retries to
 /// these observers. A call that is held back is reported too.
 ///
-/// The requester itself reports the attempts, to the observers of its own configuration.
+/// The requester reports the attempts to the observers of its configuration.
 ///
 /// # Examples
 ///
@@ -183,7 +183,7 @@ pub fn recommended_server(router: impl Into<Router>) -> Router {
 /// ([`Event::LimitRefused`](crate::observe::Event::LimitRefused)), and once per second the limit
 /// ([`Event::LimitReported`](crate::observe::Event::LimitReported)).
 ///
-/// The server itself reports the calls that run, to the observers of its own configuration.
+/// The server reports the calls that run to the observers of its configuration.
 ///
 /// # Examples
 ///

@@ -91,8 +91,8 @@ impl<R: Clone> Endpoints<R> {
         Self { slots: Vec::new(), next_id: 0 }
     }
 
-    /// Replaces the endpoints. A name that is kept keeps its statistics. Returns what is no longer used,
-    /// to be dropped outside of a lock.
+    /// Replaces the endpoints. An endpoint whose name is kept keeps its statistics. Returns the
+    /// removed endpoints, which the caller drops outside of the lock.
     pub(super) fn set(&mut self, endpoints: Vec<(Arc<str>, R)>, now: Instant) -> Removed<R> {
         let mut before = std::mem::take(&mut self.slots);
         let mut replaced = Vec::new();

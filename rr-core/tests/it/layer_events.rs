@@ -182,7 +182,7 @@ async fn a_call_that_a_limit_refuses_is_reported_with_the_reason_and_the_limit()
     lines.take();
     client.request(&within(2), safe()).await.unwrap_err();
     assert_eq!(lines.take(), ["orders.place expired-on-arrival at 2, not_sent"]);
-    // A call that its caller gave up is no refusal.
+    // A call whose caller left is not reported as a refusal.
     let (ctx, handle) = Context::background().child();
     handle.cancel();
     client.request(&ctx, safe()).await.unwrap_err();

@@ -56,7 +56,7 @@ async fn hedging_deadlock() {
     }
 }
 
-/// There, a pushback postpones the next hedge. Here there is no next one: the retry layer waits for that time.
+/// In gRPC a pushback postpones the next hedge. Here a call has one hedge at most, and the retry layer waits for that time.
 #[tokio::test(start_paused = true)]
 async fn hedging_pushback_positive() {
     let asked = Step::Fail(ms(20), after(exhausted(), 700));
