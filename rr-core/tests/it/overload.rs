@@ -9,5 +9,5 @@ mod governor;
 mod grpc_hedging;
 mod netflix;
 mod properties;
-mod support;
+pub(crate) mod support;
 mod tower;

@@ -17,7 +17,7 @@ use rr_core::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::Shared;
+use crate::overload::support::Shared;
 use crate::retry::support::*;
 
 type Client = Stack<Arc<Script>>;

@@ -12,7 +12,7 @@ use rr_core::{
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use super::Shared;
+use crate::overload::support::Shared;
 use crate::retry::support::ms;
 
 async fn slow(_: Context, _: Request) -> Result<Response, Error> {
